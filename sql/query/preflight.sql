@@ -1,0 +1,94 @@
+-- $1 oid[] sources, $2 text[] schemas of the targets, $3 text[] targets as quoted names, $4 text scope column.
+-- One row for each finding. 'error' stops the migration, 'warning' is to be read, 'info' is good to know.
+WITH src AS (
+  SELECT c.oid, c.relname, n.nspname, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relpersistence,
+         u.schema AS target_schema, u.target
+  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u(oid, schema, target)
+  JOIN pg_catalog.pg_class c ON c.oid = u.oid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+)
+SELECT 'error' AS severity, 'target schema' AS check_name, s.oid::bigint AS relation,
+       pg_catalog.format('Schema %I of the target does not exist.', s.target_schema) AS detail,
+       pg_catalog.format('CREATE SCHEMA %I;', s.target_schema) AS hint
+FROM src s WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = s.target_schema)
+UNION ALL
+SELECT 'error', 'create privilege', s.oid::bigint,
+       pg_catalog.format('Role %s may not create tables in schema %I.', who, s.target_schema),
+       pg_catalog.format('GRANT CREATE ON SCHEMA %I TO %s;', s.target_schema, who)
+FROM src s JOIN pg_catalog.pg_namespace n ON n.nspname = s.target_schema,
+     LATERAL (VALUES (current_user::text), (pg_catalog.pg_get_userbyid(s.relowner)::text)) w(who)
+WHERE NOT pg_catalog.has_schema_privilege(w.who::name, n.oid, 'CREATE')
+  AND pg_catalog.to_regclass(s.target) IS NULL
+UNION ALL
+SELECT 'error', 'row-level security', s.oid::bigint,
+       'FORCE ROW LEVEL SECURITY is on and the owner does not bypass it.',
+       pg_catalog.format('ALTER ROLE %I BYPASSRLS; or ALTER TABLE %I.%I NO FORCE ROW LEVEL SECURITY;', r.rolname, s.nspname, s.relname)
+FROM src s JOIN pg_catalog.pg_roles r ON r.oid = s.relowner
+WHERE s.relforcerowsecurity AND NOT r.rolbypassrls AND NOT r.rolsuper
+UNION ALL
+SELECT 'error', 'inheritance', s.oid::bigint,
+       pg_catalog.format('The table has children: %s. Rows written to them fire no trigger of this table.',
+         (SELECT pg_catalog.string_agg(i.inhrelid::regclass::text, ', ') FROM pg_catalog.pg_inherits i WHERE i.inhparent = s.oid)),
+       'Detach the children with ALTER TABLE ... NO INHERIT.'
+FROM src s WHERE EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = s.oid)
+UNION ALL
+SELECT 'error', 'rules', s.oid::bigint,
+       pg_catalog.format('Rule %I rewrites statements on this table.', r.rulename),
+       pg_catalog.format('DROP RULE %I ON %I.%I;', r.rulename, s.nspname, s.relname)
+FROM src s JOIN pg_catalog.pg_rewrite r ON r.ev_class = s.oid
+UNION ALL
+SELECT 'warning', 'exclusion constraint', s.oid::bigint,
+       pg_catalog.format('Exclusion constraint %I is not carried over.', co.conname),
+       'Add it to the target by hand after the backfill.'
+FROM src s JOIN pg_catalog.pg_constraint co ON co.conrelid = s.oid AND co.contype = 'x'
+UNION ALL
+SELECT 'warning', 'triggers', s.oid::bigint,
+       pg_catalog.format('Trigger %I is not carried over; while both sides live, it goes on firing on the old table only.', t.tgname),
+       'Create it on the target when the application writes there.'
+FROM src s JOIN pg_catalog.pg_trigger t ON t.tgrelid = s.oid AND NOT t.tgisinternal AND t.tgname !~ '^mig_[0-9]+_'
+UNION ALL
+SELECT 'warning', 'inbound foreign key', s.oid::bigint,
+       pg_catalog.format('Foreign key %I of %s refers to this table and does not move.', co.conname, co.conrelid::regclass),
+       'Add that table to the migration, or point the key to the target before the archive.'
+FROM src s JOIN pg_catalog.pg_constraint co ON co.confrelid = s.oid AND co.contype = 'f' AND co.conparentid = 0
+WHERE co.conrelid <> ALL ($1)
+UNION ALL
+SELECT DISTINCT 'warning', 'dependent view', s.oid::bigint,
+       pg_catalog.format('View %s reads this table and will go on reading it.', v.oid::regclass),
+       'Rewrite the view for the target when reads move.'
+FROM src s
+JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = s.oid AND d.classid = 'pg_catalog.pg_rewrite'::regclass
+JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
+JOIN pg_catalog.pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm') AND v.relnamespace <> 'mig'::regnamespace
+UNION ALL
+SELECT 'warning', 'unlogged', s.oid::bigint, 'The table is unlogged; the target is logged.', NULL
+FROM src s WHERE s.relpersistence = 'u'
+UNION ALL
+SELECT 'warning', 'publication', NULL,
+       pg_catalog.format('Publication %I is FOR ALL TABLES: it publishes the targets too.', p.pubname), NULL
+FROM pg_catalog.pg_publication p WHERE p.puballtables
+UNION ALL
+SELECT 'warning', 'replica role', NULL,
+       'session_replication_role is replica in this session.', 'RESET session_replication_role;'
+WHERE pg_catalog.current_setting('session_replication_role') = 'replica'
+UNION ALL
+SELECT 'warning', 'prepared transaction', NULL,
+       pg_catalog.format('Prepared transaction %s is open since %s and may hold locks.', p.gid, p.prepared),
+       pg_catalog.format('COMMIT PREPARED %L; or ROLLBACK PREPARED %L;', p.gid, p.gid)
+FROM pg_catalog.pg_prepared_xacts p WHERE p.database = pg_catalog.current_database()
+UNION ALL
+SELECT 'warning', 'long transaction', NULL,
+       pg_catalog.format('Process %s (%s) is in a transaction since %s.', a.pid, a.state, a.xact_start),
+       'Locks and foreign keys wait for it.'
+FROM pg_catalog.pg_stat_activity a
+WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
+  AND a.xact_start < pg_catalog.now() - interval '5 minutes' AND a.backend_type = 'client backend'
+UNION ALL
+SELECT 'warning', 'login', NULL,
+       pg_catalog.format('Role %I cannot log in, so no worker can run for it.', current_user),
+       'Use SELECT mig_step(); or CALL mig_run(); or call mig_backfill as a role with LOGIN.'
+FROM pg_catalog.pg_roles r WHERE r.rolname = current_user AND NOT r.rolcanlogin
+UNION ALL
+SELECT 'info', 'disk', s.oid::bigint,
+       pg_catalog.format('The target and its indexes will take about %s.', pg_catalog.pg_size_pretty(pg_catalog.pg_total_relation_size(s.oid))), NULL
+FROM src s

@@ -1,0 +1,159 @@
+-- $1 oid: one relation as one JSON document (model::shape::Shape); no row if it does not exist.
+-- Texts from pg_get_*() come out fully qualified, because search_path is pinned by the caller.
+SELECT jsonb_build_object(
+  'oid', c.oid::bigint,
+  'name', jsonb_build_object('schema', CASE c.relpersistence WHEN 't' THEN 'pg_temp' ELSE n.nspname END, 'name', c.relname),
+  'kind', c.relkind,
+  'persistence', c.relpersistence,
+  'is_partition', c.relispartition,
+  'is_catalog', n.nspname IN ('pg_catalog', 'information_schema', 'pg_toast', 'mig'),
+  'owner', c.relowner::bigint,
+  'owner_name', r.rolname,
+  'rls', c.relrowsecurity,
+  'force_rls', c.relforcerowsecurity,
+  'replica_identity', c.relreplident,
+  'options', coalesce(to_jsonb(c.reloptions), '[]'),
+  'comment', obj_description(c.oid, 'pg_class'),
+  -- A table that was never analyzed is guessed at 100 rows a block.
+  'est_rows', CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint
+    WHEN c.relkind = 'r' THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint * 100
+    ELSE 0 END,
+  'bytes', CASE WHEN c.relkind IN ('r', 'p', 'm') THEN pg_catalog.pg_table_size(c.oid) ELSE 0 END,
+  'columns', (
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'name', a.attname,
+      'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+      'not_null', a.attnotnull,
+      'default', CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
+      'generated', CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
+      'identity', CASE WHEN a.attidentity <> '' THEN (
+        SELECT jsonb_build_object('schema', sn.nspname, 'name', s.relname)
+        FROM pg_catalog.pg_depend dep
+        JOIN pg_catalog.pg_class s ON s.oid = dep.objid AND s.relkind = 'S'
+        JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
+        WHERE dep.classid = 'pg_class'::regclass AND dep.refclassid = 'pg_class'::regclass
+          AND dep.refobjid = c.oid AND dep.refobjsubid = a.attnum AND dep.deptype = 'i') END,
+      'collation', CASE WHEN a.attcollation <> t.typcollation THEN (
+        SELECT jsonb_build_object('schema', cn.nspname, 'name', co.collname)
+        FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
+        WHERE co.oid = a.attcollation) END,
+      'storage', CASE WHEN a.attstorage <> t.typstorage THEN
+        CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END END,
+      'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
+      'comment', pg_catalog.col_description(c.oid, a.attnum),
+      -- hash_record_extended() refuses types without a hash function; a container or domain is as good as its element.
+      'hashable', EXISTS (
+        SELECT FROM pg_catalog.pg_opclass oc JOIN pg_catalog.pg_am am ON am.oid = oc.opcmethod
+        WHERE am.amname = 'hash' AND oc.opcdefault
+          AND (oc.opcintype = coalesce(nullif(t.typbasetype, 0), t.oid)
+            OR (t.typtype = 'e' AND oc.opcintype = 'anyenum'::regtype)
+            OR EXISTS (SELECT FROM pg_catalog.pg_cast ca WHERE ca.castsource = coalesce(nullif(t.typbasetype, 0), t.oid)
+                 AND ca.casttarget = oc.opcintype AND ca.castmethod = 'b' AND ca.castcontext = 'i')))
+        ) ORDER BY a.attnum), '[]')
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+  'indexes', (
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'name', ic.relname,
+      'primary', i.indisprimary,
+      'unique', i.indisunique,
+      'exclusion', i.indisexclusion,
+      'valid', i.indisvalid,
+      'constraint', co.oid IS NOT NULL,
+      'deferrable', coalesce(co.condeferrable, false),
+      'method', am.amname,
+      'columns', (
+        SELECT jsonb_agg(jsonb_build_object(
+          'name', ia.attname,
+          'text', pg_catalog.pg_get_indexdef(i.indexrelid, k.n::int, false),
+          'suffix', concat_ws(' ',
+            CASE WHEN cl.oid IS NOT NULL AND cl.oid <> coalesce(ia.attcollation, cl.oid)
+              THEN format('COLLATE %I.%I', (SELECT nspname FROM pg_catalog.pg_namespace WHERE oid = cl.collnamespace), cl.collname) END,
+            CASE WHEN NOT oc.opcdefault
+              THEN format('%I.%I', (SELECT nspname FROM pg_catalog.pg_namespace WHERE oid = oc.opcnamespace), oc.opcname) END,
+            CASE WHEN am.amname = 'btree' THEN nullif(
+              CASE i.indoption[k.n - 1]::int & 3
+                WHEN 1 THEN 'DESC NULLS LAST' WHEN 2 THEN 'NULLS FIRST' WHEN 3 THEN 'DESC' ELSE '' END, '') END),
+          'equals', (
+            SELECT jsonb_build_object('schema', opn.nspname, 'name', op.oprname)
+            FROM pg_catalog.pg_amop ao
+            JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr
+            JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace
+            WHERE ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
+              AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype AND am.amname = 'btree'))
+          ORDER BY k.n)
+        FROM generate_series(1, i.indnkeyatts) k(n)
+        JOIN pg_catalog.pg_opclass oc ON oc.oid = i.indclass[k.n - 1]
+        LEFT JOIN pg_catalog.pg_collation cl ON cl.oid = i.indcollation[k.n - 1]
+        LEFT JOIN pg_catalog.pg_attribute ia ON ia.attrelid = c.oid AND ia.attnum = i.indkey[k.n - 1] AND ia.attnum > 0),
+      'include', (
+        SELECT coalesce(jsonb_agg(ia.attname ORDER BY k.n), '[]')
+        FROM generate_series(i.indnkeyatts + 1, i.indnatts) k(n)
+        JOIN pg_catalog.pg_attribute ia ON ia.attrelid = c.oid AND ia.attnum = i.indkey[k.n - 1]),
+      'predicate', pg_catalog.pg_get_expr(i.indpred, i.indrelid),
+      'options', coalesce(to_jsonb(ic.reloptions), '[]'),
+      -- indnullsnotdistinct came with PostgreSQL 15.
+      'nulls_not_distinct', coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false))
+      ORDER BY i.indexrelid), '[]')
+    FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+    JOIN pg_catalog.pg_am am ON am.oid = ic.relam
+    LEFT JOIN pg_catalog.pg_constraint co ON co.conindid = i.indexrelid AND co.conrelid = c.oid AND co.contype IN ('p', 'u')
+    WHERE i.indrelid = c.oid),
+  'checks', (
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'name', co.conname,
+      'definition', pg_catalog.pg_get_constraintdef(co.oid),
+      'columns', (SELECT coalesce(jsonb_agg(a.attname), '[]') FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = c.oid AND a.attnum = ANY (co.conkey))) ORDER BY co.conname), '[]')
+    FROM pg_catalog.pg_constraint co WHERE co.conrelid = c.oid AND co.contype = 'c'),
+  'fkeys', (
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'name', co.conname,
+      'columns', (SELECT jsonb_agg(a.attname ORDER BY k.n) FROM unnest(co.conkey) WITH ORDINALITY k(num, n)
+                  JOIN pg_catalog.pg_attribute a ON a.attrelid = co.conrelid AND a.attnum = k.num),
+      'ref_oid', co.confrelid::bigint,
+      'ref_name', (SELECT jsonb_build_object('schema', rn.nspname, 'name', rc.relname)
+                   FROM pg_catalog.pg_class rc JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace WHERE rc.oid = co.confrelid),
+      'ref_columns', (SELECT jsonb_agg(a.attname ORDER BY k.n) FROM unnest(co.confkey) WITH ORDINALITY k(num, n)
+                      JOIN pg_catalog.pg_attribute a ON a.attrelid = co.confrelid AND a.attnum = k.num),
+      'on_delete', co.confdeltype,
+      'on_update', co.confupdtype,
+      -- confdelsetcols came with PostgreSQL 15.
+      'set_columns', (SELECT coalesce(jsonb_agg(a.attname), '[]') FROM pg_catalog.pg_attribute a
+                      WHERE a.attrelid = c.oid AND to_jsonb(co)->'confdelsetcols' @> to_jsonb(a.attnum)))
+      ORDER BY co.conname), '[]')
+    FROM pg_catalog.pg_constraint co
+    WHERE co.conrelid = c.oid AND co.contype = 'f' AND co.conparentid = 0),
+  'policies', (
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'name', p.polname,
+      'permissive', p.polpermissive,
+      'command', CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+      'roles', (SELECT jsonb_agg(CASE WHEN m = 0 THEN 'PUBLIC' ELSE quote_ident(pg_catalog.pg_get_userbyid(m)) END) FROM unnest(p.polroles) m),
+      'using', pg_catalog.pg_get_expr(p.polqual, p.polrelid),
+      'check', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)) ORDER BY p.polname), '[]')
+    FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid),
+  'grants', (
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'grantee', CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END,
+      'privilege', x.privilege_type, 'grantable', x.is_grantable, 'column', x.attname)
+      ORDER BY x.attname NULLS FIRST, x.grantee, x.privilege_type), '[]')
+    FROM (
+      SELECT e.grantee, e.privilege_type, e.is_grantable, NULL::name AS attname
+      FROM aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) e
+      UNION ALL
+      SELECT e.grantee, e.privilege_type, e.is_grantable, a.attname
+      FROM pg_catalog.pg_attribute a, aclexplode(a.attacl) e
+      WHERE a.attrelid = c.oid AND NOT a.attisdropped) x),
+  'publications', (
+    SELECT coalesce(jsonb_agg(p.pubname ORDER BY p.pubname), '[]')
+    FROM pg_catalog.pg_publication_rel pr JOIN pg_catalog.pg_publication p ON p.oid = pr.prpubid
+    WHERE pr.prrelid = c.oid)
+) AS doc
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+WHERE c.oid = $1::oid

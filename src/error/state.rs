@@ -1,0 +1,79 @@
+//! Texts for the wrong moment: which migration, which phase, who else is at work.
+
+use super::{Error, Report, report};
+use crate::ident::Literal;
+use pgrx::PgSqlErrorCode as Code;
+
+impl Error {
+    pub(super) fn state_report(&self) -> Option<Report> {
+        Some(match self {
+            Error::NoSuchMigration { name, known } => report(
+                Code::ERRCODE_UNDEFINED_OBJECT,
+                format!("migration \"{name}\" does not exist"),
+                (!known.is_empty()).then(|| format!("The migrations are: {}.", known.join(", "))),
+                format!("Define it: SELECT mig_define({});", Literal(name)),
+            ),
+            Error::NoMigrationAtAll => report(
+                Code::ERRCODE_UNDEFINED_OBJECT,
+                "there is no migration".into(),
+                None,
+                "Define one: SELECT mig_define('my_migration', 'projects', 'the project''s id');".to_owned(),
+            ),
+            Error::AmbiguousMigration { known } => report(
+                Code::ERRCODE_AMBIGUOUS_PARAMETER,
+                "which migration is meant is ambiguous".into(),
+                format!("The migrations are: {}.", known.join(", ")),
+                known.first().map(|k| format!("Name one as the first argument, for example {}.", Literal(k))),
+            ),
+            Error::MigrationExists { name } => report(
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("migration \"{name}\" already exists"),
+                None,
+                format!("See SELECT * FROM mig_status({0}); or remove it: SELECT mig_drop({0});", Literal(name)),
+            ),
+            Error::MappingExists { migration, relation } => report(
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("table {relation} is already part of migration \"{migration}\""),
+                None,
+                format!("See SELECT * FROM mig.tables WHERE migration = {};", Literal(migration)),
+            ),
+            Error::NoTables { migration } => report(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("migration \"{migration}\" has no tables"),
+                None,
+                format!("Add one: SELECT mig_add_table({}, 'old_table', 'new_table');", Literal(migration)),
+            ),
+            Error::WrongPhase { migration, phase, needs, hint } => report(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("migration \"{migration}\" is in the wrong phase for this"),
+                format!("It is in phase \"{phase}\"; this needs {needs}."),
+                hint.clone(),
+            ),
+            Error::JobRunning { migration, pid, call } => report(
+                Code::ERRCODE_OBJECT_IN_USE,
+                format!("a job of migration \"{migration}\" is running"),
+                pid.map(|p| format!("Process {p} is at work; {call} must not run beside it.")),
+                format!("Wait for it: SELECT mig_wait({0}); or stop it: SELECT mig_cancel({0});", Literal(migration)),
+            ),
+            Error::NoJob { migration } => report(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("migration \"{migration}\" has no job to wait for"),
+                None,
+                format!("Start one: SELECT mig_backfill({});", Literal(migration)),
+            ),
+            Error::LockNotHad { relations, tries, blockers } => report(
+                Code::ERRCODE_LOCK_NOT_AVAILABLE,
+                format!("could not lock {relations} in {tries} tries"),
+                blockers.clone(),
+                "Nothing was changed. Call again when those transactions have ended; SELECT * FROM mig.blockers; shows them.".to_owned(),
+            ),
+            Error::WrongIsolation => report(
+                Code::ERRCODE_ACTIVE_SQL_TRANSACTION,
+                "this needs a READ COMMITTED transaction".into(),
+                "An older snapshot does not see what other sessions committed meanwhile.".to_owned(),
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;".to_owned(),
+            ),
+            _ => return None,
+        })
+    }
+}

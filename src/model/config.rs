@@ -1,0 +1,181 @@
+//! The whole definition of a migration as one document: what `mig_define(jsonb)` takes and `mig_config` gives.
+
+use crate::error::{Error, Result};
+use crate::model::nearest::nearest;
+use crate::model::spec::{Arguments, Spec};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Config {
+    pub migration: String,
+    #[serde(default)]
+    pub scope_table: Option<String>,
+    #[serde(default)]
+    pub scope_value: Option<String>,
+    #[serde(default = "default_scope_column")]
+    pub scope_column: String,
+    #[serde(default = "empty")]
+    pub options: Value,
+    #[serde(default)]
+    pub tables: Vec<Table>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Table {
+    pub source: String,
+    pub target: String,
+    #[serde(default)]
+    pub unique_keys: Option<Value>,
+    #[serde(default)]
+    pub columns: Option<Value>,
+    #[serde(default)]
+    pub refs: Option<Value>,
+    #[serde(default)]
+    pub target_key: Option<Value>,
+    #[serde(default = "preserve")]
+    pub id_mode: String,
+    #[serde(default)]
+    pub filter: Option<String>,
+}
+
+const KEYS: [&str; 6] = [
+    "migration",
+    "scope_table",
+    "scope_value",
+    "scope_column",
+    "options",
+    "tables",
+];
+const TABLE_KEYS: [&str; 8] = [
+    "source",
+    "target",
+    "unique_keys",
+    "columns",
+    "refs",
+    "target_key",
+    "id_mode",
+    "filter",
+];
+
+pub fn default_scope_column() -> String {
+    "project_id".into()
+}
+
+fn empty() -> Value {
+    json!({})
+}
+
+fn preserve() -> String {
+    "preserve".into()
+}
+
+/// Reads a document; an unknown key is refused with the nearest known one.
+pub fn read(document: &Value) -> Result<Config> {
+    let Value::Object(map) = document else {
+        return Err(malformed("The document is not a JSON object.".into()));
+    };
+    known(map, &KEYS, "the document")?;
+    if let Some(Value::Array(tables)) = map.get("tables") {
+        for table in tables.iter().filter_map(Value::as_object) {
+            known(table, &TABLE_KEYS, "a table")?;
+        }
+    }
+    serde_json::from_value(document.clone())
+        .map_err(|e| malformed(format!("It does not fit: {e}.")))
+}
+
+fn known(map: &Map<String, Value>, keys: &[&str], place: &str) -> Result<()> {
+    let Some(unknown) = map.keys().find(|k| !keys.contains(&k.as_str())) else {
+        return Ok(());
+    };
+    Err(Error::BadOption {
+        name: unknown.clone(),
+        detail: format!("There is no such key in {place}."),
+        hint: Some(match nearest(unknown, keys.iter().copied()) {
+            Some(near) => format!("Did you mean \"{near}\"?"),
+            None => format!("The keys are {}.", keys.join(", ")),
+        }),
+    })
+}
+
+pub fn malformed(detail: String) -> Error {
+    Error::Invalid {
+        message: "invalid migration document".into(),
+        detail,
+        hint: r#"Write it like '{"migration": "cover", "scope_table": "projects", "scope_value": "…", "tables": [{"source": "rounds", "target": "project_rounds"}]}'."#.into(),
+    }
+}
+
+impl Table {
+    pub fn arguments(&self) -> Arguments {
+        Arguments {
+            unique_keys: self.unique_keys.clone(),
+            columns: self.columns.clone(),
+            refs: self.refs.clone(),
+            target_key: self.target_key.clone(),
+            id_mode: self.id_mode.clone(),
+            filter: self.filter.clone(),
+        }
+    }
+
+    /// The document of a stored mapping.
+    pub fn of(source: String, target: String, id_mode: String, spec: &Spec) -> Self {
+        let some = |v: Value, empty: bool| (!empty).then_some(v);
+        let columns: Map<String, Value> = spec
+            .columns
+            .iter()
+            .map(|(n, e)| {
+                (
+                    n.as_str().to_owned(),
+                    e.as_ref().map_or(Value::Null, |e| e.to_value()),
+                )
+            })
+            .collect();
+        let refs: Map<String, Value> = spec
+            .refs
+            .iter()
+            .map(|(c, t)| (c.as_str().to_owned(), Value::String(t.clone())))
+            .collect();
+        Self {
+            source,
+            target,
+            unique_keys: some(json!(spec.unique_keys), spec.unique_keys.is_empty()),
+            columns: some(Value::Object(columns), spec.columns.is_empty()),
+            refs: some(Value::Object(refs), spec.refs.is_empty()),
+            target_key: spec.target_key.as_ref().map(|k| json!(k)),
+            id_mode,
+            filter: spec.filter.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_at_both_levels() {
+        let hint = |doc: Value| match read(&doc) {
+            Err(Error::BadOption { hint, .. }) => hint,
+            _ => None,
+        };
+        assert_eq!(
+            hint(json!({"migration": "m", "scop_table": "p"})).as_deref(),
+            Some("Did you mean \"scope_table\"?")
+        );
+        assert_eq!(
+            hint(json!({"migration": "m", "tables": [{"source": "a", "taget": "b"}]})).as_deref(),
+            Some("Did you mean \"target\"?")
+        );
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let config = read(&json!({"migration": "m", "tables": [{"source": "a", "target": "b"}]}))
+            .expect("a config");
+        assert_eq!(config.scope_column, "project_id");
+        assert_eq!(config.tables[0].id_mode, "preserve");
+        assert!(read(&json!({"migration": "m", "tables": "no"})).is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! Two tables of the README's example, for the plain tests of this floor and of `model::layout`.
+
+use crate::ident::QualifiedName;
+use crate::model::layout::{Layout, Member, Scope, resolve};
+use crate::model::shape::Shape;
+use crate::model::spec::Spec;
+use serde_json::{Value, json};
+
+pub fn column(name: &str, type_text: &str, not_null: bool, default: Option<&str>) -> Value {
+    json!({"name": name, "type": type_text, "not_null": not_null, "default": default, "generated": null, "identity": null,
+        "collation": null, "storage": null, "statistics": null, "comment": null, "hashable": type_text != "json"})
+}
+
+pub fn index(name: &str, columns: &[&str], primary: bool, unique: bool) -> Value {
+    let columns: Vec<Value> = columns
+        .iter()
+        .map(|c| json!({"name": c, "text": format!("\"{c}\""), "suffix": "", "equals": {"schema": "pg_catalog", "name": "="}}))
+        .collect();
+    json!({"name": name, "primary": primary, "unique": unique, "exclusion": false, "valid": true, "constraint": unique,
+        "deferrable": false, "method": "btree", "columns": columns, "include": [], "predicate": null, "options": [],
+        "nulls_not_distinct": false})
+}
+
+pub fn shape(oid: u32, name: &str, columns: Value, indexes: Value, fkeys: Value) -> Shape {
+    let doc = json!({"oid": oid, "name": {"schema": "public", "name": name}, "kind": "r", "persistence": "p",
+        "is_partition": false, "is_catalog": false, "owner": 10, "owner_name": "app", "rls": false, "force_rls": false,
+        "replica_identity": "d", "options": [], "comment": null, "est_rows": 0, "bytes": 0, "columns": columns,
+        "indexes": indexes, "checks": [], "fkeys": fkeys, "policies": [], "grants": [], "publications": []});
+    serde_json::from_value(doc).expect("the fixture is a shape")
+}
+
+pub fn scope() -> Scope {
+    Scope {
+        column: "project_id".into(),
+        type_text: "uuid".into(),
+        value: "00000000-0000-0000-0000-000000000001".into(),
+        table: Some((QualifiedName::new("public", "projects"), "id".into())),
+    }
+}
+
+pub fn rounds_shape() -> Shape {
+    shape(
+        1,
+        "round_metadata",
+        json!([
+            column(
+                "id",
+                "integer",
+                true,
+                Some("nextval('round_metadata_id_seq'::regclass)")
+            ),
+            column("slug", "text", true, None)
+        ]),
+        json!([
+            index("round_metadata_pkey", &["id"], true, true),
+            index("round_metadata_slug_key", &["slug"], false, true)
+        ]),
+        json!([]),
+    )
+}
+
+pub fn sign_ups_shape() -> Shape {
+    shape(
+        2,
+        "sign_ups",
+        json!([
+            column(
+                "id",
+                "integer",
+                true,
+                Some("nextval('sign_ups_id_seq'::regclass)")
+            ),
+            column("round_id", "integer", true, None),
+            column("email", "text", false, None)
+        ]),
+        json!([
+            index("sign_ups_pkey", &["id"], true, true),
+            index(
+                "sign_ups_round_email_key",
+                &["round_id", "email"],
+                false,
+                true
+            )
+        ]),
+        json!([{"name": "sign_ups_round_id_fkey", "columns": ["round_id"], "ref_oid": 1,
+            "ref_name": {"schema": "public", "name": "round_metadata"}, "ref_columns": ["id"],
+            "on_delete": "c", "on_update": "a", "set_columns": []}]),
+    )
+}
+
+/// Source, target and layout of `sign_ups` beside `round_metadata`.
+pub fn sign_ups() -> (Shape, QualifiedName, Layout) {
+    let (rounds, sign_ups) = (rounds_shape(), sign_ups_shape());
+    let (rounds_target, target) = (
+        QualifiedName::new("public", "project_rounds"),
+        QualifiedName::new("public", "project_sign_ups"),
+    );
+    let spec = Spec::default();
+    let members = [
+        Member {
+            shape: &rounds,
+            spec: &spec,
+            target: &rounds_target,
+        },
+        Member {
+            shape: &sign_ups,
+            spec: &spec,
+            target: &target,
+        },
+    ];
+    let layout = resolve(&members, 1, Some(&scope())).expect("the fixture has a layout");
+    (sign_ups.clone(), target, layout)
+}

@@ -1,0 +1,190 @@
+//! Indexes of the target.
+
+use super::{Layout, Member, TargetIndex, mapped};
+use crate::ident::Ident;
+use crate::model::shape::{Index, IndexColumn};
+use std::collections::BTreeMap;
+
+/// Every index beside the keys that exist from the start: the source's own with the scope in front, the
+/// user's unique keys, and one for the scope and for each reference, unless a prefix serves already.
+pub(super) fn target_indexes(
+    me: &Member,
+    layout: &Layout,
+    names: &BTreeMap<Ident, Ident>,
+) -> Vec<TargetIndex> {
+    let mut made = Vec::new();
+    for columns in &me.spec.unique_keys {
+        made.push(plain_index(me, layout, columns, true));
+    }
+    for index in me
+        .shape
+        .indexes
+        .iter()
+        .filter(|i| !i.primary && !i.exclusion && i.valid)
+    {
+        made.extend(carried_index(me, layout, index, names));
+    }
+    for key in layout
+        .fkeys
+        .iter()
+        .filter(|k| Some(&k.columns[0]) != layout.scope.as_ref().map(|s| &s.column))
+    {
+        made.push(plain_index(me, layout, &key.columns, false));
+    }
+    for key in layout.fkeys.iter().filter(|k| k.columns.len() > 1) {
+        made.push(plain_index(me, layout, &key.columns, false));
+    }
+    for (column, _) in &me.spec.refs {
+        if let Some(target) = names.get(column) {
+            made.push(plain_index(me, layout, std::slice::from_ref(target), false));
+        }
+    }
+    if layout.scope.is_some() {
+        made.push(plain_index(me, layout, &[], false));
+    }
+    name_apart(without_served(made, layout))
+}
+
+fn plain_index(me: &Member, layout: &Layout, columns: &[Ident], unique: bool) -> TargetIndex {
+    let scope = layout.scope.iter().map(|s| &s.column);
+    let columns: Vec<IndexColumn> = scope
+        .filter(|s| !columns.contains(s))
+        .chain(columns)
+        .map(|name| IndexColumn {
+            name: Some(name.clone()),
+            text: name.to_string(),
+            suffix: String::new(),
+            equals: None,
+        })
+        .collect();
+    TargetIndex {
+        name: index_name(me, &columns, unique),
+        unique,
+        constraint: unique,
+        deferrable: false,
+        nulls_not_distinct: false,
+        method: "btree".into(),
+        columns,
+        include: Vec::new(),
+        predicate: None,
+        options: Vec::new(),
+    }
+}
+
+/// None where the index speaks of columns that the target does not have under these names.
+fn carried_index(
+    me: &Member,
+    layout: &Layout,
+    index: &Index,
+    names: &BTreeMap<Ident, Ident>,
+) -> Option<TargetIndex> {
+    let uses_text = index.predicate.is_some() || index.columns.iter().any(|c| c.name.is_none());
+    if uses_text && !me.spec.columns.is_empty() {
+        return None;
+    }
+    let mut columns = Vec::new();
+    for c in &index.columns {
+        columns.push(match &c.name {
+            None => c.clone(),
+            Some(name) => {
+                let target = names.get(name)?;
+                IndexColumn {
+                    name: Some(target.clone()),
+                    text: target.to_string(),
+                    ..c.clone()
+                }
+            }
+        });
+    }
+    // Other access methods have no operator class for the scope's type, or gain nothing from it.
+    if let (Some(scope), "btree") = (&layout.scope, index.method.as_str()) {
+        columns.insert(
+            0,
+            IndexColumn {
+                name: Some(scope.column.clone()),
+                text: scope.column.to_string(),
+                suffix: String::new(),
+                equals: None,
+            },
+        );
+    }
+    Some(TargetIndex {
+        name: index_name(me, &columns, index.unique),
+        unique: index.unique,
+        constraint: index.constraint,
+        deferrable: index.deferrable,
+        nulls_not_distinct: index.nulls_not_distinct,
+        method: index.method.clone(),
+        columns,
+        include: mapped(&index.include, names)?,
+        predicate: index.predicate.clone(),
+        options: index.options.clone(),
+    })
+}
+
+fn index_name(me: &Member, columns: &[IndexColumn], unique: bool) -> Ident {
+    let mut parts = vec![me.target.name.as_str()];
+    parts.extend(
+        columns
+            .iter()
+            .map(|c| c.name.as_ref().map_or("expr", Ident::as_str)),
+    );
+    parts.push(if unique { "key" } else { "idx" });
+    Ident::derived(&parts)
+}
+
+/// Drops a plain index that another one, or a key, serves with its first columns.
+fn without_served(made: Vec<TargetIndex>, layout: &Layout) -> Vec<TargetIndex> {
+    let text = |columns: &[IndexColumn]| {
+        columns
+            .iter()
+            .map(|c| format!("{} {}", c.text, c.suffix))
+            .collect::<Vec<_>>()
+    };
+    let key_text = |key: &[Ident]| key.iter().map(|c| format!("{c} ")).collect::<Vec<_>>();
+    let mut kept: Vec<TargetIndex> = Vec::new();
+    for (at, index) in made.iter().enumerate() {
+        let mine = text(&index.columns);
+        let btree = index.method.as_str() == "btree";
+        let keys = [Some(&layout.primary_key), layout.scoped_key.as_ref()];
+        let by_key = keys.into_iter().flatten().any(|k| {
+            let k = key_text(k);
+            if index.unique {
+                k == mine
+            } else {
+                k.starts_with(&mine)
+            }
+        });
+        let by_other = made.iter().enumerate().any(|(other_at, other)| {
+            let theirs = text(&other.columns);
+            let longer_or_first =
+                theirs.len() > mine.len() || other_at < at || (other.unique && !index.unique);
+            other_at != at
+                && other.method == index.method
+                && other.predicate == index.predicate
+                && if index.unique {
+                    other.unique && theirs == mine && other_at < at
+                } else {
+                    theirs.starts_with(&mine) && longer_or_first
+                }
+        });
+        let plain = index.include.is_empty() && index.predicate.is_none();
+        if !(btree && plain && (by_key || by_other)) {
+            kept.push(index.clone());
+        }
+    }
+    kept
+}
+
+/// Two indexes over the same columns (partial ones, other methods) still need two names.
+fn name_apart(mut indexes: Vec<TargetIndex>) -> Vec<TargetIndex> {
+    for at in 1..indexes.len() {
+        let base = indexes[at].name.clone();
+        let mut n = 1;
+        while indexes[..at].iter().any(|i| i.name == indexes[at].name) {
+            n += 1;
+            indexes[at].name = Ident::derived(&[base.as_str(), &n.to_string()]);
+        }
+    }
+    indexes
+}

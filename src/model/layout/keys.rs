@@ -1,0 +1,104 @@
+//! Foreign keys of the target: between members they carry the scope.
+
+use super::{Member, Scope, TargetKey, joined, mapped, renames, target_columns};
+use crate::error::Result;
+use crate::ident::Ident;
+use crate::model::shape::ForeignKey;
+use std::collections::BTreeMap;
+
+pub(super) fn target_keys(
+    members: &[Member],
+    me: &Member,
+    names: &BTreeMap<Ident, Ident>,
+    scope: Option<&Scope>,
+) -> Result<Vec<TargetKey>> {
+    let mut keys = Vec::new();
+    if let Some(Scope {
+        column,
+        table: Some((table, key)),
+        ..
+    }) = scope
+    {
+        keys.push(TargetKey {
+            name: Ident::derived(&[me.target.name.as_str(), column.as_str(), "fkey"]),
+            columns: vec![column.clone()],
+            references: table.clone(),
+            ref_columns: vec![key.clone()],
+            on_delete: "a".into(),
+            on_update: "a".into(),
+            set_columns: Vec::new(),
+        });
+    }
+    for fkey in &me.shape.fkeys {
+        let Some(columns) = mapped(&fkey.columns, names) else {
+            continue;
+        };
+        keys.push(match members.iter().find(|m| m.shape.oid == fkey.ref_oid) {
+            Some(parent) => match member_key(me, parent, fkey, columns, scope)? {
+                Some(key) => key,
+                None => continue,
+            },
+            None => outside_key(me, fkey, columns, names),
+        });
+    }
+    Ok(keys)
+}
+
+/// `(ref) → (key)` between members becomes `(scope, ref) → (scope, key)`: no row can point into another scope.
+fn member_key(
+    me: &Member,
+    parent: &Member,
+    fkey: &ForeignKey,
+    columns: Vec<Ident>,
+    scope: Option<&Scope>,
+) -> Result<Option<TargetKey>> {
+    let parent_names = renames(&target_columns(parent, scope)?);
+    let Some(ref_columns) = mapped(&fkey.ref_columns, &parent_names) else {
+        return Ok(None);
+    };
+    let set_columns = match fkey.on_delete.as_str() {
+        // SET NULL and SET DEFAULT must not touch the scope.
+        "n" | "d" if fkey.set_columns.is_empty() => columns.clone(),
+        "n" | "d" => {
+            mapped(&fkey.set_columns, &renames(&target_columns(me, scope)?)).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    };
+    let scoped = |columns: Vec<Ident>| {
+        scope
+            .iter()
+            .map(|s| s.column.clone())
+            .chain(columns)
+            .collect::<Vec<_>>()
+    };
+    Ok(Some(TargetKey {
+        name: Ident::derived(&[me.target.name.as_str(), &joined(&columns), "fkey"]),
+        references: parent.target.clone(),
+        columns: scoped(columns),
+        ref_columns: scoped(ref_columns),
+        on_delete: fkey.on_delete.clone(),
+        // There is no column list for ON UPDATE: setting the scope to null is worse than the end-of-transaction check.
+        on_update: match fkey.on_update.as_str() {
+            "n" | "d" if scope.is_some() => "a".into(),
+            other => other.to_owned(),
+        },
+        set_columns,
+    }))
+}
+
+fn outside_key(
+    me: &Member,
+    fkey: &ForeignKey,
+    columns: Vec<Ident>,
+    names: &BTreeMap<Ident, Ident>,
+) -> TargetKey {
+    TargetKey {
+        name: Ident::derived(&[me.target.name.as_str(), &joined(&columns), "fkey"]),
+        references: fkey.ref_name.clone(),
+        ref_columns: fkey.ref_columns.clone(),
+        on_delete: fkey.on_delete.clone(),
+        on_update: fkey.on_update.clone(),
+        set_columns: mapped(&fkey.set_columns, names).unwrap_or_default(),
+        columns,
+    }
+}

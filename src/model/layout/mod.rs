@@ -1,0 +1,296 @@
+//! What the target looks like: worked out once from the source's shape and the user's spec, kept with
+//! the mapping, and read by everything that writes or compares rows.
+
+use crate::error::{Error, Result};
+use crate::ident::{Ident, QualifiedName};
+use crate::model::nearest::nearest;
+use crate::model::shape::{Column, Index, IndexColumn, Shape};
+use crate::model::spec::{Spec, known_column};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+mod indexes;
+mod keys;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Scope {
+    pub column: Ident,
+    pub type_text: String,
+    pub value: String,
+    /// The table the scope's value lives in, and its key column.
+    pub table: Option<(QualifiedName, Ident)>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Layout {
+    pub scope: Option<Scope>,
+    pub columns: Vec<TargetColumn>,
+    /// The source's key, in its order, and where each part stands in the target.
+    pub key: Vec<KeyColumn>,
+    pub primary_key: Vec<Ident>,
+    /// Members refer to this table: `UNIQUE (scope, key)` stands beside the primary key.
+    pub scoped_key: Option<Vec<Ident>>,
+    /// The unique columns that an upsert names.
+    pub arbiter: Vec<Ident>,
+    pub indexes: Vec<TargetIndex>,
+    pub fkeys: Vec<TargetKey>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TargetColumn {
+    pub name: Ident,
+    pub origin: Origin,
+    pub type_text: String,
+    /// Written by us; false for a generated column, which the server fills.
+    pub insert: bool,
+    pub hashable: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    Scope,
+    /// A column of the source, under its own or another name.
+    Source(Ident),
+    Expression(String),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeyColumn {
+    pub source: Ident,
+    pub target: Ident,
+    pub type_text: String,
+    pub equals: QualifiedName,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetIndex {
+    pub name: Ident,
+    pub unique: bool,
+    /// Becomes a UNIQUE constraint once it is built.
+    pub constraint: bool,
+    pub deferrable: bool,
+    pub nulls_not_distinct: bool,
+    pub method: Ident,
+    pub columns: Vec<IndexColumn>,
+    pub include: Vec<Ident>,
+    pub predicate: Option<String>,
+    pub options: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetKey {
+    pub name: Ident,
+    pub columns: Vec<Ident>,
+    pub references: QualifiedName,
+    pub ref_columns: Vec<Ident>,
+    pub on_delete: String,
+    pub on_update: String,
+    pub set_columns: Vec<Ident>,
+}
+
+/// A table of the migration, as the others see it.
+pub struct Member<'a> {
+    pub shape: &'a Shape,
+    pub spec: &'a Spec,
+    pub target: &'a QualifiedName,
+}
+
+/// Works the layout of `members[which]` out.
+pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Result<Layout> {
+    let me = &members[which];
+    let pk = me.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
+        relation: me.shape.name.clone(),
+    })?;
+    let columns = target_columns(me, scope)?;
+    let names = renames(&columns);
+    let key = key_columns(me, pk, &names)?;
+    let scoped = |columns: &[Ident]| {
+        scope
+            .iter()
+            .map(|s| s.column.clone())
+            .chain(columns.iter().cloned())
+            .collect::<Vec<_>>()
+    };
+
+    let target_key: Vec<Ident> = key.iter().map(|k| k.target.clone()).collect();
+    let surrogate = matches!(key.as_slice(), [k] if me.shape.column(&k.source).is_some_and(Column::is_surrogate));
+    let primary_key = match &me.spec.target_key {
+        Some(columns) => columns.clone(),
+        None if surrogate => target_key.clone(),
+        None => scoped(&target_key),
+    };
+    let scoped_key = (scope.is_some() && is_referenced(members, me, pk))
+        .then(|| scoped(&target_key))
+        .filter(|wanted| !same_columns(wanted, &primary_key));
+    let arbiter = scoped_key.clone().unwrap_or_else(|| {
+        if same_columns(&primary_key, &target_key) {
+            target_key.clone()
+        } else {
+            scoped(&target_key)
+        }
+    });
+    let mut layout = Layout {
+        scope: scope.cloned(),
+        columns,
+        key,
+        scoped_key: scoped_key.or_else(|| {
+            // A key of the user's own choice: the arbiter has to exist beside it.
+            (!same_columns(&arbiter, &primary_key)).then(|| arbiter.clone())
+        }),
+        primary_key,
+        arbiter,
+        indexes: Vec::new(),
+        fkeys: keys::target_keys(members, me, &names, scope)?,
+    };
+    check_unique_keys(me, &layout)?;
+    layout.indexes = indexes::target_indexes(me, &layout, &names);
+    Ok(layout)
+}
+
+fn target_columns(me: &Member, scope: Option<&Scope>) -> Result<Vec<TargetColumn>> {
+    let mut columns: Vec<TargetColumn> = Vec::new();
+    if let Some(scope) = scope {
+        if me.shape.column(&scope.column).is_some() {
+            return Err(Error::BadScope {
+                detail: format!("Table {} has a column \"{}\" already.", me.shape.name.plain(), scope.column.as_str()),
+                hint: "Choose another scope_column, or leave that column out: columns => '{\"…\": null}'.".into(),
+            });
+        }
+        columns.push(TargetColumn {
+            name: scope.column.clone(),
+            origin: Origin::Scope,
+            type_text: scope.type_text.clone(),
+            insert: true,
+            hashable: true,
+        });
+    }
+    let replaced = |name: &Ident| me.spec.columns.iter().any(|(n, _)| n == name);
+    // Generated columns stay generated only where every column they may name is still there.
+    let untouched = me.spec.columns.is_empty();
+    for c in me.shape.columns.iter().filter(|c| !replaced(&c.name)) {
+        columns.push(TargetColumn {
+            name: c.name.clone(),
+            origin: Origin::Source(c.name.clone()),
+            type_text: c.type_text.clone(),
+            insert: c.generated.is_none() || !untouched,
+            hashable: c.hashable,
+        });
+    }
+    for (name, expression) in &me.spec.columns {
+        let Some(expression) = expression else {
+            continue;
+        };
+        let renamed = me.shape.column(&Ident::new(expression.up.trim()));
+        let type_text = match renamed {
+            Some(c) => c.type_text.clone(),
+            None => expression
+                .type_text
+                .clone()
+                .unwrap_or_else(|| "text".into()),
+        };
+        columns.push(TargetColumn {
+            name: name.clone(),
+            origin: match renamed {
+                Some(c) => Origin::Source(c.name.clone()),
+                None => Origin::Expression(expression.up.clone()),
+            },
+            // Types that have no hash function; see hash_record_extended().
+            hashable: renamed.map_or(
+                !matches!(type_text.as_str(), "json" | "xml" | "point"),
+                |c| c.hashable,
+            ),
+            type_text,
+            insert: true,
+        });
+    }
+    Ok(columns)
+}
+
+/// Source column → target column.
+fn renames(columns: &[TargetColumn]) -> BTreeMap<Ident, Ident> {
+    columns
+        .iter()
+        .filter_map(|c| match &c.origin {
+            Origin::Source(source) => Some((source.clone(), c.name.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+fn key_columns(me: &Member, pk: &Index, names: &BTreeMap<Ident, Ident>) -> Result<Vec<KeyColumn>> {
+    pk.columns
+        .iter()
+        .map(|c| {
+            let source = c
+                .name
+                .clone()
+                .ok_or_else(|| Error::Internal("a primary key over an expression".into()))?;
+            let target = names
+                .get(&source)
+                .cloned()
+                .ok_or_else(|| Error::KeyNotCarried {
+                    relation: me.shape.name.plain(),
+                    column: source.as_str().to_owned(),
+                })?;
+            let equals = c
+                .equals
+                .clone()
+                .unwrap_or_else(|| QualifiedName::new("pg_catalog", "="));
+            let type_text = me
+                .shape
+                .column(&source)
+                .map_or_else(|| "text".into(), |c| c.type_text.clone());
+            Ok(KeyColumn {
+                source,
+                target,
+                type_text,
+                equals,
+            })
+        })
+        .collect()
+}
+
+fn is_referenced(members: &[Member], me: &Member, pk: &Index) -> bool {
+    let key = pk.plain_columns();
+    members
+        .iter()
+        .flat_map(|m| &m.shape.fkeys)
+        .any(|f| f.ref_oid == me.shape.oid && same_columns(&f.ref_columns, &key))
+}
+
+fn same_columns(a: &[Ident], b: &[Ident]) -> bool {
+    a.len() == b.len() && a.iter().all(|c| b.contains(c))
+}
+
+fn check_unique_keys(me: &Member, layout: &Layout) -> Result<()> {
+    let known = |name: &Ident| layout.columns.iter().any(|c| c.name == *name);
+    let lists = me.spec.unique_keys.iter().chain(me.spec.target_key.iter());
+    if let Some(name) = lists.flatten().find(|n| !known(n)) {
+        let columns = layout.columns.iter().map(|c| c.name.as_str());
+        return Err(Error::NoSuchColumn {
+            relation: format!("target {}", me.target.plain()),
+            column: name.as_str().to_owned(),
+            nearest: nearest(name.as_str(), columns).map(str::to_owned),
+        });
+    }
+    for (column, _) in &me.spec.refs {
+        known_column(me.shape, column)?;
+    }
+    Ok(())
+}
+
+fn mapped(columns: &[Ident], names: &BTreeMap<Ident, Ident>) -> Option<Vec<Ident>> {
+    columns.iter().map(|c| names.get(c).cloned()).collect()
+}
+
+fn joined(columns: &[Ident]) -> String {
+    columns
+        .iter()
+        .map(Ident::as_str)
+        .collect::<Vec<_>>()
+        .join("_")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+use super::*;
+use crate::model::expr::Expression;
+use crate::model::fixture;
+
+fn resolved(spec: &Spec, shape: &Shape, scope: Option<&Scope>) -> Result<Layout> {
+    let target = QualifiedName::new("public", "t");
+    resolve(
+        &[Member {
+            shape,
+            spec,
+            target: &target,
+        }],
+        0,
+        scope,
+    )
+}
+
+fn names(list: &[&str]) -> Vec<Ident> {
+    list.iter().map(|n| Ident::new(*n)).collect()
+}
+
+#[test]
+fn a_surrogate_key_stays_the_primary_key_and_gets_a_scoped_twin_when_referenced() {
+    let (rounds, sign_ups) = (fixture::rounds_shape(), fixture::sign_ups_shape());
+    let (a, b, spec) = (
+        QualifiedName::new("public", "a"),
+        QualifiedName::new("public", "b"),
+        Spec::default(),
+    );
+    let members = [
+        Member {
+            shape: &rounds,
+            spec: &spec,
+            target: &a,
+        },
+        Member {
+            shape: &sign_ups,
+            spec: &spec,
+            target: &b,
+        },
+    ];
+    let layout = resolve(&members, 0, Some(&fixture::scope())).expect("layout");
+    assert_eq!(layout.primary_key, names(&["id"]));
+    assert_eq!(layout.scoped_key, Some(names(&["project_id", "id"])));
+    assert_eq!(layout.arbiter, names(&["project_id", "id"]));
+    let child = resolve(&members, 1, Some(&fixture::scope())).expect("layout");
+    assert_eq!(child.fkeys[1].columns, names(&["project_id", "round_id"]));
+    assert_eq!(child.fkeys[1].ref_columns, names(&["project_id", "id"]));
+    assert_eq!(child.arbiter, names(&["id"]));
+}
+
+#[test]
+fn a_natural_key_gets_the_scope_in_front() {
+    let mut shape = fixture::rounds_shape();
+    shape.columns[0].default = None;
+    let layout = resolved(&Spec::default(), &shape, Some(&fixture::scope())).expect("layout");
+    assert_eq!(layout.primary_key, names(&["project_id", "id"]));
+    assert_eq!(layout.scoped_key, None);
+}
+
+#[test]
+fn unique_keys_are_scoped_and_no_prefix_is_indexed_twice() {
+    let layout = resolved(
+        &Spec::default(),
+        &fixture::rounds_shape(),
+        Some(&fixture::scope()),
+    )
+    .expect("layout");
+    let text: Vec<String> = layout
+        .indexes
+        .iter()
+        .map(|i| i.name.as_str().to_owned())
+        .collect();
+    assert_eq!(text, ["t_project_id_slug_key"]);
+    let spec = Spec {
+        unique_keys: vec![names(&["slug"])],
+        ..Spec::default()
+    };
+    let layout =
+        resolved(&spec, &fixture::rounds_shape(), Some(&fixture::scope())).expect("layout");
+    assert_eq!(
+        layout.indexes.len(),
+        1,
+        "the user's key is the source's key: one index"
+    );
+}
+
+#[test]
+fn without_a_scope_the_target_is_like_the_source() {
+    let layout = resolved(&Spec::default(), &fixture::rounds_shape(), None).expect("layout");
+    assert_eq!(layout.columns.len(), 2);
+    assert_eq!(layout.arbiter, names(&["id"]));
+    assert_eq!(layout.indexes[0].columns.len(), 1);
+}
+
+#[test]
+fn renames_are_followed_and_expressions_are_not_columns_of_the_source() {
+    let up = |text: &str| {
+        Some(Expression {
+            up: text.into(),
+            down: None,
+            type_text: Some("text".into()),
+        })
+    };
+    let spec = Spec {
+        columns: vec![
+            ("slug".into(), None),
+            ("code".into(), up("slug")),
+            ("loud".into(), up("upper(slug)")),
+        ],
+        ..Spec::default()
+    };
+    let layout = resolved(&spec, &fixture::rounds_shape(), None).expect("layout");
+    let origins: Vec<&Origin> = layout.columns.iter().map(|c| &c.origin).collect();
+    assert_eq!(
+        origins,
+        [
+            &Origin::Source("id".into()),
+            &Origin::Source("slug".into()),
+            &Origin::Expression("upper(slug)".into())
+        ]
+    );
+    assert_eq!(layout.indexes[0].columns[0].name, Some("code".into()));
+}
+
+#[test]
+fn a_key_that_is_left_out_is_refused() {
+    let spec = Spec {
+        columns: vec![("id".into(), None)],
+        ..Spec::default()
+    };
+    assert!(matches!(
+        resolved(&spec, &fixture::rounds_shape(), None),
+        Err(Error::KeyNotCarried { .. })
+    ));
+}
+
+#[test]
+fn a_scope_column_that_stands_already_is_refused() {
+    let scope = Scope {
+        column: "slug".into(),
+        ..fixture::scope()
+    };
+    assert!(matches!(
+        resolved(&Spec::default(), &fixture::rounds_shape(), Some(&scope)),
+        Err(Error::BadScope { .. })
+    ));
+}
+
+#[test]
+fn an_unknown_unique_column_names_the_nearest() {
+    let spec = Spec {
+        unique_keys: vec![names(&["slugg"])],
+        ..Spec::default()
+    };
+    let Err(Error::NoSuchColumn { nearest, .. }) = resolved(&spec, &fixture::rounds_shape(), None)
+    else {
+        unreachable!("an unknown column must be refused")
+    };
+    assert_eq!(nearest.as_deref(), Some("slug"));
+}

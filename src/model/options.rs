@@ -1,0 +1,169 @@
+//! The options of a migration: which there are, what they may be, how they are merged.
+
+use crate::error::{Error, Result};
+use crate::model::nearest::nearest;
+use serde_json::{Map, Value};
+
+/// What an option may hold.
+#[derive(Clone, Copy)]
+enum Kind {
+    Int {
+        min: i64,
+        max: i64,
+    },
+    Bool,
+    /// Known, but not built yet: refused instead of silently ignored.
+    NotYet,
+}
+
+const KNOWN: [(&str, Kind); 11] = [
+    (
+        "batch_rows",
+        Kind::Int {
+            min: 1,
+            max: 1_000_000,
+        },
+    ),
+    (
+        "batch_target_ms",
+        Kind::Int {
+            min: 1,
+            max: 60_000,
+        },
+    ),
+    (
+        "delay_ms",
+        Kind::Int {
+            min: 0,
+            max: 3_600_000,
+        },
+    ),
+    ("max_workers", Kind::Int { min: 1, max: 1 }),
+    ("max_replication_lag", Kind::NotYet),
+    ("max_wal_rate", Kind::NotYet),
+    ("throttle_query", Kind::NotYet),
+    (
+        "lock_timeout_ms",
+        Kind::Int {
+            min: 1,
+            max: 60_000,
+        },
+    ),
+    ("defer_indexes", Kind::Bool),
+    (
+        "archive_after_days",
+        Kind::Int {
+            min: 0,
+            max: 36_500,
+        },
+    ),
+    (
+        "drop_after_days",
+        Kind::Int {
+            min: 0,
+            max: 36_500,
+        },
+    ),
+];
+
+/// `stored` with `changes` laid over it. A null takes an option back to its default.
+pub fn merge(stored: &Value, changes: &Value) -> Result<Value> {
+    let Value::Object(changes) = changes else {
+        return Err(Error::BadOption {
+            name: "options".into(),
+            detail: "The options must be a JSON object.".into(),
+            hint: Some(r#"Write, for example, '{"batch_rows": 500}'."#.into()),
+        });
+    };
+    let mut merged: Map<String, Value> = stored.as_object().cloned().unwrap_or_default();
+    for (name, value) in changes {
+        check(name, value)?;
+        if value.is_null() {
+            merged.remove(name);
+        } else {
+            merged.insert(name.clone(), value.clone());
+        }
+    }
+    Ok(Value::Object(merged))
+}
+
+fn check(name: &str, value: &Value) -> Result<()> {
+    let Some((_, kind)) = KNOWN.iter().find(|(known, _)| *known == name) else {
+        return Err(unknown(name));
+    };
+    let wrong = |detail: String| {
+        Err(Error::BadOption {
+            name: name.to_owned(),
+            detail,
+            hint: None,
+        })
+    };
+    match (kind, value) {
+        (_, Value::Null) => Ok(()),
+        (Kind::NotYet, _) => Err(Error::NotSupported {
+            what: format!("option \"{name}\""),
+            detail: "This version does not throttle by itself.".into(),
+            hint: "Use \"delay_ms\" to slow the backfill down.".into(),
+        }),
+        (Kind::Bool, Value::Bool(_)) => Ok(()),
+        (Kind::Bool, _) => wrong(format!("The value {value} is not true or false.")),
+        (Kind::Int { min, max }, _) => match value.as_i64() {
+            Some(n) if (*min..=*max).contains(&n) => Ok(()),
+            _ => wrong(format!(
+                "The value {value} is not a whole number from {min} to {max}."
+            )),
+        },
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    let names = || KNOWN.iter().map(|(n, _)| *n);
+    Error::BadOption {
+        name: name.to_owned(),
+        detail: "There is no such option.".into(),
+        hint: Some(match nearest(name, names()) {
+            Some(near) => format!("Did you mean \"{near}\"?"),
+            None => format!(
+                "The options are {}.",
+                names().collect::<Vec<_>>().join(", ")
+            ),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn changes_are_laid_over_and_null_resets() {
+        let merged = merge(
+            &json!({"batch_rows": 5, "delay_ms": 1}),
+            &json!({"batch_rows": 7, "delay_ms": null}),
+        );
+        assert_eq!(merged.ok(), Some(json!({"batch_rows": 7})));
+    }
+
+    #[test]
+    fn a_slip_names_the_nearest_option() {
+        let Err(Error::BadOption { hint, .. }) = merge(&json!({}), &json!({"batch_row": 1})) else {
+            unreachable!("an unknown option must be refused")
+        };
+        assert_eq!(hint.as_deref(), Some("Did you mean \"batch_rows\"?"));
+    }
+
+    #[test]
+    fn ranges_and_types_are_kept() {
+        for bad in [
+            json!({"batch_rows": 0}),
+            json!({"batch_rows": "many"}),
+            json!({"defer_indexes": 1}),
+            json!({"max_workers": 9}),
+            json!({"throttle_query": "select true"}),
+            json!([1]),
+        ] {
+            assert!(merge(&json!({}), &bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! One table as the catalog describes it: what `sql/query/table_shape.sql` returns.
+
+use crate::ident::{Ident, QualifiedName};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Shape {
+    pub oid: u32,
+    pub name: QualifiedName,
+    /// `pg_class.relkind`
+    pub kind: String,
+    /// `pg_class.relpersistence`
+    pub persistence: String,
+    pub is_partition: bool,
+    pub is_catalog: bool,
+    pub owner: u32,
+    pub owner_name: Ident,
+    pub rls: bool,
+    pub force_rls: bool,
+    /// `pg_class.relreplident`
+    pub replica_identity: String,
+    pub options: Vec<String>,
+    pub comment: Option<String>,
+    pub est_rows: i64,
+    pub bytes: i64,
+    pub columns: Vec<Column>,
+    pub indexes: Vec<Index>,
+    pub checks: Vec<Check>,
+    pub fkeys: Vec<ForeignKey>,
+    pub policies: Vec<Policy>,
+    pub grants: Vec<Grant>,
+    pub publications: Vec<Ident>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Column {
+    pub name: Ident,
+    #[serde(rename = "type")]
+    pub type_text: String,
+    pub not_null: bool,
+    pub default: Option<String>,
+    /// The expression of a stored generated column.
+    pub generated: Option<String>,
+    /// The sequence behind an identity column.
+    pub identity: Option<QualifiedName>,
+    pub collation: Option<QualifiedName>,
+    pub storage: Option<String>,
+    pub statistics: Option<i32>,
+    pub comment: Option<String>,
+    /// False for json, xml, point and their like: they are compared as text.
+    pub hashable: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Index {
+    pub name: Ident,
+    pub primary: bool,
+    pub unique: bool,
+    pub exclusion: bool,
+    pub valid: bool,
+    /// Backed by a constraint (UNIQUE, PRIMARY KEY).
+    pub constraint: bool,
+    pub deferrable: bool,
+    pub method: Ident,
+    pub columns: Vec<IndexColumn>,
+    pub include: Vec<Ident>,
+    pub predicate: Option<String>,
+    pub options: Vec<String>,
+    pub nulls_not_distinct: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexColumn {
+    /// None for an expression.
+    pub name: Option<Ident>,
+    /// The expression's text; the quoted name for a plain column.
+    pub text: String,
+    /// Collation, operator class and order, where they are not the default.
+    pub suffix: String,
+    /// The operator class's equality operator.
+    pub equals: Option<QualifiedName>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Check {
+    pub name: Ident,
+    /// `CHECK (…)`
+    pub definition: String,
+    pub columns: Vec<Ident>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ForeignKey {
+    pub name: Ident,
+    pub columns: Vec<Ident>,
+    pub ref_oid: u32,
+    pub ref_name: QualifiedName,
+    pub ref_columns: Vec<Ident>,
+    /// `pg_constraint.confdeltype`
+    pub on_delete: String,
+    pub on_update: String,
+    /// Columns of `ON DELETE SET NULL (…)`, empty for all.
+    pub set_columns: Vec<Ident>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Policy {
+    pub name: Ident,
+    pub permissive: bool,
+    /// `ALL`, `SELECT`, `INSERT`, `UPDATE` or `DELETE`
+    pub command: String,
+    /// Quoted role names, or `PUBLIC`
+    pub roles: Vec<String>,
+    pub using: Option<String>,
+    pub check: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Grant {
+    /// Quoted role name, or `PUBLIC`
+    pub grantee: String,
+    pub privilege: String,
+    pub grantable: bool,
+    /// None for a grant on the whole table.
+    pub column: Option<Ident>,
+}
+
+impl Shape {
+    pub fn primary_key(&self) -> Option<&Index> {
+        self.indexes.iter().find(|i| i.primary)
+    }
+
+    pub fn column(&self, name: &Ident) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == *name)
+    }
+
+    /// The primary key's column names; empty where there is no key.
+    pub fn key_columns(&self) -> Vec<Ident> {
+        self.primary_key()
+            .map(Index::plain_columns)
+            .unwrap_or_default()
+    }
+
+    pub fn column_names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|c| c.name.as_str())
+    }
+}
+
+impl Index {
+    /// Names of the key columns that are plain columns.
+    pub fn plain_columns(&self) -> Vec<Ident> {
+        self.columns.iter().filter_map(|c| c.name.clone()).collect()
+    }
+}
+
+impl Column {
+    /// Whether the server makes the value up: sequence, identity or a random uuid.
+    pub fn is_surrogate(&self) -> bool {
+        self.identity.is_some()
+            || self.default.as_deref().is_some_and(|d| {
+                d.starts_with("nextval(")
+                    || d.contains("gen_random_uuid(")
+                    || d.contains("uuid_generate_v")
+            })
+    }
+}

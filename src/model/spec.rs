@@ -1,0 +1,159 @@
+//! What the user asked for: one mapping, as `mig_add_table` takes and `mig.mapping` keeps it.
+
+use crate::error::{Error, Result};
+use crate::ident::Ident;
+use crate::model::shape::Shape;
+use crate::model::{expr::Expression, nearest::nearest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Unique keys of the target; the scope is put in front.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unique_keys: Vec<Vec<Ident>>,
+    /// Target column → expression, None to leave the source's column of that name out. In the order given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<(Ident, Option<Expression>)>,
+    /// Column of the source → the source table it points to without a declared foreign key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refs: Vec<(Ident, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_key: Option<Vec<Ident>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+}
+
+/// The raw arguments of `mig_add_table` that need reading.
+#[derive(Clone, Debug, Default)]
+pub struct Arguments {
+    pub unique_keys: Option<Value>,
+    pub columns: Option<Value>,
+    pub refs: Option<Value>,
+    pub target_key: Option<Value>,
+    pub id_mode: String,
+    pub filter: Option<String>,
+}
+
+/// Reads the arguments against the source's shape. Expressions are not parsed here: PostgreSQL does that.
+pub fn read(args: &Arguments, source: &Shape) -> Result<Spec> {
+    check_id_mode(&args.id_mode)?;
+    let columns = read_columns(args.columns.as_ref(), source)?;
+    let spec = Spec {
+        unique_keys: match &args.unique_keys {
+            None | Some(Value::Null) => Vec::new(),
+            Some(v) => serde_json::from_value(v.clone())
+                .map_err(|_| malformed("unique_keys", v, r#"[["user_id", "round_id"]]"#))?,
+        },
+        columns,
+        refs: read_refs(args.refs.as_ref(), source)?,
+        target_key: match &args.target_key {
+            None | Some(Value::Null) => None,
+            Some(v) => Some(
+                serde_json::from_value(v.clone())
+                    .map_err(|_| malformed("target_key", v, r#"["project_id", "id"]"#))?,
+            ),
+        },
+        filter: args.filter.clone(),
+    };
+    if spec.unique_keys.iter().any(Vec::is_empty)
+        || spec.target_key.as_ref().is_some_and(Vec::is_empty)
+    {
+        return Err(malformed(
+            "unique_keys",
+            &Value::Array(vec![]),
+            r#"[["user_id", "round_id"]]"#,
+        ));
+    }
+    Ok(spec)
+}
+
+fn check_id_mode(mode: &str) -> Result<()> {
+    match mode {
+        "preserve" => Ok(()),
+        "remap" => Err(Error::NotSupported {
+            what: "id mode \"remap\"".into(),
+            detail: "This version keeps the source's key values.".into(),
+            hint: "Leave id_mode out, or write id_mode => 'preserve'.".into(),
+        }),
+        other => Err(Error::Invalid {
+            message: format!("invalid id mode \"{other}\""),
+            detail: "The id modes are preserve and remap.".into(),
+            hint: match nearest(other, ["preserve", "remap"]) {
+                Some(near) => format!("Did you mean '{near}'?"),
+                None => "Leave id_mode out to keep the source's key values.".into(),
+            },
+        }),
+    }
+}
+
+fn read_columns(value: Option<&Value>, source: &Shape) -> Result<Vec<(Ident, Option<Expression>)>> {
+    let Some(map) = object(
+        "columns",
+        value,
+        r#"{"title": "upper(name)", "notes": null}"#,
+    )?
+    else {
+        return Ok(Vec::new());
+    };
+    let mut columns = Vec::new();
+    for (name, value) in map {
+        let ident = Ident::new(name);
+        let expression = Expression::read(name, value)?;
+        // A null drops a column of the source: it must be there to be dropped.
+        if expression.is_none() {
+            known_column(source, &ident)?;
+        }
+        columns.push((ident, expression));
+    }
+    Ok(columns)
+}
+
+fn read_refs(value: Option<&Value>, source: &Shape) -> Result<Vec<(Ident, String)>> {
+    let example = r#"{"round_id": "round_metadata"}"#;
+    let Some(map) = object("refs", value, example)? else {
+        return Ok(Vec::new());
+    };
+    let mut refs = Vec::new();
+    for (column, table) in map {
+        let column = Ident::new(column);
+        known_column(source, &column)?;
+        let table = table
+            .as_str()
+            .ok_or_else(|| malformed("refs", table, example))?;
+        refs.push((column, table.to_owned()));
+    }
+    Ok(refs)
+}
+
+fn object<'a>(
+    name: &str,
+    value: Option<&'a Value>,
+    example: &str,
+) -> Result<Option<&'a serde_json::Map<String, Value>>> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(map)) => Ok(Some(map)),
+        Some(other) => Err(malformed(name, other, example)),
+    }
+}
+
+/// Errors with the nearest name where `source` has no column `name`.
+pub fn known_column(source: &Shape, name: &Ident) -> Result<()> {
+    if source.column(name).is_some() {
+        return Ok(());
+    }
+    Err(Error::NoSuchColumn {
+        relation: source.name.plain(),
+        column: name.as_str().to_owned(),
+        nearest: nearest(name.as_str(), source.column_names()).map(str::to_owned),
+    })
+}
+
+fn malformed(name: &str, value: &Value, example: &str) -> Error {
+    Error::Invalid {
+        message: format!("invalid \"{name}\""),
+        detail: format!("The value is {value}."),
+        hint: format!("Write it like '{example}'."),
+    }
+}

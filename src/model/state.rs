@@ -1,0 +1,88 @@
+//! Rows of our own tables, typed.
+
+use crate::ident::{Ident, QualifiedName};
+use crate::model::layout::Layout;
+use crate::model::phase::Phase;
+use crate::model::spec::Spec;
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Migration {
+    pub id: i32,
+    pub name: String,
+    pub owner: u32,
+    pub owner_name: String,
+    pub phase: Phase,
+    pub scope_table: Option<u32>,
+    pub scope_table_name: Option<QualifiedName>,
+    pub scope_column: Option<Ident>,
+    pub scope_value: Option<String>,
+    pub scope_type: Option<String>,
+    pub options: Value,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Mapping {
+    pub id: i32,
+    pub source: u32,
+    /// None if the table is gone.
+    pub source_name: Option<QualifiedName>,
+    pub source_owner: Option<u32>,
+    /// The name that was asked for; `target_now` is where the table is now.
+    pub target_name: QualifiedName,
+    pub target: Option<u32>,
+    pub target_now: Option<QualifiedName>,
+    pub target_owner: Option<u32>,
+    pub adopted: bool,
+    pub id_mode: String,
+    pub spec: Spec,
+    pub layout: Option<Layout>,
+    pub fingerprint: Option<String>,
+    pub bound_blocks: Option<i64>,
+    pub next_block: i64,
+    pub filenode: Option<i64>,
+    pub batch_rows: Option<i32>,
+    pub rows_done: i64,
+    pub copied: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Job {
+    pub id: i64,
+    pub migration: i32,
+    pub driver: String,
+    pub state: String,
+    pub pid: Option<i32>,
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Leftover {
+    pub id: i64,
+    pub mapping: i32,
+    pub key: Vec<String>,
+}
+
+impl Migration {
+    /// An option of this migration, as a whole number.
+    pub fn int_option(&self, name: &str) -> Option<i32> {
+        self.options
+            .get(name)
+            .and_then(Value::as_i64)
+            .and_then(|n| i32::try_from(n).ok())
+    }
+
+    pub fn bool_option(&self, name: &str) -> Option<bool> {
+        self.options.get(name).and_then(Value::as_bool)
+    }
+}
+
+impl Mapping {
+    /// For messages: the source's name, or that it is gone.
+    pub fn source_text(&self) -> String {
+        self.source_name
+            .as_ref()
+            .map_or_else(|| "(dropped table)".to_owned(), QualifiedName::plain)
+    }
+}

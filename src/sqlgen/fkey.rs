@@ -1,0 +1,62 @@
+//! Foreign keys of the target: added without a scan, validated after.
+
+use crate::ident::{QualifiedName, list};
+use crate::model::layout::TargetKey;
+
+/// Always checked at the end of the transaction: rows arrive one table after the other, in whatever order
+/// the application wrote the old tables, so an immediate check would refuse what was legal there.
+/// Actions (CASCADE, SET NULL) run at once all the same.
+pub fn add(target: &QualifiedName, key: &TargetKey) -> String {
+    let columns = if key.set_columns.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", list(&key.set_columns))
+    };
+    format!(
+        "ALTER TABLE {target} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {}{} ON UPDATE {} \
+         DEFERRABLE INITIALLY DEFERRED NOT VALID",
+        key.name,
+        list(&key.columns),
+        key.references,
+        list(&key.ref_columns),
+        action(&key.on_delete),
+        if matches!(key.on_delete.as_str(), "n" | "d") {
+            columns.as_str()
+        } else {
+            ""
+        },
+        action(&key.on_update),
+    )
+}
+
+pub fn validate(target: &QualifiedName, key: &TargetKey) -> String {
+    format!("ALTER TABLE {target} VALIDATE CONSTRAINT {}", key.name)
+}
+
+/// RESTRICT cannot be deferred (its check is never postponed); NO ACTION forbids the same end state.
+fn action(code: &str) -> &'static str {
+    match code {
+        "c" => "CASCADE",
+        "n" => "SET NULL",
+        "d" => "SET DEFAULT",
+        _ => "NO ACTION",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixture;
+
+    #[test]
+    fn member_key_carries_the_scope_and_the_action() {
+        let (_, target, layout) = fixture::sign_ups();
+        let key = &layout.fkeys[1];
+        assert_eq!(
+            add(&target, key),
+            "ALTER TABLE \"public\".\"project_sign_ups\" ADD CONSTRAINT \"project_sign_ups_round_id_fkey\" \
+             FOREIGN KEY (\"project_id\", \"round_id\") REFERENCES \"public\".\"project_rounds\" (\"project_id\", \"id\") \
+             ON DELETE CASCADE ON UPDATE NO ACTION DEFERRABLE INITIALLY DEFERRED NOT VALID"
+        );
+    }
+}

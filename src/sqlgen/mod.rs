@@ -1,0 +1,30 @@
+//! SQL text from the model: pure functions, names in, text out. Values never: they are bound.
+
+pub mod batch;
+pub mod digest;
+pub mod fkey;
+pub mod index;
+pub mod mirror;
+pub mod table;
+pub mod view;
+
+use crate::ident::QualifiedName;
+
+/// One statement of the plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statement {
+    pub sql: String,
+    /// The relation that is locked, and how.
+    pub relation: QualifiedName,
+    pub lock: &'static str,
+}
+
+impl Statement {
+    pub fn new(relation: &QualifiedName, lock: &'static str, sql: String) -> Self {
+        Self {
+            sql,
+            relation: relation.clone(),
+            lock,
+        }
+    }
+}
