@@ -1,0 +1,125 @@
+-- The state of every migration. CREATE, never CREATE OR REPLACE or IF NOT EXISTS: an object that somebody
+-- planted beforehand must make the installation fail (CVE-2022-2625).
+CREATE SCHEMA mig;
+COMMENT ON SCHEMA mig IS 'State and views of pg_mig. The functions are called mig_*.';
+
+CREATE TABLE mig.migration (
+  id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name text NOT NULL UNIQUE CHECK (name <> ''),
+  owner regrole NOT NULL,
+  phase text NOT NULL DEFAULT 'defined' CHECK (phase IN ('defined', 'created', 'dual_write', 'backfilled')),
+  state text NOT NULL DEFAULT 'ok' CHECK (state IN ('ok', 'running', 'paused', 'failed')),
+  problem text,
+  scope_table regclass,
+  scope_column name,
+  scope_value text,
+  scope_type text,
+  options jsonb NOT NULL DEFAULT '{}',
+  format int NOT NULL DEFAULT 1,
+  drain text[],
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE mig.migration IS 'One row for each migration.';
+COMMENT ON COLUMN mig.migration.drain IS 'Virtual transactions whose snapshots are older than the last batch and that foreign keys wait for.';
+COMMENT ON COLUMN mig.migration.format IS 'Version of the stored layout, so that a newer library knows what it reads.';
+
+CREATE TABLE mig.mapping (
+  id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  migration int NOT NULL REFERENCES mig.migration ON DELETE CASCADE,
+  ordinal int NOT NULL,
+  source regclass NOT NULL,
+  target_schema name NOT NULL,
+  target_name name NOT NULL,
+  target regclass,
+  adopted boolean NOT NULL DEFAULT false,
+  id_mode text NOT NULL DEFAULT 'preserve',
+  spec jsonb NOT NULL,
+  layout jsonb,
+  fingerprint text,
+  bound_blocks bigint,
+  next_block bigint NOT NULL DEFAULT 0,
+  filenode oid,
+  batch_rows int,
+  batch_ms int,
+  rows_done bigint NOT NULL DEFAULT 0,
+  rows_total bigint,
+  copy_started_at timestamptz,
+  copied boolean NOT NULL DEFAULT false,
+  UNIQUE (migration, source),
+  UNIQUE (migration, target_schema, target_name)
+);
+COMMENT ON TABLE mig.mapping IS 'One source table and its target; the checkpoint of its backfill.';
+COMMENT ON COLUMN mig.mapping.bound_blocks IS 'Heap blocks of the source when its backfill began, fixed after the mirror was committed.';
+COMMENT ON COLUMN mig.mapping.next_block IS 'The checkpoint: blocks below it are copied or listed as leftovers.';
+COMMENT ON COLUMN mig.mapping.filenode IS 'File of the source at that time; another one means a rewrite, and the copy starts over.';
+
+CREATE TABLE mig.job (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  migration int NOT NULL REFERENCES mig.migration ON DELETE CASCADE,
+  driver text NOT NULL CHECK (driver IN ('worker', 'manual')),
+  role regrole NOT NULL,
+  state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused', 'done', 'failed', 'cancelled')),
+  pid int,
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  heartbeat_at timestamptz,
+  ended_at timestamptz,
+  waiting_for text,
+  error text
+);
+CREATE UNIQUE INDEX job_one_open ON mig.job (migration) WHERE state IN ('running', 'paused');
+COMMENT ON TABLE mig.job IS 'Backfills, past and present.';
+
+CREATE TABLE mig.leftover (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  mapping int NOT NULL REFERENCES mig.mapping ON DELETE CASCADE,
+  key text[] NOT NULL,
+  tried_at timestamptz,
+  UNIQUE (mapping, key)
+);
+COMMENT ON TABLE mig.leftover IS 'Rows that a batch could not lock at once: copied later, each alone.';
+
+CREATE TABLE mig.row_error (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  mapping int NOT NULL REFERENCES mig.mapping ON DELETE CASCADE,
+  key text[] NOT NULL,
+  sqlstate text NOT NULL,
+  message text NOT NULL,
+  at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  UNIQUE (mapping, key)
+);
+COMMENT ON TABLE mig.row_error IS 'Rows that cannot be copied as they are, with the SQLSTATE that says why.';
+
+CREATE TABLE mig.check_result (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  migration int NOT NULL REFERENCES mig.migration ON DELETE CASCADE,
+  mode text NOT NULL,
+  phase text NOT NULL,
+  who name NOT NULL DEFAULT session_user,
+  started_at timestamptz NOT NULL,
+  finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
+  ok boolean,
+  compared bigint NOT NULL,
+  differences bigint NOT NULL,
+  failed jsonb NOT NULL DEFAULT '[]'
+);
+COMMENT ON TABLE mig.check_result IS 'What each mig_check found.';
+
+CREATE TABLE mig.step_log (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  migration text NOT NULL,
+  at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  who name NOT NULL DEFAULT session_user,
+  phase text NOT NULL,
+  what text NOT NULL
+);
+COMMENT ON TABLE mig.step_log IS 'Who did what when; kept after the migration is dropped.';
+
+-- A dump carries the definitions and the phase. Leftovers and errors stay out: a restored table has another
+-- file, so its copy starts over and finds them again.
+SELECT pg_catalog.pg_extension_config_dump('mig.migration', '');
+SELECT pg_catalog.pg_extension_config_dump('mig.migration_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('mig.mapping', '');
+SELECT pg_catalog.pg_extension_config_dump('mig.mapping_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('mig.step_log', '');
+SELECT pg_catalog.pg_extension_config_dump('mig.step_log_id_seq', '');

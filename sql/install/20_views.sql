@@ -1,0 +1,134 @@
+-- What an operator reads. Views with keys of rows in them (errors) are for those who run migrations.
+
+CREATE VIEW mig.tables AS
+SELECT m.name AS migration, p.ordinal, p.source,
+       coalesce(p.target::text, pg_catalog.quote_ident(p.target_schema) || '.' || pg_catalog.quote_ident(p.target_name)) AS target,
+       p.target AS target_relation, p.adopted, p.id_mode,
+       p.copied, p.rows_done, p.rows_total, p.next_block, p.bound_blocks,
+       CASE WHEN p.layout IS NOT NULL THEN 'mig.m' || p.id || '_forward' END AS mapping_view
+FROM mig.mapping p JOIN mig.migration m ON m.id = p.migration;
+COMMENT ON VIEW mig.tables IS 'Every mapping: source, target, checkpoint.';
+
+-- The runner of a job holds an advisory lock (class "mig"); it goes with its process.
+CREATE VIEW mig.runners AS
+SELECT m.id AS migration_id, l.pid
+FROM mig.migration m
+JOIN pg_catalog.pg_locks l ON l.locktype = 'advisory' AND l.classid = 7170407 AND l.objid = m.id::oid AND l.objsubid = 2 AND l.granted
+JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database();
+COMMENT ON VIEW mig.runners IS 'The process that runs each migration''s job now.';
+
+CREATE VIEW mig.checks AS
+SELECT c.id, m.name AS migration, c.mode, c.phase, c.who, c.started_at, c.finished_at,
+       c.finished_at - c.started_at AS duration, c.snapshot, c.ok, c.compared, c.differences, c.failed
+FROM mig.check_result c JOIN mig.migration m ON m.id = c.migration;
+COMMENT ON VIEW mig.checks IS 'What each mig_check found, with who, when and for how long.';
+
+CREATE VIEW mig.errors AS
+SELECT m.name AS migration, p.source, e.key, e.sqlstate, e.message, e.at
+FROM mig.row_error e JOIN mig.mapping p ON p.id = e.mapping JOIN mig.migration m ON m.id = p.migration;
+COMMENT ON VIEW mig.errors IS 'Rows that cannot be copied as they are, by key.';
+
+CREATE VIEW mig.history AS
+SELECT s.id, s.at, s.who, s.migration, s.phase, s.what FROM mig.step_log s;
+COMMENT ON VIEW mig.history IS 'Who did what, when; kept after a migration is dropped.';
+
+CREATE VIEW mig.progress AS
+SELECT m.name AS migration, p.source AS relation, p.target, j.id AS job,
+       CASE WHEN p.copied AND m.phase = 'backfilled' THEN 'done'
+            WHEN p.copied AND lo.n > 0 THEN 'copying leftovers'
+            WHEN p.copied THEN 'copied'
+            WHEN p.bound_blocks IS NULL THEN 'waiting'
+            ELSE 'copying' END AS phase,
+       r.pid, j.driver,
+       p.rows_done AS tuples_done,
+       greatest(coalesce(p.rows_total, c.reltuples::bigint), p.rows_done) AS tuples_total,
+       CASE WHEN p.copied THEN 100.0
+            WHEN p.bound_blocks > 0 THEN pg_catalog.round(100.0 * p.next_block / p.bound_blocks, 1)
+            ELSE 0.0 END AS pct,
+       CASE WHEN NOT p.copied AND s.seconds > 0 THEN pg_catalog.round(p.rows_done / s.seconds) END AS tuples_per_s,
+       CASE WHEN NOT p.copied AND p.next_block > 0
+            THEN pg_catalog.make_interval(secs => (s.seconds * (p.bound_blocks - p.next_block) / p.next_block)::double precision) END AS eta,
+       p.batch_rows, p.batch_ms, lo.n AS leftovers, j.waiting_for, j.error
+FROM mig.mapping p
+JOIN mig.migration m ON m.id = p.migration
+LEFT JOIN pg_catalog.pg_class c ON c.oid = p.source
+LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
+LEFT JOIN mig.runners r ON r.migration_id = m.id
+CROSS JOIN LATERAL (SELECT extract(epoch FROM pg_catalog.clock_timestamp() - p.copy_started_at)::numeric AS seconds) s
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM mig.leftover l WHERE l.mapping = p.id) lo;
+COMMENT ON VIEW mig.progress IS 'How far each table''s backfill is; columns as in pg_stat_progress_*.';
+
+CREATE VIEW mig.status AS
+SELECT m.name AS migration, m.phase,
+       CASE WHEN dead.is THEN 'failed' ELSE m.state END AS state,
+       t.tables::int AS tables, t.rows_done, t.rows_total,
+       CASE WHEN m.phase = 'backfilled' THEN 100.0
+            WHEN t.blocks > 0 THEN pg_catalog.round(100.0 * t.blocks_done / t.blocks, 1) ELSE 0.0 END AS pct,
+       (SELECT pg_catalog.format('%s %s, %s ago', c.mode,
+                 CASE WHEN c.ok THEN 'clean' WHEN c.ok IS NULL THEN 'pending' ELSE 'FAILED' END,
+                 pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - c.finished_at))
+        FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1) AS last_check,
+       CASE WHEN dead.is THEN pg_catalog.format('process %s of job %s is gone (last seen %s)', j.pid, j.id, j.heartbeat_at)
+            WHEN unstarted.is THEN 'no worker runs the job: no slot was free'
+            WHEN drift.what IS NOT NULL THEN drift.what
+            WHEN m.problem IS NOT NULL THEN m.problem
+            WHEN j.state = 'running' AND j.waiting_for IS NOT NULL THEN 'waiting for ' || j.waiting_for || coalesce(
+              (SELECT ', held up by process ' || pg_catalog.string_agg(b.pid::text, ', ') FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)), '')
+       END AS problem,
+       CASE WHEN t.tables = 0 THEN pg_catalog.format('SELECT mig_add_table(%L, ''old_table'', ''new_table'');', m.name)
+            WHEN drift.what IS NOT NULL AND m.phase IN ('dual_write', 'backfilled') THEN pg_catalog.format('SELECT * FROM mig_rollback(%L);', m.name)
+            WHEN m.phase = 'defined' THEN pg_catalog.format('SELECT * FROM mig_create(%L);', m.name)
+            WHEN m.phase = 'created' THEN pg_catalog.format('SELECT * FROM mig_dual_write(%L);', m.name)
+            WHEN m.phase = 'dual_write' AND m.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
+            WHEN m.phase = 'dual_write' AND (j.driver = 'manual' AND j.state = 'running' OR unstarted.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
+            WHEN m.phase = 'dual_write' AND m.state = 'running' AND NOT dead.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
+            WHEN m.phase = 'dual_write' THEN pg_catalog.format('SELECT mig_backfill(%L);', m.name)
+            WHEN m.phase = 'backfilled' THEN pg_catalog.format('SELECT * FROM mig_check(%L);', m.name) END AS next_step
+FROM mig.migration m
+CROSS JOIN LATERAL (
+  SELECT count(*) AS tables, coalesce(sum(p.rows_done), 0)::bigint AS rows_done,
+         coalesce(sum(greatest(coalesce(p.rows_total, c.reltuples::bigint), p.rows_done)), 0)::bigint AS rows_total,
+         sum(b.blocks) AS blocks, sum(CASE WHEN p.copied THEN b.blocks ELSE p.next_block END) AS blocks_done
+  FROM mig.mapping p
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = p.source
+  -- Before its turn a table counts with the size it has now; an empty one still counts as a block.
+  CROSS JOIN LATERAL (SELECT greatest(1, coalesce(p.bound_blocks,
+    pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint, 1)) AS blocks) b
+  WHERE p.migration = m.id) t
+LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
+LEFT JOIN mig.runners r ON r.migration_id = m.id
+CROSS JOIN LATERAL (SELECT m.state = 'running' AND j.state = 'running' AND j.driver = 'worker' AND j.pid IS NOT NULL AND r.pid IS NULL AS is) dead
+CROSS JOIN LATERAL (SELECT m.state = 'running' AND j.state = 'running' AND j.driver = 'worker' AND j.pid IS NULL AND r.pid IS NULL
+                      AND j.started_at < pg_catalog.clock_timestamp() - interval '10 seconds' AS is) unstarted
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.string_agg(pg_catalog.format('mirror of %s: %s %s', p.source, w.name,
+           CASE tg.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
+             WHEN 'R' THEN 'fires for replicas only' ELSE 'is missing' END), '; ') AS what
+  FROM mig.mapping p
+  CROSS JOIN LATERAL (VALUES ('mig_' || p.id || '_forward_row'), ('mig_' || p.id || '_forward_truncate')) w(name)
+  LEFT JOIN pg_catalog.pg_trigger tg ON tg.tgrelid = p.source AND tg.tgname = w.name
+  WHERE p.migration = m.id AND m.phase IN ('dual_write', 'backfilled') AND tg.tgenabled IS DISTINCT FROM 'A') drift;
+COMMENT ON VIEW mig.status IS 'One line for each migration: where it stands, what is wrong, and the SQL to type next.';
+
+CREATE VIEW mig.blockers AS
+SELECT m.name AS migration, 'we wait for them' AS direction, w.pid AS our_pid, b.pid AS their_pid,
+       a.usename AS their_role, a.state AS their_state, a.xact_start AS since, a.query
+FROM mig.runners r
+JOIN mig.migration m ON m.id = r.migration_id
+JOIN pg_catalog.pg_stat_activity w ON w.pid = r.pid
+CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid
+UNION ALL
+SELECT m.name, 'they wait for us', r.pid, a.pid, a.usename, a.state, a.xact_start, a.query
+FROM mig.runners r
+JOIN mig.migration m ON m.id = r.migration_id
+JOIN pg_catalog.pg_stat_activity a ON r.pid = ANY (pg_catalog.pg_blocking_pids(a.pid))
+UNION ALL
+-- The wait for old snapshots (foreign keys) shows the holders of the listed virtual transactions.
+SELECT m.name, 'we wait for their snapshot', r.pid, l.pid, a.usename, a.state, a.xact_start, a.query
+FROM mig.migration m
+LEFT JOIN mig.runners r ON r.migration_id = m.id
+CROSS JOIN LATERAL pg_catalog.unnest(m.drain) d(vxid)
+JOIN pg_catalog.pg_locks l ON l.locktype = 'virtualxid' AND l.virtualxid = d.vxid AND l.granted
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid;
+COMMENT ON VIEW mig.blockers IS 'Who our jobs wait for, and who waits for our jobs.';

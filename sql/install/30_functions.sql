@@ -1,0 +1,141 @@
+-- The public functions. Written by hand, because pgrx knows neither regclass nor name nor procedures.
+-- None is SECURITY DEFINER: each asks for ownership itself.
+
+CREATE FUNCTION mig.mirror() RETURNS trigger
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_mirror';
+
+CREATE FUNCTION mig_define(migration text, scope_table regclass DEFAULT NULL, scope_value text DEFAULT NULL,
+                           scope_column name DEFAULT 'project_id', options jsonb DEFAULT '{}') RETURNS text
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_define_wrapper';
+
+CREATE FUNCTION mig_define(config jsonb) RETURNS text
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_define_config_wrapper';
+
+CREATE FUNCTION mig_config(migration text DEFAULT NULL) RETURNS jsonb
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_config_wrapper';
+
+CREATE FUNCTION mig_add_table(migration text, source regclass, target text, unique_keys jsonb DEFAULT NULL,
+                              columns jsonb DEFAULT NULL, refs jsonb DEFAULT NULL, target_key jsonb DEFAULT NULL,
+                              id_mode text DEFAULT 'preserve', filter text DEFAULT NULL) RETURNS void
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_add_table_wrapper';
+
+CREATE FUNCTION mig_configure(migration text, options jsonb) RETURNS jsonb
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_configure_wrapper';
+
+CREATE FUNCTION mig_preflight(migration text DEFAULT NULL)
+  RETURNS TABLE (severity text, check_name text, relation regclass, detail text, hint text)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_preflight_wrapper';
+
+CREATE FUNCTION mig_plan(migration text DEFAULT NULL)
+  RETURNS TABLE (step int, phase text, relation text, action text, lock_mode text, est_rows bigint, est_bytes bigint)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_plan_wrapper';
+
+CREATE FUNCTION mig_ddl(migration text DEFAULT NULL, phase text DEFAULT 'create') RETURNS SETOF text
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_ddl_wrapper';
+
+CREATE FUNCTION mig_create(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_create_wrapper';
+
+CREATE FUNCTION mig_dual_write(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_dual_write_wrapper';
+
+CREATE FUNCTION mig_backfill(migration text DEFAULT NULL, driver text DEFAULT 'auto') RETURNS bigint
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_backfill_wrapper';
+
+CREATE FUNCTION mig_step(migration text DEFAULT NULL, max_ms int DEFAULT 1000) RETURNS bigint
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_step_wrapper';
+
+CREATE FUNCTION mig_pause(migration text DEFAULT NULL) RETURNS boolean
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_pause_wrapper';
+
+CREATE FUNCTION mig_resume(migration text DEFAULT NULL) RETURNS boolean
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_resume_wrapper';
+
+CREATE FUNCTION mig_cancel(migration text DEFAULT NULL) RETURNS boolean
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_cancel_wrapper';
+
+CREATE FUNCTION mig_wait(migration text DEFAULT NULL, timeout interval DEFAULT '60 s') RETURNS boolean
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_wait_wrapper';
+
+CREATE FUNCTION mig_check(migration text DEFAULT NULL, mode text DEFAULT 'full', relation regclass DEFAULT NULL, sample int DEFAULT 10)
+  RETURNS TABLE (source regclass, target regclass, check_name text, source_value text, target_value text, ok boolean)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_check_wrapper';
+
+CREATE FUNCTION mig_assert(migration text DEFAULT NULL, mode text DEFAULT 'full') RETURNS void
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_assert_wrapper';
+
+CREATE FUNCTION mig_rollback(migration text, to_phase text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_rollback_wrapper';
+
+CREATE FUNCTION mig_drop(migration text, archives boolean DEFAULT false, force boolean DEFAULT false)
+  RETURNS TABLE (source regclass, target regclass, action text)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_drop_wrapper';
+
+CREATE FUNCTION mig_version() RETURNS text
+  LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_version_wrapper';
+
+CREATE FUNCTION mig.only(migration text) RETURNS text
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_only_wrapper';
+
+CREATE FUNCTION mig_status(migration text DEFAULT NULL)
+  RETURNS TABLE (migration text, phase text, state text, tables int, rows_done bigint, rows_total bigint, pct numeric,
+                 last_check text, problem text, next_step text)
+  LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT s.migration, s.phase, s.state, s.tables, s.rows_done, s.rows_total, s.pct, s.last_check, s.problem, s.next_step
+    FROM mig.status s WHERE $1 IS NULL OR s.migration = mig.only($1) ORDER BY s.migration
+  $$;
+
+-- A procedure that commits cannot have a SET clause: it pins the path at the start of each transaction.
+CREATE PROCEDURE mig_run(migration text DEFAULT NULL, max_runtime interval DEFAULT '90 s')
+  LANGUAGE plpgsql AS $$
+DECLARE
+  ends timestamptz;
+  said timestamptz;
+  line record;
+  done bigint;
+BEGIN
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  ends := pg_catalog.clock_timestamp() + $2;
+  said := pg_catalog.clock_timestamp();
+  LOOP
+    done := @extschema@.mig_step($1, 250);
+    COMMIT;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF done = 0 OR pg_catalog.clock_timestamp() >= said + interval '1 second' THEN
+      said := pg_catalog.clock_timestamp();
+      SELECT s.phase, s.state, s.pct, s.rows_done, s.rows_total, s.problem INTO line
+        FROM mig.status s WHERE s.migration = mig.only($1);
+      RAISE NOTICE '% % %%% (% of about % rows)%', line.phase, line.state, line.pct, line.rows_done, line.rows_total,
+        coalesce(', ' || line.problem, '');
+    END IF;
+    EXIT WHEN done = 0 OR pg_catalog.clock_timestamp() >= ends;
+    IF done = 1 THEN
+      PERFORM pg_catalog.pg_sleep(0.05);
+    END IF;
+  END LOOP;
+END
+$$;
+
+CREATE FUNCTION mig_allow(role_name regrole) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  f text;
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('mig', 'CREATE WITH GRANT OPTION') THEN
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'must be a role that runs migrations to allow another',
+      DETAIL = pg_catalog.format('Role %s has no grant option on schema mig.', current_user),
+      HINT = 'Ask the owner of the extension: SELECT mig_allow(...);';
+  END IF;
+  EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA mig TO %s', role_name);
+  EXECUTE pg_catalog.format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA mig TO %s', role_name);
+  FOR f IN
+    SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+    JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_mig'
+    WHERE p.prokind = 'f'
+  LOOP
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s', f, role_name);
+  END LOOP;
+  EXECUTE pg_catalog.format('GRANT EXECUTE ON PROCEDURE @extschema@.mig_run(text, interval) TO %s', role_name);
+END
+$$;

@@ -1,0 +1,49 @@
+-- Default privileges of the installing role may have granted anything to anybody: take all of it back first.
+DO $$
+DECLARE
+  item record;
+BEGIN
+  FOR item IN
+    SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END AS kind, p.oid::regprocedure::text AS name, g.grantee
+    FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+    CROSS JOIN LATERAL (
+      SELECT DISTINCT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END AS grantee
+      FROM pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) x WHERE x.grantee <> p.proowner) g
+    WHERE n.nspname = 'mig'
+       OR (p.proname ~ '^mig_' AND n.oid = (SELECT e.extnamespace FROM pg_catalog.pg_extension e WHERE e.extname = 'pg_mig'))
+  LOOP
+    EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s', item.kind, item.name, item.grantee);
+  END LOOP;
+  FOR item IN
+    SELECT c.oid::regclass::text AS name, g.grantee
+    FROM pg_catalog.pg_class c
+    CROSS JOIN LATERAL (
+      SELECT DISTINCT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END AS grantee
+      FROM pg_catalog.aclexplode(c.relacl) x WHERE x.grantee <> c.relowner) g
+    WHERE c.relnamespace = 'mig'::regnamespace AND c.relkind IN ('r', 'v', 'S')
+  LOOP
+    EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s', item.name, item.grantee);
+  END LOOP;
+END
+$$;
+
+-- Anybody may look at what is no row of a user: the mirrors of every role read mig.mapping.
+GRANT USAGE ON SCHEMA mig TO PUBLIC;
+GRANT SELECT ON mig.migration, mig.mapping, mig.job, mig.check_result, mig.step_log TO PUBLIC;
+GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status TO PUBLIC;
+GRANT SELECT ON mig.errors, mig.blockers TO pg_monitor;
+GRANT EXECUTE ON FUNCTION mig_status(text), mig_version(), mig.only(text), mig_config(text), mig_wait(text, interval) TO PUBLIC;
+
+-- The role that installs runs migrations and may let others do so.
+GRANT USAGE, CREATE ON SCHEMA mig TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA mig TO @extowner@ WITH GRANT OPTION;
+GRANT EXECUTE ON FUNCTION
+  mig.mirror(),
+  mig_define(text, regclass, text, name, jsonb), mig_define(jsonb), mig_add_table(text, regclass, text, jsonb, jsonb, jsonb, jsonb, text, text),
+  mig_configure(text, jsonb), mig_preflight(text), mig_plan(text), mig_ddl(text, text), mig_create(text), mig_dual_write(text),
+  mig_backfill(text, text), mig_step(text, int), mig_pause(text), mig_resume(text), mig_cancel(text),
+  mig_check(text, text, regclass, int), mig_assert(text, text), mig_rollback(text, text), mig_drop(text, boolean, boolean),
+  mig_status(text), mig_version(), mig.only(text), mig_config(text), mig_wait(text, interval), mig_allow(regrole)
+  TO @extowner@ WITH GRANT OPTION;
+GRANT EXECUTE ON PROCEDURE mig_run(text, interval) TO @extowner@ WITH GRANT OPTION;

@@ -1,0 +1,341 @@
+//! What SQL calls: read the arguments, call the engine, hand the answer back. The SQL side of each function
+//! (argument names, defaults, comments) is in `sql/install/`.
+
+use crate::engine::{Action, inspect, jobs, phases};
+use crate::error::{self, Error};
+use crate::model::spec::Arguments;
+use crate::pg::session;
+use crate::steps::define::ScopeArguments;
+use crate::store::migration;
+use pgrx::JsonB;
+use pgrx::datum::Interval;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use std::ffi::CStr;
+use std::time::Duration;
+
+/// An argument that must not be null.
+fn given<T>(value: Option<T>, name: &'static str) -> error::Result<T> {
+    value.ok_or(Error::NullArgument { name })
+}
+
+/// Runs the engine with the settings that its statements depend on.
+fn guarded<T>(f: impl FnOnce() -> error::Result<T>) -> Result<T, ErrorReport> {
+    let _safe = session::pin(&session::SAFE);
+    f().map_err(ErrorReport::from)
+}
+
+fn acted(
+    f: impl FnOnce() -> error::Result<Vec<Action>>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(source, Option<pg_sys::Oid>),
+            name!(target, Option<pg_sys::Oid>),
+            name!(action, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    let done = guarded(f)?;
+    Ok(TableIterator::new(
+        done.into_iter().map(|a| (a.source, a.target, a.action)),
+    ))
+}
+
+#[pg_extern(sql = false)]
+fn mig_define(
+    migration: Option<&str>,
+    scope_table: Option<pg_sys::Oid>,
+    scope_value: Option<String>,
+    scope_column: Option<&CStr>,
+    options: Option<JsonB>,
+) -> Result<String, ErrorReport> {
+    guarded(|| {
+        let column = given(scope_column, "scope_column")?;
+        let scope = ScopeArguments {
+            table: scope_table,
+            value: scope_value,
+            column: column.to_string_lossy().into_owned(),
+        };
+        let options = given(options, "options")?;
+        phases::define(given(migration, "migration")?, &scope, &options.0)
+    })
+}
+
+#[pg_extern(sql = false)]
+fn mig_define_config(config: Option<JsonB>) -> Result<String, ErrorReport> {
+    guarded(|| phases::define_config(&given(config, "config")?.0))
+}
+
+#[pg_extern(sql = false)]
+fn mig_config(migration: Option<&str>) -> Result<JsonB, ErrorReport> {
+    guarded(|| {
+        Ok(JsonB(
+            serde_json::to_value(inspect::config(migration)?).unwrap_or_default(),
+        ))
+    })
+}
+
+#[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments)]
+fn mig_add_table(
+    migration: Option<&str>,
+    source: Option<pg_sys::Oid>,
+    target: Option<&str>,
+    unique_keys: Option<JsonB>,
+    columns: Option<JsonB>,
+    refs: Option<JsonB>,
+    target_key: Option<JsonB>,
+    id_mode: Option<&str>,
+    filter: Option<String>,
+) -> Result<(), ErrorReport> {
+    let json = |v: Option<JsonB>| v.map(|j| j.0);
+    guarded(|| {
+        let arguments = Arguments {
+            unique_keys: json(unique_keys),
+            columns: json(columns),
+            refs: json(refs),
+            target_key: json(target_key),
+            id_mode: given(id_mode, "id_mode")?.to_owned(),
+            filter,
+        };
+        let (migration, source) = (given(migration, "migration")?, given(source, "source")?);
+        phases::add_table(migration, source, given(target, "target")?, &arguments)
+    })
+}
+
+#[pg_extern(sql = false)]
+fn mig_configure(migration: Option<&str>, options: Option<JsonB>) -> Result<JsonB, ErrorReport> {
+    guarded(|| {
+        let options = given(options, "options")?;
+        phases::configure(given(migration, "migration")?, &options.0).map(JsonB)
+    })
+}
+
+#[pg_extern(sql = false)]
+fn mig_preflight(
+    migration: Option<&str>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(severity, String),
+            name!(check_name, String),
+            name!(relation, Option<pg_sys::Oid>),
+            name!(detail, String),
+            name!(hint, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let found = guarded(|| inspect::preflight(migration))?;
+    Ok(TableIterator::new(found.into_iter().map(|f| {
+        (
+            f.severity,
+            f.check_name,
+            f.relation.map(pg_sys::Oid::from),
+            f.detail,
+            f.hint,
+        )
+    })))
+}
+
+#[pg_extern(sql = false)]
+fn mig_plan(
+    migration: Option<&str>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(step, i32),
+            name!(phase, String),
+            name!(relation, String),
+            name!(action, String),
+            name!(lock_mode, String),
+            name!(est_rows, i64),
+            name!(est_bytes, i64),
+        ),
+    >,
+    ErrorReport,
+> {
+    let steps = guarded(|| inspect::plan(migration))?;
+    Ok(TableIterator::new((1..).zip(steps).map(|(n, s)| {
+        (
+            n,
+            s.phase.to_string(),
+            s.statement.relation.plain(),
+            s.statement.sql,
+            s.statement.lock.to_owned(),
+            s.rows,
+            s.bytes,
+        )
+    })))
+}
+
+#[pg_extern(sql = false)]
+fn mig_ddl(
+    migration: Option<&str>,
+    phase: Option<&str>,
+) -> Result<SetOfIterator<'static, String>, ErrorReport> {
+    Ok(SetOfIterator::new(guarded(|| {
+        inspect::ddl(migration, given(phase, "phase")?)
+    })?))
+}
+
+#[pg_extern(sql = false)]
+fn mig_create(
+    migration: Option<&str>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(source, Option<pg_sys::Oid>),
+            name!(target, Option<pg_sys::Oid>),
+            name!(action, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    acted(|| phases::create(migration))
+}
+
+#[pg_extern(sql = false)]
+fn mig_dual_write(
+    migration: Option<&str>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(source, Option<pg_sys::Oid>),
+            name!(target, Option<pg_sys::Oid>),
+            name!(action, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    acted(|| phases::dual_write(migration))
+}
+
+#[pg_extern(sql = false)]
+fn mig_backfill(migration: Option<&str>, driver: Option<&str>) -> Result<i64, ErrorReport> {
+    guarded(|| jobs::backfill(migration, given(driver, "driver")?))
+}
+
+#[pg_extern(sql = false)]
+fn mig_step(migration: Option<&str>, max_ms: Option<i32>) -> Result<i64, ErrorReport> {
+    guarded(|| jobs::step(migration, given(max_ms, "max_ms")?))
+}
+
+#[pg_extern(sql = false)]
+fn mig_pause(migration: Option<&str>) -> Result<bool, ErrorReport> {
+    guarded(|| jobs::pause(migration))
+}
+
+#[pg_extern(sql = false)]
+fn mig_resume(migration: Option<&str>) -> Result<bool, ErrorReport> {
+    guarded(|| jobs::resume(migration))
+}
+
+#[pg_extern(sql = false)]
+fn mig_cancel(migration: Option<&str>) -> Result<bool, ErrorReport> {
+    guarded(|| jobs::cancel(migration))
+}
+
+#[pg_extern(sql = false)]
+fn mig_wait(migration: Option<&str>, timeout: Option<Interval>) -> Result<bool, ErrorReport> {
+    guarded(|| {
+        let micros = given(timeout, "timeout")?.as_micros();
+        let timeout = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+        jobs::wait_for(migration, timeout)
+    })
+}
+
+#[pg_extern(sql = false)]
+fn mig_check(
+    migration: Option<&str>,
+    mode: Option<&str>,
+    relation: Option<pg_sys::Oid>,
+    _sample: Option<i32>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(source, Option<pg_sys::Oid>),
+            name!(target, Option<pg_sys::Oid>),
+            name!(check_name, String),
+            name!(source_value, Option<String>),
+            name!(target_value, Option<String>),
+            name!(ok, Option<bool>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let (_, lines) = guarded(|| inspect::check(migration, given(mode, "mode")?, relation))?;
+    Ok(TableIterator::new(lines.into_iter().map(|l| {
+        (
+            l.source,
+            l.target,
+            l.name.to_owned(),
+            l.source_value,
+            l.target_value,
+            l.ok,
+        )
+    })))
+}
+
+#[pg_extern(sql = false)]
+fn mig_assert(migration: Option<&str>, mode: Option<&str>) -> Result<(), ErrorReport> {
+    guarded(|| inspect::assert(migration, given(mode, "mode")?))
+}
+
+#[pg_extern(sql = false)]
+fn mig_rollback(
+    migration: Option<&str>,
+    to_phase: Option<&str>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(source, Option<pg_sys::Oid>),
+            name!(target, Option<pg_sys::Oid>),
+            name!(action, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    acted(|| phases::rollback(given(migration, "migration")?, to_phase))
+}
+
+#[pg_extern(sql = false)]
+fn mig_drop(
+    migration: Option<&str>,
+    archives: Option<bool>,
+    force: Option<bool>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(source, Option<pg_sys::Oid>),
+            name!(target, Option<pg_sys::Oid>),
+            name!(action, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    // Both speak of archives, which this version does not make.
+    let _ = (archives, force);
+    acted(|| phases::drop(given(migration, "migration")?))
+}
+
+/// For the views: an unknown or ambiguous name is an error there as everywhere.
+#[pg_extern(sql = false)]
+fn mig_only(migration: Option<&str>) -> Result<String, ErrorReport> {
+    guarded(|| migration::find(migration).map(|m| m.name))
+}
+
+#[pg_extern(sql = false)]
+fn mig_version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}

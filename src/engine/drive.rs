@@ -1,0 +1,205 @@
+//! One slice of a backfill: the same for the worker, for `mig_step` and for `mig_run`.
+
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::phase::Phase;
+use crate::model::state::{Job, Mapping, Migration};
+use crate::pg::{session, spi, tx};
+use crate::settings;
+use crate::steps::{Outcome, copy, fkeys, index, leftover};
+use crate::store::{drift, job, log, mapping, migration, rows};
+
+/// More failed rows than this, and the job stops instead of listing a whole table.
+const MAX_ERRORS: i64 = 1000;
+
+/// What the caller of a slice is able to do.
+#[derive(Clone, Copy)]
+pub struct Driver {
+    /// Run commands outside a transaction.
+    pub top_level: bool,
+    /// Wait for a row's lock, because its transaction holds no other.
+    pub may_wait: bool,
+}
+
+/// What the driver has to do next.
+#[derive(Debug, PartialEq)]
+pub enum Next {
+    /// Go on; rows done in this slice, and the pause before the next.
+    Continue { rows: i64, pause_ms: i64 },
+    /// Somebody is in the way: try again after the pause.
+    Wait { pause_ms: i64 },
+    /// Run this command outside a transaction, then go on.
+    TopLevel(String),
+    /// The job ended: done, paused, cancelled or failed. Nothing more to do.
+    Ended,
+}
+
+const WAIT_MS: i64 = 200;
+
+/// Does the next piece of work of `job` in the current transaction. ERRORs of the work are caught in a
+/// subtransaction and end up in the job's row; only a cancel or a broken session gets through.
+pub fn slice(job: &Job, driver: Driver) -> Result<Next> {
+    let _safe = session::pin(&session::SAFE);
+    let _exact = session::pin(&session::EXACT);
+    let Some(m) = migration::by_id(job.migration)? else {
+        return Ok(Next::Ended);
+    };
+    let mappings = mapping::all(m.id)?;
+    match tx::subtransaction(|| work(&m, &mappings, driver)) {
+        Ok(Some(Outcome::Did(n))) => {
+            job::heartbeat(job.id, None)?;
+            Ok(Next::Continue {
+                rows: n,
+                pause_ms: i64::from(settings::delay_ms(&m)),
+            })
+        }
+        Ok(Some(Outcome::Wait(why))) => {
+            job::heartbeat(job.id, Some(&why))?;
+            Ok(Next::Wait { pause_ms: WAIT_MS })
+        }
+        Ok(Some(Outcome::TopLevel(sql))) => {
+            job::heartbeat(job.id, Some("index build"))?;
+            Ok(Next::TopLevel(sql))
+        }
+        Ok(Some(Outcome::Done) | None) => finish(&m, job, &mappings),
+        Err(e) if e.is_retryable() => {
+            job::heartbeat(job.id, Some(&e.detail().unwrap_or_else(|| e.to_string())))?;
+            Ok(Next::Wait { pause_ms: WAIT_MS })
+        }
+        Err(e) if e.is_about_data() => give_up(&m, job, &mappings, e),
+        Err(Error::Sql {
+            code: pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+            message,
+            detail,
+        }) => Err(Error::Sql {
+            code: pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+            message,
+            detail,
+        }),
+        Err(e) => fail(&m, job, &e),
+    }
+}
+
+/// The next thing to do; None when all is done.
+fn work(m: &Migration, mappings: &[Mapping], driver: Driver) -> Result<Option<Outcome>> {
+    for p in mappings {
+        drift::require_same_shape(p)?;
+        if let Some(what) = drift::triggers(p)? {
+            return Err(Error::JobFailed {
+                migration: m.name.clone(),
+                detail: format!(
+                    "The mirror of {} is not as it was left: {what}. Writes may have passed it.",
+                    p.source_text()
+                ),
+                hint: format!(
+                    "Go back and start over: SELECT mig_rollback({});",
+                    Literal(&m.name)
+                ),
+            });
+        }
+    }
+    if let Some(p) = mappings.iter().find(|p| !p.copied) {
+        // Without a way to build indexes concurrently they are built while the target is still small.
+        if !driver.top_level && p.bound_blocks.is_none() {
+            match index::next(m, p, false)? {
+                Outcome::Done => {}
+                other => return Ok(Some(other)),
+            }
+        }
+        return copy::batch(m, p).map(Some);
+    }
+    if let Some(l) = rows::next_leftover(m.id)? {
+        too_many_errors(m)?;
+        return leftover::copy(m, &l, driver.may_wait).map(Some);
+    }
+    let failed = rows::open(m.id, None)?.errors;
+    if failed > 0 {
+        return Err(errors_left(m, failed));
+    }
+    late_work(m, mappings, driver.top_level)
+}
+
+/// Indexes, then the wait for old snapshots, then foreign keys.
+fn late_work(m: &Migration, mappings: &[Mapping], top_level: bool) -> Result<Option<Outcome>> {
+    let step = |outcome: Outcome| (outcome != Outcome::Done).then_some(outcome);
+    for p in mappings {
+        if let Some(outcome) = step(index::next(m, p, top_level)?) {
+            return Ok(Some(outcome));
+        }
+    }
+    if let Some(outcome) = step(fkeys::drain(m)?) {
+        return Ok(Some(outcome));
+    }
+    for p in mappings {
+        if let Some(outcome) = step(fkeys::next(m, p)?) {
+            return Ok(Some(outcome));
+        }
+    }
+    Ok(None)
+}
+
+fn too_many_errors(m: &Migration) -> Result<()> {
+    let failed = rows::open(m.id, None)?.errors;
+    if failed > MAX_ERRORS {
+        Err(errors_left(m, failed))
+    } else {
+        Ok(())
+    }
+}
+
+fn errors_left(m: &Migration, failed: i64) -> Error {
+    Error::JobFailed {
+        migration: m.name.clone(),
+        detail: format!("{failed} rows cannot be copied; mig.errors names them."),
+        hint: format!(
+            "Mend those rows and go on: SELECT mig_backfill({});",
+            Literal(&m.name)
+        ),
+    }
+}
+
+/// A batch failed over one of its rows: take the slice row by row from now on. Anything else that a row can
+/// break (a unique index, a foreign key) fails the job.
+fn give_up(m: &Migration, job: &Job, mappings: &[Mapping], e: Error) -> Result<Next> {
+    let Some(p) = mappings.iter().find(|p| !p.copied) else {
+        return fail(m, job, &e);
+    };
+    match tx::subtransaction(|| copy::give_up_slice(m, p)) {
+        Ok(_) => {
+            job::heartbeat(job.id, None)?;
+            Ok(Next::Continue {
+                rows: 0,
+                pause_ms: 0,
+            })
+        }
+        Err(again) if again.is_retryable() => Ok(Next::Wait { pause_ms: WAIT_MS }),
+        Err(other) => fail(m, job, &other),
+    }
+}
+
+/// Ends a job with its reason, visible in status.
+pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<Next> {
+    let reason = match e.detail() {
+        Some(detail) if matches!(e, Error::JobFailed { .. }) => detail,
+        Some(detail) => format!("{e}: {detail}"),
+        None => e.to_string(),
+    };
+    job::end(job.id, "failed", Some(&reason))?;
+    migration::set_state(m.id, "failed", Some(&reason))?;
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        &format!("backfill failed: {reason}"),
+    )?;
+    Ok(Next::Ended)
+}
+
+fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<Next> {
+    for p in mappings {
+        spi::run(&format!("ANALYZE {}", mapping::target(p)?), &[])?;
+    }
+    migration::set_phase(m, Phase::Backfilled)?;
+    job::end(job.id, "done", None)?;
+    log::write(&m.name, "backfilled", "backfill done")?;
+    Ok(Next::Ended)
+}

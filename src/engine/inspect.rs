@@ -1,0 +1,238 @@
+//! Looking without touching: preflight, plan, DDL, config, check.
+
+use crate::error::{Error, Result};
+use crate::ident::{Literal, QualifiedName};
+use crate::model::config::Config;
+use crate::model::phase::Phase;
+use crate::model::state::Mapping;
+use crate::preflight::Finding;
+use crate::settings;
+use crate::sqlgen::{Statement, fkey, index, mirror};
+use crate::steps::create::{self, Planned};
+use crate::steps::define;
+use crate::steps::verify::{self, Line};
+use crate::store::{mapping, migration};
+use pgrx::pg_sys::Oid;
+
+pub fn config(name: Option<&str>) -> Result<Config> {
+    let m = migration::find(name)?;
+    let mappings = mapping::all(m.id)?;
+    Ok(define::config(&m, &mappings))
+}
+
+pub fn preflight(name: Option<&str>) -> Result<Vec<Finding>> {
+    let m = migration::find(name)?;
+    migration::require_owner(&m)?;
+    super::phases::findings(&m, &mapping::all(m.id)?, true)
+}
+
+/// One statement to come, with the phase it belongs to.
+pub struct Planable {
+    pub phase: Phase,
+    pub statement: Statement,
+    pub rows: i64,
+    pub bytes: i64,
+}
+
+/// Every statement from here to the end of the backfill.
+pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
+    let m = migration::find(name)?;
+    migration::require_owner(&m)?;
+    let planned = create::plan(mapping::all(m.id)?, define::scope(&m)?.as_ref())?;
+    let mut steps = Vec::new();
+    let defer = settings::defer_indexes(&m);
+    for p in &planned {
+        steps.extend(
+            create::statements(p, defer)
+                .into_iter()
+                .map(|s| planable(Phase::Created, s, p, false)),
+        );
+    }
+    for p in &planned {
+        for sql in mirror::create_triggers(p.mapping.id, &p.source.name) {
+            steps.push(planable(
+                Phase::DualWrite,
+                Statement::new(&p.source.name, "ShareRowExclusiveLock", sql),
+                p,
+                false,
+            ));
+        }
+    }
+    for p in &planned {
+        let copy = crate::sqlgen::batch::copy(p.mapping.id, &p.mapping.target_name, &p.layout);
+        steps.push(planable(
+            Phase::Backfilled,
+            Statement::new(&p.source.name, "RowShareLock, rows FOR SHARE", copy),
+            p,
+            true,
+        ));
+    }
+    // Indexes and keys of a table that stood before are its owner's business.
+    for p in planned
+        .iter()
+        .filter(|p| !p.mapping.adopted && (m.phase > Phase::Defined || p.standing.is_none()))
+    {
+        steps.extend(
+            late_statements(p, defer)
+                .into_iter()
+                .map(|s| planable(Phase::Backfilled, s, p, false)),
+        );
+    }
+    Ok(steps.into_iter().filter(|s| s.phase > m.phase).collect())
+}
+
+fn planable(phase: Phase, statement: Statement, p: &Planned, moves_rows: bool) -> Planable {
+    let (rows, bytes) = if moves_rows {
+        (p.source.est_rows, p.source.bytes)
+    } else {
+        (0, 0)
+    };
+    Planable {
+        phase,
+        statement,
+        rows,
+        bytes,
+    }
+}
+
+fn late_statements(p: &Planned, defer_indexes: bool) -> Vec<Statement> {
+    let target: &QualifiedName = &p.mapping.target_name;
+    let mut made = Vec::new();
+    for i in p.layout.indexes.iter().filter(|_| defer_indexes) {
+        made.push(Statement::new(
+            target,
+            "ShareUpdateExclusiveLock",
+            index::create(target, i, true),
+        ));
+        made.extend(
+            index::attach(target, i)
+                .map(|sql| Statement::new(target, "AccessExclusiveLock (brief)", sql)),
+        );
+    }
+    for key in &p.layout.fkeys {
+        made.push(Statement::new(
+            target,
+            "ShareRowExclusiveLock (brief)",
+            fkey::add(target, key),
+        ));
+        made.push(Statement::new(
+            target,
+            "ShareUpdateExclusiveLock",
+            fkey::validate(target, key),
+        ));
+    }
+    made
+}
+
+/// The statements that make the targets, for a migration file of an ORM or for \gexec.
+pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
+    let m = migration::find(name)?;
+    migration::require_owner(&m)?;
+    if phase != "create" {
+        return Err(Error::NotSupported {
+            what: format!("DDL of phase \"{phase}\""),
+            detail: "Only the targets can be created by a file; what follows needs the worker."
+                .into(),
+            hint: format!("SELECT * FROM mig_ddl({}, 'create');", Literal(&m.name)),
+        });
+    }
+    let mut planned = create::plan(mapping::all(m.id)?, define::scope(&m)?.as_ref())?;
+    let mut made = Vec::new();
+    for p in &mut planned {
+        p.standing = None;
+        let own = create::statements(p, false)
+            .into_iter()
+            .filter(|s| s.relation == p.mapping.target_name);
+        made.extend(own.map(|s| format!("{};", s.sql)));
+    }
+    Ok(made)
+}
+
+/// Runs a check over all tables, or over the one that `relation` is source or target of.
+pub fn check(name: Option<&str>, mode: &str, relation: Option<Oid>) -> Result<(String, Vec<Line>)> {
+    let m = migration::find(name)?;
+    migration::require_owner(&m)?;
+    let full = match mode {
+        "full" => true,
+        "quick" => false,
+        "sample" => return Err(not_yet_sample()),
+        other => {
+            return Err(Error::Invalid {
+                message: format!("unknown mode \"{other}\""),
+                detail: "The modes are quick and full.".into(),
+                hint: match crate::model::nearest::nearest(other, ["quick", "full"]) {
+                    Some(near) => format!("Did you mean '{near}'?"),
+                    None => "Leave mode out for a full check.".into(),
+                },
+            });
+        }
+    };
+    if m.phase < Phase::DualWrite {
+        return Err(Error::WrongPhase {
+            migration: m.name.clone(),
+            phase: m.phase.as_str(),
+            needs: "phase \"dual_write\" or later".into(),
+            hint: format!(
+                "See what comes next: SELECT next_step FROM mig_status({});",
+                Literal(&m.name)
+            ),
+        });
+    }
+    let mappings = chosen(mapping::all(m.id)?, relation)?;
+    Ok((m.name.clone(), verify::run(&m, &mappings, full)?))
+}
+
+fn not_yet_sample() -> Error {
+    Error::NotSupported {
+        what: "mode \"sample\"".into(),
+        detail: "This version compares all rows, or counts.".into(),
+        hint: "Use mode => 'full'.".into(),
+    }
+}
+
+fn chosen(mappings: Vec<Mapping>, relation: Option<Oid>) -> Result<Vec<Mapping>> {
+    let Some(relation) = relation else {
+        return Ok(mappings);
+    };
+    let wanted = relation.to_u32();
+    let found: Vec<Mapping> = mappings
+        .into_iter()
+        .filter(|p| p.source == wanted || p.target == Some(wanted))
+        .collect();
+    if found.is_empty() {
+        return Err(Error::Invalid {
+            message: "the relation is no part of this migration".into(),
+            detail: "It is neither source nor target of one of its tables.".into(),
+            hint: "SELECT * FROM mig.tables; lists them.".into(),
+        });
+    }
+    Ok(found)
+}
+
+/// Errors with the first failed line.
+pub fn assert(name: Option<&str>, mode: &str) -> Result<()> {
+    let (migration, lines) = check(name, mode, None)?;
+    let Some(bad) = lines.iter().find(|l| l.ok != Some(true)) else {
+        return Ok(());
+    };
+    let text = |v: &Option<String>| v.clone().unwrap_or_default();
+    let mappings = mapping::all(migration::find(Some(&migration))?.id)?;
+    let source = mappings
+        .iter()
+        .find(|p| Some(Oid::from(p.source)) == bad.source)
+        .map(Mapping::source_text);
+    Err(Error::CheckFailed {
+        detail: format!(
+            "{}: {}: source {}, target {}.",
+            source.unwrap_or_default(),
+            bad.name,
+            text(&bad.source_value),
+            text(&bad.target_value)
+        ),
+        hint: format!(
+            "SELECT * FROM mig_check({}) WHERE ok IS NOT TRUE;",
+            Literal(&migration)
+        ),
+        migration,
+    })
+}

@@ -1,0 +1,296 @@
+//! Starting, stopping and awaiting a backfill.
+
+use super::drive::{self, Driver, Next};
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::phase::Phase;
+use crate::model::state::{Job, Mapping, Migration};
+use crate::pg::notice::notice;
+use crate::pg::{advisory, launch, snapshot, spi, tx, wait};
+use crate::store::{job, log, mapping, migration, rows};
+use std::time::{Duration, Instant};
+
+/// Starts or resumes; the job's id. With `worker` a process is launched when the transaction commits.
+pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
+    let m = migration::find_mine(name)?;
+    let worker = chosen_driver(driver)?;
+    if m.phase == Phase::Backfilled {
+        notice(&format!("migration \"{}\" is backfilled already", m.name));
+        return Ok(job::latest(m.id)?.map_or(0, |j| j.id));
+    }
+    require_dual_write(&m)?;
+    if let Some(pid) = advisory::holder(m.id)? {
+        let id = job::open(m.id)?.map_or(0, |j| j.id);
+        notice(&format!(
+            "job {id} of migration \"{}\" is running already (process {pid})",
+            m.name
+        ));
+        return Ok(id);
+    }
+    let id = open_job(&m, if worker { "worker" } else { "manual" })?;
+    start(&m, id, worker)?;
+    Ok(id)
+}
+
+fn chosen_driver(driver: &str) -> Result<bool> {
+    match driver {
+        "auto" | "worker" => Ok(true),
+        "manual" => Ok(false),
+        other => Err(Error::Invalid {
+            message: format!("unknown driver \"{other}\""),
+            detail: "The drivers are auto, worker and manual.".into(),
+            hint: match crate::model::nearest::nearest(other, ["auto", "worker", "manual"]) {
+                Some(near) => format!("Did you mean '{near}'?"),
+                None => "Leave driver out.".into(),
+            },
+        }),
+    }
+}
+
+fn require_dual_write(m: &Migration) -> Result<()> {
+    if m.phase == Phase::DualWrite {
+        return Ok(());
+    }
+    Err(Error::WrongPhase {
+        migration: m.name.clone(),
+        phase: m.phase.as_str(),
+        needs: "phase \"dual_write\"".into(),
+        hint: format!(
+            "See what comes next: SELECT next_step FROM mig_status({});",
+            Literal(&m.name)
+        ),
+    })
+}
+
+/// A new job, after putting away one whose runner died. The checkpoint is the mappings', so nothing is lost.
+fn open_job(m: &Migration, driver: &str) -> Result<i64> {
+    let mappings = mapping::all(m.id)?;
+    if let Some(dead) = job::open(m.id)? {
+        job::end(
+            dead.id,
+            "failed",
+            Some("its process ended before the work was done"),
+        )?;
+    }
+    rows::retry_errors(m.id)?;
+    let id = job::insert(m.id, driver)?;
+    migration::set_state(m.id, "running", None)?;
+    log::write(&m.name, m.phase.as_str(), &describe(id, &mappings))?;
+    Ok(id)
+}
+
+fn describe(id: i64, mappings: &[Mapping]) -> String {
+    let begun: Vec<String> = mappings
+        .iter()
+        .filter(|p| p.next_block > 0 || p.copied)
+        .map(|p| {
+            format!(
+                "{} at block {} of {}",
+                p.source_text(),
+                p.next_block,
+                p.bound_blocks.unwrap_or(0)
+            )
+        })
+        .collect();
+    if begun.is_empty() {
+        format!("backfill job {id} started")
+    } else {
+        format!("backfill job {id} resumed: {}", begun.join(", "))
+    }
+}
+
+fn start(m: &Migration, id: i64, worker: bool) -> Result<()> {
+    let by_hand = format!("SELECT mig_step({}) \\watch 1", Literal(&m.name));
+    if !worker {
+        notice(&format!("drive the backfill yourself: {by_hand}"));
+        return Ok(());
+    }
+    let can_login = spi::value::<bool>(
+        "SELECT rolcanlogin FROM pg_catalog.pg_roles WHERE rolname = current_user",
+        &[],
+    )?;
+    if can_login != Some(true) {
+        notice(&format!(
+            "this role cannot log in, so no worker runs for it; drive the backfill yourself: {by_hand}"
+        ));
+        return Ok(());
+    }
+    launch::at_commit(
+        id,
+        &m.name,
+        format!("no worker slot is free; drive the backfill yourself: {by_hand}"),
+    );
+    Ok(())
+}
+
+/// Up to `max_ms` of work in the caller's transaction: rows done, 0 when the backfill is finished. A call that
+/// only waited or built something counts as 1.
+pub fn step(name: Option<&str>, max_ms: i32) -> Result<i64> {
+    tx::require_read_committed()?;
+    let (m, _) = super::idle(name, "mig_step")?;
+    if m.phase == Phase::Backfilled {
+        return Ok(0);
+    }
+    require_dual_write(&m)?;
+    let current = open_for_step(&m)?;
+    if current.state == "paused" {
+        notice(&format!(
+            "migration \"{}\" is paused; SELECT mig_resume({});",
+            m.name,
+            Literal(&m.name)
+        ));
+        return Ok(0);
+    }
+    let deadline =
+        Instant::now() + Duration::from_millis(u64::try_from(max_ms.max(1)).unwrap_or(1000));
+    let mut done = 0;
+    loop {
+        // What this transaction has copied is locked: from then on it must not wait for a row.
+        let driver = Driver {
+            top_level: false,
+            may_wait: done == 0,
+        };
+        match drive::slice(&current, driver)? {
+            Next::Continue { rows, .. } => done += rows,
+            Next::Wait { .. } | Next::TopLevel(_) => return Ok(done.max(1)),
+            Next::Ended => return ended(&m, done),
+        }
+        if Instant::now() >= deadline {
+            return Ok(done.max(1));
+        }
+    }
+}
+
+fn ended(m: &Migration, done: i64) -> Result<i64> {
+    let latest = job::latest(m.id)?;
+    match latest {
+        Some(j) if j.state == "failed" => {
+            notice(&format!(
+                "the backfill failed: {}",
+                j.error.unwrap_or_default()
+            ));
+            Ok(0)
+        }
+        // Finished; rows of this call are told first, the next call says 0.
+        _ => Ok(done),
+    }
+}
+
+fn open_for_step(m: &Migration) -> Result<Job> {
+    let id = match job::open(m.id)? {
+        Some(open) => open.id,
+        None => open_job(m, "manual")?,
+    };
+    job::by_id(id)?.ok_or_else(|| Error::Internal("the job is gone".into()))
+}
+
+/// Stops at the next batch; `mig_resume` goes on. False if nothing was running.
+pub fn pause(name: Option<&str>) -> Result<bool> {
+    let m = migration::find_mine(name)?;
+    let Some(open) = job::open(m.id)?.filter(|j| j.state == "running") else {
+        notice(&format!("migration \"{}\" has no running job", m.name));
+        return Ok(false);
+    };
+    job::set_state(open.id, "paused")?;
+    migration::set_state(m.id, "paused", None)?;
+    log::write(&m.name, m.phase.as_str(), "mig_pause")?;
+    Ok(true)
+}
+
+pub fn resume(name: Option<&str>) -> Result<bool> {
+    let m = migration::find_mine(name)?;
+    let Some(open) = job::open(m.id)?.filter(|j| j.state == "paused") else {
+        notice(&format!("migration \"{}\" has no paused job", m.name));
+        return Ok(false);
+    };
+    job::reopen(open.id)?;
+    migration::set_state(m.id, "running", None)?;
+    log::write(&m.name, m.phase.as_str(), "mig_resume")?;
+    // A runner that has not noticed the pause yet just goes on.
+    if advisory::holder(m.id)?.is_none() {
+        start(&m, open.id, open.driver == "worker")?;
+    }
+    Ok(true)
+}
+
+/// Ends the job; what it did stays, and `mig_backfill` would go on from there.
+pub fn cancel(name: Option<&str>) -> Result<bool> {
+    let m = migration::find_mine(name)?;
+    let Some(open) = job::open(m.id)? else {
+        notice(&format!("migration \"{}\" has no job to cancel", m.name));
+        return Ok(false);
+    };
+    job::end(open.id, "cancelled", None)?;
+    // A worker inside a long statement (an index build) would see it only afterwards.
+    if let Some(pid) = advisory::holder(m.id)? {
+        launch::cancel_at_commit(pid);
+    }
+    migration::set_state(m.id, "ok", None)?;
+    log::write(&m.name, m.phase.as_str(), "mig_cancel")?;
+    Ok(true)
+}
+
+/// True when the job is done, false at the timeout; raises what made it fail.
+pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
+    let m = migration::find(name)?;
+    let watched = job::latest(m.id)?.ok_or_else(|| Error::NoJob {
+        migration: m.name.clone(),
+    })?;
+    snapshot::promise_not_to_read();
+    let deadline = Instant::now() + timeout;
+    loop {
+        let now = job_now(watched.id)?;
+        match now.as_ref().map(|j| j.state.as_str()) {
+            Some("done") => return Ok(true),
+            Some("failed") => {
+                return Err(Error::JobFailed {
+                    detail: now
+                        .and_then(|j| j.error)
+                        .unwrap_or_else(|| "No reason was noted.".into()),
+                    hint: format!(
+                        "SELECT problem, next_step FROM mig_status({});",
+                        Literal(&m.name)
+                    ),
+                    migration: m.name,
+                });
+            }
+            Some("running" | "paused") => died(&m, now)?,
+            _ => return Ok(false),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        wait::sleep(i64::try_from(left.as_millis().min(50)).unwrap_or(50));
+    }
+}
+
+/// A runner that holds no lock any more while its job is open has been killed.
+fn died(m: &Migration, seen: Option<Job>) -> Result<()> {
+    let Some(seen) =
+        seen.filter(|j| j.state == "running" && j.driver == "worker" && j.pid.is_some())
+    else {
+        return Ok(());
+    };
+    if advisory::holder(m.id)?.is_some() {
+        return Ok(());
+    }
+    // It may have ended between the two looks.
+    match job_now(seen.id)? {
+        Some(now) if now.state == "running" && now.pid == seen.pid => Err(Error::JobFailed {
+            migration: m.name.clone(),
+            detail: format!("Its process {} is gone.", seen.pid.unwrap_or(0)),
+            hint: format!(
+                "Go on at the checkpoint: SELECT mig_backfill({});",
+                Literal(&m.name)
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// In REPEATABLE READ the job would never seem to move; see `snapshot`.
+fn job_now(id: i64) -> Result<Option<Job>> {
+    tx::require_read_committed()?;
+    job::by_id(id)
+}

@@ -1,0 +1,45 @@
+//! Which step comes next. Phases change here and nowhere else, each in the transaction of its effect.
+
+pub mod drive;
+pub mod inspect;
+pub mod jobs;
+pub mod phases;
+
+use crate::error::{Error, Result};
+use crate::model::state::{Mapping, Migration};
+use crate::pg::advisory;
+use crate::store::{mapping, migration};
+use pgrx::pg_sys::Oid;
+
+/// One line of the functions that return `TABLE(source, target, action)`.
+pub struct Action {
+    pub source: Option<Oid>,
+    pub target: Option<Oid>,
+    pub action: String,
+}
+
+fn actions(mappings: &[Mapping], action: &str) -> Vec<Action> {
+    mappings
+        .iter()
+        .map(|p| Action {
+            source: Some(Oid::from(p.source)),
+            target: p.target.map(Oid::from),
+            action: action.to_owned(),
+        })
+        .collect()
+}
+
+/// The migration and its tables, owned by the caller, with no job at work beside `call`.
+fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Mapping>)> {
+    let m = migration::find_mine(name)?;
+    // Held to the end of the transaction: a job that starts meanwhile finds it taken.
+    if !advisory::try_for_transaction(m.id)? {
+        return Err(Error::JobRunning {
+            pid: advisory::holder(m.id)?,
+            migration: m.name,
+            call,
+        });
+    }
+    let mappings = mapping::all(m.id)?;
+    Ok((m, mappings))
+}

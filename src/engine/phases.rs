@@ -1,0 +1,286 @@
+//! From phase to phase, forth and back. Each function is one transaction's worth of work.
+
+use super::{Action, actions, idle};
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::config::{self, Config};
+use crate::model::options;
+use crate::model::phase::Phase;
+use crate::model::spec::Arguments;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::catalog;
+use crate::pg::notice::notice;
+use crate::preflight::{self, Finding};
+use crate::settings;
+use crate::steps::define::ScopeArguments;
+use crate::steps::{capture, create, define, undo};
+use crate::store::{job, log, mapping, migration};
+use pgrx::pg_sys::Oid;
+use serde_json::Value;
+
+/// A name that is a JSON object is a document whose `::jsonb` was left out: PostgreSQL reads an untyped
+/// literal as text.
+pub fn define(name: &str, scope: &ScopeArguments, option_values: &Value) -> Result<String> {
+    if name.trim_start().starts_with('{') {
+        let document =
+            serde_json::from_str(name).map_err(|e| config::malformed(format!("{e}.")))?;
+        return define_config(&document);
+    }
+    define::migration(name, scope, option_values)?;
+    Ok(name.to_owned())
+}
+
+/// The whole document, or nothing.
+pub fn define_config(document: &Value) -> Result<String> {
+    let Config {
+        migration: name,
+        scope_table,
+        scope_value,
+        scope_column,
+        options,
+        tables,
+    } = config::read(document)?;
+    let table = scope_table.as_deref().map(catalog::regclass).transpose()?;
+    define::migration(
+        &name,
+        &ScopeArguments {
+            table,
+            value: scope_value,
+            column: scope_column,
+        },
+        &options,
+    )?;
+    let m = migration::find(Some(&name))?;
+    for t in &tables {
+        define::table(&m, catalog::regclass(&t.source)?, &t.target, &t.arguments())?;
+    }
+    Ok(name)
+}
+
+pub fn add_table(name: &str, source: Oid, target: &str, arguments: &Arguments) -> Result<()> {
+    let (m, _) = idle(Some(name), "mig_add_table")?;
+    define::table(&m, source, target, arguments)
+}
+
+/// Running jobs read the options before each batch.
+pub fn configure(name: &str, changes: &Value) -> Result<Value> {
+    let m = migration::find_mine(Some(name))?;
+    let merged = options::merge(&m.options, changes)?;
+    migration::set_options(m.id, merged.clone())?;
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        &format!("mig_configure {changes}"),
+    )?;
+    Ok(merged)
+}
+
+/// All findings for a migration; rows are read only where `data` is asked for.
+pub fn findings(m: &Migration, mappings: &[Mapping], data: bool) -> Result<Vec<Finding>> {
+    let mut found = preflight::catalog(mappings, m.scope_column.as_ref())?;
+    if data && m.phase <= Phase::Created {
+        let planned = create::plan(mappings.to_vec(), define::scope(m)?.as_ref())?;
+        for p in &planned {
+            found.extend(preflight::duplicates(&p.mapping, &p.layout)?);
+            found.extend(preflight::occupied(&p.mapping, &p.layout)?);
+        }
+    }
+    Ok(found)
+}
+
+fn require_clean(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    let errors: Vec<Finding> = findings(m, mappings, true)?
+        .into_iter()
+        .filter(|f| f.severity == "error")
+        .collect();
+    let Some(first) = errors.first() else {
+        return Ok(());
+    };
+    let details: Vec<String> = errors
+        .iter()
+        .map(|f| format!("{}: {}", f.check_name, f.detail))
+        .collect();
+    Err(Error::Preflight {
+        migration: m.name.clone(),
+        detail: details.join(" "),
+        hint: match &first.hint {
+            Some(hint) => hint.clone(),
+            None => format!("SELECT * FROM mig_preflight({});", Literal(&m.name)),
+        },
+    })
+}
+
+fn require_tables(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    if mappings.is_empty() {
+        Err(Error::NoTables {
+            migration: m.name.clone(),
+        })
+    } else {
+        Ok(())
+    }
+}
+
+/// Done already, too early, or the right moment.
+fn at(m: &Migration, from: Phase, done: Phase, call: &str, earlier: &str) -> Result<bool> {
+    if m.phase == from {
+        return Ok(true);
+    }
+    if m.phase >= done {
+        notice(&format!(
+            "migration \"{}\" is in phase \"{}\" already; {call} has nothing to do",
+            m.name, m.phase
+        ));
+        return Ok(false);
+    }
+    Err(Error::WrongPhase {
+        migration: m.name.clone(),
+        phase: m.phase.as_str(),
+        needs: format!("phase \"{from}\""),
+        hint: format!("Run it first: SELECT {earlier}({});", Literal(&m.name)),
+    })
+}
+
+/// defined → created
+pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
+    let (m, mappings) = idle(name, "mig_create")?;
+    require_tables(&m, &mappings)?;
+    if !at(
+        &m,
+        Phase::Defined,
+        Phase::Created,
+        "mig_create",
+        "mig_define",
+    )? {
+        return Ok(actions(&mappings, "exists"));
+    }
+    require_clean(&m, &mappings)?;
+    let planned = create::plan(mappings, define::scope(&m)?.as_ref())?;
+    let mut verbs = Vec::new();
+    for p in &planned {
+        verbs.push(create::run(p, settings::defer_indexes(&m))?);
+    }
+    migration::set_phase(&m, Phase::Created)?;
+    log::write(&m.name, "created", "mig_create")?;
+    let mut done = actions(&mapping::all(m.id)?, "created");
+    for (line, verb) in done.iter_mut().zip(verbs) {
+        line.action = verb.to_owned();
+    }
+    Ok(done)
+}
+
+/// created → dual_write
+pub fn dual_write(name: Option<&str>) -> Result<Vec<Action>> {
+    let (m, mappings) = idle(name, "mig_dual_write")?;
+    if !at(
+        &m,
+        Phase::Created,
+        Phase::DualWrite,
+        "mig_dual_write",
+        "mig_create",
+    )? {
+        return Ok(actions(&mappings, "mirrored"));
+    }
+    require_clean(&m, &mappings)?;
+    capture::install(&m, &mappings)?;
+    migration::set_phase(&m, Phase::DualWrite)?;
+    log::write(&m.name, "dual_write", "mig_dual_write")?;
+    Ok(actions(&mappings, "mirrored"))
+}
+
+/// Back to `to`, or one step.
+pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
+    let (m, mappings) = idle(Some(name), "mig_rollback")?;
+    let to = match to {
+        Some(text) => named_phase(text)?,
+        None => match m.phase.before() {
+            Some(before) => before,
+            None => {
+                notice(&format!(
+                    "migration \"{}\" is in phase \"defined\"; there is nothing to roll back",
+                    m.name
+                ));
+                return Ok(actions(&mappings, "kept"));
+            }
+        },
+    };
+    if to == m.phase {
+        notice(&format!(
+            "migration \"{}\" is in phase \"{}\" already",
+            m.name, m.phase
+        ));
+        return Ok(actions(&mappings, "kept"));
+    }
+    if to > m.phase || (to == Phase::DualWrite && m.phase == Phase::Backfilled) {
+        return Err(Error::Invalid {
+            message: format!("cannot roll back from \"{}\" to \"{to}\"", m.phase),
+            detail: "The way back goes to \"created\" or \"defined\".".into(),
+            hint: format!("SELECT mig_rollback({});", Literal(&m.name)),
+        });
+    }
+    let mut undone = Vec::new();
+    if m.phase >= Phase::DualWrite {
+        undo::remove_mirrors(&m, &mappings)?;
+        undone.push("mirror removed, rows removed");
+    }
+    if to == Phase::Defined {
+        undo::remove_targets(&m, &mappings)?;
+    }
+    if let Some(open) = job::open(m.id)? {
+        job::end(open.id, "cancelled", Some("rolled back"))?;
+    }
+    migration::set_phase(&m, to)?;
+    log::write(
+        &m.name,
+        to.as_str(),
+        &format!("mig_rollback from {}", m.phase),
+    )?;
+    let mut done = actions(&mapping::all(m.id)?, "");
+    for (line, before) in done.iter_mut().zip(&mappings) {
+        let target = match (to, before.adopted) {
+            (Phase::Defined, true) => Some("target kept"),
+            (Phase::Defined, false) => Some("target removed"),
+            _ => None,
+        };
+        line.action = undone
+            .iter()
+            .copied()
+            .chain(target)
+            .collect::<Vec<_>>()
+            .join(", ");
+    }
+    Ok(done)
+}
+
+fn named_phase(text: &str) -> Result<Phase> {
+    Phase::parse(text).ok_or_else(|| {
+        let names = Phase::ALL.map(Phase::as_str);
+        Error::Invalid {
+            message: format!("unknown phase \"{text}\""),
+            detail: format!("The phases are {}.", names.join(", ")),
+            hint: match crate::model::nearest::nearest(text, names) {
+                Some(near) => format!("Did you mean '{near}'?"),
+                None => "Leave to_phase out to go back one step.".into(),
+            },
+        }
+    })
+}
+
+/// Forgets a migration in phase `defined`.
+pub fn drop(name: &str) -> Result<Vec<Action>> {
+    let (m, mappings) = idle(Some(name), "mig_drop")?;
+    if m.phase != Phase::Defined {
+        return Err(Error::WrongPhase {
+            migration: m.name.clone(),
+            phase: m.phase.as_str(),
+            needs: "phase \"defined\"".into(),
+            hint: format!(
+                "Go back first: SELECT mig_rollback({}, 'defined');",
+                Literal(&m.name)
+            ),
+        });
+    }
+    let gone = actions(&mappings, "forgotten");
+    migration::delete(m.id)?;
+    log::write(&m.name, "dropped", "mig_drop")?;
+    Ok(gone)
+}

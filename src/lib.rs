@@ -1,0 +1,76 @@
+//! pg_mig: zero-downtime migrations of tables, inside PostgreSQL. See README.md.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+#[cfg(not(panic = "unwind"))]
+compile_error!(
+    "pg_mig needs panic = \"unwind\": an ERROR of PostgreSQL passes Rust frames as a panic"
+);
+
+use pgrx::prelude::*;
+
+// In reading order, from the ground up; each floor uses only those above it in this list.
+mod api;
+mod engine;
+mod error;
+mod ident;
+mod mirror;
+mod model;
+mod pg;
+mod preflight;
+mod settings;
+mod sqlgen;
+mod steps;
+mod store;
+mod worker;
+
+::pgrx::pg_module_magic!(name, version);
+
+extension_sql_file!("../sql/install/10_tables.sql", name = "tables", bootstrap);
+extension_sql_file!(
+    "../sql/install/20_views.sql",
+    name = "views",
+    requires = ["tables"]
+);
+extension_sql_file!(
+    "../sql/install/30_functions.sql",
+    name = "functions",
+    requires = ["views"]
+);
+extension_sql_file!(
+    "../sql/install/40_comments.sql",
+    name = "comments",
+    requires = ["functions"]
+);
+extension_sql_file!(
+    "../sql/install/90_grants.sql",
+    name = "grants",
+    requires = ["comments"],
+    finalize
+);
+
+/// Called once in each process that loads the library.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    // An ERROR of PostgreSQL that passes our frames is the user's message, no bug of ours: without this, a
+    // server started with RUST_BACKTRACE=1 would put our stack into its DETAIL.
+    // SAFETY: a PostgreSQL process has one thread.
+    unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
+    settings::register();
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+#[allow(clippy::unwrap_used)]
+#[path = "../pgrx-tests/mod.rs"]
+mod in_backend;
+
+/// What `cargo pgrx test` asks for before it starts its server.
+#[cfg(test)]
+pub mod pg_test {
+    pub fn setup(_: Vec<&str>) {}
+
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec![]
+    }
+}

@@ -1,0 +1,133 @@
+//! Is this text one harmless expression? PostgreSQL's own parser and planner answer.
+
+use crate::error::{Error, Result};
+use crate::ident::QualifiedName;
+use crate::pg::{spi, tx};
+use pgrx::pg_sys;
+use std::ffi::CString;
+
+/// Checks `text` as an expression over rows of `source` and returns its type. Refused: text that is more or
+/// less than one expression, sub-selects, aggregates, sets, and anything volatile.
+pub fn check(column: &str, text: &str, source: &QualifiedName) -> Result<String> {
+    single(column, text)?;
+    let view = QualifiedName::new("mig", "expression_check");
+    let found = tx::probe(|| {
+        // The line break ends a comment that the expression may end with.
+        spi::run(
+            &format!("CREATE VIEW {view} AS SELECT ({text}\n) AS value FROM {source}"),
+            &[],
+        )?;
+        harmless(column)?;
+        spi::value::<String>(
+            "SELECT pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute \
+             WHERE attrelid = 'mig.expression_check'::pg_catalog.regclass AND attnum = 1",
+            &[],
+        )
+    });
+    match found {
+        Ok(type_text) => {
+            type_text.ok_or_else(|| Error::Internal("a view without its column".into()))
+        }
+        Err(Error::Sql { message, .. }) => Err(bad(column, format!("PostgreSQL says: {message}."))),
+        Err(e) => Err(e),
+    }
+}
+
+fn bad(column: &str, detail: String) -> Error {
+    Error::BadExpression {
+        column: column.to_owned(),
+        detail,
+        hint: "Use one expression over the columns of the source row; name functions outside pg_catalog with their schema.".into(),
+    }
+}
+
+/// One SELECT, one output column, nothing else: a text that closes our parenthesis and goes on is caught here.
+fn single(column: &str, text: &str) -> Result<()> {
+    let sql = CString::new(format!("SELECT ({text}\n)"))
+        .map_err(|_| bad(column, "It contains a NUL byte.".into()))?;
+    let parsed = tx::probe(|| {
+        // SAFETY: the raw parser only allocates in the current context and raises on a syntax error, which
+        // the surrounding subtransaction catches.
+        Ok(unsafe {
+            is_bare_select(pg_sys::raw_parser(
+                sql.as_ptr(),
+                pg_sys::RawParseMode::RAW_PARSE_DEFAULT,
+            ))
+        })
+    });
+    match parsed {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(bad(column, "It is more than one expression.".into())),
+        Err(Error::Sql { message, .. }) => Err(bad(column, format!("PostgreSQL says: {message}."))),
+        Err(e) => Err(e),
+    }
+}
+
+/// # Safety
+/// `parsed` is what `raw_parser` returned.
+unsafe fn is_bare_select(parsed: *mut pg_sys::List) -> bool {
+    // SAFETY: a list of RawStmt by contract; each node's tag is checked before it is read as that node.
+    unsafe {
+        if parsed.is_null() || (*parsed).length != 1 {
+            return false;
+        }
+        let statement = (*(pg_sys::list_nth(parsed, 0) as *mut pg_sys::RawStmt)).stmt;
+        if (*statement).type_ != pg_sys::NodeTag::T_SelectStmt {
+            return false;
+        }
+        let s = &*(statement as *mut pg_sys::SelectStmt);
+        let lists = [
+            s.distinctClause,
+            s.fromClause,
+            s.groupClause,
+            s.windowClause,
+            s.valuesLists,
+            s.sortClause,
+            s.lockingClause,
+        ];
+        let nodes = [s.whereClause, s.havingClause, s.limitOffset, s.limitCount];
+        !s.targetList.is_null()
+            && (*s.targetList).length == 1
+            && lists.iter().all(|l| l.is_null())
+            && nodes.iter().all(|n| n.is_null())
+            && s.intoClause.is_null()
+            && s.withClause.is_null()
+            && s.op == pg_sys::SetOperation::SETOP_NONE
+    }
+}
+
+/// Looks at the analysed query of the view that `check` made.
+fn harmless(column: &str) -> Result<()> {
+    let oid: Option<pg_sys::Oid> = spi::value(
+        "SELECT 'mig.expression_check'::pg_catalog.regclass::pg_catalog.oid",
+        &[],
+    )?;
+    let oid = oid.ok_or_else(|| Error::Internal("the view is not there".into()))?;
+    // SAFETY: the view exists and is ours; the relation is closed again, and the query tree is only read.
+    let (sublinks, grouped, sets, volatile) = unsafe {
+        let relation = pg_sys::relation_open(oid, pg_sys::AccessShareLock as i32);
+        let query = pg_sys::get_view_query(relation);
+        let q = &*query;
+        let found = (
+            q.hasSubLinks,
+            q.hasAggs || q.hasWindowFuncs,
+            q.hasTargetSRFs,
+            pg_sys::contain_volatile_functions(q.targetList as *mut pg_sys::Node),
+        );
+        pg_sys::relation_close(relation, pg_sys::AccessShareLock as i32);
+        found
+    };
+    match (sublinks, grouped, sets, volatile) {
+        (true, ..) => Err(bad(column, "It reads other tables (a sub-select).".into())),
+        (_, true, ..) => Err(bad(
+            column,
+            "It is an aggregate or a window function, not a value of one row.".into(),
+        )),
+        (_, _, true, _) => Err(bad(column, "It returns a set.".into())),
+        (.., true) => Err(bad(
+            column,
+            "It is volatile: it would give another value each time it is asked.".into(),
+        )),
+        _ => Ok(()),
+    }
+}

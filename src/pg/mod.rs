@@ -1,0 +1,18 @@
+//! The only room that speaks to PostgreSQL's own functions (beside the entry points in `mirror`, `worker`
+//! and `api`).
+
+pub mod advisory;
+pub mod catalog;
+pub mod expression;
+pub mod launch;
+pub mod lock;
+pub mod notice;
+pub mod places;
+pub mod plan;
+pub mod role;
+pub mod session;
+pub mod snapshot;
+pub mod spi;
+pub mod tx;
+pub mod utility;
+pub mod wait;

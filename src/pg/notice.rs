@@ -1,0 +1,11 @@
+//! Messages to the client that are no errors.
+
+use pgrx::prelude::*;
+
+pub fn notice(message: &str) {
+    ereport!(
+        PgLogLevel::NOTICE,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        message.to_owned()
+    );
+}

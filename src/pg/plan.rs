@@ -1,0 +1,115 @@
+//! Kept plans run under the latest snapshot: the one thing that PL/pgSQL cannot do and a correct mirror needs.
+
+use crate::error::{Error, Result};
+use pgrx::pg_sys;
+use std::ffi::CString;
+
+/// A statement planned once for the life of the session.
+pub struct KeptPlan {
+    plan: pg_sys::SPIPlanPtr,
+}
+
+/// An open SPI connection; closed on drop, or by the abort that unwinds it.
+pub struct Connection(());
+
+pub fn connect() -> Result<Connection> {
+    // SAFETY: paired with SPI_finish in Drop.
+    match unsafe { pg_sys::SPI_connect() } {
+        code if code == pg_sys::SPI_OK_CONNECT as i32 => Ok(Connection(())),
+        code => Err(Error::Internal(format!("SPI_connect returned {code}"))),
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: closes the connection that `connect` opened.
+            unsafe { pg_sys::SPI_finish() };
+        }
+    }
+}
+
+impl Connection {
+    /// Plans `sql` with parameters of `types` and keeps it.
+    pub fn prepare(&self, sql: &str, types: &[pg_sys::Oid]) -> Result<KeptPlan> {
+        let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+        let mut types = types.to_vec();
+        // SAFETY: connected to SPI; `types` lives through the call, and SPI copies what it keeps.
+        let plan =
+            unsafe { pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr()) };
+        // SAFETY: keepplan is only called on a plan that SPI_prepare returned.
+        if plan.is_null() || unsafe { pg_sys::SPI_keepplan(plan) } != 0 {
+            return Err(Error::Internal("SPI_prepare failed".into()));
+        }
+        Ok(KeptPlan { plan })
+    }
+
+    /// Runs the plan under a snapshot that sees this command's own rows and everything committed up to now,
+    /// whatever the transaction's isolation level: as ri_triggers.c does for its checks (ri_PerformCheck).
+    pub fn run_latest(&self, plan: &KeptPlan, values: &mut [pg_sys::Datum]) -> Result<u64> {
+        // SAFETY: the snapshot is registered for the length of the call (an unwinding ERROR releases it with
+        // the resource owner); `values` has one datum for each parameter, none of them null (key columns).
+        let code = unsafe {
+            pg_sys::CommandCounterIncrement();
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+            let code = pg_sys::SPI_execute_snapshot(
+                plan.plan,
+                values.as_mut_ptr(),
+                std::ptr::null(),
+                snapshot,
+                std::ptr::null_mut(),
+                false,
+                true,
+                0,
+            );
+            pg_sys::UnregisterSnapshot(snapshot);
+            code
+        };
+        if code < 0 {
+            return Err(Error::Internal(format!(
+                "SPI_execute_snapshot returned {code}"
+            )));
+        }
+        // SAFETY: set by the call above.
+        Ok(unsafe { pg_sys::SPI_processed })
+    }
+}
+
+impl Drop for KeptPlan {
+    fn drop(&mut self) {
+        // While an ERROR unwinds nothing is freed: a plan leaked once is better than a call into a broken session.
+        if !std::thread::panicking() {
+            // SAFETY: the plan came from SPI_keepplan, and nobody else holds it.
+            unsafe { pg_sys::SPI_freeplan(self.plan) };
+        }
+    }
+}
+
+/// The first row of `sql` as JSON, under the latest snapshot: catalog and state as they are now, even in a
+/// transaction whose own snapshot is older.
+pub fn first_latest<T: serde::de::DeserializeOwned>(
+    sql: &str,
+    types: &[pg_sys::Oid],
+    values: &mut [pg_sys::Datum],
+) -> Result<Option<T>> {
+    let connection = connect()?;
+    let plan = connection.prepare(
+        &format!("SELECT pg_catalog.to_jsonb(q)::pg_catalog.text FROM ({sql}) q"),
+        types,
+    )?;
+    if connection.run_latest(&plan, values)? == 0 {
+        return Ok(None);
+    }
+    // SAFETY: the query returned at least one row of one text column; the text is copied out before the
+    // connection closes.
+    let text: Option<String> = unsafe {
+        let table = &*pg_sys::SPI_tuptable;
+        let mut null = false;
+        let datum = pg_sys::SPI_getbinval(*table.vals, table.tupdesc, 1, &mut null);
+        pgrx::FromDatum::from_datum(datum, null)
+    };
+    let text = text.ok_or_else(|| Error::Internal("a row without a document".into()))?;
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|e| Error::Internal(format!("row does not decode: {e}")))
+}

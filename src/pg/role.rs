@@ -1,0 +1,43 @@
+//! Running as another role, the way foreign-key triggers do (ri_triggers.c): the security context forbids
+//! SET ROLE inside, and an abort puts the old role back by itself.
+
+use pgrx::pg_sys;
+
+pub struct RoleGuard {
+    user: pg_sys::Oid,
+    context: i32,
+}
+
+/// Until the guard is dropped, permission checks are made as `role`, and FORCE ROW LEVEL SECURITY does not
+/// hide the owner's own rows.
+pub fn act_as(role: pg_sys::Oid) -> RoleGuard {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: both functions only read and write this backend's current user; the guard restores it.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
+        pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
+    }
+    RoleGuard { user, context }
+}
+
+impl Drop for RoleGuard {
+    fn drop(&mut self) {
+        // While an ERROR unwinds, the (sub)transaction's abort restores the role.
+        if !std::thread::panicking() {
+            // SAFETY: restores what GetUserIdAndSecContext gave.
+            unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
+        }
+    }
+}
+
+pub fn current() -> pg_sys::Oid {
+    // SAFETY: reads the current user of this backend.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Whether `member` may do what `role` may do (INHERIT rules, superuser included).
+pub fn has_privileges_of(member: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up inside a transaction.
+    unsafe { pg_sys::has_privs_of_role(member, role) }
+}

@@ -1,0 +1,78 @@
+//! Settings that our statements depend on, pinned for as long as a guard lives.
+
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+pub struct SettingsGuard {
+    level: i32,
+}
+
+/// What every internal statement needs: names resolve in pg_catalog only, temporary objects come last, and
+/// row-level security raises an error instead of hiding rows.
+pub const SAFE: [(&CStr, &CStr); 2] = [
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"row_security", c"off"),
+];
+
+/// Keys are kept as text: their text must not depend on who writes and who reads it.
+pub const EXACT: [(&CStr, &CStr); 5] = [
+    (c"datestyle", c"ISO, YMD"),
+    (c"intervalstyle", c"postgres"),
+    (c"timezone", c"UTC"),
+    (c"extra_float_digits", c"1"),
+    (c"bytea_output", c"hex"),
+];
+
+/// Sets `settings` until the guard is dropped or the (sub)transaction aborts.
+pub fn pin(settings: &[(&CStr, &CStr)]) -> SettingsGuard {
+    // SAFETY: opens a nesting level of settings, closed by the guard; names and values are C strings.
+    let level = unsafe { pg_sys::NewGUCNestLevel() };
+    for (name, value) in settings {
+        set(name, value);
+    }
+    SettingsGuard { level }
+}
+
+/// `SAFE`, unless the session has it already: spares two settings for each mirrored row.
+pub fn pin_names() -> Option<SettingsGuard> {
+    // SAFETY: reads two globals of this backend; the path is a C string once the server is up.
+    let safe = unsafe {
+        !pg_sys::row_security
+            && !pg_sys::namespace_search_path.is_null()
+            && CStr::from_ptr(pg_sys::namespace_search_path) == SAFE[0].1
+    };
+    (!safe).then(|| pin(&SAFE))
+}
+
+fn set(name: &CStr, value: &CStr) {
+    // SAFETY: GUC_ACTION_SAVE keeps the old value for the nesting level; PGC_S_SESSION lets any role set
+    // what is PGC_USERSET.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
+/// `lock_timeout` in milliseconds, for the life of the guard.
+pub fn lock_timeout(ms: i32) -> SettingsGuard {
+    let value = std::ffi::CString::new(ms.to_string()).unwrap_or_default();
+    pin(&[(c"lock_timeout", value.as_c_str())])
+}
+
+impl Drop for SettingsGuard {
+    fn drop(&mut self) {
+        // An abort unwinds the settings by itself.
+        if !std::thread::panicking() {
+            // SAFETY: closes the level opened by `pin`; guards are dropped innermost first.
+            unsafe { pg_sys::AtEOXact_GUC(true, self.level) };
+        }
+    }
+}

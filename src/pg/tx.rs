@@ -1,0 +1,67 @@
+//! Subtransactions: the only place where an ERROR of PostgreSQL becomes a value, because only a rolled back
+//! subtransaction leaves nothing behind.
+
+use crate::error::{Error, Result};
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::prelude::*;
+use std::panic::AssertUnwindSafe;
+
+/// Runs `f` in a subtransaction: released on Ok, rolled back on Err and on any ERROR raised inside.
+pub fn subtransaction<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    run(f, true)
+}
+
+/// Runs `f` and takes back whatever it did.
+pub fn probe<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    run(f, false)
+}
+
+fn run<T>(f: impl FnOnce() -> Result<T>, keep: bool) -> Result<T> {
+    // SAFETY: called inside a transaction of a backend; context and resource owner are put back below, as
+    // PL/pgSQL does around its exception blocks (pl_exec.c).
+    let (context, owner) = unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
+    // SAFETY: as above; the matching release or rollback follows on every path.
+    unsafe {
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(context);
+    }
+    let outcome = PgTryBuilder::new(AssertUnwindSafe(f))
+        .catch_others(|caught| Err(from_caught(caught)))
+        .catch_rust_panic(|caught| Err(from_caught(caught)))
+        .execute();
+    // SAFETY: the innermost open subtransaction is the one begun above.
+    unsafe {
+        if keep && outcome.is_ok() {
+            pg_sys::ReleaseCurrentSubTransaction();
+        } else {
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        }
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
+    }
+    outcome
+}
+
+pub fn from_caught(caught: CaughtError) -> Error {
+    let report = match caught {
+        CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r,
+        CaughtError::RustPanic { ereport, .. } => ereport,
+    };
+    Error::Sql {
+        code: report.sql_error_code(),
+        message: report.message().to_owned(),
+        detail: report.detail().map(str::to_owned),
+    }
+}
+
+/// Waiting on another session's work needs to see it: refuse a transaction with one fixed snapshot.
+pub fn require_read_committed() -> Result<()> {
+    // SAFETY: reads a global of this backend.
+    let level = unsafe { pg_sys::XactIsoLevel };
+    if level < pg_sys::XACT_REPEATABLE_READ as i32 {
+        Ok(())
+    } else {
+        Err(Error::WrongIsolation)
+    }
+}

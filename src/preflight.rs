@@ -1,0 +1,149 @@
+//! What stands in the way, found before anything is changed. Findings of the catalog come from one query
+//! (`sql/query/preflight.sql`); those that read rows are built here.
+
+use crate::error::{Error, Result};
+use crate::ident::{Ident, list};
+use crate::model::layout::{Layout, Origin};
+use crate::model::state::Mapping;
+use crate::pg::{role, spi};
+use crate::store::mapping;
+use pgrx::pg_sys::Oid;
+use serde::Deserialize;
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Finding {
+    /// `error` stops mig_create and mig_dual_write, `warning` and `info` do not.
+    pub severity: String,
+    pub check_name: String,
+    pub relation: Option<u32>,
+    pub detail: String,
+    pub hint: Option<String>,
+}
+
+/// What the catalog and the server's state say about all sources.
+pub fn catalog(mappings: &[Mapping], scope_column: Option<&Ident>) -> Result<Vec<Finding>> {
+    let sources: Vec<Oid> = mappings.iter().map(|p| Oid::from(p.source)).collect();
+    let schemas: Vec<String> = mappings
+        .iter()
+        .map(|p| p.target_name.schema.as_str().to_owned())
+        .collect();
+    let targets: Vec<String> = mappings.iter().map(|p| p.target_name.to_string()).collect();
+    spi::rows(
+        include_str!("../sql/query/preflight.sql"),
+        &[
+            sources.into(),
+            schemas.into(),
+            targets.into(),
+            scope_column.map(|c| c.as_str().to_owned()).into(),
+        ],
+    )
+}
+
+#[derive(Deserialize)]
+struct Duplicate {
+    key: String,
+    n: i64,
+}
+
+/// Rows that a new unique key would refuse, with examples.
+pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for columns in &p.spec.unique_keys {
+        let own: Vec<&Ident> = columns
+            .iter()
+            .filter(|c| layout.scope.as_ref().is_none_or(|s| s.column != **c))
+            .collect();
+        let texts: Vec<String> = own.iter().filter_map(|c| source_text(layout, c)).collect();
+        if texts.is_empty() || texts.len() != own.len() {
+            continue;
+        }
+        let not_null: Vec<String> = texts.iter().map(|t| format!("{t} IS NOT NULL")).collect();
+        let filter = p
+            .spec
+            .filter
+            .as_ref()
+            .map_or(String::new(), |f| format!(" AND ({f}\n)"));
+        let sql = format!(
+            "SELECT pg_catalog.format('(%s)', pg_catalog.concat_ws(', ', {0})) AS key, count(*) AS n FROM {1} WHERE {2}{filter} \
+             GROUP BY {0} HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT 3",
+            texts.join(", "),
+            mapping::source(p)?,
+            not_null.join(" AND "),
+        );
+        let owner = p
+            .source_owner
+            .map(Oid::from)
+            .ok_or_else(|| Error::Internal("the source has no owner".into()))?;
+        let examples: Vec<Duplicate> = {
+            let _owner = role::act_as(owner);
+            spi::rows(&sql, &[])?
+        };
+        if examples.is_empty() {
+            continue;
+        }
+        let text: Vec<String> = examples
+            .iter()
+            .map(|d| format!("{} stands {} times", d.key, d.n))
+            .collect();
+        found.push(Finding {
+            severity: "error".into(),
+            check_name: "duplicate rows".into(),
+            relation: Some(p.source),
+            detail: format!("The new unique key ({}) would refuse rows: {}.", list(own.iter().copied()), text.join("; ")),
+            hint: Some(format!(
+                "See them all: SELECT {0}, count(*) FROM {1} GROUP BY {0} HAVING count(*) > 1; then remove the doubles, or leave the key out.",
+                texts.join(", "),
+                mapping::source(p)?,
+            )),
+        });
+    }
+    Ok(found)
+}
+
+/// A target column as an expression over the source.
+fn source_text(layout: &Layout, column: &Ident) -> Option<String> {
+    layout
+        .columns
+        .iter()
+        .find(|c| c.name == *column)
+        .and_then(|c| match &c.origin {
+            Origin::Scope => None,
+            Origin::Source(name) => Some(name.to_string()),
+            Origin::Expression(text) => Some(format!("({text}\n)")),
+        })
+}
+
+/// A target that stands already and holds rows of this scope: nothing says that they are the source's.
+pub fn occupied(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
+    let Some(target) = crate::pg::catalog::find(&p.target_name)? else {
+        return Ok(Vec::new());
+    };
+    let name = &p.target_name;
+    let has_scope = match &layout.scope {
+        None => true,
+        Some(s) => crate::pg::catalog::shape(target)?.is_some_and(|t| {
+            t.column(&s.column)
+                .is_some_and(|c| c.type_text == s.type_text)
+        }),
+    };
+    let own = crate::sqlgen::mirror::scope_is_mine("t", layout)
+        .map_or(String::new(), |s| format!(" WHERE {s}"));
+    if !has_scope
+        || !spi::value::<bool>(
+            &format!("SELECT EXISTS (SELECT FROM {name} AS t{own})"),
+            &[],
+        )?
+        .unwrap_or(false)
+    {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Finding {
+        severity: "error".into(),
+        check_name: "target not empty".into(),
+        relation: Some(target.to_u32()),
+        detail:
+            "The target holds rows of this scope already; a backfill would keep them as they are."
+                .into(),
+        hint: Some(format!("{};", crate::sqlgen::mirror::clear(name, layout))),
+    }])
+}

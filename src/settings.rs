@@ -1,0 +1,91 @@
+//! Server-wide defaults of a migration's options. The migration's own option wins, because a role that is no
+//! superuser cannot set `mig.*` before the library is loaded.
+
+use crate::model::state::Migration;
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+/// A thousand rows are copied in a few tens of milliseconds on any machine: a safe first guess.
+static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1000);
+/// A row is locked for one batch at most; a tenth of a second is below what a user notices.
+static BATCH_TARGET_MS: GucSetting<i32> = GucSetting::<i32>::new(100);
+/// No pause: whoever has little I/O to spare raises it.
+static DELAY_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
+/// Half of the default deadlock_timeout: we give up before anybody is made a victim.
+static LOCK_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(500);
+/// Building indexes after the copy is two to three times faster than keeping them up during it.
+static DEFER_INDEXES: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+pub fn register() {
+    let int = |name, short, setting, min, max| {
+        GucRegistry::define_int_guc(
+            name,
+            short,
+            c"Default for migrations that do not set the option.",
+            setting,
+            min,
+            max,
+            GucContext::Userset,
+            GucFlags::default(),
+        );
+    };
+    int(
+        c"mig.batch_rows",
+        c"Rows of the first batch; later ones adapt.",
+        &BATCH_ROWS,
+        1,
+        1_000_000,
+    );
+    int(
+        c"mig.batch_target_ms",
+        c"How long a batch should take, in milliseconds.",
+        &BATCH_TARGET_MS,
+        1,
+        60_000,
+    );
+    int(
+        c"mig.delay_ms",
+        c"Pause between batches, in milliseconds.",
+        &DELAY_MS,
+        0,
+        3_600_000,
+    );
+    int(
+        c"mig.lock_timeout_ms",
+        c"Longest wait for one lock, in milliseconds.",
+        &LOCK_TIMEOUT_MS,
+        1,
+        60_000,
+    );
+    GucRegistry::define_bool_guc(
+        c"mig.defer_indexes",
+        c"Build the target's secondary indexes after the copy.",
+        c"Default for migrations that do not set the option.",
+        &DEFER_INDEXES,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+}
+
+pub fn batch_rows(m: &Migration) -> i32 {
+    m.int_option("batch_rows")
+        .unwrap_or_else(|| BATCH_ROWS.get())
+}
+
+pub fn batch_target_ms(m: &Migration) -> i32 {
+    m.int_option("batch_target_ms")
+        .unwrap_or_else(|| BATCH_TARGET_MS.get())
+}
+
+pub fn delay_ms(m: &Migration) -> i32 {
+    m.int_option("delay_ms").unwrap_or_else(|| DELAY_MS.get())
+}
+
+pub fn lock_timeout_ms(m: &Migration) -> i32 {
+    m.int_option("lock_timeout_ms")
+        .unwrap_or_else(|| LOCK_TIMEOUT_MS.get())
+}
+
+pub fn defer_indexes(m: &Migration) -> bool {
+    m.bool_option("defer_indexes")
+        .unwrap_or_else(|| DEFER_INDEXES.get())
+}

@@ -1,0 +1,243 @@
+//! Making the targets, or adopting those that stand; and the mapping views.
+
+use crate::error::{Error, Result};
+use crate::ident::Ident;
+use crate::model::layout::{Layout, Member, Scope, resolve};
+use crate::model::shape::Shape;
+use crate::model::state::Mapping;
+use crate::pg::{catalog, role, spi};
+use crate::sqlgen::{Statement, index, table, view};
+use crate::store::mapping;
+use pgrx::pg_sys::Oid;
+
+/// A mapping with everything that its target is worked out from.
+pub struct Planned {
+    pub mapping: Mapping,
+    pub source: Shape,
+    pub layout: Layout,
+    /// The table that stands already under the target's name.
+    pub standing: Option<Shape>,
+}
+
+/// Reads all sources and works all layouts out, changing nothing.
+pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<Planned>> {
+    let shapes = mappings
+        .iter()
+        .map(|p| catalog::shape_of(p.source, &p.source_text()))
+        .collect::<Result<Vec<_>>>()?;
+    let members: Vec<Member> = mappings
+        .iter()
+        .zip(&shapes)
+        .map(|(p, shape)| Member {
+            shape,
+            spec: &p.spec,
+            target: &p.target_name,
+        })
+        .collect();
+    let layouts = (0..members.len())
+        .map(|n| resolve(&members, n, scope))
+        .collect::<Result<Vec<_>>>()?;
+    drop(members);
+    let mut planned = Vec::new();
+    for ((mapping, source), layout) in mappings.into_iter().zip(shapes).zip(layouts) {
+        let standing = match catalog::find(&mapping.target_name)? {
+            Some(oid) => catalog::shape(oid)?,
+            None => None,
+        };
+        planned.push(Planned {
+            mapping,
+            source,
+            layout,
+            standing,
+        });
+    }
+    Ok(planned)
+}
+
+/// The statements that make one target, in order; none for a table that stands.
+pub fn statements(p: &Planned, defer_indexes: bool) -> Vec<Statement> {
+    let mut made = Vec::new();
+    if p.standing.is_none() {
+        made = table::create(&p.source, &p.mapping.target_name, &p.layout);
+        if !defer_indexes {
+            for i in &p.layout.indexes {
+                let target = &p.mapping.target_name;
+                let sql = std::iter::once(index::create(target, i, false))
+                    .chain(index::attach(target, i));
+                made.extend(
+                    sql.map(|s| Statement::new(target, "AccessExclusiveLock (new table)", s)),
+                );
+            }
+        }
+        for publication in &p.source.publications {
+            let target = &p.mapping.target_name;
+            made.push(Statement::new(
+                target,
+                "ShareUpdateExclusiveLock",
+                format!("ALTER PUBLICATION {publication} ADD TABLE {target}"),
+            ));
+        }
+    }
+    let filter = p.mapping.spec.filter.as_deref();
+    let view = view::create(p.mapping.id, &p.source.name, &p.layout, filter);
+    made.push(Statement::new(&p.source.name, "AccessShareLock", view));
+    made
+}
+
+/// Makes or adopts one target. Errors: 55000 if a standing table does not fit.
+pub fn run(p: &Planned, defer_indexes: bool) -> Result<&'static str> {
+    let adopted = p.standing.is_some();
+    let mut layout = p.layout.clone();
+    if let Some(standing) = &p.standing {
+        fits(standing, p)?;
+        layout.arbiter = arbiter_of(standing, &layout).ok_or_else(|| {
+            differs(
+                standing,
+                "It has no unique key over the scope and the source's key.".into(),
+            )
+        })?;
+        // Its indexes and foreign keys are the user's own.
+        layout.indexes.clear();
+        layout.fkeys.clear();
+    }
+    for (n, statement) in statements(p, defer_indexes).iter().enumerate() {
+        spi::run(&statement.sql, &[])?;
+        if n == 0 && !adopted {
+            revoke_defaults(p)?;
+        }
+    }
+    let owner = &p.source.owner_name;
+    if role::current() != Oid::from(p.source.owner) {
+        spi::run(
+            &format!("ALTER VIEW {} OWNER TO {owner}", view::name(p.mapping.id)),
+            &[],
+        )?;
+    }
+    let target = catalog::find(&p.mapping.target_name)?
+        .ok_or_else(|| Error::Internal("the target was not made".into()))?;
+    let fingerprint = catalog::fingerprint(p.mapping.source, target.to_u32())?;
+    mapping::set_created(
+        p.mapping.id,
+        target,
+        adopted,
+        &layout,
+        fingerprint.as_deref(),
+    )?;
+    Ok(if adopted { "adopted" } else { "created" })
+}
+
+/// Takes back whatever default privileges gave on the table just made: the source's grants follow.
+fn revoke_defaults(p: &Planned) -> Result<()> {
+    let target = &p.mapping.target_name;
+    let grantees: Vec<String> = spi::json_rows(
+        "SELECT DISTINCT pg_catalog.to_jsonb(CASE WHEN e.grantee = 0 THEN 'PUBLIC' \
+         ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(e.grantee)) END) \
+         FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) e \
+         WHERE c.oid = $1::pg_catalog.regclass AND e.grantee <> c.relowner",
+        &[target.to_string().into()],
+    )?;
+    for grantee in grantees {
+        spi::run(&table::revoke(target, &grantee), &[])?;
+    }
+    Ok(())
+}
+
+fn differs(standing: &Shape, detail: String) -> Error {
+    Error::ShapeDiffers {
+        relation: standing.name.plain(),
+        detail,
+        hint: "Alter it to fit, drop it, or name another target; SELECT * FROM mig_ddl(); shows what would be created.".into(),
+    }
+}
+
+/// Whether a standing table can take the rows.
+fn fits(standing: &Shape, p: &Planned) -> Result<()> {
+    if standing.kind != "r" || standing.persistence == "t" {
+        return Err(differs(standing, "It is no ordinary table.".into()));
+    }
+    if standing.owner != p.source.owner {
+        return Err(Error::ShapeDiffers {
+            relation: standing.name.plain(),
+            detail: format!(
+                "It belongs to role \"{}\", the source to \"{}\".",
+                standing.owner_name.as_str(),
+                p.source.owner_name.as_str()
+            ),
+            hint: format!(
+                "ALTER TABLE {} OWNER TO {};",
+                standing.name, p.source.owner_name
+            ),
+        });
+    }
+    for column in &p.layout.columns {
+        match standing.column(&column.name) {
+            None => {
+                return Err(differs(
+                    standing,
+                    format!("Column \"{}\" is missing.", column.name.as_str()),
+                ));
+            }
+            Some(c) if c.type_text != column.type_text => {
+                return Err(differs(
+                    standing,
+                    format!(
+                        "Column \"{}\" has type {}, and {} is needed.",
+                        column.name.as_str(),
+                        c.type_text,
+                        column.type_text
+                    ),
+                ));
+            }
+            Some(c) if c.generated.is_some() && column.insert => {
+                return Err(differs(
+                    standing,
+                    format!(
+                        "Column \"{}\" is generated and cannot be written.",
+                        column.name.as_str()
+                    ),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let ours = |name: &Ident| p.layout.columns.iter().any(|c| c.name == *name);
+    let unfilled = standing.columns.iter().find(|c| {
+        c.not_null
+            && c.default.is_none()
+            && c.identity.is_none()
+            && c.generated.is_none()
+            && !ours(&c.name)
+    });
+    if let Some(c) = unfilled {
+        return Err(differs(
+            standing,
+            format!(
+                "Column \"{}\" is NOT NULL, has no default, and nothing fills it.",
+                c.name.as_str()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The unique columns of a standing table that tell the scope's rows apart by the source's key.
+fn arbiter_of(standing: &Shape, layout: &Layout) -> Option<Vec<Ident>> {
+    let key: Vec<&Ident> = layout.key.iter().map(|k| &k.target).collect();
+    let scope = layout.scope.as_ref().map(|s| &s.column);
+    let usable = standing
+        .indexes
+        .iter()
+        .filter(|i| i.unique && i.valid && i.predicate.is_none() && !i.deferrable && !i.exclusion);
+    let mut found: Vec<Vec<Ident>> = usable
+        .map(|i| (i.plain_columns(), i.columns.len()))
+        .filter(|(columns, n)| {
+            columns.len() == *n
+                && key.iter().all(|k| columns.contains(k))
+                && columns.iter().all(|c| key.contains(&c) || Some(c) == scope)
+        })
+        .map(|(columns, _)| columns)
+        .collect();
+    // The scoped key is better: a row of another scope with the same id is then a loud conflict.
+    found.sort_by_key(|columns| std::cmp::Reverse(columns.len()));
+    found.into_iter().next()
+}

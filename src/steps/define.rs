@@ -1,0 +1,345 @@
+//! Defining a migration and its tables: only rows of our own.
+
+use crate::error::{Error, Result};
+use crate::ident::{Ident, QualifiedName};
+use crate::model::config::{Config, Table};
+use crate::model::layout::{Layout, Member, Scope, resolve};
+use crate::model::options;
+use crate::model::phase::Phase;
+use crate::model::shape::Shape;
+use crate::model::spec::{Arguments, Spec, read};
+use crate::model::state::{Mapping, Migration};
+use crate::pg::{catalog, expression, role, spi, tx};
+use crate::store::{log, mapping, migration};
+use pgrx::pg_sys::Oid;
+use serde_json::{Value, json};
+
+pub struct ScopeArguments {
+    pub table: Option<Oid>,
+    pub value: Option<String>,
+    pub column: String,
+}
+
+/// Adds the migration `name`. Errors: 42710 if it exists, 22023 for a bad option or scope.
+pub fn migration(name: &str, scope: &ScopeArguments, option_values: &Value) -> Result<()> {
+    if name.trim().is_empty() {
+        return Err(Error::Invalid {
+            message: "invalid migration name".into(),
+            detail: "The name is empty.".into(),
+            hint: "Name it after what moves, for example 'cover'.".into(),
+        });
+    }
+    if migration::by_name(name)?.is_some() {
+        return Err(Error::MigrationExists {
+            name: name.to_owned(),
+        });
+    }
+    let option_values = options::merge(&json!({}), option_values)?;
+    migration::insert(name, check_scope(scope)?, option_values)?;
+    log::write(name, "defined", "mig_define")
+}
+
+fn check_scope(scope: &ScopeArguments) -> Result<Option<migration::NewScope>> {
+    let bad = |detail: String, hint: &str| {
+        Err(Error::BadScope {
+            detail,
+            hint: hint.into(),
+        })
+    };
+    if scope.column.is_empty() {
+        return bad(
+            "The scope column has no name.".into(),
+            "Leave scope_column out for project_id.",
+        );
+    }
+    let (type_text, value) = match (&scope.table, &scope.value) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => {
+            return bad(
+                "A scope table is given, but no value.".into(),
+                "Give the key of the row in scope_value.",
+            );
+        }
+        (None, Some(value)) => ("text".to_owned(), value.clone()),
+        (Some(table), Some(value)) => (scope_in_table(*table, value)?, value.clone()),
+    };
+    Ok(Some(migration::NewScope {
+        table: scope.table,
+        column: scope.column.clone(),
+        value,
+        type_text,
+    }))
+}
+
+/// The type of the scope table's key, after making sure that the value is in it.
+fn scope_in_table(table: Oid, value: &str) -> Result<String> {
+    let shape = catalog::shape(table)?.ok_or_else(|| Error::BadScope {
+        detail: "The scope table does not exist.".into(),
+        hint: "Give a table with one key column, for example 'projects'.".into(),
+    })?;
+    let keys = shape.key_columns();
+    let key = match keys.as_slice() {
+        [only] => shape.column(only),
+        _ => None,
+    };
+    let Some(key) = key else {
+        return Err(Error::BadScope {
+            detail: format!(
+                "Table {} has no primary key of one column.",
+                shape.name.plain()
+            ),
+            hint: "Give a table with one key column, for example 'projects'.".into(),
+        });
+    };
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {} WHERE {} OPERATOR(pg_catalog.=) $1::{})",
+        shape.name, key.name, key.type_text
+    );
+    match tx::subtransaction(|| spi::value::<bool>(&sql, &[value.into()])) {
+        Ok(Some(true)) => Ok(key.type_text.clone()),
+        Ok(_) => Err(Error::BadScope {
+            detail: format!(
+                "Table {} has no row with {} = {value}.",
+                shape.name.plain(),
+                key.name.as_str()
+            ),
+            hint: format!(
+                "Insert it first: INSERT INTO {} ({}, ...) VALUES ({}, ...);",
+                shape.name,
+                key.name,
+                crate::ident::Literal(value)
+            ),
+        }),
+        Err(Error::Sql { message, .. }) => Err(Error::BadScope {
+            detail: format!("PostgreSQL says: {message}."),
+            hint: format!("The scope value must be a {}.", key.type_text),
+        }),
+        Err(e) => Err(e),
+    }
+}
+
+/// Adds one table to a migration in phase `defined`.
+pub fn table(m: &Migration, source: Oid, target: &str, arguments: &Arguments) -> Result<()> {
+    if m.phase != Phase::Defined {
+        return Err(Error::WrongPhase {
+            migration: m.name.clone(),
+            phase: m.phase.as_str(),
+            needs: "phase \"defined\"".into(),
+            hint: format!(
+                "Go back first: SELECT mig_rollback({}, 'defined');",
+                crate::ident::Literal(&m.name)
+            ),
+        });
+    }
+    let shape = catalog::shape(source)?.ok_or_else(|| Error::Unsuitable {
+        relation: format!("relation {}", source.to_u32()),
+        kind: "not there".into(),
+        hint: "Give the name of an existing table.".into(),
+    })?;
+    suitable(&shape)?;
+    require_owner(&shape)?;
+    if shape.primary_key().is_none() {
+        return Err(Error::NoPrimaryKey {
+            relation: shape.name,
+        });
+    }
+    let name =
+        QualifiedName::parse(target, shape.name.schema.as_str()).ok_or_else(|| Error::BadName {
+            text: target.to_owned(),
+        })?;
+    free_target(m, &shape, &name)?;
+    let spec = typed(read(arguments, &shape)?, &shape)?;
+    check_refs(&spec, &shape)?;
+    check_layout(m, &shape, &spec, &name)?;
+    mapping::insert(m.id, source, &name, &arguments.id_mode, &spec)?;
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        &format!("mig_add_table {} -> {}", shape.name.plain(), name.plain()),
+    )
+}
+
+fn suitable(shape: &Shape) -> Result<()> {
+    let table_hint = "Give an ordinary table.".to_owned();
+    let (kind, hint) = match shape.kind.as_str() {
+        _ if shape.is_catalog => ("a system table", table_hint),
+        "v" => ("a view", "Give the table behind the view.".into()),
+        "m" => ("a materialized view", "Give the tables behind it.".into()),
+        "f" => (
+            "a foreign table",
+            "Run the migration on the server that holds the rows.".into(),
+        ),
+        "r" if shape.persistence == "t" => ("a temporary table", table_hint),
+        "r" if shape.is_partition => (
+            "a partition",
+            "Give an ordinary table; a partition is written through its parent.".into(),
+        ),
+        "r" => return Ok(()),
+        "p" => {
+            return Err(Error::NotSupported {
+                what: format!("partitioned table {} as a source", shape.name.plain()),
+                detail:
+                    "TRUNCATE, ATTACH and DETACH of one partition fire no trigger on the parent."
+                        .into(),
+                hint: "Give an ordinary table.".into(),
+            });
+        }
+        _ => ("no table", table_hint),
+    };
+    Err(Error::Unsuitable {
+        relation: shape.name.plain(),
+        kind: kind.into(),
+        hint,
+    })
+}
+
+fn require_owner(shape: &Shape) -> Result<()> {
+    if role::has_privileges_of(role::current(), Oid::from(shape.owner)) {
+        return Ok(());
+    }
+    Err(Error::NotOwner {
+        relation: shape.name.plain(),
+        role: migration::current_role()?,
+        owner: shape.owner_name.as_str().to_owned(),
+    })
+}
+
+fn free_target(m: &Migration, source: &Shape, target: &QualifiedName) -> Result<()> {
+    if source.name == *target {
+        return Err(Error::Invalid {
+            message: "source and target are the same table".into(),
+            detail: format!("Both are {}.", target.plain()),
+            hint: format!(
+                "Name another target, for example {}.",
+                Ident::derived(&["new", target.name.as_str()])
+            ),
+        });
+    }
+    if mapping::all(m.id)?.iter().any(|p| p.source == source.oid) {
+        return Err(Error::MappingExists {
+            migration: m.name.clone(),
+            relation: source.name.plain(),
+        });
+    }
+    match mapping::takes_target(target)? {
+        Some(migration) => Err(Error::MappingExists {
+            migration,
+            relation: target.plain(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Lets PostgreSQL judge every expression, and notes its type.
+fn typed(mut spec: Spec, shape: &Shape) -> Result<Spec> {
+    for (name, expression) in &mut spec.columns {
+        let Some(expression) = expression else {
+            continue;
+        };
+        // A bare column name is a rename, whatever keyword it may be.
+        let renamed = shape.column(&Ident::new(expression.up.trim()));
+        expression.type_text = Some(match renamed {
+            Some(column) => column.type_text.clone(),
+            None => expression::check(name.as_str(), &expression.up, &shape.name)?,
+        });
+    }
+    if let Some(filter) = &spec.filter {
+        let type_text = expression::check("filter", filter, &shape.name)?;
+        if type_text != "boolean" {
+            return Err(Error::BadExpression {
+                column: "filter".into(),
+                detail: format!("Its type is {type_text}, not boolean."),
+                hint: "Write a condition over the source row, for example status <> 'draft'."
+                    .into(),
+            });
+        }
+    }
+    Ok(spec)
+}
+
+fn check_refs(spec: &Spec, shape: &Shape) -> Result<()> {
+    for (column, table) in &spec.refs {
+        let name = QualifiedName::parse(table, shape.name.schema.as_str()).ok_or_else(|| {
+            Error::BadName {
+                text: table.clone(),
+            }
+        })?;
+        if catalog::find(&name)?.is_none() {
+            return Err(Error::Invalid {
+                message: format!("invalid reference of column \"{}\"", column.as_str()),
+                detail: format!("Table {} does not exist.", name.plain()),
+                hint: "Give the source table that the column points to.".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Works the layout out once, so that a wrong column is refused now and not at `mig_create`.
+fn check_layout(
+    m: &Migration,
+    shape: &Shape,
+    spec: &Spec,
+    target: &QualifiedName,
+) -> Result<Layout> {
+    let members = [Member {
+        shape,
+        spec,
+        target,
+    }];
+    resolve(&members, 0, scope(m)?.as_ref())
+}
+
+/// The scope of a migration, with the key column of its table.
+pub fn scope(m: &Migration) -> Result<Option<Scope>> {
+    let (Some(column), Some(value), Some(type_text)) =
+        (&m.scope_column, &m.scope_value, &m.scope_type)
+    else {
+        return Ok(None);
+    };
+    let table = match (m.scope_table, &m.scope_table_name) {
+        (Some(oid), Some(name)) => {
+            let shape = catalog::shape_of(oid, &name.plain())?;
+            shape
+                .key_columns()
+                .into_iter()
+                .next()
+                .map(|key| (name.clone(), key))
+        }
+        _ => None,
+    };
+    Ok(Some(Scope {
+        column: column.clone(),
+        type_text: type_text.clone(),
+        value: value.clone(),
+        table,
+    }))
+}
+
+/// The stored definition as the document it could have been given as.
+pub fn config(m: &Migration, mappings: &[Mapping]) -> Config {
+    let tables = mappings
+        .iter()
+        .map(|p| {
+            Table::of(
+                p.source_text(),
+                p.target_name.plain(),
+                p.id_mode.clone(),
+                &p.spec,
+            )
+        })
+        .collect();
+    Config {
+        migration: m.name.clone(),
+        scope_table: m.scope_table_name.as_ref().map(QualifiedName::plain),
+        scope_value: m.scope_value.clone(),
+        scope_column: m
+            .scope_column
+            .as_ref()
+            .map_or_else(crate::model::config::default_scope_column, |c| {
+                c.as_str().to_owned()
+            }),
+        options: m.options.clone(),
+        tables,
+    }
+}

@@ -1,0 +1,72 @@
+//! Foreign keys of the target, after the copy and after every older snapshot is gone: a transaction that
+//! began before the last batch sees a partial target, and its writes would be refused by the new key.
+
+use super::Outcome;
+use crate::error::Result;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::{lock, snapshot, spi};
+use crate::settings;
+use crate::sqlgen::fkey;
+use crate::store::{mapping, migration};
+
+/// Waits for the snapshots that were there when it was first called.
+pub fn drain(m: &Migration) -> Result<Outcome> {
+    let now = snapshot::holders();
+    let waiting = match migration::drain(m.id)? {
+        None => now,
+        Some(listed) if listed.is_empty() => return Ok(Outcome::Done),
+        Some(listed) => listed.into_iter().filter(|l| now.contains(l)).collect(),
+    };
+    migration::set_drain(m.id, Some(waiting.clone()))?;
+    if waiting.is_empty() {
+        Ok(Outcome::Did(0))
+    } else {
+        Ok(Outcome::Wait(name(&waiting)?))
+    }
+}
+
+fn name(holders: &[String]) -> Result<String> {
+    let who: Option<String> = spi::value(
+        "SELECT pg_catalog.string_agg(pg_catalog.format('process %s (%s)', l.pid, coalesce(a.state, 'state not visible')), ', ') \
+         FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+         WHERE l.locktype = 'virtualxid' AND l.virtualxid = ANY ($1)",
+        &[holders.to_vec().into()],
+    )?;
+    Ok(format!(
+        "older snapshots to end: {}",
+        who.unwrap_or_else(|| holders.join(", "))
+    ))
+}
+
+#[derive(serde::Deserialize)]
+struct State {
+    valid: bool,
+}
+
+/// Adds or validates the next foreign key that `p` lacks.
+pub fn next(m: &Migration, p: &Mapping) -> Result<Outcome> {
+    let target = mapping::target(p)?;
+    for key in &mapping::layout(p)?.fkeys {
+        let state: Option<State> = spi::first(
+            "SELECT convalidated AS valid FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND conname = $2 AND contype = 'f'",
+            &[
+                pgrx::pg_sys::Oid::from(p.target.unwrap_or(0)).into(),
+                key.name.as_str().into(),
+            ],
+        )?;
+        match state {
+            Some(s) if s.valid => continue,
+            Some(_) => spi::run(&fkey::validate(target, key), &[])?,
+            None => {
+                let mut tables = vec![(target.clone(), lock::Mode::ShareRowExclusive)];
+                if key.references != *target {
+                    tables.push((key.references.clone(), lock::Mode::ShareRowExclusive));
+                }
+                lock::all(&tables, settings::lock_timeout_ms(m))?;
+                spi::run(&fkey::add(target, key), &[])?
+            }
+        };
+        return Ok(Outcome::Did(0));
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,96 @@
+//! The indexes that the target gets after the copy.
+
+use super::Outcome;
+use crate::error::{Error, Result};
+use crate::model::layout::TargetIndex;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::{lock, spi};
+use crate::settings;
+use crate::sqlgen::index;
+use crate::store::mapping;
+
+/// A target larger than this is not indexed under a lock: 128 blocks of 8 kB are built in milliseconds.
+const SMALL_BLOCKS: i64 = 128;
+
+#[derive(serde::Deserialize)]
+struct State {
+    valid: bool,
+    constraint: bool,
+}
+
+/// Builds or attaches the next index that `p` lacks. A driver that cannot run a command at the top level
+/// builds small ones under a lock and refuses large ones, with the statement to run.
+pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<Outcome> {
+    let target = mapping::target(p)?;
+    for i in &mapping::layout(p)?.indexes {
+        match state(p, i)? {
+            Some(s) if s.valid && (s.constraint || !i.constraint) => {}
+            Some(s) if s.valid => return attach(m, p, i),
+            Some(_) => {
+                // What an interrupted concurrent build leaves behind.
+                lock::all(
+                    &[(target.clone(), lock::Mode::AccessExclusive)],
+                    settings::lock_timeout_ms(m),
+                )?;
+                spi::run(&format!("DROP INDEX {}.{}", target.schema, i.name), &[])?;
+                return Ok(Outcome::Did(0));
+            }
+            None if top_level => return Ok(Outcome::TopLevel(index::create(target, i, true))),
+            None => return build_here(m, p, i),
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn state(p: &Mapping, i: &TargetIndex) -> Result<Option<State>> {
+    spi::first(
+        "SELECT x.indisvalid AS valid, EXISTS (SELECT FROM pg_catalog.pg_constraint co WHERE co.conindid = x.indexrelid) AS constraint \
+         FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid WHERE x.indrelid = $1 AND c.relname = $2",
+        &[
+            pgrx::pg_sys::Oid::from(p.target.unwrap_or(0)).into(),
+            i.name.as_str().into(),
+        ],
+    )
+}
+
+fn attach(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<Outcome> {
+    let target = mapping::target(p)?;
+    if let Some(sql) = index::attach(target, i) {
+        lock::all(
+            &[(target.clone(), lock::Mode::AccessExclusive)],
+            settings::lock_timeout_ms(m),
+        )?;
+        spi::run(&sql, &[])?;
+    }
+    Ok(Outcome::Did(0))
+}
+
+fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<Outcome> {
+    let target = mapping::target(p)?;
+    let blocks = crate::pg::catalog::extent(p.target.unwrap_or(0))?.map_or(0, |e| e.blocks);
+    if blocks > SMALL_BLOCKS {
+        return Err(Error::NotSupported {
+            what: format!(
+                "building index {} of {} inside a transaction",
+                i.name.as_str(),
+                target.plain()
+            ),
+            detail: format!(
+                "The target has {blocks} blocks; writers would wait for the whole build."
+            ),
+            hint: format!(
+                "Run it by hand and go on: {}; or let the worker do it: SELECT mig_backfill({});",
+                index::create(target, i, true),
+                crate::ident::Literal(&m.name)
+            ),
+        });
+    }
+    lock::all(
+        &[(target.clone(), lock::Mode::AccessExclusive)],
+        settings::lock_timeout_ms(m),
+    )?;
+    for sql in std::iter::once(index::create(target, i, false)).chain(index::attach(target, i)) {
+        spi::run(&sql, &[])?;
+    }
+    Ok(Outcome::Did(0))
+}

@@ -1,0 +1,166 @@
+//! The way back: mirrors out, targets emptied, targets removed.
+
+use crate::error::{Error, Result};
+use crate::ident::{Literal, QualifiedName};
+use crate::model::state::{Mapping, Migration};
+use crate::pg::lock::Mode;
+use crate::pg::notice::notice;
+use crate::pg::{lock, session, spi};
+use crate::settings;
+use crate::sqlgen::{mirror, view};
+use crate::store::{mapping, migration, rows};
+
+/// Up to this many rows are deleted while the application's writes wait; more are left to the operator.
+const DELETE_AT_ONCE: i64 = 10_000;
+
+/// Back to `created`: one transaction under AccessExclusive locks, held for the catalog changes and a TRUNCATE.
+pub fn remove_mirrors(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    lock::all(&tables_to_lock(mappings), settings::lock_timeout_ms(m))?;
+    for p in mappings {
+        if let Some(source) = &p.source_name {
+            for sql in mirror::drop_triggers(p.id, source) {
+                spi::run(&sql, &[])?;
+            }
+        }
+        drop_late_objects(p)?;
+    }
+    empty_targets(m, mappings)?;
+    for p in mappings {
+        rows::clear(p.id)?;
+        mapping::reset_copy(p.id)?;
+    }
+    migration::set_drain(m.id, None)
+}
+
+/// Sources first, then targets, then what their foreign keys refer to: one order for everybody.
+fn tables_to_lock(mappings: &[Mapping]) -> Vec<(QualifiedName, Mode)> {
+    let mut names: Vec<QualifiedName> = Vec::new();
+    names.extend(mappings.iter().filter_map(|p| p.source_name.clone()));
+    names.extend(mappings.iter().filter_map(|p| p.target_now.clone()));
+    let keys = mappings
+        .iter()
+        .filter(|p| p.target_now.is_some())
+        .filter_map(|p| p.layout.as_ref())
+        .flat_map(|l| &l.fkeys);
+    names.extend(keys.map(|k| k.references.clone()));
+    let mut seen = Vec::new();
+    for name in names {
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+    }
+    seen.into_iter()
+        .map(|n| (n, Mode::AccessExclusive))
+        .collect()
+}
+
+/// What the end of the backfill added, so that the next one is as fast as the first.
+fn drop_late_objects(p: &Mapping) -> Result<()> {
+    let (Some(target), Some(layout)) = (&p.target_now, &p.layout) else {
+        return Ok(());
+    };
+    // An interrupted backfill has made some of them: IF EXISTS, without a NOTICE for each that is not there.
+    let _quiet = session::pin(&[(c"client_min_messages", c"warning")]);
+    let names = layout.fkeys.iter().map(|k| &k.name);
+    for name in names.chain(layout.indexes.iter().map(|i| &i.name)) {
+        spi::run(
+            &format!("ALTER TABLE {target} DROP CONSTRAINT IF EXISTS {name}"),
+            &[],
+        )?;
+    }
+    for i in &layout.indexes {
+        let schema = &target.schema;
+        spi::run(&format!("DROP INDEX IF EXISTS {schema}.{}", i.name), &[])?;
+    }
+    Ok(())
+}
+
+fn empty_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    let mut ours = Vec::new();
+    for p in mappings {
+        let (Some(target), Some(_)) = (&p.target_now, &p.layout) else {
+            continue;
+        };
+        if !p.adopted && !holds_others(p)? {
+            ours.push(target.to_string());
+        } else {
+            delete_scope(m, p, target)?;
+        }
+    }
+    if !ours.is_empty() {
+        spi::run(&format!("TRUNCATE ONLY {}", ours.join(", ")), &[])?;
+    }
+    Ok(())
+}
+
+/// Whether the target holds rows that are not of this migration's scope.
+pub fn holds_others(p: &Mapping) -> Result<bool> {
+    let (Some(target), Some(layout)) = (&p.target_now, &p.layout) else {
+        return Ok(false);
+    };
+    let Some(others) = mirror::scope_is_another("t", layout) else {
+        return Ok(false);
+    };
+    let sql = format!("SELECT EXISTS (SELECT FROM {target} AS t WHERE {others})");
+    Ok(spi::value::<bool>(&sql, &[])?.unwrap_or(false))
+}
+
+fn delete_scope(m: &Migration, p: &Mapping, target: &QualifiedName) -> Result<()> {
+    let clear = mirror::clear(target, mapping::layout(p)?);
+    let from = clear.trim_start_matches("DELETE ");
+    let count = format!(
+        "SELECT count(*) FROM (SELECT {from} LIMIT {}) x",
+        DELETE_AT_ONCE + 1
+    );
+    if spi::value::<i64>(&count, &[])?.unwrap_or(0) <= DELETE_AT_ONCE {
+        spi::run(&clear, &[])?;
+        return Ok(());
+    }
+    notice(&format!(
+        "{} keeps the rows of this scope, because deleting them here would make writers of the source wait; \
+         delete them before the next mig_dual_write({}): {clear};",
+        target.plain(),
+        Literal(&m.name),
+    ));
+    Ok(())
+}
+
+/// Back to `defined`: drops the views and the targets that we made, never one that we adopted.
+pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    lock::all(
+        &mappings
+            .iter()
+            .filter(|p| !p.adopted)
+            .filter_map(|p| p.target_now.clone())
+            .map(|n| (n, Mode::AccessExclusive))
+            .collect::<Vec<_>>(),
+        settings::lock_timeout_ms(m),
+    )?;
+    for p in mappings {
+        if !p.adopted && holds_others(p)? {
+            return Err(Error::Invalid {
+                message: format!(
+                    "table {} holds rows of other scopes",
+                    mapping::target(p)?.plain()
+                ),
+                detail: "Dropping it would lose them.".into(),
+                hint: "Delete those rows or copy them elsewhere first.".into(),
+            });
+        }
+    }
+    for p in mappings {
+        spi::run(&format!("DROP VIEW IF EXISTS {}", view::name(p.id)), &[])?;
+    }
+    let made: Vec<String> = mappings
+        .iter()
+        .filter(|p| !p.adopted)
+        .filter_map(|p| p.target_now.as_ref())
+        .map(ToString::to_string)
+        .collect();
+    if !made.is_empty() {
+        spi::run(&format!("DROP TABLE {}", made.join(", ")), &[])?;
+    }
+    mappings
+        .iter()
+        .try_for_each(|p| mapping::clear_created(p.id))
+}

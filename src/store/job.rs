@@ -1,0 +1,81 @@
+//! `mig.job`
+
+use crate::error::{Error, Result};
+use crate::model::state::Job;
+use crate::pg::{role, spi};
+
+const COLUMNS: &str = "id, migration, driver, state, pid, error";
+
+pub fn insert(migration: i32, driver: &str) -> Result<i64> {
+    spi::value(
+        "INSERT INTO mig.job (migration, driver, role) VALUES ($1, $2, $3::regrole) RETURNING id",
+        &[migration.into(), driver.into(), role::current().into()],
+    )?
+    .ok_or_else(|| Error::Internal("a job without an id".into()))
+}
+
+pub fn by_id(id: i64) -> Result<Option<Job>> {
+    spi::first(
+        &format!("SELECT {COLUMNS} FROM mig.job WHERE id = $1"),
+        &[id.into()],
+    )
+}
+
+/// The job that is running or paused.
+pub fn open(migration: i32) -> Result<Option<Job>> {
+    spi::first(
+        &format!(
+            "SELECT {COLUMNS} FROM mig.job WHERE migration = $1 AND state IN ('running', 'paused')"
+        ),
+        &[migration.into()],
+    )
+}
+
+pub fn latest(migration: i32) -> Result<Option<Job>> {
+    spi::first(
+        &format!("SELECT {COLUMNS} FROM mig.job WHERE migration = $1 ORDER BY id DESC LIMIT 1"),
+        &[migration.into()],
+    )
+}
+
+pub fn started(id: i64, pid: i32) -> Result<()> {
+    spi::run(
+        "UPDATE mig.job SET pid = $2, heartbeat_at = clock_timestamp() WHERE id = $1",
+        &[id.into(), pid.into()],
+    )?;
+    Ok(())
+}
+
+/// A new runner will put its process number in.
+pub fn reopen(id: i64) -> Result<()> {
+    spi::run(
+        "UPDATE mig.job SET state = 'running', pid = NULL, waiting_for = NULL, error = NULL WHERE id = $1",
+        &[id.into()],
+    )?;
+    Ok(())
+}
+
+/// Shows that the runner is alive, and what it waits for.
+pub fn heartbeat(id: i64, waiting_for: Option<&str>) -> Result<()> {
+    spi::run(
+        "UPDATE mig.job SET heartbeat_at = clock_timestamp(), waiting_for = $2 WHERE id = $1",
+        &[id.into(), waiting_for.into()],
+    )?;
+    Ok(())
+}
+
+pub fn set_state(id: i64, state: &str) -> Result<()> {
+    spi::run(
+        "UPDATE mig.job SET state = $2, waiting_for = NULL WHERE id = $1",
+        &[id.into(), state.into()],
+    )?;
+    Ok(())
+}
+
+pub fn end(id: i64, state: &str, error: Option<&str>) -> Result<()> {
+    spi::run(
+        "UPDATE mig.job SET state = $2, error = $3, waiting_for = NULL, ended_at = clock_timestamp() WHERE id = $1",
+        &[id.into(), state.into(), error.into()],
+    )?;
+    Ok(())
+}

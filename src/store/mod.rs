@@ -1,0 +1,9 @@
+//! Our own tables ↔ typed rows. The only room that names `mig.migration` and its sisters.
+
+pub mod check;
+pub mod drift;
+pub mod job;
+pub mod log;
+pub mod mapping;
+pub mod migration;
+pub mod rows;

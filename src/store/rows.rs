@@ -1,0 +1,117 @@
+//! `mig.leftover` and `mig.row_error`: rows that no batch has copied, none of them forgotten.
+
+use crate::error::Result;
+use crate::model::state::Leftover;
+use crate::pg::spi;
+
+/// Lists the rows with these keys as leftovers.
+pub fn add_leftovers(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
+    add(
+        "INSERT INTO mig.leftover (mapping, key) SELECT $1, ARRAY(SELECT pg_catalog.jsonb_array_elements_text(k)) \
+         FROM pg_catalog.jsonb_array_elements($2) k ON CONFLICT (mapping, key) DO NOTHING",
+        mapping,
+        keys,
+    )
+}
+
+/// Lists rows that the copy passed over, because a row of another scope holds their key.
+pub fn add_refused(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
+    add(
+        "INSERT INTO mig.row_error (mapping, key, sqlstate, message) SELECT $1, ARRAY(SELECT pg_catalog.jsonb_array_elements_text(k)), \
+         '23505', 'a row of another scope holds this key in the target' \
+         FROM pg_catalog.jsonb_array_elements($2) k ON CONFLICT (mapping, key) DO NOTHING",
+        mapping,
+        keys,
+    )
+}
+
+fn add(sql: &str, mapping: i32, keys: &[Vec<String>]) -> Result<()> {
+    if !keys.is_empty() {
+        spi::run(
+            sql,
+            &[mapping.into(), pgrx::JsonB(serde_json::json!(keys)).into()],
+        )?;
+    }
+    Ok(())
+}
+
+/// The leftover that was tried longest ago.
+pub fn next_leftover(migration: i32) -> Result<Option<Leftover>> {
+    spi::first(
+        "SELECT l.id, l.mapping, l.key FROM mig.leftover l JOIN mig.mapping p ON p.id = l.mapping \
+         WHERE p.migration = $1 ORDER BY l.tried_at NULLS FIRST, l.id LIMIT 1",
+        &[migration.into()],
+    )
+}
+
+pub fn tried(id: i64) -> Result<()> {
+    spi::run(
+        "UPDATE mig.leftover SET tried_at = clock_timestamp() WHERE id = $1",
+        &[id.into()],
+    )?;
+    Ok(())
+}
+
+pub fn done(id: i64) -> Result<()> {
+    spi::run("DELETE FROM mig.leftover WHERE id = $1", &[id.into()])?;
+    Ok(())
+}
+
+/// Moves a leftover to the errors.
+pub fn failed(leftover: &Leftover, sqlstate: &str, message: &str) -> Result<()> {
+    spi::run(
+        "INSERT INTO mig.row_error (mapping, key, sqlstate, message) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (mapping, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, at = clock_timestamp()",
+        &[
+            leftover.mapping.into(),
+            leftover.key.clone().into(),
+            sqlstate.into(),
+            message.into(),
+        ],
+    )?;
+    done(leftover.id)
+}
+
+/// A resumed job tries the failed rows again.
+pub fn retry_errors(migration: i32) -> Result<i64> {
+    spi::run(
+        "WITH gone AS (DELETE FROM mig.row_error e USING mig.mapping p WHERE p.id = e.mapping AND p.migration = $1 \
+         RETURNING e.mapping, e.key) INSERT INTO mig.leftover (mapping, key) SELECT mapping, key FROM gone \
+         ON CONFLICT (mapping, key) DO NOTHING RETURNING 1",
+        &[migration.into()],
+    )
+}
+
+/// Rows waiting and rows failed.
+#[derive(serde::Deserialize)]
+pub struct Open {
+    pub leftovers: i64,
+    pub errors: i64,
+}
+
+/// Of one mapping, or of a whole migration.
+pub fn open(migration: i32, mapping: Option<i32>) -> Result<Open> {
+    let counts: Option<Open> = spi::first(
+        "SELECT (SELECT count(*) FROM mig.leftover l WHERE l.mapping = ANY (ids)) AS leftovers, \
+         (SELECT count(*) FROM mig.row_error e WHERE e.mapping = ANY (ids)) AS errors \
+         FROM (SELECT coalesce(pg_catalog.array_agg(id), '{}') AS ids FROM mig.mapping \
+               WHERE migration = $1 AND ($2::int IS NULL OR id = $2)) x",
+        &[migration.into(), mapping.into()],
+    )?;
+    Ok(counts.unwrap_or(Open {
+        leftovers: 0,
+        errors: 0,
+    }))
+}
+
+pub fn clear(mapping: i32) -> Result<()> {
+    spi::run(
+        "DELETE FROM mig.leftover WHERE mapping = $1",
+        &[mapping.into()],
+    )?;
+    spi::run(
+        "DELETE FROM mig.row_error WHERE mapping = $1",
+        &[mapping.into()],
+    )?;
+    Ok(())
+}

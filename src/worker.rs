@@ -1,0 +1,212 @@
+//! The background worker: one process, one job. It takes slices until the job ends, and is gone.
+
+use crate::engine::drive::{self, Driver, Next};
+use crate::error::{Error, Result};
+use crate::model::state::Job;
+use crate::pg::{advisory, session, spi, tx, utility, wait};
+use crate::store::{job, migration};
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::prelude::*;
+use std::ffi::CString;
+use std::panic::AssertUnwindSafe;
+
+unsafe extern "C-unwind" {
+    /// The server's handler of SIGTERM (tcop/postgres.c); pgrx only offers a wrapper that is no C function.
+    fn die(signal: std::ffi::c_int);
+}
+
+/// A worker commits every slice, and stands at the top level between two of them.
+const DRIVER: Driver = Driver {
+    top_level: true,
+    may_wait: true,
+};
+
+/// How often the runner's lock is tried: the transaction that launched us may still hold it.
+const LOCK_TRIES: u32 = 100;
+
+/// # Safety
+/// Called by the postmaster's child only.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn mig_worker_main(_argument: pg_sys::Datum) {
+    // SAFETY: first thing in a new worker. The server's own `die` ends it at once, also inside a statement, so
+    // that DROP DATABASE and shutdown never wait; SIGINT stays the server's statement cancel.
+    unsafe {
+        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+    let Some((database, role, job)) = arguments(BackgroundWorker::get_extra()) else {
+        return;
+    };
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), Some(role));
+    run(job);
+}
+
+fn arguments(extra: &str) -> Option<(pg_sys::Oid, pg_sys::Oid, i64)> {
+    let mut parts = extra.split(' ');
+    let mut oid = || parts.next()?.parse::<u32>().ok().map(pg_sys::Oid::from);
+    let (database, role) = (oid()?, oid()?);
+    Some((database, role, parts.next()?.parse().ok()?))
+}
+
+/// The role's and the database's own settings came with the connection. A batch in REPEATABLE READ would copy
+/// what its locks no longer cover, and an index build under a lock timeout would start again for ever.
+fn own_settings() -> Result<()> {
+    for (name, value) in [
+        ("application_name", "pg_mig worker"),
+        ("default_transaction_isolation", "read committed"),
+        ("default_transaction_read_only", "off"),
+        ("default_transaction_deferrable", "off"),
+        ("lock_timeout", "0"),
+    ] {
+        spi::run(
+            "SELECT pg_catalog.set_config($1, $2, false)",
+            &[name.into(), value.into()],
+        )?;
+    }
+    Ok(())
+}
+
+/// A job that is not there was rolled back after all: a quiet exit.
+fn run(id: i64) {
+    // The first transaction still has the role's settings, and only changes them.
+    if let Err(e) = transaction(own_settings) {
+        log!("pg_mig worker: job {id} does not start: {e}");
+        return;
+    }
+    match transaction(|| begin(id)) {
+        Ok(Some(_)) => {}
+        Ok(None) => return,
+        Err(e) => {
+            log!("pg_mig worker: job {id} does not start: {e}");
+            return;
+        }
+    }
+    while let Some(pause) = turn(id) {
+        rest(id, pause);
+    }
+}
+
+/// Pauses between slices. A long pause ends early when the job is no longer wanted.
+fn rest(id: i64, pause: i64) {
+    const LOOK_EVERY_MS: i64 = 500;
+    pgrx::check_for_interrupts!();
+    let mut left = pause;
+    while left > 0 {
+        wait::sleep(left.min(LOOK_EVERY_MS));
+        left -= LOOK_EVERY_MS;
+        let wanted = || transaction(|| Ok(job::by_id(id)?.is_some_and(|j| j.state == "running")));
+        if left > 0 && !wanted().unwrap_or(true) {
+            return;
+        }
+    }
+}
+
+/// Takes the runner's lock and shows the process in the job.
+fn begin(id: i64) -> Result<Option<Job>> {
+    let Some(found) = job::by_id(id)?.filter(|j| j.state == "running") else {
+        return Ok(None);
+    };
+    for _ in 0..LOCK_TRIES {
+        if advisory::try_for_session(found.migration)? {
+            // SAFETY: reads this process's number.
+            job::started(id, unsafe { pg_sys::MyProcPid })?;
+            return Ok(Some(found));
+        }
+        wait::sleep(50);
+    }
+    log!("pg_mig worker: another process runs the migration of job {id}");
+    Ok(None)
+}
+
+/// One slice in its own transaction; the pause before the next, None at the end.
+fn turn(id: i64) -> Option<i64> {
+    let next = transaction(|| {
+        let Some(current) = job::by_id(id)?.filter(|j| j.state == "running") else {
+            return Ok(Next::Ended);
+        };
+        drive::slice(&current, DRIVER)
+    });
+    match next {
+        Ok(Next::Continue { pause_ms, .. } | Next::Wait { pause_ms }) => Some(pause_ms),
+        Ok(Next::Ended) => None,
+        Ok(Next::TopLevel(sql)) => top_level(id, &sql),
+        Err(e) if e.is_retryable() => Some(200),
+        Err(e) => {
+            fail(id, &e);
+            None
+        }
+    }
+}
+
+fn top_level(id: i64, sql: &str) -> Option<i64> {
+    report(sql);
+    match utility::run_top_level(sql) {
+        Ok(()) => Some(0),
+        Err(e) if e.is_retryable() => Some(200),
+        Err(e) => {
+            fail(id, &e);
+            None
+        }
+    }
+}
+
+/// Writes the reason down, so that status can tell it.
+fn fail(id: i64, error: &Error) {
+    let noted = transaction(|| {
+        let Some(current) = job::by_id(id)?.filter(|j| j.state == "running") else {
+            return Ok(());
+        };
+        let Some(m) = migration::by_id(current.migration)? else {
+            return Ok(());
+        };
+        drive::fail(&m, &current, error).map(|_| ())
+    });
+    if let Err(e) = noted {
+        log!("pg_mig worker: job {id} failed ({error}), and could not say so: {e}");
+    }
+}
+
+/// A transaction of its own. An ERROR aborts it and comes back as a value, so that the process lives on.
+fn transaction<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    report("backfill");
+    // SAFETY: no transaction is open here; this one is committed or aborted below.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
+        let safe = session::pin(&session::SAFE);
+        // Our own rows may be locked by a caller's open transaction: never wait long with a batch's locks held.
+        let timeout = session::lock_timeout(1000);
+        let value = f()?;
+        drop(timeout);
+        drop(safe);
+        // SAFETY: as above; everything went well.
+        unsafe {
+            pg_sys::PopActiveSnapshot();
+            pg_sys::CommitTransactionCommand();
+        }
+        Ok(value)
+    }))
+    .catch_others(|caught| Err(tx::from_caught(caught)))
+    .execute();
+    if outcome.is_err() {
+        // SAFETY: the transaction begun above is open or aborted; either way this ends it.
+        unsafe { pg_sys::AbortCurrentTransaction() };
+    }
+    report_idle();
+    outcome
+}
+
+fn report(what: &str) {
+    let text = CString::new(format!("pg_mig: {what}")).unwrap_or_default();
+    // SAFETY: the text is copied into shared memory.
+    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr()) };
+}
+
+fn report_idle() {
+    // SAFETY: clears what `report` showed.
+    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null()) };
+}
