@@ -1,0 +1,6 @@
+//! In-backend tests: what one rolled-back transaction can show.
+
+mod errors;
+mod expressions;
+mod mirror;
+mod quoting;

@@ -1,0 +1,58 @@
+# Shared by the scripts here: where the throw-away copy of PostgreSQL lives and how to run a server.
+# Everything sits outside the checkout, because the `postgres` user may not be able to read that.
+set -euo pipefail
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$repo"
+
+pg_major=15
+pgrx_version=0.18.1
+work=${PG_MIG_WORK:-/var/tmp/pg_mig.$(printf '%s' "$repo" | md5sum | cut -c1-8)}
+prefix=$work/pg
+pg_bin=$prefix/lib/postgresql/$pg_major/bin
+pgxs_test=$prefix/lib/postgresql/$pg_major/lib/pgxs/src/test
+
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+export PGRX_HOME=$work/pgrx
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$repo/target}
+# Client and server speak the same language on every machine: golden output depends on it.
+export LC_ALL=C.UTF-8 PGTZ=UTC
+unset PGHOST PGPORT PGDATABASE PGUSER PGOPTIONS PGSERVICE PGPASSWORD
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# initdb and postgres refuse to run as root, so root hands over to the `postgres` user.
+as_postgres() {
+  if [ "$(id -u)" = 0 ]; then runuser -u postgres -- env LC_ALL=C.UTF-8 "$@"; else "$@"; fi
+}
+
+# cluster_start DIR PORT: a new server in DIR, reachable by its socket there. Trust is for that socket only.
+cluster_start() {
+  local dir=$1 port=$2
+  cluster_stop "$dir"
+  rm -rf "$dir"
+  mkdir -p "$dir"
+  chmod 755 "$dir"
+  [ "$(id -u)" != 0 ] || chown postgres "$dir"
+  as_postgres "$pg_bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir.initdb.log" 2>&1
+  cat >>"$dir/data/postgresql.conf" <<CONF
+listen_addresses = ''
+port = $port
+unix_socket_directories = '$dir'
+max_connections = 60
+max_prepared_transactions = 10
+timezone = 'UTC'
+log_timezone = 'UTC'
+fsync = ${PG_MIG_FSYNC:-off}
+CONF
+  as_postgres "$pg_bin/pg_ctl" -D "$dir/data" -l "$dir/server.log" -w start >/dev/null
+}
+
+cluster_stop() {
+  [ ! -f "$1/data/postmaster.pid" ] || as_postgres "$pg_bin/pg_ctl" -D "$1/data" -m immediate -w stop >/dev/null 2>&1 || true
+}
+
+# Installs the extension into the copy, as a user gets it.
+install_here() {
+  cargo pgrx install --release --pg-config "$pg_bin/pg_config" >"$work/install.log" 2>&1 || { tail -50 "$work/install.log"; return 1; }
+}
