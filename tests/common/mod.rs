@@ -1,0 +1,5 @@
+//! What the demo and the integration tests share.
+
+pub mod cluster;
+pub mod cover;
+pub mod writers;

@@ -1,0 +1,127 @@
+//! kill -9: of the whole server, and of the worker alone.
+
+use crate::common::cluster::Cluster;
+use crate::common::cover::{all_differences, fill};
+use crate::common::writers::Writers;
+use crate::live::ready;
+use crate::wait::{refused, until_sql};
+
+#[test]
+fn a_killed_server_goes_on_at_the_checkpoint() {
+    // Durable, because that is what is tested; `fsync` only matters for the machine, not for a killed process.
+    let cluster = Cluster::start("it_crash", 54344, "synchronous_commit = on");
+    let mut client = cluster.database("crash");
+    fill(&mut client, 6000);
+    let writers = Writers::start(&cluster, "crash", 3);
+    ready(&mut client);
+    client
+        .simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1, \"delay_ms\": 10}')")
+        .unwrap();
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    until_sql(
+        &mut client,
+        "SELECT next_block > 10 AND NOT copied FROM mig.mapping WHERE source = 'sign_ups'::regclass",
+    );
+    cluster.kill();
+    let report = writers.stop();
+    assert_eq!(report.errors, Vec::<String>::new());
+    cluster.start_again();
+
+    let mut client = cluster.connect("crash");
+    let before: i64 = client
+        .query_one(
+            "SELECT next_block FROM mig.mapping WHERE source = 'sign_ups'::regclass",
+            &[],
+        )
+        .unwrap()
+        .get(0);
+    assert!(before > 10, "the checkpoint is there: {before}");
+    let (state, next): (String, String) = client
+        .query_one("SELECT state, next_step FROM mig_status()", &[])
+        .map(|r| (r.get(0), r.get(1)))
+        .unwrap();
+    assert_eq!(
+        (state.as_str(), next.as_str()),
+        ("failed", "SELECT mig_backfill('cover');")
+    );
+    let (code, detail, hint) = refused(&mut client, "SELECT mig_wait()");
+    assert_eq!(code, "55000");
+    assert!(
+        detail.contains("is gone") && hint.contains("mig_backfill"),
+        "{detail} {hint}"
+    );
+
+    let writers = Writers::start(&cluster, "crash", 3);
+    client
+        .simple_query("SELECT mig_configure('cover', '{\"delay_ms\": 0}')")
+        .unwrap();
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    assert!(
+        client
+            .query_one("SELECT mig_wait(timeout => '2 min')", &[])
+            .unwrap()
+            .get::<_, bool>(0)
+    );
+    let resumed: String = client
+        .query_one(
+            "SELECT what FROM mig.history WHERE what LIKE 'backfill job % resumed%'",
+            &[],
+        )
+        .unwrap()
+        .get(0);
+    assert!(
+        resumed.contains(&format!("public.sign_ups at block {before} of")),
+        "{resumed}"
+    );
+    let again: i64 = client
+        .query_one(
+            "SELECT count(*) FROM mig.history WHERE what LIKE '%starts over%'",
+            &[],
+        )
+        .unwrap()
+        .get(0);
+    assert_eq!(again, 0);
+    assert_eq!(all_differences(&mut client).1, 0);
+    let report = writers.stop();
+    assert_eq!(report.errors, Vec::<String>::new());
+    assert_eq!(all_differences(&mut client).1, 0);
+    client.simple_query("SELECT mig_assert()").unwrap();
+}
+
+#[test]
+fn a_terminated_worker_is_noticed_and_resumed() {
+    let cluster = Cluster::start("it_term", 54345, "");
+    let mut client = cluster.database("term");
+    fill(&mut client, 4000);
+    ready(&mut client);
+    client
+        .simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1, \"delay_ms\": 20}')")
+        .unwrap();
+    for round in 1..=5 {
+        client.simple_query("SELECT mig_backfill()").unwrap();
+        until_sql(
+            &mut client,
+            &format!("SELECT sum(rows_done) > {} FROM mig.mapping", round * 700),
+        );
+        client
+            .simple_query("SELECT pg_terminate_backend(pid) FROM mig.runners")
+            .unwrap();
+        until_sql(&mut client, "SELECT NOT EXISTS (SELECT FROM mig.runners)");
+        let problem: String = client
+            .query_one("SELECT problem FROM mig_status()", &[])
+            .unwrap()
+            .get(0);
+        assert!(problem.contains("is gone"), "{problem}");
+    }
+    client
+        .simple_query("SELECT mig_configure('cover', '{\"delay_ms\": 0}')")
+        .unwrap();
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    assert!(
+        client
+            .query_one("SELECT mig_wait(timeout => '2 min')", &[])
+            .unwrap()
+            .get::<_, bool>(0)
+    );
+    assert_eq!(all_differences(&mut client).1, 0);
+}

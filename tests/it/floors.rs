@@ -1,0 +1,178 @@
+//! The house has floors, and a file uses lower floors only.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From the ground up. Modules of one floor know nothing of each other.
+const FLOORS: [&[&str]; 11] = [
+    &["ident"],
+    &["error"],
+    &["model"],
+    &["sqlgen", "settings"],
+    &["pg"],
+    &["store"],
+    &["preflight", "steps"],
+    &["engine"],
+    &["worker", "mirror"],
+    &["api"],
+    &["lib"],
+];
+
+/// Rooms whose files stand side by side and must not use each other.
+const NO_NEIGHBOURS: [&str; 1] = ["steps"];
+
+#[test]
+fn imports_run_downward_only() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let me = room(&file);
+        for used in imports(&text) {
+            let mut parts = used.split("::");
+            let theirs = parts.next().unwrap_or_default();
+            if theirs != me && floor(theirs) >= floor(&me) {
+                wrong.push(format!("{}: {me} uses {theirs}", file.display()));
+            }
+            let neighbour = parts.next().unwrap_or_default();
+            let module = neighbour.starts_with(|c: char| c.is_lowercase());
+            if theirs == me && NO_NEIGHBOURS.contains(&theirs) && module {
+                wrong.push(format!("{}: uses its neighbour {used}", file.display()));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "upward or sideways imports:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn only_the_rooms_for_it_speak_to_postgres() {
+    // `launch`, `worker` and `mirror` are entry points of the server; `error` names its codes only.
+    let allowed = ["pg", "worker", "mirror", "api", "settings", "lib"];
+    for (file, text) in sources() {
+        if allowed.contains(&room(&file).as_str()) {
+            continue;
+        }
+        for (n, line) in code(&text).enumerate() {
+            let speaks =
+                line.contains("Spi::") || line.contains("pg_sys::SPI") || line.contains("unsafe {");
+            // Reading one integer setting is no conversation.
+            assert!(
+                !speaks || line.contains("DeadlockTimeout"),
+                "{}:{}: {line}",
+                file.display(),
+                n + 1
+            );
+        }
+    }
+}
+
+#[test]
+fn every_unsafe_says_why_it_is_safe() {
+    for (file, text) in sources() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (n, line) in lines.iter().enumerate() {
+            if !line.contains("unsafe {") {
+                continue;
+            }
+            let before = &lines[n.saturating_sub(8)..=n];
+            assert!(
+                before.iter().any(|l| l.contains("SAFETY:")),
+                "{}:{}: {line}",
+                file.display(),
+                n + 1
+            );
+        }
+    }
+}
+
+#[test]
+fn files_stay_small() {
+    for (file, text) in sources() {
+        let lines = text.lines().count();
+        assert!(
+            lines <= 400,
+            "{} has {lines} lines: talk about it",
+            file.display()
+        );
+    }
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("the folder reads") {
+            let path = entry.expect("the entry reads").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") && !is_test(&path) {
+                found.push((
+                    path.clone(),
+                    fs::read_to_string(&path).expect("the file reads"),
+                ));
+            }
+        }
+    }
+    assert!(found.len() > 30, "the sources are found");
+    found
+}
+
+/// Test code may look up: it stands beside the house.
+fn is_test(file: &Path) -> bool {
+    file.ends_with("tests.rs") || file.ends_with("fixture.rs")
+}
+
+/// `steps` for src/steps/copy.rs, `worker` for src/worker.rs.
+fn room(file: &Path) -> String {
+    let inside = file
+        .strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
+        .expect("below src");
+    let first = inside
+        .components()
+        .next()
+        .expect("a name")
+        .as_os_str()
+        .to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn floor(room: &str) -> usize {
+    FLOORS
+        .iter()
+        .position(|f| f.contains(&room))
+        .unwrap_or_else(|| panic!("{room} stands on no floor: add it to FLOORS"))
+}
+
+/// Lines outside `#[cfg(test)]` modules, which stand at the end of a file.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().take_while(|l| !l.starts_with("#[cfg(test)]"))
+}
+
+/// Every path after `crate::`, braces taken apart; in `use` and in the middle of code.
+fn imports(text: &str) -> Vec<String> {
+    let whole: String = code(text)
+        .filter(|l| !l.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut found = Vec::new();
+    for after in whole.split("crate::").skip(1) {
+        let head: String = after
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':')
+            .collect();
+        if let Some(list) = after[head.len()..].strip_prefix('{') {
+            let inner = &list[..list.find('}').unwrap_or(0)];
+            found.extend(
+                inner
+                    .split(',')
+                    .map(|name| format!("{head}{}", name.trim())),
+            );
+        } else {
+            found.push(head);
+        }
+    }
+    found.retain(|p| !p.is_empty() && p.starts_with(|c: char| c.is_lowercase()));
+    found
+}

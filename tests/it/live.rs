@@ -1,0 +1,147 @@
+//! The main job beside a live application, with workers and real sessions.
+
+use crate::common::cluster::Cluster;
+use crate::common::cover::{DEFINE, all_differences, fill};
+use crate::common::writers::Writers;
+use crate::wait::until_sql;
+use postgres::Client;
+
+pub fn ready(client: &mut Client) {
+    for sql in DEFINE {
+        client.simple_query(sql).unwrap();
+    }
+    client.simple_query("SELECT mig_create()").unwrap();
+    client.simple_query("SELECT mig_dual_write()").unwrap();
+}
+
+#[test]
+fn five_tables_move_under_live_writers_and_nothing_differs() {
+    let cluster = Cluster::start("it_live", 54341, "");
+    let mut client = cluster.database("live");
+    fill(&mut client, 6000);
+    let writers = Writers::start(&cluster, "live", 4);
+    ready(&mut client);
+    client
+        .simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 200, \"delay_ms\": 5}')")
+        .unwrap();
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    // Stopping and starting in the middle must not matter.
+    until_sql(&mut client, "SELECT sum(rows_done) > 1000 FROM mig.mapping");
+    assert!(
+        client
+            .query_one("SELECT mig_pause()", &[])
+            .unwrap()
+            .get::<_, bool>(0)
+    );
+    until_sql(&mut client, "SELECT NOT EXISTS (SELECT FROM mig.runners)");
+    assert!(
+        client
+            .query_one("SELECT mig_resume()", &[])
+            .unwrap()
+            .get::<_, bool>(0)
+    );
+    until_sql(&mut client, "SELECT sum(rows_done) > 5000 FROM mig.mapping");
+    assert!(
+        client
+            .query_one("SELECT mig_cancel()", &[])
+            .unwrap()
+            .get::<_, bool>(0)
+    );
+    until_sql(&mut client, "SELECT NOT EXISTS (SELECT FROM mig.runners)");
+    client
+        .simple_query("SELECT mig_configure('cover', '{\"delay_ms\": 0}')")
+        .unwrap();
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    assert!(
+        client
+            .query_one("SELECT mig_wait(timeout => '2 min')", &[])
+            .unwrap()
+            .get::<_, bool>(0)
+    );
+    // While the writers go on: every full check says that nothing differs, and so does the hand-written one.
+    for _ in 0..10 {
+        let wrong = client
+            .query_one("SELECT count(*) FROM mig_check() WHERE ok IS NOT TRUE", &[])
+            .unwrap();
+        assert_eq!(wrong.get::<_, i64>(0), 0);
+        assert_eq!(all_differences(&mut client).1, 0);
+    }
+    let report = writers.stop();
+    assert_eq!(report.errors, Vec::<String>::new());
+    assert!(report.transactions > 100, "the writers worked: {report:?}");
+    assert_eq!(all_differences(&mut client).1, 0);
+
+    // Back to the start, again under writers, and nothing is left behind.
+    let writers = Writers::start(&cluster, "live", 4);
+    client
+        .simple_query("SELECT mig_rollback('cover', 'defined')")
+        .unwrap();
+    client.simple_query("SELECT mig_drop('cover')").unwrap();
+    let report = writers.stop();
+    assert_eq!(report.errors, Vec::<String>::new());
+    let left = client
+        .query_one(
+            "SELECT (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'mig\\_%') + (SELECT count(*) FROM pg_class WHERE relname LIKE 'project\\_%') \
+             + (SELECT count(*) FROM pg_class WHERE relnamespace = 'mig'::regnamespace AND relname LIKE 'm%\\_forward') \
+             + (SELECT count(*) FROM mig.mapping) + (SELECT count(*) FROM mig.leftover) + (SELECT count(*) FROM mig.job) \
+             + (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')",
+            &[],
+        )
+        .unwrap();
+    assert_eq!(left.get::<_, i64>(0), 0, "nothing of ours is left");
+}
+
+#[test]
+fn a_transaction_older_than_the_migration_is_mirrored_too() {
+    let cluster = Cluster::start("it_old", 54342, "");
+    let mut client = cluster.database("old");
+    fill(&mut client, 1000);
+    let mut app = cluster.connect("old");
+    app.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM sign_ups")
+        .unwrap();
+    ready(&mut client);
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    // Index builds and foreign keys wait for this very snapshot; status and blockers say whose it is.
+    let pid: i32 = app
+        .query_one("SELECT pg_backend_pid()", &[])
+        .unwrap()
+        .get(0);
+    until_sql(
+        &mut client,
+        &format!("SELECT EXISTS (SELECT FROM mig.blockers WHERE their_pid = {pid})"),
+    );
+    until_sql(
+        &mut client,
+        &format!("SELECT problem LIKE 'waiting for %process {pid}%' FROM mig.status"),
+    );
+    app.batch_execute("DELETE FROM sign_ups WHERE id % 7 = 0; UPDATE submissions SET extra = '{\"old\": true}'; COMMIT").unwrap();
+    assert!(
+        client
+            .query_one("SELECT mig_wait(timeout => '2 min')", &[])
+            .unwrap()
+            .get::<_, bool>(0)
+    );
+    assert_eq!(all_differences(&mut client).1, 0);
+    client.simple_query("SELECT mig_assert()").unwrap();
+}
+
+#[test]
+fn mig_wait_does_not_hold_up_the_index_build_it_waits_for() {
+    let cluster = Cluster::start("it_wait", 54343, "");
+    let mut client = cluster.database("waits");
+    fill(&mut client, 1000);
+    ready(&mut client);
+    // Called at once: its snapshot is older than every index build of the job.
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    assert!(
+        client
+            .query_one("SELECT mig_wait(timeout => '60 s')", &[])
+            .unwrap()
+            .get::<_, bool>(0)
+    );
+    let (valid, built): (bool, i64) = client
+        .query_one("SELECT bool_and(indisvalid), count(*) FROM pg_index WHERE indrelid::regclass::text LIKE 'project_%'", &[])
+        .map(|r| (r.get(0), r.get(1)))
+        .unwrap();
+    assert!(valid && built >= 12, "{built} indexes");
+}

@@ -1,0 +1,14 @@
+//! What needs real sessions, real workers, and a server that may be killed. One binary: each would start
+//! servers of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod crash;
+mod floors;
+mod live;
+mod locks;
+mod wait;
+mod worker;

@@ -1,0 +1,32 @@
+//! Waiting for conditions, never for time.
+
+use postgres::Client;
+use std::time::{Duration, Instant};
+
+/// Until `condition` is true; panics after a minute with `what`.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited a minute for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Until the query, of one boolean, says true (null is not true).
+pub fn until_sql(client: &mut Client, query: &str) {
+    until(query, || {
+        let row = client.query_one(query, &[]).expect("the condition reads");
+        row.get::<_, Option<bool>>(0).unwrap_or(false)
+    });
+}
+
+/// The SQLSTATE, DETAIL and HINT that a statement fails with.
+pub fn refused(client: &mut Client, sql: &str) -> (String, String, String) {
+    let error = client.simple_query(sql).expect_err("it is refused");
+    let db = error.as_db_error().expect("the server refused it");
+    (
+        db.code().code().to_owned(),
+        db.detail().unwrap_or_default().to_owned(),
+        db.hint().unwrap_or_default().to_owned(),
+    )
+}
