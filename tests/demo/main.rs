@@ -1,0 +1,194 @@
+//! `make demo`: five tables move while an application keeps writing. Ends with a report; the exit code is 0
+//! only if nothing differs and no writer saw an error.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use common::cluster::Cluster;
+use common::cover::{DEFINE, TABLES, all_differences, differences, fill};
+use common::writers::{Report, Writers};
+use postgres::{Client, SimpleQueryMessage};
+use std::time::{Duration, Instant};
+
+/// Sign-ups; all five tables together have about four times as many rows.
+const SCALE: u32 = 80_000;
+const WRITERS: u64 = 6;
+
+fn main() {
+    let mut cluster = Cluster::start("demo", 54329, "max_connections = 60");
+    cluster.keep();
+    say("a server of its own is up; loading the five tables");
+    let mut admin = cluster.connect("postgres");
+    admin
+        .batch_execute("CREATE DATABASE quickstart")
+        .expect("creates");
+    fill(&mut cluster.connect("quickstart"), SCALE);
+    admin
+        .batch_execute("CREATE DATABASE demo TEMPLATE quickstart")
+        .expect("copies");
+    let mut client = cluster.connect("demo");
+
+    say(&format!(
+        "{WRITERS} writers start: inserts, updates, deletes, key changes; READ COMMITTED and REPEATABLE READ"
+    ));
+    let writers = Writers::start(&cluster, "demo", WRITERS);
+    migrate(&mut client);
+    let mut result = Outcome::default();
+    result.compare("while the writers go on", &mut client);
+    let report = writers.stop();
+    result.compare("after they stopped", &mut client);
+    let clean = result.finish(&mut client, &report);
+    println!(
+        "\nThe server goes on running; `make clean` stops it. The same tables, not migrated, for the README's quick start:\n  \
+         psql -h {} -p {} -U postgres quickstart",
+        cluster.host(),
+        cluster.port()
+    );
+    std::process::exit(if clean { 0 } else { 1 });
+}
+
+fn say(text: &str) {
+    println!("-- {text}");
+}
+
+/// Types one statement as a user would, and shows what comes back.
+fn sql(client: &mut Client, text: &str) {
+    println!("demo=# {text}");
+    for message in client
+        .simple_query(text)
+        .unwrap_or_else(|e| panic!("{text}: {e:?}"))
+    {
+        if let SimpleQueryMessage::Row(row) = message {
+            let values: Vec<&str> = (0..row.len())
+                .filter_map(|n| row.get(n))
+                .filter(|v| !v.is_empty())
+                .collect();
+            if !values.is_empty() {
+                println!("   {}", values.join(" | "));
+            }
+        }
+    }
+}
+
+fn migrate(client: &mut Client) {
+    sql(client, "CREATE EXTENSION pg_mig;");
+    for text in DEFINE {
+        sql(client, text);
+    }
+    sql(
+        client,
+        "SELECT severity, check_name, relation, detail FROM mig_preflight() WHERE severity <> 'info';",
+    );
+    for text in [
+        "SELECT * FROM mig_create();",
+        "SELECT * FROM mig_dual_write();",
+        "SELECT mig_backfill();",
+    ] {
+        sql(client, text);
+    }
+    progress(client);
+    sql(client, "SELECT mig_wait(timeout => '5 min');");
+    sql(client, "SELECT phase, state, next_step FROM mig_status();");
+    sql(
+        client,
+        "SELECT source, check_name, source_value, target_value, ok FROM mig_check() WHERE ok IS NOT TRUE OR check_name = 'rows';",
+    );
+}
+
+/// A line a second until the job has ended: percent, rows a second, time left.
+fn progress(client: &mut Client) {
+    let began = Instant::now();
+    let mut last_rows = 0_i64;
+    let mut last = Instant::now();
+    loop {
+        let row = client
+            .query_one(
+                "SELECT s.phase, s.state, s.pct::float8, s.rows_done, s.rows_total, coalesce(s.problem, ''), \
+                 coalesce((SELECT relation::text || ': ' || phase FROM mig.progress WHERE phase LIKE 'copying%' ORDER BY phase LIMIT 1), '') \
+                 FROM mig.status s",
+                &[],
+            )
+            .expect("status reads");
+        let (phase, state): (String, String) = (row.get(0), row.get(1));
+        let (pct, rows, total): (f64, i64, i64) = (row.get(2), row.get(3), row.get(4));
+        let (problem, at): (String, String) = (row.get(5), row.get(6));
+        let speed = (rows - last_rows) as f64 / last.elapsed().as_secs_f64().max(0.001);
+        let left = if pct > 0.0 {
+            began.elapsed().as_secs_f64() * (100.0 - pct) / pct
+        } else {
+            f64::NAN
+        };
+        let doing = if at.is_empty() {
+            if pct >= 100.0 {
+                "indexes and foreign keys".to_owned()
+            } else {
+                problem
+            }
+        } else {
+            at
+        };
+        println!(
+            "   {pct:5.1} %  {rows:>7} of about {total} rows  {speed:>7.0} rows/s  about {left:4.1} s left  {doing}"
+        );
+        if phase != "dual_write" || state == "failed" {
+            return;
+        }
+        (last_rows, last) = (rows, Instant::now());
+        std::thread::sleep(Duration::from_millis(1000));
+    }
+}
+
+#[derive(Default)]
+struct Outcome {
+    rows: i64,
+    differences: i64,
+}
+
+impl Outcome {
+    /// SELECT … EXCEPT ALL … both ways for each table, with none of our functions.
+    fn compare(&mut self, when: &str, client: &mut Client) {
+        say(&format!("EXCEPT ALL both ways, by hand, {when}"));
+        for table in TABLES {
+            let (rows, found) = differences(client, table);
+            println!("   {:<22} {rows:>7} rows, {found} differences", table.0);
+            self.rows += rows;
+            self.differences += found;
+        }
+    }
+
+    fn finish(&self, client: &mut Client, report: &Report) -> bool {
+        let check = client
+            .query_one("SELECT bool_and(ok), count(*) FROM mig_check()", &[])
+            .expect("the check runs");
+        let (ok, checks): (bool, i64) = (check.get(0), check.get(1));
+        let (_, last) = all_differences(client);
+        println!("\n== report");
+        println!(
+            "   transactions done by the writers   {}",
+            report.transactions
+        );
+        println!(
+            "   errors they saw                    {}",
+            report.errors.len()
+        );
+        println!(
+            "   longest wait that a writer saw     {} ms",
+            report.longest.as_millis()
+        );
+        println!("   rows compared                      {}", self.rows);
+        println!(
+            "   differences                        {}",
+            self.differences + last
+        );
+        println!(
+            "   mig_check                          {checks} checks, {}",
+            if ok { "all true" } else { "NOT all true" }
+        );
+        for error in report.errors.iter().take(5) {
+            println!("   writer error: {error}");
+        }
+        ok && report.errors.is_empty() && self.differences + last == 0 && report.transactions > 0
+    }
+}
