@@ -51,6 +51,15 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_key_that_is_double_until_commit_is_followed() {
+        mirrored("CREATE TABLE src (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, v text)");
+        Spi::run("INSERT INTO src VALUES (1, 'a'), (2, 'b')").unwrap();
+        Spi::run("UPDATE src SET id = 2 WHERE v = 'a'").unwrap();
+        in_step_after(&["UPDATE src SET id = 1 WHERE v = 'b'"]);
+        Spi::run("SET CONSTRAINTS ALL IMMEDIATE").unwrap();
+    }
+
+    #[pg_test]
     fn triggers_of_the_application_before_and_after_ours_by_name() {
         mirrored("CREATE TABLE src (id int PRIMARY KEY, v text)");
         Spi::run(

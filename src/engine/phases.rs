@@ -156,8 +156,8 @@ pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
     require_clean(&m, &mappings)?;
     let planned = create::plan(mappings, define::scope(&m)?.as_ref())?;
     let mut verbs = Vec::new();
-    for p in &planned {
-        verbs.push(create::run(p, settings::defer_indexes(&m))?);
+    for which in 0..planned.len() {
+        verbs.push(create::run(&planned, which, settings::defer_indexes(&m))?);
     }
     migration::set_phase(&m, Phase::Created)?;
     log::write(&m.name, "created", "mig_create")?;

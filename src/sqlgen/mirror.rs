@@ -44,9 +44,15 @@ pub fn statements(id: i32, target: &QualifiedName, layout: &Layout) -> MirrorSql
         set
     };
     let own = scope_is_mine("t", layout);
+    // Two rows may share a key that is checked late. Either will do: whoever ends that makes us look again.
+    let one = if layout.key_deferrable {
+        " LIMIT 1"
+    } else {
+        ""
+    };
     MirrorSql {
         upsert: format!(
-            "INSERT INTO {target} AS t ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {view} AS v WHERE {} \
+            "INSERT INTO {target} AS t ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {view} AS v WHERE {}{one} \
              ON CONFLICT ({}) DO UPDATE SET {}{}",
             source_key("v", layout),
             list(&layout.arbiter),

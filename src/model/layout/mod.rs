@@ -27,6 +27,9 @@ pub struct Layout {
     pub columns: Vec<TargetColumn>,
     /// The source's key, in its order, and where each part stands in the target.
     pub key: Vec<KeyColumn>,
+    /// The key may be double within a transaction, until its check.
+    #[serde(default)]
+    pub key_deferrable: bool,
     pub primary_key: Vec<Ident>,
     /// Members refer to this table: `UNIQUE (scope, key)` stands beside the primary key.
     pub scoped_key: Option<Vec<Ident>>,
@@ -134,6 +137,7 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
         scope: scope.cloned(),
         columns,
         key,
+        key_deferrable: pk.deferrable,
         scoped_key: scoped_key.or_else(|| {
             // A key of the user's own choice: the arbiter has to exist beside it.
             (!same_columns(&arbiter, &primary_key)).then(|| arbiter.clone())

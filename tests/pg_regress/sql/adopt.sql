@@ -3,11 +3,21 @@ SELECT mig_define('adopt', 'projects', '00000000-0000-0000-0000-000000000001');
 SELECT mig_add_table('adopt', 'round_metadata', 'project_rounds');
 SELECT mig_add_table('adopt', 'sign_ups', 'project_sign_ups');
 SELECT mig_ddl() \gexec
+-- A foreign key between the targets would refuse the application's writes while parents are missing.
+ALTER TABLE project_sign_ups ADD CONSTRAINT early FOREIGN KEY (project_id, round_id) REFERENCES project_rounds (project_id, id);
+SELECT * FROM mig_create();
+\echo :SQLSTATE
+ALTER TABLE project_sign_ups DROP CONSTRAINT early, ADD FOREIGN KEY (project_id) REFERENCES projects;
+ALTER TABLE project_sign_ups ALTER email SET NOT NULL;
+SELECT * FROM mig_create();
+\echo :SQLSTATE
+ALTER TABLE project_sign_ups ALTER email DROP NOT NULL;
 SELECT * FROM mig_create();
 SELECT count(*) FROM mig_dual_write();
 SELECT mig_backfill() IS NOT NULL AS started;
 SELECT mig_wait();
 SELECT bool_and(ok) AS all_true FROM mig_check();
+\d project_sign_ups
 SELECT action FROM mig_rollback('adopt', 'defined');
 SELECT to_regclass('project_rounds') AS kept, (SELECT count(*) FROM project_rounds) AS rows;
 -- Rows of another project stay theirs.

@@ -1,7 +1,6 @@
 //! Making the targets, or adopting those that stand; and the mapping views.
 
 use crate::error::{Error, Result};
-use crate::ident::Ident;
 use crate::model::layout::{Layout, Member, Scope, resolve};
 use crate::model::shape::Shape;
 use crate::model::state::Mapping;
@@ -9,6 +8,8 @@ use crate::pg::{catalog, role, spi};
 use crate::sqlgen::{Statement, index, table, view};
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
+
+mod adopt;
 
 /// A mapping with everything that its target is worked out from.
 pub struct Planned {
@@ -85,21 +86,13 @@ pub fn statements(p: &Planned, defer_indexes: bool) -> Vec<Statement> {
 }
 
 /// Makes or adopts one target. Errors: 55000 if a standing table does not fit.
-pub fn run(p: &Planned, defer_indexes: bool) -> Result<&'static str> {
+pub fn run(all: &[Planned], which: usize, defer_indexes: bool) -> Result<&'static str> {
+    let p = &all[which];
     let adopted = p.standing.is_some();
-    let mut layout = p.layout.clone();
-    if let Some(standing) = &p.standing {
-        fits(standing, p)?;
-        layout.arbiter = arbiter_of(standing, &layout).ok_or_else(|| {
-            differs(
-                standing,
-                "It has no unique key over the scope and the source's key.".into(),
-            )
-        })?;
-        // Its indexes and foreign keys are the user's own.
-        layout.indexes.clear();
-        layout.fkeys.clear();
-    }
+    let layout = match &p.standing {
+        Some(standing) => adopt::layout(standing, all, which)?,
+        None => p.layout.clone(),
+    };
     for (n, statement) in statements(p, defer_indexes).iter().enumerate() {
         spi::run(&statement.sql, &[])?;
         if n == 0 && !adopted {
@@ -140,104 +133,4 @@ fn revoke_defaults(p: &Planned) -> Result<()> {
         spi::run(&table::revoke(target, &grantee), &[])?;
     }
     Ok(())
-}
-
-fn differs(standing: &Shape, detail: String) -> Error {
-    Error::ShapeDiffers {
-        relation: standing.name.plain(),
-        detail,
-        hint: "Alter it to fit, drop it, or name another target; SELECT * FROM mig_ddl(); shows what would be created.".into(),
-    }
-}
-
-/// Whether a standing table can take the rows.
-fn fits(standing: &Shape, p: &Planned) -> Result<()> {
-    if standing.kind != "r" || standing.persistence == "t" {
-        return Err(differs(standing, "It is no ordinary table.".into()));
-    }
-    if standing.owner != p.source.owner {
-        return Err(Error::ShapeDiffers {
-            relation: standing.name.plain(),
-            detail: format!(
-                "It belongs to role \"{}\", the source to \"{}\".",
-                standing.owner_name.as_str(),
-                p.source.owner_name.as_str()
-            ),
-            hint: format!(
-                "ALTER TABLE {} OWNER TO {};",
-                standing.name, p.source.owner_name
-            ),
-        });
-    }
-    for column in &p.layout.columns {
-        match standing.column(&column.name) {
-            None => {
-                return Err(differs(
-                    standing,
-                    format!("Column \"{}\" is missing.", column.name.as_str()),
-                ));
-            }
-            Some(c) if c.type_text != column.type_text => {
-                return Err(differs(
-                    standing,
-                    format!(
-                        "Column \"{}\" has type {}, and {} is needed.",
-                        column.name.as_str(),
-                        c.type_text,
-                        column.type_text
-                    ),
-                ));
-            }
-            Some(c) if c.generated.is_some() && column.insert => {
-                return Err(differs(
-                    standing,
-                    format!(
-                        "Column \"{}\" is generated and cannot be written.",
-                        column.name.as_str()
-                    ),
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    let ours = |name: &Ident| p.layout.columns.iter().any(|c| c.name == *name);
-    let unfilled = standing.columns.iter().find(|c| {
-        c.not_null
-            && c.default.is_none()
-            && c.identity.is_none()
-            && c.generated.is_none()
-            && !ours(&c.name)
-    });
-    if let Some(c) = unfilled {
-        return Err(differs(
-            standing,
-            format!(
-                "Column \"{}\" is NOT NULL, has no default, and nothing fills it.",
-                c.name.as_str()
-            ),
-        ));
-    }
-    Ok(())
-}
-
-/// The unique columns of a standing table that tell the scope's rows apart by the source's key.
-fn arbiter_of(standing: &Shape, layout: &Layout) -> Option<Vec<Ident>> {
-    let key: Vec<&Ident> = layout.key.iter().map(|k| &k.target).collect();
-    let scope = layout.scope.as_ref().map(|s| &s.column);
-    let usable = standing
-        .indexes
-        .iter()
-        .filter(|i| i.unique && i.valid && i.predicate.is_none() && !i.deferrable && !i.exclusion);
-    let mut found: Vec<Vec<Ident>> = usable
-        .map(|i| (i.plain_columns(), i.columns.len()))
-        .filter(|(columns, n)| {
-            columns.len() == *n
-                && key.iter().all(|k| columns.contains(k))
-                && columns.iter().all(|c| key.contains(&c) || Some(c) == scope)
-        })
-        .map(|(columns, _)| columns)
-        .collect();
-    // The scoped key is better: a row of another scope with the same id is then a loud conflict.
-    found.sort_by_key(|columns| std::cmp::Reverse(columns.len()));
-    found.into_iter().next()
 }

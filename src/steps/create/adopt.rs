@@ -1,0 +1,174 @@
+//! Taking over a table that stands already.
+
+use super::Planned;
+use crate::error::{Error, Result};
+use crate::ident::Ident;
+use crate::model::layout::{Layout, Origin, TargetColumn, TargetKey};
+use crate::model::shape::{ForeignKey, Shape};
+
+fn differs(standing: &Shape, detail: String) -> Error {
+    Error::ShapeDiffers {
+        relation: standing.name.plain(),
+        detail,
+        hint: "Alter it to fit, drop it, or name another target; SELECT * FROM mig_ddl(); shows what would be created.".into(),
+    }
+}
+
+/// The layout of a standing table: what it lacks is left out, what it must not have is refused.
+pub fn layout(standing: &Shape, all: &[Planned], which: usize) -> Result<Layout> {
+    let p = &all[which];
+    fits(standing, p)?;
+    no_early_keys(standing, all)?;
+    let mut layout = p.layout.clone();
+    layout.arbiter = arbiter_of(standing, &layout).ok_or_else(|| {
+        let detail = "It has no unique key over the scope and the source's key.";
+        differs(standing, detail.into())
+    })?;
+    // Its indexes are the user's own, and so are the foreign keys that it has.
+    layout.indexes.clear();
+    layout.fkeys.retain(|k| {
+        let has = |f: &ForeignKey| f.columns == k.columns && f.ref_name == k.references;
+        !standing.fkeys.iter().any(has) && can_be_referenced(k, all)
+    });
+    Ok(layout)
+}
+
+/// A key to another target would refuse the application's writes before the backfill is through: a new
+/// row's parent may not be copied yet.
+fn no_early_keys(standing: &Shape, all: &[Planned]) -> Result<()> {
+    let early = |f: &&ForeignKey| all.iter().any(|p| p.mapping.target_name == f.ref_name);
+    let Some(key) = standing.fkeys.iter().find(early) else {
+        return Ok(());
+    };
+    Err(Error::ShapeDiffers {
+        relation: standing.name.plain(),
+        detail: format!(
+            "Its foreign key \"{}\" refers to another target, and rows arrive in any order.",
+            key.name.as_str()
+        ),
+        hint: format!(
+            "ALTER TABLE {} DROP CONSTRAINT {}; the end of the backfill adds one.",
+            standing.name, key.name
+        ),
+    })
+}
+
+/// Whether the table that `key` refers to has, or will have, a unique key over its columns.
+fn can_be_referenced(key: &TargetKey, all: &[Planned]) -> bool {
+    let parent = all.iter().find(|p| p.mapping.target_name == key.references);
+    match parent.and_then(|p| p.standing.as_ref()) {
+        None => true,
+        Some(table) => table.indexes.iter().any(|i| {
+            let plain = i.plain_columns();
+            i.unique
+                && i.predicate.is_none()
+                && plain == key.ref_columns
+                && plain.len() == i.columns.len()
+        }),
+    }
+}
+
+/// Whether a standing table can take the rows.
+fn fits(standing: &Shape, p: &Planned) -> Result<()> {
+    if standing.kind != "r" || standing.persistence == "t" {
+        return Err(differs(standing, "It is no ordinary table.".into()));
+    }
+    if standing.owner != p.source.owner {
+        return Err(Error::ShapeDiffers {
+            relation: standing.name.plain(),
+            detail: format!(
+                "It belongs to role \"{}\", the source to \"{}\".",
+                standing.owner_name.as_str(),
+                p.source.owner_name.as_str()
+            ),
+            hint: format!(
+                "ALTER TABLE {} OWNER TO {};",
+                standing.name, p.source.owner_name
+            ),
+        });
+    }
+    for column in &p.layout.columns {
+        match standing.column(&column.name) {
+            None => {
+                return Err(differs(
+                    standing,
+                    format!("Column \"{}\" is missing.", column.name.as_str()),
+                ));
+            }
+            Some(c) if c.type_text != column.type_text => {
+                return Err(differs(
+                    standing,
+                    format!(
+                        "Column \"{}\" has type {}, and {} is needed.",
+                        column.name.as_str(),
+                        c.type_text,
+                        column.type_text
+                    ),
+                ));
+            }
+            Some(c) if c.not_null && may_be_null(&p.source, column) => {
+                let name = column.name.as_str();
+                let detail =
+                    format!("Column \"{name}\" is NOT NULL, and may be null in the source.");
+                return Err(differs(standing, detail));
+            }
+            Some(c) if c.generated.is_some() && column.insert => {
+                return Err(differs(
+                    standing,
+                    format!(
+                        "Column \"{}\" is generated and cannot be written.",
+                        column.name.as_str()
+                    ),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let ours = |name: &Ident| p.layout.columns.iter().any(|c| c.name == *name);
+    let unfilled = standing.columns.iter().find(|c| {
+        c.not_null
+            && c.default.is_none()
+            && c.identity.is_none()
+            && c.generated.is_none()
+            && !ours(&c.name)
+    });
+    if let Some(c) = unfilled {
+        return Err(differs(
+            standing,
+            format!(
+                "Column \"{}\" is NOT NULL, has no default, and nothing fills it.",
+                c.name.as_str()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn may_be_null(source: &Shape, column: &TargetColumn) -> bool {
+    match &column.origin {
+        Origin::Source(name) => source.column(name).is_some_and(|c| !c.not_null),
+        _ => false,
+    }
+}
+
+/// The unique columns of a standing table that tell the scope's rows apart by the source's key.
+fn arbiter_of(standing: &Shape, layout: &Layout) -> Option<Vec<Ident>> {
+    let key: Vec<&Ident> = layout.key.iter().map(|k| &k.target).collect();
+    let scope = layout.scope.as_ref().map(|s| &s.column);
+    let usable = standing
+        .indexes
+        .iter()
+        .filter(|i| i.unique && i.valid && i.predicate.is_none() && !i.deferrable && !i.exclusion);
+    let mut found: Vec<Vec<Ident>> = usable
+        .map(|i| (i.plain_columns(), i.columns.len()))
+        .filter(|(columns, n)| {
+            columns.len() == *n
+                && key.iter().all(|k| columns.contains(k))
+                && columns.iter().all(|c| key.contains(&c) || Some(c) == scope)
+        })
+        .map(|(columns, _)| columns)
+        .collect();
+    // The scoped key is better: a row of another scope with the same id is then a loud conflict.
+    found.sort_by_key(|columns| std::cmp::Reverse(columns.len()));
+    found.into_iter().next()
+}
