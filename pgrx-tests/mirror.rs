@@ -78,6 +78,24 @@ mod tests {
         );
     }
 
+    /// The application hands a unique value on in an AFTER trigger that sorts before most names: legal on the
+    /// source, so it must be on the target.
+    #[pg_test]
+    fn a_unique_value_handed_on_by_the_applications_trigger() {
+        mirrored("CREATE TABLE src (id int PRIMARY KEY, v text UNIQUE)");
+        Spi::run(
+            "CREATE UNIQUE INDEX ON dst (v); INSERT INTO src VALUES (1, 'champion'), (2, 'second')",
+        )
+        .unwrap();
+        Spi::run(
+            "CREATE FUNCTION hand_on() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             UPDATE src SET v = OLD.v WHERE id = 2 AND OLD.id = 1; RETURN NULL; END $$; \
+             CREATE TRIGGER \"00_first\" AFTER UPDATE ON src FOR EACH ROW EXECUTE FUNCTION hand_on()",
+        )
+        .unwrap();
+        in_step_after(&["UPDATE src SET v = 'retired' WHERE id = 1"]);
+    }
+
     #[pg_test]
     fn an_error_in_a_savepoint_leaves_the_mirror_at_work() {
         mirrored("CREATE TABLE src (id int PRIMARY KEY, v text); ");

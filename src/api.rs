@@ -5,7 +5,7 @@ use crate::engine::{Action, inspect, jobs, phases};
 use crate::error::{self, Error};
 use crate::model::spec::Arguments;
 use crate::pg::session;
-use crate::steps::define::ScopeArguments;
+use crate::steps::define::scope::ScopeArguments;
 use crate::store::migration;
 use pgrx::JsonB;
 use pgrx::datum::Interval;

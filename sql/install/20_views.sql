@@ -105,7 +105,7 @@ CROSS JOIN LATERAL (
            CASE tg.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
              WHEN 'R' THEN 'fires for replicas only' ELSE 'is missing' END), '; ') AS what
   FROM mig.mapping p
-  CROSS JOIN LATERAL (VALUES ('mig_' || p.id || '_forward_row'), ('mig_' || p.id || '_forward_truncate')) w(name)
+  CROSS JOIN LATERAL (VALUES ('!mig_' || p.id || '_forward_row'), ('!mig_' || p.id || '_forward_truncate')) w(name)
   LEFT JOIN pg_catalog.pg_trigger tg ON tg.tgrelid = p.source AND tg.tgname = w.name
   WHERE p.migration = m.id AND m.phase IN ('dual_write', 'backfilled') AND tg.tgenabled IS DISTINCT FROM 'A') drift;
 COMMENT ON VIEW mig.status IS 'One line for each migration: where it stands, what is wrong, and the SQL to type next.';

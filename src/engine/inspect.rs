@@ -38,7 +38,7 @@ pub struct Planable {
 pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
-    let planned = create::plan(mapping::all(m.id)?, define::scope(&m)?.as_ref())?;
+    let planned = create::plan(mapping::all(m.id)?, define::scope::of(&m)?.as_ref())?;
     let mut steps = Vec::new();
     let defer = settings::defer_indexes(&m);
     for p in &planned {
@@ -136,7 +136,7 @@ pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
             hint: format!("SELECT * FROM mig_ddl({}, 'create');", Literal(&m.name)),
         });
     }
-    let mut planned = create::plan(mapping::all(m.id)?, define::scope(&m)?.as_ref())?;
+    let mut planned = create::plan(mapping::all(m.id)?, define::scope::of(&m)?.as_ref())?;
     let mut made = Vec::new();
     for p in &mut planned {
         p.standing = None;

@@ -12,7 +12,7 @@ use crate::pg::catalog;
 use crate::pg::notice::notice;
 use crate::preflight::{self, Finding};
 use crate::settings;
-use crate::steps::define::ScopeArguments;
+use crate::steps::define::scope::ScopeArguments;
 use crate::steps::{capture, create, define, undo};
 use crate::store::{job, log, mapping, migration};
 use pgrx::pg_sys::Oid;
@@ -79,7 +79,7 @@ pub fn configure(name: &str, changes: &Value) -> Result<Value> {
 pub fn findings(m: &Migration, mappings: &[Mapping], data: bool) -> Result<Vec<Finding>> {
     let mut found = preflight::catalog(mappings, m.scope_column.as_ref())?;
     if data && m.phase <= Phase::Created {
-        let planned = create::plan(mappings.to_vec(), define::scope(m)?.as_ref())?;
+        let planned = create::plan(mappings.to_vec(), define::scope::of(m)?.as_ref())?;
         for p in &planned {
             found.extend(preflight::duplicates(&p.mapping, &p.layout)?);
             found.extend(preflight::occupied(&p.mapping, &p.layout)?);
@@ -154,7 +154,7 @@ pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
         return Ok(actions(&mappings, "exists"));
     }
     require_clean(&m, &mappings)?;
-    let planned = create::plan(mappings, define::scope(&m)?.as_ref())?;
+    let planned = create::plan(mappings, define::scope::of(&m)?.as_ref())?;
     let mut verbs = Vec::new();
     for which in 0..planned.len() {
         verbs.push(create::run(&planned, which, settings::defer_indexes(&m))?);
@@ -268,17 +268,7 @@ fn named_phase(text: &str) -> Result<Phase> {
 /// Forgets a migration in phase `defined`.
 pub fn drop(name: &str) -> Result<Vec<Action>> {
     let (m, mappings) = idle(Some(name), "mig_drop")?;
-    if m.phase != Phase::Defined {
-        return Err(Error::WrongPhase {
-            migration: m.name.clone(),
-            phase: m.phase.as_str(),
-            needs: "phase \"defined\"".into(),
-            hint: format!(
-                "Go back first: SELECT mig_rollback({}, 'defined');",
-                Literal(&m.name)
-            ),
-        });
-    }
+    m.require_defined()?;
     let gone = actions(&mappings, "forgotten");
     migration::delete(m.id)?;
     log::write(&m.name, "dropped", "mig_drop")?;

@@ -1,6 +1,7 @@
 //! Rows of our own tables, typed.
 
-use crate::ident::{Ident, QualifiedName};
+use crate::error::{Error, Result};
+use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::Layout;
 use crate::model::phase::Phase;
 use crate::model::spec::Spec;
@@ -65,6 +66,20 @@ pub struct Leftover {
 }
 
 impl Migration {
+    /// Errors with 55000, and how to get there, unless the migration is in phase `defined`.
+    pub fn require_defined(&self) -> Result<()> {
+        if self.phase == Phase::Defined {
+            return Ok(());
+        }
+        let name = Literal(&self.name);
+        Err(Error::WrongPhase {
+            migration: self.name.clone(),
+            phase: self.phase.as_str(),
+            needs: "phase \"defined\"".into(),
+            hint: format!("Go back first: SELECT mig_rollback({name}, 'defined');"),
+        })
+    }
+
     /// An option of this migration, as a whole number.
     pub fn int_option(&self, name: &str) -> Option<i32> {
         self.options

@@ -153,9 +153,11 @@ fn target_key(layout: &Layout, own: Option<&str>) -> String {
         .join(" AND ")
 }
 
-/// Name of a trigger of mapping `id`; `kind` is `row` or `truncate`.
+/// Name of a trigger of mapping `id`; `kind` is `row` or `truncate`. Triggers fire in the order of their names,
+/// and `!` sorts before letters and digits: the target must let a unique value go before a trigger of the
+/// application hands it on.
 pub fn trigger_name(id: i32, kind: &str) -> Ident {
-    Ident::new(format!("mig_{id}_forward_{kind}"))
+    Ident::new(format!("!mig_{id}_forward_{kind}"))
 }
 
 /// ENABLE ALWAYS: logical replication's apply and restores run as `replica` and skip ordinary triggers.

@@ -3,8 +3,8 @@
 use crate::common::cluster::Cluster;
 use crate::common::cover::{all_differences, fill};
 use crate::common::writers::Writers;
-use crate::live::ready;
-use crate::wait::{refused, until_sql};
+use crate::live::{mirrored, ready};
+use crate::wait::{backfilled, refused, until_sql};
 
 #[test]
 fn a_killed_server_goes_on_at_the_checkpoint() {
@@ -56,12 +56,7 @@ fn a_killed_server_goes_on_at_the_checkpoint() {
         .simple_query("SELECT mig_configure('cover', '{\"delay_ms\": 0}')")
         .unwrap();
     client.simple_query("SELECT mig_backfill()").unwrap();
-    assert!(
-        client
-            .query_one("SELECT mig_wait(timeout => '2 min')", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    backfilled(&mut client);
     let resumed: String = client
         .query_one(
             "SELECT what FROM mig.history WHERE what LIKE 'backfill job % resumed%'",
@@ -91,9 +86,7 @@ fn a_killed_server_goes_on_at_the_checkpoint() {
 #[test]
 fn a_terminated_worker_is_noticed_and_resumed() {
     let cluster = Cluster::start("it_term", 54345, "");
-    let mut client = cluster.database("term");
-    fill(&mut client, 4000);
-    ready(&mut client);
+    let mut client = mirrored(&cluster, "term", 4000);
     client
         .simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1, \"delay_ms\": 20}')")
         .unwrap();
@@ -117,11 +110,6 @@ fn a_terminated_worker_is_noticed_and_resumed() {
         .simple_query("SELECT mig_configure('cover', '{\"delay_ms\": 0}')")
         .unwrap();
     client.simple_query("SELECT mig_backfill()").unwrap();
-    assert!(
-        client
-            .query_one("SELECT mig_wait(timeout => '2 min')", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    backfilled(&mut client);
     assert_eq!(all_differences(&mut client).1, 0);
 }

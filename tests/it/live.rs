@@ -3,7 +3,7 @@
 use crate::common::cluster::Cluster;
 use crate::common::cover::{DEFINE, all_differences, fill};
 use crate::common::writers::Writers;
-use crate::wait::until_sql;
+use crate::wait::{backfilled, until_sql, yes};
 use postgres::Client;
 
 pub fn ready(client: &mut Client) {
@@ -12,6 +12,14 @@ pub fn ready(client: &mut Client) {
     }
     client.simple_query("SELECT mig_create()").unwrap();
     client.simple_query("SELECT mig_dual_write()").unwrap();
+}
+
+/// A database with the five tables, mirrored, and nothing copied yet.
+pub fn mirrored(cluster: &Cluster, database: &str, scale: u32) -> Client {
+    let mut client = cluster.database(database);
+    fill(&mut client, scale);
+    ready(&mut client);
+    client
 }
 
 #[test]
@@ -27,37 +35,17 @@ fn five_tables_move_under_live_writers_and_nothing_differs() {
     client.simple_query("SELECT mig_backfill()").unwrap();
     // Stopping and starting in the middle must not matter.
     until_sql(&mut client, "SELECT sum(rows_done) > 1000 FROM mig.mapping");
-    assert!(
-        client
-            .query_one("SELECT mig_pause()", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    assert!(yes(&mut client, "SELECT mig_pause()"));
     until_sql(&mut client, "SELECT NOT EXISTS (SELECT FROM mig.runners)");
-    assert!(
-        client
-            .query_one("SELECT mig_resume()", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    assert!(yes(&mut client, "SELECT mig_resume()"));
     until_sql(&mut client, "SELECT sum(rows_done) > 5000 FROM mig.mapping");
-    assert!(
-        client
-            .query_one("SELECT mig_cancel()", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    assert!(yes(&mut client, "SELECT mig_cancel()"));
     until_sql(&mut client, "SELECT NOT EXISTS (SELECT FROM mig.runners)");
     client
         .simple_query("SELECT mig_configure('cover', '{\"delay_ms\": 0}')")
         .unwrap();
     client.simple_query("SELECT mig_backfill()").unwrap();
-    assert!(
-        client
-            .query_one("SELECT mig_wait(timeout => '2 min')", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    backfilled(&mut client);
     // While the writers go on: every full check says that nothing differs, and so does the hand-written one.
     for _ in 0..10 {
         let wrong = client
@@ -81,7 +69,7 @@ fn five_tables_move_under_live_writers_and_nothing_differs() {
     assert_eq!(report.errors, Vec::<String>::new());
     let left = client
         .query_one(
-            "SELECT (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'mig\\_%') + (SELECT count(*) FROM pg_class WHERE relname LIKE 'project\\_%') \
+            "SELECT (SELECT count(*) FROM pg_trigger WHERE tgname LIKE '!mig%') + (SELECT count(*) FROM pg_class WHERE relname LIKE 'project\\_%') \
              + (SELECT count(*) FROM pg_class WHERE relnamespace = 'mig'::regnamespace AND relname LIKE 'm%\\_forward') \
              + (SELECT count(*) FROM mig.mapping) + (SELECT count(*) FROM mig.leftover) + (SELECT count(*) FROM mig.job) \
              + (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')",
@@ -115,12 +103,7 @@ fn a_transaction_older_than_the_migration_is_mirrored_too() {
         &format!("SELECT problem LIKE 'waiting for %process {pid}%' FROM mig.status"),
     );
     app.batch_execute("DELETE FROM sign_ups WHERE id % 7 = 0; UPDATE submissions SET extra = '{\"old\": true}'; COMMIT").unwrap();
-    assert!(
-        client
-            .query_one("SELECT mig_wait(timeout => '2 min')", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    backfilled(&mut client);
     assert_eq!(all_differences(&mut client).1, 0);
     client.simple_query("SELECT mig_assert()").unwrap();
 }
@@ -128,17 +111,10 @@ fn a_transaction_older_than_the_migration_is_mirrored_too() {
 #[test]
 fn mig_wait_does_not_hold_up_the_index_build_it_waits_for() {
     let cluster = Cluster::start("it_wait", 54343, "");
-    let mut client = cluster.database("waits");
-    fill(&mut client, 1000);
-    ready(&mut client);
+    let mut client = mirrored(&cluster, "waits", 1000);
     // Called at once: its snapshot is older than every index build of the job.
     client.simple_query("SELECT mig_backfill()").unwrap();
-    assert!(
-        client
-            .query_one("SELECT mig_wait(timeout => '60 s')", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    backfilled(&mut client);
     let (valid, built): (bool, i64) = client
         .query_one("SELECT bool_and(indisvalid), count(*) FROM pg_index WHERE indrelid::regclass::text LIKE 'project_%'", &[])
         .map(|r| (r.get(0), r.get(1)))

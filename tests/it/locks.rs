@@ -2,7 +2,8 @@
 
 use crate::common::cluster::Cluster;
 use crate::common::cover::{DEFINE, all_differences, fill};
-use crate::wait::{refused, until_sql};
+use crate::live::mirrored;
+use crate::wait::{backfilled, refused, until_sql};
 
 #[test]
 fn dual_write_names_who_holds_it_up_and_changes_nothing() {
@@ -31,7 +32,7 @@ fn dual_write_names_who_holds_it_up_and_changes_nothing() {
     );
     let triggers: i64 = client
         .query_one(
-            "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'mig\\_%'",
+            "SELECT count(*) FROM pg_trigger WHERE tgname LIKE '!mig%'",
             &[],
         )
         .unwrap()
@@ -49,9 +50,7 @@ fn dual_write_names_who_holds_it_up_and_changes_nothing() {
 #[test]
 fn a_long_transaction_is_worked_around_and_copied_last() {
     let cluster = Cluster::start("it_long", 54351, "");
-    let mut client = cluster.database("long");
-    fill(&mut client, 3000);
-    crate::live::ready(&mut client);
+    let mut client = mirrored(&cluster, "long", 3000);
     let mut app = cluster.connect("long");
     app.batch_execute("BEGIN; UPDATE sign_ups SET email = 'held' WHERE id % 100 = 0")
         .unwrap();
@@ -68,12 +67,7 @@ fn a_long_transaction_is_worked_around_and_copied_last() {
         .get(0);
     assert_eq!(left, 30);
     app.batch_execute("ROLLBACK").unwrap();
-    assert!(
-        client
-            .query_one("SELECT mig_wait(timeout => '2 min')", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    backfilled(&mut client);
     assert_eq!(all_differences(&mut client).1, 0);
     let left: i64 = client
         .query_one("SELECT count(*) FROM mig.leftover", &[])

@@ -30,3 +30,16 @@ pub fn refused(client: &mut Client, sql: &str) -> (String, String, String) {
         db.hint().unwrap_or_default().to_owned(),
     )
 }
+
+/// What a query of one boolean says.
+pub fn yes(client: &mut Client, query: &str) -> bool {
+    client.query_one(query, &[]).expect("the query runs").get(0)
+}
+
+/// Until the job is done; an error of the job fails the test.
+pub fn backfilled(client: &mut Client) {
+    assert!(
+        yes(client, "SELECT mig_wait(timeout => '2 min')"),
+        "done within two minutes"
+    );
+}

@@ -2,8 +2,8 @@
 
 use crate::common::cluster::Cluster;
 use crate::common::cover::{all_differences, fill};
-use crate::live::ready;
-use crate::wait::{refused, until_sql};
+use crate::live::mirrored;
+use crate::wait::{backfilled, refused, until_sql, yes};
 use std::time::{Duration, Instant};
 
 const BUSY: &str = "SELECT EXISTS (SELECT FROM mig.runners)";
@@ -11,9 +11,7 @@ const BUSY: &str = "SELECT EXISTS (SELECT FROM mig.runners)";
 #[test]
 fn a_busy_worker_holds_up_neither_drop_database_nor_shutdown() {
     let cluster = Cluster::start("it_worker", 54346, "");
-    let mut client = cluster.database("busy");
-    fill(&mut client, 4000);
-    ready(&mut client);
+    let mut client = mirrored(&cluster, "busy", 4000);
     // One batch an hour: the worker is asleep in its pause when the database goes.
     client
         .simple_query(
@@ -35,9 +33,7 @@ fn a_busy_worker_holds_up_neither_drop_database_nor_shutdown() {
         began.elapsed()
     );
 
-    let mut client = cluster.database("busy");
-    fill(&mut client, 4000);
-    ready(&mut client);
+    let mut client = mirrored(&cluster, "busy", 4000);
     // The worker is inside a statement: a lock on the source that it waits for.
     let mut holder = cluster.connect("busy");
     client
@@ -71,9 +67,7 @@ fn a_busy_worker_holds_up_neither_drop_database_nor_shutdown() {
 #[test]
 fn rollback_starts_nothing_and_commit_does() {
     let cluster = Cluster::start("it_start", 54347, "");
-    let mut client = cluster.database("starts");
-    fill(&mut client, 1000);
-    ready(&mut client);
+    let mut client = mirrored(&cluster, "starts", 1000);
     client
         .batch_execute("BEGIN; SELECT mig_backfill(); ROLLBACK")
         .unwrap();
@@ -92,21 +86,14 @@ fn rollback_starts_nothing_and_commit_does() {
     let running: bool = other.query_one(BUSY, &[]).unwrap().get(0);
     assert!(!running || other.query_one("SELECT count(*) = 1 FROM mig.runners r JOIN pg_stat_activity a USING (pid) WHERE a.backend_type = 'client backend'", &[]).unwrap().get::<_, bool>(0));
     client.batch_execute("COMMIT").unwrap();
-    assert!(
-        client
-            .query_one("SELECT mig_wait()", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    backfilled(&mut client);
     assert_eq!(all_differences(&mut client).1, 0);
 }
 
 #[test]
 fn what_must_not_run_beside_a_job_is_refused() {
     let cluster = Cluster::start("it_beside", 54348, "");
-    let mut client = cluster.database("beside");
-    fill(&mut client, 2000);
-    ready(&mut client);
+    let mut client = mirrored(&cluster, "beside", 2000);
     client
         .simple_query(
             "SELECT mig_configure('cover', '{\"batch_rows\": 100, \"delay_ms\": 3600000}')",
@@ -144,9 +131,7 @@ fn what_must_not_run_beside_a_job_is_refused() {
 #[test]
 fn without_a_free_slot_the_user_drives() {
     let cluster = Cluster::start("it_slots", 54349, "max_worker_processes = 0");
-    let mut client = cluster.database("slots");
-    fill(&mut client, 1000);
-    ready(&mut client);
+    let mut client = mirrored(&cluster, "slots", 1000);
     let notices = std::sync::Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
     let heard = std::sync::Arc::clone(&notices);
     let mut config = postgres::Config::new();
@@ -213,12 +198,7 @@ fn hostile_role_settings_do_not_reach_the_worker() {
     keeper.simple_query("SELECT mig_backfill()").unwrap();
     until_sql(&mut client, "SELECT bool_and(copied) FROM mig.mapping");
     app.batch_execute("COMMIT").unwrap();
-    assert!(
-        keeper
-            .query_one("SELECT mig_wait()", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    backfilled(&mut keeper);
     keeper.simple_query("SELECT mig_assert()").unwrap();
     let differ: i64 = keeper
         .query_one("SELECT count(*) FROM (TABLE a EXCEPT ALL TABLE b) d", &[])
@@ -230,9 +210,7 @@ fn hostile_role_settings_do_not_reach_the_worker() {
 #[test]
 fn cancel_interrupts_an_index_build_that_waits() {
     let cluster = Cluster::start("it_cancel", 54353, "");
-    let mut client = cluster.database("cancels");
-    fill(&mut client, 1000);
-    ready(&mut client);
+    let mut client = mirrored(&cluster, "cancels", 1000);
     let mut app = cluster.connect("cancels");
     app.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM sign_ups")
         .unwrap();
@@ -241,12 +219,7 @@ fn cancel_interrupts_an_index_build_that_waits() {
         &mut client,
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'pg_mig worker' AND wait_event = 'virtualxid')",
     );
-    assert!(
-        client
-            .query_one("SELECT mig_cancel()", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    assert!(yes(&mut client, "SELECT mig_cancel()"));
     until_sql(&mut client, "SELECT NOT EXISTS (SELECT FROM mig.runners)");
     let (state, job): (String, String) = client
         .query_one("SELECT s.state, j.state FROM mig.status s, mig.job j", &[])
@@ -256,12 +229,7 @@ fn cancel_interrupts_an_index_build_that_waits() {
     app.batch_execute("COMMIT").unwrap();
     // The invalid index that the build left is dropped and built again.
     client.simple_query("SELECT mig_backfill()").unwrap();
-    assert!(
-        client
-            .query_one("SELECT mig_wait()", &[])
-            .unwrap()
-            .get::<_, bool>(0)
-    );
+    backfilled(&mut client);
     client.simple_query("SELECT mig_assert()").unwrap();
     assert_eq!(all_differences(&mut client).1, 0);
 }

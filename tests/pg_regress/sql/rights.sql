@@ -53,7 +53,7 @@ RESET SESSION AUTHORIZATION;
 -- A stranger cannot put our trigger on a table of his own to reach the target.
 SET SESSION AUTHORIZATION mig_stranger;
 CREATE TEMP TABLE forged (id int PRIMARY KEY, slug text);
-CREATE TRIGGER mig_1_forward_row AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION mig.mirror('1');
+CREATE TRIGGER "!mig_1_forward_row" AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION mig.mirror('1');
 \echo :SQLSTATE
 UPDATE mig.mapping SET target = 'forged';
 \echo :SQLSTATE

@@ -3,22 +3,19 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::config::{Config, Table};
-use crate::model::layout::{Layout, Member, Scope, resolve};
+use crate::model::layout::{Layout, Member, resolve};
 use crate::model::options;
-use crate::model::phase::Phase;
 use crate::model::shape::Shape;
 use crate::model::spec::{Arguments, Spec, read};
 use crate::model::state::{Mapping, Migration};
-use crate::pg::{catalog, expression, role, spi, tx};
+use crate::pg::{catalog, expression, role};
 use crate::store::{log, mapping, migration};
 use pgrx::pg_sys::Oid;
 use serde_json::{Value, json};
 
-pub struct ScopeArguments {
-    pub table: Option<Oid>,
-    pub value: Option<String>,
-    pub column: String,
-}
+pub mod scope;
+
+use scope::ScopeArguments;
 
 /// Adds the migration `name`. Errors: 42710 if it exists, 22023 for a bad option or scope.
 pub fn migration(name: &str, scope: &ScopeArguments, option_values: &Value) -> Result<()> {
@@ -35,102 +32,13 @@ pub fn migration(name: &str, scope: &ScopeArguments, option_values: &Value) -> R
         });
     }
     let option_values = options::merge(&json!({}), option_values)?;
-    migration::insert(name, check_scope(scope)?, option_values)?;
+    migration::insert(name, scope::check(scope)?, option_values)?;
     log::write(name, "defined", "mig_define")
-}
-
-fn check_scope(scope: &ScopeArguments) -> Result<Option<migration::NewScope>> {
-    let bad = |detail: String, hint: &str| {
-        Err(Error::BadScope {
-            detail,
-            hint: hint.into(),
-        })
-    };
-    if scope.column.is_empty() {
-        return bad(
-            "The scope column has no name.".into(),
-            "Leave scope_column out for project_id.",
-        );
-    }
-    let (type_text, value) = match (&scope.table, &scope.value) {
-        (None, None) => return Ok(None),
-        (Some(_), None) => {
-            return bad(
-                "A scope table is given, but no value.".into(),
-                "Give the key of the row in scope_value.",
-            );
-        }
-        (None, Some(value)) => ("text".to_owned(), value.clone()),
-        (Some(table), Some(value)) => (scope_in_table(*table, value)?, value.clone()),
-    };
-    Ok(Some(migration::NewScope {
-        table: scope.table,
-        column: scope.column.clone(),
-        value,
-        type_text,
-    }))
-}
-
-/// The type of the scope table's key, after making sure that the value is in it.
-fn scope_in_table(table: Oid, value: &str) -> Result<String> {
-    let shape = catalog::shape(table)?.ok_or_else(|| Error::BadScope {
-        detail: "The scope table does not exist.".into(),
-        hint: "Give a table with one key column, for example 'projects'.".into(),
-    })?;
-    let keys = shape.key_columns();
-    let key = match keys.as_slice() {
-        [only] => shape.column(only),
-        _ => None,
-    };
-    let Some(key) = key else {
-        return Err(Error::BadScope {
-            detail: format!(
-                "Table {} has no primary key of one column.",
-                shape.name.plain()
-            ),
-            hint: "Give a table with one key column, for example 'projects'.".into(),
-        });
-    };
-    let sql = format!(
-        "SELECT EXISTS (SELECT FROM {} WHERE {} OPERATOR(pg_catalog.=) $1::{})",
-        shape.name, key.name, key.type_text
-    );
-    match tx::subtransaction(|| spi::value::<bool>(&sql, &[value.into()])) {
-        Ok(Some(true)) => Ok(key.type_text.clone()),
-        Ok(_) => Err(Error::BadScope {
-            detail: format!(
-                "Table {} has no row with {} = {value}.",
-                shape.name.plain(),
-                key.name.as_str()
-            ),
-            hint: format!(
-                "Insert it first: INSERT INTO {} ({}, ...) VALUES ({}, ...);",
-                shape.name,
-                key.name,
-                crate::ident::Literal(value)
-            ),
-        }),
-        Err(Error::Sql { message, .. }) => Err(Error::BadScope {
-            detail: format!("PostgreSQL says: {message}."),
-            hint: format!("The scope value must be a {}.", key.type_text),
-        }),
-        Err(e) => Err(e),
-    }
 }
 
 /// Adds one table to a migration in phase `defined`.
 pub fn table(m: &Migration, source: Oid, target: &str, arguments: &Arguments) -> Result<()> {
-    if m.phase != Phase::Defined {
-        return Err(Error::WrongPhase {
-            migration: m.name.clone(),
-            phase: m.phase.as_str(),
-            needs: "phase \"defined\"".into(),
-            hint: format!(
-                "Go back first: SELECT mig_rollback({}, 'defined');",
-                crate::ident::Literal(&m.name)
-            ),
-        });
-    }
+    m.require_defined()?;
     let shape = catalog::shape(source)?.ok_or_else(|| Error::Unsuitable {
         relation: format!("relation {}", source.to_u32()),
         kind: "not there".into(),
@@ -287,33 +195,7 @@ fn check_layout(
         spec,
         target,
     }];
-    resolve(&members, 0, scope(m)?.as_ref())
-}
-
-/// The scope of a migration, with the key column of its table.
-pub fn scope(m: &Migration) -> Result<Option<Scope>> {
-    let (Some(column), Some(value), Some(type_text)) =
-        (&m.scope_column, &m.scope_value, &m.scope_type)
-    else {
-        return Ok(None);
-    };
-    let table = match (m.scope_table, &m.scope_table_name) {
-        (Some(oid), Some(name)) => {
-            let shape = catalog::shape_of(oid, &name.plain())?;
-            shape
-                .key_columns()
-                .into_iter()
-                .next()
-                .map(|key| (name.clone(), key))
-        }
-        _ => None,
-    };
-    Ok(Some(Scope {
-        column: column.clone(),
-        type_text: type_text.clone(),
-        value: value.clone(),
-        table,
-    }))
+    resolve(&members, 0, scope::of(m)?.as_ref())
 }
 
 /// The stored definition as the document it could have been given as.

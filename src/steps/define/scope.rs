@@ -1,0 +1,120 @@
+//! The column that targets have and sources lack, and the one value of it.
+
+use crate::error::{Error, Result};
+use crate::model::layout::Scope;
+use crate::model::state::Migration;
+use crate::pg::{catalog, spi, tx};
+use crate::store::migration;
+use pgrx::pg_sys::Oid;
+
+pub struct ScopeArguments {
+    pub table: Option<Oid>,
+    pub value: Option<String>,
+    pub column: String,
+}
+
+/// The scope to store; None where neither table nor value is given.
+pub fn check(scope: &ScopeArguments) -> Result<Option<migration::NewScope>> {
+    let bad = |detail: String, hint: &str| {
+        Err(Error::BadScope {
+            detail,
+            hint: hint.into(),
+        })
+    };
+    if scope.column.is_empty() {
+        return bad(
+            "The scope column has no name.".into(),
+            "Leave scope_column out for project_id.",
+        );
+    }
+    let (type_text, value) = match (&scope.table, &scope.value) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => {
+            return bad(
+                "A scope table is given, but no value.".into(),
+                "Give the key of the row in scope_value.",
+            );
+        }
+        (None, Some(value)) => ("text".to_owned(), value.clone()),
+        (Some(table), Some(value)) => (scope_in_table(*table, value)?, value.clone()),
+    };
+    Ok(Some(migration::NewScope {
+        table: scope.table,
+        column: scope.column.clone(),
+        value,
+        type_text,
+    }))
+}
+
+/// The type of the scope table's key, after making sure that the value is in it.
+fn scope_in_table(table: Oid, value: &str) -> Result<String> {
+    let shape = catalog::shape(table)?.ok_or_else(|| Error::BadScope {
+        detail: "The scope table does not exist.".into(),
+        hint: "Give a table with one key column, for example 'projects'.".into(),
+    })?;
+    let keys = shape.key_columns();
+    let key = match keys.as_slice() {
+        [only] => shape.column(only),
+        _ => None,
+    };
+    let Some(key) = key else {
+        return Err(Error::BadScope {
+            detail: format!(
+                "Table {} has no primary key of one column.",
+                shape.name.plain()
+            ),
+            hint: "Give a table with one key column, for example 'projects'.".into(),
+        });
+    };
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {} WHERE {} OPERATOR(pg_catalog.=) $1::{})",
+        shape.name, key.name, key.type_text
+    );
+    match tx::subtransaction(|| spi::value::<bool>(&sql, &[value.into()])) {
+        Ok(Some(true)) => Ok(key.type_text.clone()),
+        Ok(_) => Err(Error::BadScope {
+            detail: format!(
+                "Table {} has no row with {} = {value}.",
+                shape.name.plain(),
+                key.name.as_str()
+            ),
+            hint: format!(
+                "Insert it first: INSERT INTO {} ({}, ...) VALUES ({}, ...);",
+                shape.name,
+                key.name,
+                crate::ident::Literal(value)
+            ),
+        }),
+        Err(Error::Sql { message, .. }) => Err(Error::BadScope {
+            detail: format!("PostgreSQL says: {message}."),
+            hint: format!("The scope value must be a {}.", key.type_text),
+        }),
+        Err(e) => Err(e),
+    }
+}
+
+/// The scope of a migration, with the key column of its table.
+pub fn of(m: &Migration) -> Result<Option<Scope>> {
+    let (Some(column), Some(value), Some(type_text)) =
+        (&m.scope_column, &m.scope_value, &m.scope_type)
+    else {
+        return Ok(None);
+    };
+    let table = match (m.scope_table, &m.scope_table_name) {
+        (Some(oid), Some(name)) => {
+            let shape = catalog::shape_of(oid, &name.plain())?;
+            shape
+                .key_columns()
+                .into_iter()
+                .next()
+                .map(|key| (name.clone(), key))
+        }
+        _ => None,
+    };
+    Ok(Some(Scope {
+        column: column.clone(),
+        type_text: type_text.clone(),
+        value: value.clone(),
+        table,
+    }))
+}
