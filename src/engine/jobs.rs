@@ -27,7 +27,11 @@ pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
         ));
         return Ok(id);
     }
-    let id = open_job(&m, if worker { "worker" } else { "manual" })?;
+    if let Some(paused) = job::open(m.id)?.filter(|j| j.state == "paused") {
+        go_on(&m, &paused, worker)?;
+        return Ok(paused.id);
+    }
+    let id = open_job(&m, driver_name(worker))?;
     start(&m, id, worker)?;
     Ok(id)
 }
@@ -66,11 +70,10 @@ fn require_dual_write(m: &Migration) -> Result<()> {
 fn open_job(m: &Migration, driver: &str) -> Result<i64> {
     let mappings = mapping::all(m.id)?;
     if let Some(dead) = job::open(m.id)? {
-        job::end(
-            dead.id,
-            "failed",
-            Some("its process ended before the work was done"),
-        )?;
+        match dead.driver.as_str() {
+            "worker" => job::end(dead.id, "failed", Some("its process was gone"))?,
+            _ => job::end(dead.id, "cancelled", Some("another driver took over"))?,
+        }
     }
     rows::retry_errors(m.id)?;
     let id = job::insert(m.id, driver)?;
@@ -178,8 +181,13 @@ fn ended(m: &Migration, done: i64) -> Result<i64> {
 
 fn open_for_step(m: &Migration) -> Result<Job> {
     let id = match job::open(m.id)? {
+        Some(open) if open.state == "running" && open.driver == "worker" => {
+            // Its process is gone, or this transaction would not hold the runner's lock.
+            job::reopen(open.id, driver_name(false))?;
+            open.id
+        }
         Some(open) => open.id,
-        None => open_job(m, "manual")?,
+        None => open_job(m, driver_name(false))?,
     };
     job::by_id(id)?.ok_or_else(|| Error::Internal("the job is gone".into()))
 }
@@ -203,14 +211,27 @@ pub fn resume(name: Option<&str>) -> Result<bool> {
         notice(&format!("migration \"{}\" has no paused job", m.name));
         return Ok(false);
     };
-    job::reopen(open.id)?;
+    go_on(&m, &open, open.driver == "worker")?;
+    Ok(true)
+}
+
+fn go_on(m: &Migration, paused: &Job, worker: bool) -> Result<()> {
+    job::reopen(paused.id, driver_name(worker))?;
     migration::set_state(m.id, "running", None)?;
-    log::write(&m.name, m.phase.as_str(), "mig_resume")?;
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        &format!("backfill job {} resumed after a pause", paused.id),
+    )?;
     // A runner that has not noticed the pause yet just goes on.
     if advisory::holder(m.id)?.is_none() {
-        start(&m, open.id, open.driver == "worker")?;
+        start(m, paused.id, worker)?;
     }
-    Ok(true)
+    Ok(())
+}
+
+fn driver_name(worker: bool) -> &'static str {
+    if worker { "worker" } else { "manual" }
 }
 
 /// Ends the job; what it did stays, and `mig_backfill` would go on from there.

@@ -46,11 +46,11 @@ pub fn started(id: i64, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// A new runner will put its process number in.
-pub fn reopen(id: i64) -> Result<()> {
+/// Goes on with another runner, which will put its process number in.
+pub fn reopen(id: i64, driver: &str) -> Result<()> {
     spi::run(
-        "UPDATE mig.job SET state = 'running', pid = NULL, waiting_for = NULL, error = NULL WHERE id = $1",
-        &[id.into()],
+        "UPDATE mig.job SET state = 'running', driver = $2, pid = NULL, waiting_for = NULL, error = NULL WHERE id = $1",
+        &[id.into(), driver.into()],
     )?;
     Ok(())
 }

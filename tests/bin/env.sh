@@ -1,6 +1,8 @@
 # Shared by the scripts here: where the throw-away copy of PostgreSQL lives and how to run a server.
 # Everything sits outside the checkout, because the `postgres` user may not be able to read that.
 set -euo pipefail
+# What we make has to be readable by the `postgres` user.
+umask 022
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$repo"

@@ -115,10 +115,12 @@ fn progress(client: &mut Client) {
         let (pct, rows, total): (f64, i64, i64) = (row.get(2), row.get(3), row.get(4));
         let (problem, at): (String, String) = (row.get(5), row.get(6));
         let speed = (rows - last_rows) as f64 / last.elapsed().as_secs_f64().max(0.001);
-        let left = if pct > 0.0 {
-            began.elapsed().as_secs_f64() * (100.0 - pct) / pct
-        } else {
-            f64::NAN
+        let left = match pct {
+            0.0 => "time left unknown".to_owned(),
+            _ => format!(
+                "about {:4.1} s left",
+                began.elapsed().as_secs_f64() * (100.0 - pct) / pct
+            ),
         };
         let doing = if at.is_empty() {
             if pct >= 100.0 {
@@ -130,7 +132,7 @@ fn progress(client: &mut Client) {
             at
         };
         println!(
-            "   {pct:5.1} %  {rows:>7} of about {total} rows  {speed:>7.0} rows/s  about {left:4.1} s left  {doing}"
+            "   {pct:5.1} %  {rows:>7} of about {total} rows  {speed:>7.0} rows/s  {left}  {doing}"
         );
         if phase != "dual_write" || state == "failed" {
             return;

@@ -23,6 +23,10 @@ SELECT mig_pause();
 SELECT mig_step();
 SELECT state, next_step FROM mig_status();
 SELECT mig_resume();
+SELECT mig_pause();
+-- mig_backfill goes on with a paused job as mig_resume does.
+SELECT mig_backfill(driver => 'manual') IS NOT NULL AS same_job;
+SELECT count(*) AS jobs, max(state) AS state FROM mig.job;
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
