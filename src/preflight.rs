@@ -21,7 +21,7 @@ pub struct Finding {
 }
 
 /// What the catalog and the server's state say about all sources.
-pub fn catalog(mappings: &[Mapping], scope_column: Option<&Ident>) -> Result<Vec<Finding>> {
+pub fn catalog(mappings: &[Mapping], scope_table: Option<u32>) -> Result<Vec<Finding>> {
     let sources: Vec<Oid> = mappings.iter().map(|p| Oid::from(p.source)).collect();
     let schemas: Vec<String> = mappings
         .iter()
@@ -34,7 +34,7 @@ pub fn catalog(mappings: &[Mapping], scope_column: Option<&Ident>) -> Result<Vec
             sources.into(),
             schemas.into(),
             targets.into(),
-            scope_column.map(|c| c.as_str().to_owned()).into(),
+            scope_table.map(Oid::from).into(),
         ],
     )
 }

@@ -1,4 +1,4 @@
--- $1 oid[] sources, $2 text[] schemas of the targets, $3 text[] targets as quoted names, $4 text scope column.
+-- $1 oid[] sources, $2 text[] schemas of the targets, $3 text[] targets as quoted names, $4 oid scope table or null.
 -- One row for each finding. 'error' stops the migration, 'warning' is to be read, 'info' is good to know.
 WITH src AS (
   SELECT c.oid, c.relname, n.nspname, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relpersistence,
@@ -19,6 +19,14 @@ FROM src s JOIN pg_catalog.pg_namespace n ON n.nspname = s.target_schema,
      LATERAL (VALUES (current_user::text), (pg_catalog.pg_get_userbyid(s.relowner)::text)) w(who)
 WHERE NOT pg_catalog.has_schema_privilege(w.who::name, n.oid, 'CREATE')
   AND pg_catalog.to_regclass(s.target) IS NULL
+UNION ALL
+SELECT DISTINCT 'error', 'references privilege', r.ref::bigint,
+       pg_catalog.format('Role %s may not make foreign keys to this table.', who),
+       pg_catalog.format('GRANT REFERENCES ON %s TO %s;', r.ref::regclass, who)
+FROM (SELECT $4::oid UNION SELECT co.confrelid FROM src s JOIN pg_catalog.pg_constraint co ON co.conrelid = s.oid AND co.contype = 'f'
+      WHERE co.confrelid <> ALL ($1)) r(ref),
+     LATERAL (VALUES (current_user::text)) w(who)
+WHERE r.ref IS NOT NULL AND NOT pg_catalog.has_table_privilege(r.ref, 'REFERENCES')
 UNION ALL
 SELECT 'error', 'row-level security', s.oid::bigint,
        'FORCE ROW LEVEL SECURITY is on and the owner does not bypass it.',

@@ -66,6 +66,16 @@ pub fn all(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
     Ok(())
 }
 
+/// Whether LOCK TABLE would let the current role lock this table strongly. A foreign key may refer to a table
+/// of somebody else: its own DDL locks that one without such a right.
+pub fn may_lock(name: &QualifiedName) -> Result<bool> {
+    let allowed = spi::value::<bool>(
+        "SELECT pg_catalog.has_table_privilege(pg_catalog.to_regclass($1), 'UPDATE, DELETE, TRUNCATE')",
+        &[name.to_string().into()],
+    )?;
+    Ok(allowed.unwrap_or(false))
+}
+
 /// How long this try waits for each lock: 20 ms at first, doubling up to the limit. Whoever comes after us
 /// queues behind our request, so the first tries are over before anybody notices.
 fn patience(attempt: u32, limit_ms: i32) -> i32 {

@@ -15,7 +15,9 @@ const DELETE_AT_ONCE: i64 = 10_000;
 
 /// Back to `created`: one transaction under AccessExclusive locks, held for the catalog changes and a TRUNCATE.
 pub fn remove_mirrors(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    lock::all(&tables_to_lock(mappings), settings::lock_timeout_ms(m))?;
+    lock::all(&tables_to_lock(mappings)?, settings::lock_timeout_ms(m))?;
+    // For what the statements below lock by themselves: tables of others that our foreign keys refer to.
+    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     for p in mappings {
         if let Some(source) = &p.source_name {
             for sql in mirror::drop_triggers(p.id, source) {
@@ -33,25 +35,28 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 }
 
 /// Sources first, then targets, then what their foreign keys refer to: one order for everybody.
-fn tables_to_lock(mappings: &[Mapping]) -> Vec<(QualifiedName, Mode)> {
+fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, Mode)>> {
+    let sources = mappings.iter().filter_map(|p| p.source_name.clone());
+    let targets = mappings.iter().filter_map(|p| p.target_now.clone());
     let mut names: Vec<QualifiedName> = Vec::new();
-    names.extend(mappings.iter().filter_map(|p| p.source_name.clone()));
-    names.extend(mappings.iter().filter_map(|p| p.target_now.clone()));
-    let keys = mappings
-        .iter()
-        .filter(|p| p.target_now.is_some())
-        .filter_map(|p| p.layout.as_ref())
-        .flat_map(|l| &l.fkeys);
-    names.extend(keys.map(|k| k.references.clone()));
-    let mut seen = Vec::new();
-    for name in names {
-        if !seen.contains(&name) {
-            seen.push(name);
+    for name in sources.chain(targets) {
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
-    seen.into_iter()
+    let made = mappings.iter().filter(|p| p.target_now.is_some());
+    let keys = made
+        .filter_map(|p| p.layout.as_ref())
+        .flat_map(|l| &l.fkeys);
+    for key in keys {
+        if !names.contains(&key.references) && lock::may_lock(&key.references)? {
+            names.push(key.references.clone());
+        }
+    }
+    Ok(names
+        .into_iter()
         .map(|n| (n, Mode::AccessExclusive))
-        .collect()
+        .collect())
 }
 
 /// What the end of the backfill added, so that the next one is as fast as the first.

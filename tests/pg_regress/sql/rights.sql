@@ -20,12 +20,19 @@ SELECT mig_allow('mig_owner');
 \echo :SQLSTATE
 RESET ROLE;
 SELECT mig_allow('mig_owner');
+GRANT SELECT ON public.projects TO mig_owner;
 SET SESSION AUTHORIZATION mig_owner;
-SELECT mig_define('shop', 'shop.projects', '00000000-0000-0000-0000-000000000001');
+SELECT mig_define('shop', 'public.projects', '00000000-0000-0000-0000-000000000001');
 SELECT mig_add_table('shop', 'shop.rounds', 'project_rounds');
 SELECT mig_add_table('shop', 'public.sign_ups', 'mine');
 \echo :SQLSTATE
 SELECT severity, check_name FROM mig_preflight() WHERE severity = 'error';
+-- A scope table of somebody else needs REFERENCES, and that is found now, not at the end of the backfill.
+SELECT mig_create();
+\echo :SQLSTATE
+RESET SESSION AUTHORIZATION;
+GRANT REFERENCES ON public.projects TO mig_owner;
+SET SESSION AUTHORIZATION mig_owner;
 SELECT * FROM mig_create();
 SELECT count(*) FROM mig_dual_write();
 SELECT mig_backfill() IS NOT NULL AS started;
