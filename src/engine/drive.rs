@@ -67,15 +67,7 @@ pub fn slice(job: &Job, driver: Driver) -> Result<Next> {
             Ok(Next::Wait { pause_ms: WAIT_MS })
         }
         Err(e) if e.is_about_data() => give_up(&m, job, &mappings, e),
-        Err(Error::Sql {
-            code: pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
-            message,
-            detail,
-        }) => Err(Error::Sql {
-            code: pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
-            message,
-            detail,
-        }),
+        Err(e) if e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED => Err(e),
         Err(e) => fail(&m, job, &e),
     }
 }
