@@ -54,7 +54,11 @@ cluster_stop() {
   [ ! -f "$1/data/postmaster.pid" ] || as_postgres "$pg_bin/pg_ctl" -D "$1/data" -m immediate -w stop >/dev/null 2>&1 || true
 }
 
+# A library that a running server has mapped must not be overwritten in place: unlink it, then write a new one.
+unlink_library() { as_root rm -f "$("$1" --pkglibdir)/pg_mig.so"; }
+
 # Installs the extension into the copy, as a user gets it.
 install_here() {
+  unlink_library "$pg_bin/pg_config"
   cargo pgrx install --release --pg-config "$pg_bin/pg_config" >"$work/install.log" 2>&1 || { tail -50 "$work/install.log"; return 1; }
 }
