@@ -25,10 +25,25 @@ mod tests {
             ("b::numeric(10, 2)", "numeric(10,2)"),
         ] {
             assert_eq!(
-                expression::check("c", text, &source).unwrap(),
+                expression::check("c", text, &source).unwrap().type_text,
                 type_text,
                 "{text}"
             );
+        }
+    }
+
+    #[pg_test]
+    fn what_depends_on_session_or_time_is_told_apart() {
+        let source = source();
+        for (text, immutable) in [
+            ("upper(a)", true),
+            ("d AT TIME ZONE 'UTC'", true),
+            ("d::date", false),
+            ("now()", false),
+            ("current_user::text", false),
+        ] {
+            let checked = expression::check("c", text, &source).unwrap();
+            assert_eq!(checked.immutable, immutable, "{text}");
         }
     }
 

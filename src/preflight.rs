@@ -113,6 +113,20 @@ fn source_text(layout: &Layout, column: &Ident) -> Option<String> {
         })
 }
 
+/// Expressions that another session, or another moment, may answer otherwise: both sides would then differ.
+pub fn mutable(p: &Mapping) -> Vec<Finding> {
+    let finding = |name: &String| Finding {
+        severity: "warning".into(),
+        check_name: "expression not immutable".into(),
+        relation: Some(p.source),
+        detail: format!(
+            "The expression for \"{name}\" may depend on the session's settings or on the time."
+        ),
+        hint: Some("Fix what it depends on, for example: created_at AT TIME ZONE 'UTC'.".into()),
+    };
+    p.spec.mutable.iter().map(finding).collect()
+}
+
 /// A target that stands already and holds rows of this scope: nothing says that they are the source's.
 pub fn occupied(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
     let Some(target) = crate::pg::catalog::find(&p.target_name)? else {

@@ -78,6 +78,7 @@ pub fn configure(name: &str, changes: &Value) -> Result<Value> {
 /// All findings for a migration; rows are read only where `data` is asked for.
 pub fn findings(m: &Migration, mappings: &[Mapping], data: bool) -> Result<Vec<Finding>> {
     let mut found = preflight::catalog(mappings, m.scope_table)?;
+    found.extend(mappings.iter().flat_map(preflight::mutable));
     if data && m.phase <= Phase::Created {
         let planned = create::plan(mappings.to_vec(), define::scope::of(m)?.as_ref())?;
         for p in &planned {

@@ -22,6 +22,9 @@ pub struct Spec {
     pub target_key: Option<Vec<Ident>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// Columns (and "filter") whose expression is not immutable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mutable: Vec<String>,
 }
 
 /// The raw arguments of `mig_add_table` that need reading.
@@ -55,6 +58,7 @@ pub fn read(args: &Arguments, source: &Shape) -> Result<Spec> {
             ),
         },
         filter: args.filter.clone(),
+        mutable: Vec::new(),
     };
     if spec.unique_keys.iter().any(Vec::is_empty)
         || spec.target_key.as_ref().is_some_and(Vec::is_empty)

@@ -6,9 +6,16 @@ use crate::pg::{spi, tx};
 use pgrx::pg_sys;
 use std::ffi::CString;
 
-/// Checks `text` as an expression over rows of `source` and returns its type. Refused: text that is more or
+/// What PostgreSQL says of an expression that may be stored.
+pub struct Checked {
+    pub type_text: String,
+    /// False where the value may depend on settings of the session or on the time of day.
+    pub immutable: bool,
+}
+
+/// Checks `text` as an expression over rows of `source`. Refused: text that is more or
 /// less than one expression, sub-selects, aggregates, sets, and anything volatile.
-pub fn check(column: &str, text: &str, source: &QualifiedName) -> Result<String> {
+pub fn check(column: &str, text: &str, source: &QualifiedName) -> Result<Checked> {
     single(column, text)?;
     let view = QualifiedName::new("mig", "expression_check");
     let found = tx::probe(|| {
@@ -17,17 +24,21 @@ pub fn check(column: &str, text: &str, source: &QualifiedName) -> Result<String>
             &format!("CREATE VIEW {view} AS SELECT ({text}\n) AS value FROM {source}"),
             &[],
         )?;
-        harmless(column)?;
-        spi::value::<String>(
+        let immutable = harmless(column)?;
+        let type_text = spi::value::<String>(
             "SELECT pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute \
              WHERE attrelid = 'mig.expression_check'::pg_catalog.regclass AND attnum = 1",
             &[],
-        )
+        )?;
+        let type_text =
+            type_text.ok_or_else(|| Error::Internal("a view without its column".into()))?;
+        Ok(Checked {
+            type_text,
+            immutable,
+        })
     });
     match found {
-        Ok(type_text) => {
-            type_text.ok_or_else(|| Error::Internal("a view without its column".into()))
-        }
+        Ok(checked) => Ok(checked),
         Err(Error::Sql { message, .. }) => Err(bad(column, format!("PostgreSQL says: {message}."))),
         Err(e) => Err(e),
     }
@@ -96,38 +107,42 @@ unsafe fn is_bare_select(parsed: *mut pg_sys::List) -> bool {
     }
 }
 
-/// Looks at the analysed query of the view that `check` made.
-fn harmless(column: &str) -> Result<()> {
+/// Looks at the analysed query of the view that `check` made; whether the expression is immutable.
+fn harmless(column: &str) -> Result<bool> {
     let oid: Option<pg_sys::Oid> = spi::value(
         "SELECT 'mig.expression_check'::pg_catalog.regclass::pg_catalog.oid",
         &[],
     )?;
     let oid = oid.ok_or_else(|| Error::Internal("the view is not there".into()))?;
     // SAFETY: the view exists and is ours; the relation is closed again, and the query tree is only read.
-    let (sublinks, grouped, sets, volatile) = unsafe {
+    let (reads_tables, grouped, sets, volatile, mutable) = unsafe {
         let relation = pg_sys::relation_open(oid, pg_sys::AccessShareLock as i32);
-        let query = pg_sys::get_view_query(relation);
-        let q = &*query;
+        let q = &*pg_sys::get_view_query(relation);
+        let values = q.targetList as *mut pg_sys::Node;
         let found = (
             q.hasSubLinks,
             q.hasAggs || q.hasWindowFuncs,
             q.hasTargetSRFs,
-            pg_sys::contain_volatile_functions(q.targetList as *mut pg_sys::Node),
+            pg_sys::contain_volatile_functions(values),
+            pg_sys::contain_mutable_functions(values),
         );
         pg_sys::relation_close(relation, pg_sys::AccessShareLock as i32);
         found
     };
-    match (sublinks, grouped, sets, volatile) {
-        (true, ..) => Err(bad(column, "It reads other tables (a sub-select).".into())),
-        (_, true, ..) => Err(bad(
-            column,
-            "It is an aggregate or a window function, not a value of one row.".into(),
-        )),
-        (_, _, true, _) => Err(bad(column, "It returns a set.".into())),
-        (.., true) => Err(bad(
-            column,
-            "It is volatile: it would give another value each time it is asked.".into(),
-        )),
-        _ => Ok(()),
+    let refusals = [
+        (reads_tables, "It reads other tables (a sub-select)."),
+        (
+            grouped,
+            "It is an aggregate or a window function, not a value of one row.",
+        ),
+        (sets, "It returns a set."),
+        (
+            volatile,
+            "It is volatile: it would give another value each time it is asked.",
+        ),
+    ];
+    match refusals.iter().find(|(hit, _)| *hit) {
+        Some((_, why)) => Err(bad(column, (*why).into())),
+        None => Ok(!mutable),
     }
 }

@@ -8,6 +8,7 @@ use crate::model::options;
 use crate::model::shape::Shape;
 use crate::model::spec::{Arguments, Spec, read};
 use crate::model::state::{Mapping, Migration};
+use crate::pg::expression::Checked;
 use crate::pg::{catalog, expression, role};
 use crate::store::{log, mapping, migration};
 use pgrx::pg_sys::Oid;
@@ -146,13 +147,24 @@ fn typed(mut spec: Spec, shape: &Shape) -> Result<Spec> {
         };
         // A bare column name is a rename, whatever keyword it may be.
         let renamed = shape.column(&Ident::new(expression.up.trim()));
-        expression.type_text = Some(match renamed {
-            Some(column) => column.type_text.clone(),
-            None => expression::check(name.as_str(), &expression.up, &shape.name)?,
-        });
+        if let Some(column) = renamed {
+            expression.type_text = Some(column.type_text.clone());
+            continue;
+        }
+        let checked = expression::check(name.as_str(), &expression.up, &shape.name)?;
+        expression.type_text = Some(checked.type_text);
+        if !checked.immutable {
+            spec.mutable.push(name.as_str().to_owned());
+        }
     }
     if let Some(filter) = &spec.filter {
-        let type_text = expression::check("filter", filter, &shape.name)?;
+        let Checked {
+            type_text,
+            immutable,
+        } = expression::check("filter", filter, &shape.name)?;
+        if !immutable {
+            spec.mutable.push("filter".to_owned());
+        }
         if type_text != "boolean" {
             return Err(Error::BadExpression {
                 column: "filter".into(),

@@ -32,10 +32,12 @@ SELECT check_name, source_value, target_value, ok FROM mig_check() WHERE ok IS N
 SELECT count(*) FROM (SELECT "select", "Key", x::text, at::text, m, n, tags, p, raw, big, total, doc::jsonb, upper("Key") FROM app."we""ird $$; drop" WHERE "select" > 10
   EXCEPT ALL SELECT "select", "Key", x::text, at::text, m, n, tags, p, raw, big, total, doc::jsonb, label FROM app."New ""odd"" $$") d;
 -- What the mapping needs cannot be dropped under it; what it does not need can come and go.
+\set VERBOSITY terse
 ALTER TABLE app."we""ird $$; drop" DROP COLUMN big;
 \echo :SQLSTATE
 ALTER TABLE app."we""ird $$; drop" ALTER COLUMN n TYPE numeric(12, 3);
 \echo :SQLSTATE
+\set VERBOSITY default
 ALTER TABLE app."we""ird $$; drop" RENAME COLUMN tags TO labels;
 ALTER TABLE app."we""ird $$; drop" ADD COLUMN later text;
 INSERT INTO app."we""ird $$; drop" ("select", "Key", later) VALUES (3000, 'after DDL', 'x');
@@ -56,4 +58,9 @@ SELECT mig_define(config) FROM kept;
 SELECT mig_config() = config AS same FROM kept;
 SELECT mig_configure('doc', '{"batch_rows": null, "delay_ms": 1}');
 SELECT action FROM mig_drop('doc');
+-- What another session would answer otherwise is taken, with a warning.
+SELECT mig_define('stable');
+SELECT mig_add_table('stable', 'round_metadata', 'r2', columns => '{"opens_on": "opens_at::date", "utc_day": "(opens_at AT TIME ZONE ''UTC'')::date"}', filter => 'opens_at < now()');
+SELECT severity, detail, hint FROM mig_preflight() WHERE check_name = 'expression not immutable';
+SELECT action FROM mig_drop('stable');
 DROP SCHEMA app CASCADE;
