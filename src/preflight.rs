@@ -1,7 +1,7 @@
 //! What stands in the way, found before anything is changed. Findings of the catalog come from one query
 //! (`sql/query/preflight.sql`); those that read rows are built here.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ident::{Ident, list};
 use crate::model::layout::{Layout, Origin};
 use crate::model::state::Mapping;
@@ -70,12 +70,8 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
             mapping::source(p)?,
             not_null.join(" AND "),
         );
-        let owner = p
-            .source_owner
-            .map(Oid::from)
-            .ok_or_else(|| Error::Internal("the source has no owner".into()))?;
         let examples: Vec<Duplicate> = {
-            let _owner = role::act_as(owner);
+            let _owner = role::act_as(mapping::owner(p)?);
             spi::rows(&sql, &[])?
         };
         if examples.is_empty() {

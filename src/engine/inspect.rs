@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Literal, QualifiedName};
 use crate::model::config::Config;
+use crate::model::nearest;
 use crate::model::phase::Phase;
 use crate::model::state::Mapping;
 use crate::preflight::Finding;
@@ -23,7 +24,7 @@ pub fn config(name: Option<&str>) -> Result<Config> {
 pub fn preflight(name: Option<&str>) -> Result<Vec<Finding>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
-    super::phases::findings(&m, &mapping::all(m.id)?, true)
+    super::phases::findings(&m, &mapping::all(m.id)?)
 }
 
 /// One statement to come, with the phase it belongs to.
@@ -160,23 +161,14 @@ pub fn check(name: Option<&str>, mode: &str, relation: Option<Oid>) -> Result<(S
             return Err(Error::Invalid {
                 message: format!("unknown mode \"{other}\""),
                 detail: "The modes are quick and full.".into(),
-                hint: match crate::model::nearest::nearest(other, ["quick", "full"]) {
-                    Some(near) => format!("Did you mean '{near}'?"),
-                    None => "Leave mode out for a full check.".into(),
-                },
+                hint: nearest::hint(other, ["quick", "full"], '\'', || {
+                    "Leave mode out for a full check.".into()
+                }),
             });
         }
     };
     if m.phase < Phase::DualWrite {
-        return Err(Error::WrongPhase {
-            migration: m.name.clone(),
-            phase: m.phase.as_str(),
-            needs: "phase \"dual_write\" or later".into(),
-            hint: format!(
-                "See what comes next: SELECT next_step FROM mig_status({});",
-                Literal(&m.name)
-            ),
-        });
+        return Err(m.wrong_phase("phase \"dual_write\" or later"));
     }
     let mappings = chosen(mapping::all(m.id)?, relation)?;
     Ok((m.name.clone(), verify::run(&m, &mappings, full)?))

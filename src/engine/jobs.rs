@@ -3,10 +3,11 @@
 use super::drive::{self, Driver, Next};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
+use crate::model::nearest;
 use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration};
 use crate::pg::notice::notice;
-use crate::pg::{advisory, launch, snapshot, spi, tx, wait};
+use crate::pg::{launch, snapshot, spi, tx, wait};
 use crate::store::{job, log, mapping, migration, rows};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
         return Ok(job::latest(m.id)?.map_or(0, |j| j.id));
     }
     require_dual_write(&m)?;
-    if let Some(pid) = advisory::holder(m.id)? {
+    if let Some(pid) = job::runner(m.id)? {
         let id = job::open(m.id)?.map_or(0, |j| j.id);
         notice(&format!(
             "job {id} of migration \"{}\" is running already (process {pid})",
@@ -43,10 +44,9 @@ fn chosen_driver(driver: &str) -> Result<bool> {
         other => Err(Error::Invalid {
             message: format!("unknown driver \"{other}\""),
             detail: "The drivers are auto, worker and manual.".into(),
-            hint: match crate::model::nearest::nearest(other, ["auto", "worker", "manual"]) {
-                Some(near) => format!("Did you mean '{near}'?"),
-                None => "Leave driver out.".into(),
-            },
+            hint: nearest::hint(other, ["auto", "worker", "manual"], '\'', || {
+                "Leave driver out.".into()
+            }),
         }),
     }
 }
@@ -55,15 +55,7 @@ fn require_dual_write(m: &Migration) -> Result<()> {
     if m.phase == Phase::DualWrite {
         return Ok(());
     }
-    Err(Error::WrongPhase {
-        migration: m.name.clone(),
-        phase: m.phase.as_str(),
-        needs: "phase \"dual_write\"".into(),
-        hint: format!(
-            "See what comes next: SELECT next_step FROM mig_status({});",
-            Literal(&m.name)
-        ),
-    })
+    Err(m.wrong_phase("phase \"dual_write\""))
 }
 
 /// A new job, after putting away one whose runner died. The checkpoint is the mappings', so nothing is lost.
@@ -224,7 +216,7 @@ fn go_on(m: &Migration, paused: &Job, worker: bool) -> Result<()> {
         &format!("backfill job {} resumed after a pause", paused.id),
     )?;
     // A runner that has not noticed the pause yet just goes on.
-    if advisory::holder(m.id)?.is_none() {
+    if job::runner(m.id)?.is_none() {
         start(m, paused.id, worker)?;
     }
     Ok(())
@@ -243,7 +235,7 @@ pub fn cancel(name: Option<&str>) -> Result<bool> {
     };
     job::end(open.id, "cancelled", None)?;
     // A worker inside a long statement (an index build) would see it only afterwards.
-    if let Some(pid) = advisory::holder(m.id)? {
+    if let Some(pid) = job::runner(m.id)? {
         launch::cancel_at_commit(pid);
     }
     migration::set_state(m.id, "ok", None)?;
@@ -293,7 +285,7 @@ fn died(m: &Migration, seen: Option<Job>) -> Result<()> {
     else {
         return Ok(());
     };
-    if advisory::holder(m.id)?.is_some() {
+    if job::runner(m.id)?.is_some() {
         return Ok(());
     }
     // It may have ended between the two looks.

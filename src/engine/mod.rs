@@ -8,7 +8,7 @@ pub mod phases;
 use crate::error::{Error, Result};
 use crate::model::state::{Mapping, Migration};
 use crate::pg::advisory;
-use crate::store::{mapping, migration};
+use crate::store::{job, mapping, migration};
 use pgrx::pg_sys::Oid;
 
 /// One line of the functions that return `TABLE(source, target, action)`.
@@ -35,7 +35,7 @@ fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Mappin
     // Held to the end of the transaction: a job that starts meanwhile finds it taken.
     if !advisory::try_for_transaction(m.id)? {
         return Err(Error::JobRunning {
-            pid: advisory::holder(m.id)?,
+            pid: job::runner(m.id)?,
             migration: m.name,
             call,
         });

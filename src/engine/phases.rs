@@ -4,6 +4,7 @@ use super::{Action, actions, idle};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::config::{self, Config};
+use crate::model::nearest;
 use crate::model::options;
 use crate::model::phase::Phase;
 use crate::model::spec::Arguments;
@@ -75,11 +76,11 @@ pub fn configure(name: &str, changes: &Value) -> Result<Value> {
     Ok(merged)
 }
 
-/// All findings for a migration; rows are read only where `data` is asked for.
-pub fn findings(m: &Migration, mappings: &[Mapping], data: bool) -> Result<Vec<Finding>> {
+/// All findings for a migration; rows are read as long as they can still be put right without a mirror.
+pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Finding>> {
     let mut found = preflight::catalog(mappings, m.scope_table)?;
     found.extend(mappings.iter().flat_map(preflight::mutable));
-    if data && m.phase <= Phase::Created {
+    if m.phase <= Phase::Created {
         let planned = create::plan(mappings.to_vec(), define::scope::of(m)?.as_ref())?;
         for p in &planned {
             found.extend(preflight::duplicates(&p.mapping, &p.layout)?);
@@ -90,7 +91,7 @@ pub fn findings(m: &Migration, mappings: &[Mapping], data: bool) -> Result<Vec<F
 }
 
 fn require_clean(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    let errors: Vec<Finding> = findings(m, mappings, true)?
+    let errors: Vec<Finding> = findings(m, mappings)?
         .into_iter()
         .filter(|f| f.severity == "error")
         .collect();
@@ -122,11 +123,11 @@ fn require_tables(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 }
 
 /// Done already, too early, or the right moment.
-fn at(m: &Migration, from: Phase, done: Phase, call: &str, earlier: &str) -> Result<bool> {
+fn at(m: &Migration, from: Phase, call: &str, earlier: &str) -> Result<bool> {
     if m.phase == from {
         return Ok(true);
     }
-    if m.phase >= done {
+    if m.phase > from {
         notice(&format!(
             "migration \"{}\" is in phase \"{}\" already; {call} has nothing to do",
             m.name, m.phase
@@ -145,13 +146,7 @@ fn at(m: &Migration, from: Phase, done: Phase, call: &str, earlier: &str) -> Res
 pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_create")?;
     require_tables(&m, &mappings)?;
-    if !at(
-        &m,
-        Phase::Defined,
-        Phase::Created,
-        "mig_create",
-        "mig_define",
-    )? {
+    if !at(&m, Phase::Defined, "mig_create", "mig_define")? {
         return Ok(actions(&mappings, "exists"));
     }
     require_clean(&m, &mappings)?;
@@ -172,13 +167,7 @@ pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
 /// created → dual_write
 pub fn dual_write(name: Option<&str>) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_dual_write")?;
-    if !at(
-        &m,
-        Phase::Created,
-        Phase::DualWrite,
-        "mig_dual_write",
-        "mig_create",
-    )? {
+    if !at(&m, Phase::Created, "mig_dual_write", "mig_create")? {
         return Ok(actions(&mappings, "mirrored"));
     }
     require_clean(&m, &mappings)?;
@@ -258,10 +247,9 @@ fn named_phase(text: &str) -> Result<Phase> {
         Error::Invalid {
             message: format!("unknown phase \"{text}\""),
             detail: format!("The phases are {}.", names.join(", ")),
-            hint: match crate::model::nearest::nearest(text, names) {
-                Some(near) => format!("Did you mean '{near}'?"),
-                None => "Leave to_phase out to go back one step.".into(),
-            },
+            hint: nearest::hint(text, names, '\'', || {
+                "Leave to_phase out to go back one step.".into()
+            }),
         }
     })
 }

@@ -1,7 +1,7 @@
 //! The whole definition of a migration as one document: what `mig_define(jsonb)` takes and `mig_config` gives.
 
 use crate::error::{Error, Result};
-use crate::model::nearest::nearest;
+use crate::model::nearest;
 use crate::model::spec::{Arguments, Spec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -92,10 +92,9 @@ fn known(map: &Map<String, Value>, keys: &[&str], place: &str) -> Result<()> {
     Err(Error::BadOption {
         name: unknown.clone(),
         detail: format!("There is no such key in {place}."),
-        hint: Some(match nearest(unknown, keys.iter().copied()) {
-            Some(near) => format!("Did you mean \"{near}\"?"),
-            None => format!("The keys are {}.", keys.join(", ")),
-        }),
+        hint: Some(nearest::hint(unknown, keys.iter().copied(), '"', || {
+            format!("The keys are {}.", keys.join(", "))
+        })),
     })
 }
 

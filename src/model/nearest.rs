@@ -11,6 +11,19 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c)
 }
 
+/// The hint for an unknown name: the nearest known one between `quote`s, or what `otherwise` says.
+pub fn hint<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    quote: char,
+    otherwise: impl FnOnce() -> String,
+) -> String {
+    match nearest(name, candidates) {
+        Some(near) => format!("Did you mean {quote}{near}{quote}?"),
+        None => otherwise(),
+    }
+}
+
 /// Levenshtein distance, the two-row form (Wagner & Fischer 1974).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();

@@ -1,7 +1,7 @@
 //! The options of a migration: which there are, what they may be, how they are merged.
 
 use crate::error::{Error, Result};
-use crate::model::nearest::nearest;
+use crate::model::nearest;
 use serde_json::{Map, Value};
 
 /// What an option may hold.
@@ -121,13 +121,12 @@ fn unknown(name: &str) -> Error {
     Error::BadOption {
         name: name.to_owned(),
         detail: "There is no such option.".into(),
-        hint: Some(match nearest(name, names()) {
-            Some(near) => format!("Did you mean \"{near}\"?"),
-            None => format!(
+        hint: Some(nearest::hint(name, names(), '"', || {
+            format!(
                 "The options are {}.",
                 names().collect::<Vec<_>>().join(", ")
-            ),
-        }),
+            )
+        })),
     }
 }
 

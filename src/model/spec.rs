@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::Ident;
 use crate::model::shape::Shape;
-use crate::model::{expr::Expression, nearest::nearest};
+use crate::model::{expr::Expression, nearest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -83,10 +83,9 @@ fn check_id_mode(mode: &str) -> Result<()> {
         other => Err(Error::Invalid {
             message: format!("invalid id mode \"{other}\""),
             detail: "The id modes are preserve and remap.".into(),
-            hint: match nearest(other, ["preserve", "remap"]) {
-                Some(near) => format!("Did you mean '{near}'?"),
-                None => "Leave id_mode out to keep the source's key values.".into(),
-            },
+            hint: nearest::hint(other, ["preserve", "remap"], '\'', || {
+                "Leave id_mode out to keep the source's key values.".into()
+            }),
         }),
     }
 }
@@ -150,7 +149,7 @@ pub fn known_column(source: &Shape, name: &Ident) -> Result<()> {
     Err(Error::NoSuchColumn {
         relation: source.name.plain(),
         column: name.as_str().to_owned(),
-        nearest: nearest(name.as_str(), source.column_names()).map(str::to_owned),
+        nearest: nearest::nearest(name.as_str(), source.column_names()).map(str::to_owned),
     })
 }
 

@@ -80,6 +80,17 @@ impl Migration {
         })
     }
 
+    /// 55000: this is not the moment, and how to find out what is.
+    pub fn wrong_phase(&self, needs: &str) -> Error {
+        let name = Literal(&self.name);
+        Error::WrongPhase {
+            migration: self.name.clone(),
+            phase: self.phase.as_str(),
+            needs: needs.to_owned(),
+            hint: format!("See what comes next: SELECT next_step FROM mig_status({name});"),
+        }
+    }
+
     /// An option of this migration, as a whole number.
     pub fn int_option(&self, name: &str) -> Option<i32> {
         self.options

@@ -4,8 +4,9 @@
 use crate::error::Result;
 use crate::pg::spi;
 
-/// Class of our advisory locks: "mig" in ASCII. The second key is the migration's id.
-pub const CLASS: i32 = 0x006d_6967;
+/// Class of our advisory locks: "mig" in ASCII. The second key is the migration's id. The view mig.runners
+/// finds the holders.
+const CLASS: i32 = 0x006d_6967;
 
 pub fn try_for_session(migration: i32) -> Result<bool> {
     try_lock("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", migration)
@@ -20,14 +21,4 @@ pub fn try_for_transaction(migration: i32) -> Result<bool> {
 
 fn try_lock(sql: &str, migration: i32) -> Result<bool> {
     Ok(spi::value(sql, &[CLASS.into(), migration.into()])?.unwrap_or(false))
-}
-
-/// The process that runs this migration's job now.
-pub fn holder(migration: i32) -> Result<Option<i32>> {
-    spi::value(
-        "SELECT l.pid FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database \
-         WHERE l.locktype = 'advisory' AND l.classid = $1::bigint::oid AND l.objid = $2::bigint::oid AND l.objsubid = 2 AND l.granted \
-         AND d.datname = pg_catalog.current_database() AND l.pid <> pg_catalog.pg_backend_pid()",
-        &[i64::from(CLASS).into(), i64::from(migration).into()],
-    )
 }

@@ -9,7 +9,6 @@ use crate::pg::{catalog, role, session, spi};
 use crate::settings;
 use crate::sqlgen::batch;
 use crate::store::{log, mapping, rows};
-use pgrx::pg_sys::Oid;
 use std::time::Instant;
 
 /// The smallest and largest batch that adapting may come to.
@@ -20,22 +19,20 @@ const MAX_BLOCKS: i64 = 4096;
 /// Copies the next slice of one mapping.
 pub fn batch(m: &Migration, p: &Mapping) -> Result<Outcome> {
     let p = &bounded(m, p)?;
-    let bound = p.bound_blocks.unwrap_or(0);
     let started = Instant::now();
-    let (from, to) = (p.next_block, (p.next_block + blocks(m, p)?).min(bound));
-    let slice = Slice::new(from, to)?;
-    let (locked, leftovers, refused) = copy_slice(p, &slice)?;
+    let ahead = next_slice(m, p)?;
+    let (locked, leftovers, refused) = copy_slice(p, &ahead.slice)?;
     rows::add_leftovers(p.id, &leftovers)?;
     rows::add_refused(p.id, &refused)?;
     let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
     mapping::checkpoint(
         p.id,
         &mapping::Checkpoint {
-            next_block: to,
+            next_block: ahead.end,
             rows: locked,
             batch_rows: adapted(m, p, locked, ms),
             batch_ms: i32::try_from(ms).unwrap_or(i32::MAX),
-            copied: to >= bound,
+            copied: ahead.last,
         },
     )?;
     Ok(Outcome::Did(locked))
@@ -44,27 +41,41 @@ pub fn batch(m: &Migration, p: &Mapping) -> Result<Outcome> {
 /// A slice that holds a row which cannot be copied: all its rows become leftovers, each tried alone.
 pub fn give_up_slice(m: &Migration, p: &Mapping) -> Result<Outcome> {
     let p = &bounded(m, p)?;
-    let bound = p.bound_blocks.unwrap_or(0);
-    let to = (p.next_block + blocks(m, p)?).min(bound);
+    let ahead = next_slice(m, p)?;
     let keys = {
-        let _owner = role::act_as(owner(p)?);
-        places::keys_in_slice(
-            &batch::keys(p.id, mapping::layout(p)?),
-            &Slice::new(p.next_block, to)?,
-        )?
+        let _owner = role::act_as(mapping::owner(p)?);
+        places::keys_in_slice(&batch::keys(p.id, mapping::layout(p)?), &ahead.slice)?
     };
     rows::add_leftovers(p.id, &keys)?;
     mapping::checkpoint(
         p.id,
         &mapping::Checkpoint {
-            next_block: to,
+            next_block: ahead.end,
             rows: 0,
             batch_rows: i32::try_from(*ROWS.start()).unwrap_or(50),
             batch_ms: 0,
-            copied: to >= bound,
+            copied: ahead.last,
         },
     )?;
     Ok(Outcome::Did(i64::try_from(keys.len()).unwrap_or(0)))
+}
+
+/// The blocks that come next.
+struct Ahead {
+    slice: Slice,
+    end: i64,
+    /// It ends at the bound.
+    last: bool,
+}
+
+fn next_slice(m: &Migration, p: &Mapping) -> Result<Ahead> {
+    let bound = p.bound_blocks.unwrap_or(0);
+    let end = (p.next_block + blocks(m, p)?).min(bound);
+    Ok(Ahead {
+        slice: Slice::new(p.next_block, end)?,
+        end,
+        last: end >= bound,
+    })
 }
 
 /// Fixes the bound at the first batch, and starts over where the table was rewritten since (VACUUM FULL,
@@ -98,7 +109,7 @@ type Keys = Vec<Vec<String>>;
 /// Locked rows, keys left over, keys refused. As the tables' owner: expressions run with his rights.
 fn copy_slice(p: &Mapping, slice: &Slice) -> Result<(i64, Keys, Keys)> {
     let (layout, target) = (mapping::layout(p)?, mapping::target(p)?);
-    let _owner = role::act_as(owner(p)?);
+    let _owner = role::act_as(mapping::owner(p)?);
     let locked = places::lock(&batch::lock(p.id), slice)?;
     let copied = if locked.count > 0 {
         places::run(&batch::copy(p.id, target, layout), &locked)?
@@ -116,12 +127,6 @@ fn copy_slice(p: &Mapping, slice: &Slice) -> Result<(i64, Keys, Keys)> {
         spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
     }
     Ok((locked.count, leftovers, refused))
-}
-
-fn owner(p: &Mapping) -> Result<Oid> {
-    p.source_owner
-        .map(Oid::from)
-        .ok_or_else(|| Error::Internal("the source has no owner".into()))
 }
 
 /// Blocks that hold about one batch of rows, by what the blocks so far held.

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use crate::error::{Error, Result};
+use crate::ident::QualifiedName;
 use crate::model::layout::TargetIndex;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::{lock, spi};
@@ -28,10 +29,7 @@ pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<Outcome> {
             Some(s) if s.valid => return attach(m, p, i),
             Some(_) => {
                 // What an interrupted concurrent build leaves behind.
-                lock::all(
-                    &[(target.clone(), lock::Mode::AccessExclusive)],
-                    settings::lock_timeout_ms(m),
-                )?;
+                lock_target(m, target)?;
                 spi::run(&format!("DROP INDEX {}.{}", target.schema, i.name), &[])?;
                 return Ok(Outcome::Did(0));
             }
@@ -53,13 +51,16 @@ fn state(p: &Mapping, i: &TargetIndex) -> Result<Option<State>> {
     )
 }
 
+/// Its strongest lock first: what follows under it needs less.
+fn lock_target(m: &Migration, target: &QualifiedName) -> Result<()> {
+    let tables = [(target.clone(), lock::Mode::AccessExclusive)];
+    lock::all(&tables, settings::lock_timeout_ms(m))
+}
+
 fn attach(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<Outcome> {
     let target = mapping::target(p)?;
     if let Some(sql) = index::attach(target, i) {
-        lock::all(
-            &[(target.clone(), lock::Mode::AccessExclusive)],
-            settings::lock_timeout_ms(m),
-        )?;
+        lock_target(m, target)?;
         spi::run(&sql, &[])?;
     }
     Ok(Outcome::Did(0))
@@ -85,10 +86,7 @@ fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<Outcome> {
             ),
         });
     }
-    lock::all(
-        &[(target.clone(), lock::Mode::AccessExclusive)],
-        settings::lock_timeout_ms(m),
-    )?;
+    lock_target(m, target)?;
     for sql in std::iter::once(index::create(target, i, false)).chain(index::attach(target, i)) {
         spi::run(&sql, &[])?;
     }

@@ -7,7 +7,6 @@ use crate::pg::{role, session, spi, tx};
 use crate::settings;
 use crate::sqlgen::batch;
 use crate::store::{mapping, rows};
-use pgrx::pg_sys::Oid;
 
 /// Copies the row. With `may_wait` it waits for the row's lock, no longer than `lock_timeout_ms` and half of `deadlock_timeout`.
 pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<Outcome> {
@@ -19,11 +18,7 @@ pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<Outcome> {
             Ok(Outcome::Did(1))
         }
         Ok(Fate::Refused) => {
-            rows::failed(
-                l,
-                "23505",
-                "a row of another scope holds this key in the target",
-            )?;
+            rows::refused(l)?;
             Ok(Outcome::Did(1))
         }
         Ok(Fate::Busy) => Ok(Outcome::Wait(row_lock(&p, l))),
@@ -54,11 +49,9 @@ enum Fate {
 
 fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<Fate> {
     let (layout, target) = (mapping::layout(p)?, mapping::target(p)?);
-    let owner = p.source_owner.map(Oid::from);
-    let owner = owner.ok_or_else(|| Error::Internal("the source has no owner".into()))?;
     let timeout = settings::lock_timeout_ms(m).min(half_of_deadlock_timeout());
     let _timeout = session::lock_timeout(timeout);
-    let _owner = role::act_as(owner);
+    let _owner = role::act_as(mapping::owner(p)?);
     let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
     let lock = |skip| spi::run(&batch::lock_one(p.id, layout, skip), &key());
     if lock(true)? == 0 {

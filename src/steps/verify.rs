@@ -151,7 +151,7 @@ fn count_line(m: &Migration, p: &Mapping) -> Result<Line> {
         crate::sqlgen::view::name(p.id),
         mapping::target(p)?,
     );
-    let _owner = role::act_as(owner(p)?);
+    let _owner = role::act_as(mapping::owner(p)?);
     let counts: Counts =
         spi::first(&sql, &[])?.ok_or_else(|| Error::Internal("no counts".into()))?;
     let mut found = line(
@@ -188,7 +188,7 @@ struct Difference {
 /// Every row of both sides by hash; buckets that differ are opened to say how.
 fn compare(m: &Migration, p: &Mapping) -> Result<Compared> {
     let (layout, target) = (mapping::layout(p)?, mapping::target(p)?);
-    let _owner = role::act_as(owner(p)?);
+    let _owner = role::act_as(mapping::owner(p)?);
     let buckets: Vec<Bucket> = spi::rows(&digest::buckets(p.id, target, layout), &[])?;
     let unequal: Vec<i32> = buckets
         .iter()
@@ -245,10 +245,4 @@ fn compare(m: &Migration, p: &Mapping) -> Result<Compared> {
         },
         lines,
     })
-}
-
-fn owner(p: &Mapping) -> Result<Oid> {
-    p.source_owner
-        .map(Oid::from)
-        .ok_or_else(|| Error::Internal("the source has no owner".into()))
 }

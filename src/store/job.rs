@@ -79,3 +79,11 @@ pub fn end(id: i64, state: &str, error: Option<&str>) -> Result<()> {
     )?;
     Ok(())
 }
+
+/// The other process that runs this migration's job now: the holder of its advisory lock.
+pub fn runner(migration: i32) -> Result<Option<i32>> {
+    spi::value(
+        "SELECT pid FROM mig.runners WHERE migration_id = $1 AND pid <> pg_catalog.pg_backend_pid()",
+        &[migration.into()],
+    )
+}

@@ -210,6 +210,12 @@ pub fn source(mapping: &Mapping) -> Result<&QualifiedName> {
         })
 }
 
+/// Owner of the source, as whom rows are read and written: expressions run with his rights.
+pub fn owner(mapping: &Mapping) -> Result<Oid> {
+    let owner = mapping.source_owner.map(Oid::from);
+    owner.ok_or_else(|| Error::Internal("the source has no owner".into()))
+}
+
 fn json<T: Serialize>(value: &T) -> Result<JsonB> {
     serde_json::to_value(value)
         .map(JsonB)

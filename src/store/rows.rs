@@ -4,6 +4,9 @@ use crate::error::Result;
 use crate::model::state::Leftover;
 use crate::pg::spi;
 
+/// Why a row that broke no rule is not in the target.
+const REFUSED: &str = "a row of another scope holds this key in the target";
+
 /// Lists the rows with these keys as leftovers.
 pub fn add_leftovers(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
     add(
@@ -17,9 +20,10 @@ pub fn add_leftovers(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
 /// Lists rows that the copy passed over, because a row of another scope holds their key.
 pub fn add_refused(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
     add(
-        "INSERT INTO mig.row_error (mapping, key, sqlstate, message) SELECT $1, ARRAY(SELECT pg_catalog.jsonb_array_elements_text(k)), \
-         '23505', 'a row of another scope holds this key in the target' \
-         FROM pg_catalog.jsonb_array_elements($2) k ON CONFLICT (mapping, key) DO NOTHING",
+        &format!(
+            "INSERT INTO mig.row_error (mapping, key, sqlstate, message) SELECT $1, ARRAY(SELECT pg_catalog.jsonb_array_elements_text(k)), \
+         '23505', '{REFUSED}' FROM pg_catalog.jsonb_array_elements($2) k ON CONFLICT (mapping, key) DO NOTHING"
+        ),
         mapping,
         keys,
     )
@@ -55,6 +59,11 @@ pub fn tried(id: i64) -> Result<()> {
 pub fn done(id: i64) -> Result<()> {
     spi::run("DELETE FROM mig.leftover WHERE id = $1", &[id.into()])?;
     Ok(())
+}
+
+/// Moves a leftover to the errors, because the target did not take it.
+pub fn refused(leftover: &Leftover) -> Result<()> {
+    failed(leftover, "23505", REFUSED)
 }
 
 /// Moves a leftover to the errors.
