@@ -50,20 +50,34 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     let _safe = session::pin_names();
     let mirror = plans::of(data)?;
     // SAFETY: `data` belongs to this call.
-    let keys = unsafe { touched_keys(data, &mirror) };
+    let touched = unsafe { touched(data, &mirror) };
     let _owner = role::act_as(mirror.owner);
     let connection = plan::connect()?;
-    match keys {
-        None => {
+    match touched {
+        Touched::All => {
             connection.run_latest(&mirror.clear, &mut [])?;
         }
-        Some(keys) => {
-            for mut key in keys {
-                reconcile(&connection, &mirror, &mut key)?;
+        Touched::Row(mut key) => reconcile(&connection, &mirror, &mut key)?,
+        Touched::Moved(mut old, mut new) => {
+            if let Some(rekey) = &mirror.rekey {
+                let mut both: Vec<_> = old.iter().chain(&new).copied().collect();
+                connection.run_latest(rekey, &mut both)?;
             }
+            reconcile(&connection, &mirror, &mut old)?;
+            reconcile(&connection, &mirror, &mut new)?;
         }
     }
     Ok(())
+}
+
+/// What the application did.
+enum Touched {
+    /// TRUNCATE.
+    All,
+    Row(Vec<pg_sys::Datum>),
+    /// The old and the new key. Where the new place is free the target's row is moved there, because to delete
+    /// it would run the ON DELETE actions of foreign keys, and in the source nothing was deleted.
+    Moved(Vec<pg_sys::Datum>, Vec<pg_sys::Datum>),
 }
 
 /// Makes the target's row of this key what the source's row is now.
@@ -72,6 +86,10 @@ fn reconcile(
     mirror: &Rc<Mirror>,
     key: &mut [pg_sys::Datum],
 ) -> Result<()> {
+    if let Some(lock) = &mirror.lock {
+        // Only the lock on a key's row keeps a batch away, and a double of it is another row.
+        connection.run_latest(lock, key)?;
+    }
     if connection.run_latest(&mirror.upsert, key)? > 0 {
         return Ok(());
     }
@@ -90,30 +108,25 @@ fn reconcile(
     Ok(())
 }
 
-/// The keys of the old and the new row; None for TRUNCATE.
-///
 /// # Safety
 /// `data` is the TriggerData of the running call.
-unsafe fn touched_keys(
-    data: &pg_sys::TriggerData,
-    mirror: &Mirror,
-) -> Option<Vec<Vec<pg_sys::Datum>>> {
+unsafe fn touched(data: &pg_sys::TriggerData, mirror: &Mirror) -> Touched {
     // SAFETY: which tuples are there depends on the event, as the manual's chapter on trigger functions says.
     unsafe {
         let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
         if event == pg_sys::TRIGGER_EVENT_TRUNCATE {
-            return None;
+            return Touched::All;
         }
         let old = mirror.key_of(data.tg_relation, data.tg_trigtuple);
         if event != pg_sys::TRIGGER_EVENT_UPDATE {
-            return Some(vec![old]);
+            return Touched::Row(old);
         }
         let new = mirror.key_of(data.tg_relation, data.tg_newtuple);
         // Keys that are equal bit by bit are one key; others are looked at one by one, which is never wrong.
         if mirror.same_key(&old, &new) {
-            Some(vec![new])
+            Touched::Row(new)
         } else {
-            Some(vec![old, new])
+            Touched::Moved(old, new)
         }
     }
 }

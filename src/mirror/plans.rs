@@ -21,6 +21,9 @@ pub struct Mirror {
     pub delete: plan::KeptPlan,
     pub exists: plan::KeptPlan,
     pub clear: plan::KeptPlan,
+    /// None where the target's key cannot be updated (GENERATED ALWAYS AS IDENTITY).
+    pub rekey: Option<plan::KeptPlan>,
+    pub lock: Option<plan::KeptPlan>,
 }
 
 /// Where a key column stands in the source's row, and how its values are stored.
@@ -126,9 +129,13 @@ fn make(id: i32, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Result<Mir
             hint: "Restore the key, or take the mirror out with mig_rollback.".into(),
         });
     }
+    let both: Vec<pg_sys::Oid> = types.iter().chain(&types).copied().collect();
     // Planned as the owner: row-level security and rights are decided for him.
     let _owner = role::act_as(owner);
     let connection = plan::connect()?;
+    let planned = |sql: Option<&String>, types: &[pg_sys::Oid]| {
+        sql.map(|sql| connection.prepare(sql, types)).transpose()
+    };
     Ok(Mirror {
         relations: [
             relation,
@@ -147,6 +154,8 @@ fn make(id: i32, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Result<Mir
         delete: connection.prepare(&sql.delete, &types)?,
         exists: connection.prepare(&sql.exists, &types)?,
         clear: connection.prepare(&sql.clear, &[])?,
+        rekey: planned((!found.fixed_identity).then_some(&sql.rekey), &both)?,
+        lock: planned(sql.lock.as_ref(), &types)?,
     })
 }
 

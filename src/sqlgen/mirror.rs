@@ -15,6 +15,10 @@ pub struct MirrorSql {
     pub exists: String,
     /// Takes all rows of the scope away, for TRUNCATE.
     pub clear: String,
+    /// Moves the target row to the key of the changed source row: `$1 …` the old key, then the new one.
+    pub rekey: String,
+    /// Locks every row that has the key, where two may have it for a while.
+    pub lock: Option<String>,
 }
 
 pub fn statements(id: i32, target: &QualifiedName, layout: &Layout) -> MirrorSql {
@@ -26,6 +30,12 @@ pub fn statements(id: i32, target: &QualifiedName, layout: &Layout) -> MirrorSql
         .map(|c| &c.name)
         .collect();
     let columns = list(written.iter().copied());
+    let not_scope = |c: &Ident| layout.scope.as_ref().is_none_or(|s| s.column != *c);
+    let moved: Vec<String> = written
+        .iter()
+        .filter(|c| not_scope(c))
+        .map(|c| format!("{c} = v.{c}"))
+        .collect();
     // SET of a key column takes the row lock that blocks inserts of referencing rows: set the others only.
     let set: Vec<String> = written
         .iter()
@@ -62,13 +72,26 @@ pub fn statements(id: i32, target: &QualifiedName, layout: &Layout) -> MirrorSql
         ),
         delete: format!(
             "DELETE FROM {target} AS t WHERE {}",
-            target_key(layout, own.as_deref())
+            target_key("t", layout, own.as_deref(), 0)
         ),
         exists: format!(
             "SELECT 1 FROM {view} AS v WHERE {}",
             source_key("v", layout)
         ),
         clear: clear(target, layout),
+        rekey: format!(
+            "UPDATE {target} AS t SET {} FROM {view} AS v WHERE {} AND {} AND NOT EXISTS (SELECT FROM {target} AS n WHERE {})",
+            moved.join(", "),
+            key_equals("v", layout, |n, _| format!("${}", layout.key.len() + n + 1)),
+            target_key("t", layout, own.as_deref(), 0),
+            target_key("n", layout, None, layout.key.len()),
+        ),
+        lock: layout.key_deferrable.then(|| {
+            format!(
+                "SELECT 1 FROM {view} AS v WHERE {} FOR NO KEY UPDATE OF v",
+                source_key("v", layout)
+            )
+        }),
     }
 }
 
@@ -136,14 +159,15 @@ fn key_equals(alias: &str, layout: &Layout, value: impl Fn(usize, &str) -> Strin
     parts.join(" AND ")
 }
 
-fn target_key(layout: &Layout, own: Option<&str>) -> String {
+/// The target's row of the key in `$(skip + 1) …`.
+fn target_key(alias: &str, layout: &Layout, own: Option<&str>, skip: usize) -> String {
     let key = layout.key.iter().enumerate().map(|(n, k)| {
         format!(
-            "t.{} OPERATOR({}.{}) ${}",
+            "{alias}.{} OPERATOR({}.{}) ${}",
             k.target,
             k.equals.schema,
             k.equals.name.as_str(),
-            n + 1
+            skip + n + 1
         )
     });
     own.map(str::to_owned)
@@ -210,6 +234,20 @@ mod tests {
             "DELETE FROM \"public\".\"project_sign_ups\" AS t \
              WHERE t.\"project_id\" OPERATOR(pg_catalog.=) '00000000-0000-0000-0000-000000000001'::uuid \
              AND t.\"id\" OPERATOR(\"pg_catalog\".=) $1"
+        );
+    }
+
+    #[test]
+    fn a_changed_key_moves_the_row_where_its_place_is_free() {
+        let (_, target, layout) = fixture::sign_ups();
+        let sql = statements(7, &target, &layout).rekey;
+        assert_eq!(
+            sql,
+            "UPDATE \"public\".\"project_sign_ups\" AS t SET \"id\" = v.\"id\", \"round_id\" = v.\"round_id\", \"email\" = v.\"email\" \
+             FROM \"mig\".\"m7_forward\" AS v WHERE v.\"mig:k1\" OPERATOR(\"pg_catalog\".=) $2 \
+             AND t.\"project_id\" OPERATOR(pg_catalog.=) '00000000-0000-0000-0000-000000000001'::uuid \
+             AND t.\"id\" OPERATOR(\"pg_catalog\".=) $1 \
+             AND NOT EXISTS (SELECT FROM \"public\".\"project_sign_ups\" AS n WHERE n.\"id\" OPERATOR(\"pg_catalog\".=) $2)"
         );
     }
 

@@ -45,6 +45,8 @@ pub struct Registered {
     pub mapping: Mapping,
     pub view: Option<u32>,
     pub view_owner: Option<u32>,
+    /// The target has a column that only the server may set, once: an adopted one with identity ALWAYS.
+    pub fixed_identity: bool,
     /// Attribute numbers and types of the source's key.
     pub attributes: Vec<(i16, u32)>,
 }
@@ -53,6 +55,7 @@ pub struct Registered {
 pub fn registered(id: i32) -> Result<Option<Registered>> {
     let sql = format!(
         "SELECT x.*, v.oid::bigint AS view, v.relowner::bigint AS view_owner, \
+         EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.target::oid AND a.attidentity = 'a') AS fixed_identity, \
          (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.attnum, a.atttypid::bigint) ORDER BY k.n) \
           FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey) WITH ORDINALITY k(num, n), pg_catalog.pg_attribute a \
           WHERE i.indrelid = x.source::oid AND i.indisprimary AND a.attrelid = i.indrelid AND a.attnum = k.num \

@@ -10,5 +10,6 @@ mod crash;
 mod floors;
 mod live;
 mod locks;
+mod race;
 mod wait;
 mod worker;

@@ -1,0 +1,105 @@
+//! Designs that others ship, put in place of ours: each must turn the matrix red, or the matrix proves nothing.
+
+use super::arena::Arena;
+use super::matrix::{self, Operation};
+use crate::common::cluster::Cluster;
+
+/// Where designs differ.
+const OPERATIONS: [Operation; 4] = [
+    ("update", "UPDATE src SET v = 'updated' WHERE id = 30"),
+    ("delete", "DELETE FROM src WHERE id = 30"),
+    ("key change", "UPDATE src SET id = 35 WHERE id = 30"),
+    ("truncate", "TRUNCATE src"),
+];
+
+/// What is broken, how, and the levels at which it must be seen.
+const BROKEN: [(&str, &str, &[&str]); 4] = [
+    (
+        "a mirror that trusts the row it is given and its transaction's snapshot",
+        "CREATE OR REPLACE FUNCTION mig.mirror() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+           IF TG_OP = 'TRUNCATE' THEN
+             DELETE FROM public.dst;
+             RETURN NULL;
+           END IF;
+           IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND OLD.id <> NEW.id THEN
+             DELETE FROM public.dst WHERE id = OLD.id;
+           END IF;
+           IF TG_OP <> 'DELETE' THEN
+             INSERT INTO public.dst VALUES (NEW.id, NEW.v, NEW.filler)
+             ON CONFLICT (id) DO UPDATE SET v = excluded.v, filler = excluded.filler;
+           END IF;
+           RETURN NULL;
+         END $$",
+        &["REPEATABLE READ", "SERIALIZABLE"],
+    ),
+    (
+        "a mirror that reads the row again, in its transaction's snapshot",
+        "CREATE OR REPLACE FUNCTION mig.mirror() RETURNS trigger LANGUAGE plpgsql AS $$
+         DECLARE
+           k int;
+         BEGIN
+           IF TG_OP = 'TRUNCATE' THEN
+             DELETE FROM public.dst;
+             RETURN NULL;
+           END IF;
+           FOREACH k IN ARRAY CASE TG_OP WHEN 'INSERT' THEN ARRAY[NEW.id] WHEN 'DELETE' THEN ARRAY[OLD.id] ELSE ARRAY[OLD.id, NEW.id] END
+           LOOP
+             INSERT INTO public.dst SELECT id, v, filler FROM public.src WHERE id = k
+             ON CONFLICT (id) DO UPDATE SET v = excluded.v, filler = excluded.filler;
+             IF NOT FOUND THEN
+               DELETE FROM public.dst WHERE id = k;
+             END IF;
+           END LOOP;
+           RETURN NULL;
+         END $$",
+        &["REPEATABLE READ", "SERIALIZABLE"],
+    ),
+    (
+        "a batch that locks no row",
+        // Row locks do not reach through WITH (the manual's page on SELECT, 'The Locking Clause').
+        "CREATE OR REPLACE VIEW mig.m1_forward AS
+         WITH s AS MATERIALIZED (SELECT *, ctid AS place FROM public.src)
+         SELECT id, v, filler, id AS \"mig:k1\", place AS \"mig:ctid\" FROM s WHERE public.gate(id)",
+        &["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"],
+    ),
+    (
+        "a batch that forgets the rows it skipped",
+        "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER forget BEFORE INSERT ON mig.leftover FOR EACH ROW EXECUTE FUNCTION forget()",
+        &["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"],
+    ),
+];
+
+#[test]
+fn broken_designs_turn_the_matrix_red() {
+    let cluster = Cluster::start("it_broken", 54355, "");
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            let cluster = &cluster;
+            scope.spawn(move || {
+                for (n, broken) in BROKEN.iter().enumerate().filter(|(n, _)| n % 2 == half) {
+                    must_fail(cluster, n, broken);
+                }
+            });
+        }
+    });
+}
+
+fn must_fail(cluster: &Cluster, n: usize, (what, how, levels): &(&str, &str, &[&str])) {
+    let mut arena = Arena::new(cluster, &format!("broken_{n}"), super::KEY);
+    arena.control.batch_execute(how).expect("breaks");
+    let cases = matrix::all(&OPERATIONS);
+    let red: Vec<_> = cases
+        .iter()
+        .filter(|case| arena.race(case).is_err_and(|f| f.differences > 0))
+        .collect();
+    println!("{what}: {} of {} cases diverge", red.len(), cases.len());
+    for level in matrix::LEVELS {
+        assert_eq!(
+            red.iter().any(|c| c.level == level),
+            levels.contains(&level),
+            "{what}: {level}"
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! The race matrix: one batch against one transaction of an application, at every moment, at every level.
+
+mod arena;
+mod broken;
+mod matrix;
+mod session;
+
+use crate::common::cluster::Cluster;
+use arena::Arena;
+use matrix::{Case, ENDS, LEVELS, Moment, OPERATIONS, OPERATIONS_ON_A_DEFERRABLE_KEY, Operation};
+
+const KEY: &str = "PRIMARY KEY (id)";
+const DEFERRABLE_KEY: &str = "PRIMARY KEY (id) DEFERRABLE";
+
+#[test]
+fn no_interleaving_loses_or_resurrects_a_row() {
+    let cluster = Cluster::start("it_race", 54354, "");
+    let halves = OPERATIONS.split_at(OPERATIONS.len() / 2);
+    let late = &OPERATIONS_ON_A_DEFERRABLE_KEY;
+    let failed = std::thread::scope(|scope| {
+        let other = scope.spawn(|| play(&cluster, "race_1", KEY, halves.0));
+        let mut failed = play(&cluster, "race_2", KEY, halves.1);
+        failed.extend(play(&cluster, "race_3", DEFERRABLE_KEY, late));
+        failed.extend(other.join().expect("the thread ends"));
+        failed
+    });
+    report(&failed);
+}
+
+#[test]
+fn the_worker_loses_no_row_either_nor_does_the_one_that_takes_over() {
+    let cluster = Cluster::start("it_race_worker", 54356, "");
+    let mut arena = Arena::new(&cluster, "race_worker", KEY);
+    let mut failed = Vec::new();
+    for operation in OPERATIONS
+        .into_iter()
+        .filter(|o| ["update", "delete", "key change", "truncate"].contains(&o.0))
+    {
+        for n in [1, 3, 6, 8, 11, 15] {
+            for (level, end) in LEVELS.into_iter().flat_map(|l| ENDS.map(|e| (l, e))) {
+                // Both ways for each visit, in turn over levels and ends.
+                let ends = end == "COMMIT";
+                let case = Case {
+                    operation,
+                    moment: Moment::Visit { n, ends },
+                    level,
+                    end,
+                };
+                let killed = n % 2 == 0;
+                failed.extend(
+                    arena
+                        .race_worker(&case, killed)
+                        .err()
+                        .map(|f| f.to_string()),
+                );
+            }
+        }
+    }
+    report(&failed);
+}
+
+fn report(failed: &[String]) {
+    assert!(
+        failed.is_empty(),
+        "{} cases failed:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
+}
+
+/// What failed of all cases of some operations.
+fn play(cluster: &Cluster, database: &str, key: &str, operations: &[Operation]) -> Vec<String> {
+    let mut arena = Arena::new(cluster, database, key);
+    let cases = matrix::all(operations);
+    cases
+        .iter()
+        .filter_map(|c| arena.race(c).err())
+        .map(|f| f.to_string())
+        .collect()
+}
