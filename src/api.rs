@@ -1,7 +1,7 @@
 //! What SQL calls: read the arguments, call the engine, hand the answer back. The SQL side of each function
 //! (argument names, defaults, comments) is in `sql/install/`.
 
-use crate::engine::{Action, inspect, jobs, phases};
+use crate::engine::{Action, detach, inspect, jobs, phases};
 use crate::error::{self, Error};
 use crate::model::spec::Arguments;
 use crate::pg::session;
@@ -306,6 +306,23 @@ fn mig_rollback(
     ErrorReport,
 > {
     acted(|| phases::rollback(given(migration, "migration")?, to_phase))
+}
+
+#[pg_extern(sql = false)]
+fn mig_detach(
+    migration: Option<&str>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(source, Option<pg_sys::Oid>),
+            name!(target, Option<pg_sys::Oid>),
+            name!(action, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    acted(|| detach::detach(migration))
 }
 
 #[pg_extern(sql = false)]

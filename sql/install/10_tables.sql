@@ -36,6 +36,7 @@ CREATE TABLE mig.mapping (
   spec jsonb NOT NULL,
   layout jsonb,
   fingerprint text,
+  seal text,
   bound_blocks bigint,
   next_block bigint NOT NULL DEFAULT 0,
   filenode oid,
@@ -49,6 +50,8 @@ CREATE TABLE mig.mapping (
   UNIQUE (migration, target_schema, target_name)
 );
 COMMENT ON TABLE mig.mapping IS 'One source table and its target; the checkpoint of its backfill.';
+COMMENT ON COLUMN mig.mapping.fingerprint IS 'Columns and keys of source and target when the target was made; mig.standing has what they are now.';
+COMMENT ON COLUMN mig.mapping.seal IS 'Server, database and catalog rows of the mirror triggers when they went in: whoever touches one leaves another row.';
 COMMENT ON COLUMN mig.mapping.bound_blocks IS 'Heap blocks of the source when its backfill began, fixed after the mirror was committed.';
 COMMENT ON COLUMN mig.mapping.next_block IS 'The checkpoint: blocks below it are copied or listed as leftovers.';
 COMMENT ON COLUMN mig.mapping.filenode IS 'File of the source at that time; another one means a rewrite, and the copy starts over.';

@@ -9,6 +9,63 @@ SELECT m.name AS migration, p.ordinal, p.source,
 FROM mig.mapping p JOIN mig.migration m ON m.id = p.migration;
 COMMENT ON VIEW mig.tables IS 'Every mapping: source, target, checkpoint.';
 
+-- Columns by position with type, nullability and kind, and the key, of source and target. An UPDATE of pg_trigger
+-- (DISABLE and ENABLE) leaves a row with another xmin, so a gap in the mirror shows even after it was closed again.
+CREATE VIEW mig.standing AS
+SELECT p.id AS mapping, f.fingerprint,
+       pg_catalog.format('%s/%s', (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c),
+         (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS place,
+       (SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s:%s', t.oid, t.xmin, t.tgenabled), ' ' ORDER BY t.tgname)
+        FROM pg_catalog.pg_trigger t WHERE t.tgrelid = p.source AND t.tgname ~ ('^!mig_' || p.id || '_')) AS triggers
+FROM mig.mapping p
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.string_agg(side.digest, ' ' ORDER BY side.n) AS fingerprint
+  FROM (
+    SELECT r.n, pg_catalog.md5(pg_catalog.string_agg(x.part, ';' ORDER BY x.part)) AS digest
+    FROM (VALUES (1, p.source), (2, p.target)) r(n, relation)
+    CROSS JOIN LATERAL (
+      SELECT pg_catalog.format('c %s %s %s %s %s %s', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated) AS part
+      FROM pg_catalog.pg_attribute a WHERE a.attrelid = r.relation AND a.attnum > 0 AND NOT a.attisdropped
+      UNION ALL
+      SELECT pg_catalog.format('k %s', i.indkey) FROM pg_catalog.pg_index i WHERE i.indrelid = r.relation AND i.indisprimary) x
+    GROUP BY r.n) side) f;
+COMMENT ON VIEW mig.standing IS 'What tables and mirrors are now, to be compared with what mig.mapping keeps.';
+
+CREATE VIEW mig.drift AS
+SELECT p.migration AS migration_id, p.id AS mapping, p.source, d.kind, d.what
+FROM mig.mapping p
+JOIN mig.standing s ON s.mapping = p.id
+LEFT JOIN pg_catalog.pg_class cs ON cs.oid = p.source
+LEFT JOIN pg_catalog.pg_class ct ON ct.oid = p.target
+LEFT JOIN pg_catalog.pg_class cv ON cv.relnamespace = 'mig'::regnamespace AND cv.relname = 'm' || p.id || '_forward'
+CROSS JOIN LATERAL (
+  SELECT 'gone', pg_catalog.format('the old table of %I.%I is gone', p.target_schema, p.target_name) WHERE cs.oid IS NULL
+  UNION ALL
+  SELECT 'gone', pg_catalog.format('table %I.%I, the target of %s, is gone', p.target_schema, p.target_name, p.source)
+  WHERE p.target IS NOT NULL AND ct.oid IS NULL
+  UNION ALL
+  SELECT 'gone', pg_catalog.format('view mig.m%s_forward, which says what a new row of %s is, is gone', p.id, p.source)
+  WHERE p.layout IS NOT NULL AND cv.oid IS NULL AND cs.oid IS NOT NULL
+  UNION ALL
+  SELECT 'shape', pg_catalog.format('columns or key of %s changed since mig_create', w.relation)
+  FROM (VALUES (1, p.source), (2, p.target)) w(n, relation)
+  WHERE cs.oid IS NOT NULL AND ct.oid IS NOT NULL
+    AND pg_catalog.split_part(p.fingerprint, ' ', w.n) <> pg_catalog.split_part(s.fingerprint, ' ', w.n)
+  UNION ALL
+  SELECT 'mirror', pg_catalog.format('mirror of %s: %s %s', p.source, w.name, w.state)
+  FROM (
+    SELECT n.name, CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
+                     WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state
+    FROM (VALUES ('!mig_' || p.id || '_forward_row'), ('!mig_' || p.id || '_forward_truncate')) n(name)
+    LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = p.source AND t.tgname = n.name) w
+  WHERE p.seal IS NOT NULL AND cs.oid IS NOT NULL AND w.state IS NOT NULL
+  UNION ALL
+  -- In another server or database it is a restored copy: its triggers are new, and rightly so.
+  SELECT 'mirror', pg_catalog.format('mirror of %s was altered since mig_dual_write', p.source)
+  WHERE p.seal LIKE s.place || ' %' AND p.seal <> s.place || ' ' || s.triggers
+    AND s.triggers ~ '^[0-9]+:[0-9]+:A [0-9]+:[0-9]+:A$') d(kind, what);
+COMMENT ON VIEW mig.drift IS 'What is not as we left it: tables, columns, keys and mirrors that somebody changed.';
+
 -- The runner of a job holds an advisory lock (class "mig"); it goes with its process.
 CREATE VIEW mig.runners AS
 SELECT m.id AS migration_id, l.pid
@@ -60,7 +117,7 @@ COMMENT ON VIEW mig.progress IS 'How far each table''s backfill is; columns as i
 
 CREATE VIEW mig.status AS
 SELECT m.name AS migration, m.phase,
-       CASE WHEN dead.is THEN 'failed' ELSE m.state END AS state,
+       CASE WHEN dead.is OR drift.what IS NOT NULL THEN 'failed' ELSE m.state END AS state,
        t.tables::int AS tables, t.rows_done, t.rows_total,
        CASE WHEN m.phase = 'backfilled' THEN 100.0
             WHEN t.blocks > 0 THEN pg_catalog.round(100.0 * t.blocks_done / t.blocks, 1) ELSE 0.0 END AS pct,
@@ -70,13 +127,14 @@ SELECT m.name AS migration, m.phase,
         FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1) AS last_check,
        CASE WHEN dead.is THEN pg_catalog.format('process %s of job %s is gone (last seen %s)', j.pid, j.id, j.heartbeat_at)
             WHEN unstarted.is THEN 'no worker runs the job: no slot was free'
-            WHEN drift.what IS NOT NULL THEN drift.what
+            WHEN drift.what IS NOT NULL THEN pg_catalog.concat_ws('; ', m.problem, drift.what)
             WHEN m.problem IS NOT NULL THEN m.problem
             WHEN j.state = 'running' AND j.waiting_for IS NOT NULL THEN 'waiting for ' || j.waiting_for || coalesce(
               (SELECT ', held up by process ' || pg_catalog.string_agg(b.pid::text, ', ') FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)), '')
        END AS problem,
        CASE WHEN t.tables = 0 THEN pg_catalog.format('SELECT mig_add_table(%L, ''old_table'', ''new_table'');', m.name)
-            WHEN drift.what IS NOT NULL AND m.phase IN ('dual_write', 'backfilled') THEN pg_catalog.format('SELECT * FROM mig_rollback(%L);', m.name)
+            WHEN drift.kinds = '{mirror}' THEN pg_catalog.format('SELECT * FROM mig_rollback(%L);', m.name)
+            WHEN drift.kinds IS NOT NULL THEN pg_catalog.format('SELECT * FROM mig_rollback(%L, ''defined'');', m.name)
             WHEN m.phase = 'defined' THEN pg_catalog.format('SELECT * FROM mig_create(%L);', m.name)
             WHEN m.phase = 'created' THEN pg_catalog.format('SELECT * FROM mig_dual_write(%L);', m.name)
             WHEN m.phase = 'dual_write' AND m.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
@@ -101,13 +159,8 @@ CROSS JOIN LATERAL (SELECT m.state = 'running' AND j.state = 'running' AND j.dri
 CROSS JOIN LATERAL (SELECT m.state = 'running' AND j.state = 'running' AND j.driver = 'worker' AND j.pid IS NULL AND r.pid IS NULL
                       AND j.started_at < pg_catalog.clock_timestamp() - interval '10 seconds' AS is) unstarted
 CROSS JOIN LATERAL (
-  SELECT pg_catalog.string_agg(pg_catalog.format('mirror of %s: %s %s', p.source, w.name,
-           CASE tg.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
-             WHEN 'R' THEN 'fires for replicas only' ELSE 'is missing' END), '; ') AS what
-  FROM mig.mapping p
-  CROSS JOIN LATERAL (VALUES ('!mig_' || p.id || '_forward_row'), ('!mig_' || p.id || '_forward_truncate')) w(name)
-  LEFT JOIN pg_catalog.pg_trigger tg ON tg.tgrelid = p.source AND tg.tgname = w.name
-  WHERE p.migration = m.id AND m.phase IN ('dual_write', 'backfilled') AND tg.tgenabled IS DISTINCT FROM 'A') drift;
+  SELECT pg_catalog.string_agg(d.what, '; ') AS what, pg_catalog.array_agg(DISTINCT d.kind) AS kinds
+  FROM mig.drift d WHERE d.migration_id = m.id AND m.phase <> 'defined') drift;
 COMMENT ON VIEW mig.status IS 'One line for each migration: where it stands, what is wrong, and the SQL to type next.';
 
 CREATE VIEW mig.blockers AS

@@ -67,6 +67,9 @@ CREATE FUNCTION mig_assert(migration text DEFAULT NULL, mode text DEFAULT 'full'
 CREATE FUNCTION mig_rollback(migration text, to_phase text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_rollback_wrapper';
 
+CREATE FUNCTION mig_detach(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_detach_wrapper';
+
 CREATE FUNCTION mig_drop(migration text, archives boolean DEFAULT false, force boolean DEFAULT false)
   RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_drop_wrapper';

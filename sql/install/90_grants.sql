@@ -31,7 +31,7 @@ $$;
 -- Anybody may look at what is no row of a user: the mirrors of every role read mig.mapping.
 GRANT USAGE ON SCHEMA mig TO PUBLIC;
 GRANT SELECT ON mig.migration, mig.mapping, mig.job, mig.check_result, mig.step_log TO PUBLIC;
-GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status TO PUBLIC;
+GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status, mig.standing, mig.drift TO PUBLIC;
 GRANT SELECT ON mig.errors, mig.blockers TO pg_monitor;
 GRANT EXECUTE ON FUNCTION mig_status(text), mig_version(), mig.only(text), mig_config(text), mig_wait(text, interval) TO PUBLIC;
 
@@ -43,7 +43,7 @@ GRANT EXECUTE ON FUNCTION
   mig_define(text, regclass, text, name, jsonb), mig_define(jsonb), mig_add_table(text, regclass, text, jsonb, jsonb, jsonb, jsonb, text, text),
   mig_configure(text, jsonb), mig_preflight(text), mig_plan(text), mig_ddl(text, text), mig_create(text), mig_dual_write(text),
   mig_backfill(text, text), mig_step(text, int), mig_pause(text), mig_resume(text), mig_cancel(text),
-  mig_check(text, text, regclass, int), mig_assert(text, text), mig_rollback(text, text), mig_drop(text, boolean, boolean),
+  mig_check(text, text, regclass, int), mig_detach(text), mig_assert(text, text), mig_rollback(text, text), mig_drop(text, boolean, boolean),
   mig_status(text), mig_version(), mig.only(text), mig_config(text), mig_wait(text, interval), mig_allow(regrole)
   TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON PROCEDURE mig_run(text, interval) TO @extowner@ WITH GRANT OPTION;

@@ -45,6 +45,14 @@ SELECT 'error', 'rules', s.oid::bigint,
        pg_catalog.format('DROP RULE %I ON %I.%I;', r.rulename, s.nspname, s.relname)
 FROM src s JOIN pg_catalog.pg_rewrite r ON r.ev_class = s.oid
 UNION ALL
+SELECT 'error', 'deferrable key', s.oid::bigint,
+       pg_catalog.format('Primary key %I is deferrable, so rows may swap their keys; their values of unique index %s would collide in the target on the way.',
+         co.conname, i.indexrelid::regclass),
+       pg_catalog.format('Make the primary key not deferrable, or %s deferrable.', i.indexrelid::regclass)
+FROM src s
+JOIN pg_catalog.pg_constraint co ON co.conrelid = s.oid AND co.contype = 'p' AND co.condeferrable
+JOIN pg_catalog.pg_index i ON i.indrelid = s.oid AND i.indisunique AND i.indimmediate AND NOT i.indisprimary
+UNION ALL
 SELECT 'warning', 'exclusion constraint', s.oid::bigint,
        pg_catalog.format('Exclusion constraint %I is not carried over.', co.conname),
        'Add it to the target by hand after the backfill.'

@@ -74,22 +74,7 @@ pub fn slice(job: &Job, driver: Driver) -> Result<Next> {
 
 /// The next thing to do; None when all is done.
 fn work(m: &Migration, mappings: &[Mapping], driver: Driver) -> Result<Option<Outcome>> {
-    for p in mappings {
-        drift::require_same_shape(p)?;
-        if let Some(what) = drift::triggers(p)? {
-            return Err(Error::JobFailed {
-                migration: m.name.clone(),
-                detail: format!(
-                    "The mirror of {} is not as it was left: {what}. Writes may have passed it.",
-                    p.source_text()
-                ),
-                hint: format!(
-                    "Go back and start over: SELECT mig_rollback({});",
-                    Literal(&m.name)
-                ),
-            });
-        }
-    }
+    drift::require_none(m)?;
     if let Some(p) = mappings.iter().find(|p| !p.copied) {
         // Without a way to build indexes concurrently they are built while the target is still small.
         if !driver.top_level && p.bound_blocks.is_none() {
@@ -172,7 +157,7 @@ fn give_up(m: &Migration, job: &Job, mappings: &[Mapping], e: Error) -> Result<N
 /// Ends a job with its reason, visible in status.
 pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<Next> {
     let reason = match e.detail() {
-        Some(detail) if matches!(e, Error::JobFailed { .. }) => detail,
+        Some(detail) if matches!(e, Error::JobFailed { .. } | Error::Drift { .. }) => detail,
         Some(detail) => format!("{e}: {detail}"),
         None => e.to_string(),
     };

@@ -8,7 +8,7 @@ use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration};
 use crate::pg::notice::notice;
 use crate::pg::{launch, snapshot, spi, tx, wait};
-use crate::store::{job, log, mapping, migration, rows};
+use crate::store::{drift, job, log, mapping, migration, rows};
 use std::time::{Duration, Instant};
 
 /// Starts or resumes; the job's id. With `worker` a process is launched when the transaction commits.
@@ -20,6 +20,7 @@ pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
         return Ok(job::latest(m.id)?.map_or(0, |j| j.id));
     }
     require_dual_write(&m)?;
+    drift::require_none(&m)?;
     if let Some(pid) = job::runner(m.id)? {
         let id = job::open(m.id)?.map_or(0, |j| j.id);
         notice(&format!(

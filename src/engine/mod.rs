@@ -1,5 +1,6 @@
 //! Which step comes next. Phases change here and nowhere else, each in the transaction of its effect.
 
+pub mod detach;
 pub mod drive;
 pub mod inspect;
 pub mod jobs;

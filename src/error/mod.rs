@@ -101,6 +101,12 @@ pub enum Error {
         detail: String,
         hint: String,
     },
+    /// Somebody changed what a migration rests on.
+    Drift {
+        migration: String,
+        detail: String,
+        hint: String,
+    },
     NullArgument {
         name: &'static str,
     },

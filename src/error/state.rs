@@ -49,6 +49,12 @@ impl Error {
                 format!("It is in phase \"{phase}\"; this needs {needs}."),
                 hint.clone(),
             ),
+            Error::Drift { migration, detail, hint } => report(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("migration \"{migration}\" is not as it was left"),
+                detail.clone(),
+                hint.clone(),
+            ),
             Error::JobRunning { migration, pid, call } => report(
                 Code::ERRCODE_OBJECT_IN_USE,
                 format!("a job of migration \"{migration}\" is running"),

@@ -58,16 +58,36 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
             connection.run_latest(&mirror.clear, &mut [])?;
         }
         Touched::Row(mut key) => reconcile(&connection, &mirror, &mut key)?,
-        Touched::Moved(mut old, mut new) => {
-            if let Some(rekey) = &mirror.rekey {
-                let mut both: Vec<_> = old.iter().chain(&new).copied().collect();
-                connection.run_latest(rekey, &mut both)?;
-            }
-            reconcile(&connection, &mirror, &mut old)?;
-            reconcile(&connection, &mirror, &mut new)?;
-        }
+        Touched::Moved(mut old, mut new) => follow(&connection, &mirror, &mut old, &mut new)?,
     }
     Ok(())
+}
+
+/// The source's row changed its key. Its target row is moved where it can be: to delete it would run the ON DELETE
+/// actions of foreign keys, and in the source nothing was deleted.
+///
+/// Where another source row has the old key by now, its own event comes later or has been; both are left to it.
+/// The source took the keys one after the other, and so do we: to put that row in at once would break a second
+/// unique key that its old target row still holds. Only a deferrable key lets two rows have it at one time.
+fn follow(
+    connection: &plan::Connection,
+    mirror: &Rc<Mirror>,
+    old: &mut [pg_sys::Datum],
+    new: &mut [pg_sys::Datum],
+) -> Result<()> {
+    let mut both: Vec<_> = old.iter().chain(new.iter()).copied().collect();
+    let moved = match &mirror.rekey {
+        Some(rekey) => connection.run_latest(rekey, &mut both)? > 0,
+        None => false,
+    };
+    if mirror.lock.is_some() {
+        reconcile(connection, mirror, old)?;
+    } else if moved {
+        return Ok(());
+    } else if connection.run_latest(&mirror.exists, old)? == 0 {
+        connection.run_latest(&mirror.delete, old)?;
+    }
+    reconcile(connection, mirror, new)
 }
 
 /// What the application did.
@@ -75,8 +95,7 @@ enum Touched {
     /// TRUNCATE.
     All,
     Row(Vec<pg_sys::Datum>),
-    /// The old and the new key. Where the new place is free the target's row is moved there, because to delete
-    /// it would run the ON DELETE actions of foreign keys, and in the source nothing was deleted.
+    /// The old and the new key.
     Moved(Vec<pg_sys::Datum>, Vec<pg_sys::Datum>),
 }
 

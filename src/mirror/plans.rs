@@ -169,7 +169,7 @@ fn trusted(
     // SAFETY: the name is a C string that lives as long as the trigger.
     let name = unsafe { std::ffi::CStr::from_ptr(trigger.tgname) }.to_string_lossy();
     let p = &found.mapping;
-    let ours = ["row", "truncate"]
+    let ours = mirror::KINDS
         .iter()
         .any(|kind| mirror::trigger_name(p.id, kind).as_str() == name);
     let oid = |o: Option<u32>| o.map(pg_sys::Oid::from);
@@ -188,6 +188,11 @@ fn trusted(
             Ok((target, view))
         }
         (_, None, ..) => mapping::target(p).and_then(|_| Err(stray())),
+        (.., None) if ours => Err(Error::Unsuitable {
+            relation: crate::sqlgen::view::name(p.id).plain(),
+            kind: "gone: the view that says what a new row is was dropped".into(),
+            hint: mapping::DETACH.into(),
+        }),
         _ => Err(stray()),
     }
 }

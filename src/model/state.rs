@@ -39,7 +39,6 @@ pub struct Mapping {
     pub id_mode: String,
     pub spec: Spec,
     pub layout: Option<Layout>,
-    pub fingerprint: Option<String>,
     pub bound_blocks: Option<i64>,
     pub next_block: i64,
     pub filenode: Option<i64>,

@@ -1,7 +1,7 @@
 //! What the catalog says of a relation.
 
 use crate::error::{Error, Result};
-use crate::ident::QualifiedName;
+use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::Shape;
 use crate::pg::spi;
 use pgrx::pg_sys::Oid;
@@ -47,12 +47,13 @@ pub fn find(name: &QualifiedName) -> Result<Option<Oid>> {
     )
 }
 
-/// A hash over columns, types and key of both sides: another one means DDL happened.
-pub fn fingerprint(source: u32, target: u32) -> Result<Option<String>> {
-    spi::value(
-        include_str!("../../sql/query/fingerprint.sql"),
-        &[Oid::from(source).into(), Oid::from(target).into()],
-    )
+/// Whether the table has this trigger, and it is not disabled.
+pub fn trigger_is_on(table: &QualifiedName, name: &Ident) -> Result<bool> {
+    let found = spi::value::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass($1) AND tgname = $2 AND tgenabled <> 'D')",
+        &[table.to_string().into(), name.as_str().into()],
+    )?;
+    Ok(found.unwrap_or(false))
 }
 
 /// File, size in blocks and estimated rows of a table.

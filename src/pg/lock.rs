@@ -12,7 +12,10 @@ pub enum Mode {
     AccessExclusive,
 }
 
+/// Of a call that somebody waits for.
 const TRIES: u32 = 20;
+/// Of a job's slice: it comes back soon, and says meanwhile who is in the way.
+const TRIES_OF_A_JOB: u32 = 3;
 
 impl Mode {
     fn sql(self) -> &'static str {
@@ -46,7 +49,16 @@ impl Mode {
 /// then gives everything back and pauses, so that nobody queues behind us for longer.
 /// Errors: 55P03 with the holders' names after twenty tries.
 pub fn all(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
-    for attempt in 1..=TRIES {
+    within(TRIES, tables, timeout_ms)
+}
+
+/// As `all`, with three tries: for a slice of a job, which is tried again.
+pub fn soon(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
+    within(TRIES_OF_A_JOB, tables, timeout_ms)
+}
+
+fn within(tries: u32, tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
+    for attempt in 1..=tries {
         let outcome = tx::subtransaction(|| {
             let _timeout = session::lock_timeout(patience(attempt, timeout_ms));
             for (name, mode) in tables {
@@ -58,8 +70,8 @@ pub fn all(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
             Ok(())
         });
         match outcome {
-            Err(e) if e.is_retryable() && attempt < TRIES => wait::sleep(backoff(attempt)),
-            Err(e) if e.is_retryable() => return Err(not_had(tables)?),
+            Err(e) if e.is_retryable() && attempt < tries => wait::sleep(backoff(attempt)),
+            Err(e) if e.is_retryable() => return Err(not_had(tables, tries)?),
             other => return other,
         }
     }
@@ -99,7 +111,7 @@ struct Holder {
     who: String,
 }
 
-fn not_had(tables: &[(QualifiedName, Mode)]) -> Result<Error> {
+fn not_had(tables: &[(QualifiedName, Mode)], tries: u32) -> Result<Error> {
     let mut holders = Vec::new();
     for (name, mode) in tables {
         let found: Vec<Holder> = spi::rows(
@@ -124,7 +136,7 @@ fn not_had(tables: &[(QualifiedName, Mode)]) -> Result<Error> {
     };
     Ok(Error::LockNotHad {
         relations: names.join(", "),
-        tries: TRIES,
+        tries,
         blockers,
     })
 }

@@ -15,7 +15,9 @@ pub struct MirrorSql {
     pub exists: String,
     /// Takes all rows of the scope away, for TRUNCATE.
     pub clear: String,
-    /// Moves the target row to the key of the changed source row: `$1 …` the old key, then the new one.
+    /// Moves the target row to the key of the changed source row: `$1 …` the old key, then the new one. The two
+    /// may be equal and differ in their image (1.0 and 1.00), so the row itself is not in its own way. A row
+    /// that another source row, which took the old key, has been given already stays with it.
     pub rekey: String,
     /// Locks every row that has the key, where two may have it for a while.
     pub lock: Option<String>,
@@ -80,11 +82,15 @@ pub fn statements(id: i32, target: &QualifiedName, layout: &Layout) -> MirrorSql
         ),
         clear: clear(target, layout),
         rekey: format!(
-            "UPDATE {target} AS t SET {} FROM {view} AS v WHERE {} AND {} AND NOT EXISTS (SELECT FROM {target} AS n WHERE {})",
+            "UPDATE {target} AS t SET {} FROM {view} AS v WHERE {} AND {} AND NOT EXISTS \
+             (SELECT FROM {target} AS n WHERE {} AND NOT (n.tableoid OPERATOR(pg_catalog.=) t.tableoid AND n.ctid OPERATOR(pg_catalog.=) t.ctid)) \
+             AND NOT EXISTS (SELECT FROM {view} AS o WHERE {} AND {})",
             moved.join(", "),
             key_equals("v", layout, |n, _| format!("${}", layout.key.len() + n + 1)),
             target_key("t", layout, own.as_deref(), 0),
             target_key("n", layout, None, layout.key.len()),
+            source_key("o", layout),
+            written_before("o", "t"),
         ),
         lock: layout.key_deferrable.then(|| {
             format!(
@@ -93,6 +99,19 @@ pub fn statements(id: i32, target: &QualifiedName, layout: &Layout) -> MirrorSql
             )
         }),
     }
+}
+
+/// Whether the target's row was written after this version of the source's row, in one transaction: then it is
+/// that row's twin. Commands of a transaction are counted (cmin; the manual's chapter on system columns), and cid
+/// has no order of its own.
+fn written_before(source: &str, target: &str) -> String {
+    let [transaction, command] = view::writer();
+    let number = |c: String| format!("{c}::pg_catalog.text::bigint");
+    format!(
+        "{source}.{transaction} OPERATOR(pg_catalog.=) {target}.xmin AND {} OPERATOR(pg_catalog.<) {}",
+        number(format!("{source}.{command}")),
+        number(format!("{target}.cmin")),
+    )
 }
 
 /// Deletes the scope's rows, or all where there is no scope.
@@ -177,6 +196,9 @@ fn target_key(alias: &str, layout: &Layout, own: Option<&str>, skip: usize) -> S
         .join(" AND ")
 }
 
+/// The triggers of one mapping.
+pub const KINDS: [&str; 2] = ["row", "truncate"];
+
 /// Name of a trigger of mapping `id`; `kind` is `row` or `truncate`. Triggers fire in the order of their names,
 /// and `!` sorts before letters and digits: the target must let a unique value go before a trigger of the
 /// application hands it on.
@@ -199,8 +221,12 @@ pub fn create_triggers(id: i32, source: &QualifiedName) -> Vec<String> {
     ]
 }
 
+pub fn disable_trigger(source: &QualifiedName, name: &Ident) -> String {
+    format!("ALTER TABLE {source} DISABLE TRIGGER {name}")
+}
+
 pub fn drop_triggers(id: i32, source: &QualifiedName) -> Vec<String> {
-    ["row", "truncate"]
+    KINDS
         .iter()
         .map(|kind| {
             format!(
@@ -247,7 +273,11 @@ mod tests {
              FROM \"mig\".\"m7_forward\" AS v WHERE v.\"mig:k1\" OPERATOR(\"pg_catalog\".=) $2 \
              AND t.\"project_id\" OPERATOR(pg_catalog.=) '00000000-0000-0000-0000-000000000001'::uuid \
              AND t.\"id\" OPERATOR(\"pg_catalog\".=) $1 \
-             AND NOT EXISTS (SELECT FROM \"public\".\"project_sign_ups\" AS n WHERE n.\"id\" OPERATOR(\"pg_catalog\".=) $2)"
+             AND NOT EXISTS (SELECT FROM \"public\".\"project_sign_ups\" AS n WHERE n.\"id\" OPERATOR(\"pg_catalog\".=) $2 \
+             AND NOT (n.tableoid OPERATOR(pg_catalog.=) t.tableoid AND n.ctid OPERATOR(pg_catalog.=) t.ctid)) \
+             AND NOT EXISTS (SELECT FROM \"mig\".\"m7_forward\" AS o WHERE o.\"mig:k1\" OPERATOR(\"pg_catalog\".=) $1 \
+             AND o.\"mig:xmin\" OPERATOR(pg_catalog.=) t.xmin AND o.\"mig:cmin\"::pg_catalog.text::bigint OPERATOR(pg_catalog.<) \
+             t.cmin::pg_catalog.text::bigint)"
         );
     }
 

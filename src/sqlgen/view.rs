@@ -22,6 +22,11 @@ pub fn place() -> Ident {
     "mig:ctid".into()
 }
 
+/// The transaction and the command that wrote the row.
+pub fn writer() -> [Ident; 2] {
+    ["mig:xmin".into(), "mig:cmin".into()]
+}
+
 /// `filter` and the expressions were checked by PostgreSQL when the mapping was added.
 pub fn create(id: i32, source: &QualifiedName, layout: &Layout, filter: Option<&str>) -> String {
     let alias = &source.name;
@@ -42,6 +47,9 @@ pub fn create(id: i32, source: &QualifiedName, layout: &Layout, filter: Option<&
         columns.push(format!("{alias}.{} AS {}", key.source, key_name(n)));
     }
     columns.push(format!("{alias}.ctid AS {}", place()));
+    let [transaction, command] = writer();
+    columns.push(format!("{alias}.xmin AS {transaction}"));
+    columns.push(format!("{alias}.cmin AS {command}"));
     let filter = filter.map_or(String::new(), |f| format!("\nWHERE ({f}\n)"));
     format!(
         "CREATE VIEW {} AS\nSELECT {}\nFROM {source}{filter}",
@@ -66,7 +74,9 @@ mod tests {
              \"sign_ups\".\"round_id\" AS \"round_id\",\n  \
              \"sign_ups\".\"email\" AS \"email\",\n  \
              \"sign_ups\".\"id\" AS \"mig:k1\",\n  \
-             \"sign_ups\".ctid AS \"mig:ctid\"\n\
+             \"sign_ups\".ctid AS \"mig:ctid\",\n  \
+             \"sign_ups\".xmin AS \"mig:xmin\",\n  \
+             \"sign_ups\".cmin AS \"mig:cmin\"\n\
              FROM \"public\".\"sign_ups\"\nWHERE (email <> ''\n)"
         );
     }

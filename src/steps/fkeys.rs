@@ -63,7 +63,7 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<Outcome> {
                 if key.references != *target && lock::may_lock(&key.references)? {
                     tables.push((key.references.clone(), strong));
                 }
-                lock::all(&tables, settings::lock_timeout_ms(m))?;
+                lock::soon(&tables, settings::lock_timeout_ms(m))?;
                 // A table that we may not lock ourselves is locked by the statement, with little patience.
                 let _timeout = session::lock_timeout(settings::lock_timeout_ms(m).min(100));
                 spi::run(&fkey::add(target, key), &[])?

@@ -54,7 +54,7 @@ fn state(p: &Mapping, i: &TargetIndex) -> Result<Option<State>> {
 /// Its strongest lock first: what follows under it needs less.
 fn lock_target(m: &Migration, target: &QualifiedName) -> Result<()> {
     let tables = [(target.clone(), lock::Mode::AccessExclusive)];
-    lock::all(&tables, settings::lock_timeout_ms(m))
+    lock::soon(&tables, settings::lock_timeout_ms(m))
 }
 
 fn attach(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<Outcome> {

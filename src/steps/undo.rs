@@ -1,7 +1,7 @@
 //! The way back: mirrors out, targets emptied, targets removed.
 
 use crate::error::{Error, Result};
-use crate::ident::{Literal, QualifiedName};
+use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::state::{Mapping, Migration};
 use crate::pg::lock::Mode;
 use crate::pg::notice::notice;
@@ -24,8 +24,8 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping]) -> Result<()> {
                 spi::run(&sql, &[])?;
             }
         }
-        drop_late_objects(p)?;
     }
+    drop_late_objects(mappings)?;
     empty_targets(m, mappings)?;
     for p in mappings {
         rows::clear(p.id)?;
@@ -59,23 +59,33 @@ fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, Mode)>> {
         .collect())
 }
 
-/// What the end of the backfill added, so that the next one is as fast as the first.
-fn drop_late_objects(p: &Mapping) -> Result<()> {
-    let (Some(target), Some(layout)) = (&p.target_now, &p.layout) else {
-        return Ok(());
-    };
-    // An interrupted backfill has made some of them: IF EXISTS, without a NOTICE for each that is not there.
+/// What the end of the backfill added, so that the next one is as fast as the first: all foreign keys, and then
+/// the unique keys that they may rest on. An interrupted backfill has made some of them only.
+fn drop_late_objects(mappings: &[Mapping]) -> Result<()> {
+    // IF EXISTS, without a NOTICE for each that is not there.
     let _quiet = session::pin(&[(c"client_min_messages", c"warning")]);
-    let names = layout.fkeys.iter().map(|k| &k.name);
-    for name in names.chain(layout.indexes.iter().map(|i| &i.name)) {
-        spi::run(
-            &format!("ALTER TABLE {target} DROP CONSTRAINT IF EXISTS {name}"),
-            &[],
-        )?;
+    let made: Vec<_> = mappings
+        .iter()
+        .filter_map(|p| Some((p.target_now.as_ref()?, p.layout.as_ref()?)))
+        .collect();
+    let drop_constraint = |target: &QualifiedName, name: &Ident| {
+        let sql = format!("ALTER TABLE {target} DROP CONSTRAINT IF EXISTS {name}");
+        spi::run(&sql, &[])
+    };
+    for (target, layout) in &made {
+        for key in &layout.fkeys {
+            drop_constraint(target, &key.name)?;
+        }
     }
-    for i in &layout.indexes {
-        let schema = &target.schema;
-        spi::run(&format!("DROP INDEX IF EXISTS {schema}.{}", i.name), &[])?;
+    for (target, layout) in &made {
+        for index in &layout.indexes {
+            drop_constraint(target, &index.name)?;
+            let schema = &target.schema;
+            spi::run(
+                &format!("DROP INDEX IF EXISTS {schema}.{}", index.name),
+                &[],
+            )?;
+        }
     }
     Ok(())
 }

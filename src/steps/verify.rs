@@ -93,23 +93,21 @@ fn state_lines(m: &Migration, p: &Mapping) -> Result<Vec<Line>> {
     mapping::source(p)?;
     mapping::target(p)?;
     let open = rows::open(m.id, Some(p.id))?;
-    let drifted = drift::triggers(p)?;
+    let changed = |kinds: &[&str], fine: &str| {
+        drift::found(p, kinds).map(|what| what.unwrap_or_else(|| fine.to_owned()))
+    };
     let mut lines = vec![
         line(
             p,
             "mirror triggers",
             "enabled always",
-            drifted.unwrap_or_else(|| "enabled always".into()),
+            changed(&["mirror"], "enabled always")?,
         ),
         line(
             p,
             "shape",
             "as created",
-            if drift::same_shape(p)? {
-                "as created"
-            } else {
-                "changed"
-            },
+            changed(&["gone", "shape"], "as created")?,
         ),
         line(p, "errors", "0", open.errors.to_string()),
     ];

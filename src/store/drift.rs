@@ -1,44 +1,35 @@
-//! Is everything as we left it? DDL on source or target, and triggers that somebody switched off.
+//! Is everything as we left it? DDL on source or target, and triggers that somebody switched off; `mig.drift`
+//! looks, here it is judged.
 
 use crate::error::{Error, Result};
-use crate::model::state::Mapping;
-use crate::pg::{catalog, spi};
-use crate::sqlgen::mirror;
-use crate::store::mapping;
+use crate::ident::Literal;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::spi;
 
-/// Whether columns and keys of both tables are what the mapping was made for.
-pub fn same_shape(p: &Mapping) -> Result<bool> {
-    Ok(catalog::fingerprint(p.source, p.target.unwrap_or(0))? == p.fingerprint)
-}
-
-/// Errors with 55000 if source or target changed since `mig_create` looked at them.
-pub fn require_same_shape(p: &Mapping) -> Result<()> {
-    mapping::source(p)?;
-    mapping::target(p)?;
-    if same_shape(p)? {
-        return Ok(());
-    }
-    Err(Error::ShapeDiffers {
-        relation: format!("{} or its target", p.source_text()),
-        detail: "Columns or keys changed since mig_create.".into(),
-        hint: "Undo that change; or go back with mig_rollback(..., 'defined') and create the targets again.".into(),
-    })
-}
-
-/// Disabled, demoted or missing triggers of a mapping, as text; None if all stand as we left them.
-pub fn triggers(p: &Mapping) -> Result<Option<String>> {
+/// What somebody changed, as text; None if all stands as we left it. `kinds` narrows it to `gone`, `shape` or `mirror`.
+pub fn found(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
+    let kinds: Vec<String> = kinds.iter().map(|k| (*k).to_owned()).collect();
     spi::value(
-        "SELECT pg_catalog.string_agg(pg_catalog.format('%s %s', w.name, CASE t.tgenabled WHEN 'D' THEN 'is disabled' \
-         WHEN 'O' THEN 'is demoted to ORIGIN' WHEN 'R' THEN 'fires for replicas only' ELSE 'is missing' END), ', ' ORDER BY w.name) \
-         FROM pg_catalog.unnest($2) w(name) LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = $1 AND t.tgname = w.name \
-         WHERE t.tgenabled IS DISTINCT FROM 'A'",
-        &[
-            pgrx::pg_sys::Oid::from(p.source).into(),
-            vec![
-                mirror::trigger_name(p.id, "row").as_str().to_owned(),
-                mirror::trigger_name(p.id, "truncate").as_str().to_owned(),
-            ]
-            .into(),
-        ],
+        "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE mapping = $1 AND kind = ANY ($2)",
+        &[p.id.into(), kinds.into()],
     )
+}
+
+/// Errors with 55000 if tables, columns, keys or mirrors of the migration are not as we left them.
+pub fn require_none(m: &Migration) -> Result<()> {
+    let what: Option<String> = spi::value(
+        "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE migration_id = $1",
+        &[m.id.into()],
+    )?;
+    match what {
+        None => Ok(()),
+        Some(what) => Err(Error::Drift {
+            migration: m.name.clone(),
+            detail: format!("Found: {what}. Writes may have passed the mirror."),
+            hint: format!(
+                "Go back and start over: SELECT next_step FROM mig_status({});",
+                Literal(&m.name)
+            ),
+        }),
+    }
 }

@@ -21,7 +21,7 @@ fn select() -> String {
          pg_catalog.jsonb_build_object('schema', p.target_schema, 'name', p.target_name) AS target_name, \
          p.target::oid::bigint AS target, {NAME_OF} p.target) AS target_now, \
          (SELECT c.relowner::bigint FROM pg_catalog.pg_class c WHERE c.oid = p.target) AS target_owner, \
-         p.adopted, p.id_mode, p.spec, p.layout, p.fingerprint, p.bound_blocks, p.next_block, p.filenode::bigint AS filenode, \
+         p.adopted, p.id_mode, p.spec, p.layout, p.bound_blocks, p.next_block, p.filenode::bigint AS filenode, \
          p.batch_rows, p.rows_done, p.copied FROM mig.mapping p"
     )
 }
@@ -104,22 +104,28 @@ pub fn insert(
 }
 
 /// What `mig_create` worked out and made.
-pub fn set_created(
-    id: i32,
-    target: Oid,
-    adopted: bool,
-    layout: &Layout,
-    fingerprint: Option<&str>,
-) -> Result<()> {
+pub fn set_created(id: i32, target: Oid, adopted: bool, layout: &Layout) -> Result<()> {
     spi::run(
-        "UPDATE mig.mapping SET target = $2::regclass, adopted = $3, layout = $4, fingerprint = $5 WHERE id = $1",
+        "UPDATE mig.mapping SET target = $2::regclass, adopted = $3, layout = $4 WHERE id = $1",
         &[
             id.into(),
             target.into(),
             adopted.into(),
             json(layout)?.into(),
-            fingerprint.into(),
         ],
+    )?;
+    spi::run(
+        "UPDATE mig.mapping p SET fingerprint = s.fingerprint FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
+        &[id.into()],
+    )?;
+    Ok(())
+}
+
+/// Notes which mirror triggers stand now; `mig.drift` tells when one was touched.
+pub fn seal(id: i32) -> Result<()> {
+    spi::run(
+        "UPDATE mig.mapping p SET seal = s.place || ' ' || s.triggers FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
+        &[id.into()],
     )?;
     Ok(())
 }
@@ -133,11 +139,11 @@ pub fn clear_created(id: i32) -> Result<()> {
     Ok(())
 }
 
-/// Back to the first block, nothing copied.
+/// Back to the first block, nothing copied, no mirror.
 pub fn reset_copy(id: i32) -> Result<()> {
     spi::run(
         "UPDATE mig.mapping SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_rows = NULL, batch_ms = NULL, \
-         rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false WHERE id = $1",
+         rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, seal = NULL WHERE id = $1",
         &[id.into()],
     )?;
     Ok(())
@@ -189,6 +195,9 @@ pub fn layout(mapping: &Mapping) -> Result<&Layout> {
         .ok_or_else(|| Error::Internal(format!("mapping {} has no layout", mapping.id)))
 }
 
+/// What helps an application whose writes fail because the mirror has lost something it needs.
+pub const DETACH: &str = "SELECT mig_detach(); gives the application its writes back; then go back with mig_rollback(..., 'defined').";
+
 /// Name of the target as it stands now.
 pub fn target(mapping: &Mapping) -> Result<&QualifiedName> {
     mapping
@@ -197,7 +206,7 @@ pub fn target(mapping: &Mapping) -> Result<&QualifiedName> {
         .ok_or_else(|| Error::Unsuitable {
             relation: mapping.target_name.plain(),
             kind: "gone: the target was dropped".into(),
-            hint: "Go back to phase defined with mig_rollback, and create it again.".into(),
+            hint: DETACH.into(),
         })
 }
 

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cases;
 mod crash;
 mod floors;
 mod live;

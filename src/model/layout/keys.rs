@@ -76,7 +76,7 @@ fn member_key(
         references: parent.target.clone(),
         columns: scoped(columns),
         ref_columns: scoped(ref_columns),
-        on_delete: fkey.on_delete.clone(),
+        on_delete: on_delete(me, fkey),
         // There is no column list for ON UPDATE: setting the scope to null is worse than the end-of-transaction check.
         on_update: match fkey.on_update.as_str() {
             "n" | "d" if scope.is_some() => "a".into(),
@@ -84,6 +84,22 @@ fn member_key(
         },
         set_columns,
     }))
+}
+
+/// SET NULL of a column that is NOT NULL forbids the delete, as NO ACTION does; but it would also forbid the mirror
+/// to put a parent's row elsewhere.
+fn on_delete(me: &Member, fkey: &ForeignKey) -> String {
+    let set = if fkey.set_columns.is_empty() {
+        &fkey.columns
+    } else {
+        &fkey.set_columns
+    };
+    let never_null = |c: &Ident| me.shape.column(c).is_some_and(|c| c.not_null);
+    if fkey.on_delete == "n" && set.iter().any(never_null) {
+        "a".into()
+    } else {
+        fkey.on_delete.clone()
+    }
 }
 
 fn outside_key(
@@ -96,7 +112,7 @@ fn outside_key(
         name: Ident::derived(&[me.target.name.as_str(), &joined(&columns), "fkey"]),
         references: fkey.ref_name.clone(),
         ref_columns: fkey.ref_columns.clone(),
-        on_delete: fkey.on_delete.clone(),
+        on_delete: on_delete(me, fkey),
         on_update: fkey.on_update.clone(),
         set_columns: mapped(&fkey.set_columns, names).unwrap_or_default(),
         columns,

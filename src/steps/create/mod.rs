@@ -108,14 +108,7 @@ pub fn run(all: &[Planned], which: usize, defer_indexes: bool) -> Result<&'stati
     }
     let target = catalog::find(&p.mapping.target_name)?
         .ok_or_else(|| Error::Internal("the target was not made".into()))?;
-    let fingerprint = catalog::fingerprint(p.mapping.source, target.to_u32())?;
-    mapping::set_created(
-        p.mapping.id,
-        target,
-        adopted,
-        &layout,
-        fingerprint.as_deref(),
-    )?;
+    mapping::set_created(p.mapping.id, target, adopted, &layout)?;
     Ok(if adopted { "adopted" } else { "created" })
 }
 

@@ -59,8 +59,8 @@ const BROKEN: [(&str, &str, &[&str]); 4] = [
         "a batch that locks no row",
         // Row locks do not reach through WITH (the manual's page on SELECT, 'The Locking Clause').
         "CREATE OR REPLACE VIEW mig.m1_forward AS
-         WITH s AS MATERIALIZED (SELECT *, ctid AS place FROM public.src)
-         SELECT id, v, filler, id AS \"mig:k1\", place AS \"mig:ctid\" FROM s WHERE public.gate(id)",
+         WITH s AS MATERIALIZED (SELECT *, ctid AS place, xmin AS x, cmin AS c FROM public.src)
+         SELECT id, v, filler, id AS \"mig:k1\", place AS \"mig:ctid\", x AS \"mig:xmin\", c AS \"mig:cmin\" FROM s WHERE public.gate(id)",
         &["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"],
     ),
     (

@@ -97,7 +97,7 @@ SELECT mig_wait();
 UPDATE shop.rounds SET slug = 'by the superuser' WHERE id = 10;
 SELECT DISTINCT ran_as FROM shop.project_rounds;
 SELECT bool_and(ok) AS all_true FROM mig_check();
-SELECT regexp_replace(relname, '\d+', 'N') AS relname, relowner::regrole FROM pg_class WHERE relname IN ('project_rounds', 'm' || (SELECT max(id) FROM mig.mapping) || '_forward') AND relowner <> 10 ORDER BY relname LIKE 'm%';
+SELECT regexp_replace(relname, '\d+', 'N') AS relname, relowner::regrole FROM pg_class WHERE relname IN ('project_rounds', 'm' || (SELECT max(id) FROM mig.mapping) || '_forward') AND relowner <> 10 ORDER BY relname LIKE 'm%', relowner::regrole::text;
 -- In the middle of a migration the extension stays; CASCADE takes the mirrors with it, and the application goes on.
 \set VERBOSITY terse
 DROP EXTENSION pg_mig;

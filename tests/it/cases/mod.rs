@@ -1,0 +1,188 @@
+//! What an application may do to its tables, case by case, each at four moments: before anything is copied, while a
+//! part is, in a transaction that is open during the whole copy, and afterwards. Both sides must be in step.
+
+mod references;
+mod types;
+mod writes;
+
+use crate::common::cluster::Cluster;
+use crate::wait::{until_sql, yes};
+use postgres::Client;
+
+pub struct Case {
+    pub name: &'static str,
+    /// Makes and fills the tables.
+    pub tables: &'static str,
+    /// The sources; the target of `x` is `new_x`.
+    pub sources: &'static [&'static str],
+    /// What the application does, each a statement or a transaction of its own.
+    pub writes: &'static [&'static str],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Moment {
+    NothingCopied,
+    PartCopied,
+    /// In one transaction that is open from before the first batch to after the last but the leftovers.
+    OpenDuring,
+    AllCopied,
+}
+
+const MOMENTS: [Moment; 4] = [
+    Moment::NothingCopied,
+    Moment::PartCopied,
+    Moment::OpenDuring,
+    Moment::AllCopied,
+];
+
+/// Runs all cases at all moments; names those that failed.
+fn all_in_step(cluster: &Cluster, database: &str, cases: &[Case], scopes: &[bool]) {
+    let mut mover = cluster.database(database);
+    mover
+        .batch_execute(include_str!("oracle.sql"))
+        .expect("the oracle stands");
+    let mut failed = Vec::new();
+    for case in cases {
+        for moment in MOMENTS {
+            for &scoped in scopes {
+                let mut app = cluster.connect(database);
+                if let Err(what) = run(&mut mover, &mut app, case, moment, scoped) {
+                    failed.push(format!(
+                        "{} ({moment:?}, scoped: {scoped}): {what}",
+                        case.name
+                    ));
+                }
+                drop(app);
+                mover
+                    .batch_execute("CALL public.clean_up()")
+                    .expect("cleans up");
+            }
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "{} failed:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
+}
+
+fn run(
+    mover: &mut Client,
+    app: &mut Client,
+    case: &Case,
+    moment: Moment,
+    scoped: bool,
+) -> Result<(), String> {
+    set_up(mover, case, scoped)?;
+    execute(app, "SET search_path = app, public")?;
+    match moment {
+        Moment::NothingCopied => write(app, case)?,
+        Moment::PartCopied => {
+            execute(mover, "SELECT mig_step(max_ms => 1)")?;
+            write(app, case)?;
+        }
+        Moment::OpenDuring => {
+            let own_transactions = |w: &&str| {
+                w.starts_with("BEGIN") || w.starts_with("COMMIT") || w.starts_with("ROLLBACK")
+            };
+            if case.writes.iter().any(own_transactions) {
+                return Ok(());
+            }
+            execute(app, "BEGIN")?;
+            write(app, case)?;
+            execute(mover, "SELECT mig_step() FROM generate_series(1, 2)")?;
+            execute(app, "COMMIT")?;
+        }
+        Moment::AllCopied => {
+            copy_all(mover);
+            write(app, case)?;
+        }
+    }
+    copy_all(mover);
+    judge(mover, case)
+}
+
+fn set_up(mover: &mut Client, case: &Case, scoped: bool) -> Result<(), String> {
+    let define = if scoped {
+        "SELECT mig_define('case', 'public.projects', '7', options => '{\"lock_timeout_ms\": 50}')"
+    } else {
+        "SELECT mig_define('case', options => '{\"lock_timeout_ms\": 50}')"
+    };
+    execute(mover, "CREATE SCHEMA app; SET search_path = app, public")?;
+    execute(mover, case.tables)?;
+    execute(mover, define)?;
+    for source in case.sources {
+        execute(
+            mover,
+            &format!("SELECT mig_add_table('case', 'app.{source}', 'new_{source}')"),
+        )?;
+    }
+    execute(mover, "SELECT mig_create()")?;
+    execute(mover, "SELECT mig_dual_write()")
+}
+
+fn write(app: &mut Client, case: &Case) -> Result<(), String> {
+    case.writes.iter().try_for_each(|sql| execute(app, sql))
+}
+
+fn execute(client: &mut Client, sql: &str) -> Result<(), String> {
+    client.batch_execute(sql).map_err(|e| {
+        let text = e.as_db_error().map_or_else(
+            || e.to_string(),
+            |d| {
+                format!(
+                    "{} {} {}",
+                    d.code().code(),
+                    d.message(),
+                    d.detail().unwrap_or_default()
+                )
+            },
+        );
+        format!("`{sql}` failed: {text}")
+    })
+}
+
+fn copy_all(mover: &mut Client) {
+    until_sql(
+        mover,
+        "SELECT phase = 'backfilled' FROM mig_step(), mig_status() WHERE mig_step IS NOT NULL",
+    );
+}
+
+/// The oracle by hand, and our own check beside it.
+fn judge(mover: &mut Client, case: &Case) -> Result<(), String> {
+    for source in case.sources {
+        let query = "SELECT public.differences($1)";
+        let found: i64 = mover
+            .query_one(query, &[source])
+            .map_err(|e| e.to_string())?
+            .get(0);
+        if found > 0 {
+            return Err(format!("{source}: {found} rows differ"));
+        }
+    }
+    if yes(mover, "SELECT bool_and(ok) FROM mig_check()") {
+        Ok(())
+    } else {
+        Err("mig_check disagrees with the oracle".into())
+    }
+}
+
+#[test]
+fn every_way_of_writing_stays_in_step() {
+    let cluster = Cluster::start("it_writes", 54357, "");
+    all_in_step(&cluster, "writes", &writes::CASES, &[true]);
+}
+
+#[test]
+fn every_reference_stays_in_step() {
+    let cluster = Cluster::start("it_references", 54358, "");
+    all_in_step(&cluster, "refs", &references::CASES, &[false, true]);
+}
+
+#[test]
+fn every_type_stays_in_step() {
+    let cluster = Cluster::start("it_types", 54359, "");
+    all_in_step(&cluster, "types", &types::CASES, &[false]);
+}
