@@ -52,6 +52,9 @@ CROSS JOIN LATERAL (
   WHERE cs.oid IS NOT NULL AND ct.oid IS NOT NULL
     AND pg_catalog.split_part(p.fingerprint, ' ', w.n) <> pg_catalog.split_part(s.fingerprint, ' ', w.n)
   UNION ALL
+  SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows fire no trigger of it', p.source, i.inhrelid::regclass)
+  FROM pg_catalog.pg_inherits i WHERE i.inhparent = p.source
+  UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s: %s %s', p.source, w.name, w.state)
   FROM (
     SELECT n.name, CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'

@@ -209,7 +209,7 @@ pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
     }
     let mut undone = Vec::new();
     if m.phase >= Phase::DualWrite {
-        undo::remove_mirrors(&m, &mappings)?;
+        undo::remove_mirrors(&m, &mappings, to == Phase::Defined)?;
         undone.push("mirror removed, rows removed");
     }
     if to == Phase::Defined {

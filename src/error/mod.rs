@@ -121,6 +121,8 @@ pub enum Error {
         blockers: String,
     },
     WrongIsolation,
+    /// A standby: nothing can be written here.
+    Standby,
     Preflight {
         migration: String,
         detail: String,

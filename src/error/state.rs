@@ -73,6 +73,12 @@ impl Error {
                 blockers.clone(),
                 "Nothing was changed. Call again when those transactions have ended; SELECT * FROM mig.blockers; shows them.".to_owned(),
             ),
+            Error::Standby => report(
+                Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+                "a migration cannot be changed on a standby".into(),
+                "This server is in recovery.".to_owned(),
+                "Run it on the primary; or here, after SELECT pg_promote();".to_owned(),
+            ),
             Error::WrongIsolation => report(
                 Code::ERRCODE_ACTIVE_SQL_TRANSACTION,
                 "this needs a READ COMMITTED transaction".into(),

@@ -55,6 +55,16 @@ pub fn from_caught(caught: CaughtError) -> Error {
     }
 }
 
+/// Refuses where nothing can be written, before anything else is tried.
+pub fn require_primary() -> Result<()> {
+    // SAFETY: reads shared state of the server.
+    if unsafe { pg_sys::RecoveryInProgress() } {
+        Err(Error::Standby)
+    } else {
+        Ok(())
+    }
+}
+
 /// Waiting on another session's work needs to see it: refuse a transaction with one fixed snapshot.
 pub fn require_read_committed() -> Result<()> {
     // SAFETY: reads a global of this backend.

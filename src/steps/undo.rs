@@ -13,8 +13,10 @@ use crate::store::{mapping, migration, rows};
 /// Up to this many rows are deleted while the application's writes wait; more are left to the operator.
 const DELETE_AT_ONCE: i64 = 10_000;
 
-/// Back to `created`: one transaction under AccessExclusive locks, held for the catalog changes and a TRUNCATE.
-pub fn remove_mirrors(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+/// Back to `created`: one transaction under AccessExclusive locks, held for the catalog changes and a TRUNCATE. Where
+/// the targets are to be dropped next (`drops`), they are not emptied first: TRUNCATE makes new files, and the disk may
+/// be full.
+pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
     lock::all(&tables_to_lock(mappings)?, settings::lock_timeout_ms(m))?;
     // For what the statements below lock by themselves: tables of others that our foreign keys refer to.
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
@@ -26,7 +28,7 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping]) -> Result<()> {
         }
     }
     drop_late_objects(mappings)?;
-    empty_targets(m, mappings)?;
+    empty_targets(m, mappings, drops)?;
     for p in mappings {
         rows::clear(p.id)?;
         mapping::reset_copy(p.id)?;
@@ -90,9 +92,9 @@ fn drop_late_objects(mappings: &[Mapping]) -> Result<()> {
     Ok(())
 }
 
-fn empty_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+fn empty_targets(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
     let mut ours = Vec::new();
-    for p in mappings {
+    for p in mappings.iter().filter(|p| p.adopted || !drops) {
         let (Some(target), Some(_)) = (&p.target_now, &p.layout) else {
             continue;
         };

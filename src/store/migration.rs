@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::phase::Phase;
 use crate::model::state::Migration;
-use crate::pg::{role, spi};
+use crate::pg::{role, spi, tx};
 use pgrx::pg_sys::Oid;
 use pgrx::{JsonB, datum::DatumWithOid};
 use serde_json::Value;
@@ -38,6 +38,7 @@ pub fn find(name: Option<&str>) -> Result<Migration> {
 
 /// As `find`, and the caller must own it, and nobody else changes it until this transaction ends.
 pub fn find_mine(name: Option<&str>) -> Result<Migration> {
+    tx::require_primary()?;
     let found = find(name)?;
     require_owner(&found)?;
     spi::run(

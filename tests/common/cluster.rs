@@ -3,6 +3,7 @@
 use postgres::{Client, NoTls};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 // The demo and the tests each use a part of this.
 #[allow(dead_code)]
@@ -60,6 +61,25 @@ impl Cluster {
         self.pg_ctl("-w start");
     }
 
+    /// A streaming standby of this server, caught up to now.
+    pub fn standby(&self, name: &'static str, port: u16) -> Self {
+        let (dir, from, old) = (self.dir.with_file_name(name), self.dir.display(), self.port);
+        let to = dir.display();
+        shell(&format!(
+            "cluster_stop {to}; rm -rf {to}; mkdir -p {to}; chmod 755 {to}; [ \"$(id -u)\" != 0 ] || chown postgres {to}; \
+             as_postgres $pg_bin/pg_basebackup -h {from} -p {old} -U postgres -D {to}/data -R -X stream -c fast; \
+             printf \"port = {port}\\nunix_socket_directories = '{to}'\\n\" >>{to}/data/postgresql.conf"
+        ));
+        let standby = Self {
+            name,
+            port,
+            dir,
+            keep: false,
+        };
+        standby.start_again();
+        standby
+    }
+
     /// `fast` or `immediate`.
     pub fn stop(&self, mode: &str) {
         self.pg_ctl(&format!("-m {mode} -w stop"));
@@ -81,6 +101,13 @@ impl Cluster {
         ));
     }
 
+    /// kill -9 for one process of the server, which then restarts itself.
+    pub fn kill_process(&self, pid: i32) {
+        shell(&format!(
+            "kill -9 {pid} 2>/dev/null || as_root kill -9 {pid} || true"
+        ));
+    }
+
     pub fn host(&self) -> String {
         self.dir.display().to_string()
     }
@@ -92,6 +119,21 @@ impl Cluster {
     pub fn connect(&self, database: &str) -> Client {
         self.try_connect(database, "postgres")
             .expect("the server accepts connections")
+    }
+
+    /// A connection to a server that is restarting itself.
+    pub fn connect_again(&self, database: &str) -> Client {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let connected = self.try_connect(database, "postgres");
+            if let Ok(mut client) = connected
+                && client.batch_execute("SELECT 1").is_ok()
+            {
+                return client;
+            }
+            assert!(Instant::now() < deadline, "the server comes back");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub fn connect_as(&self, database: &str, user: &str) -> Client {
@@ -133,5 +175,45 @@ impl Drop for Cluster {
             let name = self.name;
             shell(&format!("cluster_stop $work/{name}"));
         }
+    }
+}
+
+/// A file system of a few megabytes in memory, for tablespaces that run full. Gone with the value; the server that
+/// uses it has to be stopped before.
+#[allow(dead_code)]
+pub struct SmallDisk {
+    path: PathBuf,
+}
+
+#[allow(dead_code)]
+impl SmallDisk {
+    pub fn mount(cluster: &Cluster, name: &str, megabytes: u32) -> Self {
+        let disk = Self {
+            path: cluster.dir.with_file_name(name),
+        };
+        let path = disk.path();
+        shell(&format!(
+            "as_root umount {path} 2>/dev/null || true; mkdir -p {path}; as_root mount -t tmpfs -o size={megabytes}m tmpfs {path}; \
+             as_root chown \"$(as_postgres id -un)\" {path}"
+        ));
+        disk
+    }
+
+    pub fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    pub fn grow(&mut self, megabytes: u32) {
+        let path = self.path();
+        shell(&format!(
+            "as_root mount -o remount,size={megabytes}m {path}"
+        ));
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let path = self.path();
+        shell(&format!("as_root umount -l {path}"));
     }
 }

@@ -8,9 +8,11 @@ mod common;
 
 mod cases;
 mod crash;
+mod faults;
 mod floors;
 mod live;
 mod locks;
 mod race;
+mod soak;
 mod wait;
 mod worker;

@@ -1,0 +1,282 @@
+//! Faults that are caused, not imagined: a standby that takes over, a full disk, a backend killed inside the
+//! mirror, locks that are never free for long, rows locked in the opposite order.
+
+use crate::common::cluster::{Cluster, SmallDisk};
+use crate::common::cover::{all_differences, fill};
+use crate::common::writers::Writers;
+use crate::live::{mirrored, ready};
+use crate::wait::{backfilled, refused, until, until_sql, yes};
+use postgres::Client;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const SLOWLY: &str = "SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1, \"delay_ms\": 20}')";
+const FAST: &str = "SELECT mig_configure('cover', '{\"batch_rows\": 1000, \"batch_target_ms\": 100, \"delay_ms\": 0}')";
+
+#[test]
+fn a_promoted_standby_goes_on_where_the_primary_was() {
+    let primary = Cluster::start("it_primary", 54361, "");
+    let mut client = mirrored(&primary, "moved", 4000);
+    let standby = primary.standby("it_standby", 54362);
+    let writers = Writers::start(&primary, "moved", 3);
+    client.simple_query(SLOWLY).unwrap();
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    until_sql(&mut client, "SELECT sum(rows_done) > 2000 FROM mig.mapping");
+    // On a standby nothing can be changed, and looking works.
+    let mut there = standby.connect("moved");
+    until_sql(&mut there, "SELECT sum(rows_done) > 0 FROM mig.mapping");
+    for call in [
+        "SELECT mig_backfill()",
+        "SELECT mig_step()",
+        "SELECT mig_rollback('cover')",
+        "SELECT mig_pause()",
+    ] {
+        let (code, ..) = refused(&mut there, call);
+        assert_eq!(code, "25006", "{call}");
+    }
+    assert!(yes(
+        &mut there,
+        "SELECT phase = 'dual_write' FROM mig_status()"
+    ));
+    drop(client);
+    primary.kill();
+    writers.stop();
+    there.batch_execute("SELECT pg_promote()").unwrap();
+    let mut client = standby.connect("moved");
+    assert!(yes(
+        &mut client,
+        "SELECT state = 'failed' AND problem LIKE '%is gone%' FROM mig_status()"
+    ));
+    let before: i64 = client
+        .query_one("SELECT sum(rows_done)::bigint FROM mig.mapping", &[])
+        .unwrap()
+        .get(0);
+    let writers = Writers::start(&standby, "moved", 3);
+    client.simple_query(FAST).unwrap();
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    assert!(
+        before > 0
+            && yes(
+                &mut client,
+                "SELECT NOT EXISTS (SELECT FROM mig.history WHERE what LIKE '%starts over%')"
+            )
+    );
+    assert_eq!(all_differences(&mut client).1, 0);
+    assert_eq!(writers.stop().errors, Vec::<String>::new());
+    client.simple_query("SELECT mig_assert()").unwrap();
+}
+
+#[test]
+fn a_full_disk_is_escaped_by_detaching_and_mended_by_starting_over() {
+    let cluster = Cluster::start("it_disk", 54363, "");
+    let mut client = cluster.database("disk");
+    fill(&mut client, 8000);
+    let mut disk = SmallDisk::mount(&cluster, "it_disk_small", 2);
+    let space = format!("CREATE TABLESPACE small LOCATION '{}'", disk.path());
+    client.batch_execute(&space).unwrap();
+    client
+        .batch_execute("SET default_tablespace = small")
+        .unwrap();
+    ready(&mut client);
+    client.batch_execute("RESET default_tablespace").unwrap();
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    let write = "INSERT INTO sign_ups (round_id, user_id, email) SELECT 1, gen_random_uuid(), repeat('x', 1000) FROM generate_series(1, 5000)";
+    // The backfill stops with the reason; a large write of the application is refused, for no write is swallowed.
+    until_sql(
+        &mut client,
+        "SELECT problem LIKE '%No space left%' FROM mig_status()",
+    );
+    assert!(yes(
+        &mut client,
+        "SELECT state = 'failed' FROM mig_status()"
+    ));
+    assert_eq!(refused(&mut client, write).0, "53100");
+    // The emergency stop gives the application its writes back, and the migration says what that means.
+    client.simple_query("SELECT mig_detach()").unwrap();
+    client.simple_query(write).unwrap();
+    assert!(yes(
+        &mut client,
+        "SELECT state = 'failed' AND problem LIKE 'detached by mig_detach%' AND next_step LIKE '%mig_rollback%' FROM mig_status()"
+    ));
+    let (code, detail, _) = refused(&mut client, "SELECT mig_backfill()");
+    assert!(
+        code == "55000" && detail.contains("is disabled"),
+        "{code} {detail}"
+    );
+    // Somebody puts the mirrors back by hand: the gap is still known.
+    client
+        .batch_execute("DO $$ DECLARE t record; BEGIN FOR t IN SELECT tgrelid::regclass AS r, tgname FROM pg_trigger WHERE tgname LIKE '!mig%' \
+                        LOOP EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', t.r, t.tgname); END LOOP; END $$")
+        .unwrap();
+    assert_eq!(refused(&mut client, "SELECT mig_backfill()").0, "55000");
+    // To empty the targets needs a little room, to drop them none.
+    assert_eq!(
+        refused(&mut client, "SELECT mig_rollback('cover')").0,
+        "53100"
+    );
+    client
+        .simple_query("SELECT mig_rollback('cover', 'defined')")
+        .unwrap();
+    disk.grow(400);
+    client.simple_query("SELECT mig_create()").unwrap();
+    client.simple_query("SELECT mig_dual_write()").unwrap();
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    assert_eq!(all_differences(&mut client).1, 0);
+    client.simple_query("SELECT mig_assert()").unwrap();
+    // Before its disk goes.
+    cluster.stop("fast");
+}
+
+#[test]
+fn a_backend_killed_inside_the_mirror_leaves_both_sides_as_they_were() {
+    let cluster = Cluster::start("it_inside", 54364, "");
+    let mut client = mirrored(&cluster, "inside", 1000);
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    // The mirror waits for the target's lock: the source's row is written, the target's is not.
+    let mut holder = cluster.connect("inside");
+    holder
+        .batch_execute("BEGIN; LOCK TABLE project_sign_ups IN SHARE MODE")
+        .unwrap();
+    let mut app = cluster.connect("inside");
+    let pid: i32 = app
+        .query_one("SELECT pg_backend_pid()", &[])
+        .unwrap()
+        .get(0);
+    let write = std::thread::spawn(move || {
+        app.batch_execute("DELETE FROM sign_ups WHERE id = 1")
+            .is_err()
+    });
+    until_sql(
+        &mut client,
+        &format!("SELECT cardinality(pg_blocking_pids({pid})) > 0"),
+    );
+    cluster.kill_process(pid);
+    assert!(write.join().unwrap(), "the write did not succeed");
+    let mut client = cluster.connect_again("inside");
+    assert!(yes(
+        &mut client,
+        "SELECT EXISTS (SELECT FROM sign_ups WHERE id = 1)"
+    ));
+    assert_eq!(all_differences(&mut client).1, 0);
+    client
+        .simple_query("DELETE FROM sign_ups WHERE id = 1")
+        .unwrap();
+    assert_eq!(all_differences(&mut client).1, 0);
+}
+
+/// Runs `each` over and over in `count` sessions while `f` works; the errors of all of them.
+fn beside(
+    cluster: &Cluster,
+    database: &str,
+    count: usize,
+    each: impl Fn(&mut Client, usize) -> Result<(), postgres::Error> + Sync,
+    f: impl FnOnce(),
+) -> (u64, Vec<String>) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|n| {
+                let (mut client, stop, each) = (cluster.connect(database), &stop, &each);
+                scope.spawn(move || {
+                    let (mut done, mut errors) = (0, Vec::new());
+                    while !stop.load(Ordering::Relaxed) {
+                        match each(&mut client, n) {
+                            Ok(()) => done += 1,
+                            Err(e) => {
+                                errors.push(format!("{e:?}"));
+                                let _ = client.batch_execute("ROLLBACK");
+                            }
+                        }
+                    }
+                    (done, errors)
+                })
+            })
+            .collect();
+        f();
+        stop.store(true, Ordering::Relaxed);
+        let mut all = (0, Vec::new());
+        for t in threads {
+            let (done, errors) = t.join().unwrap();
+            all.0 += done;
+            all.1.extend(errors);
+        }
+        all
+    })
+}
+
+#[test]
+fn rows_locked_in_the_opposite_order_never_make_the_application_a_victim() {
+    let cluster = Cluster::start("it_victim", 54365, "deadlock_timeout = 20ms");
+    let mut client = mirrored(&cluster, "victim", 2000);
+    let mut rounds = 0;
+    let mut leftovers = 0;
+    // Two rows, the later one first; the batches go up through the table. All sessions go down, so that no two of
+    // them can deadlock. The server looks for deadlocks as soon as anybody waits 20 ms.
+    let downward = |app: &mut Client, n: usize| {
+        let low = 100 * (n + 1) + 7;
+        app.batch_execute(&format!(
+            "BEGIN; UPDATE sign_ups SET email = 'high' WHERE id = {}",
+            low + 50
+        ))?;
+        std::thread::sleep(Duration::from_millis(15));
+        app.batch_execute(&format!(
+            "UPDATE sign_ups SET email = 'low' WHERE id = {low}; COMMIT"
+        ))
+    };
+    let (done, errors) = beside(&cluster, "victim", 4, downward, || {
+        while rounds < 12 || leftovers == 0 && rounds < 60 {
+            client.simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1}')").unwrap();
+            client.simple_query("SELECT mig_backfill()").unwrap();
+            until("the rows are copied", || {
+                let row = client.query_one("SELECT (SELECT count(*) FROM mig.leftover), (SELECT bool_and(copied) FROM mig.mapping)", &[]).unwrap();
+                leftovers += row.get::<_, i64>(0);
+                row.get(1)
+            });
+            backfilled(&mut client);
+            assert_eq!(all_differences(&mut client).1, 0);
+            until("locks are had", || {
+                client
+                    .simple_query("SELECT mig_rollback('cover', 'created')")
+                    .is_ok()
+            });
+            until("locks are had", || {
+                client.simple_query("SELECT mig_dual_write()").is_ok()
+            });
+            rounds += 1;
+        }
+    });
+    assert_eq!(errors, Vec::<String>::new());
+    assert!(
+        done > 100 && leftovers > 0,
+        "they met: {done} transactions, {leftovers} leftovers seen"
+    );
+}
+
+#[test]
+fn a_storm_of_table_locks_delays_the_job_and_fails_nobody() {
+    let cluster = Cluster::start("it_storm", 54366, "");
+    let mut client = mirrored(&cluster, "storm", 1500);
+    client
+        .simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1, \"lock_timeout_ms\": 5}')")
+        .unwrap();
+    let storm = |app: &mut Client, n: usize| {
+        let table = ["sign_ups", "submissions", "project_votes"][n];
+        app.batch_execute(&format!(
+            "BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"
+        ))?;
+        std::thread::sleep(Duration::from_millis(12));
+        app.batch_execute("COMMIT")?;
+        std::thread::sleep(Duration::from_millis(3));
+        Ok(())
+    };
+    let (done, errors) = beside(&cluster, "storm", 3, storm, || {
+        client.simple_query("SELECT mig_backfill()").unwrap();
+        backfilled(&mut client);
+    });
+    assert_eq!(errors, Vec::<String>::new());
+    assert!(done > 20, "{done}");
+    assert_eq!(all_differences(&mut client).1, 0);
+}
