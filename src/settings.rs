@@ -83,6 +83,14 @@ pub fn delay_ms(m: &Migration) -> i32 {
 pub fn lock_timeout_ms(m: &Migration) -> i32 {
     m.int_option("lock_timeout_ms")
         .unwrap_or_else(|| LOCK_TIMEOUT_MS.get())
+        .min(longest_wait_ms())
+}
+
+/// Half of deadlock_timeout: whoever waits for us while we wait for him looks for a deadlock after that time, and
+/// would be the one to lose his transaction. We give up before.
+pub fn longest_wait_ms() -> i32 {
+    // SAFETY: reads a setting of this backend, in milliseconds.
+    (unsafe { pgrx::pg_sys::DeadlockTimeout } / 2).max(1)
 }
 
 pub fn defer_indexes(m: &Migration) -> bool {

@@ -21,7 +21,7 @@ pub fn detach(name: Option<&str>) -> Result<Vec<Action>> {
         return Ok(actions(&mappings, "kept"));
     }
     // First what the application waits for. A job at work takes no lock that would be in the way.
-    if capture::disable(&m, &mappings)? == 0 {
+    if capture::disable(&mappings)? == 0 {
         notice(&format!("migration \"{}\" is detached already", m.name));
         return Ok(actions(&mappings, "kept"));
     }

@@ -3,6 +3,8 @@
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::pg::{session, spi, tx, wait};
+use crate::settings;
+use std::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -45,23 +47,38 @@ impl Mode {
     }
 }
 
-/// Locks all of `tables` in the order given, or none. Each try waits `timeout_ms` at most for each table,
-/// then gives everything back and pauses, so that nobody queues behind us for longer.
+/// Locks all of `tables` in the order given, or none. Each try waits `timeout_ms` at most, for all of them
+/// together, then gives everything back and pauses, so that nobody queues behind us for longer.
 /// Errors: 55P03 with the holders' names after twenty tries.
 pub fn all(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
-    within(TRIES, tables, timeout_ms)
+    within(TRIES, tables, |attempt| patience(attempt, timeout_ms))
+}
+
+/// As `all`, with as much patience as there may be from the first try on: for an emergency, in which the
+/// application's writes fail anyway.
+pub fn urgently(tables: &[(QualifiedName, Mode)]) -> Result<()> {
+    within(TRIES, tables, |_| settings::longest_wait_ms())
 }
 
 /// As `all`, with three tries: for a slice of a job, which is tried again.
 pub fn soon(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
-    within(TRIES_OF_A_JOB, tables, timeout_ms)
+    within(TRIES_OF_A_JOB, tables, |attempt| {
+        patience(attempt, timeout_ms)
+    })
 }
 
-fn within(tries: u32, tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
+fn within(
+    tries: u32,
+    tables: &[(QualifiedName, Mode)],
+    patience: impl Fn(u32) -> i32,
+) -> Result<()> {
     for attempt in 1..=tries {
         let outcome = tx::subtransaction(|| {
-            let _timeout = session::lock_timeout(patience(attempt, timeout_ms));
+            let began = Instant::now();
             for (name, mode) in tables {
+                let waited = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
+                let left = patience(attempt).saturating_sub(waited).max(1);
+                let _timeout = session::lock_timeout(left);
                 spi::run(
                     &format!("LOCK TABLE ONLY {name} IN {} MODE", mode.sql()),
                     &[],
@@ -88,7 +105,7 @@ pub fn may_lock(name: &QualifiedName) -> Result<bool> {
     Ok(allowed.unwrap_or(false))
 }
 
-/// How long this try waits for each lock: 20 ms at first, doubling up to the limit. Whoever comes after us
+/// How long this try waits: 20 ms at first, doubling up to the limit. Whoever comes after us
 /// queues behind our request, so the first tries are over before anybody notices.
 fn patience(attempt: u32, limit_ms: i32) -> i32 {
     (20_i32 << attempt.saturating_sub(1).min(10)).min(limit_ms)

@@ -10,7 +10,7 @@ use crate::store::{drift, mapping};
 
 /// The emergency stop: mirrors off, on all sources or on none. Locks them ShareRowExclusive, which DISABLE TRIGGER
 /// needs; DROP TRIGGER would make readers wait as well. A mirror that is missing is off already. How many were on.
-pub fn disable(m: &Migration, mappings: &[Mapping]) -> Result<usize> {
+pub fn disable(mappings: &[Mapping]) -> Result<usize> {
     let standing: Vec<(i32, &QualifiedName)> = mappings
         .iter()
         .filter_map(|p| Some((p.id, p.source_name.as_ref()?)))
@@ -19,7 +19,7 @@ pub fn disable(m: &Migration, mappings: &[Mapping]) -> Result<usize> {
         .iter()
         .map(|(_, name)| ((*name).clone(), lock::Mode::ShareRowExclusive))
         .collect();
-    lock::all(&locks, settings::lock_timeout_ms(m))?;
+    lock::urgently(&locks)?;
     let mut disabled = 0;
     for (id, source) in standing {
         for kind in mirror::KINDS {

@@ -21,6 +21,8 @@ pub fn batch(m: &Migration, p: &Mapping) -> Result<Outcome> {
     let p = &bounded(m, p)?;
     let started = Instant::now();
     let ahead = next_slice(m, p)?;
+    // For what the target's own constraints wait for (an adopted one may have foreign keys), with rows locked.
+    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     let (locked, leftovers, refused) = copy_slice(p, &ahead.slice)?;
     rows::add_leftovers(p.id, &leftovers)?;
     rows::add_refused(p.id, &refused)?;

@@ -8,7 +8,7 @@ use crate::settings;
 use crate::sqlgen::batch;
 use crate::store::{mapping, rows};
 
-/// Copies the row. With `may_wait` it waits for the row's lock, no longer than `lock_timeout_ms` and half of `deadlock_timeout`.
+/// Copies the row. With `may_wait` it waits for the row's lock, no longer than `lock_timeout_ms`.
 pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<Outcome> {
     let p =
         mapping::by_id(l.mapping)?.ok_or_else(|| Error::Internal("the mapping is gone".into()))?;
@@ -49,8 +49,7 @@ enum Fate {
 
 fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<Fate> {
     let (layout, target) = (mapping::layout(p)?, mapping::target(p)?);
-    let timeout = settings::lock_timeout_ms(m).min(half_of_deadlock_timeout());
-    let _timeout = session::lock_timeout(timeout);
+    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     let _owner = role::act_as(mapping::owner(p)?);
     let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
     let lock = |skip| spi::run(&batch::lock_one(p.id, layout, skip), &key());
@@ -72,9 +71,4 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
     } else {
         Fate::Refused
     })
-}
-
-fn half_of_deadlock_timeout() -> i32 {
-    // SAFETY: reads a setting of this backend, in milliseconds.
-    (unsafe { pgrx::pg_sys::DeadlockTimeout } / 2).max(1)
 }

@@ -167,6 +167,51 @@ fn a_backend_killed_inside_the_mirror_leaves_both_sides_as_they_were() {
     assert_eq!(all_differences(&mut client).1, 0);
 }
 
+#[test]
+fn an_index_build_that_was_interrupted_is_made_again() {
+    let cluster = Cluster::start("it_invalid", 54367, "");
+    let mut client = mirrored(&cluster, "invalid", 1000);
+    // CREATE INDEX CONCURRENTLY waits for this snapshot, and leaves an invalid index when it is terminated.
+    let mut old = cluster.connect("invalid");
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM sign_ups")
+        .unwrap();
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    let invalid = "EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)";
+    until_sql(
+        &mut client,
+        &format!(
+            "SELECT {invalid} AND cardinality(pg_blocking_pids(pid)) > 0 FROM mig.runners UNION ALL SELECT NULL LIMIT 1"
+        ),
+    );
+    client
+        .simple_query("SELECT pg_terminate_backend(pid) FROM mig.runners")
+        .unwrap();
+    until_sql(&mut client, "SELECT NOT EXISTS (SELECT FROM mig.runners)");
+    assert!(yes(&mut client, &format!("SELECT {invalid}")));
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    old.batch_execute("COMMIT").unwrap();
+    backfilled(&mut client);
+    assert!(yes(&mut client, &format!("SELECT NOT {invalid}")));
+    assert_eq!(all_differences(&mut client).1, 0);
+    client.simple_query("SELECT mig_assert()").unwrap();
+}
+
+#[test]
+fn a_mirrored_row_costs_no_transaction_id() {
+    let cluster = Cluster::start("it_xids", 54368, "autovacuum = off");
+    let mut client = mirrored(&cluster, "xids", 1000);
+    let xid = |client: &mut Client| -> i64 {
+        let sql = "SELECT pg_current_xact_id()::text::bigint";
+        client.query_one(sql, &[]).unwrap().get(0)
+    };
+    let before = xid(&mut client);
+    client
+        .simple_query("UPDATE sign_ups SET email = 'all of them'")
+        .unwrap();
+    // The statement's own, and the one that asks.
+    assert_eq!(xid(&mut client) - before, 2);
+}
+
 /// Runs `each` over and over in `count` sessions while `f` works; the errors of all of them.
 fn beside(
     cluster: &Cluster,
@@ -253,6 +298,43 @@ fn rows_locked_in_the_opposite_order_never_make_the_application_a_victim() {
         done > 100 && leftovers > 0,
         "they met: {done} transactions, {leftovers} leftovers seen"
     );
+}
+
+#[test]
+fn ddl_never_makes_the_application_a_victim() {
+    // Whoever holds a lock and waits for ours looks for a deadlock after 50 ms; we give up after 25.
+    let cluster = Cluster::start("it_ddl", 54369, "deadlock_timeout = 50ms");
+    let mut client = mirrored(&cluster, "ddl", 500);
+    let mut rounds = 0;
+    // Reads both tables, and then writes them, the later one first: a lock upgrade among them would be a deadlock.
+    let upgrade = |app: &mut Client, n: usize| {
+        app.batch_execute(
+            "BEGIN; SELECT 1 FROM submissions LIMIT 1; SELECT 1 FROM sign_ups LIMIT 1",
+        )?;
+        std::thread::sleep(Duration::from_millis(3));
+        let id = n + 1;
+        app.batch_execute(&format!(
+            "UPDATE email_reminders_sent SET kind = 'x' WHERE id = {id}; UPDATE sign_ups SET email = 'x' WHERE id = {id}; COMMIT"
+        ))
+    };
+    let (done, errors) = beside(&cluster, "ddl", 3, upgrade, || {
+        while rounds < 15 {
+            until("locks are had", || {
+                client
+                    .simple_query("SELECT mig_rollback('cover', 'created')")
+                    .is_ok()
+            });
+            until("locks are had", || {
+                client.simple_query("SELECT mig_dual_write()").is_ok()
+            });
+            rounds += 1;
+        }
+    });
+    assert_eq!(errors, Vec::<String>::new());
+    assert!(done > 50, "{done} transactions");
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    assert_eq!(all_differences(&mut client).1, 0);
 }
 
 #[test]

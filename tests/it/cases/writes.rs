@@ -39,7 +39,7 @@ const fn triggered(name: &'static str, tables: &'static str) -> Case {
     }
 }
 
-pub const CASES: [Case; 36] = [
+pub const CASES: [Case; 37] = [
     plain(
         "upsert that does nothing",
         &["INSERT INTO src VALUES (3, 'x', 0), (20, 'y', 0) ON CONFLICT DO NOTHING"],
@@ -152,6 +152,14 @@ pub const CASES: [Case; 36] = [
         "hostile settings",
         &[
             "SET search_path = app, pg_temp, pg_catalog; SET row_security = on; SET DateStyle = 'German'; CREATE TEMP TABLE new_src (id int, v text, n int); UPDATE src SET v = 'hostile' WHERE id = 2; DELETE FROM src WHERE id = 3",
+        ],
+    ),
+    plain(
+        "publication of all tables, which asks every table for its identity",
+        &[
+            "CREATE PUBLICATION everything FOR ALL TABLES",
+            "UPDATE src SET v = 'x' WHERE id = 2; DELETE FROM src WHERE id = 3",
+            "DROP PUBLICATION everything",
         ],
     ),
     plain("TRUNCATE", &["TRUNCATE src"]),

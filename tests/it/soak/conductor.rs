@@ -124,7 +124,7 @@ impl<'a> Conductor<'a> {
 
     /// Until the backfill is done, whatever happens to it.
     fn disturb(&mut self, crew: &Crew) {
-        let slow = "SELECT mig_configure('soak', '{\"batch_rows\": 10, \"batch_target_ms\": 1, \"delay_ms\": 20, \"lock_timeout_ms\": 100}')";
+        let slow = "SELECT mig_configure('soak', '{\"batch_rows\": 10, \"batch_target_ms\": 1, \"delay_ms\": 20, \"lock_timeout_ms\": 400}')";
         self.call(slow);
         self.call("SELECT mig_backfill()");
         let (deadline, mut disturbances) = (
@@ -161,7 +161,11 @@ impl<'a> Conductor<'a> {
     }
 
     fn disturb_once(&mut self, crew: &Crew) {
-        match self.random.below(12) {
+        if self.kills > 0 && self.random.below(3) == 0 {
+            self.kills -= 1;
+            return self.kill(crew);
+        }
+        match self.random.below(10) {
             0 | 1 => {
                 self.attempt("SELECT mig_pause()");
                 self.attempt("SELECT mig_resume()");
@@ -175,22 +179,11 @@ impl<'a> Conductor<'a> {
                 self.attempt("SELECT pg_terminate_backend(pid) FROM mig.runners");
                 self.figures.terminated += 1;
             }
-            7 if self.kills > 0 => {
-                self.kills -= 1;
-                self.kill_backend(crew);
-            }
-            8 | 9 if self.kills > 0 => {
-                self.kills -= 1;
-                self.cluster.kill();
-                self.cluster.start_again();
-                self.reconnect();
-                self.figures.killed_servers += 1;
-            }
-            10 => {
+            7 => {
                 self.back_and_forth("SELECT mig_rollback('soak', 'created')");
                 self.figures.rollbacks += 1;
             }
-            11 => {
+            8 => {
                 self.call("SELECT mig_detach()");
                 self.back_and_forth("SELECT mig_rollback('soak')");
                 self.figures.detached += 1;
@@ -199,8 +192,14 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    /// kill -9 of the worker, or of a writer's backend; the server restarts itself then.
-    fn kill_backend(&mut self, crew: &Crew) {
+    /// kill -9: of the whole server, of the worker, or of a writer's backend; for those the server restarts itself.
+    fn kill(&mut self, crew: &Crew) {
+        if self.random.below(2) == 0 {
+            self.cluster.kill();
+            self.cluster.start_again();
+            self.figures.killed_servers += 1;
+            return self.reconnect();
+        }
         let workers: Vec<i32> = self
             .client
             .query("SELECT pid FROM mig.runners", &[])
@@ -213,7 +212,7 @@ impl<'a> Conductor<'a> {
             .iter()
             .copied()
             .collect();
-        let victims: Vec<i32> = if self.random.below(2) == 0 {
+        let victims: Vec<i32> = if self.random.below(2) == 0 && !workers.is_empty() {
             workers
         } else {
             writers.into_iter().rev().take(WRITERS as usize).collect()

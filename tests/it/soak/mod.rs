@@ -27,7 +27,7 @@ fn soak() {
             .map_or(1, |d| d.as_secs())
     };
     let first = setting("PG_MIG_SOAK_SEED").unwrap_or_else(now);
-    let kills = if seconds < LONG { 2 } else { 4 };
+    let kills = if seconds < LONG { 1 } else { 4 };
     let cluster = Cluster::start("it_soak", 54360, "");
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let mut all = Figures::default();
