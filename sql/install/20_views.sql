@@ -12,7 +12,8 @@ COMMENT ON VIEW mig.tables IS 'Every mapping: source, target, checkpoint.';
 -- Columns by position with type, nullability and kind, and the key, of source and target. An UPDATE of pg_trigger
 -- (DISABLE and ENABLE) leaves a row with another xmin, so a gap in the mirror shows even after it was closed again.
 CREATE VIEW mig.standing AS
-SELECT p.id AS mapping, f.fingerprint,
+SELECT p.migration AS migration_id, p.id AS mapping, p.source, p.target, p.target_schema, p.target_name, p.layout IS NOT NULL AS created,
+       p.fingerprint AS fingerprint_then, f.fingerprint, p.seal,
        pg_catalog.format('%s/%s', (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c),
          (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS place,
        (SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s:%s', t.oid, t.xmin, t.tgenabled), ' ' ORDER BY t.tgname)
@@ -32,25 +33,24 @@ CROSS JOIN LATERAL (
 COMMENT ON VIEW mig.standing IS 'What tables and mirrors are now, to be compared with what mig.mapping keeps.';
 
 CREATE VIEW mig.drift AS
-SELECT p.migration AS migration_id, p.id AS mapping, p.source, d.kind, d.what
-FROM mig.mapping p
-JOIN mig.standing s ON s.mapping = p.id
+SELECT p.migration_id, p.mapping, p.source, d.kind, d.what
+FROM mig.standing p
 LEFT JOIN pg_catalog.pg_class cs ON cs.oid = p.source
 LEFT JOIN pg_catalog.pg_class ct ON ct.oid = p.target
-LEFT JOIN pg_catalog.pg_class cv ON cv.relnamespace = 'mig'::regnamespace AND cv.relname = 'm' || p.id || '_forward'
+LEFT JOIN pg_catalog.pg_class cv ON cv.relnamespace = 'mig'::regnamespace AND cv.relname = 'm' || p.mapping || '_forward'
 CROSS JOIN LATERAL (
   SELECT 'gone', pg_catalog.format('the old table of %I.%I is gone', p.target_schema, p.target_name) WHERE cs.oid IS NULL
   UNION ALL
   SELECT 'gone', pg_catalog.format('table %I.%I, the target of %s, is gone', p.target_schema, p.target_name, p.source)
   WHERE p.target IS NOT NULL AND ct.oid IS NULL
   UNION ALL
-  SELECT 'gone', pg_catalog.format('view mig.m%s_forward, which says what a new row of %s is, is gone', p.id, p.source)
-  WHERE p.layout IS NOT NULL AND cv.oid IS NULL AND cs.oid IS NOT NULL
+  SELECT 'gone', pg_catalog.format('view mig.m%s_forward, which says what a new row of %s is, is gone', p.mapping, p.source)
+  WHERE p.created AND cv.oid IS NULL AND cs.oid IS NOT NULL
   UNION ALL
   SELECT 'shape', pg_catalog.format('columns or key of %s changed since mig_create', w.relation)
   FROM (VALUES (1, p.source), (2, p.target)) w(n, relation)
   WHERE cs.oid IS NOT NULL AND ct.oid IS NOT NULL
-    AND pg_catalog.split_part(p.fingerprint, ' ', w.n) <> pg_catalog.split_part(s.fingerprint, ' ', w.n)
+    AND pg_catalog.split_part(p.fingerprint_then, ' ', w.n) <> pg_catalog.split_part(p.fingerprint, ' ', w.n)
   UNION ALL
   SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows fire no trigger of it', p.source, i.inhrelid::regclass)
   FROM pg_catalog.pg_inherits i WHERE i.inhparent = p.source
@@ -59,14 +59,14 @@ CROSS JOIN LATERAL (
   FROM (
     SELECT n.name, CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
                      WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state
-    FROM (VALUES ('!mig_' || p.id || '_forward_row'), ('!mig_' || p.id || '_forward_truncate')) n(name)
+    FROM (VALUES ('!mig_' || p.mapping || '_forward_row'), ('!mig_' || p.mapping || '_forward_truncate')) n(name)
     LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = p.source AND t.tgname = n.name) w
   WHERE p.seal IS NOT NULL AND cs.oid IS NOT NULL AND w.state IS NOT NULL
   UNION ALL
   -- In another server or database it is a restored copy: its triggers are new, and rightly so.
   SELECT 'mirror', pg_catalog.format('mirror of %s was altered since mig_dual_write', p.source)
-  WHERE p.seal LIKE s.place || ' %' AND p.seal <> s.place || ' ' || s.triggers
-    AND s.triggers ~ '^[0-9]+:[0-9]+:A [0-9]+:[0-9]+:A$') d(kind, what);
+  WHERE p.seal LIKE p.place || ' %' AND p.seal <> p.place || ' ' || p.triggers
+    AND p.triggers ~ '^[0-9]+:[0-9]+:A [0-9]+:[0-9]+:A$') d(kind, what);
 COMMENT ON VIEW mig.drift IS 'What is not as we left it: tables, columns, keys and mirrors that somebody changed.';
 
 -- The runner of a job holds an advisory lock (class "mig"); it goes with its process.

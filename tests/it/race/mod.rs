@@ -36,23 +36,21 @@ fn the_worker_loses_no_row_either_nor_does_the_one_that_takes_over() {
         .into_iter()
         .filter(|o| ["update", "delete", "key change", "truncate"].contains(&o.0))
     {
-        for n in [1, 3, 6, 8, 11, 15] {
-            for (level, end) in LEVELS.into_iter().flat_map(|l| ENDS.map(|e| (l, e))) {
-                // Both ways for each visit, in turn over levels and ends.
-                let ends = end == "COMMIT";
-                let case = Case {
-                    operation,
-                    moment: Moment::Visit { n, ends },
-                    level,
-                    end,
-                };
-                let killed = n % 2 == 0;
-                failed.extend(
-                    arena
-                        .race_worker(&case, killed)
-                        .err()
-                        .map(|f| f.to_string()),
-                );
+        for (visit, n) in [1, 3, 6, 8, 11, 15].into_iter().enumerate() {
+            for (at, level) in LEVELS.into_iter().enumerate() {
+                for end in ENDS {
+                    let ends = end == "COMMIT";
+                    let moment = Moment::Visit { n, ends };
+                    let case = Case {
+                        operation,
+                        moment,
+                        level,
+                        end,
+                    };
+                    // Every second worker is killed, at each visit and at each level.
+                    let outcome = arena.race_worker(&case, (visit + at) % 2 == 0);
+                    failed.extend(outcome.err().map(|f| f.to_string()));
+                }
             }
         }
     }

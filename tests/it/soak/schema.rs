@@ -292,7 +292,7 @@ impl Schema {
                 "UPDATE {name} SET u = NULL WHERE {here}; UPDATE {name} SET u = {other} WHERE {}",
                 t.equals(b, random)
             ),
-            _ if random.below(25) == 0 => format!("TRUNCATE {name} CASCADE"),
+            _ if random.below(200) == 0 => format!("TRUNCATE {name} CASCADE"),
             _ => format!(
                 "UPDATE {name} SET v = 'few {other}' WHERE n BETWEEN {0} AND {0} + 3",
                 random.below(100)
