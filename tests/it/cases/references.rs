@@ -2,6 +2,17 @@
 
 use super::Case;
 
+/// Five parents and twenty children; the clauses of the reference differ.
+macro_rules! parent_and_child {
+    ($reference:literal) => {
+        concat!(
+            "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int ",
+            $reference,
+            "); INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g"
+        )
+    };
+}
+
 const fn family(name: &'static str, tables: &'static str, writes: &'static [&'static str]) -> Case {
     Case {
         name,
@@ -23,8 +34,7 @@ const fn alone(name: &'static str, tables: &'static str, writes: &'static [&'sta
 pub const CASES: [Case; 28] = [
     family(
         "ON DELETE CASCADE",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent ON DELETE CASCADE); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!("REFERENCES parent ON DELETE CASCADE"),
         &[
             "DELETE FROM parent WHERE id = 2",
             "DO $$ BEGIN DELETE FROM parent WHERE id = 3; INSERT INTO parent VALUES (3, 'again'); INSERT INTO child VALUES (50, 3); END $$",
@@ -32,8 +42,7 @@ pub const CASES: [Case; 28] = [
     ),
     family(
         "ON UPDATE CASCADE",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int NOT NULL REFERENCES parent ON UPDATE CASCADE ON DELETE CASCADE); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!("NOT NULL REFERENCES parent ON UPDATE CASCADE ON DELETE CASCADE"),
         &[
             "UPDATE parent SET id = 102 WHERE id = 2",
             "UPDATE parent SET id = 2 WHERE id = 102",
@@ -42,8 +51,7 @@ pub const CASES: [Case; 28] = [
     ),
     family(
         "ON DELETE SET NULL and ON UPDATE SET NULL",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent ON DELETE SET NULL ON UPDATE SET NULL); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!("REFERENCES parent ON DELETE SET NULL ON UPDATE SET NULL"),
         &[
             "DELETE FROM parent WHERE id = 2",
             "UPDATE parent SET id = 103 WHERE id = 3",
@@ -51,8 +59,9 @@ pub const CASES: [Case; 28] = [
     ),
     family(
         "ON DELETE SET DEFAULT and ON UPDATE SET DEFAULT",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int DEFAULT 1 REFERENCES parent ON DELETE SET DEFAULT ON UPDATE SET DEFAULT); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!(
+            "DEFAULT 1 REFERENCES parent ON DELETE SET DEFAULT ON UPDATE SET DEFAULT"
+        ),
         &[
             "DELETE FROM parent WHERE id = 2",
             "UPDATE parent SET id = 103 WHERE id = 3",
@@ -60,8 +69,7 @@ pub const CASES: [Case; 28] = [
     ),
     family(
         "ON DELETE SET NULL of a column that is NOT NULL, with a parent that changes its key",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int NOT NULL REFERENCES parent ON DELETE SET NULL ON UPDATE CASCADE); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!("NOT NULL REFERENCES parent ON DELETE SET NULL ON UPDATE CASCADE"),
         &[
             "UPDATE parent SET id = id - 1",
             "UPDATE parent SET id = 102 WHERE id = 2",
@@ -87,8 +95,7 @@ pub const CASES: [Case; 28] = [
     ),
     family(
         "deferred key: children first, parents last",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent DEFERRABLE INITIALLY DEFERRED); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!("REFERENCES parent DEFERRABLE INITIALLY DEFERRED"),
         &[
             "BEGIN; INSERT INTO child VALUES (50, 9); INSERT INTO parent VALUES (9, 'late'); COMMIT",
             "BEGIN; DELETE FROM parent WHERE id = 2; DELETE FROM child WHERE p = 2; COMMIT",
@@ -98,48 +105,42 @@ pub const CASES: [Case; 28] = [
     ),
     family(
         "deferred key with ON DELETE CASCADE: the parent's key goes and comes back, and no child is touched",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!("REFERENCES parent ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED"),
         &[
             "BEGIN; UPDATE parent SET id = 102 WHERE id = 2; UPDATE parent SET id = 2 WHERE id = 102; COMMIT",
         ],
     ),
     family(
         "deferred key with ON DELETE CASCADE: all parents' keys shift and shift back, and no child is touched",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!("REFERENCES parent ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED"),
         &[
             "BEGIN; UPDATE parent SET id = id - 1; UPDATE parent SET id = id + 100; UPDATE parent SET id = id - 99; COMMIT",
         ],
     ),
     family(
         "SET CONSTRAINTS DEFERRED on a key that is immediate by default",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent DEFERRABLE); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!("REFERENCES parent DEFERRABLE"),
         &[
             "BEGIN; SET CONSTRAINTS ALL DEFERRED; INSERT INTO child VALUES (50, 9); INSERT INTO parent VALUES (9, 'late'); SET CONSTRAINTS ALL IMMEDIATE; DELETE FROM child WHERE id = 50; COMMIT",
         ],
     ),
     family(
         "SET CONSTRAINTS IMMEDIATE in the middle of a transaction",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent ON DELETE CASCADE ON UPDATE CASCADE); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!("REFERENCES parent ON DELETE CASCADE ON UPDATE CASCADE"),
         &[
             "BEGIN; INSERT INTO parent VALUES (9, 'n'); INSERT INTO child VALUES (50, 9); UPDATE parent SET id = 10 WHERE id = 9; SET CONSTRAINTS ALL IMMEDIATE; DELETE FROM parent WHERE id = 10; UPDATE parent SET id = 102 WHERE id = 2; COMMIT",
         ],
     ),
     family(
         "TRUNCATE CASCADE",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!("REFERENCES parent"),
         &[
             "TRUNCATE parent CASCADE; INSERT INTO parent VALUES (1, 'after'); INSERT INTO child VALUES (1, 1)",
         ],
     ),
     family(
         "TRUNCATE of both at once",
-        "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent); \
-         INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO child SELECT g, g % 5 + 1 FROM generate_series(1, 20) g",
+        parent_and_child!("REFERENCES parent"),
         &["TRUNCATE child, parent"],
     ),
     family(

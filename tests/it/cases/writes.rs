@@ -2,7 +2,17 @@
 
 use super::Case;
 
-const PLAIN: &str = "CREATE TABLE src (id int PRIMARY KEY, v text, n int); INSERT INTO src SELECT g, 'v' || g, g FROM generate_series(1, 9) g";
+/// The plain table, and what a case adds to it.
+macro_rules! plain_and {
+    ($more:literal) => {
+        concat!(
+            "CREATE TABLE src (id int PRIMARY KEY, v text, n int); INSERT INTO src SELECT g, 'v' || g, g FROM generate_series(1, 9) g; ",
+            $more
+        )
+    };
+}
+
+const PLAIN: &str = plain_and!("");
 const DEFERRABLE: &str = "CREATE TABLE src (id int PRIMARY KEY DEFERRABLE, v text, n int); INSERT INTO src SELECT g, 'v' || g, g FROM generate_series(1, 9) g";
 
 const fn plain(name: &'static str, writes: &'static [&'static str]) -> Case {
@@ -196,51 +206,59 @@ pub const CASES: [Case; 37] = [
     ),
     triggered(
         "own BEFORE trigger that rewrites and vetoes",
-        "CREATE TABLE src (id int PRIMARY KEY, v text, n int); INSERT INTO src SELECT g, 'v' || g, g FROM generate_series(1, 9) g; \
-         CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP = 'DELETE' THEN RETURN NULL; END IF; IF NEW.v = 'y' THEN RETURN NULL; END IF; NEW.v := NEW.v || '!'; RETURN NEW; END $$; \
-         CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE ON src FOR EACH ROW EXECUTE FUNCTION app.f()",
+        plain_and!(
+            "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP = 'DELETE' THEN RETURN NULL; END IF; IF NEW.v = 'y' THEN RETURN NULL; END IF; NEW.v := NEW.v || '!'; RETURN NEW; END $$; \
+         CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE ON src FOR EACH ROW EXECUTE FUNCTION app.f()"
+        ),
     ),
     triggered(
         "own BEFORE trigger that sorts first and changes the key",
-        "CREATE TABLE src (id int PRIMARY KEY, v text, n int); INSERT INTO src SELECT g, 'v' || g, g FROM generate_series(1, 9) g; \
-         CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.v = 'changed' THEN NEW.id := NEW.id + 1000; END IF; RETURN NEW; END $$; \
-         CREATE TRIGGER \" \" BEFORE INSERT OR UPDATE ON src FOR EACH ROW EXECUTE FUNCTION app.f()",
+        plain_and!(
+            "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.v = 'changed' THEN NEW.id := NEW.id + 1000; END IF; RETURN NEW; END $$; \
+         CREATE TRIGGER \" \" BEFORE INSERT OR UPDATE ON src FOR EACH ROW EXECUTE FUNCTION app.f()"
+        ),
     ),
     triggered(
         "own AFTER trigger before ours that writes the row again",
-        "CREATE TABLE src (id int PRIMARY KEY, v text, n int); INSERT INTO src SELECT g, 'v' || g, g FROM generate_series(1, 9) g; \
-         CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE app.src SET n = n + 1 WHERE id = NEW.id AND n < 50; RETURN NULL; END $$; \
-         CREATE TRIGGER \" \" AFTER INSERT OR UPDATE ON src FOR EACH ROW EXECUTE FUNCTION app.f()",
+        plain_and!(
+            "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE app.src SET n = n + 1 WHERE id = NEW.id AND n < 50; RETURN NULL; END $$; \
+         CREATE TRIGGER \" \" AFTER INSERT OR UPDATE ON src FOR EACH ROW EXECUTE FUNCTION app.f()"
+        ),
     ),
     triggered(
         "own AFTER trigger after ours that writes the row again",
-        "CREATE TABLE src (id int PRIMARY KEY, v text, n int); INSERT INTO src SELECT g, 'v' || g, g FROM generate_series(1, 9) g; \
-         CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE app.src SET n = n + 1 WHERE id = NEW.id AND n < 50; RETURN NULL; END $$; \
-         CREATE TRIGGER zzz AFTER INSERT OR UPDATE ON src FOR EACH ROW EXECUTE FUNCTION app.f()",
+        plain_and!(
+            "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE app.src SET n = n + 1 WHERE id = NEW.id AND n < 50; RETURN NULL; END $$; \
+         CREATE TRIGGER zzz AFTER INSERT OR UPDATE ON src FOR EACH ROW EXECUTE FUNCTION app.f()"
+        ),
     ),
     triggered(
         "own AFTER trigger before ours that deletes the row",
-        "CREATE TABLE src (id int PRIMARY KEY, v text, n int); INSERT INTO src SELECT g, 'v' || g, g FROM generate_series(1, 9) g; \
-         CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM app.src WHERE id = NEW.id; RETURN NULL; END $$; \
-         CREATE TRIGGER \" \" AFTER INSERT OR UPDATE ON src FOR EACH ROW EXECUTE FUNCTION app.f()",
+        plain_and!(
+            "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM app.src WHERE id = NEW.id; RETURN NULL; END $$; \
+         CREATE TRIGGER \" \" AFTER INSERT OR UPDATE ON src FOR EACH ROW EXECUTE FUNCTION app.f()"
+        ),
     ),
     triggered(
         "own statement trigger with transition tables that writes other rows",
-        "CREATE TABLE src (id int PRIMARY KEY, v text, n int); INSERT INTO src SELECT g, 'v' || g, g FROM generate_series(1, 9) g; \
-         CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF pg_trigger_depth() = 1 THEN UPDATE app.src SET n = -1 WHERE id IN (SELECT id + 1 FROM touched); END IF; RETURN NULL; END $$; \
-         CREATE TRIGGER t AFTER UPDATE ON src REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION app.f()",
+        plain_and!(
+            "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF pg_trigger_depth() = 1 THEN UPDATE app.src SET n = -1 WHERE id IN (SELECT id + 1 FROM touched); END IF; RETURN NULL; END $$; \
+         CREATE TRIGGER t AFTER UPDATE ON src REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION app.f()"
+        ),
     ),
     triggered(
         "own BEFORE trigger that puts another row at the key that is being left",
-        "CREATE TABLE src (id int PRIMARY KEY, v text, n int); INSERT INTO src SELECT g, 'v' || g, g FROM generate_series(1, 9) g; \
-         CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.n = 7 THEN INSERT INTO app.src VALUES (6, 'next', 0); END IF; RETURN NEW; END $$; \
-         CREATE TRIGGER t BEFORE UPDATE ON src FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION app.f()",
+        plain_and!(
+            "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.n = 7 THEN INSERT INTO app.src VALUES (6, 'next', 0); END IF; RETURN NEW; END $$; \
+         CREATE TRIGGER t BEFORE UPDATE ON src FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION app.f()"
+        ),
     ),
     triggered(
         "own deferred trigger that writes at commit",
-        "CREATE TABLE src (id int PRIMARY KEY, v text, n int); INSERT INTO src SELECT g, 'v' || g, g FROM generate_series(1, 9) g; \
-         CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE app.src SET n = n + 1 WHERE id = 9 AND n < 50; RETURN NULL; END $$; \
-         CREATE CONSTRAINT TRIGGER t AFTER INSERT OR UPDATE ON src DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.id <> 9) EXECUTE FUNCTION app.f()",
+        plain_and!(
+            "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE app.src SET n = n + 1 WHERE id = 9 AND n < 50; RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER t AFTER INSERT OR UPDATE ON src DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.id <> 9) EXECUTE FUNCTION app.f()"
+        ),
     ),
     Case {
         name: "identity and serial keys, drawn and given",

@@ -265,11 +265,20 @@ impl<'a> Conductor<'a> {
         self.client = self.cluster.connect_again(DATABASE);
     }
 
+    /// Asks again when the connection goes: a killed backend takes all others with it, a moment later.
     fn yes(&mut self, sql: &str) -> bool {
-        self.client
-            .query_one(sql, &[])
-            .unwrap_or_else(|e| panic!("`{sql}`: {e:?}"))
-            .get(0)
+        loop {
+            match self.client.query_one(sql, &[]) {
+                Ok(row) => return row.get(0),
+                Err(e) => {
+                    let shutdown = e
+                        .as_db_error()
+                        .is_none_or(|d| d.code().code().starts_with("57P"));
+                    assert!(shutdown, "`{sql}`: {e:?}");
+                    self.reconnect();
+                }
+            }
+        }
     }
 
     fn problem(&mut self) -> Option<String> {
