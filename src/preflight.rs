@@ -96,6 +96,21 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
     Ok(found)
 }
 
+/// Rows that swap a deferrable primary key would collide in a unique key that only the target has; for the
+/// source's own see `preflight.sql`.
+pub fn swapping(p: &Mapping, layout: &Layout) -> Vec<Finding> {
+    if !layout.key_deferrable || p.spec.unique_keys.is_empty() {
+        return Vec::new();
+    }
+    vec![Finding {
+        severity: "error".into(),
+        check_name: "deferrable key".into(),
+        relation: Some(p.source),
+        detail: "The primary key is deferrable, so rows may swap their keys; their values of the new unique keys would collide in the target on the way.".into(),
+        hint: Some("Make the primary key not deferrable, or leave unique_keys out.".into()),
+    }]
+}
+
 /// A target column as an expression over the source.
 fn source_text(layout: &Layout, column: &Ident) -> Option<String> {
     layout

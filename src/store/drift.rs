@@ -25,7 +25,11 @@ pub fn require_none(m: &Migration) -> Result<()> {
         None => Ok(()),
         Some(what) => Err(Error::Drift {
             migration: m.name.clone(),
-            detail: format!("Found: {what}. Writes may have passed the mirror."),
+            detail: if what.contains("mirror of ") {
+                format!("Found: {what}. Writes may have passed the mirror.")
+            } else {
+                format!("Found: {what}.")
+            },
             hint: format!(
                 "Go back and start over: SELECT next_step FROM mig_status({});",
                 Literal(&m.name)

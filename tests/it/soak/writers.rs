@@ -77,13 +77,20 @@ impl<'a> Crew<'a> {
         }
     }
 
-    pub fn stop(self) -> Tally {
+    pub fn stop(mut self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Tally::default();
-        for t in self.threads {
+        for t in std::mem::take(&mut self.threads) {
             all.add(&t.join().expect("a writer ends"));
         }
         all
+    }
+}
+
+/// A round that fails ends its writers too.
+impl Drop for Crew<'_> {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
