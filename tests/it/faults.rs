@@ -168,6 +168,49 @@ fn a_backend_killed_inside_the_mirror_leaves_both_sides_as_they_were() {
 }
 
 #[test]
+fn what_logical_replication_applies_to_the_source_is_mirrored() {
+    let cluster = Cluster::start("it_apply", 54370, "wal_level = logical");
+    let table = "CREATE TABLE src (id int PRIMARY KEY, v text); INSERT INTO src SELECT g, 'v' FROM generate_series(1, 500) g";
+    let mut publisher = cluster.database("publisher");
+    publisher.batch_execute(table).unwrap();
+    publisher
+        .batch_execute("CREATE PUBLICATION p FOR TABLE src")
+        .unwrap();
+    publisher
+        .batch_execute("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
+        .unwrap();
+    let mut client = cluster.database("subscriber");
+    client.batch_execute(table).unwrap();
+    client
+        .batch_execute("SELECT mig_define('apply'); SELECT mig_add_table('apply', 'src', 'dst'); SELECT mig_create(); SELECT mig_dual_write()")
+        .unwrap();
+    let subscription = format!(
+        "CREATE SUBSCRIPTION s CONNECTION 'host={} port={} dbname=publisher user=postgres' PUBLICATION p \
+         WITH (create_slot = false, slot_name = 's', copy_data = false)",
+        cluster.host(),
+        cluster.port()
+    );
+    client.simple_query(&subscription).unwrap();
+    let same = "SELECT NOT EXISTS ((TABLE src EXCEPT ALL TABLE dst) UNION ALL (TABLE dst EXCEPT ALL TABLE src))";
+    let write = "UPDATE src SET v = v || '!' WHERE id % 3 = 0; DELETE FROM src WHERE id % 7 = 0; UPDATE src SET id = id + 1000 WHERE id % 11 = 0; INSERT INTO src VALUES (0, 'last')";
+    publisher.simple_query(write).unwrap();
+    until_sql(&mut client, "SELECT EXISTS (SELECT FROM src WHERE id = 0)");
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    assert!(yes(&mut client, same));
+    publisher
+        .simple_query("TRUNCATE src; INSERT INTO src VALUES (5, 'after')")
+        .unwrap();
+    until_sql(
+        &mut client,
+        "SELECT v = 'after' FROM src WHERE id = 5 UNION ALL SELECT NULL LIMIT 1",
+    );
+    assert!(yes(&mut client, same));
+    client.simple_query("SELECT mig_assert()").unwrap();
+    client.simple_query("DROP SUBSCRIPTION s").unwrap();
+}
+
+#[test]
 fn an_index_build_that_was_interrupted_is_made_again() {
     let cluster = Cluster::start("it_invalid", 54367, "");
     let mut client = mirrored(&cluster, "invalid", 1000);
