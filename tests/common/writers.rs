@@ -82,7 +82,7 @@ fn write(mut client: Client, me: u64, of: u64, stop: &AtomicBool) -> Report {
                 report.longest = report.longest.max(longest);
             }
             // The server went away (a crash test): that ends this writer, it is no error of a statement.
-            Err(_) if client.is_closed() => break,
+            Err(e) if client.is_closed() || went_down(&e) => break,
             Err(e) => report.errors.push(e.as_db_error().map_or_else(
                 || e.to_string(),
                 |d| format!("{} {}", d.code().code(), d.message()),
@@ -90,6 +90,11 @@ fn write(mut client: Client, me: u64, of: u64, stop: &AtomicBool) -> Report {
         }
     }
     report
+}
+
+/// A backend that outlives its killed server for a moment says so before it goes (57P01).
+fn went_down(e: &postgres::Error) -> bool {
+    e.code() == Some(&postgres::error::SqlState::ADMIN_SHUTDOWN)
 }
 
 /// One to three statements; the longest of them. One transaction in ten rolls back.
