@@ -25,7 +25,9 @@ mod tests {
             ("b::numeric(10, 2)", "numeric(10,2)"),
         ] {
             assert_eq!(
-                expression::check("c", text, &source).unwrap().type_text,
+                expression::check("c", text, &source.to_string())
+                    .unwrap()
+                    .type_text,
                 type_text,
                 "{text}"
             );
@@ -42,7 +44,7 @@ mod tests {
             ("now()", false),
             ("current_user::text", false),
         ] {
-            let checked = expression::check("c", text, &source).unwrap();
+            let checked = expression::check("c", text, &source.to_string()).unwrap();
             assert_eq!(checked.immutable, immutable, "{text}");
         }
     }
@@ -74,7 +76,10 @@ mod tests {
             "$1",
             "a::nonsense",
         ] {
-            assert!(expression::check("c", text, &source).is_err(), "{text}");
+            assert!(
+                expression::check("c", text, &source.to_string()).is_err(),
+                "{text}"
+            );
         }
         assert_eq!(
             Spi::get_one::<i64>(

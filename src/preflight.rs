@@ -3,7 +3,9 @@
 
 use crate::error::Result;
 use crate::ident::{Ident, list};
+use crate::model::layout::back::{Stuck, way_back};
 use crate::model::layout::{Layout, Origin};
+use crate::model::shape::Shape;
 use crate::model::state::Mapping;
 use crate::pg::{role, spi};
 use crate::store::mapping;
@@ -109,6 +111,19 @@ pub fn swapping(p: &Mapping, layout: &Layout) -> Vec<Finding> {
         detail: "The primary key is deferrable, so rows may swap their keys; their values of the new unique keys would collide in the target on the way.".into(),
         hint: Some("Make the primary key not deferrable, or leave unique_keys out.".into()),
     }]
+}
+
+/// What keeps writes of the new table from going back to the old one once reads have moved.
+pub fn one_way(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
+    let finding = |s: Stuck| Finding {
+        severity: "warning".into(),
+        check_name: "no way back".into(),
+        relation: Some(p.source),
+        detail: s.reason,
+        hint: Some(s.hint),
+    };
+    let stuck = way_back(source, &p.spec, layout).err().unwrap_or_default();
+    stuck.into_iter().map(finding).collect()
 }
 
 /// A target column as an expression over the source.

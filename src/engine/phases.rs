@@ -84,6 +84,7 @@ pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Finding>> {
         let planned = create::plan(mappings.to_vec(), define::scope::of(m)?.as_ref())?;
         for p in &planned {
             found.extend(preflight::duplicates(&p.mapping, &p.layout)?);
+            found.extend(preflight::one_way(&p.mapping, &p.source, &p.layout));
             found.extend(preflight::swapping(&p.mapping, &p.layout));
             found.extend(preflight::occupied(&p.mapping, &p.layout)?);
         }

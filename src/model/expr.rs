@@ -1,6 +1,7 @@
 //! A column expression as the user gives it.
 
 use crate::error::{Error, Result};
+use crate::ident::Ident;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,9 +15,24 @@ pub struct Expression {
     /// Its type as PostgreSQL sees it; filled in when the mapping is added.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
     pub type_text: Option<String>,
+    /// Columns of the source that `up` reads, and the one that `down` gives back; filled in likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<Ident>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gives: Option<Ident>,
 }
 
 impl Expression {
+    pub fn new(up: &str, down: Option<&str>) -> Self {
+        Self {
+            up: up.to_owned(),
+            down: down.map(str::to_owned),
+            type_text: None,
+            reads: Vec::new(),
+            gives: None,
+        }
+    }
+
     /// `"expr"`, `{"up": "expr", "down": "expr"}`, or null.
     pub fn read(column: &str, value: &Value) -> Result<Option<Self>> {
         let wrong = |detail: String| {
@@ -28,11 +44,7 @@ impl Expression {
         };
         match value {
             Value::Null => Ok(None),
-            Value::String(up) => Ok(Some(Self {
-                up: up.clone(),
-                down: None,
-                type_text: None,
-            })),
+            Value::String(up) => Ok(Some(Self::new(up, None))),
             Value::Object(map) => {
                 if let Some(key) = map.keys().find(|k| !["up", "down"].contains(&k.as_str())) {
                     return Err(wrong(format!(
@@ -42,12 +54,14 @@ impl Expression {
                 let up = map.get("up").and_then(Value::as_str);
                 let up =
                     up.ok_or_else(|| wrong("The key \"up\" is missing, or no text.".into()))?;
-                let down = map.get("down").and_then(Value::as_str).map(str::to_owned);
-                Ok(Some(Self {
-                    up: up.to_owned(),
-                    down,
-                    type_text: None,
-                }))
+                let down = match map.get("down") {
+                    None | Some(Value::Null) => None,
+                    Some(Value::String(down)) => Some(down.as_str()),
+                    Some(other) => {
+                        return Err(wrong(format!("The key \"down\" is {other}, no text.")));
+                    }
+                };
+                Ok(Some(Self::new(up, down)))
             }
             other => Err(wrong(format!("The value is {other}."))),
         }

@@ -1,7 +1,7 @@
 //! Is this text one harmless expression? PostgreSQL's own parser and planner answer.
 
 use crate::error::{Error, Result};
-use crate::ident::QualifiedName;
+use crate::ident::{Ident, QualifiedName};
 use crate::pg::{spi, tx};
 use pgrx::pg_sys;
 use std::ffi::CString;
@@ -11,17 +11,19 @@ pub struct Checked {
     pub type_text: String,
     /// False where the value may depend on settings of the session or on the time of day.
     pub immutable: bool,
+    /// Columns of a table that it reads.
+    pub reads: Vec<Ident>,
 }
 
-/// Checks `text` as an expression over rows of `source`. Refused: text that is more or
+/// Checks `text` as an expression over rows of `from`, an item of a FROM list. Refused: text that is more or
 /// less than one expression, sub-selects, aggregates, sets, and anything volatile.
-pub fn check(column: &str, text: &str, source: &QualifiedName) -> Result<Checked> {
+pub fn check(column: &str, text: &str, from: &str) -> Result<Checked> {
     single(column, text)?;
     let view = QualifiedName::new("mig", "expression_check");
     let found = tx::probe(|| {
         // The line break ends a comment that the expression may end with.
         spi::run(
-            &format!("CREATE VIEW {view} AS SELECT ({text}\n) AS value FROM {source}"),
+            &format!("CREATE VIEW {view} AS SELECT ({text}\n) AS value FROM {from}"),
             &[],
         )?;
         let immutable = harmless(column)?;
@@ -35,6 +37,7 @@ pub fn check(column: &str, text: &str, source: &QualifiedName) -> Result<Checked
         Ok(Checked {
             type_text,
             immutable,
+            reads: spi::json_rows(READS, &[])?,
         })
     });
     match found {
@@ -43,6 +46,12 @@ pub fn check(column: &str, text: &str, source: &QualifiedName) -> Result<Checked
         Err(e) => Err(e),
     }
 }
+
+/// A view depends on each column that it reads.
+const READS: &str = "SELECT DISTINCT pg_catalog.to_jsonb(a.attname) FROM pg_catalog.pg_rewrite r \
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
+    JOIN pg_catalog.pg_attribute a ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND a.attrelid = d.refobjid \
+    AND a.attnum = d.refobjsubid WHERE r.ev_class = 'mig.expression_check'::pg_catalog.regclass AND d.refobjid <> r.ev_class";
 
 fn bad(column: &str, detail: String) -> Error {
     Error::BadExpression {

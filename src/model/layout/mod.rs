@@ -9,6 +9,7 @@ use crate::model::spec::{Spec, known_column};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub mod back;
 mod indexes;
 mod keys;
 

@@ -99,6 +99,8 @@ fn renames_are_followed_and_expressions_are_not_columns_of_the_source() {
         Some(Expression {
             up: text.into(),
             down: None,
+            reads: Vec::new(),
+            gives: None,
             type_text: Some("text".into()),
         })
     };

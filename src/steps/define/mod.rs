@@ -8,12 +8,12 @@ use crate::model::options;
 use crate::model::shape::Shape;
 use crate::model::spec::{Arguments, Spec, read};
 use crate::model::state::{Mapping, Migration};
-use crate::pg::expression::Checked;
-use crate::pg::{catalog, expression, role};
+use crate::pg::{catalog, role};
 use crate::store::{log, mapping, migration};
 use pgrx::pg_sys::Oid;
 use serde_json::{Value, json};
 
+mod expressions;
 pub mod scope;
 
 use scope::ScopeArguments;
@@ -57,9 +57,10 @@ pub fn table(m: &Migration, source: Oid, target: &str, arguments: &Arguments) ->
             text: target.to_owned(),
         })?;
     free_target(m, &shape, &name)?;
-    let spec = typed(read(arguments, &shape)?, &shape)?;
+    let spec = expressions::typed(read(arguments, &shape)?, &shape)?;
     check_refs(&spec, &shape)?;
-    check_layout(m, &shape, &spec, &name)?;
+    let layout = check_layout(m, &shape, &spec, &name)?;
+    let spec = expressions::given_back(spec, &shape, &layout, &name)?;
     mapping::insert(m.id, source, &name, &arguments.id_mode, &spec)?;
     log::write(
         &m.name,
@@ -137,44 +138,6 @@ fn free_target(m: &Migration, source: &Shape, target: &QualifiedName) -> Result<
         }),
         None => Ok(()),
     }
-}
-
-/// Lets PostgreSQL judge every expression, and notes its type.
-fn typed(mut spec: Spec, shape: &Shape) -> Result<Spec> {
-    for (name, expression) in &mut spec.columns {
-        let Some(expression) = expression else {
-            continue;
-        };
-        // A bare column name is a rename, whatever keyword it may be.
-        let renamed = shape.column(&Ident::new(expression.up.trim()));
-        if let Some(column) = renamed {
-            expression.type_text = Some(column.type_text.clone());
-            continue;
-        }
-        let checked = expression::check(name.as_str(), &expression.up, &shape.name)?;
-        expression.type_text = Some(checked.type_text);
-        if !checked.immutable {
-            spec.mutable.push(name.as_str().to_owned());
-        }
-    }
-    if let Some(filter) = &spec.filter {
-        let Checked {
-            type_text,
-            immutable,
-        } = expression::check("filter", filter, &shape.name)?;
-        if !immutable {
-            spec.mutable.push("filter".to_owned());
-        }
-        if type_text != "boolean" {
-            return Err(Error::BadExpression {
-                column: "filter".into(),
-                detail: format!("Its type is {type_text}, not boolean."),
-                hint: "Write a condition over the source row, for example status <> 'draft'."
-                    .into(),
-            });
-        }
-    }
-    Ok(spec)
 }
 
 fn check_refs(spec: &Spec, shape: &Shape) -> Result<()> {

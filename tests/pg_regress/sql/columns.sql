@@ -64,3 +64,20 @@ SELECT mig_add_table('stable', 'round_metadata', 'r2', columns => '{"opens_on": 
 SELECT severity, detail, hint FROM mig_preflight() WHERE check_name = 'expression not immutable';
 SELECT action FROM mig_drop('stable');
 DROP SCHEMA app CASCADE;
+-- The way back, for writes that will begin on the new side: by name, by rename, by "down"; said before it is needed.
+CREATE TABLE people (id int PRIMARY KEY, first text NOT NULL, last text NOT NULL, born text, note text, secret text DEFAULT 'x' NOT NULL);
+SELECT mig_define('people');
+SELECT mig_add_table('people', 'people', 'persons', columns => '{"name": "first || '' '' || last", "first": null, "last": null, "secret": null}');
+SELECT severity, detail, hint FROM mig_preflight('people') WHERE check_name = 'no way back';
+SELECT mig_drop('people');
+SELECT mig_define('people');
+SELECT mig_add_table('people', 'people', 'persons', columns => '{"day": {"up": "born::date", "down": "day::text"}, "born": null, "note": {"up": "upper(note)", "down": "lower(note)"}}');
+SELECT count(*) FROM mig_preflight('people') WHERE check_name = 'no way back';
+SELECT mig_drop('people');
+SELECT mig_define('people');
+SELECT mig_add_table('people', 'people', 'persons', columns => '{"name": {"up": "first || last", "down": "name"}, "first": null, "last": null}');
+SELECT mig_add_table('people', 'people', 'persons', columns => '{"day": {"up": "born::date", "down": "dy::text"}, "born": null}');
+SELECT mig_add_table('people', 'people', 'persons', columns => '{"day": {"up": "born::date", "down": 7}, "born": null}');
+SELECT mig_add_table('people', 'people', 'persons', columns => '{"day": {"up": "born::date", "down": "(SELECT 1)::text"}, "born": null}');
+SELECT mig_drop('people');
+DROP TABLE people;

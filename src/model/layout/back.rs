@@ -1,0 +1,170 @@
+//! The way back: how a source's columns come out of a target's row, for writes that begin on the new side.
+
+use super::{Layout, Origin};
+use crate::ident::Ident;
+use crate::model::shape::{Column, Shape};
+use crate::model::spec::Spec;
+
+/// A column of the source, and where its value comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackColumn {
+    pub source: Ident,
+    pub from: Back,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Back {
+    Target(Ident),
+    /// Over the target's row.
+    Expression(String),
+}
+
+/// Why a mapping cannot go back, and what would help.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stuck {
+    pub reason: String,
+    pub hint: String,
+}
+
+/// All columns that a target's row gives back, or everything that is in the way. A column that was left out on purpose
+/// (`null`) is no obstacle as long as a new row may do without it: old rows keep what they have.
+pub fn way_back(
+    source: &Shape,
+    spec: &Spec,
+    layout: &Layout,
+) -> Result<Vec<BackColumn>, Vec<Stuck>> {
+    let (mut columns, mut stuck) = (Vec::new(), Vec::new());
+    if layout.key_deferrable {
+        stuck.push(Stuck {
+            reason:
+                "The old table's primary key is deferrable, and an upsert cannot name such a key."
+                    .into(),
+            hint: "Make the primary key not deferrable.".into(),
+        });
+    }
+    for column in source.columns.iter().filter(|c| c.generated.is_none()) {
+        match origin(column, spec, layout) {
+            Some(from) => columns.push(BackColumn {
+                source: column.name.clone(),
+                from,
+            }),
+            None => stuck.extend(lost(column, spec)),
+        }
+    }
+    if stuck.is_empty() {
+        Ok(columns)
+    } else {
+        Err(stuck)
+    }
+}
+
+fn origin(column: &Column, spec: &Spec, layout: &Layout) -> Option<Back> {
+    let carried = layout
+        .columns
+        .iter()
+        .find(|t| t.origin == Origin::Source(column.name.clone()));
+    if let Some(target) = carried {
+        return Some(Back::Target(target.name.clone()));
+    }
+    let expressions = spec.columns.iter().filter_map(|(_, e)| e.as_ref());
+    let mut giving = expressions.filter(|e| e.gives.as_ref() == Some(&column.name));
+    giving.find_map(|e| e.down.clone()).map(Back::Expression)
+}
+
+/// The obstacle that a column is which does not come back.
+fn lost(column: &Column, spec: &Spec) -> Option<Stuck> {
+    let name = column.name.as_str();
+    let reader = spec
+        .columns
+        .iter()
+        .find(|(_, e)| e.as_ref().is_some_and(|e| e.reads.contains(&column.name)));
+    if let Some((target, Some(expression))) = reader {
+        let target = target.as_str();
+        return Some(Stuck {
+            reason: format!(
+                "Column \"{name}\" of the old table went into \"{target}\", whose expression has no \"down\"."
+            ),
+            hint: format!(
+                "columns => '{{\"{target}\": {{\"up\": \"{}\", \"down\": \"an expression over the new row\"}}}}'",
+                expression.up.replace('\'', "''")
+            ),
+        });
+    }
+    let needed = column.not_null && column.default.is_none() && column.identity.is_none();
+    needed.then(|| Stuck {
+        reason: format!("Column \"{name}\" of the old table is NOT NULL without a default, and the new table lacks it."),
+        hint: format!("Carry the column, or ALTER TABLE ... ALTER COLUMN {} SET DEFAULT ...;", column.name),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::expr::Expression;
+    use crate::model::fixture;
+    use crate::model::layout::{Member, resolve};
+
+    fn back(columns: Vec<(Ident, Option<Expression>)>) -> Result<Vec<BackColumn>, Vec<Stuck>> {
+        let (source, target, _) = fixture::sign_ups();
+        let spec = Spec {
+            columns,
+            ..Spec::default()
+        };
+        let member = Member {
+            shape: &source,
+            spec: &spec,
+            target: &target,
+        };
+        let layout = resolve(&[member], 0, None).expect("layout");
+        way_back(&source, &spec, &layout)
+    }
+
+    fn expression(up: &str, reads: &str, down: Option<(&str, &str)>) -> Option<Expression> {
+        Some(Expression {
+            up: up.into(),
+            down: down.map(|d| d.0.into()),
+            type_text: Some("text".into()),
+            reads: vec![reads.into()],
+            gives: down.map(|d| d.1.into()),
+        })
+    }
+
+    #[test]
+    fn columns_come_back_by_name_by_rename_and_by_down() {
+        let columns = vec![
+            (
+                "mail".into(),
+                expression("lower(email)", "email", Some(("upper(mail)", "email"))),
+            ),
+            ("email".into(), None),
+        ];
+        let found = back(columns).expect("a way back");
+        let of = |name: &str| {
+            found
+                .iter()
+                .find(|c| c.source == name.into())
+                .map(|c| c.from.clone())
+        };
+        assert_eq!(of("id"), Some(Back::Target("id".into())));
+        assert_eq!(of("email"), Some(Back::Expression("upper(mail)".into())));
+    }
+
+    #[test]
+    fn what_went_into_an_expression_without_down_is_lost() {
+        let columns = vec![
+            ("mail".into(), expression("lower(email)", "email", None)),
+            ("email".into(), None),
+        ];
+        let stuck = back(columns).expect_err("no way back");
+        assert!(
+            stuck[0].reason.contains("\"email\"") && stuck[0].reason.contains("\"mail\""),
+            "{stuck:?}"
+        );
+    }
+
+    #[test]
+    fn a_derived_column_beside_its_source_is_no_obstacle() {
+        let columns = vec![("mail".into(), expression("lower(email)", "email", None))];
+        assert!(back(columns).is_ok());
+    }
+}

@@ -1,0 +1,106 @@
+//! The user's expressions, judged by PostgreSQL before they are stored.
+
+use crate::error::{Error, Result};
+use crate::ident::{Ident, QualifiedName};
+use crate::model::layout::{Layout, Origin};
+use crate::model::shape::Shape;
+use crate::model::spec::Spec;
+use crate::pg::expression::{self, Checked};
+use crate::pg::notice::notice;
+
+/// Lets PostgreSQL judge every expression, and notes its type.
+pub fn typed(mut spec: Spec, shape: &Shape) -> Result<Spec> {
+    let source = shape.name.to_string();
+    for (name, expression) in &mut spec.columns {
+        let Some(expression) = expression else {
+            continue;
+        };
+        // A bare column name is a rename, whatever keyword it may be.
+        let renamed = shape.column(&Ident::new(expression.up.trim()));
+        if let Some(column) = renamed {
+            expression.type_text = Some(column.type_text.clone());
+            continue;
+        }
+        let checked = expression::check(name.as_str(), &expression.up, &source)?;
+        expression.type_text = Some(checked.type_text);
+        expression.reads = checked.reads;
+        if !checked.immutable {
+            spec.mutable.push(name.as_str().to_owned());
+        }
+    }
+    if let Some(filter) = &spec.filter {
+        let Checked {
+            type_text,
+            immutable,
+            ..
+        } = expression::check("filter", filter, &source)?;
+        if !immutable {
+            spec.mutable.push("filter".to_owned());
+        }
+        if type_text != "boolean" {
+            return Err(Error::BadExpression {
+                column: "filter".into(),
+                detail: format!("Its type is {type_text}, not boolean."),
+                hint: "Write a condition over the source row, for example status <> 'draft'."
+                    .into(),
+            });
+        }
+    }
+    Ok(spec)
+}
+
+/// Lets PostgreSQL judge each `down` over a row of the target to be, and notes which column it gives back: the
+/// one of its own name, or the only one that `up` reads and the target does not carry as it is.
+pub fn given_back(
+    mut spec: Spec,
+    shape: &Shape,
+    layout: &Layout,
+    target: &QualifiedName,
+) -> Result<Spec> {
+    let row: Vec<String> = layout
+        .columns
+        .iter()
+        .map(|c| format!("NULL::{} AS {}", c.type_text, c.name))
+        .collect();
+    let from = format!("(SELECT {}) AS {}", row.join(", "), target.name);
+    let carried = |name: &Ident| {
+        layout
+            .columns
+            .iter()
+            .any(|t| t.origin == Origin::Source(name.clone()))
+    };
+    for (name, expression) in &mut spec.columns {
+        let Some((expression, down)) = expression
+            .as_mut()
+            .and_then(|e| e.down.clone().map(|d| (e, d)))
+        else {
+            continue;
+        };
+        expression::check(name.as_str(), &down, &from)?;
+        let own = shape.column(name).map(|c| c.name.clone());
+        let mut read = expression.reads.iter().filter(|c| !carried(c));
+        expression.gives = match (own.filter(|c| !carried(c)), read.next(), read.next()) {
+            (Some(own), ..) => Some(own),
+            (None, Some(only), None) => Some(only.clone()),
+            (None, None, _) => {
+                notice(&format!(
+                    "\"down\" of column \"{}\" is not needed: what \"up\" reads is carried as it is",
+                    name.as_str()
+                ));
+                None
+            }
+            (None, Some(one), Some(other)) => {
+                return Err(Error::BadExpression {
+                    column: name.as_str().to_owned(),
+                    detail: format!(
+                        "Its \"up\" reads \"{}\" and \"{}\"; which of them \"down\" gives back is not clear.",
+                        one.as_str(),
+                        other.as_str()
+                    ),
+                    hint: "Name the new column as the old one that \"down\" gives back, or carry the other as it is.".into(),
+                });
+            }
+        };
+    }
+    Ok(spec)
+}
