@@ -307,12 +307,12 @@ fn beside(
 
 #[test]
 fn rows_locked_in_the_opposite_order_never_make_the_application_a_victim() {
-    let cluster = Cluster::start("it_victim", 54365, "deadlock_timeout = 20ms");
+    let cluster = Cluster::start("it_victim", 54365, "deadlock_timeout = 100ms");
     let mut client = mirrored(&cluster, "victim", 2000);
     let mut rounds = 0;
     let mut leftovers = 0;
     // Two rows, the later one first; the batches go up through the table. All sessions go down, so that no two of
-    // them can deadlock. The server looks for deadlocks as soon as anybody waits 20 ms.
+    // them can deadlock. The server looks for deadlocks as soon as anybody waits 100 ms.
     let downward = |app: &mut Client, n: usize| {
         let low = 100 * (n + 1) + 7;
         app.batch_execute(&format!(
@@ -348,8 +348,8 @@ fn rows_locked_in_the_opposite_order_never_make_the_application_a_victim() {
 
 #[test]
 fn ddl_never_makes_the_application_a_victim() {
-    // Whoever holds a lock and waits for ours looks for a deadlock after 50 ms; we give up after 25.
-    let cluster = Cluster::start("it_ddl", 54369, "deadlock_timeout = 50ms");
+    // Whoever holds a lock and waits for ours looks for a deadlock after 200 ms; we give up after 100.
+    let cluster = Cluster::start("it_ddl", 54369, "deadlock_timeout = 200ms");
     let mut client = mirrored(&cluster, "ddl", 500);
     let mut rounds = 0;
     // Reads tables, and then writes them, the later one first.
