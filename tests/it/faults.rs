@@ -347,36 +347,6 @@ fn rows_locked_in_the_opposite_order_never_make_the_application_a_victim() {
 }
 
 #[test]
-fn ddl_never_makes_the_application_a_victim() {
-    // Whoever holds a lock and waits for ours looks for a deadlock after 200 ms; we give up after 100.
-    let cluster = Cluster::start("it_ddl", 54369, "deadlock_timeout = 200ms");
-    let mut client = mirrored(&cluster, "ddl", 500);
-    let mut rounds = 0;
-    // Reads tables, and then writes them, the later one first.
-    let upgrade = |app: &mut Client, n: usize| {
-        app.batch_execute(
-            "BEGIN; SELECT 1 FROM email_reminders_sent LIMIT 1; SELECT 1 FROM sign_ups LIMIT 1",
-        )?;
-        std::thread::sleep(Duration::from_millis(3));
-        let id = n + 1;
-        app.batch_execute(&format!(
-            "UPDATE email_reminders_sent SET kind = 'x' WHERE id = {id}; UPDATE sign_ups SET email = 'x' WHERE id = {id}; COMMIT"
-        ))
-    };
-    let (done, errors) = beside(&cluster, "ddl", 3, upgrade, || {
-        while rounds < 15 {
-            back_and_forth(&mut client);
-            rounds += 1;
-        }
-    });
-    assert_eq!(errors, Vec::<String>::new());
-    assert!(done > 50, "{done} transactions");
-    client.simple_query("SELECT mig_backfill()").unwrap();
-    backfilled(&mut client);
-    assert_eq!(all_differences(&mut client).1, 0);
-}
-
-#[test]
 fn a_storm_of_table_locks_delays_the_job_and_fails_nobody() {
     let cluster = Cluster::start("it_storm", 54366, "");
     let mut client = mirrored(&cluster, "storm", 1500);
