@@ -1,10 +1,11 @@
-//! Table locks for DDL: the strongest first, a short wait, and everything given back between tries.
+//! Table locks for DDL: nothing is held by whoever waits, and everything is given back between tries.
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::pg::{session, spi, tx, wait};
 use crate::settings;
-use std::time::Instant;
+use pgrx::pg_sys;
+use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -20,11 +21,12 @@ const TRIES: u32 = 20;
 const TRIES_OF_A_JOB: u32 = 3;
 
 impl Mode {
-    fn sql(self) -> &'static str {
-        match self {
-            Mode::ShareRowExclusive => "SHARE ROW EXCLUSIVE",
-            Mode::AccessExclusive => "ACCESS EXCLUSIVE",
-        }
+    fn number(self) -> pg_sys::LOCKMODE {
+        let mode = match self {
+            Mode::ShareRowExclusive => pg_sys::ShareRowExclusiveLock,
+            Mode::AccessExclusive => pg_sys::AccessExclusiveLock,
+        };
+        mode as pg_sys::LOCKMODE
     }
 
     /// Lock modes that stand in its way (the table in the manual's chapter on explicit locking).
@@ -47,8 +49,9 @@ impl Mode {
     }
 }
 
-/// Locks all of `tables` in the order given, or none. Each try waits `timeout_ms` at most, for all of them
-/// together, then gives everything back and pauses, so that nobody queues behind us for longer.
+/// Locks all of `tables`, or none. Each try takes `timeout_ms` at most, for all of them together, then gives
+/// everything back and pauses, so that nobody queues behind us for longer. No right on a table is asked for: the
+/// DDL that follows locks the same tables and asks for its own.
 /// Errors: 55P03 with the holders' names after twenty tries.
 pub fn all(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
     within(TRIES, tables, |attempt| patience(attempt, timeout_ms))
@@ -72,37 +75,96 @@ fn within(
     tables: &[(QualifiedName, Mode)],
     patience: impl Fn(u32) -> i32,
 ) -> Result<()> {
+    let mut wanted: Vec<&(QualifiedName, Mode)> = tables.iter().collect();
     for attempt in 1..=tries {
-        let outcome = tx::subtransaction(|| {
-            let began = Instant::now();
-            for (name, mode) in tables {
-                let waited = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
-                let left = patience(attempt).saturating_sub(waited).max(1);
-                let _timeout = session::lock_timeout(left);
-                spi::run(
-                    &format!("LOCK TABLE ONLY {name} IN {} MODE", mode.sql()),
-                    &[],
-                )?;
-            }
-            Ok(())
-        });
-        match outcome {
-            Err(e) if e.is_retryable() && attempt < tries => wait::sleep(backoff(attempt)),
-            Err(e) if e.is_retryable() => return Err(not_had(tables, tries)?),
-            other => return other,
+        match one_try(&wanted, patience(attempt))? {
+            None => return Ok(()),
+            Some(busy) => wanted[..=busy].rotate_right(1),
+        }
+        if attempt < tries {
+            wait::sleep(backoff(attempt));
         }
     }
-    Ok(())
+    Err(not_had(tables, tries)?)
 }
 
-/// Whether LOCK TABLE would let the current role lock this table strongly. A foreign key may refer to a table
-/// of somebody else: its own DDL locks that one without such a right.
-pub fn may_lock(name: &QualifiedName) -> Result<bool> {
-    let allowed = spi::value::<bool>(
-        "SELECT pg_catalog.has_table_privilege(pg_catalog.to_regclass($1), 'UPDATE, DELETE, TRUNCATE')",
+/// All of `wanted`, or the place of one that was busy. We queue for the first only, while we hold nothing yet; the
+/// others are asked for again and again, without ever standing in their queue. Whoever holds a lock that others wait
+/// for and waits himself can be part of a deadlock, and the application's session would be the one to find it and to
+/// lose its transaction: we never are both, so none of them can be our victim, however slow the machine.
+/// (Whoever queues behind our first request is moved ahead of it by the deadlock detector, where that helps:
+/// src/backend/storage/lmgr/README, "soft" edges.)
+fn one_try(wanted: &[&(QualifiedName, Mode)], patience_ms: i32) -> Result<Option<usize>> {
+    let deadline = Instant::now() + Duration::from_millis(patience_ms.unsigned_abs().into());
+    let mut busy = 0;
+    let outcome = tx::subtransaction(|| {
+        let Some((first, others)) = wanted.split_first() else {
+            return Ok(());
+        };
+        queue_for(first, patience_ms)?;
+        let mut missing: Vec<usize> = (1..=others.len()).collect();
+        loop {
+            let mut still = Vec::new();
+            for place in missing {
+                if !had_at_once(wanted[place])? {
+                    still.push(place);
+                }
+            }
+            match still.first() {
+                None => return Ok(()),
+                Some(place) if Instant::now() >= deadline => {
+                    busy = *place;
+                    return Err(taken(&wanted[busy].0));
+                }
+                Some(_) => wait::sleep(1),
+            }
+            missing = still;
+        }
+    });
+    match outcome {
+        Ok(()) => Ok(None),
+        Err(e) if e.is_retryable() => Ok(Some(busy)),
+        Err(e) => Err(e),
+    }
+}
+
+/// Errors: 55P03 after `patience_ms`.
+fn queue_for((name, mode): &(QualifiedName, Mode), patience_ms: i32) -> Result<()> {
+    let _timeout = session::lock_timeout(patience_ms);
+    let oid = oid(name)?;
+    // SAFETY: inside a transaction; an ERROR of the wait unwinds to the enclosing subtransaction.
+    unsafe { pg_sys::LockRelationOid(oid, mode.number()) };
+    if oid == self::oid(name)? {
+        Ok(())
+    } else {
+        Err(taken(name))
+    }
+}
+
+fn taken(name: &QualifiedName) -> Error {
+    Error::LockNotHad {
+        relations: name.plain(),
+        tries: 1,
+        blockers: String::new(),
+    }
+}
+
+fn had_at_once((name, mode): &(QualifiedName, Mode)) -> Result<bool> {
+    let oid = oid(name)?;
+    // SAFETY: inside a transaction; takes the lock or says that it is not free.
+    let had = unsafe { pg_sys::ConditionalLockRelationOid(oid, mode.number()) };
+    // Somebody may have given the name to another table before we had the lock: what is locked then goes back with
+    // the whole try.
+    Ok(had && oid == self::oid(name)?)
+}
+
+/// Errors: 42P01 where there is no such table (any more).
+fn oid(name: &QualifiedName) -> Result<pg_sys::Oid> {
+    let found = spi::value::<pg_sys::Oid>(
+        "SELECT $1::pg_catalog.regclass::pg_catalog.oid",
         &[name.to_string().into()],
     )?;
-    Ok(allowed.unwrap_or(false))
+    Ok(found.unwrap_or(pg_sys::InvalidOid))
 }
 
 /// How long this try waits: 20 ms at first, doubling up to the limit. Whoever comes after us

@@ -1,9 +1,22 @@
 //! Waiting on the process latch only, so that every interrupt is served at once.
 
 use pgrx::pg_sys;
+use std::time::{Duration, Instant};
 
-/// Sleeps up to `ms`; a cancel, a termination or DROP DATABASE gets through.
+/// Sleeps for `ms`; a cancel, a termination or DROP DATABASE gets through. Somebody may have set the latch before, or
+/// sets it for another reason (a lock timeout does): that alone does not end the sleep.
 pub fn sleep(ms: i64) {
+    let deadline = Instant::now() + Duration::from_millis(ms.unsigned_abs());
+    let mut left = ms;
+    while left > 0 {
+        until_woken(left);
+        let rest = deadline.saturating_duration_since(Instant::now());
+        // Rounded up: the last fraction of a millisecond is slept too.
+        left = i64::try_from(rest.as_micros().div_ceil(1000)).unwrap_or(0);
+    }
+}
+
+fn until_woken(ms: i64) {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: waits on this process's own latch, then serves interrupts.
     unsafe {

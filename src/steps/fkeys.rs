@@ -4,7 +4,7 @@
 use super::Outcome;
 use crate::error::Result;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::{lock, session, snapshot, spi};
+use crate::pg::{lock, snapshot, spi};
 use crate::settings;
 use crate::sqlgen::fkey;
 use crate::store::{mapping, migration};
@@ -60,12 +60,10 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<Outcome> {
             None => {
                 let strong = lock::Mode::ShareRowExclusive;
                 let mut tables = vec![(target.clone(), strong)];
-                if key.references != *target && lock::may_lock(&key.references)? {
+                if key.references != *target {
                     tables.push((key.references.clone(), strong));
                 }
                 lock::soon(&tables, settings::lock_timeout_ms(m))?;
-                // A table that we may not lock ourselves is locked by the statement, with little patience.
-                let _timeout = session::lock_timeout(settings::lock_timeout_ms(m).min(100));
                 spi::run(&fkey::add(target, key), &[])?
             }
         };

@@ -17,9 +17,7 @@ const DELETE_AT_ONCE: i64 = 10_000;
 /// the targets are to be dropped next (`drops`), they are not emptied first: TRUNCATE makes new files, and the disk may
 /// be full.
 pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
-    lock::all(&tables_to_lock(mappings)?, settings::lock_timeout_ms(m))?;
-    // For what the statements below lock by themselves: tables of others that our foreign keys refer to.
-    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
+    lock::all(&tables_to_lock(mappings), settings::lock_timeout_ms(m))?;
     for p in mappings {
         if let Some(source) = &p.source_name {
             for sql in mirror::drop_triggers(p.id, source) {
@@ -36,8 +34,8 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Resul
     migration::set_drain(m.id, None)
 }
 
-/// Sources first, then targets, then what their foreign keys refer to: one order for everybody.
-fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, Mode)>> {
+/// Sources, targets, and what their foreign keys refer to: removing a key locks both of its ends.
+fn tables_to_lock(mappings: &[Mapping]) -> Vec<(QualifiedName, Mode)> {
     let sources = mappings.iter().filter_map(|p| p.source_name.clone());
     let targets = mappings.iter().filter_map(|p| p.target_now.clone());
     let mut names: Vec<QualifiedName> = Vec::new();
@@ -51,14 +49,14 @@ fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, Mode)>> {
         .filter_map(|p| p.layout.as_ref())
         .flat_map(|l| &l.fkeys);
     for key in keys {
-        if !names.contains(&key.references) && lock::may_lock(&key.references)? {
+        if !names.contains(&key.references) {
             names.push(key.references.clone());
         }
     }
-    Ok(names
+    names
         .into_iter()
         .map(|n| (n, Mode::AccessExclusive))
-        .collect())
+        .collect()
 }
 
 /// What the end of the backfill added, so that the next one is as fast as the first: all foreign keys, and then

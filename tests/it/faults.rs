@@ -256,7 +256,7 @@ fn a_mirrored_row_costs_no_transaction_id() {
 }
 
 /// Mirrors out and in again, as often as it takes to have the locks.
-fn back_and_forth(client: &mut Client) {
+pub fn back_and_forth(client: &mut Client) {
     for call in [
         "SELECT mig_rollback('cover', 'created')",
         "SELECT mig_dual_write()",
@@ -266,7 +266,7 @@ fn back_and_forth(client: &mut Client) {
 }
 
 /// Runs `each` over and over in `count` sessions while `f` works; the errors of all of them.
-fn beside(
+pub fn beside(
     cluster: &Cluster,
     database: &str,
     count: usize,

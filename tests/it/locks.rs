@@ -2,8 +2,12 @@
 
 use crate::common::cluster::Cluster;
 use crate::common::cover::{DEFINE, all_differences, fill};
+use crate::faults::{back_and_forth, beside};
 use crate::live::mirrored;
 use crate::wait::{backfilled, refused, until_sql};
+use postgres::Client;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 #[test]
 fn dual_write_names_who_holds_it_up_and_changes_nothing() {
@@ -74,4 +78,55 @@ fn a_long_transaction_is_worked_around_and_copied_last() {
         .unwrap()
         .get(0);
     assert_eq!(left, 0);
+}
+
+/// Sessions that hold a strong lock on a table and stand in the queue for another.
+const HOLDS_AND_WAITS: &str = "SELECT count(*) FROM pg_locks h JOIN pg_locks w USING (pid)
+    WHERE h.granted AND NOT w.granted AND h.locktype = 'relation' AND w.locktype = 'relation'
+      AND h.mode IN ('AccessExclusiveLock', 'ShareRowExclusiveLock')";
+
+#[test]
+fn ddl_never_waits_while_it_holds_a_lock_and_gets_there_all_the_same() {
+    let cluster = Cluster::start("it_ddl", 54369, "deadlock_timeout = 200ms");
+    let mut client = mirrored(&cluster, "ddl", 500);
+    // Reads two tables and then writes both, each session in its own order: whatever the DDL has locked first,
+    // somebody holds the next and wants that one.
+    let upgrade = |app: &mut Client, n: usize| {
+        let mut tables = ["email_reminders_sent SET kind", "sign_ups SET email"];
+        tables.rotate_left(n % 2);
+        let [first, second] = tables;
+        let read = |t: &str| format!("SELECT 1 FROM {} LIMIT 1", t.split(' ').next().unwrap());
+        app.batch_execute(&format!("BEGIN; {}; {}", read(first), read(second)))?;
+        std::thread::sleep(Duration::from_millis(3));
+        let id = n + 1;
+        app.batch_execute(&format!(
+            "UPDATE {first} = 'x' WHERE id = {id}; UPDATE {second} = 'x' WHERE id = {id}; COMMIT"
+        ))
+    };
+    let mut observer = cluster.connect("ddl");
+    let over = AtomicBool::new(false);
+    let mut at_risk = 0;
+    let (done, errors) = beside(&cluster, "ddl", 3, upgrade, || {
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let mut seen = 0;
+                while !over.load(Ordering::Relaxed) {
+                    let found: i64 = observer.query_one(HOLDS_AND_WAITS, &[]).unwrap().get(0);
+                    seen += found;
+                }
+                seen
+            });
+            for _ in 0..8 {
+                back_and_forth(&mut client);
+            }
+            over.store(true, Ordering::Relaxed);
+            at_risk = watch.join().unwrap();
+        });
+    });
+    assert_eq!(errors, Vec::<String>::new());
+    assert_eq!(at_risk, 0);
+    assert!(done > 50, "{done} transactions");
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    assert_eq!(all_differences(&mut client).1, 0);
 }
