@@ -15,10 +15,22 @@ pub enum Mode {
     AccessExclusive,
 }
 
+/// How long to go on: so many tries at least, and so long at least.
+struct Limit {
+    tries: u32,
+    time: Duration,
+}
+
 /// Of a call that somebody waits for.
-const TRIES: u32 = 20;
+const OF_A_CALL: Limit = Limit {
+    tries: 20,
+    time: Duration::from_secs(15),
+};
 /// Of a job's slice: it comes back soon, and says meanwhile who is in the way.
-const TRIES_OF_A_JOB: u32 = 3;
+const OF_A_JOB: Limit = Limit {
+    tries: 3,
+    time: Duration::ZERO,
+};
 
 impl Mode {
     fn number(self) -> pg_sys::LOCKMODE {
@@ -52,80 +64,124 @@ impl Mode {
 /// Locks all of `tables`, or none. Each try takes `timeout_ms` at most, for all of them together, then gives
 /// everything back and pauses, so that nobody queues behind us for longer. No right on a table is asked for: the
 /// DDL that follows locks the same tables and asks for its own.
-/// Errors: 55P03 with the holders' names after twenty tries.
+/// Errors: 55P03 with the holders' names after twenty tries and fifteen seconds.
 pub fn all(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
-    within(TRIES, tables, |attempt| patience(attempt, timeout_ms))
+    within(OF_A_CALL, tables, |attempt| patience(attempt, timeout_ms))
 }
 
 /// As `all`, with as much patience as there may be from the first try on: for an emergency, in which the
 /// application's writes fail anyway.
 pub fn urgently(tables: &[(QualifiedName, Mode)]) -> Result<()> {
-    within(TRIES, tables, |_| settings::longest_wait_ms())
+    within(OF_A_CALL, tables, |_| settings::longest_wait_ms())
 }
 
 /// As `all`, with three tries: for a slice of a job, which is tried again.
 pub fn soon(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
-    within(TRIES_OF_A_JOB, tables, |attempt| {
-        patience(attempt, timeout_ms)
-    })
+    within(OF_A_JOB, tables, |attempt| patience(attempt, timeout_ms))
 }
 
 fn within(
-    tries: u32,
+    limit: Limit,
     tables: &[(QualifiedName, Mode)],
     patience: impl Fn(u32) -> i32,
 ) -> Result<()> {
+    let began = Instant::now();
     let mut wanted: Vec<&(QualifiedName, Mode)> = tables.iter().collect();
-    for attempt in 1..=tries {
-        match one_try(&wanted, patience(attempt))? {
-            None => return Ok(()),
-            Some(busy) => wanted[..=busy].rotate_right(1),
+    let (mut tries, mut waits) = (0, 0);
+    loop {
+        tries += 1;
+        let pause = match one_try(&wanted, patience(waits + 1))? {
+            Try::Had => return Ok(()),
+            Try::Busy(place) => {
+                wanted[..=place].rotate_right(1);
+                waits += 1;
+                backoff(waits)
+            }
+            Try::InTheWay(place) => {
+                wanted[..=place].rotate_right(1);
+                // Whoever was in the way gets on now; another moment will be better.
+                1 + jitter(tries) / 2
+            }
+        };
+        if tries >= limit.tries && began.elapsed() >= limit.time {
+            return Err(not_had(tables, tries)?);
         }
-        if attempt < tries {
-            wait::sleep(backoff(attempt));
-        }
+        wait::sleep(pause);
     }
-    Err(not_had(tables, tries)?)
 }
 
-/// All of `wanted`, or the place of one that was busy. We queue for the first only, while we hold nothing yet; the
-/// others are asked for again and again, without ever standing in their queue. Whoever holds a lock that others wait
-/// for and waits himself can be part of a deadlock, and the application's session would be the one to find it and to
-/// lose its transaction: we never are both, so none of them can be our victim, however slow the machine.
-/// (Whoever queues behind our first request is moved ahead of it by the deadlock detector, where that helps:
-/// src/backend/storage/lmgr/README, "soft" edges.)
-fn one_try(wanted: &[&(QualifiedName, Mode)], patience_ms: i32) -> Result<Option<usize>> {
+/// What one try came to. The place is that of a table that was not free.
+enum Try {
+    Had,
+    /// Its holder does not end.
+    Busy(usize),
+    /// Its holder waits for a table that we had locked.
+    InTheWay(usize),
+}
+
+/// All of `wanted`. We queue for the first only, while we hold nothing yet; the others are asked for again and again,
+/// without ever standing in their queue. Whoever holds a lock that others wait for and waits himself can be part of a
+/// deadlock, and the application's session would be the one to find it and to lose its transaction: we never are both, so
+/// none of them can be our victim, however slow the machine. (Whoever queues behind our first request is moved ahead of
+/// it by the deadlock detector, where that helps: src/backend/storage/lmgr/README, "soft" edges.) Where a deadlock would
+/// have come about we give way at once, so that nobody waits for a try that cannot succeed.
+fn one_try(wanted: &[&(QualifiedName, Mode)], patience_ms: i32) -> Result<Try> {
+    /// Asking costs more than trying.
+    const ASK_EVERY: u32 = 4;
     let deadline = Instant::now() + Duration::from_millis(patience_ms.unsigned_abs().into());
-    let mut busy = 0;
+    let mut failed = Try::Busy(0);
     let outcome = tx::subtransaction(|| {
         let Some((first, others)) = wanted.split_first() else {
             return Ok(());
         };
         queue_for(first, patience_ms)?;
         let mut missing: Vec<usize> = (1..=others.len()).collect();
-        loop {
+        for round in 1.. {
             let mut still = Vec::new();
             for place in missing {
                 if !had_at_once(wanted[place])? {
                     still.push(place);
                 }
             }
-            match still.first() {
-                None => return Ok(()),
-                Some(place) if Instant::now() >= deadline => {
-                    busy = *place;
-                    return Err(taken(&wanted[busy].0));
-                }
-                Some(_) => wait::sleep(1),
-            }
             missing = still;
+            let Some(place) = missing.first() else {
+                return Ok(());
+            };
+            let in_the_way = round % ASK_EVERY == 0 && in_each_others_way(wanted, &missing)?;
+            if in_the_way || Instant::now() >= deadline {
+                failed = if in_the_way {
+                    Try::InTheWay(*place)
+                } else {
+                    Try::Busy(*place)
+                };
+                return Err(taken(&wanted[*place].0));
+            }
+            wait::sleep(1);
         }
+        Ok(())
     });
     match outcome {
-        Ok(()) => Ok(None),
-        Err(e) if e.is_retryable() => Ok(Some(busy)),
+        Ok(()) => Ok(Try::Had),
+        Err(e) if e.is_retryable() => Ok(failed),
         Err(e) => Err(e),
     }
+}
+
+fn in_each_others_way(wanted: &[&(QualifiedName, Mode)], missing: &[usize]) -> Result<bool> {
+    let (mut had, mut lacked) = (Vec::new(), Vec::new());
+    for (place, (name, _)) in wanted.iter().enumerate() {
+        let list = if missing.contains(&place) {
+            &mut lacked
+        } else {
+            &mut had
+        };
+        list.push(oid(name)?);
+    }
+    let found = spi::value::<bool>(
+        include_str!("../../sql/query/in_each_others_way.sql"),
+        &[had.into(), lacked.into()],
+    )?;
+    Ok(found.unwrap_or(false))
 }
 
 /// Errors: 55P03 after `patience_ms`.
@@ -176,13 +232,15 @@ fn patience(attempt: u32, limit_ms: i32) -> i32 {
 /// 50 ms doubling to a second, with jitter, so that two callers do not meet again and again.
 fn backoff(attempt: u32) -> i64 {
     let base = 50_i64 << attempt.min(4);
-    let jitter = i64::from(
-        std::process::id()
-            .wrapping_mul(2_654_435_761)
-            .wrapping_add(attempt * 40_503)
-            % 50,
-    );
-    base.min(1000) + jitter
+    base.min(1000) + jitter(attempt)
+}
+
+/// Up to 50 ms, another number for each process and attempt.
+fn jitter(attempt: u32) -> i64 {
+    let mixed = std::process::id()
+        .wrapping_mul(2_654_435_761)
+        .wrapping_add(attempt.wrapping_mul(40_503));
+    i64::from(mixed % 50)
 }
 
 #[derive(serde::Deserialize)]
