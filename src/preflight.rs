@@ -166,7 +166,7 @@ pub fn occupied(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
                 .is_some_and(|c| c.type_text == s.type_text)
         }),
     };
-    let own = crate::sqlgen::mirror::scope_is_mine("t", layout)
+    let own = crate::sqlgen::flow::scope_is_mine("t", layout)
         .map_or(String::new(), |s| format!(" WHERE {s}"));
     if !has_scope
         || !spi::value::<bool>(

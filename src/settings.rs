@@ -93,6 +93,16 @@ pub fn longest_wait_ms() -> i32 {
     (unsafe { pgrx::pg_sys::DeadlockTimeout } / 2).max(1)
 }
 
+/// Days that the old tables wait in `stopped` before they may be put away.
+pub fn archive_after_days(m: &Migration) -> i32 {
+    m.int_option("archive_after_days").unwrap_or(30)
+}
+
+/// Days that archives wait before they may be dropped.
+pub fn drop_after_days(m: &Migration) -> i32 {
+    m.int_option("drop_after_days").unwrap_or(90)
+}
+
 pub fn defer_indexes(m: &Migration) -> bool {
     m.bool_option("defer_indexes")
         .unwrap_or_else(|| DEFER_INDEXES.get())

@@ -7,7 +7,7 @@ CREATE TABLE mig.migration (
   id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name text NOT NULL UNIQUE CHECK (name <> ''),
   owner regrole NOT NULL,
-  phase text NOT NULL DEFAULT 'defined' CHECK (phase IN ('defined', 'created', 'dual_write', 'backfilled')),
+  phase text NOT NULL DEFAULT 'defined' CHECK (phase IN ('defined', 'created', 'dual_write', 'backfilled', 'switched', 'stopped', 'archived')),
   state text NOT NULL DEFAULT 'ok' CHECK (state IN ('ok', 'running', 'paused', 'failed')),
   problem text,
   scope_table regclass,
@@ -17,10 +17,12 @@ CREATE TABLE mig.migration (
   options jsonb NOT NULL DEFAULT '{}',
   format int NOT NULL DEFAULT 1,
   drain text[],
+  since timestamptz NOT NULL DEFAULT clock_timestamp(),
   created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE mig.migration IS 'One row for each migration.';
 COMMENT ON COLUMN mig.migration.drain IS 'Virtual transactions whose snapshots are older than the last batch and that foreign keys wait for.';
+COMMENT ON COLUMN mig.migration.since IS 'When it came into its phase.';
 COMMENT ON COLUMN mig.migration.format IS 'Version of the stored layout, so that a newer library knows what it reads.';
 
 CREATE TABLE mig.mapping (
@@ -37,6 +39,7 @@ CREATE TABLE mig.mapping (
   layout jsonb,
   fingerprint text,
   seal text,
+  mirrors name[],
   bound_blocks bigint,
   next_block bigint NOT NULL DEFAULT 0,
   filenode oid,
@@ -46,12 +49,17 @@ CREATE TABLE mig.mapping (
   rows_total bigint,
   copy_started_at timestamptz,
   copied boolean NOT NULL DEFAULT false,
+  pass text NOT NULL DEFAULT 'forth' CHECK (pass IN ('forth', 'sweep', 'back')),
+  archived jsonb,
   UNIQUE (migration, source),
   UNIQUE (migration, target_schema, target_name)
 );
 COMMENT ON TABLE mig.mapping IS 'One source table and its target; the checkpoint of its backfill.';
 COMMENT ON COLUMN mig.mapping.fingerprint IS 'Columns and keys of source and target when the target was made; mig.standing has what they are now.';
-COMMENT ON COLUMN mig.mapping.seal IS 'Server, database and catalog rows of the mirror triggers when they went in: whoever touches one leaves another row.';
+COMMENT ON COLUMN mig.mapping.seal IS 'Server, database and catalog rows of our triggers when they went in: whoever touches one leaves another row.';
+COMMENT ON COLUMN mig.mapping.mirrors IS 'Our triggers on either side, as they should stand.';
+COMMENT ON COLUMN mig.mapping.pass IS 'What the batches do: copy forth; on the way back from stopped sweep away what is gone, then bring back.';
+COMMENT ON COLUMN mig.mapping.archived IS 'What was renamed and handed over when the source was put away.';
 COMMENT ON COLUMN mig.mapping.bound_blocks IS 'Heap blocks of the source when its backfill began, fixed after the mirror was committed.';
 COMMENT ON COLUMN mig.mapping.next_block IS 'The checkpoint: blocks below it are copied or listed as leftovers.';
 COMMENT ON COLUMN mig.mapping.filenode IS 'File of the source at that time; another one means a rewrite, and the copy starts over.';
@@ -67,10 +75,14 @@ CREATE TABLE mig.job (
   heartbeat_at timestamptz,
   ended_at timestamptz,
   waiting_for text,
-  error text
+  error text,
+  goal text,
+  failed_then bigint
 );
 CREATE UNIQUE INDEX job_one_open ON mig.job (migration) WHERE state IN ('running', 'paused');
-COMMENT ON TABLE mig.job IS 'Backfills, past and present.';
+COMMENT ON TABLE mig.job IS 'Backfills and ways back, past and present.';
+COMMENT ON COLUMN mig.job.goal IS 'The phase that a way back from stopped goes to; null for a backfill.';
+COMMENT ON COLUMN mig.job.failed_then IS 'Rows that failed in the last round of a way back: it goes on as long as they become fewer.';
 
 CREATE TABLE mig.leftover (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -102,6 +114,7 @@ CREATE TABLE mig.check_result (
   finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
   ok boolean,
+  tables int NOT NULL,
   compared bigint NOT NULL,
   differences bigint NOT NULL,
   failed jsonb NOT NULL DEFAULT '[]'

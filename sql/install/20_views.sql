@@ -13,12 +13,16 @@ COMMENT ON VIEW mig.tables IS 'Every mapping: source, target, checkpoint.';
 -- (DISABLE and ENABLE) leaves a row with another xmin, so a gap in the mirror shows even after it was closed again.
 CREATE VIEW mig.standing AS
 SELECT p.migration AS migration_id, p.id AS mapping, p.source, p.target, p.target_schema, p.target_name, p.layout IS NOT NULL AS created,
+       p.layout->'back' <> 'null' AS goes_back,
        p.fingerprint AS fingerprint_then, f.fingerprint, p.seal,
        pg_catalog.format('%s/%s', (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c),
          (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS place,
-       (SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s:%s', t.oid, t.xmin, t.tgenabled), ' ' ORDER BY t.tgname)
-        FROM pg_catalog.pg_trigger t WHERE t.tgrelid = p.source AND t.tgname ~ ('^!mig_' || p.id || '_')) AS triggers
+       p.mirrors AS mirrors_then, t.triggers, t.mirrors
 FROM mig.mapping p
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s:%s', t.oid, t.xmin, t.tgenabled), ' ' ORDER BY t.tgname) AS triggers,
+         pg_catalog.array_agg(t.tgname ORDER BY t.tgname) AS mirrors
+  FROM pg_catalog.pg_trigger t WHERE t.tgrelid IN (p.source, p.target) AND t.tgname ~ ('^!mig_' || p.id || '_')) t
 CROSS JOIN LATERAL (
   SELECT pg_catalog.string_agg(side.digest, ' ' ORDER BY side.n) AS fingerprint
   FROM (
@@ -37,15 +41,16 @@ SELECT p.migration_id, p.mapping, p.source, d.kind, d.what
 FROM mig.standing p
 LEFT JOIN pg_catalog.pg_class cs ON cs.oid = p.source
 LEFT JOIN pg_catalog.pg_class ct ON ct.oid = p.target
-LEFT JOIN pg_catalog.pg_class cv ON cv.relnamespace = 'mig'::regnamespace AND cv.relname = 'm' || p.mapping || '_forward'
 CROSS JOIN LATERAL (
   SELECT 'gone', pg_catalog.format('the old table of %I.%I is gone', p.target_schema, p.target_name) WHERE cs.oid IS NULL
   UNION ALL
   SELECT 'gone', pg_catalog.format('table %I.%I, the target of %s, is gone', p.target_schema, p.target_name, p.source)
   WHERE p.target IS NOT NULL AND ct.oid IS NULL
   UNION ALL
-  SELECT 'gone', pg_catalog.format('view mig.m%s_forward, which says what a new row of %s is, is gone', p.mapping, p.source)
-  WHERE p.created AND cv.oid IS NULL AND cs.oid IS NOT NULL
+  SELECT 'gone', pg_catalog.format('view mig.m%s_%s, which says what a row of %s is, is gone', p.mapping, v.way, v.relation)
+  FROM (VALUES ('forward', p.created, p.target), ('reverse', p.goes_back, p.source)) v(way, wanted, relation)
+  LEFT JOIN pg_catalog.pg_class cv ON cv.relnamespace = 'mig'::regnamespace AND cv.relname = 'm' || p.mapping || '_' || v.way
+  WHERE v.wanted AND cv.oid IS NULL AND cs.oid IS NOT NULL AND ct.oid IS NOT NULL
   UNION ALL
   SELECT 'shape', pg_catalog.format('columns or key of %s changed since mig_create', w.relation)
   FROM (VALUES (1, p.source), (2, p.target)) w(n, relation)
@@ -55,18 +60,19 @@ CROSS JOIN LATERAL (
   SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows fire no trigger of it', p.source, i.inhrelid::regclass)
   FROM pg_catalog.pg_inherits i WHERE i.inhparent = p.source
   UNION ALL
-  SELECT 'mirror', pg_catalog.format('mirror of %s: %s %s', p.source, w.name, w.state)
+  SELECT 'mirror', pg_catalog.format('mirror of %s: %s %s', w.relation, w.name, w.state)
   FROM (
-    SELECT n.name, CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
-                     WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state
-    FROM (VALUES ('!mig_' || p.mapping || '_forward_row'), ('!mig_' || p.mapping || '_forward_truncate')) n(name)
-    LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = p.source AND t.tgname = n.name) w
-  WHERE p.seal IS NOT NULL AND cs.oid IS NOT NULL AND w.state IS NOT NULL
+    SELECT n.name, CASE WHEN n.name ~ '_reverse_' THEN p.target ELSE p.source END AS relation,
+           CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
+             WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state
+    FROM pg_catalog.unnest(p.mirrors_then) n(name)
+    LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid IN (p.source, p.target) AND t.tgname = n.name) w
+  WHERE cs.oid IS NOT NULL AND w.state IS NOT NULL
   UNION ALL
   -- In another server or database it is a restored copy: its triggers are new, and rightly so.
-  SELECT 'mirror', pg_catalog.format('mirror of %s was altered since mig_dual_write', p.source)
+  SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', p.source)
   WHERE p.seal LIKE p.place || ' %' AND p.seal <> p.place || ' ' || p.triggers
-    AND p.triggers ~ '^[0-9]+:[0-9]+:A [0-9]+:[0-9]+:A$') d(kind, what);
+    AND p.mirrors = p.mirrors_then AND p.triggers !~ ':[^A]( |$)') d(kind, what);
 COMMENT ON VIEW mig.drift IS 'What is not as we left it: tables, columns, keys and mirrors that somebody changed.';
 
 -- The runner of a job holds an advisory lock (class "mig"); it goes with its process.
@@ -94,10 +100,12 @@ COMMENT ON VIEW mig.history IS 'Who did what, when; kept after a migration is dr
 
 CREATE VIEW mig.progress AS
 SELECT m.name AS migration, p.source AS relation, p.target, j.id AS job,
-       CASE WHEN p.copied AND m.phase = 'backfilled' THEN 'done'
+       CASE WHEN p.copied AND m.phase <> 'dual_write' THEN 'done'
             WHEN p.copied AND lo.n > 0 THEN 'copying leftovers'
             WHEN p.copied THEN 'copied'
             WHEN p.bound_blocks IS NULL THEN 'waiting'
+            WHEN p.pass = 'sweep' THEN 'removing what is gone'
+            WHEN p.pass = 'back' THEN 'bringing back'
             ELSE 'copying' END AS phase,
        r.pid, j.driver,
        p.rows_done AS tuples_done,
@@ -122,7 +130,7 @@ CREATE VIEW mig.status AS
 SELECT m.name AS migration, m.phase,
        CASE WHEN dead.is OR drift.what IS NOT NULL THEN 'failed' ELSE m.state END AS state,
        t.tables::int AS tables, t.rows_done, t.rows_total,
-       CASE WHEN m.phase = 'backfilled' THEN 100.0
+       CASE WHEN m.phase IN ('backfilled', 'switched', 'stopped', 'archived') AND m.state <> 'running' THEN 100.0
             WHEN t.blocks > 0 THEN pg_catalog.round(100.0 * t.blocks_done / t.blocks, 1) ELSE 0.0 END AS pct,
        (SELECT pg_catalog.format('%s %s, %s ago', c.mode,
                  CASE WHEN c.ok THEN 'clean' WHEN c.ok IS NULL THEN 'pending' ELSE 'FAILED' END,
@@ -136,6 +144,7 @@ SELECT m.name AS migration, m.phase,
               (SELECT ', held up by process ' || pg_catalog.string_agg(b.pid::text, ', ') FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)), '')
        END AS problem,
        CASE WHEN t.tables = 0 THEN pg_catalog.format('SELECT mig_add_table(%L, ''old_table'', ''new_table'');', m.name)
+            WHEN drift.kinds IS NOT NULL AND m.phase = 'switched' THEN pg_catalog.format('SELECT * FROM mig_switch(%L);', m.name)
             WHEN drift.kinds = '{mirror}' THEN pg_catalog.format('SELECT * FROM mig_rollback(%L);', m.name)
             WHEN drift.kinds IS NOT NULL THEN pg_catalog.format('SELECT * FROM mig_rollback(%L, ''defined'');', m.name)
             WHEN m.phase = 'defined' THEN pg_catalog.format('SELECT * FROM mig_create(%L);', m.name)
@@ -144,7 +153,13 @@ SELECT m.name AS migration, m.phase,
             WHEN m.phase = 'dual_write' AND (j.driver = 'manual' AND j.state = 'running' OR unstarted.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
             WHEN m.phase = 'dual_write' AND m.state = 'running' AND NOT dead.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
             WHEN m.phase = 'dual_write' THEN pg_catalog.format('SELECT mig_backfill(%L);', m.name)
-            WHEN m.phase = 'backfilled' THEN pg_catalog.format('SELECT * FROM mig_check(%L);', m.name) END AS next_step
+            WHEN m.phase = 'backfilled' THEN pg_catalog.format('SELECT * FROM mig_switch(%L);', m.name)
+            WHEN m.phase = 'stopped' AND m.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
+            WHEN m.phase = 'stopped' AND m.state = 'running' AND NOT dead.is AND NOT unstarted.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
+            WHEN m.phase = 'stopped' AND j.goal IS NOT NULL AND j.state <> 'done' THEN pg_catalog.format('SELECT * FROM mig_rollback(%L, %L);', m.name, j.goal)
+            WHEN m.phase = 'stopped' THEN pg_catalog.format('SELECT * FROM mig_archive(%L);', m.name)
+            WHEN m.phase = 'archived' THEN pg_catalog.format('SELECT * FROM mig_drop(%L, archives => true);', m.name)
+            WHEN m.phase = 'switched' THEN pg_catalog.format('SELECT * FROM mig_stop(%L);', m.name) END AS next_step
 FROM mig.migration m
 CROSS JOIN LATERAL (
   SELECT count(*) AS tables, coalesce(sum(p.rows_done), 0)::bigint AS rows_done,

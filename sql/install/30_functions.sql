@@ -4,6 +4,9 @@
 CREATE FUNCTION mig.mirror() RETURNS trigger
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_mirror';
 
+CREATE FUNCTION mig.guard() RETURNS trigger
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_guard';
+
 CREATE FUNCTION mig_define(migration text, scope_table regclass DEFAULT NULL, scope_value text DEFAULT NULL,
                            scope_column name DEFAULT 'project_id', options jsonb DEFAULT '{}') RETURNS text
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_define_wrapper';
@@ -66,6 +69,21 @@ CREATE FUNCTION mig_assert(migration text DEFAULT NULL, mode text DEFAULT 'full'
 
 CREATE FUNCTION mig_rollback(migration text, to_phase text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_rollback_wrapper';
+
+CREATE FUNCTION mig_switch(migration text DEFAULT NULL, force boolean DEFAULT false)
+  RETURNS TABLE (source regclass, target regclass, action text)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_switch_wrapper';
+
+CREATE FUNCTION mig_stop(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_stop_wrapper';
+
+CREATE FUNCTION mig_archive(migration text DEFAULT NULL, suffix text DEFAULT '_archive', compat_views boolean DEFAULT false,
+                            force boolean DEFAULT false)
+  RETURNS TABLE (source regclass, target regclass, action text)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_archive_wrapper';
+
+CREATE FUNCTION mig_reads(migration text DEFAULT NULL) RETURNS text
+  LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_reads_wrapper';
 
 CREATE FUNCTION mig_detach(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_detach_wrapper';

@@ -1,12 +1,11 @@
 //! The emergency stop: the application's writes go on without us, and the migration says so.
 
-use super::{Action, actions};
+use super::{Action, actions, jobs};
 use crate::error::Result;
 use crate::model::phase::Phase;
-use crate::pg::launch;
 use crate::pg::notice::notice;
 use crate::steps::capture;
-use crate::store::{job, log, mapping, migration};
+use crate::store::{log, mapping, migration};
 
 /// Mirrors off, the job ended, the migration marked as failed. What is written from here on is missing in the
 /// targets, so the way on is back to `created` and forth again.
@@ -25,13 +24,12 @@ pub fn detach(name: Option<&str>) -> Result<Vec<Action>> {
         notice(&format!("migration \"{}\" is detached already", m.name));
         return Ok(actions(&mappings, "kept"));
     }
-    if let Some(open) = job::open(m.id)? {
-        job::end(open.id, "cancelled", Some("mig_detach"))?;
-        if let Some(pid) = job::runner(m.id)? {
-            launch::cancel_at_commit(pid);
-        }
-    }
-    let problem = "detached by mig_detach: the targets miss what was written since";
+    jobs::end_open(&m, Some("mig_detach"))?;
+    let problem = if m.phase >= Phase::Switched {
+        "detached by mig_detach: each side misses what was written to the other since"
+    } else {
+        "detached by mig_detach: the targets miss what was written since"
+    };
     migration::set_state(m.id, "failed", Some(problem))?;
     log::write(&m.name, m.phase.as_str(), "mig_detach")?;
     Ok(actions(&mappings, "mirror disabled"))

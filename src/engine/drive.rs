@@ -1,5 +1,6 @@
 //! One slice of a backfill: the same for the worker, for `mig_step` and for `mig_run`.
 
+use super::bring_back;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
@@ -45,7 +46,11 @@ pub fn slice(job: &Job, driver: Driver) -> Result<Next> {
         return Ok(Next::Ended);
     };
     let mappings = mapping::all(m.id)?;
-    match tx::subtransaction(|| work(&m, &mappings, driver)) {
+    let worked = tx::subtransaction(|| match job.goal {
+        None => work(&m, &mappings, driver),
+        Some(goal) => bring_back::work(&m, &mappings, job, goal, driver),
+    });
+    match worked {
         Ok(Some(Outcome::Did(n))) => {
             job::heartbeat(job.id, None)?;
             Ok(Next::Continue {
@@ -125,13 +130,18 @@ fn too_many_errors(m: &Migration) -> Result<()> {
 }
 
 fn errors_left(m: &Migration, failed: i64) -> Error {
+    rows_left(
+        m,
+        failed,
+        &format!("SELECT mig_backfill({});", Literal(&m.name)),
+    )
+}
+
+pub(super) fn rows_left(m: &Migration, failed: i64, again: &str) -> Error {
     Error::JobFailed {
         migration: m.name.clone(),
         detail: format!("{failed} rows cannot be copied; mig.errors names them."),
-        hint: format!(
-            "Mend those rows and go on: SELECT mig_backfill({});",
-            Literal(&m.name)
-        ),
+        hint: format!("Mend those rows and go on: {again}"),
     }
 }
 
@@ -163,15 +173,15 @@ pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<Next> {
     };
     job::end(job.id, "failed", Some(&reason))?;
     migration::set_state(m.id, "failed", Some(&reason))?;
-    log::write(
-        &m.name,
-        m.phase.as_str(),
-        &format!("backfill failed: {reason}"),
-    )?;
+    log::write(&m.name, m.phase.as_str(), &format!("job failed: {reason}"))?;
     Ok(Next::Ended)
 }
 
 fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<Next> {
+    if job.goal.is_some() {
+        job::end(job.id, "done", None)?;
+        return Ok(Next::Ended);
+    }
     for p in mappings {
         spi::run(&format!("ANALYZE {}", mapping::target(p)?), &[])?;
     }

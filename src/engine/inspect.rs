@@ -8,7 +8,9 @@ use crate::model::phase::Phase;
 use crate::model::state::Mapping;
 use crate::preflight::Finding;
 use crate::settings;
-use crate::sqlgen::{Statement, fkey, index, mirror};
+use crate::sqlgen::flow::Flow;
+use crate::sqlgen::{Statement, fkey, guard, index, trigger};
+use crate::steps::archive;
 use crate::steps::create::{self, Planned};
 use crate::steps::define;
 use crate::steps::verify::{self, Line};
@@ -35,7 +37,7 @@ pub struct Planable {
     pub bytes: i64,
 }
 
-/// Every statement from here to the end of the backfill.
+/// Every statement from here to the archive.
 pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
@@ -46,11 +48,12 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
         steps.extend(
             create::statements(p, defer)
                 .into_iter()
+                .chain(create::views(p))
                 .map(|s| planable(Phase::Created, s, p, false)),
         );
     }
     for p in &planned {
-        for sql in mirror::create_triggers(p.mapping.id, &p.source.name) {
+        for sql in trigger::create(&forward(p)) {
             steps.push(planable(
                 Phase::DualWrite,
                 Statement::new(&p.source.name, "ShareRowExclusiveLock", sql),
@@ -60,7 +63,7 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
         }
     }
     for p in &planned {
-        let copy = crate::sqlgen::batch::copy(p.mapping.id, &p.mapping.target_name, &p.layout);
+        let copy = crate::sqlgen::batch::copy(&forward(p));
         steps.push(planable(
             Phase::Backfilled,
             Statement::new(&p.source.name, "RowShareLock, rows FOR SHARE", copy),
@@ -79,7 +82,51 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
                 .map(|s| planable(Phase::Backfilled, s, p, false)),
         );
     }
+    for p in &planned {
+        steps.extend(ending(p)?);
+    }
     Ok(steps.into_iter().filter(|s| s.phase > m.phase).collect())
+}
+
+/// The statements of the switch, of the end of dual writing, and of the archive.
+fn ending(p: &Planned) -> Result<Vec<Planable>> {
+    let (id, source, target) = (p.mapping.id, &p.source.name, &p.mapping.target_name);
+    let filter = p.mapping.spec.filter.as_deref();
+    let back = Flow::reverse(id, source, target, &p.layout, filter);
+    let mut made = Vec::new();
+    let mut add = |phase, relation: &QualifiedName, lock, sql| {
+        made.push(planable(
+            phase,
+            Statement::new(relation, lock, sql),
+            p,
+            false,
+        ));
+    };
+    for sql in back.iter().flat_map(trigger::create) {
+        add(Phase::Switched, target, "ShareRowExclusiveLock", sql);
+    }
+    let exclusive = "AccessExclusiveLock (brief)";
+    for flow in std::iter::once(&forward(p)).chain(&back) {
+        for sql in trigger::drop_all(flow) {
+            add(Phase::Stopped, &flow.touched, exclusive, sql);
+        }
+    }
+    for sql in guard::create(id, source, p.mapping.target.unwrap_or(0)) {
+        add(Phase::Stopped, source, exclusive, sql);
+    }
+    for sql in archive::statements(&p.mapping, &p.source, "_archive")? {
+        add(Phase::Archived, source, exclusive, sql);
+    }
+    Ok(made)
+}
+
+fn forward(p: &Planned) -> Flow {
+    Flow::forward(
+        p.mapping.id,
+        &p.source.name,
+        &p.mapping.target_name,
+        &p.layout,
+    )
 }
 
 fn planable(phase: Phase, statement: Statement, p: &Planned, moves_rows: bool) -> Planable {
@@ -141,9 +188,7 @@ pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
     let mut made = Vec::new();
     for p in &mut planned {
         p.standing = None;
-        let own = create::statements(p, false)
-            .into_iter()
-            .filter(|s| s.relation == p.mapping.target_name);
+        let own = create::statements(p, false).into_iter();
         made.extend(own.map(|s| format!("{};", s.sql)));
     }
     Ok(made)

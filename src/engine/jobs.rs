@@ -33,7 +33,7 @@ pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
         go_on(&m, &paused, worker)?;
         return Ok(paused.id);
     }
-    let id = open_job(&m, driver_name(worker))?;
+    let id = open_job(&m, driver_name(worker), None)?;
     start(&m, id, worker)?;
     Ok(id)
 }
@@ -60,7 +60,7 @@ fn require_dual_write(m: &Migration) -> Result<()> {
 }
 
 /// A new job, after putting away one whose runner died. The checkpoint is the mappings', so nothing is lost.
-fn open_job(m: &Migration, driver: &str) -> Result<i64> {
+pub(super) fn open_job(m: &Migration, driver: &str, goal: Option<Phase>) -> Result<i64> {
     let mappings = mapping::all(m.id)?;
     if let Some(dead) = job::open(m.id)? {
         match dead.driver.as_str() {
@@ -69,13 +69,14 @@ fn open_job(m: &Migration, driver: &str) -> Result<i64> {
         }
     }
     rows::retry_errors(m.id)?;
-    let id = job::insert(m.id, driver)?;
+    let id = job::insert(m.id, driver, goal)?;
     migration::set_state(m.id, "running", None)?;
-    log::write(&m.name, m.phase.as_str(), &describe(id, &mappings))?;
+    log::write(&m.name, m.phase.as_str(), &describe(id, &mappings, goal))?;
     Ok(id)
 }
 
-fn describe(id: i64, mappings: &[Mapping]) -> String {
+fn describe(id: i64, mappings: &[Mapping], goal: Option<Phase>) -> String {
+    let what = goal.map_or_else(|| "backfill".to_owned(), |g| format!("way back to {g}:"));
     let begun: Vec<String> = mappings
         .iter()
         .filter(|p| p.next_block > 0 || p.copied)
@@ -89,16 +90,16 @@ fn describe(id: i64, mappings: &[Mapping]) -> String {
         })
         .collect();
     if begun.is_empty() {
-        format!("backfill job {id} started")
+        format!("{what} job {id} started")
     } else {
-        format!("backfill job {id} resumed: {}", begun.join(", "))
+        format!("{what} job {id} resumed: {}", begun.join(", "))
     }
 }
 
-fn start(m: &Migration, id: i64, worker: bool) -> Result<()> {
+pub(super) fn start(m: &Migration, id: i64, worker: bool) -> Result<()> {
     let by_hand = format!("SELECT mig_step({}) \\watch 1", Literal(&m.name));
     if !worker {
-        notice(&format!("drive the backfill yourself: {by_hand}"));
+        notice(&format!("drive the job yourself: {by_hand}"));
         return Ok(());
     }
     let can_login = spi::value::<bool>(
@@ -107,14 +108,14 @@ fn start(m: &Migration, id: i64, worker: bool) -> Result<()> {
     )?;
     if can_login != Some(true) {
         notice(&format!(
-            "this role cannot log in, so no worker runs for it; drive the backfill yourself: {by_hand}"
+            "this role cannot log in, so no worker runs for it; drive the job yourself: {by_hand}"
         ));
         return Ok(());
     }
     launch::at_commit(
         id,
         &m.name,
-        format!("no worker slot is free; drive the backfill yourself: {by_hand}"),
+        format!("no worker slot is free; drive the job yourself: {by_hand}"),
     );
     Ok(())
 }
@@ -124,10 +125,13 @@ fn start(m: &Migration, id: i64, worker: bool) -> Result<()> {
 pub fn step(name: Option<&str>, max_ms: i32) -> Result<i64> {
     tx::require_read_committed()?;
     let (m, _) = super::idle(name, "mig_step")?;
-    if m.phase == Phase::Backfilled {
+    let goes_back = job::open(m.id)?.is_some_and(|j| j.goal.is_some());
+    if m.phase >= Phase::Backfilled && !goes_back {
         return Ok(0);
     }
-    require_dual_write(&m)?;
+    if !goes_back {
+        require_dual_write(&m)?;
+    }
     let current = open_for_step(&m)?;
     if current.state == "paused" {
         notice(&format!(
@@ -161,10 +165,7 @@ fn ended(m: &Migration, done: i64) -> Result<i64> {
     let latest = job::latest(m.id)?;
     match latest {
         Some(j) if j.state == "failed" => {
-            notice(&format!(
-                "the backfill failed: {}",
-                j.error.unwrap_or_default()
-            ));
+            notice(&format!("the job failed: {}", j.error.unwrap_or_default()));
             Ok(0)
         }
         // Finished; rows of this call are told first, the next call says 0.
@@ -180,7 +181,7 @@ fn open_for_step(m: &Migration) -> Result<Job> {
             open.id
         }
         Some(open) => open.id,
-        None => open_job(m, driver_name(false))?,
+        None => open_job(m, driver_name(false), None)?,
     };
     job::by_id(id)?.ok_or_else(|| Error::Internal("the job is gone".into()))
 }
@@ -208,13 +209,13 @@ pub fn resume(name: Option<&str>) -> Result<bool> {
     Ok(true)
 }
 
-fn go_on(m: &Migration, paused: &Job, worker: bool) -> Result<()> {
+pub(super) fn go_on(m: &Migration, paused: &Job, worker: bool) -> Result<()> {
     job::reopen(paused.id, driver_name(worker))?;
     migration::set_state(m.id, "running", None)?;
     log::write(
         &m.name,
         m.phase.as_str(),
-        &format!("backfill job {} resumed after a pause", paused.id),
+        &format!("job {} resumed after a pause", paused.id),
     )?;
     // A runner that has not noticed the pause yet just goes on.
     if job::runner(m.id)?.is_none() {
@@ -227,20 +228,28 @@ fn driver_name(worker: bool) -> &'static str {
     if worker { "worker" } else { "manual" }
 }
 
-/// Ends the job; what it did stays, and `mig_backfill` would go on from there.
+/// Ends the job; what it did stays, and starting it again would go on from there.
 pub fn cancel(name: Option<&str>) -> Result<bool> {
     let m = migration::find_mine(name)?;
-    let Some(open) = job::open(m.id)? else {
+    if !end_open(&m, None)? {
         notice(&format!("migration \"{}\" has no job to cancel", m.name));
         return Ok(false);
+    }
+    migration::set_state(m.id, "ok", None)?;
+    log::write(&m.name, m.phase.as_str(), "mig_cancel")?;
+    Ok(true)
+}
+
+/// Ends the job that is open, if there is one; `why` is kept with it.
+pub(super) fn end_open(m: &Migration, why: Option<&str>) -> Result<bool> {
+    let Some(open) = job::open(m.id)? else {
+        return Ok(false);
     };
-    job::end(open.id, "cancelled", None)?;
+    job::end(open.id, "cancelled", why)?;
     // A worker inside a long statement (an index build) would see it only afterwards.
     if let Some(pid) = job::runner(m.id)? {
         launch::cancel_at_commit(pid);
     }
-    migration::set_state(m.id, "ok", None)?;
-    log::write(&m.name, m.phase.as_str(), "mig_cancel")?;
     Ok(true)
 }
 

@@ -1,10 +1,14 @@
 //! Which step comes next. Phases change here and nowhere else, each in the transaction of its effect.
 
+pub mod archive;
+pub mod bring_back;
+pub mod cutover;
 pub mod detach;
 pub mod drive;
 pub mod inspect;
 pub mod jobs;
 pub mod phases;
+pub mod rollback;
 
 use crate::error::{Error, Result};
 use crate::model::state::{Mapping, Migration};

@@ -4,7 +4,6 @@ use super::{Action, actions, idle};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::config::{self, Config};
-use crate::model::nearest;
 use crate::model::options;
 use crate::model::phase::Phase;
 use crate::model::spec::Arguments;
@@ -14,8 +13,8 @@ use crate::pg::notice::notice;
 use crate::preflight::{self, Finding};
 use crate::settings;
 use crate::steps::define::scope::ScopeArguments;
-use crate::steps::{capture, create, define, undo};
-use crate::store::{job, log, mapping, migration};
+use crate::steps::{capture, create, define};
+use crate::store::{log, mapping, migration};
 use pgrx::pg_sys::Oid;
 use serde_json::Value;
 
@@ -125,7 +124,7 @@ fn require_tables(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 }
 
 /// Done already, too early, or the right moment.
-fn at(m: &Migration, from: Phase, call: &str, earlier: &str) -> Result<bool> {
+pub(super) fn at(m: &Migration, from: Phase, call: &str, earlier: &str) -> Result<bool> {
     if m.phase == from {
         return Ok(true);
     }
@@ -177,91 +176,4 @@ pub fn dual_write(name: Option<&str>) -> Result<Vec<Action>> {
     migration::set_phase(&m, Phase::DualWrite)?;
     log::write(&m.name, "dual_write", "mig_dual_write")?;
     Ok(actions(&mappings, "mirrored"))
-}
-
-/// Back to `to`, or one step.
-pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
-    let (m, mappings) = idle(Some(name), "mig_rollback")?;
-    let to = match to {
-        Some(text) => named_phase(text)?,
-        None => match m.phase.before() {
-            Some(before) => before,
-            None => {
-                notice(&format!(
-                    "migration \"{}\" is in phase \"defined\"; there is nothing to roll back",
-                    m.name
-                ));
-                return Ok(actions(&mappings, "kept"));
-            }
-        },
-    };
-    if to == m.phase {
-        notice(&format!(
-            "migration \"{}\" is in phase \"{}\" already",
-            m.name, m.phase
-        ));
-        return Ok(actions(&mappings, "kept"));
-    }
-    if to > m.phase || (to == Phase::DualWrite && m.phase == Phase::Backfilled) {
-        return Err(Error::Invalid {
-            message: format!("cannot roll back from \"{}\" to \"{to}\"", m.phase),
-            detail: "The way back goes to \"created\" or \"defined\".".into(),
-            hint: format!("SELECT mig_rollback({});", Literal(&m.name)),
-        });
-    }
-    let mut undone = Vec::new();
-    if m.phase >= Phase::DualWrite {
-        undo::remove_mirrors(&m, &mappings, to == Phase::Defined)?;
-        undone.push("mirror removed, rows removed");
-    }
-    if to == Phase::Defined {
-        undo::remove_targets(&m, &mappings)?;
-    }
-    if let Some(open) = job::open(m.id)? {
-        job::end(open.id, "cancelled", Some("rolled back"))?;
-    }
-    migration::set_phase(&m, to)?;
-    log::write(
-        &m.name,
-        to.as_str(),
-        &format!("mig_rollback from {}", m.phase),
-    )?;
-    let mut done = actions(&mapping::all(m.id)?, "");
-    for (line, before) in done.iter_mut().zip(&mappings) {
-        let target = match (to, before.adopted) {
-            (Phase::Defined, true) => Some("target kept"),
-            (Phase::Defined, false) => Some("target removed"),
-            _ => None,
-        };
-        line.action = undone
-            .iter()
-            .copied()
-            .chain(target)
-            .collect::<Vec<_>>()
-            .join(", ");
-    }
-    Ok(done)
-}
-
-fn named_phase(text: &str) -> Result<Phase> {
-    Phase::parse(text).ok_or_else(|| {
-        let names = Phase::ALL.map(Phase::as_str);
-        Error::Invalid {
-            message: format!("unknown phase \"{text}\""),
-            detail: format!("The phases are {}.", names.join(", ")),
-            hint: nearest::hint(text, names, '\'', || {
-                "Leave to_phase out to go back one step.".into()
-            }),
-        }
-    })
-}
-
-/// Forgets a migration in phase `defined`.
-pub fn drop(name: &str) -> Result<Vec<Action>> {
-    let (m, mappings) = idle(Some(name), "mig_drop")?;
-    m.require_defined()?;
-    let gone = actions(&mappings, "forgotten");
-    migration::delete(m.id)?;
-    log::write(&m.name, "dropped", "mig_drop")?;
-    Ok(gone)
 }

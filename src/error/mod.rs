@@ -138,6 +138,31 @@ pub enum Error {
         detail: String,
         hint: String,
     },
+    /// An old table after the cutover.
+    Retired {
+        old: String,
+        new: String,
+    },
+    /// The gate before the cutover is shut.
+    NotReady {
+        migration: String,
+        detail: String,
+        hint: String,
+    },
+    /// The time that the options give has not passed.
+    TooEarly {
+        migration: String,
+        phase: &'static str,
+        waited: f64,
+        days: i32,
+        option: &'static str,
+        call: String,
+    },
+    /// Others have built upon the old tables.
+    Followed {
+        detail: String,
+        call: String,
+    },
     /// An ERROR of PostgreSQL's own, caught in a subtransaction.
     Sql {
         code: Code,

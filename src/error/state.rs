@@ -73,6 +73,30 @@ impl Error {
                 blockers.clone(),
                 "Nothing was changed. Call again when those transactions have ended; SELECT * FROM mig.blockers; shows them.".to_owned(),
             ),
+            Error::Retired { old, new } => report(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("table {old} has moved and takes no writes"),
+                format!("Its rows live in {new}."),
+                format!("Write to {new} instead."),
+            ),
+            Error::NotReady { migration, detail, hint } => report(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("migration \"{migration}\" is not ready to switch"),
+                detail.clone(),
+                hint.clone(),
+            ),
+            Error::TooEarly { migration, phase, waited, days, option, call } => report(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("it is too early for this: migration \"{migration}\" is \"{phase}\" for {waited:.1} days"),
+                format!("Option {option} is {days}."),
+                format!("Wait, or lower it with mig_configure; SELECT * FROM {call}; goes past it and is recorded."),
+            ),
+            Error::Followed { detail, call } => report(
+                Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+                "others depend on the old tables and would follow them into the archive".into(),
+                detail.clone(),
+                format!("Point them to the new tables, or drop them; SELECT * FROM {call}; lets them follow and is recorded."),
+            ),
             Error::Standby => report(
                 Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
                 "a migration cannot be changed on a standby".into(),

@@ -1,11 +1,14 @@
-//! The dual-write trigger. It does not trust the row that it is called with: for each touched key it reads
-//! the source again under the latest snapshot and makes the target the same. That is right where a copy of
-//! NEW is wrong: shifted keys, other triggers' updates, transactions with old snapshots.
+//! The dual-write trigger, for both ways. It does not trust the row that it is called with: for each touched key it
+//! reads the touched table again under the latest snapshot and makes the written one the same. That is right where a
+//! copy of NEW is wrong: shifted keys, other triggers' updates, transactions with old snapshots.
 
+mod echo;
+mod guard;
 mod plans;
 
 use crate::error::{Error, Result};
-use crate::pg::{plan, role, session};
+use crate::pg::{plan, role, session, tx};
+use crate::sqlgen::flow::Way;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use plans::Mirror;
@@ -46,6 +49,10 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
         }
         &*((*fcinfo).context as *mut pg_sys::TriggerData)
     };
+    // SAFETY: `data` belongs to this call; a row trigger has its tuples.
+    if data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0 && unsafe { echo::is_ours(data) } {
+        return Ok(());
+    }
     // One row or one statement: pinned only around our own statements.
     let _safe = session::pin_names();
     let mirror = plans::of(data)?;
@@ -53,78 +60,205 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     let touched = unsafe { touched(data, &mirror) };
     let _owner = role::act_as(mirror.owner);
     let connection = plan::connect()?;
+    let writer = Writer {
+        connection: &connection,
+        mirror: &mirror,
+    };
     match touched {
+        Touched::Emptying => refuse_others(&connection, &mirror)?,
         Touched::All => {
+            // TRUNCATE has no place for queued events of other tables.
+            echo::note_next_command();
             connection.run_latest(&mirror.clear, &mut [])?;
         }
-        Touched::Row(mut key) => reconcile(&connection, &mirror, &mut key)?,
-        Touched::Moved(mut old, mut new) => follow(&connection, &mirror, &mut old, &mut new)?,
+        Touched::Row(mut key) => writer.now_or_later(&mut [&mut key])?,
+        Touched::Moved(mut old, mut new) => writer.now_or_later(&mut [&mut old, &mut new])?,
     }
     Ok(())
 }
 
-/// The source's row changed its key. Its target row is moved where it can be: to delete it would run the ON DELETE
-/// actions of foreign keys, and in the source nothing was deleted.
-///
-/// Where another source row has the old key by now, its own event comes later or has been; both are left to it.
-/// The source took the keys one after the other, and so do we: to put that row in at once would break a second
-/// unique key that its old target row still holds. Only a deferrable key lets two rows have it at one time.
-fn follow(
-    connection: &plan::Connection,
-    mirror: &Rc<Mirror>,
-    old: &mut [pg_sys::Datum],
-    new: &mut [pg_sys::Datum],
-) -> Result<()> {
-    let mut both: Vec<_> = old.iter().chain(new.iter()).copied().collect();
-    let moved = match &mirror.rekey {
-        Some(rekey) => connection.run_latest(rekey, &mut both)? > 0,
-        None => false,
-    };
-    if mirror.lock.is_some() {
-        reconcile(connection, mirror, old)?;
-    } else if moved {
+/// TRUNCATE of a new table would take other projects' rows with it, and none of theirs is in the old table.
+fn refuse_others(connection: &plan::Connection, mirror: &Mirror) -> Result<()> {
+    let Some(others) = &mirror.others else {
         return Ok(());
-    } else if connection.run_latest(&mirror.exists, old)? == 0 {
-        connection.run_latest(&mirror.delete, old)?;
+    };
+    if connection.run_latest(others, &mut [])? == 0 {
+        return Ok(());
     }
-    reconcile(connection, mirror, new)
+    Err(Error::Sql {
+        code: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        message: format!(
+            "cannot truncate {}: it holds rows of other scopes",
+            mirror.touched_name
+        ),
+        detail: Some(format!(
+            "Delete this scope's rows instead: {};",
+            mirror.clear_touched
+        )),
+    })
+}
+
+/// Writes of one call.
+struct Writer<'a> {
+    connection: &'a plan::Connection,
+    mirror: &'a Rc<Mirror>,
+}
+
+impl Writer<'_> {
+    /// Where the written table is mirrored too, its triggers wait for those of the application's statement: only when
+    /// each row that it touched is in step does a foreign key's action on one side meet its twin on the other.
+    fn write(&self, plan: &plan::KeptPlan, values: &mut [pg_sys::Datum]) -> Result<u64> {
+        if !self.mirror.both_ways {
+            return self.connection.run_latest(plan, values);
+        }
+        echo::note_next_command();
+        // Logical replication's apply closes no table but its own after the queue, and runs no foreign key's action.
+        // SAFETY: reads a setting of this session.
+        let replica = unsafe { pg_sys::SessionReplicationRole }
+            == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32;
+        if replica {
+            self.connection.run_latest(plan, values)
+        } else {
+            self.connection.run_latest_queueing(plan, values)
+        }
+    }
+
+    /// While the written table is brought up to date, a row may be refused because another one is not there yet, or not
+    /// gone: the application's write goes on, and the key is noted for the job in the same transaction.
+    fn now_or_later(&self, keys: &mut [&mut [pg_sys::Datum]]) -> Result<()> {
+        let Some(later) = &self.mirror.later else {
+            return self.mirror_keys(keys);
+        };
+        let written = tx::subtransaction(|| {
+            self.mirror_keys(keys)?;
+            for plan in later.early.iter().flatten() {
+                self.connection.run_latest(plan, &mut [])?;
+            }
+            Ok(())
+        });
+        match written {
+            Err(e) if e.is_about_data() => {
+                let _exact = session::pin(&session::EXACT);
+                for key in keys {
+                    self.connection.run_latest(&later.note, key)?;
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn mirror_keys(&self, keys: &mut [&mut [pg_sys::Datum]]) -> Result<()> {
+        match keys {
+            [old, new] => self.follow(old, new),
+            [key] => self.reconcile(key),
+            _ => Ok(()),
+        }
+    }
+
+    /// The source's row changed its key. Its target row is moved where it can be: to delete it would run the ON DELETE
+    /// actions of foreign keys, and in the source nothing was deleted.
+    ///
+    /// Where another source row has the old key by now, its own event comes later or has been; both are left to it.
+    /// The source took the keys one after the other, and so do we: to put that row in at once would break a second
+    /// unique key that its old target row still holds. Only a deferrable key lets two rows have it at one time.
+    fn follow(&self, old: &mut [pg_sys::Datum], new: &mut [pg_sys::Datum]) -> Result<()> {
+        let mut both: Vec<_> = old.iter().chain(new.iter()).copied().collect();
+        let moved = match &self.mirror.rekey {
+            Some(rekey) => self.write(rekey, &mut both)? > 0,
+            None if self.mirror.way == Way::Reverse => return Err(self.key_is_fixed()),
+            None => false,
+        };
+        if self.mirror.lock.is_some() {
+            self.reconcile(old)?;
+        } else if moved {
+            return self.come_forth(new);
+        } else if self.connection.run_latest(&self.mirror.exists, old)? == 0 {
+            self.write(&self.mirror.delete, old)?;
+        }
+        self.reconcile(new)
+    }
+
+    /// The old table's key is GENERATED ALWAYS: nobody may change it there, and to delete the row would delete what
+    /// refers to it.
+    fn key_is_fixed(&self) -> Error {
+        Error::Sql {
+            code: PgSqlErrorCode::ERRCODE_GENERATED_ALWAYS,
+            message: format!("the key of {} cannot change", self.mirror.touched_name),
+            detail: Some(format!(
+                "It is GENERATED ALWAYS in {}, which is still kept equal.",
+                self.mirror.written_name
+            )),
+        }
+    }
+
+    /// Makes the target's row of this key what the source's row is now.
+    fn reconcile(&self, key: &mut [pg_sys::Datum]) -> Result<()> {
+        let (connection, mirror) = (self.connection, self.mirror);
+        if let Some(lock) = &mirror.lock {
+            // Only the lock on a key's row keeps a batch away, and a double of it is another row.
+            connection.run_latest(lock, key)?;
+        }
+        let updated = match &mirror.update {
+            Some(update) => self.write(update, key)? > 0,
+            None => false,
+        };
+        if updated || self.write(&mirror.upsert, key)? > 0 {
+            return self.come_forth(key);
+        }
+        self.write(&mirror.delete, key)?;
+        // Nothing was written although the source has the row, or it was not deleted.
+        let kept = match &mirror.forth {
+            Some(forth) => connection.run_latest(&forth.exists, key)? > 0,
+            None => false,
+        };
+        if kept || connection.run_latest(&mirror.exists, key)? > 0 {
+            return Err(Error::Sql {
+                code: PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+                message: format!("the row cannot be mirrored to {}", mirror.written_name),
+                detail: Some(format!("{} The write is refused.", mirror.refused)),
+            });
+        }
+        Ok(())
+    }
+
+    /// The mapping says what a new row is, and the old table's own triggers have a say in what it is made of: what went
+    /// back and comes forth as another row is that row, and what does not come forth at all is refused. Otherwise both
+    /// sides would differ from here on.
+    fn come_forth(&self, key: &mut [pg_sys::Datum]) -> Result<()> {
+        let Some(forth) = &self.mirror.forth else {
+            return Ok(());
+        };
+        if self.connection.run_latest(&forth.returns, key)? > 0 {
+            return Ok(());
+        }
+        if self.connection.run_latest(&forth.exists, key)? > 0 && self.write(&forth.again, key)? > 0
+        {
+            return Ok(());
+        }
+        Err(Error::Sql {
+            code: PgSqlErrorCode::ERRCODE_WITH_CHECK_OPTION_VIOLATION,
+            message: format!(
+                "the row of {} does not survive the way back",
+                self.mirror.touched_name
+            ),
+            detail: Some(format!(
+                "What {} would hold gives no row of this key, by the mapping's filter or a trigger there.",
+                self.mirror.written_name
+            )),
+        })
+    }
 }
 
 /// What the application did.
 enum Touched {
+    /// TRUNCATE is about to begin.
+    Emptying,
     /// TRUNCATE.
     All,
     Row(Vec<pg_sys::Datum>),
     /// The old and the new key.
     Moved(Vec<pg_sys::Datum>, Vec<pg_sys::Datum>),
-}
-
-/// Makes the target's row of this key what the source's row is now.
-fn reconcile(
-    connection: &plan::Connection,
-    mirror: &Rc<Mirror>,
-    key: &mut [pg_sys::Datum],
-) -> Result<()> {
-    if let Some(lock) = &mirror.lock {
-        // Only the lock on a key's row keeps a batch away, and a double of it is another row.
-        connection.run_latest(lock, key)?;
-    }
-    if connection.run_latest(&mirror.upsert, key)? > 0 {
-        return Ok(());
-    }
-    connection.run_latest(&mirror.delete, key)?;
-    // Nothing was written although the source has the row: its key is taken by another scope.
-    if connection.run_latest(&mirror.exists, key)? > 0 {
-        return Err(Error::Sql {
-            code: PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
-            message: format!(
-                "the row's key is taken by another scope in {}",
-                mirror.target_name
-            ),
-            detail: Some("The write cannot be mirrored, so it is refused.".into()),
-        });
-    }
-    Ok(())
 }
 
 /// # Safety
@@ -134,7 +268,10 @@ unsafe fn touched(data: &pg_sys::TriggerData, mirror: &Mirror) -> Touched {
     unsafe {
         let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
         if event == pg_sys::TRIGGER_EVENT_TRUNCATE {
-            return Touched::All;
+            return match data.tg_event & pg_sys::TRIGGER_EVENT_TIMINGMASK {
+                pg_sys::TRIGGER_EVENT_BEFORE => Touched::Emptying,
+                _ => Touched::All,
+            };
         }
         let old = mirror.key_of(data.tg_relation, data.tg_trigtuple);
         if event != pg_sys::TRIGGER_EVENT_UPDATE {

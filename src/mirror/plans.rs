@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::pg::{plan, role};
-use crate::sqlgen::mirror;
+use crate::sqlgen::flow::{Flow, Way};
+use crate::sqlgen::{mirror, trigger};
 use crate::store::mapping::{self, Registered};
 use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -15,15 +16,48 @@ pub struct Mirror {
     stale: Cell<bool>,
     /// Owner of the table that is written.
     pub owner: pg_sys::Oid,
-    pub target_name: String,
+    pub written_name: String,
+    pub touched_name: String,
+    /// Why the written table may not take a row although no error says so.
+    pub refused: &'static str,
+    /// What the operator types in place of TRUNCATE.
+    pub clear_touched: String,
+    pub way: Way,
+    /// The written table is mirrored as well.
+    pub both_ways: bool,
     attributes: Vec<KeyAttribute>,
     pub upsert: plan::KeptPlan,
+    /// Tried before the upsert where the written table has BEFORE triggers of the application.
+    pub update: Option<plan::KeptPlan>,
     pub delete: plan::KeptPlan,
     pub exists: plan::KeptPlan,
     pub clear: plan::KeptPlan,
     /// None where the target's key cannot be updated (GENERATED ALWAYS AS IDENTITY).
     pub rekey: Option<plan::KeptPlan>,
     pub lock: Option<plan::KeptPlan>,
+    /// Finds a row of another scope in the touched table.
+    pub others: Option<plan::KeptPlan>,
+    /// Where what goes back may come forth as another row.
+    pub forth: Option<Forth>,
+    /// While the written table is brought up to date.
+    pub later: Option<Later>,
+}
+
+/// What cannot be written yet is noted for the job that brings the table up to date.
+pub struct Later {
+    /// Notes the key.
+    pub note: plan::KeptPlan,
+    /// Checks at once what would be checked at commit, and back.
+    pub early: Option<[plan::KeptPlan; 2]>,
+}
+
+pub struct Forth {
+    /// Finds the row if it comes forth as it went back.
+    pub returns: plan::KeptPlan,
+    /// Makes the touched row what comes forth.
+    pub again: plan::KeptPlan,
+    /// Finds the row if it comes forth at all.
+    pub exists: plan::KeptPlan,
 }
 
 /// Where a key column stands in the source's row, and how its values are stored.
@@ -73,6 +107,19 @@ thread_local! {
 
 /// The mirror of the trigger that fired, from the session's cache or made anew.
 pub fn of(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
+    loop {
+        let found = known_or_made(data)?;
+        // The lock that our writes take anyway, before the plans are chosen: with it come the messages of whoever
+        // changed that table, and nobody puts a mirror on it from here to the end of the transaction.
+        // SAFETY: inside a transaction; an oid that is gone is locked all the same.
+        unsafe { pg_sys::LockRelationOid(found.relations[1], pg_sys::RowExclusiveLock as i32) };
+        if !found.stale.get() {
+            return Ok(found);
+        }
+    }
+}
+
+fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     // SAFETY: both pointers are valid while the trigger runs.
     let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
     let known = MIRRORS.with_borrow(|m| m.get(&trigger.tgoid).cloned());
@@ -81,7 +128,8 @@ pub fn of(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     }
     watch();
     // SAFETY: `trigger` is the running trigger.
-    let made = Rc::new(make(unsafe { mapping_id(trigger)? }, trigger, relation)?);
+    let (id, way) = unsafe { arguments(trigger)? };
+    let made = Rc::new(make(id, way, trigger, relation)?);
     // The old entry is freed outside the borrow, and only when no call further up still uses it.
     let replaced = MIRRORS.with_borrow_mut(|m| m.insert(trigger.tgoid, Rc::clone(&made)));
     drop(replaced);
@@ -90,15 +138,14 @@ pub fn of(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
 
 /// # Safety
 /// `trigger` is the running trigger.
-unsafe fn mapping_id(trigger: &pg_sys::Trigger) -> Result<i32> {
+unsafe fn arguments(trigger: &pg_sys::Trigger) -> Result<(i32, Way)> {
+    if trigger.tgnargs != 2 {
+        return Err(stray());
+    }
     // SAFETY: tgargs has tgnargs C strings.
-    let text = unsafe {
-        if trigger.tgnargs != 1 {
-            return Err(stray());
-        }
-        std::ffi::CStr::from_ptr(*trigger.tgargs).to_string_lossy()
-    };
-    text.parse().map_err(|_| stray())
+    let text = |n| unsafe { std::ffi::CStr::from_ptr(*trigger.tgargs.add(n)) }.to_string_lossy();
+    let id = text(0).parse().map_err(|_| stray())?;
+    Ok((id, Way::parse(&text(1)).ok_or_else(stray)?))
 }
 
 fn stray() -> Error {
@@ -109,87 +156,137 @@ fn stray() -> Error {
     }
 }
 
-fn make(id: i32, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Result<Mirror> {
-    let found = mapping::registered(id)?.ok_or_else(stray)?;
-    let (owner, view) = trusted(&found, trigger, relation)?;
-    let (layout, target) = (
-        mapping::layout(&found.mapping)?,
-        mapping::target(&found.mapping)?,
-    );
-    let sql = mirror::statements(id, target, layout);
+fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Result<Mirror> {
+    let found = mapping::registered(id, way)?.ok_or_else(stray)?;
+    let parties = trusted(&found, way, trigger, relation)?;
+    let flow = mapping::flow(&found.mapping, way)?.ok_or_else(stray)?;
+    let sql = mirror::statements(&flow);
     let types: Vec<pg_sys::Oid> = found
         .attributes
         .iter()
         .map(|(_, t)| pg_sys::Oid::from(*t))
         .collect();
-    if types.len() != layout.key.len() {
+    if types.len() != flow.key.len() {
         return Err(Error::ShapeDiffers {
-            relation: found.mapping.source_text(),
+            relation: flow.touched.plain(),
             detail: "Its primary key is not the one that the mapping was made for.".into(),
             hint: "Restore the key, or take the mirror out with mig_rollback.".into(),
         });
     }
+    let truncated: Vec<Flow> = mapping::truncated_with(id, way)?
+        .iter()
+        .filter_map(|p| mapping::flow(p, way).transpose())
+        .collect::<Result<_>>()?;
     let both: Vec<pg_sys::Oid> = types.iter().chain(&types).copied().collect();
     // Planned as the owner: row-level security and rights are decided for him.
-    let _owner = role::act_as(owner);
+    let _owner = role::act_as(parties.owner);
     let connection = plan::connect()?;
     let planned = |sql: Option<&String>, types: &[pg_sys::Oid]| {
         sql.map(|sql| connection.prepare(sql, types)).transpose()
     };
+    let forth = match way {
+        Way::Reverse if found.rewrites || sql.may_change => {
+            let forward = mirror::statements(&mapping::forward(&found.mapping)?);
+            Some(Forth {
+                returns: connection.prepare(&sql.returns, &types)?,
+                again: connection.prepare(&forward.upsert, &types)?,
+                exists: connection.prepare(&forward.exists, &types)?,
+            })
+        }
+        _ => None,
+    };
+    let later = match found.catching_up {
+        true => Some(Later {
+            note: connection.prepare(&mirror::note(&flow), &types)?,
+            early: match &found.late_checks {
+                None => None,
+                Some(names) => Some([
+                    connection.prepare(&format!("SET CONSTRAINTS {names} IMMEDIATE"), &[])?,
+                    connection.prepare(&format!("SET CONSTRAINTS {names} DEFERRED"), &[])?,
+                ]),
+            },
+        }),
+        false => None,
+    };
     Ok(Mirror {
-        relations: [
-            relation,
-            pg_sys::Oid::from(found.mapping.target.unwrap_or(0)),
-            view,
-        ],
+        relations: [relation, parties.written, parties.view],
         stale: Cell::new(false),
-        owner,
-        target_name: target.plain(),
+        owner: parties.owner,
+        written_name: flow.written.plain(),
+        touched_name: flow.touched.plain(),
+        refused: match way {
+            Way::Forward => "A row of another scope has its key.",
+            Way::Reverse => {
+                "A row that the mapping's filter leaves out has its key, or a trigger there skips the row."
+            }
+        },
+        clear_touched: mirror::clear(&flow.touched, mapping::layout(&found.mapping)?),
+        way,
+        both_ways: found.both_ways,
         attributes: found
             .attributes
             .iter()
             .map(|(n, t)| KeyAttribute::new(*n, pg_sys::Oid::from(*t)))
             .collect(),
         upsert: connection.prepare(&sql.upsert, &types)?,
+        update: planned(found.rewrites.then_some(&sql.update), &types)?,
         delete: connection.prepare(&sql.delete, &types)?,
         exists: connection.prepare(&sql.exists, &types)?,
-        clear: connection.prepare(&sql.clear, &[])?,
+        clear: connection.prepare(&mirror::clear_all(&flow, &truncated), &[])?,
         rekey: planned((!found.fixed_identity).then_some(&sql.rekey), &both)?,
         lock: planned(sql.lock.as_ref(), &types)?,
+        others: planned(sql.others.as_ref(), &[])?,
+        forth,
+        later,
     })
 }
 
-/// Owner of the target and oid of the view, if this trigger is the one we installed, and if the owner of the
-/// table it sits on could write the target himself: a row forged into our state gains nobody anything.
+/// Who owns what is written, and what it is.
+struct Parties {
+    owner: pg_sys::Oid,
+    written: pg_sys::Oid,
+    view: pg_sys::Oid,
+}
+
+/// The parties, if this trigger is one that we installed, and if the owner of the table it sits on could write the other
+/// table himself: a row forged into our state gains nobody anything.
 fn trusted(
     found: &Registered,
+    way: Way,
     trigger: &pg_sys::Trigger,
     relation: pg_sys::Oid,
-) -> Result<(pg_sys::Oid, pg_sys::Oid)> {
+) -> Result<Parties> {
     // SAFETY: the name is a C string that lives as long as the trigger.
     let name = unsafe { std::ffi::CStr::from_ptr(trigger.tgname) }.to_string_lossy();
     let p = &found.mapping;
-    let ours = mirror::KINDS
-        .iter()
-        .any(|kind| mirror::trigger_name(p.id, kind).as_str() == name);
+    let flow = mapping::flow(p, way)?.ok_or_else(stray)?;
+    let ours = trigger::names(&flow).iter().any(|n| n.as_str() == name);
     let oid = |o: Option<u32>| o.map(pg_sys::Oid::from);
-    match (
-        oid(p.source_owner),
-        oid(p.target_owner),
-        oid(found.view_owner),
-        oid(found.view),
-    ) {
-        (Some(source), Some(target), Some(view_owner), Some(view))
-            if ours
-                && relation == pg_sys::Oid::from(p.source)
-                && role::has_privileges_of(source, target)
-                && role::has_privileges_of(source, view_owner) =>
+    let source = (Some(pg_sys::Oid::from(p.source)), oid(p.source_owner));
+    let target = (oid(p.target), oid(p.target_owner));
+    let (touched, written) = match way {
+        Way::Forward => (source, target),
+        Way::Reverse => (target, source),
+    };
+    match (touched, written, oid(found.view_owner), oid(found.view)) {
+        (
+            (Some(sits), Some(toucher)),
+            (Some(written), Some(owner)),
+            Some(view_owner),
+            Some(view),
+        ) if ours
+            && relation == sits
+            && role::has_privileges_of(toucher, owner)
+            && role::has_privileges_of(toucher, view_owner) =>
         {
-            Ok((target, view))
+            Ok(Parties {
+                owner,
+                written,
+                view,
+            })
         }
-        (_, None, ..) => mapping::target(p).and_then(|_| Err(stray())),
         (.., None) if ours => Err(Error::Unsuitable {
-            relation: crate::sqlgen::view::name(p.id).plain(),
+            relation: flow.view.plain(),
             kind: "gone: the view that says what a new row is was dropped".into(),
             hint: mapping::DETACH.into(),
         }),

@@ -1,9 +1,10 @@
 //! Two tables of the README's example, for the plain tests of this floor and of `model::layout`.
 
 use crate::ident::QualifiedName;
-use crate::model::layout::{Layout, Member, Scope, resolve};
+use crate::model::layout::{Layout, Member, Scope, TargetKey, resolve};
 use crate::model::shape::Shape;
 use crate::model::spec::Spec;
+use crate::model::state::Mapping;
 use serde_json::{Value, json};
 
 pub fn column(name: &str, type_text: &str, not_null: bool, default: Option<&str>) -> Value {
@@ -110,4 +111,27 @@ pub fn sign_ups() -> (Shape, QualifiedName, Layout) {
     ];
     let layout = resolve(&members, 1, Some(&scope())).expect("the fixture has a layout");
     (sign_ups.clone(), target, layout)
+}
+
+/// A mapping whose target refers to other targets.
+pub fn mapping(target: &str, references: &[&str]) -> Mapping {
+    let (_, _, mut layout) = sign_ups();
+    let name = |n: &str| json!({"schema": "public", "name": n});
+    layout.fkeys = references
+        .iter()
+        .map(|r| TargetKey {
+            name: "k".into(),
+            columns: vec!["round_id".into()],
+            references: QualifiedName::new("public", r),
+            ref_columns: vec!["id".into()],
+            on_delete: "NO ACTION".into(),
+            on_update: "NO ACTION".into(),
+            set_columns: Vec::new(),
+        })
+        .collect();
+    let doc = json!({"id": 1, "source": 1, "source_name": null, "source_owner": null, "target_name": name(target), "target": 2,
+        "target_now": name(target), "target_owner": null, "adopted": false, "id_mode": "preserve", "spec": {}, "layout": layout,
+        "bound_blocks": null, "next_block": 0, "filenode": null, "batch_rows": null, "rows_done": 0, "copied": false,
+        "pass": "forth", "archived": null});
+    serde_json::from_value(doc).expect("the fixture is a mapping")
 }

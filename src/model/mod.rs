@@ -1,11 +1,14 @@
 //! Plain data and pure rules. Nothing here touches Postgres.
 
+pub mod archive;
 pub mod config;
 pub mod expr;
 pub mod layout;
 pub mod nearest;
 pub mod options;
+pub mod order;
 pub mod phase;
+pub mod ranges;
 pub mod shape;
 pub mod spec;
 pub mod state;

@@ -10,14 +10,20 @@ pub enum Phase {
     Created,
     DualWrite,
     Backfilled,
+    Switched,
+    Stopped,
+    Archived,
 }
 
 impl Phase {
-    pub const ALL: [Phase; 4] = [
+    pub const ALL: [Phase; 7] = [
         Phase::Defined,
         Phase::Created,
         Phase::DualWrite,
         Phase::Backfilled,
+        Phase::Switched,
+        Phase::Stopped,
+        Phase::Archived,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -26,6 +32,9 @@ impl Phase {
             Phase::Created => "created",
             Phase::DualWrite => "dual_write",
             Phase::Backfilled => "backfilled",
+            Phase::Switched => "switched",
+            Phase::Stopped => "stopped",
+            Phase::Archived => "archived",
         }
     }
 
@@ -39,7 +48,15 @@ impl Phase {
             Phase::Defined => None,
             Phase::Created => Some(Phase::Defined),
             Phase::DualWrite | Phase::Backfilled => Some(Phase::Created),
+            Phase::Switched => Some(Phase::Backfilled),
+            Phase::Stopped => Some(Phase::Switched),
+            Phase::Archived => Some(Phase::Stopped),
         }
+    }
+
+    /// Which side applications should read.
+    pub fn reads(self) -> &'static str {
+        if self < Phase::Switched { "old" } else { "new" }
     }
 }
 
@@ -64,7 +81,7 @@ mod tests {
                 steps += 1;
             }
             assert_eq!(at, Phase::Defined);
-            assert!(steps <= 3);
+            assert!(steps <= 5);
             assert_eq!(Phase::parse(phase.as_str()), Some(phase));
         }
     }

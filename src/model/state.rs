@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal, QualifiedName};
+use crate::model::archive::Archived;
 use crate::model::layout::Layout;
 use crate::model::phase::Phase;
 use crate::model::spec::Spec;
@@ -45,6 +46,30 @@ pub struct Mapping {
     pub batch_rows: Option<i32>,
     pub rows_done: i64,
     pub copied: bool,
+    pub pass: Pass,
+    pub archived: Option<Archived>,
+}
+
+/// What the batches of a mapping do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pass {
+    /// Copy old rows to the new table.
+    Forth,
+    /// Delete old rows that the new table has no longer.
+    Sweep,
+    /// Bring new and changed rows back to the old table.
+    Back,
+}
+
+impl Pass {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Pass::Forth => "forth",
+            Pass::Sweep => "sweep",
+            Pass::Back => "back",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -55,6 +80,10 @@ pub struct Job {
     pub state: String,
     pub pid: Option<i32>,
     pub error: Option<String>,
+    /// The phase that a rollback goes to; None for a backfill.
+    pub goal: Option<Phase>,
+    /// Rows that could not be brought over when they were last tried.
+    pub failed_then: Option<i64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

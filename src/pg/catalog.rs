@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::Shape;
 use crate::pg::spi;
-use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::{self, Oid};
 
 /// None if there is no such relation.
 pub fn shape(oid: Oid) -> Result<Option<Shape>> {
@@ -47,13 +47,42 @@ pub fn find(name: &QualifiedName) -> Result<Option<Oid>> {
     )
 }
 
-/// Whether the table has this trigger, and it is not disabled.
-pub fn trigger_is_on(table: &QualifiedName, name: &Ident) -> Result<bool> {
-    let found = spi::value::<bool>(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass($1) AND tgname = $2 AND tgenabled <> 'D')",
-        &[table.to_string().into(), name.as_str().into()],
-    )?;
-    Ok(found.unwrap_or(false))
+/// Who has rights on a relation beside its owner: quoted names, or PUBLIC.
+pub fn grantees(relation: &QualifiedName) -> Result<Vec<String>> {
+    spi::json_rows(
+        "SELECT DISTINCT pg_catalog.to_jsonb(CASE WHEN e.grantee = 0 THEN 'PUBLIC' \
+         ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(e.grantee)) END) \
+         FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) e \
+         WHERE c.oid = $1::pg_catalog.regclass AND e.grantee <> c.relowner",
+        &[relation.to_string().into()],
+    )
+}
+
+/// The sequence behind a serial or identity column.
+pub fn sequence_of(table: &QualifiedName, column: &Ident) -> Result<Option<QualifiedName>> {
+    spi::first(
+        "SELECT n.nspname AS schema, c.relname AS name FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.oid = pg_catalog.pg_get_serial_sequence($1, $2)::pg_catalog.regclass",
+        &[table.to_string().into(), column.as_str().into()],
+    )
+}
+
+/// Name of a relation, from the session's catalog cache; None if it is gone.
+pub fn name_of(oid: Oid) -> Option<QualifiedName> {
+    // SAFETY: catalog look-ups inside a transaction; both give null or a C string in the current memory context.
+    unsafe {
+        let name = pg_sys::get_rel_name(oid);
+        if name.is_null() {
+            return None;
+        }
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
+        if schema.is_null() {
+            return None;
+        }
+        let text = |s| std::ffi::CStr::from_ptr(s).to_string_lossy().into_owned();
+        Some(QualifiedName::new(&text(schema), &text(name)))
+    }
 }
 
 /// File, size in blocks and estimated rows of a table.

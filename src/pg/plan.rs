@@ -47,32 +47,46 @@ impl Connection {
     /// Runs the plan under a snapshot that sees this command's own rows and everything committed up to now,
     /// whatever the transaction's isolation level: as ri_triggers.c does for its checks (ri_PerformCheck).
     pub fn run_latest(&self, plan: &KeptPlan, values: &mut [pg_sys::Datum]) -> Result<u64> {
-        // SAFETY: the snapshot is registered for the length of the call (an unwinding ERROR releases it with
-        // the resource owner); `values` has one datum for each parameter, none of them null (key columns).
-        let code = unsafe {
-            pg_sys::CommandCounterIncrement();
-            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
-            let code = pg_sys::SPI_execute_snapshot(
-                plan.plan,
-                values.as_mut_ptr(),
-                std::ptr::null(),
-                snapshot,
-                std::ptr::null_mut(),
-                false,
-                true,
-                0,
-            );
-            pg_sys::UnregisterSnapshot(snapshot);
-            code
-        };
-        if code < 0 {
-            return Err(Error::Internal(format!(
-                "SPI_execute_snapshot returned {code}"
-            )));
-        }
-        // SAFETY: set by the call above.
-        Ok(unsafe { pg_sys::SPI_processed })
+        execute(plan, values, true)
     }
+
+    /// As `run_latest`, but the statement's AFTER triggers fire after those of the statement that called us, as they do
+    /// for the actions of foreign keys (ri_PerformCheck: fire_triggers is false).
+    pub fn run_latest_queueing(
+        &self,
+        plan: &KeptPlan,
+        values: &mut [pg_sys::Datum],
+    ) -> Result<u64> {
+        execute(plan, values, false)
+    }
+}
+
+fn execute(plan: &KeptPlan, values: &mut [pg_sys::Datum], fire_triggers: bool) -> Result<u64> {
+    // SAFETY: the snapshot is registered for the length of the call (an unwinding ERROR releases it with
+    // the resource owner); `values` has one datum for each parameter, none of them null (key columns).
+    let code = unsafe {
+        pg_sys::CommandCounterIncrement();
+        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+        let code = pg_sys::SPI_execute_snapshot(
+            plan.plan,
+            values.as_mut_ptr(),
+            std::ptr::null(),
+            snapshot,
+            std::ptr::null_mut(),
+            false,
+            fire_triggers,
+            0,
+        );
+        pg_sys::UnregisterSnapshot(snapshot);
+        code
+    };
+    if code < 0 {
+        return Err(Error::Internal(format!(
+            "SPI_execute_snapshot returned {code}"
+        )));
+    }
+    // SAFETY: set by the call above.
+    Ok(unsafe { pg_sys::SPI_processed })
 }
 
 impl Drop for KeptPlan {

@@ -31,6 +31,12 @@ impl Drop for RoleGuard {
     }
 }
 
+/// Whether a foreign key's action runs, or one of our own writes: only those set SECURITY_NOFORCE_RLS (ri_triggers.c).
+pub fn acts_for_a_key() -> bool {
+    // SAFETY: reads this backend's security context.
+    unsafe { pg_sys::InNoForceRLSOperation() }
+}
+
 pub fn current() -> pg_sys::Oid {
     // SAFETY: reads the current user of this backend.
     unsafe { pg_sys::GetUserId() }

@@ -1,12 +1,12 @@
 //! The statements of one backfill batch. Lock, then read with a newer snapshot: a single statement that
 //! waited for a lock would go on with values from before the wait.
 
-use crate::ident::{Ident, QualifiedName, list};
-use crate::model::layout::Layout;
+use crate::ident::list;
+use crate::sqlgen::flow::Flow;
 use crate::sqlgen::{mirror, view};
 
 /// `$1` and `$2`: the slice's first place and the first place after it.
-fn slice(alias: &str) -> String {
+pub fn slice(alias: &str) -> String {
     let place = view::place();
     format!(
         "{alias}.{place} OPERATOR(pg_catalog.>=) $1 AND {alias}.{place} OPERATOR(pg_catalog.<) $2"
@@ -15,129 +15,120 @@ fn slice(alias: &str) -> String {
 
 /// Locks the slice's free rows against change and returns their places. FOR SHARE lets foreign-key checks
 /// of referencing rows pass; SKIP LOCKED never waits, so no application can deadlock with a batch.
-pub fn lock(id: i32) -> String {
+pub fn lock(flow: &Flow) -> String {
     format!(
         "SELECT pg_catalog.array_agg(q.place) AS places, count(*) AS n FROM \
          (SELECT v.{} AS place FROM {} AS v WHERE {} FOR SHARE OF v SKIP LOCKED) q",
         view::place(),
-        view::name(id),
+        flow.view,
         slice("v"),
     )
 }
 
-/// `$1` tid[]: copies the locked rows. A row that the mirror brought already is equal by then.
-pub fn copy(id: i32, target: &QualifiedName, layout: &Layout) -> String {
-    insert(
-        id,
-        target,
-        layout,
-        &format!("v.{} OPERATOR(pg_catalog.=) ANY ($1)", view::place()),
-    )
+/// `$1` tid[]: copies the locked rows that the other side lacks.
+pub fn copy(flow: &Flow) -> String {
+    insert(flow, &at_places())
 }
 
 /// `$1` text[] the key: copies one row.
-pub fn copy_one(id: i32, target: &QualifiedName, layout: &Layout) -> String {
-    insert(id, target, layout, &mirror::source_key_text("v", layout))
+pub fn copy_one(flow: &Flow) -> String {
+    insert(flow, &flow.view_key_text("v"))
 }
 
-fn insert(id: i32, target: &QualifiedName, layout: &Layout, condition: &str) -> String {
-    let written: Vec<&Ident> = layout
-        .columns
-        .iter()
-        .filter(|c| c.insert)
-        .map(|c| &c.name)
-        .collect();
-    let columns = list(written);
+fn at_places() -> String {
+    format!("v.{} OPERATOR(pg_catalog.=) ANY ($1)", view::place())
+}
+
+/// A row that the other side has already is the mirror's, and equal by then; for the way back see `renew`.
+fn insert(flow: &Flow, condition: &str) -> String {
+    let columns = list(&flow.columns);
     format!(
-        "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {} AS v WHERE {condition} \
+        "INSERT INTO {} AS t ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {} AS v WHERE {condition} \
          ON CONFLICT ({}) DO NOTHING",
-        view::name(id),
-        list(&layout.arbiter),
+        flow.written,
+        flow.view,
+        list(&flow.arbiter),
     )
 }
 
+/// `$1` tid[]: sets rows of the old table that nobody kept up to date to what the locked rows are.
+pub fn renew(flow: &Flow) -> String {
+    mirror::renew(flow, &at_places())
+}
+
+/// `$1` text[] the key: as `renew`, one row.
+pub fn renew_one(flow: &Flow) -> String {
+    mirror::renew(flow, &flow.view_key_text("v"))
+}
+
 /// `$1`, `$2` the slice, `$3` tid[] the locked places: keys of the rows that are there and were not locked.
-pub fn leftovers(id: i32, layout: &Layout) -> String {
+pub fn leftovers(flow: &Flow) -> String {
     format!(
         "SELECT {} AS key FROM {} AS v WHERE {} AND NOT EXISTS \
          (SELECT FROM pg_catalog.unnest($3) AS l(place) WHERE l.place OPERATOR(pg_catalog.=) v.{})",
-        key_text("v", layout),
-        view::name(id),
+        flow.key_text("v"),
+        flow.view,
         slice("v"),
         view::place(),
     )
 }
 
 /// `$1`, `$2` the slice: keys of all its rows, for a slice that holds a row which cannot be copied.
-pub fn keys(id: i32, layout: &Layout) -> String {
+pub fn keys(flow: &Flow) -> String {
     format!(
         "SELECT {} AS key FROM {} AS v WHERE {}",
-        key_text("v", layout),
-        view::name(id),
+        flow.key_text("v"),
+        flow.view,
         slice("v")
     )
 }
 
 /// `$1` tid[]: keys of locked rows that the target does not have in this scope, although the copy did not fail:
 /// a row of another scope holds their key.
-pub fn refused(id: i32, target: &QualifiedName, layout: &Layout) -> String {
+pub fn refused(flow: &Flow) -> String {
     format!(
-        "SELECT {} AS key FROM {} AS v WHERE v.{} OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM {target} AS t WHERE {})",
-        key_text("v", layout),
-        view::name(id),
+        "SELECT {} AS key FROM {} AS v WHERE v.{} OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM {} AS t WHERE {})",
+        flow.key_text("v"),
+        flow.view,
         view::place(),
-        joined(layout),
+        flow.written,
+        ours(flow),
     )
 }
 
 /// `$1` text[] the key: 1 where the row is in both the source and the target's scope.
-pub fn arrived(id: i32, target: &QualifiedName, layout: &Layout) -> String {
+pub fn arrived(flow: &Flow) -> String {
     format!(
-        "SELECT EXISTS (SELECT FROM {target} AS t WHERE {}) AS arrived FROM {} AS v WHERE {}",
-        joined(layout),
-        view::name(id),
-        mirror::source_key_text("v", layout),
+        "SELECT EXISTS (SELECT FROM {} AS t WHERE {}) AS arrived FROM {} AS v WHERE {}",
+        flow.written,
+        ours(flow),
+        flow.view,
+        flow.view_key_text("v"),
     )
 }
 
 /// `$1` text[] the key: waits for the row's lock.
-pub fn lock_one(id: i32, layout: &Layout, skip: bool) -> String {
+pub fn lock_one(flow: &Flow, skip: bool) -> String {
     format!(
         "SELECT 1 FROM {} AS v WHERE {} FOR SHARE OF v{}",
-        view::name(id),
-        mirror::source_key_text("v", layout),
+        flow.view,
+        flow.view_key_text("v"),
         if skip { " SKIP LOCKED" } else { "" },
     )
 }
 
 /// `$1` text[] the key: one row where the source has it.
-pub fn exists(id: i32, layout: &Layout) -> String {
-    let key = mirror::source_key_text("v", layout);
-    format!("SELECT 1 FROM {} AS v WHERE {key}", view::name(id))
+pub fn exists(flow: &Flow) -> String {
+    let key = flow.view_key_text("v");
+    format!("SELECT 1 FROM {} AS v WHERE {key}", flow.view)
 }
 
-fn joined(layout: &Layout) -> String {
-    let key = layout.key.iter().enumerate().map(|(n, k)| {
-        format!(
-            "t.{} OPERATOR({}.{}) v.{}",
-            k.target,
-            k.equals.schema,
-            k.equals.name.as_str(),
-            view::key_name(n)
-        )
-    });
-    mirror::scope_is_mine("t", layout)
-        .into_iter()
-        .chain(key)
+/// Our row of the written table beside the view's.
+fn ours(flow: &Flow) -> String {
+    let own = flow.own.iter().cloned();
+    own.chain([flow.joined("v", "t")])
         .collect::<Vec<_>>()
         .join(" AND ")
-}
-
-fn key_text(alias: &str, layout: &Layout) -> String {
-    let parts: Vec<String> = (0..layout.key.len())
-        .map(|n| format!("{alias}.{}::pg_catalog.text", view::key_name(n)))
-        .collect();
-    format!("ARRAY[{}]", parts.join(", "))
 }
 
 #[cfg(test)]
@@ -145,10 +136,15 @@ mod tests {
     use super::*;
     use crate::model::fixture;
 
+    fn flow() -> Flow {
+        let (source, target, layout) = fixture::sign_ups();
+        Flow::forward(7, &source.name, &target, &layout)
+    }
+
     #[test]
     fn locks_share_and_never_wait() {
         assert_eq!(
-            lock(7),
+            lock(&flow()),
             "SELECT pg_catalog.array_agg(q.place) AS places, count(*) AS n FROM \
              (SELECT v.\"mig:ctid\" AS place FROM \"mig\".\"m7_forward\" AS v WHERE v.\"mig:ctid\" OPERATOR(pg_catalog.>=) $1 \
              AND v.\"mig:ctid\" OPERATOR(pg_catalog.<) $2 FOR SHARE OF v SKIP LOCKED) q"
@@ -157,8 +153,7 @@ mod tests {
 
     #[test]
     fn copies_by_place_and_names_the_arbiter() {
-        let (_, target, layout) = fixture::sign_ups();
-        let sql = copy(7, &target, &layout);
+        let sql = copy(&flow());
         assert!(sql.ends_with("WHERE v.\"mig:ctid\" OPERATOR(pg_catalog.=) ANY ($1) ON CONFLICT (\"id\") DO NOTHING"), "{sql}");
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::Layout;
-use crate::sqlgen::{mirror, view};
+use crate::sqlgen::flow::scope_is_mine;
+use crate::sqlgen::view;
 
 /// Buckets of key hashes; only those that differ are opened row by row.
 const BUCKETS: u32 = 1024;
@@ -17,7 +18,7 @@ pub fn buckets(id: i32, target: &QualifiedName, layout: &Layout) -> String {
             hash_row(alias, layout),
         )
     };
-    let own = mirror::scope_is_mine("t", layout).map_or(String::new(), |s| format!(" WHERE {s}"));
+    let own = scope_is_mine("t", layout).map_or(String::new(), |s| format!(" WHERE {s}"));
     format!(
         "SELECT coalesce(s.b, t.b)::int AS bucket, coalesce(s.n, 0) AS source_rows, coalesce(t.n, 0) AS target_rows, \
          s.n IS NOT DISTINCT FROM t.n AND s.h IS NOT DISTINCT FROM t.h AS same FROM ({}) s FULL JOIN ({}) t USING (b)",
@@ -51,7 +52,7 @@ pub fn differences(id: i32, target: &QualifiedName, layout: &Layout) -> String {
             bucket(alias, layout),
         )
     };
-    let own = mirror::scope_is_mine("t", layout).map_or(String::new(), |s| format!(" AND {s}"));
+    let own = scope_is_mine("t", layout).map_or(String::new(), |s| format!(" AND {s}"));
     let using: Vec<String> = (0..layout.key.len()).map(|n| format!("k{n}")).collect();
     format!(
         "SELECT CASE WHEN t.h IS NULL THEN 'missing' WHEN s.h IS NULL THEN 'extra' ELSE 'different' END AS kind, \

@@ -1,11 +1,16 @@
 //! SQL text from the model: pure functions, names in, text out. Values never: they are bound.
 
+pub mod archive;
 pub mod batch;
 pub mod digest;
 pub mod fkey;
+pub mod flow;
+pub mod guard;
 pub mod index;
 pub mod mirror;
+pub mod sweep;
 pub mod table;
+pub mod trigger;
 pub mod view;
 
 use crate::ident::QualifiedName;

@@ -2,7 +2,9 @@
 //! they cannot disagree, and PostgreSQL keeps the columns it needs from being dropped or retyped.
 
 use crate::ident::{Ident, Literal, QualifiedName};
+use crate::model::layout::back::{Back, BackColumn};
 use crate::model::layout::{Layout, Origin};
+use crate::sqlgen::flow::scope_is_mine;
 
 /// Name of the view of mapping `id`.
 pub fn name(id: i32) -> QualifiedName {
@@ -12,7 +14,15 @@ pub fn name(id: i32) -> QualifiedName {
     }
 }
 
-/// The source's key, in the view: not a name that a user's column would have.
+/// Name of the view that yields rows of the old table out of the new one.
+pub fn reverse_name(id: i32) -> QualifiedName {
+    QualifiedName {
+        schema: "mig".into(),
+        name: Ident::new(format!("m{id}_reverse")),
+    }
+}
+
+/// The touched table's key, in the view: not a name that a user's column would have.
 pub fn key_name(n: usize) -> Ident {
     Ident::new(format!("mig:k{}", n + 1))
 }
@@ -43,17 +53,43 @@ pub fn create(id: i32, source: &QualifiedName, layout: &Layout, filter: Option<&
             Origin::Expression(text) => format!("({text}\n) AS {}", c.name),
         })
         .collect();
-    for (n, key) in layout.key.iter().enumerate() {
-        columns.push(format!("{alias}.{} AS {}", key.source, key_name(n)));
-    }
-    columns.push(format!("{alias}.ctid AS {}", place()));
-    let [transaction, command] = writer();
-    columns.push(format!("{alias}.xmin AS {transaction}"));
-    columns.push(format!("{alias}.cmin AS {command}"));
+    let key = layout.key.iter().map(|k| &k.source);
+    columns.extend(whereabouts(alias, key));
     let filter = filter.map_or(String::new(), |f| format!("\nWHERE ({f}\n)"));
+    define(&name(id), &columns, source, &filter)
+}
+
+/// None where the mapping has no way back. The expressions were checked by PostgreSQL when the mapping was added.
+pub fn create_reverse(id: i32, target: &QualifiedName, layout: &Layout) -> Option<String> {
+    let alias = &target.name;
+    let column = |c: &BackColumn| match &c.from {
+        Back::Target(from) => format!("{alias}.{from} AS {}", c.source),
+        Back::Expression { down, .. } => format!("({down}\n) AS {}", c.source),
+    };
+    let mut columns: Vec<String> = layout.back.as_ref()?.iter().map(column).collect();
+    let key = layout.key.iter().map(|k| &k.target);
+    columns.extend(whereabouts(alias, key));
+    let scope = scope_is_mine(&alias.to_string(), layout);
+    let ours = scope.map_or(String::new(), |s| format!("\nWHERE {s}"));
+    Some(define(&reverse_name(id), &columns, target, &ours))
+}
+
+/// Key, place and writer of the row.
+fn whereabouts<'a>(alias: &Ident, key: impl Iterator<Item = &'a Ident>) -> Vec<String> {
+    let [transaction, command] = writer();
+    let key = key.enumerate();
+    key.map(|(n, k)| format!("{alias}.{k} AS {}", key_name(n)))
+        .chain([
+            format!("{alias}.ctid AS {}", place()),
+            format!("{alias}.xmin AS {transaction}"),
+            format!("{alias}.cmin AS {command}"),
+        ])
+        .collect()
+}
+
+fn define(name: &QualifiedName, columns: &[String], table: &QualifiedName, rest: &str) -> String {
     format!(
-        "CREATE VIEW {} AS\nSELECT {}\nFROM {source}{filter}",
-        name(id),
+        "CREATE VIEW {name} AS\nSELECT {}\nFROM {table}{rest}",
         columns.join(",\n  ")
     )
 }

@@ -1,36 +1,36 @@
-//! Putting the mirrors in, and taking them out in an emergency: the DDL is the switch, so that no transaction writes past it.
+//! Putting mirrors and guards in, and taking them out: the DDL is the switch, so that no transaction writes past it.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::{catalog, lock, spi};
+use crate::pg::{lock, spi};
 use crate::settings;
-use crate::sqlgen::mirror;
-use crate::store::{drift, mapping};
+use crate::sqlgen::flow::Flow;
+use crate::sqlgen::{guard, trigger};
+use crate::store::{drift, mapping, mirrors};
 
-/// The emergency stop: mirrors off, on all sources or on none. Locks them ShareRowExclusive, which DISABLE TRIGGER
+/// The emergency stop: mirrors off, on all tables or on none. Locks them ShareRowExclusive, which DISABLE TRIGGER
 /// needs; DROP TRIGGER would make readers wait as well. A mirror that is missing is off already. How many were on.
 pub fn disable(mappings: &[Mapping]) -> Result<usize> {
-    let standing: Vec<(i32, &QualifiedName)> = mappings
-        .iter()
-        .filter_map(|p| Some((p.id, p.source_name.as_ref()?)))
-        .collect();
+    let mut standing = Vec::new();
+    for p in mappings {
+        let found = mirrors::standing(p)?;
+        let guard = format!("!mig_{}_guard_", p.id);
+        standing.extend(
+            found
+                .into_iter()
+                .filter(|t| t.enabled && !t.name.as_str().starts_with(&guard)),
+        );
+    }
     let locks: Vec<_> = standing
         .iter()
-        .map(|(_, name)| ((*name).clone(), lock::Mode::ShareRowExclusive))
+        .map(|t| (t.table.clone(), lock::Mode::ShareRowExclusive))
         .collect();
     lock::urgently(&locks)?;
-    let mut disabled = 0;
-    for (id, source) in standing {
-        for kind in mirror::KINDS {
-            let name = mirror::trigger_name(id, kind);
-            if catalog::trigger_is_on(source, &name)? {
-                spi::run(&mirror::disable_trigger(source, &name), &[])?;
-                disabled += 1;
-            }
-        }
+    for t in &standing {
+        spi::run(&trigger::disable(&t.table, &t.name), &[])?;
     }
-    Ok(disabled)
+    Ok(standing.len())
 }
 
 /// Locks all sources (ShareRowExclusive, which waits for open writers), looks at their shapes again under the
@@ -43,11 +43,113 @@ pub fn install(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     lock::all(&sources, settings::lock_timeout_ms(m))?;
     drift::require_none(m)?;
     for p in mappings {
-        for sql in mirror::create_triggers(p.id, mapping::source(p)?) {
-            spi::run(&sql, &[])?;
-        }
         mapping::reset_copy(p.id)?;
-        mapping::seal(p.id)?;
+        put_in(p, &mapping::forward(p)?)?;
     }
     Ok(())
+}
+
+/// The mirrors of the new tables beside those of the old: from the commit on a write to either side reaches the other.
+/// Locks both sides ShareRowExclusive: no transaction writes past a mirror, and nobody's write is half seen.
+pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
+    lock::all(
+        &both_sides(mappings, lock::Mode::ShareRowExclusive)?,
+        settings::lock_timeout_ms(m),
+    )?;
+    if !force {
+        drift::require_none(m)?;
+    }
+    for p in mappings {
+        match mapping::reverse(p)? {
+            Some(flow) => put_in(p, &flow)?,
+            None => return Err(Error::Internal(format!("mapping {} has no way back", p.id))),
+        }
+    }
+    Ok(())
+}
+
+/// Back to one way: new tables are written no more, so nothing is lost.
+pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    let mut targets = Vec::new();
+    for p in mappings {
+        targets.push((mapping::target(p)?.clone(), lock::Mode::AccessExclusive));
+    }
+    lock::all(&targets, settings::lock_timeout_ms(m))?;
+    for p in mappings {
+        if let Some(flow) = mapping::reverse(p)? {
+            for sql in trigger::drop_all(&flow) {
+                spi::run(&sql, &[])?;
+            }
+        }
+        mirrors::seal(p.id)?;
+    }
+    Ok(())
+}
+
+/// The end of dual writing: no mirror is left, and each old table refuses writes. AccessExclusive on both sides, held for
+/// the catalog changes.
+pub fn retire(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    lock::all(
+        &both_sides(mappings, lock::Mode::AccessExclusive)?,
+        settings::lock_timeout_ms(m),
+    )?;
+    drift::require_none(m)?;
+    for p in mappings {
+        mirrors::drop_all(p)?;
+        for sql in guard::create(p.id, mapping::source(p)?, p.target.unwrap_or(0)) {
+            spi::run(&sql, &[])?;
+        }
+        mirrors::seal(p.id)?;
+    }
+    Ok(())
+}
+
+/// All mirrors of both sides anew, in place of what somebody made of them.
+pub fn renew(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    lock::all(
+        &both_sides(mappings, lock::Mode::AccessExclusive)?,
+        settings::lock_timeout_ms(m),
+    )?;
+    put_both_in(mappings)
+}
+
+/// Back from the end of dual writing: guards out, mirrors of the old tables in beside those of the new, in one
+/// transaction.
+pub fn reopen(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    let tables = both_sides(mappings, lock::Mode::AccessExclusive)?;
+    lock::all(&tables, settings::lock_timeout_ms(m))?;
+    put_both_in(mappings)
+}
+
+fn put_both_in(mappings: &[Mapping]) -> Result<()> {
+    for p in mappings {
+        mirrors::drop_all(p)?;
+        for flow in [Some(mapping::forward(p)?), mapping::reverse(p)?]
+            .into_iter()
+            .flatten()
+        {
+            put_in(p, &flow)?;
+        }
+    }
+    Ok(())
+}
+
+/// Both tables of every mapping, old ones first.
+pub fn both_sides(
+    mappings: &[Mapping],
+    mode: lock::Mode,
+) -> Result<Vec<(QualifiedName, lock::Mode)>> {
+    let sources = mappings.iter().map(mapping::source);
+    let targets = mappings.iter().map(mapping::target);
+    sources
+        .chain(targets)
+        .map(|name| Ok((name?.clone(), mode)))
+        .collect()
+}
+
+fn put_in(p: &Mapping, flow: &Flow) -> Result<()> {
+    for sql in trigger::create(flow) {
+        spi::run(&sql, &[])?;
+    }
+    mirrors::seal(p.id)
 }

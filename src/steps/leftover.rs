@@ -2,17 +2,21 @@
 
 use super::Outcome;
 use crate::error::{Error, Result};
-use crate::model::state::{Leftover, Mapping, Migration};
+use crate::model::state::{Leftover, Mapping, Migration, Pass};
 use crate::pg::{role, session, spi, tx};
 use crate::settings;
-use crate::sqlgen::batch;
+use crate::sqlgen::{batch, sweep};
 use crate::store::{mapping, rows};
 
 /// Copies the row. With `may_wait` it waits for the row's lock, no longer than `lock_timeout_ms`.
 pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<Outcome> {
     let p =
         mapping::by_id(l.mapping)?.ok_or_else(|| Error::Internal("the mapping is gone".into()))?;
-    match tx::subtransaction(|| copy_row(m, &p, l, may_wait)) {
+    let moved = tx::subtransaction(|| match p.pass {
+        Pass::Forth => copy_row(m, &p, l, may_wait),
+        Pass::Sweep | Pass::Back => bring_back(m, &p, l),
+    });
+    match moved {
         Ok(Fate::Settled) => {
             rows::done(l.id)?;
             Ok(Outcome::Did(1))
@@ -47,25 +51,53 @@ enum Fate {
     Busy,
 }
 
-fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<Fate> {
-    let (layout, target) = (mapping::layout(p)?, mapping::target(p)?);
+/// As `copy_row`, from the new table to the old: the old row becomes what the new one is, or goes.
+fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<Fate> {
+    let flow = mapping::reverse(p)?
+        .ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))?;
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     let _owner = role::act_as(mapping::owner(p)?);
     let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
-    let lock = |skip| spi::run(&batch::lock_one(p.id, layout, skip), &key());
+    if spi::run(&batch::lock_one(&flow, true), &key())? > 0 {
+        spi::run(&batch::renew_one(&flow), &key())?;
+        spi::run(&batch::copy_one(&flow), &key())?;
+        let arrived = spi::value::<bool>(&batch::arrived(&flow), &key())?;
+        return Ok(if arrived.unwrap_or(true) {
+            Fate::Settled
+        } else {
+            Fate::Refused
+        });
+    }
+    if spi::run(&batch::exists(&flow), &key())? > 0 {
+        return Ok(Fate::Busy);
+    }
+    if spi::run(&sweep::lock_one(&flow), &key())? > 0 {
+        spi::run(&sweep::delete_one(&flow), &key())?;
+    } else if spi::run(&sweep::exists(&flow), &key())? > 0 {
+        return Ok(Fate::Busy);
+    }
+    Ok(Fate::Settled)
+}
+
+fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<Fate> {
+    let flow = mapping::forward(p)?;
+    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
+    let _owner = role::act_as(mapping::owner(p)?);
+    let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
+    let lock = |skip| spi::run(&batch::lock_one(&flow, skip), &key());
     if lock(true)? == 0 {
-        if !may_wait && spi::run(&batch::exists(p.id, layout), &key())? > 0 {
+        if !may_wait && spi::run(&batch::exists(&flow), &key())? > 0 {
             return Ok(Fate::Busy);
         }
         if !may_wait || lock(false)? == 0 {
             return Ok(Fate::Settled);
         }
     }
-    spi::run(&batch::copy_one(p.id, target, layout), &key())?;
+    spi::run(&batch::copy_one(&flow), &key())?;
     if p.adopted {
         spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
     }
-    let arrived = spi::value::<bool>(&batch::arrived(p.id, target, layout), &key())?;
+    let arrived = spi::value::<bool>(&batch::arrived(&flow), &key())?;
     Ok(if arrived.unwrap_or(true) {
         Fate::Settled
     } else {

@@ -7,8 +7,8 @@ use crate::pg::lock::Mode;
 use crate::pg::notice::notice;
 use crate::pg::{lock, session, spi};
 use crate::settings;
-use crate::sqlgen::{mirror, view};
-use crate::store::{mapping, migration, rows};
+use crate::sqlgen::{flow, mirror, view};
+use crate::store::{mapping, migration, mirrors, rows};
 
 /// Up to this many rows are deleted while the application's writes wait; more are left to the operator.
 const DELETE_AT_ONCE: i64 = 10_000;
@@ -19,11 +19,7 @@ const DELETE_AT_ONCE: i64 = 10_000;
 pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
     lock::all(&tables_to_lock(mappings), settings::lock_timeout_ms(m))?;
     for p in mappings {
-        if let Some(source) = &p.source_name {
-            for sql in mirror::drop_triggers(p.id, source) {
-                spi::run(&sql, &[])?;
-            }
-        }
+        mirrors::drop_all(p)?;
     }
     drop_late_objects(mappings)?;
     empty_targets(m, mappings, drops)?;
@@ -113,7 +109,7 @@ pub fn holds_others(p: &Mapping) -> Result<bool> {
     let (Some(target), Some(layout)) = (&p.target_now, &p.layout) else {
         return Ok(false);
     };
-    let Some(others) = mirror::scope_is_another("t", layout) else {
+    let Some(others) = flow::scope_is_another("t", layout) else {
         return Ok(false);
     };
     let sql = format!("SELECT EXISTS (SELECT FROM {target} AS t WHERE {others})");
@@ -163,8 +159,12 @@ pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
             });
         }
     }
+    // IF EXISTS, without a NOTICE for each that is not there.
+    let _quiet = session::pin(&[(c"client_min_messages", c"warning")]);
     for p in mappings {
-        spi::run(&format!("DROP VIEW IF EXISTS {}", view::name(p.id)), &[])?;
+        for view in [view::reverse_name(p.id), view::name(p.id)] {
+            spi::run(&format!("DROP VIEW IF EXISTS {view}"), &[])?;
+        }
     }
     let made: Vec<String> = mappings
         .iter()

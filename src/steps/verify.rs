@@ -5,8 +5,9 @@ use crate::error::{Error, Result};
 use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::{role, spi};
-use crate::sqlgen::{digest, mirror};
+use crate::sqlgen::{digest, flow};
 use crate::store::{check, drift, mapping, rows};
+use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::Oid;
 use serde_json::json;
 
@@ -22,8 +23,26 @@ pub struct Line {
     pub ok: Option<bool>,
 }
 
+/// What a check found, and when it began.
+pub struct Findings {
+    pub lines: Vec<Line>,
+    /// None: nothing is wrong, and something is not proven yet.
+    pub ok: Option<bool>,
+    compared: i64,
+    differences: i64,
+    full: bool,
+    tables: usize,
+    started: Option<TimestampWithTimeZone>,
+}
+
 /// Runs a check, keeps the result in `mig.check_result` and returns its lines.
 pub fn run(m: &Migration, mappings: &[Mapping], full: bool) -> Result<Vec<Line>> {
+    let found = look(m, mappings, full)?;
+    keep(m, &found)?;
+    Ok(found.lines)
+}
+
+pub fn look(m: &Migration, mappings: &[Mapping], full: bool) -> Result<Findings> {
     let started = check::now()?;
     let mut lines = Vec::new();
     let (mut compared, mut differences) = (0, 0);
@@ -45,30 +64,38 @@ pub fn run(m: &Migration, mappings: &[Mapping], full: bool) -> Result<Vec<Line>>
     } else {
         Some(true)
     };
-    let failed: Vec<_> = lines
-        .iter()
-        .filter(|l| l.ok == Some(false))
-        .map(|l| {
-            json!({
-                "check": l.name, "source_value": l.source_value, "target_value": l.target_value,
-                "source": l.source.map(|o| o.to_u32()),
-            })
+    Ok(Findings {
+        lines,
+        ok,
+        compared,
+        differences,
+        full,
+        tables: mappings.len(),
+        started,
+    })
+}
+
+pub fn keep(m: &Migration, found: &Findings) -> Result<()> {
+    let failed = found.lines.iter().filter(|l| l.ok == Some(false));
+    let failed = failed.map(|l| {
+        json!({
+            "check": l.name, "source_value": l.source_value, "target_value": l.target_value,
+            "source": l.source.map(|o| o.to_u32()),
         })
-        .collect();
-    let mode = if full { "full" } else { "quick" };
+    });
     check::insert(
         m.id,
-        mode,
+        if found.full { "full" } else { "quick" },
         m.phase.as_str(),
-        started,
+        found.started,
         check::Outcome {
-            ok,
-            compared,
-            differences,
-            failed: json!(failed),
+            ok: found.ok,
+            tables: i32::try_from(found.tables).unwrap_or(i32::MAX),
+            compared: found.compared,
+            differences: found.differences,
+            failed: failed.collect(),
         },
-    )?;
-    Ok(lines)
+    )
 }
 
 fn line(
@@ -111,7 +138,7 @@ fn state_lines(m: &Migration, p: &Mapping) -> Result<Vec<Line>> {
         ),
         line(p, "errors", "0", open.errors.to_string()),
     ];
-    if m.phase == Phase::Backfilled {
+    if m.phase >= Phase::Backfilled {
         lines.push(line(p, "leftovers", "0", open.leftovers.to_string()));
         lines.push(line(p, "invalid indexes", "0", count(INVALID_INDEXES, p)?));
         lines.push(line(
@@ -143,7 +170,7 @@ fn count_line(m: &Migration, p: &Mapping) -> Result<Line> {
         target: i64,
     }
     let layout = mapping::layout(p)?;
-    let own = mirror::scope_is_mine("t", layout).map_or(String::new(), |s| format!(" WHERE {s}"));
+    let own = flow::scope_is_mine("t", layout).map_or(String::new(), |s| format!(" WHERE {s}"));
     let sql = format!(
         "SELECT (SELECT count(*) FROM {}) AS source, (SELECT count(*) FROM {} AS t{own}) AS target",
         crate::sqlgen::view::name(p.id),

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 pub struct Outcome {
     pub ok: Option<bool>,
+    /// How many mappings it looked at.
+    pub tables: i32,
     pub compared: i64,
     pub differences: i64,
     pub failed: Value,
@@ -21,8 +23,8 @@ pub fn insert(
     outcome: Outcome,
 ) -> Result<()> {
     spi::run(
-        "INSERT INTO mig.check_result (migration, mode, phase, started_at, ok, compared, differences, failed) \
-         VALUES ($1, $2, $3, coalesce($4, clock_timestamp()), $5, $6, $7, $8)",
+        "INSERT INTO mig.check_result (migration, mode, phase, started_at, ok, compared, tables, differences, failed) \
+         VALUES ($1, $2, $3, coalesce($4, clock_timestamp()), $5, $6, $7, $8, $9)",
         &[
             migration.into(),
             mode.into(),
@@ -30,11 +32,24 @@ pub fn insert(
             started.into(),
             outcome.ok.into(),
             outcome.compared.into(),
+            outcome.tables.into(),
             outcome.differences.into(),
             JsonB(outcome.failed).into(),
         ],
     )?;
     Ok(())
+}
+
+/// Whether the last check of all rows of all tables since the backfill ended was clean.
+pub fn is_proven(migration: i32) -> Result<bool> {
+    let clean = spi::value::<bool>(
+        "SELECT c.ok FROM mig.check_result c WHERE c.migration = $1 AND c.mode = 'full' \
+         AND c.tables = (SELECT count(*) FROM mig.mapping p WHERE p.migration = c.migration) \
+         AND c.started_at > (SELECT max(j.ended_at) FROM mig.job j WHERE j.migration = c.migration AND j.state = 'done') \
+         ORDER BY c.id DESC LIMIT 1",
+        &[migration.into()],
+    )?;
+    Ok(clean == Some(true))
 }
 
 pub fn now() -> Result<Option<TimestampWithTimeZone>> {

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::Literal;
+use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::spi;
 
@@ -13,6 +14,15 @@ pub fn found(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
         "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE mapping = $1 AND kind = ANY ($2)",
         &[p.id.into(), kinds.into()],
     )
+}
+
+/// Whether anything of the migration is not as we left it.
+pub fn is_there(m: &Migration) -> Result<bool> {
+    let found = spi::value::<bool>(
+        "SELECT EXISTS (SELECT FROM mig.drift WHERE migration_id = $1)",
+        &[m.id.into()],
+    )?;
+    Ok(found.unwrap_or(false))
 }
 
 /// Errors with 55000 if tables, columns, keys or mirrors of the migration are not as we left them.
@@ -30,10 +40,16 @@ pub fn require_none(m: &Migration) -> Result<()> {
             } else {
                 format!("Found: {what}.")
             },
-            hint: format!(
-                "Go back and start over: SELECT next_step FROM mig_status({});",
-                Literal(&m.name)
-            ),
+            hint: match m.phase {
+                Phase::Switched => format!(
+                    "Make both sides equal, see SELECT * FROM mig_check({0}); then SELECT * FROM mig_switch({0}); puts the mirrors in anew.",
+                    Literal(&m.name)
+                ),
+                _ => format!(
+                    "Go back and start over: SELECT next_step FROM mig_status({});",
+                    Literal(&m.name)
+                ),
+            },
         }),
     }
 }

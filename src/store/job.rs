@@ -1,15 +1,17 @@
 //! `mig.job`
 
 use crate::error::{Error, Result};
+use crate::model::phase::Phase;
 use crate::model::state::Job;
 use crate::pg::{role, spi};
 
-const COLUMNS: &str = "id, migration, driver, state, pid, error";
+const COLUMNS: &str = "id, migration, driver, state, pid, error, goal, failed_then";
 
-pub fn insert(migration: i32, driver: &str) -> Result<i64> {
+/// With a `goal` it is the way back to that phase, otherwise a backfill.
+pub fn insert(migration: i32, driver: &str, goal: Option<Phase>) -> Result<i64> {
     spi::value(
-        "INSERT INTO mig.job (migration, driver, role) VALUES ($1, $2, $3::regrole) RETURNING id",
-        &[migration.into(), driver.into(), role::current().into()],
+        "INSERT INTO mig.job (migration, driver, role, goal) VALUES ($1, $2, $3::regrole, $4) RETURNING id",
+        &[migration.into(), driver.into(), role::current().into(), goal.map(Phase::as_str).into()],
     )?
     .ok_or_else(|| Error::Internal("a job without an id".into()))
 }
@@ -76,6 +78,15 @@ pub fn end(id: i64, state: &str, error: Option<&str>) -> Result<()> {
     spi::run(
         "UPDATE mig.job SET state = $2, error = $3, waiting_for = NULL, ended_at = clock_timestamp() WHERE id = $1",
         &[id.into(), state.into(), error.into()],
+    )?;
+    Ok(())
+}
+
+/// Notes how many rows failed in the round that ends, before they are tried again.
+pub fn set_failed(id: i64, rows: i64) -> Result<()> {
+    spi::run(
+        "UPDATE mig.job SET failed_then = $2 WHERE id = $1",
+        &[id.into(), rows.into()],
     )?;
     Ok(())
 }

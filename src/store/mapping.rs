@@ -2,11 +2,14 @@
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
+use crate::model::archive::Archived;
 use crate::model::layout::Layout;
 use crate::model::spec::Spec;
-use crate::model::state::Mapping;
+use crate::model::state::{Mapping, Pass};
 use crate::pg::catalog::Extent;
 use crate::pg::{plan, spi};
+use crate::sqlgen::flow::{Flow, Way};
+use crate::sqlgen::view;
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 use serde::Serialize;
@@ -22,7 +25,7 @@ fn select() -> String {
          p.target::oid::bigint AS target, {NAME_OF} p.target) AS target_now, \
          (SELECT c.relowner::bigint FROM pg_catalog.pg_class c WHERE c.oid = p.target) AS target_owner, \
          p.adopted, p.id_mode, p.spec, p.layout, p.bound_blocks, p.next_block, p.filenode::bigint AS filenode, \
-         p.batch_rows, p.rows_done, p.copied FROM mig.mapping p"
+         p.batch_rows, p.rows_done, p.copied, p.pass, p.archived FROM mig.mapping p"
     )
 }
 
@@ -45,25 +48,45 @@ pub struct Registered {
     pub mapping: Mapping,
     pub view: Option<u32>,
     pub view_owner: Option<u32>,
-    /// The target has a column that only the server may set, once: an adopted one with identity ALWAYS.
+    /// The written table has a column that only the server may set, once: an adopted one with identity ALWAYS.
     pub fixed_identity: bool,
-    /// Attribute numbers and types of the source's key.
+    /// A trigger of the application may change what is written there.
+    pub rewrites: bool,
+    /// Writes of the written table are followed as well.
+    pub both_ways: bool,
+    /// The written table is guarded: it is being brought up to date, and a row may find its place later only.
+    pub catching_up: bool,
+    /// Constraints of the written table that are checked at commit, quoted.
+    pub late_checks: Option<String>,
+    /// Attribute numbers and types of the touched table's key.
     pub attributes: Vec<(i16, u32)>,
 }
 
 /// Under the latest snapshot: the caller may be an old transaction, and the mapping a new one.
-pub fn registered(id: i32) -> Result<Option<Registered>> {
+pub fn registered(id: i32, way: Way) -> Result<Option<Registered>> {
+    let (view, touched, written) = match way {
+        Way::Forward => (view::name(id), "source", "target"),
+        Way::Reverse => (view::reverse_name(id), "target", "source"),
+    };
     let sql = format!(
         "SELECT x.*, v.oid::bigint AS view, v.relowner::bigint AS view_owner, \
-         EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.target::oid AND a.attidentity = 'a') AS fixed_identity, \
-         (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.attnum, a.atttypid::bigint) ORDER BY k.n) \
-          FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey) WITH ORDINALITY k(num, n), pg_catalog.pg_attribute a \
-          WHERE i.indrelid = x.source::oid AND i.indisprimary AND a.attrelid = i.indrelid AND a.attnum = k.num \
-          AND k.n <= i.indnkeyatts) AS attributes \
+         EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.{written}::oid AND a.attidentity = 'a') AS fixed_identity, \
+         EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = x.{written}::oid AND NOT g.tgisinternal \
+           AND g.tgtype & 3 = 3 AND g.tgenabled <> 'D' AND g.tgname OPERATOR(pg_catalog.!~) '^!mig_') AS rewrites, \
+         EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = x.{written}::oid \
+           AND g.tgname OPERATOR(pg_catalog.~) ('^!mig_' || x.id || '_(forward|reverse)_')) AS both_ways, \
+         EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = x.{written}::oid \
+           AND g.tgname OPERATOR(pg_catalog.~) ('^!mig_' || x.id || '_guard_')) AS catching_up, \
+         (SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') FROM pg_catalog.pg_constraint c \
+          JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = x.{written}::oid AND c.condeferred) AS late_checks, \
+         (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.attnum, a.atttypid::bigint) ORDER BY k.n), '[]') \
+          FROM pg_catalog.jsonb_array_elements(x.layout OPERATOR(pg_catalog.->) 'key') WITH ORDINALITY k(part, n) \
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = x.{touched}::oid AND a.attname = (k.part OPERATOR(pg_catalog.->>) '{touched}')::name \
+          WHERE x.{touched} <> x.source::oid OR EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid \
+            AND i.indisprimary AND a.attnum = ANY (i.indkey))) AS attributes \
          FROM ({} WHERE p.id = $1) x LEFT JOIN pg_catalog.pg_class v ON v.relnamespace = 'mig'::pg_catalog.regnamespace AND v.relname = $2",
         select()
     );
-    let view = crate::sqlgen::view::name(id);
     let name =
         pgrx::IntoDatum::into_datum(view.name.as_str()).unwrap_or(pgrx::pg_sys::Datum::from(0));
     plan::first_latest(
@@ -71,6 +94,33 @@ pub fn registered(id: i32) -> Result<Option<Registered>> {
         &[pgrx::pg_sys::INT4OID, pgrx::pg_sys::TEXTOID],
         &mut [pgrx::pg_sys::Datum::from(id), name],
     )
+}
+
+/// Other mappings of the migration whose touched tables refer to this one's by foreign keys, near or far: TRUNCATE takes
+/// them all or none. Under the latest snapshot, as `registered`.
+pub fn truncated_with(id: i32, way: Way) -> Result<Vec<Mapping>> {
+    #[derive(serde::Deserialize)]
+    struct Found {
+        all: Vec<Mapping>,
+    }
+    let touched = match way {
+        Way::Forward => "source",
+        Way::Reverse => "target",
+    };
+    let sql = format!(
+        "WITH RECURSIVE referring(relation) AS (SELECT {touched}::oid FROM mig.mapping WHERE id = $1 UNION \
+         SELECT c.conrelid FROM pg_catalog.pg_constraint c JOIN referring r ON c.confrelid = r.relation WHERE c.contype = 'f') \
+         SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)), '[]') AS \"all\" FROM ({} \
+         WHERE p.migration = (SELECT o.migration FROM mig.mapping o WHERE o.id = $1) AND p.id <> $1 \
+         AND p.{touched}::oid IN (SELECT r.relation FROM referring r) ORDER BY p.ordinal) x",
+        select()
+    );
+    let found: Option<Found> = plan::first_latest(
+        &sql,
+        &[pgrx::pg_sys::INT4OID],
+        &mut [pgrx::pg_sys::Datum::from(id)],
+    )?;
+    Ok(found.map_or_else(Vec::new, |f| f.all))
 }
 
 /// A target that already serves a migration, this one or another.
@@ -121,15 +171,6 @@ pub fn set_created(id: i32, target: Oid, adopted: bool, layout: &Layout) -> Resu
     Ok(())
 }
 
-/// Notes which mirror triggers stand now; `mig.drift` tells when one was touched.
-pub fn seal(id: i32) -> Result<()> {
-    spi::run(
-        "UPDATE mig.mapping p SET seal = s.place || ' ' || s.triggers FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
-        &[id.into()],
-    )?;
-    Ok(())
-}
-
 pub fn clear_created(id: i32) -> Result<()> {
     reset_copy(id)?;
     spi::run(
@@ -143,8 +184,28 @@ pub fn clear_created(id: i32) -> Result<()> {
 pub fn reset_copy(id: i32) -> Result<()> {
     spi::run(
         "UPDATE mig.mapping SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_rows = NULL, batch_ms = NULL, \
-         rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, seal = NULL WHERE id = $1",
+         rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, pass = 'forth', seal = NULL, mirrors = NULL WHERE id = $1",
         &[id.into()],
+    )?;
+    Ok(())
+}
+
+/// What was renamed when the source was put away; None when it was taken back.
+pub fn set_archived(id: i32, archived: Option<&Archived>) -> Result<()> {
+    let document = archived.map(json).transpose()?;
+    spi::run(
+        "UPDATE mig.mapping SET archived = $2 WHERE id = $1",
+        &[id.into(), document.into()],
+    )?;
+    Ok(())
+}
+
+/// The first block again, for another pass over the rows.
+pub fn begin_pass(id: i32, pass: Pass) -> Result<()> {
+    spi::run(
+        "UPDATE mig.mapping SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_rows = NULL, batch_ms = NULL, \
+         rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, pass = $2 WHERE id = $1",
+        &[id.into(), pass.as_str().into()],
     )?;
     Ok(())
 }
@@ -193,6 +254,35 @@ pub fn layout(mapping: &Mapping) -> Result<&Layout> {
         .layout
         .as_ref()
         .ok_or_else(|| Error::Internal(format!("mapping {} has no layout", mapping.id)))
+}
+
+/// How writes of the old table reach the new one.
+pub fn forward(mapping: &Mapping) -> Result<Flow> {
+    Ok(Flow::forward(
+        mapping.id,
+        source(mapping)?,
+        target(mapping)?,
+        layout(mapping)?,
+    ))
+}
+
+/// How writes of the new table reach the old one; None where they cannot.
+pub fn reverse(mapping: &Mapping) -> Result<Option<Flow>> {
+    let filter = mapping.spec.filter.as_deref();
+    Ok(Flow::reverse(
+        mapping.id,
+        source(mapping)?,
+        target(mapping)?,
+        layout(mapping)?,
+        filter,
+    ))
+}
+
+pub fn flow(mapping: &Mapping, way: Way) -> Result<Option<Flow>> {
+    match way {
+        Way::Forward => forward(mapping).map(Some),
+        Way::Reverse => reverse(mapping),
+    }
 }
 
 /// What helps an application whose writes fail because the mirror has lost something it needs.

@@ -111,7 +111,7 @@ pub fn insert(name: &str, scope: Option<NewScope>, options: Value) -> Result<()>
 
 pub fn set_phase(migration: &Migration, phase: Phase) -> Result<()> {
     spi::run(
-        "UPDATE mig.migration SET phase = $2, state = 'ok', problem = NULL, drain = NULL WHERE id = $1",
+        "UPDATE mig.migration SET phase = $2, since = clock_timestamp(), state = 'ok', problem = NULL, drain = NULL WHERE id = $1",
         &[migration.id.into(), phase.as_str().into()],
     )?;
     Ok(())
@@ -144,6 +144,15 @@ pub fn drain(id: i32) -> Result<Option<Vec<String>>> {
         &[id.into()],
     )?;
     Ok(row.and_then(|r| r.drain))
+}
+
+/// Days in the phase that it is in.
+pub fn days_in_phase(id: i32) -> Result<f64> {
+    let days = spi::value::<f64>(
+        "SELECT (extract(epoch FROM pg_catalog.clock_timestamp() - since) / 86400)::float8 FROM mig.migration WHERE id = $1",
+        &[id.into()],
+    )?;
+    Ok(days.unwrap_or(0.0))
 }
 
 pub fn set_drain(id: i32, holders: Option<Vec<String>>) -> Result<()> {

@@ -6,4 +6,5 @@ pub mod job;
 pub mod log;
 pub mod mapping;
 pub mod migration;
+pub mod mirrors;
 pub mod rows;

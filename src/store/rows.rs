@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::model::state::Leftover;
 use crate::pg::spi;
+use pgrx::pg_sys::Oid;
 
 /// Why a row that broke no rule is not in the target.
 const REFUSED: &str = "a row of another scope holds this key in the target";
@@ -15,6 +16,27 @@ pub fn add_leftovers(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
         mapping,
         keys,
     )
+}
+
+/// Lets the tables' owner note keys: the mirror runs as him.
+pub fn let_note(owner: Oid) -> Result<()> {
+    let may = spi::value::<bool>(
+        "SELECT pg_catalog.has_table_privilege($1, 'mig.leftover', 'SELECT, INSERT')",
+        &[owner.into()],
+    )?;
+    if may == Some(true) {
+        return Ok(());
+    }
+    let role: Option<String> = spi::value(
+        "SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles WHERE oid = $1",
+        &[owner.into()],
+    )?;
+    let role = role.unwrap_or_default();
+    spi::run(
+        &format!("GRANT SELECT, INSERT ON mig.leftover TO {role}"),
+        &[],
+    )?;
+    Ok(())
 }
 
 /// Lists rows that the copy passed over, because a row of another scope holds their key.

@@ -4,19 +4,25 @@ use super::{Layout, Origin};
 use crate::ident::Ident;
 use crate::model::shape::{Column, Shape};
 use crate::model::spec::Spec;
+use serde::{Deserialize, Serialize};
 
 /// A column of the source, and where its value comes from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackColumn {
     pub source: Ident,
     pub from: Back,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Back {
     Target(Ident),
-    /// Over the target's row.
-    Expression(String),
+    Expression {
+        /// Over the target's row.
+        down: String,
+        /// The target's column that was made from this one.
+        made: Ident,
+    },
 }
 
 /// Why a mapping cannot go back, and what would help.
@@ -42,7 +48,15 @@ pub fn way_back(
             hint: "Make the primary key not deferrable.".into(),
         });
     }
+    let in_key = |c: &Column| layout.key.iter().any(|k| k.source == c.name);
     for column in source.columns.iter().filter(|c| c.generated.is_none()) {
+        if column.identity.is_some() && !in_key(column) {
+            stuck.push(Stuck {
+                reason: format!("Column \"{}\" of the old table is an identity column outside the key, and such a column cannot be set.", column.name.as_str()),
+                hint: format!("ALTER TABLE ... ALTER COLUMN {} DROP IDENTITY;", column.name),
+            });
+            continue;
+        }
         match origin(column, spec, layout) {
             Some(from) => columns.push(BackColumn {
                 source: column.name.clone(),
@@ -66,9 +80,15 @@ fn origin(column: &Column, spec: &Spec, layout: &Layout) -> Option<Back> {
     if let Some(target) = carried {
         return Some(Back::Target(target.name.clone()));
     }
-    let expressions = spec.columns.iter().filter_map(|(_, e)| e.as_ref());
-    let mut giving = expressions.filter(|e| e.gives.as_ref() == Some(&column.name));
-    giving.find_map(|e| e.down.clone()).map(Back::Expression)
+    spec.columns.iter().find_map(|(made, expression)| {
+        let giving = expression
+            .as_ref()
+            .filter(|e| e.gives.as_ref() == Some(&column.name))?;
+        Some(Back::Expression {
+            down: giving.down.clone()?,
+            made: made.clone(),
+        })
+    })
 }
 
 /// The obstacle that a column is which does not come back.
@@ -146,7 +166,13 @@ mod tests {
                 .map(|c| c.from.clone())
         };
         assert_eq!(of("id"), Some(Back::Target("id".into())));
-        assert_eq!(of("email"), Some(Back::Expression("upper(mail)".into())));
+        assert_eq!(
+            of("email"),
+            Some(Back::Expression {
+                down: "upper(mail)".into(),
+                made: "mail".into()
+            })
+        );
     }
 
     #[test]

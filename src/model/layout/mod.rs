@@ -13,6 +13,8 @@ pub mod back;
 mod indexes;
 mod keys;
 
+use back::BackColumn;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scope {
     pub column: Ident,
@@ -38,6 +40,9 @@ pub struct Layout {
     pub arbiter: Vec<Ident>,
     pub indexes: Vec<TargetIndex>,
     pub fkeys: Vec<TargetKey>,
+    /// How the source's columns come out of a target's row; None where they do not.
+    #[serde(default)]
+    pub back: Option<Vec<BackColumn>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -147,8 +152,10 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
         arbiter,
         indexes: Vec::new(),
         fkeys: keys::target_keys(members, me, &names, scope)?,
+        back: None,
     };
     check_unique_keys(me, &layout)?;
+    layout.back = back::way_back(me.shape, me.spec, &layout).ok();
     layout.indexes = indexes::target_indexes(me, &layout, &names);
     Ok(layout)
 }

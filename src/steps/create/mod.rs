@@ -79,10 +79,18 @@ pub fn statements(p: &Planned, defer_indexes: bool) -> Vec<Statement> {
             ));
         }
     }
-    let filter = p.mapping.spec.filter.as_deref();
-    let view = view::create(p.mapping.id, &p.source.name, &p.layout, filter);
-    made.push(Statement::new(&p.source.name, "AccessShareLock", view));
     made
+}
+
+/// The mapping views, forth and, where there is a way, back.
+pub fn views(p: &Planned) -> Vec<Statement> {
+    let (id, target) = (p.mapping.id, &p.mapping.target_name);
+    let filter = p.mapping.spec.filter.as_deref();
+    let forth = view::create(id, &p.source.name, &p.layout, filter);
+    let back = view::create_reverse(id, target, &p.layout);
+    std::iter::once(Statement::new(&p.source.name, "AccessShareLock", forth))
+        .chain(back.map(|sql| Statement::new(target, "AccessShareLock", sql)))
+        .collect()
 }
 
 /// Makes or adopts one target. Errors: 55000 if a standing table does not fit.
@@ -93,7 +101,8 @@ pub fn run(all: &[Planned], which: usize, defer_indexes: bool) -> Result<&'stati
         Some(standing) => adopt::layout(standing, all, which)?,
         None => p.layout.clone(),
     };
-    for (n, statement) in statements(p, defer_indexes).iter().enumerate() {
+    let made = statements(p, defer_indexes).into_iter().chain(views(p));
+    for (n, statement) in made.enumerate() {
         spi::run(&statement.sql, &[])?;
         if n == 0 && !adopted {
             revoke_defaults(p)?;
@@ -101,10 +110,12 @@ pub fn run(all: &[Planned], which: usize, defer_indexes: bool) -> Result<&'stati
     }
     let owner = &p.source.owner_name;
     if role::current() != Oid::from(p.source.owner) {
-        spi::run(
-            &format!("ALTER VIEW {} OWNER TO {owner}", view::name(p.mapping.id)),
-            &[],
-        )?;
+        for name in [view::name(p.mapping.id), view::reverse_name(p.mapping.id)] {
+            spi::run(
+                &format!("ALTER VIEW IF EXISTS {name} OWNER TO {owner}"),
+                &[],
+            )?;
+        }
     }
     let target = catalog::find(&p.mapping.target_name)?
         .ok_or_else(|| Error::Internal("the target was not made".into()))?;
@@ -115,14 +126,7 @@ pub fn run(all: &[Planned], which: usize, defer_indexes: bool) -> Result<&'stati
 /// Takes back whatever default privileges gave on the table just made: the source's grants follow.
 fn revoke_defaults(p: &Planned) -> Result<()> {
     let target = &p.mapping.target_name;
-    let grantees: Vec<String> = spi::json_rows(
-        "SELECT DISTINCT pg_catalog.to_jsonb(CASE WHEN e.grantee = 0 THEN 'PUBLIC' \
-         ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(e.grantee)) END) \
-         FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) e \
-         WHERE c.oid = $1::pg_catalog.regclass AND e.grantee <> c.relowner",
-        &[target.to_string().into()],
-    )?;
-    for grantee in grantees {
+    for grantee in catalog::grantees(target)? {
         spi::run(&table::revoke(target, &grantee), &[])?;
     }
     Ok(())

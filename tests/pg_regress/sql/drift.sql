@@ -105,6 +105,7 @@ SELECT action FROM mig_rollback('drift', 'defined');
 SELECT count(*) FROM mig_create('drift');
 SELECT count(*) FROM mig_dual_write('drift');
 DROP TABLE dst;
+DROP TABLE dst CASCADE;
 UPDATE src SET v = 'fails' WHERE id = 2;
 SELECT * FROM seen() \gx
 SELECT action FROM mig_detach('drift');

@@ -1,14 +1,16 @@
 //! One batch of the backfill: lock what is free, copy it under a newer snapshot, list the rest, set the
 //! checkpoint, all in one transaction. Why this order loses no row: README, "How it stays correct".
 
+mod moves;
+
 use super::Outcome;
 use crate::error::{Error, Result};
 use crate::model::state::{Mapping, Migration};
-use crate::pg::places::{self, Slice};
-use crate::pg::{catalog, role, session, spi};
+use crate::pg::places::Slice;
+use crate::pg::{catalog, session, spi};
 use crate::settings;
-use crate::sqlgen::batch;
 use crate::store::{log, mapping, rows};
+use moves::Moved;
 use std::time::Instant;
 
 /// The smallest and largest batch that adapting may come to.
@@ -23,7 +25,11 @@ pub fn batch(m: &Migration, p: &Mapping) -> Result<Outcome> {
     let ahead = next_slice(m, p)?;
     // For what the target's own constraints wait for (an adopted one may have foreign keys), with rows locked.
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
-    let (locked, leftovers, refused) = copy_slice(p, &ahead.slice)?;
+    let Moved {
+        locked,
+        leftovers,
+        refused,
+    } = moves::run(p, &ahead.slice)?;
     rows::add_leftovers(p.id, &leftovers)?;
     rows::add_refused(p.id, &refused)?;
     let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
@@ -44,10 +50,7 @@ pub fn batch(m: &Migration, p: &Mapping) -> Result<Outcome> {
 pub fn give_up_slice(m: &Migration, p: &Mapping) -> Result<Outcome> {
     let p = &bounded(m, p)?;
     let ahead = next_slice(m, p)?;
-    let keys = {
-        let _owner = role::act_as(mapping::owner(p)?);
-        places::keys_in_slice(&batch::keys(p.id, mapping::layout(p)?), &ahead.slice)?
-    };
+    let keys = moves::keys(p, &ahead.slice)?;
     rows::add_leftovers(p.id, &keys)?;
     mapping::checkpoint(
         p.id,
@@ -83,11 +86,11 @@ fn next_slice(m: &Migration, p: &Mapping) -> Result<Ahead> {
 /// Fixes the bound at the first batch, and starts over where the table was rewritten since (VACUUM FULL,
 /// CLUSTER, TRUNCATE, a restored dump): places mean nothing in another file.
 fn bounded(m: &Migration, p: &Mapping) -> Result<Mapping> {
-    let source = mapping::source(p)?;
+    let (relation, name) = moves::read_from(p)?;
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     // Held to the end of the transaction: nobody rewrites the table under the batch.
-    spi::run(&format!("LOCK TABLE ONLY {source} IN ROW SHARE MODE"), &[])?;
-    let extent = catalog::extent(p.source)?
+    spi::run(&format!("LOCK TABLE ONLY {name} IN ROW SHARE MODE"), &[])?;
+    let extent = catalog::extent(relation)?
         .ok_or_else(|| Error::Internal("the source has no extent".into()))?;
     if p.bound_blocks.is_some() && p.filenode == Some(extent.filenode) {
         return Ok(p.clone());
@@ -98,37 +101,12 @@ fn bounded(m: &Migration, p: &Mapping) -> Result<Mapping> {
             m.phase.as_str(),
             &format!(
                 "backfill of {} starts over: the table was rewritten",
-                source.plain()
+                name.plain()
             ),
         )?;
     }
     mapping::set_bound(p.id, &extent)?;
     mapping::by_id(p.id)?.ok_or_else(|| Error::Internal("the mapping is gone".into()))
-}
-
-type Keys = Vec<Vec<String>>;
-
-/// Locked rows, keys left over, keys refused. As the tables' owner: expressions run with his rights.
-fn copy_slice(p: &Mapping, slice: &Slice) -> Result<(i64, Keys, Keys)> {
-    let (layout, target) = (mapping::layout(p)?, mapping::target(p)?);
-    let _owner = role::act_as(mapping::owner(p)?);
-    let locked = places::lock(&batch::lock(p.id), slice)?;
-    let copied = if locked.count > 0 {
-        places::run(&batch::copy(p.id, target, layout), &locked)?
-    } else {
-        0
-    };
-    let leftovers = places::keys_outside(&batch::leftovers(p.id, layout), slice, &locked)?;
-    let refused = if copied < locked.count {
-        places::keys_of(&batch::refused(p.id, target, layout), &locked)?
-    } else {
-        Vec::new()
-    };
-    if p.adopted {
-        // Deferred checks of the user's own must speak now, as the owner, not at commit as the caller.
-        spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
-    }
-    Ok((locked.count, leftovers, refused))
 }
 
 /// Blocks that hold about one batch of rows, by what the blocks so far held.
@@ -137,7 +115,7 @@ fn blocks(m: &Migration, p: &Mapping) -> Result<i64> {
     let (seen_rows, seen_blocks) = if p.next_block > 0 {
         (p.rows_done, p.next_block)
     } else {
-        let extent = catalog::extent(p.source)?;
+        let extent = catalog::extent(moves::read_from(p)?.0)?;
         extent.map_or((0, 0), |e| (e.rows, e.blocks))
     };
     let density = if seen_blocks > 0 {

@@ -1,7 +1,9 @@
 //! What SQL calls: read the arguments, call the engine, hand the answer back. The SQL side of each function
 //! (argument names, defaults, comments) is in `sql/install/`.
 
-use crate::engine::{Action, detach, inspect, jobs, phases};
+mod steps;
+
+use crate::engine::{cutover, inspect, jobs, phases};
 use crate::error::{self, Error};
 use crate::model::spec::Arguments;
 use crate::pg::session;
@@ -23,25 +25,6 @@ fn given<T>(value: Option<T>, name: &'static str) -> error::Result<T> {
 fn guarded<T>(f: impl FnOnce() -> error::Result<T>) -> Result<T, ErrorReport> {
     let _safe = session::pin(&session::SAFE);
     f().map_err(ErrorReport::from)
-}
-
-fn acted(
-    f: impl FnOnce() -> error::Result<Vec<Action>>,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(source, Option<pg_sys::Oid>),
-            name!(target, Option<pg_sys::Oid>),
-            name!(action, String),
-        ),
-    >,
-    ErrorReport,
-> {
-    let done = guarded(f)?;
-    Ok(TableIterator::new(
-        done.into_iter().map(|a| (a.source, a.target, a.action)),
-    ))
 }
 
 #[pg_extern(sql = false)]
@@ -185,40 +168,6 @@ fn mig_ddl(
 }
 
 #[pg_extern(sql = false)]
-fn mig_create(
-    migration: Option<&str>,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(source, Option<pg_sys::Oid>),
-            name!(target, Option<pg_sys::Oid>),
-            name!(action, String),
-        ),
-    >,
-    ErrorReport,
-> {
-    acted(|| phases::create(migration))
-}
-
-#[pg_extern(sql = false)]
-fn mig_dual_write(
-    migration: Option<&str>,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(source, Option<pg_sys::Oid>),
-            name!(target, Option<pg_sys::Oid>),
-            name!(action, String),
-        ),
-    >,
-    ErrorReport,
-> {
-    acted(|| phases::dual_write(migration))
-}
-
-#[pg_extern(sql = false)]
 fn mig_backfill(migration: Option<&str>, driver: Option<&str>) -> Result<i64, ErrorReport> {
     guarded(|| jobs::backfill(migration, given(driver, "driver")?))
 }
@@ -291,63 +240,6 @@ fn mig_assert(migration: Option<&str>, mode: Option<&str>) -> Result<(), ErrorRe
 }
 
 #[pg_extern(sql = false)]
-fn mig_rollback(
-    migration: Option<&str>,
-    to_phase: Option<&str>,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(source, Option<pg_sys::Oid>),
-            name!(target, Option<pg_sys::Oid>),
-            name!(action, String),
-        ),
-    >,
-    ErrorReport,
-> {
-    acted(|| phases::rollback(given(migration, "migration")?, to_phase))
-}
-
-#[pg_extern(sql = false)]
-fn mig_detach(
-    migration: Option<&str>,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(source, Option<pg_sys::Oid>),
-            name!(target, Option<pg_sys::Oid>),
-            name!(action, String),
-        ),
-    >,
-    ErrorReport,
-> {
-    acted(|| detach::detach(migration))
-}
-
-#[pg_extern(sql = false)]
-fn mig_drop(
-    migration: Option<&str>,
-    archives: Option<bool>,
-    force: Option<bool>,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(source, Option<pg_sys::Oid>),
-            name!(target, Option<pg_sys::Oid>),
-            name!(action, String),
-        ),
-    >,
-    ErrorReport,
-> {
-    // Both speak of archives, which this version does not make.
-    let _ = (archives, force);
-    acted(|| phases::drop(given(migration, "migration")?))
-}
-
-/// For the views: an unknown or ambiguous name is an error there as everywhere.
-#[pg_extern(sql = false)]
 fn mig_only(migration: Option<&str>) -> Result<String, ErrorReport> {
     guarded(|| migration::find(migration).map(|m| m.name))
 }
@@ -355,4 +247,9 @@ fn mig_only(migration: Option<&str>) -> Result<String, ErrorReport> {
 #[pg_extern(sql = false)]
 fn mig_version() -> &'static str {
     env!("CARGO_PKG_VERSION")
+}
+
+#[pg_extern(sql = false)]
+fn mig_reads(migration: Option<&str>) -> Result<&'static str, ErrorReport> {
+    guarded(|| cutover::reads(migration))
 }

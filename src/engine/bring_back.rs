@@ -1,0 +1,151 @@
+//! From `stopped` back to `switched`, or further: the new tables' mirrors first, then every row that was created, changed
+//! or deleted there since, by the engine of the backfill, then a full check, and only then the phase.
+
+use super::drive::{self, Driver};
+use super::{jobs, rollback};
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::order;
+use crate::model::phase::Phase;
+use crate::model::state::{Job, Mapping, Migration, Pass};
+use crate::pg::notice::notice;
+use crate::pg::tx;
+use crate::steps::{Outcome, capture, copy, leftover, verify};
+use crate::store::{drift, job, log, mapping, migration, mirrors, rows};
+
+/// Puts the reverse mirrors in, unless they stand, and starts the job; its id. The guards stay until it is done: an old
+/// table that is not up to date must not be written.
+pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
+    drift::require_none(m)?;
+    if let Some(open) = job::open(m.id)?.filter(|j| j.state == "paused") {
+        jobs::go_on(m, &open, open.driver == "worker")?;
+        return Ok(open.id);
+    }
+    for p in mappings {
+        rows::let_note(mapping::owner(p)?)?;
+    }
+    if !is_under_way(mappings)? {
+        capture::install_reverse(m, mappings, false)?;
+        for p in mappings {
+            mapping::begin_pass(p.id, Pass::Sweep)?;
+        }
+    }
+    let id = jobs::open_job(m, "worker", Some(goal))?;
+    jobs::start(m, id, true)?;
+    notice(&format!(
+        "rows of the new tables come back in job {id}; the phase is \"{goal}\" when it is done: SELECT mig_wait({});",
+        Literal(&m.name)
+    ));
+    Ok(id)
+}
+
+/// Whether the reverse mirrors stand beside the guards: a way back that was begun.
+pub fn is_under_way(mappings: &[Mapping]) -> Result<bool> {
+    for p in mappings {
+        if mirrors::standing(p)?
+            .iter()
+            .any(|t| t.name.as_str().contains("_reverse_"))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The next thing to do; None when the goal is reached.
+pub fn work(
+    m: &Migration,
+    mappings: &[Mapping],
+    job: &Job,
+    goal: Phase,
+    driver: Driver,
+) -> Result<Option<Outcome>> {
+    drift::require_none(m)?;
+    if let Some(p) = next_table(mappings) {
+        return copy::batch(m, p).map(Some);
+    }
+    if mappings.iter().any(|p| p.pass == Pass::Sweep) {
+        for p in mappings {
+            mapping::begin_pass(p.id, Pass::Back)?;
+        }
+        return Ok(Some(Outcome::Did(0)));
+    }
+    if let Some(l) = rows::next_leftover(m.id)? {
+        return leftover::copy(m, &l, driver.may_wait).map(Some);
+    }
+    let failed = rows::open(m.id, None)?.errors;
+    if failed > 0 {
+        return another_round(m, job, goal, failed).map(Some);
+    }
+    arrive(m, mappings, goal)?;
+    Ok(None)
+}
+
+/// Children lose their rows before parents do, and parents get theirs before children.
+fn next_table(mappings: &[Mapping]) -> Option<&Mapping> {
+    let order = order::parents_first(mappings);
+    let open = |n: &&usize| !mappings[**n].copied;
+    let sweeping = order
+        .iter()
+        .rev()
+        .filter(open)
+        .find(|n| mappings[**n].pass == Pass::Sweep);
+    sweeping
+        .or_else(|| order.iter().find(open))
+        .map(|n| &mappings[*n])
+}
+
+/// A row may wait for another one: a value that is unique in the old table is free when its last holder has changed.
+/// Tried again as long as fewer fail.
+fn another_round(m: &Migration, job: &Job, goal: Phase, failed: i64) -> Result<Outcome> {
+    if job.failed_then.is_some_and(|then| failed >= then) {
+        let again = format!("SELECT mig_rollback({}, '{goal}');", Literal(&m.name));
+        return Err(drive::rows_left(m, failed, &again));
+    }
+    job::set_failed(job.id, failed)?;
+    rows::retry_errors(m.id)?;
+    Ok(Outcome::Did(0))
+}
+
+/// The application's writes may have noted rows meanwhile; those come first.
+fn require_none_noted(m: &Migration) -> Result<()> {
+    if rows::open(m.id, None)?.leftovers == 0 {
+        return Ok(());
+    }
+    Err(Error::Sql {
+        code: pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        message: "rows came in between".into(),
+        detail: None,
+    })
+}
+
+/// A clean check, then the old tables take writes again and are mirrored, in one transaction.
+fn arrive(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<()> {
+    // The locks of the check go back with the subtransaction.
+    let found = tx::probe(|| verify::look(m, mappings, true))?;
+    verify::keep(m, &found)?;
+    if found.ok != Some(true) {
+        require_none_noted(m)?;
+        return Err(Error::JobFailed {
+            migration: m.name.clone(),
+            detail: "Both sides differ after all rows were brought back.".into(),
+            hint: format!(
+                "SELECT * FROM mig_check({}) WHERE ok IS NOT TRUE;",
+                Literal(&m.name)
+            ),
+        });
+    }
+    capture::reopen(m, mappings)?;
+    // Under the locks nobody notes another one.
+    require_none_noted(m)?;
+    migration::set_phase(m, Phase::Switched)?;
+    log::write(&m.name, "switched", "mig_rollback from stopped")?;
+    if goal < Phase::Switched {
+        let now = Migration {
+            phase: Phase::Switched,
+            ..m.clone()
+        };
+        rollback::descend(&now, &mapping::all(m.id)?, goal)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! From `backfilled` to the end: both ways, then one, then none.
+
+use super::phases::at;
+use super::{Action, actions, bring_back, idle, jobs};
+use crate::error::{Error, Result};
+use crate::ident::{Ident, Literal};
+use crate::model::layout::KeyColumn;
+use crate::model::phase::Phase;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::{spi, tx};
+use crate::preflight;
+use crate::steps::define::scope;
+use crate::steps::{capture, create, verify};
+use crate::store::{check, drift, log, mapping, migration, rows};
+use pgrx::pg_sys::Oid;
+
+/// backfilled → switched
+pub fn switch(name: Option<&str>, force: bool) -> Result<Vec<Action>> {
+    tx::require_read_committed()?;
+    let (m, mappings) = idle(name, "mig_switch")?;
+    if m.phase == Phase::Switched && drift::is_there(&m)? {
+        return mend(&m, &mappings);
+    }
+    if !at(&m, Phase::Backfilled, "mig_switch", "mig_backfill")? {
+        return Ok(actions(&mappings, "both ways"));
+    }
+    require_ways_back(&m, &mappings)?;
+    let doubts = doubts(&m, &mappings)?;
+    if let Some(first) = doubts.first().filter(|_| !force) {
+        return Err(Error::NotReady {
+            migration: m.name.clone(),
+            detail: format!("Found: {}.", texts(&doubts)),
+            hint: first.hint.clone(),
+        });
+    }
+    capture::install_reverse(&m, &mappings, force)?;
+    migration::set_phase(&m, Phase::Switched)?;
+    let what = if doubts.is_empty() {
+        "mig_switch".to_owned()
+    } else {
+        format!("mig_switch by force, in spite of: {}", texts(&doubts))
+    };
+    log::write(&m.name, "switched", &what)?;
+    Ok(actions(&mappings, "both ways"))
+}
+
+/// Somebody touched a mirror while both sides were live. If all rows are equal nothing has passed it, and it goes in anew;
+/// otherwise nobody but the operator knows which side is right.
+fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
+    let rows = ["rows", "rows missing", "rows extra", "rows different"];
+    let found = tx::probe(|| verify::look(m, mappings, true))?;
+    if found
+        .lines
+        .iter()
+        .any(|l| rows.contains(&l.name) && l.ok != Some(true))
+    {
+        drift::require_none(m)?;
+    }
+    capture::renew(m, mappings)?;
+    // Rows that were written between the check and the locks are looked at too.
+    let again = verify::look(m, mappings, true)?;
+    verify::keep(m, &again)?;
+    if again.ok != Some(true) {
+        return Err(Error::NotReady {
+            migration: m.name.clone(),
+            detail: "Writes have passed a mirror, and both sides differ.".into(),
+            hint: format!(
+                "SELECT * FROM mig_check({}) WHERE ok IS NOT TRUE; and make them equal by hand.",
+                Literal(&m.name)
+            ),
+        });
+    }
+    log::write(&m.name, "switched", "mig_switch put the mirrors in anew")?;
+    Ok(actions(mappings, "both ways, mirrors put in anew"))
+}
+
+/// A mapping without a way back would lose what the new application writes, so no force goes past it.
+fn require_ways_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    if mappings
+        .iter()
+        .all(|p| p.layout.as_ref().is_some_and(|l| l.back.is_some()))
+    {
+        return Ok(());
+    }
+    let planned = create::plan(mappings.to_vec(), scope::of(m)?.as_ref())?;
+    let stuck: Vec<_> = planned
+        .iter()
+        .flat_map(|p| preflight::one_way(&p.mapping, &p.source, &p.layout))
+        .collect();
+    let details: Vec<_> = stuck.iter().map(|f| f.detail.as_str()).collect();
+    Err(Error::NotReady {
+        migration: m.name.clone(),
+        detail: format!(
+            "Writes of the new tables could not go back. {}",
+            details.join(" ")
+        ),
+        hint: stuck
+            .first()
+            .and_then(|f| f.hint.clone())
+            .unwrap_or_else(|| {
+                format!(
+                    "SELECT * FROM mig_rollback({}, 'defined'); and define the tables again.",
+                    Literal(&m.name)
+                )
+            }),
+    })
+}
+
+/// What speaks against the cutover, and what to do about it.
+struct Doubt {
+    what: String,
+    hint: String,
+}
+
+fn texts(doubts: &[Doubt]) -> String {
+    doubts
+        .iter()
+        .map(|d| d.what.as_str())
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Doubt>> {
+    let name = Literal(&m.name);
+    let mut found = Vec::new();
+    for p in mappings {
+        if let Some(what) = drift::found(p, &["gone", "shape", "mirror"])? {
+            let hint = format!("Go back and start over: SELECT next_step FROM mig_status({name});");
+            found.push(Doubt { what, hint });
+        }
+    }
+    for p in mappings.iter().filter(|p| p.adopted) {
+        let columns = two_sequences(p)?;
+        found.extend(
+            columns
+                .iter()
+                .map(|c| c.doubt(p))
+                .collect::<Result<Vec<_>>>()?,
+        );
+    }
+    let open = rows::open(m.id, None)?;
+    for (count, what) in [
+        (open.leftovers, "rows are not copied yet"),
+        (open.errors, "rows cannot be copied"),
+    ] {
+        if count > 0 {
+            found.push(Doubt {
+                what: format!("{count} {what}"),
+                hint: format!(
+                    "SELECT * FROM mig.errors; mend them, then SELECT mig_backfill({name});"
+                ),
+            });
+        }
+    }
+    if found.is_empty() && !is_proven(m, mappings)? {
+        found.push(Doubt {
+            what: "the full check found differences".into(),
+            hint: format!("SELECT * FROM mig_check({name}) WHERE ok IS NOT TRUE;"),
+        });
+    }
+    Ok(found)
+}
+
+/// A key column whose ids both sides would draw from sequences of their own: one id would soon be given twice.
+#[derive(serde::Deserialize)]
+struct TwoSequences {
+    column: Ident,
+    source_sequence: String,
+    identity: bool,
+}
+
+fn two_sequences(p: &Mapping) -> Result<Vec<TwoSequences>> {
+    let key = &mapping::layout(p)?.key;
+    let names = |of: fn(&KeyColumn) -> &Ident| -> Vec<String> {
+        key.iter().map(|k| of(k).as_str().to_owned()).collect()
+    };
+    spi::rows(
+        include_str!("../../sql/query/two_sequences.sql"),
+        &[
+            Oid::from(p.source).into(),
+            Oid::from(p.target.unwrap_or(0)).into(),
+            names(|k| &k.source).into(),
+            names(|k| &k.target).into(),
+        ],
+    )
+}
+
+impl TwoSequences {
+    fn doubt(&self, p: &Mapping) -> Result<Doubt> {
+        let (target, column) = (mapping::target(p)?, &self.column);
+        let sequence = Literal(&self.source_sequence);
+        let first = if self.identity {
+            format!("ALTER TABLE {target} ALTER COLUMN {column} DROP IDENTITY; ")
+        } else {
+            String::new()
+        };
+        Ok(Doubt {
+            what: format!(
+                "{} and {} draw ids from two sequences",
+                p.source_text(),
+                target.plain()
+            ),
+            hint: format!(
+                "{first}ALTER TABLE {target} ALTER COLUMN {column} SET DEFAULT nextval({sequence}); \
+                 SELECT setval({sequence}, greatest((SELECT last_value FROM {}), (SELECT max({column}) FROM {target})));",
+                self.source_sequence
+            ),
+        })
+    }
+}
+
+/// A clean full check since the backfill ended; runs one where there is none. Its locks on the tables go back with the
+/// subtransaction: whoever waits for a strong lock must hold none.
+fn is_proven(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
+    if check::is_proven(m.id)? {
+        return Ok(true);
+    }
+    let found = tx::probe(|| verify::look(m, mappings, true))?;
+    // With an ERROR this record is gone; the check can be run again by itself.
+    verify::keep(m, &found)?;
+    Ok(found.ok == Some(true))
+}
+
+/// switched → stopped
+pub fn stop(name: Option<&str>) -> Result<Vec<Action>> {
+    let (m, mappings) = idle(name, "mig_stop")?;
+    if m.phase == Phase::Stopped && bring_back::is_under_way(&mappings)? {
+        return give_up_return(&m, &mappings);
+    }
+    if !at(&m, Phase::Switched, "mig_stop", "mig_switch")? {
+        return Ok(actions(&mappings, "old table refuses writes"));
+    }
+    capture::retire(&m, &mappings)?;
+    migration::set_phase(&m, Phase::Stopped)?;
+    log::write(&m.name, "stopped", "mig_stop")?;
+    Ok(actions(&mapping::all(m.id)?, "old table refuses writes"))
+}
+
+/// A way back that was begun and is not wanted any more.
+fn give_up_return(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
+    jobs::end_open(m, Some("mig_stop"))?;
+    capture::retire(m, mappings)?;
+    for p in mappings {
+        rows::clear(p.id)?;
+    }
+    migration::set_state(m.id, "ok", None)?;
+    log::write(&m.name, "stopped", "mig_stop gave the way back up")?;
+    Ok(actions(mappings, "old table refuses writes"))
+}
+
+/// Which side applications should read.
+pub fn reads(name: Option<&str>) -> Result<&'static str> {
+    Ok(migration::find(name)?.phase.reads())
+}

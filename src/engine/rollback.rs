@@ -1,0 +1,153 @@
+//! The way back, a step or several, from every phase.
+
+use super::{Action, actions, archive, bring_back, idle, jobs};
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::nearest;
+use crate::model::phase::Phase;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::notice::notice;
+use crate::pg::tx;
+use crate::steps::{capture, undo, verify};
+use crate::store::{drift, log, mapping, migration};
+
+/// Back to `to`, or one step.
+pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
+    let (m, mappings) = idle(Some(name), "mig_rollback")?;
+    let Some(to) = destination(&m, to)? else {
+        return Ok(actions(&mappings, "kept"));
+    };
+    if m.phase == Phase::Archived {
+        archive::take_back(&m, &mappings)?;
+        let (m, mappings) = idle(Some(name), "mig_rollback")?;
+        if to < Phase::Stopped {
+            bring_back::start(&m, &mappings, to)?;
+            return Ok(actions(&mappings, "has its name again, rows come back"));
+        }
+        return Ok(actions(&mappings, "has its name again"));
+    }
+    if m.phase == Phase::Stopped {
+        bring_back::start(&m, &mappings, to)?;
+        return Ok(actions(&mappings, "rows come back"));
+    }
+    jobs::end_open(&m, Some("rolled back"))?;
+    let done = descend(&m, &mappings, to)?;
+    Ok(lines(&mappings, &done, to, mapping::all(m.id)?))
+}
+
+/// None where nothing is to be done, which a NOTICE has told.
+fn destination(m: &Migration, to: Option<&str>) -> Result<Option<Phase>> {
+    let to = match to {
+        Some(text) => named_phase(text)?,
+        None => match m.phase.before() {
+            Some(before) => before,
+            None => {
+                notice(&format!(
+                    "migration \"{}\" is in phase \"defined\"; there is nothing to roll back",
+                    m.name
+                ));
+                return Ok(None);
+            }
+        },
+    };
+    if to == m.phase {
+        notice(&format!(
+            "migration \"{}\" is in phase \"{}\" already",
+            m.name, m.phase
+        ));
+        return Ok(None);
+    }
+    // From `dual_write` the backfill goes forth, and back from it there is nothing to gain.
+    if to > m.phase || to == Phase::DualWrite {
+        let earlier = Phase::ALL
+            .into_iter()
+            .filter(|p| *p < m.phase && *p != Phase::DualWrite);
+        let names: Vec<String> = earlier.map(|p| format!("\"{p}\"")).collect();
+        let detail = match names.as_slice() {
+            [] => "There is no way back from \"defined\".".to_owned(),
+            names => format!("The way back goes to {}.", names.join(" or ")),
+        };
+        return Err(Error::Invalid {
+            message: format!("cannot roll back from \"{}\" to \"{to}\"", m.phase),
+            detail,
+            hint: format!("SELECT mig_rollback({});", Literal(&m.name)),
+        });
+    }
+    Ok(Some(to))
+}
+
+fn named_phase(text: &str) -> Result<Phase> {
+    Phase::parse(text).ok_or_else(|| {
+        let names = Phase::ALL.map(Phase::as_str);
+        Error::Invalid {
+            message: format!("unknown phase \"{text}\""),
+            detail: format!("The phases are {}.", names.join(", ")),
+            hint: nearest::hint(text, names, '\'', || {
+                "Leave to_phase out to go back one step.".into()
+            }),
+        }
+    })
+}
+
+/// From `switched` or earlier down to `to`, in one transaction; what was done to every table.
+pub(super) fn descend(m: &Migration, mappings: &[Mapping], to: Phase) -> Result<Vec<&'static str>> {
+    let mut done = Vec::new();
+    if to < Phase::DualWrite && m.phase >= Phase::DualWrite {
+        if m.phase == Phase::Switched && drift::is_there(m)? {
+            require_nothing_new(m, mappings)?;
+        }
+        undo::remove_mirrors(m, mappings, to == Phase::Defined)?;
+        done.push("mirror removed, rows removed");
+    } else if m.phase >= Phase::Switched && to < Phase::Switched {
+        // What passed a reverse mirror is not in the old tables that would be read from now on.
+        drift::require_none(m)?;
+        capture::remove_reverse(m, mappings)?;
+        done.push("one way again");
+    }
+    if to == Phase::Defined {
+        undo::remove_targets(m, mappings)?;
+    }
+    migration::set_phase(m, to)?;
+    log::write(
+        &m.name,
+        to.as_str(),
+        &format!("mig_rollback from {}", m.phase),
+    )?;
+    Ok(done)
+}
+
+/// A mirror was touched while the new tables took writes: what passed it would go with them.
+fn require_nothing_new(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    if mappings
+        .iter()
+        .any(|p| p.source_name.is_none() || p.target_now.is_none())
+    {
+        return Ok(());
+    }
+    let found = tx::probe(|| verify::look(m, mappings, true))?;
+    let new = |l: &&verify::Line| {
+        ["rows extra", "rows different"].contains(&l.name) && l.ok != Some(true)
+    };
+    if found.lines.iter().any(|l| new(&l)) {
+        return drift::require_none(m);
+    }
+    Ok(())
+}
+
+fn lines(before: &[Mapping], done: &[&str], to: Phase, after: Vec<Mapping>) -> Vec<Action> {
+    let mut lines = actions(&after, "");
+    for (line, p) in lines.iter_mut().zip(before) {
+        let target = match (to, p.adopted) {
+            (Phase::Defined, true) => Some("target kept"),
+            (Phase::Defined, false) => Some("target removed"),
+            _ => None,
+        };
+        line.action = done
+            .iter()
+            .copied()
+            .chain(target)
+            .collect::<Vec<_>>()
+            .join(", ");
+    }
+    lines
+}

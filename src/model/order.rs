@@ -1,0 +1,42 @@
+//! The order in which tables are dealt with, so that a row finds what it refers to.
+
+use crate::ident::QualifiedName;
+use crate::model::state::Mapping;
+
+/// Places in `mappings`, parents before what refers to them. Tables that refer to each other in a circle come in their
+/// own order.
+pub fn parents_first(mappings: &[Mapping]) -> Vec<usize> {
+    let names: Vec<Option<&QualifiedName>> =
+        mappings.iter().map(|p| p.target_now.as_ref()).collect();
+    let waits_for = |n: usize, other: usize| {
+        let keys = mappings[n].layout.iter().flat_map(|l| &l.fkeys);
+        n != other
+            && keys
+                .into_iter()
+                .any(|k| names[other] == Some(&k.references))
+    };
+    let mut order: Vec<usize> = Vec::new();
+    let mut rest: Vec<usize> = (0..mappings.len()).collect();
+    while !rest.is_empty() {
+        let free = rest
+            .iter()
+            .position(|n| !rest.iter().any(|o| waits_for(*n, *o)));
+        order.push(rest.remove(free.unwrap_or(0)));
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixture;
+
+    #[test]
+    fn parents_come_before_what_refers_to_them_and_circles_end() {
+        let child = fixture::mapping("project_sign_ups", &["project_rounds"]);
+        let parent = fixture::mapping("project_rounds", &[]);
+        assert_eq!(parents_first(&[child.clone(), parent]), [1, 0]);
+        let other = fixture::mapping("project_rounds", &["project_sign_ups"]);
+        assert_eq!(parents_first(&[child, other]), [0, 1]);
+    }
+}

@@ -1,0 +1,104 @@
+//! The first pass of the way back from `stopped`: rows of the old table that the new one has no longer. As in a batch, lock
+//! first and decide with a newer snapshot; see `batch`.
+
+use crate::sqlgen::batch::slice;
+use crate::sqlgen::flow::Flow;
+use crate::sqlgen::view;
+
+/// The old table's row `v` that the new one lacks. `back` is the reverse flow.
+fn stale(back: &Flow) -> String {
+    let key = back.key.iter().enumerate().map(|(n, k)| {
+        let name = view::key_name(n);
+        format!(
+            "r.{name} OPERATOR({}.{}) v.{name}",
+            k.equals.schema,
+            k.equals.name.as_str()
+        )
+    });
+    format!(
+        "NOT EXISTS (SELECT FROM {} AS r WHERE {})",
+        back.view,
+        key.collect::<Vec<_>>().join(" AND ")
+    )
+}
+
+/// `$1`, `$2` the slice: locks its stale rows that are free, and returns their places.
+pub fn lock(back: &Flow) -> String {
+    format!(
+        "SELECT pg_catalog.array_agg(q.place) AS places, count(*) AS n FROM \
+         (SELECT v.{} AS place FROM {} AS v WHERE {} AND {} FOR UPDATE OF v SKIP LOCKED) q",
+        view::place(),
+        view::name(back.mapping),
+        slice("v"),
+        stale(back),
+    )
+}
+
+/// `$1` tid[]: deletes the locked rows that are stale still.
+pub fn delete(back: &Flow) -> String {
+    format!(
+        "DELETE FROM {} AS t WHERE t.ctid OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM {} AS v WHERE {})",
+        back.written,
+        back.view,
+        back.joined("v", "t"),
+    )
+}
+
+/// `$1`, `$2` the slice, `$3` tid[] the locked places: keys of stale rows that were not locked.
+pub fn leftovers(back: &Flow) -> String {
+    format!(
+        "{} AND NOT EXISTS (SELECT FROM pg_catalog.unnest($3) AS l(place) WHERE l.place OPERATOR(pg_catalog.=) v.{})",
+        keys(back),
+        view::place(),
+    )
+}
+
+/// `$1`, `$2` the slice: keys of its stale rows.
+pub fn keys(back: &Flow) -> String {
+    format!(
+        "SELECT {} AS key FROM {} AS v WHERE {} AND {}",
+        back.key_text("v"),
+        view::name(back.mapping),
+        slice("v"),
+        stale(back),
+    )
+}
+
+/// `$1` text[] the key: the old table's row of this key, locked if it is free.
+pub fn lock_one(back: &Flow) -> String {
+    format!(
+        "SELECT 1 FROM {} AS v WHERE {} FOR UPDATE OF v SKIP LOCKED",
+        view::name(back.mapping),
+        back.view_key_text("v"),
+    )
+}
+
+/// `$1` text[] the key: whether the old table has it.
+pub fn exists(back: &Flow) -> String {
+    format!(
+        "SELECT 1 FROM {} AS v WHERE {}",
+        view::name(back.mapping),
+        back.view_key_text("v")
+    )
+}
+
+/// `$1` text[] the key: deletes the row if it is stale.
+pub fn delete_one(back: &Flow) -> String {
+    let key = back.key.iter().enumerate().map(|(n, k)| {
+        format!(
+            "t.{} OPERATOR({}.{}) ($1)[{}]::{}",
+            k.written,
+            k.equals.schema,
+            k.equals.name.as_str(),
+            n + 1,
+            k.type_text
+        )
+    });
+    format!(
+        "DELETE FROM {} AS t WHERE {} AND NOT EXISTS (SELECT FROM {} AS v WHERE {})",
+        back.written,
+        key.collect::<Vec<_>>().join(" AND "),
+        back.view,
+        back.joined("v", "t"),
+    )
+}

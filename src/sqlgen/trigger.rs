@@ -1,0 +1,103 @@
+//! The triggers that call the mirror.
+
+use crate::ident::{Ident, QualifiedName};
+use crate::sqlgen::flow::{Flow, Way, in_scope};
+
+/// The triggers of one mapping. Triggers fire in the order of their names, and `!` sorts before letters and digits: the
+/// written table must let a unique value go before a trigger of the application hands it on.
+fn name(id: i32, way: Way, kind: &str) -> Ident {
+    Ident::new(format!("!mig_{id}_{}_{kind}", way.as_str()))
+}
+
+/// All triggers of a flow as (name, event, condition). Rows of other scopes never fire the reverse mirror.
+fn triggers(flow: &Flow) -> Vec<(Ident, &'static str, String)> {
+    let name = |kind| self::name(flow.mapping, flow.way, kind);
+    let statement = |kind, event| (name(kind), event, " FOR EACH STATEMENT".to_owned());
+    let Some(scope) = &flow.follows else {
+        return vec![
+            (
+                name("row"),
+                "AFTER INSERT OR UPDATE OR DELETE",
+                " FOR EACH ROW".to_owned(),
+            ),
+            statement("truncate", "AFTER TRUNCATE"),
+        ];
+    };
+    let row = |kind, event, rows: &[&str]| {
+        let ours: Vec<String> = rows.iter().map(|r| in_scope(r, scope)).collect();
+        (
+            name(kind),
+            event,
+            format!(" FOR EACH ROW WHEN ({})", ours.join(" OR ")),
+        )
+    };
+    vec![
+        row("insert", "AFTER INSERT", &["NEW"]),
+        row("update", "AFTER UPDATE", &["OLD", "NEW"]),
+        row("delete", "AFTER DELETE", &["OLD"]),
+        statement("guard", "BEFORE TRUNCATE"),
+        statement("truncate", "AFTER TRUNCATE"),
+    ]
+}
+
+pub fn names(flow: &Flow) -> Vec<Ident> {
+    triggers(flow).into_iter().map(|t| t.0).collect()
+}
+
+/// ENABLE ALWAYS: logical replication's apply and restores run as `replica` and skip ordinary triggers.
+pub fn create(flow: &Flow) -> Vec<String> {
+    let table = &flow.touched;
+    let mut made = Vec::new();
+    for (name, event, rest) in triggers(flow) {
+        made.push(format!(
+            "CREATE TRIGGER {name} {event} ON {table}{rest} EXECUTE FUNCTION mig.mirror('{}', '{}')",
+            flow.mapping,
+            flow.way.as_str()
+        ));
+        made.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"));
+    }
+    made
+}
+
+pub fn disable(table: &QualifiedName, name: &Ident) -> String {
+    format!("ALTER TABLE {table} DISABLE TRIGGER {name}")
+}
+
+pub fn drop(table: &QualifiedName, name: &Ident) -> String {
+    format!("DROP TRIGGER {name} ON {table}")
+}
+
+pub fn drop_all(flow: &Flow) -> Vec<String> {
+    let names = names(flow);
+    names.iter().map(|name| drop(&flow.touched, name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixture;
+
+    #[test]
+    fn triggers_are_after_row_and_always_on() {
+        let (source, target, layout) = fixture::sign_ups();
+        let made = create(&Flow::forward(7, &source.name, &target, &layout));
+        assert!(
+            made[0].contains("AFTER INSERT OR UPDATE OR DELETE")
+                && made[0].contains("FOR EACH ROW")
+        );
+        assert!(made[1].contains("ENABLE ALWAYS") && made[3].contains("ENABLE ALWAYS"));
+    }
+
+    #[test]
+    fn rows_of_other_scopes_fire_nothing_on_the_way_back() {
+        let (source, target, layout) = fixture::sign_ups();
+        let flow = Flow::reverse(7, &source.name, &target, &layout, None).expect("a way back");
+        let made = create(&flow);
+        assert!(
+            made[0].contains("AFTER INSERT ON \"public\".\"project_sign_ups\" FOR EACH ROW WHEN (NEW.\"project_id\" OPERATOR(pg_catalog.=)"),
+            "{}",
+            made[0]
+        );
+        assert_eq!(made.len(), 10);
+    }
+}

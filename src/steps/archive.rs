@@ -1,0 +1,191 @@
+//! Old tables are put away under another name, and taken back. All of them, or none.
+
+use crate::error::{Error, Result};
+use crate::ident::{Ident, QualifiedName};
+use crate::model::archive::{Archived, Shared};
+use crate::model::shape::Shape;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::{catalog, lock, role, session, spi};
+use crate::settings;
+use crate::sqlgen::{archive, table, view};
+use crate::store::{mapping, mirrors};
+use pgrx::pg_sys::Oid;
+
+/// What others have built upon the old tables: it would follow them into the archive.
+pub fn dependents(mappings: &[Mapping]) -> Result<Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct Found {
+        what: String,
+    }
+    let sources: Vec<Oid> = mappings.iter().map(|p| Oid::from(p.source)).collect();
+    let found: Vec<Found> = spi::rows(
+        include_str!("../../sql/query/outside_dependents.sql"),
+        &[sources.into()],
+    )?;
+    Ok(found.into_iter().map(|f| f.what).collect())
+}
+
+/// Renames the old tables with their indexes, hands their sequences over to the new ones, and puts views in their place
+/// if wanted. AccessExclusive on both sides until commit, held for the catalog changes.
+pub fn put_away(m: &Migration, mappings: &[Mapping], suffix: &str, views: bool) -> Result<()> {
+    lock_both(m, mappings)?;
+    for p in mappings {
+        let old = catalog::shape_of(p.source, &p.source_text())?;
+        let done = Archived {
+            name: old.name.clone(),
+            indexes: indexes(&old, suffix),
+            sequences: shared_sequences(p)?,
+            view: views,
+        };
+        for sql in statements(p, &old, suffix)? {
+            spi::run(&sql, &[])?;
+        }
+        if views {
+            stand_in(p, &old.name, &old)?;
+        }
+        mapping::set_archived(p.id, Some(&done))?;
+    }
+    Ok(())
+}
+
+/// What puts one old table away, in order.
+pub fn statements(p: &Mapping, old: &Shape, suffix: &str) -> Result<Vec<String>> {
+    let mut made = Vec::new();
+    if p.target.is_some() {
+        let target = mapping::target(p)?;
+        made.extend(
+            shared_sequences(p)?
+                .iter()
+                .flat_map(|s| archive::hand_over(s, target)),
+        );
+    }
+    made.push(archive::rename_table(
+        &old.name,
+        &Archived::renamed(&old.name.name, suffix),
+    ));
+    for (before, after) in indexes(old, suffix) {
+        made.push(archive::rename_index(&renamed(&old.name, &before), &after));
+    }
+    Ok(made)
+}
+
+/// The old table's indexes, before and after.
+fn indexes(old: &Shape, suffix: &str) -> Vec<(Ident, Ident)> {
+    let names = old.indexes.iter().map(|i| &i.name);
+    names
+        .map(|n| (n.clone(), Archived::renamed(n, suffix)))
+        .collect()
+}
+
+fn lock_both(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    let mut tables = Vec::new();
+    for p in mappings {
+        for name in [mapping::source(p)?, mapping::target(p)?] {
+            tables.push((name.clone(), lock::Mode::AccessExclusive));
+        }
+    }
+    lock::all(&tables, settings::lock_timeout_ms(m))
+}
+
+/// Another name in the same schema.
+fn renamed(of: &QualifiedName, name: &Ident) -> QualifiedName {
+    QualifiedName {
+        schema: of.schema.clone(),
+        name: name.clone(),
+    }
+}
+
+fn shared_sequences(p: &Mapping) -> Result<Vec<Shared>> {
+    spi::rows(
+        include_str!("../../sql/query/shared_sequences.sql"),
+        &[
+            Oid::from(p.source).into(),
+            Oid::from(p.target.unwrap_or(0)).into(),
+        ],
+    )
+}
+
+fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
+    let target = (p.target.unwrap_or(0), mapping::target(p)?);
+    for sql in archive::compat_view(p.id, name, old, target, mapping::layout(p)?) {
+        spi::run(&sql, &[])?;
+    }
+    // What default privileges gave goes before the old table's grants come.
+    for grantee in catalog::grantees(name)? {
+        spi::run(&table::revoke(name, &grantee), &[])?;
+    }
+    for sql in archive::compat_grants(name, old) {
+        spi::run(&sql, &[])?;
+    }
+    if role::current() != Oid::from(old.owner) {
+        spi::run(
+            &format!("ALTER VIEW {name} OWNER TO {}", old.owner_name),
+            &[],
+        )?;
+    }
+    Ok(())
+}
+
+/// The old names again, the sequences back with the old tables, the views gone.
+pub fn take_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    lock_both(m, mappings)?;
+    for p in mappings {
+        let Some(was) = &p.archived else {
+            continue;
+        };
+        if was.view {
+            spi::run(&format!("DROP VIEW {}", was.name), &[])?;
+        }
+        let now = mapping::source(p)?;
+        spi::run(&archive::rename_table(now, &was.name.name), &[])?;
+        for (before, after) in &was.indexes {
+            spi::run(&archive::rename_index(&renamed(now, after), before), &[])?;
+        }
+        for s in &was.sequences {
+            hand_back(p, s, &was.name)?;
+        }
+        mapping::set_archived(p.id, None)?;
+    }
+    Ok(())
+}
+
+fn hand_back(p: &Mapping, s: &Shared, source: &QualifiedName) -> Result<()> {
+    let target = mapping::target(p)?;
+    let own = match s.identity.as_str() {
+        "" => None,
+        _ => Some(
+            catalog::sequence_of(target, &s.target_column)?.ok_or_else(|| {
+                Error::Internal(format!(
+                    "column {} of {target} has lost its identity",
+                    s.target_column
+                ))
+            })?,
+        ),
+    };
+    for sql in archive::hand_back(s, source, target, own.as_ref()) {
+        spi::run(&sql, &[])?;
+    }
+    Ok(())
+}
+
+/// Our views and triggers go, and the archives with them if wanted.
+pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<()> {
+    let mut tables = Vec::new();
+    for p in mappings.iter().filter(|p| p.source_name.is_some()) {
+        tables.push((mapping::source(p)?.clone(), lock::Mode::AccessExclusive));
+    }
+    lock::all(&tables, settings::lock_timeout_ms(m))?;
+    // IF EXISTS, without a NOTICE for each that is not there.
+    let _quiet = session::pin(&[(c"client_min_messages", c"warning")]);
+    for p in mappings {
+        for name in [view::reverse_name(p.id), view::name(p.id)] {
+            spi::run(&format!("DROP VIEW IF EXISTS {name}"), &[])?;
+        }
+        mirrors::drop_all(p)?;
+    }
+    if drop_tables && !tables.is_empty() {
+        let names: Vec<String> = tables.iter().map(|(name, _)| name.to_string()).collect();
+        spi::run(&format!("DROP TABLE {}", names.join(", ")), &[])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! What a batch does to the rows of its slice, by the pass that the mapping is in.
+
+use crate::error::{Error, Result};
+use crate::ident::QualifiedName;
+use crate::model::state::{Mapping, Pass};
+use crate::pg::places::{self, Slice};
+use crate::pg::{role, spi};
+use crate::sqlgen::flow::Flow;
+use crate::sqlgen::{batch, sweep};
+use crate::store::mapping;
+
+type Keys = Vec<Vec<String>>;
+
+pub struct Moved {
+    pub locked: i64,
+    pub leftovers: Keys,
+    pub refused: Keys,
+}
+
+/// The table whose blocks the pass goes through.
+pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
+    match p.pass {
+        Pass::Forth | Pass::Sweep => Ok((p.source, mapping::source(p)?)),
+        Pass::Back => Ok((p.target.unwrap_or(0), mapping::target(p)?)),
+    }
+}
+
+/// As the tables' owner: expressions run with his rights.
+pub fn run(p: &Mapping, slice: &Slice) -> Result<Moved> {
+    let _owner = role::act_as(mapping::owner(p)?);
+    let moved = match p.pass {
+        Pass::Forth => copy(&mapping::forward(p)?, slice)?,
+        Pass::Sweep => delete(&back(p)?, slice)?,
+        Pass::Back => renew(&back(p)?, slice)?,
+    };
+    if p.adopted {
+        // Deferred checks of the user's own must speak now, as the owner, not at commit as the caller.
+        spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
+    }
+    Ok(moved)
+}
+
+/// Keys of all rows that the pass would touch in this slice.
+pub fn keys(p: &Mapping, slice: &Slice) -> Result<Keys> {
+    let _owner = role::act_as(mapping::owner(p)?);
+    let sql = match p.pass {
+        Pass::Forth => batch::keys(&mapping::forward(p)?),
+        Pass::Sweep => sweep::keys(&back(p)?),
+        Pass::Back => batch::keys(&back(p)?),
+    };
+    places::keys_in_slice(&sql, slice)
+}
+
+fn back(p: &Mapping) -> Result<Flow> {
+    mapping::reverse(p)?.ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))
+}
+
+fn copy(flow: &Flow, slice: &Slice) -> Result<Moved> {
+    let locked = places::lock(&batch::lock(flow), slice)?;
+    let copied = if locked.count > 0 {
+        places::run(&batch::copy(flow), &locked)?
+    } else {
+        0
+    };
+    let leftovers = places::keys_outside(&batch::leftovers(flow), slice, &locked)?;
+    let refused = if copied < locked.count {
+        places::keys_of(&batch::refused(flow), &locked)?
+    } else {
+        Vec::new()
+    };
+    Ok(Moved {
+        locked: locked.count,
+        leftovers,
+        refused,
+    })
+}
+
+fn renew(flow: &Flow, slice: &Slice) -> Result<Moved> {
+    let locked = places::lock(&batch::lock(flow), slice)?;
+    let mut refused = Vec::new();
+    if locked.count > 0 {
+        places::run(&batch::renew(flow), &locked)?;
+        places::run(&batch::copy(flow), &locked)?;
+        refused = places::keys_of(&batch::refused(flow), &locked)?;
+    }
+    let leftovers = places::keys_outside(&batch::leftovers(flow), slice, &locked)?;
+    Ok(Moved {
+        locked: locked.count,
+        leftovers,
+        refused,
+    })
+}
+
+fn delete(flow: &Flow, slice: &Slice) -> Result<Moved> {
+    let locked = places::lock(&sweep::lock(flow), slice)?;
+    if locked.count > 0 {
+        places::run(&sweep::delete(flow), &locked)?;
+    }
+    let leftovers = places::keys_outside(&sweep::leftovers(flow), slice, &locked)?;
+    Ok(Moved {
+        locked: locked.count,
+        leftovers,
+        refused: Vec::new(),
+    })
+}

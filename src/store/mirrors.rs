@@ -1,0 +1,48 @@
+//! Our triggers on the tables of a mapping: what stands, and what should.
+
+use crate::error::Result;
+use crate::ident::{Ident, QualifiedName};
+use crate::model::state::Mapping;
+use crate::pg::spi;
+use crate::sqlgen::trigger;
+use pgrx::pg_sys::Oid;
+
+/// A trigger of ours that stands.
+#[derive(serde::Deserialize)]
+pub struct Standing {
+    pub table: QualifiedName,
+    pub name: Ident,
+    pub enabled: bool,
+}
+
+/// Whatever of ours stands on either side; a table that is gone has taken its triggers with it.
+pub fn standing(p: &Mapping) -> Result<Vec<Standing>> {
+    let tables: Vec<Oid> = [Some(p.source), p.target]
+        .into_iter()
+        .flatten()
+        .map(Oid::from)
+        .collect();
+    spi::rows(
+        "SELECT pg_catalog.jsonb_build_object('schema', n.nspname, 'name', c.relname) AS \"table\", t.tgname AS name, \
+         t.tgenabled <> 'D' AS enabled FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE t.tgrelid = ANY ($1) AND t.tgname ~ ('^!mig_' || $2::text || '_') ORDER BY t.tgrelid, t.tgname",
+        &[tables.into(), p.id.into()],
+    )
+}
+
+pub fn drop_all(p: &Mapping) -> Result<()> {
+    for t in standing(p)? {
+        spi::run(&trigger::drop(&t.table, &t.name), &[])?;
+    }
+    Ok(())
+}
+
+/// Notes which mirror triggers stand now; `mig.drift` tells when one was touched.
+pub fn seal(id: i32) -> Result<()> {
+    spi::run(
+        "UPDATE mig.mapping p SET seal = s.place || ' ' || s.triggers, mirrors = s.mirrors FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
+        &[id.into()],
+    )?;
+    Ok(())
+}
