@@ -70,11 +70,3 @@ pub fn differences(
         .expect("both sides compare");
     (row.get(0), row.get(1))
 }
-
-/// Rows compared and differences of all five tables.
-pub fn all_differences(client: &mut Client) -> (i64, i64) {
-    TABLES
-        .iter()
-        .map(|t| differences(client, *t))
-        .fold((0, 0), |(r, d), (rows, found)| (r + rows, d + found))
-}

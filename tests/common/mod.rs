@@ -1,5 +1,6 @@
 //! What the demo and the integration tests share.
 
+pub mod both_sides;
 pub mod cluster;
 pub mod cover;
 pub mod writers;

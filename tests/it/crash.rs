@@ -1,10 +1,10 @@
 //! kill -9: of the whole server, and of the worker alone.
 
 use crate::common::cluster::Cluster;
-use crate::common::cover::{all_differences, fill};
+use crate::common::cover::fill;
 use crate::common::writers::Writers;
 use crate::live::{mirrored, ready};
-use crate::wait::{backfilled, refused, until_sql, yes};
+use crate::wait::{all_differences, backfilled, refused, until_sql, yes};
 
 #[test]
 fn a_killed_server_goes_on_at_the_checkpoint() {

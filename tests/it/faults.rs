@@ -2,10 +2,10 @@
 //! mirror, locks that are never free for long, rows locked in the opposite order.
 
 use crate::common::cluster::{Cluster, SmallDisk};
-use crate::common::cover::{all_differences, fill};
+use crate::common::cover::fill;
 use crate::common::writers::Writers;
 use crate::live::{mirrored, ready};
-use crate::wait::{backfilled, refused, until, until_sql, yes};
+use crate::wait::{all_differences, backfilled, refused, until, until_sql, yes};
 use postgres::Client;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

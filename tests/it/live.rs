@@ -1,9 +1,9 @@
 //! The main job beside a live application, with workers and real sessions.
 
 use crate::common::cluster::Cluster;
-use crate::common::cover::{DEFINE, all_differences, fill};
+use crate::common::cover::{DEFINE, fill};
 use crate::common::writers::Writers;
-use crate::wait::{backfilled, until_sql, yes};
+use crate::wait::{all_differences, backfilled, until_sql, yes};
 use postgres::Client;
 
 pub fn ready(client: &mut Client) {

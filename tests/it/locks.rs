@@ -1,10 +1,10 @@
 //! Locks on the application's tables: short, given back between tries, and the blocker is named.
 
 use crate::common::cluster::Cluster;
-use crate::common::cover::{DEFINE, all_differences, fill};
+use crate::common::cover::{DEFINE, fill};
 use crate::faults::{back_and_forth, beside};
 use crate::live::mirrored;
-use crate::wait::{backfilled, refused, until_sql};
+use crate::wait::{all_differences, backfilled, refused, until_sql};
 use postgres::Client;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -14,5 +14,6 @@ mod live;
 mod locks;
 mod race;
 mod soak;
+mod switched;
 mod wait;
 mod worker;

@@ -1,5 +1,6 @@
 //! Waiting for conditions, never for time.
 
+use crate::common::cover::{TABLES, differences};
 use postgres::Client;
 use std::time::{Duration, Instant};
 
@@ -42,4 +43,12 @@ pub fn backfilled(client: &mut Client) {
         yes(client, "SELECT mig_wait(timeout => '2 min')"),
         "done within two minutes"
     );
+}
+
+/// Rows compared and differences of all five tables.
+pub fn all_differences(client: &mut Client) -> (i64, i64) {
+    TABLES
+        .iter()
+        .map(|t| differences(client, *t))
+        .fold((0, 0), |(r, d), (rows, found)| (r + rows, d + found))
 }

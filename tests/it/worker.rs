@@ -1,9 +1,8 @@
 //! The worker's manners: it starts at commit or not at all, goes when told, and is not needed.
 
 use crate::common::cluster::Cluster;
-use crate::common::cover::all_differences;
 use crate::live::mirrored;
-use crate::wait::{backfilled, refused, until_sql, yes};
+use crate::wait::{all_differences, backfilled, refused, until_sql, yes};
 use std::time::{Duration, Instant};
 
 const BUSY: &str = "SELECT EXISTS (SELECT FROM mig.runners)";

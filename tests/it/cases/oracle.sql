@@ -17,7 +17,13 @@ END
 $$;
 
 CREATE PROCEDURE public.clean_up() LANGUAGE plpgsql AS $$
+DECLARE
+  name text;
 BEGIN
+  -- What the application put on a new table holds it.
+  FOR name IN SELECT quote_ident(relname) FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind = 'v' LOOP
+    EXECUTE 'DROP VIEW app.' || name;
+  END LOOP;
   IF EXISTS (SELECT FROM mig.migration WHERE phase <> 'defined') THEN
     PERFORM public.mig_rollback('case', 'defined');
   END IF;
