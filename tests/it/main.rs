@@ -8,6 +8,7 @@ mod common;
 
 mod cases;
 mod crash;
+mod endings;
 mod faults;
 mod floors;
 mod live;

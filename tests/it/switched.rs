@@ -3,7 +3,7 @@
 use crate::common::both_sides::{Crew, Side};
 use crate::common::cluster::Cluster;
 use crate::live::mirrored;
-use crate::wait::{all_differences, backfilled, refused, until_sql, yes};
+use crate::wait::{all_differences, backfilled, refused, until, until_sql, yes};
 use postgres::Client;
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,33 @@ fn both_sides_are_written_on_the_same_rows_and_nothing_differs() {
     assert!(tally.is_clean(), "{tally:?}");
     assert!(tally.transactions > 200, "{tally:?}");
     assert_eq!(all_differences(&mut client).1, 0);
+    client.simple_query("SELECT mig_assert()").unwrap();
+}
+
+/// As often as it takes to have the locks beside sessions that never rest.
+fn step(client: &mut Client, call: &str) {
+    until(call, || client.simple_query(call).is_ok());
+}
+
+#[test]
+fn to_and_fro_beside_an_application_that_never_rests() {
+    let cluster = Cluster::start("it_fro", 54376, "deadlock_timeout = 200ms");
+    let mut client = switched(&cluster, "fro", 1000);
+    let old = Crew::start(&cluster, "fro", &[Side::Old; 3], Duration::from_millis(2));
+    for _ in 0..3 {
+        step(&mut client, "SELECT mig_rollback('cover')");
+        assert_eq!(all_differences(&mut client).1, 0);
+        step(&mut client, "SELECT mig_switch()");
+        assert_eq!(all_differences(&mut client).1, 0);
+    }
+    let mut all = old.stop();
+    let new = Crew::start(&cluster, "fro", &[Side::New; 3], Duration::from_millis(2));
+    step(&mut client, "SELECT mig_stop()");
+    step(&mut client, "SELECT mig_rollback('cover')");
+    backfilled(&mut client);
+    assert_eq!(all_differences(&mut client).1, 0);
+    all.add(new.stop());
+    assert!(all.is_clean() && all.transactions > 100, "{all:?}");
     client.simple_query("SELECT mig_assert()").unwrap();
 }
 

@@ -33,6 +33,7 @@ SELECT mig_add_table('cut', 'rounds', 'project_rounds');
 SELECT mig_add_table('cut', 'subs', 'project_subs', columns => '{"email": "lower(mail)", "mail": null, "legacy": null}');
 SELECT severity, check_name, detail, hint FROM mig_preflight('cut') WHERE check_name = 'no way back';
 SELECT count(*) FROM mig_create('cut');
+SELECT problem FROM mig_status('cut');
 SELECT count(*) FROM mig_switch('cut');
 SELECT count(*) FROM mig_dual_write('cut');
 SELECT mig_step('cut') > 0 AS copied;
