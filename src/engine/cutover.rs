@@ -224,27 +224,27 @@ fn is_proven(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
 /// switched → stopped
 pub fn stop(name: Option<&str>) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_stop")?;
-    if m.phase == Phase::Stopped && bring_back::is_under_way(&mappings)? {
-        return give_up_return(&m, &mappings);
+    if m.phase == Phase::Stopped && (bring_back::is_under_way(&mappings)? || drift::is_there(&m)?) {
+        return stop_again(&m, &mappings);
     }
     if !at(&m, Phase::Switched, "mig_stop", "mig_switch")? {
         return Ok(actions(&mappings, "old table refuses writes"));
     }
-    capture::retire(&m, &mappings)?;
+    capture::retire(&m, &mappings, false)?;
     migration::set_phase(&m, Phase::Stopped)?;
     log::write(&m.name, "stopped", "mig_stop")?;
     Ok(actions(&mapping::all(m.id)?, "old table refuses writes"))
 }
 
-/// A way back that was begun and is not wanted any more.
-fn give_up_return(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
+/// A way back that was begun and is not wanted any more, or a guard that somebody touched.
+fn stop_again(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     jobs::end_open(m, Some("mig_stop"))?;
-    capture::retire(m, mappings)?;
+    capture::retire(m, mappings, true)?;
     for p in mappings {
         rows::clear(p.id)?;
     }
     migration::set_state(m.id, "ok", None)?;
-    log::write(&m.name, "stopped", "mig_stop gave the way back up")?;
+    log::write(&m.name, "stopped", "mig_stop put the guards in anew")?;
     Ok(actions(mappings, "old table refuses writes"))
 }
 

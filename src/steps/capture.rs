@@ -88,12 +88,14 @@ pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 
 /// The end of dual writing: no mirror is left, and each old table refuses writes. AccessExclusive on both sides, held for
 /// the catalog changes.
-pub fn retire(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     lock::all(
         &both_sides(mappings, lock::Mode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
-    drift::require_none(m)?;
+    if !force {
+        drift::require_none(m)?;
+    }
     for p in mappings {
         mirrors::drop_all(p)?;
         for sql in guard::create(p.id, mapping::source(p)?, p.target.unwrap_or(0)) {
