@@ -1,7 +1,7 @@
 //! stopped → archived, and the end.
 
 use super::phases::at;
-use super::{Action, actions, idle};
+use super::{Action, actions, forced, idle};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
@@ -64,13 +64,6 @@ fn require_suffix(suffix: &str) -> Result<()> {
         detail: "It has to have between 1 and 31 bytes.".into(),
         hint: "Leave suffix out for _archive.".into(),
     })
-}
-
-fn forced(call: &str, passed_over: &[String]) -> String {
-    match passed_over {
-        [] => call.to_owned(),
-        what => format!("{call} by force, in spite of: {}", what.join("; ")),
-    }
 }
 
 fn too_early(

@@ -1,7 +1,7 @@
 //! From `backfilled` to the end: both ways, then one, then none.
 
 use super::phases::at;
-use super::{Action, actions, bring_back, idle, jobs};
+use super::{Action, actions, bring_back, forced, idle, jobs};
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal};
 use crate::model::layout::KeyColumn;
@@ -29,18 +29,13 @@ pub fn switch(name: Option<&str>, force: bool) -> Result<Vec<Action>> {
     if let Some(first) = doubts.first().filter(|_| !force) {
         return Err(Error::NotReady {
             migration: m.name.clone(),
-            detail: format!("Found: {}.", texts(&doubts)),
+            detail: format!("Found: {}.", texts(&doubts).join("; ")),
             hint: first.hint.clone(),
         });
     }
     capture::install_reverse(&m, &mappings, force)?;
     migration::set_phase(&m, Phase::Switched)?;
-    let what = if doubts.is_empty() {
-        "mig_switch".to_owned()
-    } else {
-        format!("mig_switch by force, in spite of: {}", texts(&doubts))
-    };
-    log::write(&m.name, "switched", &what)?;
+    log::write(&m.name, "switched", &forced("mig_switch", &texts(&doubts)))?;
     Ok(actions(&mappings, "both ways"))
 }
 
@@ -112,12 +107,8 @@ struct Doubt {
     hint: String,
 }
 
-fn texts(doubts: &[Doubt]) -> String {
-    doubts
-        .iter()
-        .map(|d| d.what.as_str())
-        .collect::<Vec<_>>()
-        .join("; ")
+fn texts(doubts: &[Doubt]) -> Vec<String> {
+    doubts.iter().map(|d| d.what.clone()).collect()
 }
 
 fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Doubt>> {

@@ -48,3 +48,11 @@ fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Mappin
     let mappings = mapping::all(m.id)?;
     Ok((m, mappings))
 }
+
+/// For the history: a call, and what `force` went past.
+fn forced(call: &str, passed_over: &[String]) -> String {
+    match passed_over {
+        [] => call.to_owned(),
+        what => format!("{call} by force, in spite of: {}", what.join("; ")),
+    }
+}

@@ -72,6 +72,16 @@ impl Tally {
     }
 }
 
+/// Six instances in the middle of a rolling deploy.
+pub const ROLLING: [Side; 6] = [
+    Side::Old,
+    Side::New,
+    Side::Both,
+    Side::Old,
+    Side::New,
+    Side::Both,
+];
+
 /// Instances at work, until they are stopped.
 pub struct Crew {
     stop: Arc<AtomicBool>,

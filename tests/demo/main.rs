@@ -6,7 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-use common::both_sides::{Crew, Side, Tally};
+use common::both_sides::{Crew, ROLLING, Side, Tally};
 use common::cluster::Cluster;
 use common::cover::{DEFINE, TABLES, differences, fill};
 use common::writers::{Report, Writers};
@@ -105,14 +105,6 @@ fn migrate(client: &mut Client) {
 /// the switch, and once back from the end of dual writing.
 fn cut_over(cluster: &Cluster, client: &mut Client, result: &mut Outcome) -> Tally {
     const THINK: Duration = Duration::from_millis(4);
-    const DEPLOY: [Side; 6] = [
-        Side::Old,
-        Side::New,
-        Side::Both,
-        Side::Old,
-        Side::New,
-        Side::Both,
-    ];
     let mut all = Tally::default();
     say(
         "the application is deployed anew: old instances write the old tables, new ones the new tables, all at once",
@@ -120,7 +112,7 @@ fn cut_over(cluster: &Cluster, client: &mut Client, result: &mut Outcome) -> Tal
     let old = Crew::start(cluster, "demo", &[Side::Old; 6], THINK);
     sql(client, "SELECT * FROM mig_switch();");
     all.add(old.stop());
-    let both = Crew::start(cluster, "demo", &DEPLOY, THINK);
+    let both = Crew::start(cluster, "demo", &ROLLING, THINK);
     std::thread::sleep(LIVE);
     result.compare("while both write", client);
     all.add(both.stop());

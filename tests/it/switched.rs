@@ -1,20 +1,11 @@
 //! Both sides live, and the ways on and back from there, beside an application that never stops.
 
-use crate::common::both_sides::{Crew, Side};
+use crate::common::both_sides::{Crew, ROLLING, Side};
 use crate::common::cluster::Cluster;
 use crate::live::mirrored;
 use crate::wait::{all_differences, backfilled, refused, until, until_sql, yes};
 use postgres::Client;
 use std::time::{Duration, Instant};
-
-const EVERY: [Side; 6] = [
-    Side::Old,
-    Side::New,
-    Side::Both,
-    Side::Old,
-    Side::New,
-    Side::Both,
-];
 
 fn seconds() -> u64 {
     let given = std::env::var("PG_MIG_SWITCHED_SECONDS").ok();
@@ -33,7 +24,7 @@ fn switched(cluster: &Cluster, database: &str, scale: u32) -> Client {
 fn both_sides_are_written_on_the_same_rows_and_nothing_differs() {
     let cluster = Cluster::start("it_switched", 54371, "deadlock_timeout = 50ms");
     let mut client = switched(&cluster, "sides", 1000);
-    let crew = Crew::start(&cluster, "sides", &EVERY, Duration::ZERO);
+    let crew = Crew::start(&cluster, "sides", &ROLLING, Duration::ZERO);
     let deadline = Instant::now() + Duration::from_secs(seconds());
     let mut looks = 0;
     while Instant::now() < deadline {
