@@ -82,7 +82,7 @@ pub fn work(
 }
 
 /// Children lose their rows before parents do, and parents get theirs before children.
-fn next_table(mappings: &[Mapping]) -> Option<&Mapping> {
+pub(super) fn next_table(mappings: &[Mapping]) -> Option<&Mapping> {
     let order = order::parents_first(mappings);
     let open = |n: &&usize| !mappings[**n].copied;
     let sweeping = order

@@ -148,7 +148,11 @@ pub(super) fn rows_left(m: &Migration, failed: i64, again: &str) -> Error {
 /// A batch failed over one of its rows: take the slice row by row from now on. Anything else that a row can
 /// break (a unique index, a foreign key) fails the job.
 fn give_up(m: &Migration, job: &Job, mappings: &[Mapping], e: Error) -> Result<Next> {
-    let Some(p) = mappings.iter().find(|p| !p.copied) else {
+    let table = match job.goal {
+        None => mappings.iter().find(|p| !p.copied),
+        Some(_) => bring_back::next_table(mappings),
+    };
+    let Some(p) = table else {
         return fail(m, job, &e);
     };
     match tx::subtransaction(|| copy::give_up_slice(m, p)) {

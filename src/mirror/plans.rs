@@ -158,8 +158,8 @@ fn stray() -> Error {
 
 fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Result<Mirror> {
     let found = mapping::registered(id, way)?.ok_or_else(stray)?;
-    let parties = trusted(&found, way, trigger, relation)?;
     let flow = mapping::flow(&found.mapping, way)?.ok_or_else(stray)?;
+    let parties = trusted(&found, &flow, trigger, relation)?;
     let sql = mirror::statements(&flow);
     let types: Vec<pg_sys::Oid> = found
         .attributes
@@ -252,19 +252,18 @@ struct Parties {
 /// table himself: a row forged into our state gains nobody anything.
 fn trusted(
     found: &Registered,
-    way: Way,
+    flow: &Flow,
     trigger: &pg_sys::Trigger,
     relation: pg_sys::Oid,
 ) -> Result<Parties> {
     // SAFETY: the name is a C string that lives as long as the trigger.
     let name = unsafe { std::ffi::CStr::from_ptr(trigger.tgname) }.to_string_lossy();
     let p = &found.mapping;
-    let flow = mapping::flow(p, way)?.ok_or_else(stray)?;
-    let ours = trigger::names(&flow).iter().any(|n| n.as_str() == name);
+    let ours = trigger::names(flow).iter().any(|n| n.as_str() == name);
     let oid = |o: Option<u32>| o.map(pg_sys::Oid::from);
     let source = (Some(pg_sys::Oid::from(p.source)), oid(p.source_owner));
     let target = (oid(p.target), oid(p.target_owner));
-    let (touched, written) = match way {
+    let (touched, written) = match flow.way {
         Way::Forward => (source, target),
         Way::Reverse => (target, source),
     };

@@ -5,9 +5,9 @@ use crate::ident::{Ident, QualifiedName};
 use crate::model::archive::{Archived, Shared};
 use crate::model::shape::Shape;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::{catalog, lock, role, session, spi};
+use crate::pg::{catalog, lock, role, spi};
 use crate::settings;
-use crate::sqlgen::{archive, table, view};
+use crate::sqlgen::{archive, table};
 use crate::store::{mapping, mirrors};
 use pgrx::pg_sys::Oid;
 
@@ -78,12 +78,7 @@ fn indexes(old: &Shape, suffix: &str) -> Vec<(Ident, Ident)> {
 }
 
 fn lock_both(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    let mut tables = Vec::new();
-    for p in mappings {
-        for name in [mapping::source(p)?, mapping::target(p)?] {
-            tables.push((name.clone(), lock::Mode::AccessExclusive));
-        }
-    }
+    let tables = mapping::both_sides(mappings, lock::Mode::AccessExclusive)?;
     lock::all(&tables, settings::lock_timeout_ms(m))
 }
 
@@ -175,12 +170,8 @@ pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<
         tables.push((mapping::source(p)?.clone(), lock::Mode::AccessExclusive));
     }
     lock::all(&tables, settings::lock_timeout_ms(m))?;
-    // IF EXISTS, without a NOTICE for each that is not there.
-    let _quiet = session::pin(&[(c"client_min_messages", c"warning")]);
     for p in mappings {
-        for name in [view::reverse_name(p.id), view::name(p.id)] {
-            spi::run(&format!("DROP VIEW IF EXISTS {name}"), &[])?;
-        }
+        mirrors::drop_views(p.id)?;
         mirrors::drop_all(p)?;
     }
     if drop_tables && !tables.is_empty() {

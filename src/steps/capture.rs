@@ -1,7 +1,6 @@
 //! Putting mirrors and guards in, and taking them out: the DDL is the switch, so that no transaction writes past it.
 
 use crate::error::{Error, Result};
-use crate::ident::QualifiedName;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::{lock, spi};
 use crate::settings;
@@ -53,7 +52,7 @@ pub fn install(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// Locks both sides ShareRowExclusive: no transaction writes past a mirror, and nobody's write is half seen.
 pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     lock::all(
-        &both_sides(mappings, lock::Mode::ShareRowExclusive)?,
+        &mapping::both_sides(mappings, lock::Mode::ShareRowExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
     if !force {
@@ -90,7 +89,7 @@ pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// the catalog changes.
 pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     lock::all(
-        &both_sides(mappings, lock::Mode::AccessExclusive)?,
+        &mapping::both_sides(mappings, lock::Mode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
     if !force {
@@ -109,7 +108,7 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
 /// All mirrors of both sides anew, in place of what somebody made of them.
 pub fn renew(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     lock::all(
-        &both_sides(mappings, lock::Mode::AccessExclusive)?,
+        &mapping::both_sides(mappings, lock::Mode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
     put_both_in(mappings)
@@ -118,7 +117,7 @@ pub fn renew(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// Back from the end of dual writing: guards out, mirrors of the old tables in beside those of the new, in one
 /// transaction.
 pub fn reopen(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    let tables = both_sides(mappings, lock::Mode::AccessExclusive)?;
+    let tables = mapping::both_sides(mappings, lock::Mode::AccessExclusive)?;
     lock::all(&tables, settings::lock_timeout_ms(m))?;
     put_both_in(mappings)
 }
@@ -134,19 +133,6 @@ fn put_both_in(mappings: &[Mapping]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Both tables of every mapping, old ones first.
-pub fn both_sides(
-    mappings: &[Mapping],
-    mode: lock::Mode,
-) -> Result<Vec<(QualifiedName, lock::Mode)>> {
-    let sources = mappings.iter().map(mapping::source);
-    let targets = mappings.iter().map(mapping::target);
-    sources
-        .chain(targets)
-        .map(|name| Ok((name?.clone(), mode)))
-        .collect()
 }
 
 fn put_in(p: &Mapping, flow: &Flow) -> Result<()> {

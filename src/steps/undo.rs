@@ -7,7 +7,7 @@ use crate::pg::lock::Mode;
 use crate::pg::notice::notice;
 use crate::pg::{lock, session, spi};
 use crate::settings;
-use crate::sqlgen::{flow, mirror, view};
+use crate::sqlgen::{flow, mirror};
 use crate::store::{mapping, migration, mirrors, rows};
 
 /// Up to this many rows are deleted while the application's writes wait; more are left to the operator.
@@ -159,12 +159,8 @@ pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
             });
         }
     }
-    // IF EXISTS, without a NOTICE for each that is not there.
-    let _quiet = session::pin(&[(c"client_min_messages", c"warning")]);
     for p in mappings {
-        for view in [view::reverse_name(p.id), view::name(p.id)] {
-            spi::run(&format!("DROP VIEW IF EXISTS {view}"), &[])?;
-        }
+        mirrors::drop_views(p.id)?;
     }
     let made: Vec<String> = mappings
         .iter()

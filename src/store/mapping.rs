@@ -7,6 +7,7 @@ use crate::model::layout::Layout;
 use crate::model::spec::Spec;
 use crate::model::state::{Mapping, Pass};
 use crate::pg::catalog::Extent;
+use crate::pg::lock::Mode;
 use crate::pg::{plan, spi};
 use crate::sqlgen::flow::{Flow, Way};
 use crate::sqlgen::view;
@@ -310,6 +311,16 @@ pub fn source(mapping: &Mapping) -> Result<&QualifiedName> {
             kind: "gone: the table was dropped".into(),
             hint: "Remove the migration with mig_rollback and mig_drop.".into(),
         })
+}
+
+/// Both tables of every mapping, old ones first.
+pub fn both_sides(mappings: &[Mapping], mode: Mode) -> Result<Vec<(QualifiedName, Mode)>> {
+    let sources = mappings.iter().map(source);
+    let targets = mappings.iter().map(target);
+    sources
+        .chain(targets)
+        .map(|name| Ok((name?.clone(), mode)))
+        .collect()
 }
 
 /// Owner of the source, as whom rows are read and written: expressions run with his rights.

@@ -3,8 +3,8 @@
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
 use crate::model::state::Mapping;
-use crate::pg::spi;
-use crate::sqlgen::trigger;
+use crate::pg::{session, spi};
+use crate::sqlgen::{trigger, view};
 use pgrx::pg_sys::Oid;
 
 /// A trigger of ours that stands.
@@ -44,5 +44,15 @@ pub fn seal(id: i32) -> Result<()> {
         "UPDATE mig.mapping p SET seal = s.place || ' ' || s.triggers, mirrors = s.mirrors FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
         &[id.into()],
     )?;
+    Ok(())
+}
+
+/// The mapping's views, those that stand.
+pub fn drop_views(id: i32) -> Result<()> {
+    // IF EXISTS, without a NOTICE for each that is not there.
+    let _quiet = session::pin(&[(c"client_min_messages", c"warning")]);
+    for name in [view::reverse_name(id), view::name(id)] {
+        spi::run(&format!("DROP VIEW IF EXISTS {name}"), &[])?;
+    }
     Ok(())
 }
