@@ -2,12 +2,11 @@
 //! reads the touched table again under the latest snapshot and makes the written one the same. That is right where a
 //! copy of NEW is wrong: shifted keys, other triggers' updates, transactions with old snapshots.
 
-mod echo;
 mod guard;
 mod plans;
 
 use crate::error::{Error, Result};
-use crate::pg::{plan, role, session, tx};
+use crate::pg::{echo, plan, role, session, tx};
 use crate::sqlgen::flow::Way;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -71,8 +70,10 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
             echo::note_next_command();
             connection.run_latest(&mirror.clear, &mut [])?;
         }
-        Touched::Row(mut key) => writer.now_or_later(&mut [&mut key])?,
-        Touched::Moved(mut old, mut new) => writer.now_or_later(&mut [&mut old, &mut new])?,
+        Touched::Row(mut key, came) => writer.now_or_later(&mut [&mut key], came)?,
+        Touched::Moved(mut old, mut new) => {
+            writer.now_or_later(&mut [&mut old, &mut new], Came::Changed)?
+        }
     }
     Ok(())
 }
@@ -125,12 +126,12 @@ impl Writer<'_> {
 
     /// While the written table is brought up to date, a row may be refused because another one is not there yet, or not
     /// gone: the application's write goes on, and the key is noted for the job in the same transaction.
-    fn now_or_later(&self, keys: &mut [&mut [pg_sys::Datum]]) -> Result<()> {
+    fn now_or_later(&self, keys: &mut [&mut [pg_sys::Datum]], came: Came) -> Result<()> {
         let Some(later) = &self.mirror.later else {
-            return self.mirror_keys(keys);
+            return self.mirror_keys(keys, came);
         };
         let written = tx::subtransaction(|| {
-            self.mirror_keys(keys)?;
+            self.mirror_keys(keys, came)?;
             for plan in later.early.iter().flatten() {
                 self.connection.run_latest(plan, &mut [])?;
             }
@@ -148,10 +149,10 @@ impl Writer<'_> {
         }
     }
 
-    fn mirror_keys(&self, keys: &mut [&mut [pg_sys::Datum]]) -> Result<()> {
+    fn mirror_keys(&self, keys: &mut [&mut [pg_sys::Datum]], came: Came) -> Result<()> {
         match keys {
             [old, new] => self.follow(old, new),
-            [key] => self.reconcile(key),
+            [key] => self.reconcile(key, came),
             _ => Ok(()),
         }
     }
@@ -170,13 +171,13 @@ impl Writer<'_> {
             None => false,
         };
         if self.mirror.lock.is_some() {
-            self.reconcile(old)?;
+            self.reconcile(old, Came::Changed)?;
         } else if moved {
             return self.come_forth(new);
         } else if self.connection.run_latest(&self.mirror.exists, old)? == 0 {
             self.write(&self.mirror.delete, old)?;
         }
-        self.reconcile(new)
+        self.reconcile(new, Came::Changed)
     }
 
     /// The old table's key is GENERATED ALWAYS: nobody may change it there, and to delete the row would delete what
@@ -192,18 +193,16 @@ impl Writer<'_> {
         }
     }
 
-    /// Makes the target's row of this key what the source's row is now.
-    fn reconcile(&self, key: &mut [pg_sys::Datum]) -> Result<()> {
+    /// Makes the target's row of this key what the source's row is now. `came` is what the application did to it: the
+    /// likeliest write is tried first.
+    fn reconcile(&self, key: &mut [pg_sys::Datum], came: Came) -> Result<()> {
         let (connection, mirror) = (self.connection, self.mirror);
         if let Some(lock) = &mirror.lock {
             // Only the lock on a key's row keeps a batch away, and a double of it is another row.
             connection.run_latest(lock, key)?;
         }
-        let updated = match &mirror.update {
-            Some(update) => self.write(update, key)? > 0,
-            None => false,
-        };
-        if updated || self.write(&mirror.upsert, key)? > 0 {
+        let gone = came == Came::Gone && connection.run_latest(&mirror.exists, key)? == 0;
+        if !gone && self.bring(key, came)? {
             return self.come_forth(key);
         }
         self.write(&mirror.delete, key)?;
@@ -212,7 +211,7 @@ impl Writer<'_> {
             Some(forth) => connection.run_latest(&forth.exists, key)? > 0,
             None => false,
         };
-        if kept || connection.run_latest(&mirror.exists, key)? > 0 {
+        if kept || !gone && connection.run_latest(&mirror.exists, key)? > 0 {
             return Err(Error::Sql {
                 code: PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
                 message: format!("the row cannot be mirrored to {}", mirror.written_name),
@@ -220,6 +219,23 @@ impl Writer<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Inserts or updates; false where the source has no such row, or another scope has its key.
+    fn bring(&self, key: &mut [pg_sys::Datum], came: Came) -> Result<bool> {
+        let (insert, update) = (&self.mirror.insert, &self.mirror.update);
+        let order = if came == Came::New && !self.mirror.rewrites {
+            [insert, update]
+        } else {
+            [update, insert]
+        };
+        for plan in order {
+            if self.write(plan, key)? > 0 {
+                return Ok(true);
+            }
+        }
+        // The new application may have put the row there in between the two.
+        Ok(self.mirror.both_ways && self.write(update, key)? > 0)
     }
 
     /// The mapping says what a new row is, and the old table's own triggers have a say in what it is made of: what went
@@ -250,13 +266,21 @@ impl Writer<'_> {
     }
 }
 
+/// What became of a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Came {
+    New,
+    Changed,
+    Gone,
+}
+
 /// What the application did.
 enum Touched {
     /// TRUNCATE is about to begin.
     Emptying,
     /// TRUNCATE.
     All,
-    Row(Vec<pg_sys::Datum>),
+    Row(Vec<pg_sys::Datum>, Came),
     /// The old and the new key.
     Moved(Vec<pg_sys::Datum>, Vec<pg_sys::Datum>),
 }
@@ -274,13 +298,15 @@ unsafe fn touched(data: &pg_sys::TriggerData, mirror: &Mirror) -> Touched {
             };
         }
         let old = mirror.key_of(data.tg_relation, data.tg_trigtuple);
-        if event != pg_sys::TRIGGER_EVENT_UPDATE {
-            return Touched::Row(old);
+        match event {
+            pg_sys::TRIGGER_EVENT_INSERT => return Touched::Row(old, Came::New),
+            pg_sys::TRIGGER_EVENT_DELETE => return Touched::Row(old, Came::Gone),
+            _ => {}
         }
         let new = mirror.key_of(data.tg_relation, data.tg_newtuple);
         // Keys that are equal bit by bit are one key; others are looked at one by one, which is never wrong.
         if mirror.same_key(&old, &new) {
-            Touched::Row(new)
+            Touched::Row(new, Came::Changed)
         } else {
             Touched::Moved(old, new)
         }

@@ -26,9 +26,10 @@ pub struct Mirror {
     /// The written table is mirrored as well.
     pub both_ways: bool,
     attributes: Vec<KeyAttribute>,
-    pub upsert: plan::KeptPlan,
-    /// Tried before the upsert where the written table has BEFORE triggers of the application.
-    pub update: Option<plan::KeptPlan>,
+    pub insert: plan::KeptPlan,
+    pub update: plan::KeptPlan,
+    /// The written table has BEFORE triggers of the application: an INSERT that finds the key there fires them in vain.
+    pub rewrites: bool,
     pub delete: plan::KeptPlan,
     pub exists: plan::KeptPlan,
     pub clear: plan::KeptPlan,
@@ -189,7 +190,7 @@ fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> 
             let forward = mirror::statements(&mapping::forward(&found.mapping)?);
             Some(Forth {
                 returns: connection.prepare(&sql.returns, &types)?,
-                again: connection.prepare(&forward.upsert, &types)?,
+                again: connection.prepare(&forward.update, &types)?,
                 exists: connection.prepare(&forward.exists, &types)?,
             })
         }
@@ -228,8 +229,9 @@ fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> 
             .iter()
             .map(|(n, t)| KeyAttribute::new(*n, pg_sys::Oid::from(*t)))
             .collect(),
-        upsert: connection.prepare(&sql.upsert, &types)?,
-        update: planned(found.rewrites.then_some(&sql.update), &types)?,
+        insert: connection.prepare(&sql.insert, &types)?,
+        update: connection.prepare(&sql.update, &types)?,
+        rewrites: found.rewrites,
         delete: connection.prepare(&sql.delete, &types)?,
         exists: connection.prepare(&sql.exists, &types)?,
         clear: connection.prepare(&mirror::clear_all(&flow, &truncated), &[])?,

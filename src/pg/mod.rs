@@ -3,6 +3,7 @@
 
 pub mod advisory;
 pub mod catalog;
+pub mod echo;
 pub mod expression;
 pub mod launch;
 pub mod lock;

@@ -9,14 +9,15 @@ use crate::sqlgen::view;
 /// the source, and the one that is written is the target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MirrorSql {
-    /// Brings the target row in step with the source row; touches none where the source has none.
-    pub upsert: String,
-    /// As `upsert`, where the target has the row: an upsert fires its BEFORE INSERT triggers first, and writes what they
-    /// made of the row.
+    /// Puts the source row into the target, unless its key is there. Not ON CONFLICT DO UPDATE: that takes the lock which
+    /// blocks inserts of referencing rows as soon as it sets a column of any unique index, changed or not
+    /// (ExecUpdateLockMode in execMain.c).
+    pub insert: String,
+    /// Brings the target row in step with the source row; touches none where either is missing.
     pub update: String,
     /// Takes the target row away.
     pub delete: String,
-    /// Whether the source has the row: asked where the upsert touched none.
+    /// Whether the source has the row: asked where nothing was written.
     pub exists: String,
     /// Moves the target row to the key of the changed source row: `$1 …` the old key, then the new one. The two
     /// may be equal and differ in their image (1.0 and 1.00), so the row itself is not in its own way. A row
@@ -39,10 +40,11 @@ pub fn statements(flow: &Flow) -> MirrorSql {
     let one = if flow.deferrable { " LIMIT 1" } else { "" };
     let own = flow.own.as_deref();
     MirrorSql {
-        upsert: format!(
-            "INSERT INTO {table} AS t ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {view} AS v WHERE {}{one} {}",
+        insert: format!(
+            "INSERT INTO {table} AS t ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {view} AS v WHERE {}{one} \
+             ON CONFLICT ({}) DO NOTHING",
             flow.view_key("v", 0),
-            on_conflict(flow),
+            list(&flow.arbiter),
         ),
         update: update(flow),
         delete: format!(
@@ -90,19 +92,6 @@ fn clear_one(flow: &Flow) -> String {
         Some(own) => format!("DELETE FROM {} AS t WHERE {own}", flow.written),
         None => format!("DELETE FROM {}", flow.written),
     }
-}
-
-/// The update half of an upsert of row `t`.
-pub fn on_conflict(flow: &Flow) -> String {
-    let own = flow
-        .own
-        .as_ref()
-        .map_or(String::new(), |s| format!(" WHERE {s}"));
-    format!(
-        "ON CONFLICT ({}) DO UPDATE SET {}{own}",
-        list(&flow.arbiter),
-        assignments(flow, "EXCLUDED"),
-    )
 }
 
 fn update(flow: &Flow) -> String {
@@ -256,16 +245,21 @@ mod tests {
     }
 
     #[test]
-    fn upsert_names_its_arbiter_and_keeps_to_its_scope() {
+    fn insert_names_its_arbiter_and_update_keeps_to_its_scope() {
         let sql = statements(&flow());
         assert_eq!(
-            sql.upsert,
+            sql.insert,
             "INSERT INTO \"public\".\"project_sign_ups\" AS t (\"project_id\", \"id\", \"round_id\", \"email\") \
              OVERRIDING SYSTEM VALUE SELECT \"project_id\", \"id\", \"round_id\", \"email\" \
              FROM \"mig\".\"m7_forward\" AS v WHERE v.\"mig:k1\" OPERATOR(\"pg_catalog\".=) $1 \
-             ON CONFLICT (\"id\") DO UPDATE SET \"project_id\" = EXCLUDED.\"project_id\", \"round_id\" = EXCLUDED.\"round_id\", \
-             \"email\" = EXCLUDED.\"email\" \
-             WHERE t.\"project_id\" OPERATOR(pg_catalog.=) '00000000-0000-0000-0000-000000000001'::uuid"
+             ON CONFLICT (\"id\") DO NOTHING"
+        );
+        assert_eq!(
+            sql.update,
+            "UPDATE \"public\".\"project_sign_ups\" AS t SET \"project_id\" = v.\"project_id\", \"round_id\" = v.\"round_id\", \
+             \"email\" = v.\"email\" FROM \"mig\".\"m7_forward\" AS v WHERE v.\"mig:k1\" OPERATOR(\"pg_catalog\".=) $1 \
+             AND t.\"project_id\" OPERATOR(pg_catalog.=) '00000000-0000-0000-0000-000000000001'::uuid \
+             AND t.\"id\" OPERATOR(\"pg_catalog\".=) $1"
         );
         assert_eq!(
             sql.delete,
@@ -298,10 +292,10 @@ mod tests {
         let flow = Flow::reverse(7, &source.name, &target, &layout, None).expect("a way back");
         let sql = statements(&flow);
         assert_eq!(
-            sql.upsert,
+            sql.insert,
             "INSERT INTO \"public\".\"sign_ups\" AS t (\"id\", \"round_id\", \"email\") OVERRIDING SYSTEM VALUE \
              SELECT \"id\", \"round_id\", \"email\" FROM \"mig\".\"m7_reverse\" AS v WHERE v.\"mig:k1\" OPERATOR(\"pg_catalog\".=) $1 \
-             ON CONFLICT (\"id\") DO UPDATE SET \"round_id\" = EXCLUDED.\"round_id\", \"email\" = EXCLUDED.\"email\""
+             ON CONFLICT (\"id\") DO NOTHING"
         );
         assert!(!sql.may_change && sql.others.is_some());
     }

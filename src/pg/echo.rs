@@ -24,7 +24,7 @@ fn transaction() -> u32 {
     unsafe { (*pg_sys::MyProc).lxid }
 }
 
-/// The command that comes next is a mirror's.
+/// The command that comes next is a mirror's, or one that mends what a mirror should have done.
 pub fn note_next_command() {
     // SAFETY: inside a transaction. Nobody has used the new number when it is read, so the executor, which increments
     // a used number only, gives the next statement this one.
