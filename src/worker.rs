@@ -3,11 +3,10 @@
 use crate::engine::drive::{self, Driver, Next};
 use crate::error::{Error, Result};
 use crate::model::state::Job;
-use crate::pg::{advisory, session, spi, tx, utility, wait};
+use crate::pg::{activity, advisory, session, spi, tx, utility, wait};
 use crate::store::{job, migration};
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
-use std::ffi::CString;
 use std::panic::AssertUnwindSafe;
 
 unsafe extern "C-unwind" {
@@ -140,7 +139,7 @@ fn turn(id: i64) -> Option<i64> {
 }
 
 fn top_level(id: i64, sql: &str) -> Option<i64> {
-    report(sql);
+    activity::report(sql);
     match utility::run_top_level(sql) {
         Ok(()) => Some(0),
         Err(e) if e.is_retryable() => Some(200),
@@ -169,7 +168,7 @@ fn fail(id: i64, error: &Error) {
 
 /// A transaction of its own. An ERROR aborts it and comes back as a value, so that the process lives on.
 fn transaction<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
-    report("backfill");
+    activity::report("job");
     // SAFETY: no transaction is open here; this one is committed or aborted below.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
@@ -196,17 +195,6 @@ fn transaction<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
         // SAFETY: the transaction begun above is open or aborted; either way this ends it.
         unsafe { pg_sys::AbortCurrentTransaction() };
     }
-    report_idle();
+    activity::report_idle();
     outcome
-}
-
-fn report(what: &str) {
-    let text = CString::new(format!("pg_mig: {what}")).unwrap_or_default();
-    // SAFETY: the text is copied into shared memory.
-    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr()) };
-}
-
-fn report_idle() {
-    // SAFETY: clears what `report` showed.
-    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null()) };
 }

@@ -37,8 +37,10 @@ CREATE TABLE mig.mapping (
   id_mode text NOT NULL DEFAULT 'preserve',
   spec jsonb NOT NULL,
   layout jsonb,
+  facts jsonb,
   fingerprint text,
   seal text,
+  sealed_at timestamptz,
   mirrors name[],
   bound_blocks bigint,
   next_block bigint NOT NULL DEFAULT 0,
@@ -55,8 +57,10 @@ CREATE TABLE mig.mapping (
   UNIQUE (migration, target_schema, target_name)
 );
 COMMENT ON TABLE mig.mapping IS 'One source table and its target; the checkpoint of its backfill.';
+COMMENT ON COLUMN mig.mapping.facts IS 'Defaults, grants, policies, checks and indexes of both sides when the target was made; checks compare them with what stands.';
 COMMENT ON COLUMN mig.mapping.fingerprint IS 'Columns and keys of source and target when the target was made; mig.standing has what they are now.';
 COMMENT ON COLUMN mig.mapping.seal IS 'Server, database and catalog rows of our triggers when they went in: whoever touches one leaves another row.';
+COMMENT ON COLUMN mig.mapping.sealed_at IS 'When that was: what was proven before is not proven any more.';
 COMMENT ON COLUMN mig.mapping.mirrors IS 'Our triggers on either side, as they should stand.';
 COMMENT ON COLUMN mig.mapping.pass IS 'What the batches do: copy forth; on the way back from stopped sweep away what is gone, then bring back.';
 COMMENT ON COLUMN mig.mapping.archived IS 'What was renamed and handed over when the source was put away.';
@@ -76,12 +80,15 @@ CREATE TABLE mig.job (
   ended_at timestamptz,
   waiting_for text,
   error text,
+  task text NOT NULL DEFAULT 'backfill' CHECK (task IN ('backfill', 'way_back', 'repair', 'check')),
   goal text,
+  details jsonb,
   failed_then bigint
 );
 CREATE UNIQUE INDEX job_one_open ON mig.job (migration) WHERE state IN ('running', 'paused');
-COMMENT ON TABLE mig.job IS 'Backfills and ways back, past and present.';
-COMMENT ON COLUMN mig.job.goal IS 'The phase that a way back from stopped goes to; null for a backfill.';
+COMMENT ON TABLE mig.job IS 'Backfills, ways back, repairs and checks, past and present.';
+COMMENT ON COLUMN mig.job.goal IS 'The phase that a way back from stopped goes to.';
+COMMENT ON COLUMN mig.job.details IS 'What a check is about, and what it has found so far.';
 COMMENT ON COLUMN mig.job.failed_then IS 'Rows that failed in the last round of a way back: it goes on as long as they become fewer.';
 
 CREATE TABLE mig.leftover (

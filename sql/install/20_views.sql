@@ -100,7 +100,10 @@ COMMENT ON VIEW mig.history IS 'Who did what, when; kept after a migration is dr
 
 CREATE VIEW mig.progress AS
 SELECT m.name AS migration, p.source AS relation, p.target, j.id AS job,
-       CASE WHEN p.copied AND m.phase <> 'dual_write' THEN 'done'
+       CASE WHEN j.task = 'check' AND j.state IN ('running', 'paused') AND look.place < look.done THEN 'checked'
+            WHEN j.task = 'check' AND j.state IN ('running', 'paused') AND look.place = look.done THEN 'checking'
+            WHEN j.task = 'repair' AND j.state IN ('running', 'paused') AND lo.n > 0 THEN 'repairing'
+            WHEN p.copied AND m.phase <> 'dual_write' THEN 'done'
             WHEN p.copied AND lo.n > 0 THEN 'copying leftovers'
             WHEN p.copied THEN 'copied'
             WHEN p.bound_blocks IS NULL THEN 'waiting'
@@ -110,7 +113,9 @@ SELECT m.name AS migration, p.source AS relation, p.target, j.id AS job,
        r.pid, j.driver,
        p.rows_done AS tuples_done,
        greatest(coalesce(p.rows_total, c.reltuples::bigint), p.rows_done) AS tuples_total,
-       CASE WHEN p.copied THEN 100.0
+       CASE WHEN j.task = 'check' AND j.state IN ('running', 'paused') AND look.place = look.done
+            THEN coalesce((SELECT pg_catalog.substring(a.query, '([0-9]+) %$')::numeric FROM pg_catalog.pg_stat_activity a WHERE a.pid = r.pid), 0.0)
+            WHEN p.copied THEN 100.0
             WHEN p.bound_blocks > 0 THEN pg_catalog.round(100.0 * p.next_block / p.bound_blocks, 1)
             ELSE 0.0 END AS pct,
        CASE WHEN NOT p.copied AND s.seconds > 0 THEN pg_catalog.round(p.rows_done / s.seconds) END AS tuples_per_s,
@@ -123,7 +128,11 @@ LEFT JOIN pg_catalog.pg_class c ON c.oid = p.source
 LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
 LEFT JOIN mig.runners r ON r.migration_id = m.id
 CROSS JOIN LATERAL (SELECT extract(epoch FROM pg_catalog.clock_timestamp() - p.copy_started_at)::numeric AS seconds) s
-CROSS JOIN LATERAL (SELECT count(*) AS n FROM mig.leftover l WHERE l.mapping = p.id) lo;
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM mig.leftover l WHERE l.mapping = p.id) lo
+-- Which of a check's tables this is; how far it is in it, its process tells in pg_stat_activity.
+LEFT JOIN LATERAL (
+  SELECT t.n - 1 AS place, (j.details->>'done')::int AS done
+  FROM pg_catalog.jsonb_array_elements_text(j.details->'tables') WITH ORDINALITY t(mapping, n) WHERE t.mapping::int = p.id) look ON true;
 COMMENT ON VIEW mig.progress IS 'How far each table''s backfill is; columns as in pg_stat_progress_*.';
 
 CREATE VIEW mig.status AS
@@ -146,10 +155,15 @@ SELECT m.name AS migration, m.phase,
               THEN pg_catalog.format('no way back for %s: mig_switch will refuse, mig_preflight says why', t.stuck)
        END AS problem,
        CASE WHEN t.tables = 0 THEN pg_catalog.format('SELECT mig_add_table(%L, ''old_table'', ''new_table'');', m.name)
+            WHEN j.task IN ('check', 'repair') AND j.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
+            WHEN j.task IN ('check', 'repair') AND j.state = 'running' AND dead.is THEN pg_catalog.format('SELECT mig_cancel(%L);', m.name)
+            WHEN j.task IN ('check', 'repair') AND j.state = 'running' AND (j.driver = 'manual' OR unstarted.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
+            WHEN j.task IN ('check', 'repair') AND j.state = 'running' THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
             WHEN drift.kinds IS NOT NULL AND m.phase = 'switched' THEN pg_catalog.format('SELECT * FROM mig_switch(%L);', m.name)
             WHEN drift.kinds = '{mirror}' AND m.phase = 'stopped' THEN pg_catalog.format('SELECT * FROM mig_stop(%L);', m.name)
-            WHEN drift.kinds = '{mirror}' THEN pg_catalog.format('SELECT * FROM mig_rollback(%L);', m.name)
+            WHEN drift.kinds = '{mirror}' THEN pg_catalog.format('SELECT * FROM mig_dual_write(%L);', m.name)
             WHEN drift.kinds IS NOT NULL THEN pg_catalog.format('SELECT * FROM mig_rollback(%L, ''defined'');', m.name)
+            WHEN j.task = 'repair' AND j.state = 'failed' AND m.phase IN ('backfilled', 'switched') THEN pg_catalog.format('SELECT * FROM mig_repair(%L, dry_run => false);', m.name)
             WHEN m.phase = 'defined' THEN pg_catalog.format('SELECT * FROM mig_create(%L);', m.name)
             WHEN m.phase = 'created' THEN pg_catalog.format('SELECT * FROM mig_dual_write(%L);', m.name)
             WHEN m.phase = 'dual_write' AND m.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
@@ -177,8 +191,8 @@ CROSS JOIN LATERAL (
   WHERE p.migration = m.id) t
 LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
 LEFT JOIN mig.runners r ON r.migration_id = m.id
-CROSS JOIN LATERAL (SELECT m.state = 'running' AND j.state = 'running' AND j.driver = 'worker' AND j.pid IS NOT NULL AND r.pid IS NULL AS is) dead
-CROSS JOIN LATERAL (SELECT m.state = 'running' AND j.state = 'running' AND j.driver = 'worker' AND j.pid IS NULL AND r.pid IS NULL
+CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'worker' AND j.pid IS NOT NULL AND r.pid IS NULL AS is) dead
+CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'worker' AND j.pid IS NULL AND r.pid IS NULL
                       AND j.started_at < pg_catalog.clock_timestamp() - interval '10 seconds' AS is) unstarted
 CROSS JOIN LATERAL (
   SELECT pg_catalog.string_agg(d.what, '; ') AS what, pg_catalog.array_agg(DISTINCT d.kind) AS kinds

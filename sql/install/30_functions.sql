@@ -67,6 +67,22 @@ CREATE FUNCTION mig_check(migration text DEFAULT NULL, mode text DEFAULT 'full',
 CREATE FUNCTION mig_assert(migration text DEFAULT NULL, mode text DEFAULT 'full') RETURNS void
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_assert_wrapper';
 
+CREATE FUNCTION mig_check_start(migration text DEFAULT NULL, mode text DEFAULT 'full', relation regclass DEFAULT NULL, sample int DEFAULT 10,
+                                driver text DEFAULT 'auto') RETURNS bigint
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_check_start_wrapper';
+
+CREATE FUNCTION mig_diff(migration text, relation regclass, max_rows int DEFAULT 20)
+  RETURNS TABLE (key jsonb, kind text, source_row jsonb, target_row jsonb)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_diff_wrapper';
+
+CREATE FUNCTION mig_repair(migration text DEFAULT NULL, relation regclass DEFAULT NULL, dry_run boolean DEFAULT true)
+  RETURNS TABLE (source regclass, kind text, rows bigint)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_repair_wrapper';
+
+CREATE FUNCTION mig_checklist(migration text DEFAULT NULL)
+  RETURNS TABLE (phase text, item text, ok boolean, detail text)
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_checklist_wrapper';
+
 CREATE FUNCTION mig_rollback(migration text, to_phase text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_rollback_wrapper';
 

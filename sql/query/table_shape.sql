@@ -1,4 +1,4 @@
--- $1 oid: one relation as one JSON document (model::shape::Shape); no row if it does not exist.
+-- $1 oid[]: relations, each as one JSON document (model::shape::Shape); no row for one that does not exist.
 -- Texts from pg_get_*() come out fully qualified, because search_path is pinned by the caller.
 SELECT jsonb_build_object(
   'oid', c.oid::bigint,
@@ -42,17 +42,33 @@ SELECT jsonb_build_object(
       'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
       'comment', pg_catalog.col_description(c.oid, a.attnum),
       -- hash_record_extended() refuses types without a hash function; a container or domain is as good as its element.
-      'hashable', EXISTS (
-        SELECT FROM pg_catalog.pg_opclass oc JOIN pg_catalog.pg_am am ON am.oid = oc.opcmethod
-        WHERE am.amname = 'hash' AND oc.opcdefault
-          AND (oc.opcintype = coalesce(nullif(t.typbasetype, 0), t.oid)
-            OR (t.typtype = 'e' AND oc.opcintype = 'anyenum'::regtype)
-            OR EXISTS (SELECT FROM pg_catalog.pg_cast ca WHERE ca.castsource = coalesce(nullif(t.typbasetype, 0), t.oid)
-                 AND ca.casttarget = oc.opcintype AND ca.castmethod = 'b' AND ca.castcontext = 'i')))
-        ) ORDER BY a.attnum), '[]')
+      -- Equal values may look different (1.0 and 1.00) unless the type's B-tree operator class says that they never do
+      -- (the manual's "B-Tree Support Functions", equalimage).
+      'compare', CASE WHEN hash.opcfamily IS NULL THEN 'text'
+        WHEN EXISTS (
+          SELECT FROM pg_catalog.pg_amproc ap
+          WHERE ap.amprocfamily = btree.opcfamily AND ap.amproclefttype = btree.opcintype
+            AND ap.amprocrighttype = btree.opcintype AND ap.amprocnum = 4
+            AND (ap.amproc = 'btequalimage'::regproc OR ap.amproc = 'btvarstrequalimage'::regproc AND NOT EXISTS (
+              SELECT FROM pg_catalog.pg_collation co WHERE co.oid = a.attcollation AND NOT co.collisdeterministic)))
+          THEN 'image' ELSE 'value' END) ORDER BY a.attnum), '[]')
     FROM pg_catalog.pg_attribute a
-    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    JOIN (SELECT ty.*, coalesce(nullif(ty.typbasetype, 0), ty.oid) AS base FROM pg_catalog.pg_type ty) t ON t.oid = a.atttypid
     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    LEFT JOIN LATERAL (
+      SELECT oc.opcfamily, oc.opcintype FROM pg_catalog.pg_opclass oc JOIN pg_catalog.pg_am am ON am.oid = oc.opcmethod
+      WHERE am.amname = 'hash' AND oc.opcdefault
+        AND (oc.opcintype = t.base OR t.typtype = 'e' AND oc.opcintype = 'anyenum'::regtype
+          OR EXISTS (SELECT FROM pg_catalog.pg_cast ca WHERE ca.castsource = t.base
+               AND ca.casttarget = oc.opcintype AND ca.castmethod = 'b' AND ca.castcontext = 'i'))
+      ORDER BY oc.opcintype = t.base DESC LIMIT 1) hash ON true
+    LEFT JOIN LATERAL (
+      SELECT oc.opcfamily, oc.opcintype FROM pg_catalog.pg_opclass oc JOIN pg_catalog.pg_am am ON am.oid = oc.opcmethod
+      WHERE am.amname = 'btree' AND oc.opcdefault
+        AND (oc.opcintype = t.base OR t.typtype = 'e' AND oc.opcintype = 'anyenum'::regtype
+          OR EXISTS (SELECT FROM pg_catalog.pg_cast ca WHERE ca.castsource = t.base
+               AND ca.casttarget = oc.opcintype AND ca.castmethod = 'b' AND ca.castcontext = 'i'))
+      ORDER BY oc.opcintype = t.base DESC LIMIT 1) btree ON true
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
   'indexes', (
     SELECT coalesce(jsonb_agg(jsonb_build_object(
@@ -117,6 +133,12 @@ SELECT jsonb_build_object(
       'ref_oid', co.confrelid::bigint,
       'ref_name', (SELECT jsonb_build_object('schema', rn.nspname, 'name', rc.relname)
                    FROM pg_catalog.pg_class rc JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace WHERE rc.oid = co.confrelid),
+      'validated', co.convalidated,
+      'enforced', NOT EXISTS (SELECT FROM pg_catalog.pg_trigger tg WHERE tg.tgconstraint = co.oid AND tg.tgenabled = 'D'),
+      'equals', (SELECT jsonb_agg(jsonb_build_object('schema', opn.nspname, 'name', op.oprname) ORDER BY k.n)
+                 FROM unnest(co.conpfeqop) WITH ORDINALITY k(num, n)
+                 JOIN pg_catalog.pg_operator op ON op.oid = k.num
+                 JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace),
       'ref_columns', (SELECT jsonb_agg(a.attname ORDER BY k.n) FROM unnest(co.confkey) WITH ORDINALITY k(num, n)
                       JOIN pg_catalog.pg_attribute a ON a.attrelid = co.confrelid AND a.attnum = k.num),
       'on_delete', co.confdeltype,
@@ -156,4 +178,4 @@ SELECT jsonb_build_object(
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
-WHERE c.oid = $1::oid
+WHERE c.oid = ANY ($1::oid[])

@@ -1,6 +1,7 @@
 //! What SQL calls: read the arguments, call the engine, hand the answer back. The SQL side of each function
 //! (argument names, defaults, comments) is in `sql/install/`.
 
+mod proof;
 mod steps;
 
 use crate::engine::{cutover, inspect, jobs, phases};
@@ -199,44 +200,6 @@ fn mig_wait(migration: Option<&str>, timeout: Option<Interval>) -> Result<bool, 
         let timeout = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
         jobs::wait_for(migration, timeout)
     })
-}
-
-#[pg_extern(sql = false)]
-fn mig_check(
-    migration: Option<&str>,
-    mode: Option<&str>,
-    relation: Option<pg_sys::Oid>,
-    _sample: Option<i32>,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(source, Option<pg_sys::Oid>),
-            name!(target, Option<pg_sys::Oid>),
-            name!(check_name, String),
-            name!(source_value, Option<String>),
-            name!(target_value, Option<String>),
-            name!(ok, Option<bool>),
-        ),
-    >,
-    ErrorReport,
-> {
-    let (_, lines) = guarded(|| inspect::check(migration, given(mode, "mode")?, relation))?;
-    Ok(TableIterator::new(lines.into_iter().map(|l| {
-        (
-            l.source,
-            l.target,
-            l.name.to_owned(),
-            l.source_value,
-            l.target_value,
-            l.ok,
-        )
-    })))
-}
-
-#[pg_extern(sql = false)]
-fn mig_assert(migration: Option<&str>, mode: Option<&str>) -> Result<(), ErrorReport> {
-    guarded(|| inspect::assert(migration, given(mode, "mode")?))
 }
 
 #[pg_extern(sql = false)]

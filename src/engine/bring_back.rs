@@ -10,7 +10,8 @@ use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration, Pass};
 use crate::pg::notice::notice;
 use crate::pg::tx;
-use crate::steps::{Outcome, capture, copy, leftover, verify};
+use crate::steps::verify::{self, Mode};
+use crate::steps::{Outcome, capture, copy, leftover};
 use crate::store::{drift, job, log, mapping, migration, mirrors, rows};
 
 /// Puts the reverse mirrors in, unless they stand, and starts the job; its id. The guards stay until it is done: an old
@@ -75,7 +76,8 @@ pub fn work(
     }
     let failed = rows::open(m.id, None)?.errors;
     if failed > 0 {
-        return another_round(m, job, goal, failed).map(Some);
+        let again = format!("SELECT mig_rollback({}, '{goal}');", Literal(&m.name));
+        return another_round(m, job, failed, &again).map(Some);
     }
     arrive(m, mappings, goal)?;
     Ok(None)
@@ -97,10 +99,9 @@ pub(super) fn next_table(mappings: &[Mapping]) -> Option<&Mapping> {
 
 /// A row may wait for another one: a value that is unique in the old table is free when its last holder has changed.
 /// Tried again as long as fewer fail.
-fn another_round(m: &Migration, job: &Job, goal: Phase, failed: i64) -> Result<Outcome> {
+pub(super) fn another_round(m: &Migration, job: &Job, failed: i64, again: &str) -> Result<Outcome> {
     if job.failed_then.is_some_and(|then| failed >= then) {
-        let again = format!("SELECT mig_rollback({}, '{goal}');", Literal(&m.name));
-        return Err(drive::rows_left(m, failed, &again));
+        return Err(drive::rows_left(m, failed, again));
     }
     job::set_failed(job.id, failed)?;
     rows::retry_errors(m.id)?;
@@ -122,9 +123,9 @@ fn require_none_noted(m: &Migration) -> Result<()> {
 /// A clean check, then the old tables take writes again and are mirrored, in one transaction.
 fn arrive(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<()> {
     // The locks of the check go back with the subtransaction.
-    let found = tx::probe(|| verify::look(m, mappings, true))?;
-    verify::keep(m, &found)?;
-    if found.ok != Some(true) {
+    let found = tx::probe(|| verify::in_full(m, mappings))?;
+    verify::keep(m, Mode::Full, &found)?;
+    if !found.rows_are_equal() {
         require_none_noted(m)?;
         return Err(Error::JobFailed {
             migration: m.name.clone(),

@@ -10,7 +10,8 @@ use crate::model::state::{Mapping, Migration};
 use crate::pg::{spi, tx};
 use crate::preflight;
 use crate::steps::define::scope;
-use crate::steps::{capture, create, verify};
+use crate::steps::verify::{self, Mode};
+use crate::steps::{capture, create};
 use crate::store::{check, drift, log, mapping, migration, rows};
 use pgrx::pg_sys::Oid;
 
@@ -42,25 +43,20 @@ pub fn switch(name: Option<&str>, force: bool) -> Result<Vec<Action>> {
 /// Somebody touched a mirror while both sides were live. If all rows are equal nothing has passed it, and it goes in anew;
 /// otherwise nobody but the operator knows which side is right.
 fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
-    let rows = ["rows", "rows missing", "rows extra", "rows different"];
-    let found = tx::probe(|| verify::look(m, mappings, true))?;
-    if found
-        .lines
-        .iter()
-        .any(|l| rows.contains(&l.name) && l.ok != Some(true))
-    {
+    let found = tx::probe(|| verify::in_full(m, mappings))?;
+    if !found.rows_are_equal() {
         drift::require_none(m)?;
     }
-    capture::renew(m, mappings)?;
+    capture::renew(m, mappings, true)?;
     // Rows that were written between the check and the locks are looked at too.
-    let again = verify::look(m, mappings, true)?;
-    verify::keep(m, &again)?;
-    if again.ok != Some(true) {
+    let again = verify::in_full(m, mappings)?;
+    verify::keep(m, Mode::Full, &again)?;
+    if again.ok() != Some(true) {
         return Err(Error::NotReady {
             migration: m.name.clone(),
             detail: "Writes have passed a mirror, and both sides differ.".into(),
             hint: format!(
-                "SELECT * FROM mig_check({}) WHERE ok IS NOT TRUE; and make them equal by hand.",
+                "SELECT * FROM mig_check({}) WHERE ok IS NOT TRUE; mig_diff names rows, and mig_repair makes new rows what the old ones are.",
                 Literal(&m.name)
             ),
         });
@@ -116,7 +112,7 @@ fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Doubt>> {
     let mut found = Vec::new();
     for p in mappings {
         if let Some(what) = drift::found(p, &["gone", "shape", "mirror"])? {
-            let hint = format!("Go back and start over: SELECT next_step FROM mig_status({name});");
+            let hint = format!("What to do about it: SELECT next_step FROM mig_status({name});");
             found.push(Doubt { what, hint });
         }
     }
@@ -138,7 +134,7 @@ fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Doubt>> {
             found.push(Doubt {
                 what: format!("{count} {what}"),
                 hint: format!(
-                    "SELECT * FROM mig.errors; mend them, then SELECT mig_backfill({name});"
+                    "SELECT * FROM mig.errors; mend them, then SELECT * FROM mig_repair({name}, dry_run => false);"
                 ),
             });
         }
@@ -146,7 +142,9 @@ fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Doubt>> {
     if found.is_empty() && !is_proven(m, mappings)? {
         found.push(Doubt {
             what: "the full check found differences".into(),
-            hint: format!("SELECT * FROM mig_check({name}) WHERE ok IS NOT TRUE;"),
+            hint: format!(
+                "SELECT * FROM mig_check({name}) WHERE ok IS NOT TRUE; mig_diff names rows, and mig_repair makes them equal."
+            ),
         });
     }
     Ok(found)
@@ -206,10 +204,10 @@ fn is_proven(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
     if check::is_proven(m.id)? {
         return Ok(true);
     }
-    let found = tx::probe(|| verify::look(m, mappings, true))?;
+    let found = tx::probe(|| verify::in_full(m, mappings))?;
     // With an ERROR this record is gone; the check can be run again by itself.
-    verify::keep(m, &found)?;
-    Ok(found.ok == Some(true))
+    verify::keep(m, Mode::Full, &found)?;
+    Ok(found.ok() == Some(true))
 }
 
 /// switched → stopped

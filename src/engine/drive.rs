@@ -1,10 +1,10 @@
 //! One slice of a backfill: the same for the worker, for `mig_step` and for `mig_run`.
 
-use super::bring_back;
+use super::{bring_back, check, repair};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
-use crate::model::state::{Job, Mapping, Migration};
+use crate::model::state::{Job, Mapping, Migration, Task};
 use crate::pg::{session, spi, tx};
 use crate::settings;
 use crate::steps::{Outcome, copy, fkeys, index, leftover};
@@ -46,9 +46,11 @@ pub fn slice(job: &Job, driver: Driver) -> Result<Next> {
         return Ok(Next::Ended);
     };
     let mappings = mapping::all(m.id)?;
-    let worked = tx::subtransaction(|| match job.goal {
-        None => work(&m, &mappings, driver),
-        Some(goal) => bring_back::work(&m, &mappings, job, goal, driver),
+    let worked = tx::subtransaction(|| match (job.task, job.goal) {
+        (Task::Check, _) => Ok(check::work(&m, &mappings, job)?.then_some(Outcome::Did(0))),
+        (Task::Repair, _) => repair::work(&m, &mappings, job, driver.may_wait),
+        (Task::WayBack, Some(goal)) => bring_back::work(&m, &mappings, job, goal, driver),
+        (Task::Backfill | Task::WayBack, _) => work(&m, &mappings, driver),
     });
     match worked {
         Ok(Some(Outcome::Did(n))) => {
@@ -71,7 +73,9 @@ pub fn slice(job: &Job, driver: Driver) -> Result<Next> {
             job::heartbeat(job.id, Some(&e.detail().unwrap_or_else(|| e.to_string())))?;
             Ok(Next::Wait { pause_ms: WAIT_MS })
         }
-        Err(e) if e.is_about_data() => give_up(&m, job, &mappings, e),
+        Err(e) if e.is_about_data() && matches!(job.task, Task::Backfill | Task::WayBack) => {
+            give_up(&m, job, &mappings, e)
+        }
         Err(e) if e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED => Err(e),
         Err(e) => fail(&m, job, &e),
     }
@@ -176,15 +180,21 @@ pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<Next> {
         None => e.to_string(),
     };
     job::end(job.id, "failed", Some(&reason))?;
-    migration::set_state(m.id, "failed", Some(&reason))?;
+    if job.task != Task::Check {
+        migration::set_state(m.id, "failed", Some(&reason))?;
+    }
     log::write(&m.name, m.phase.as_str(), &format!("job failed: {reason}"))?;
     Ok(Next::Ended)
 }
 
 fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<Next> {
-    if job.goal.is_some() {
-        job::end(job.id, "done", None)?;
-        return Ok(Next::Ended);
+    match job.task {
+        Task::Backfill => {}
+        Task::Repair => return repair::finished(m, job),
+        Task::WayBack | Task::Check => {
+            job::end(job.id, "done", None)?;
+            return Ok(Next::Ended);
+        }
     }
     for p in mappings {
         spi::run(&format!("ANALYZE {}", mapping::target(p)?), &[])?;

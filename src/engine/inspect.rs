@@ -1,11 +1,9 @@
-//! Looking without touching: preflight, plan, DDL, config, check.
+//! Looking without touching: preflight, plan, DDL, config.
 
 use crate::error::{Error, Result};
 use crate::ident::{Literal, QualifiedName};
 use crate::model::config::Config;
-use crate::model::nearest;
 use crate::model::phase::Phase;
-use crate::model::state::Mapping;
 use crate::preflight::Finding;
 use crate::settings;
 use crate::sqlgen::flow::Flow;
@@ -13,9 +11,7 @@ use crate::sqlgen::{Statement, fkey, guard, index, trigger};
 use crate::steps::archive;
 use crate::steps::create::{self, Planned};
 use crate::steps::define;
-use crate::steps::verify::{self, Line};
 use crate::store::{mapping, migration};
-use pgrx::pg_sys::Oid;
 
 pub fn config(name: Option<&str>) -> Result<Config> {
     let m = migration::find(name)?;
@@ -192,84 +188,4 @@ pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
         made.extend(own.map(|s| format!("{};", s.sql)));
     }
     Ok(made)
-}
-
-/// Runs a check over all tables, or over the one that `relation` is source or target of.
-pub fn check(name: Option<&str>, mode: &str, relation: Option<Oid>) -> Result<(String, Vec<Line>)> {
-    let m = migration::find(name)?;
-    migration::require_owner(&m)?;
-    let full = match mode {
-        "full" => true,
-        "quick" => false,
-        "sample" => return Err(not_yet_sample()),
-        other => {
-            return Err(Error::Invalid {
-                message: format!("unknown mode \"{other}\""),
-                detail: "The modes are quick and full.".into(),
-                hint: nearest::hint(other, ["quick", "full"], '\'', || {
-                    "Leave mode out for a full check.".into()
-                }),
-            });
-        }
-    };
-    if m.phase < Phase::DualWrite {
-        return Err(m.wrong_phase("phase \"dual_write\" or later"));
-    }
-    let mappings = chosen(mapping::all(m.id)?, relation)?;
-    Ok((m.name.clone(), verify::run(&m, &mappings, full)?))
-}
-
-fn not_yet_sample() -> Error {
-    Error::NotSupported {
-        what: "mode \"sample\"".into(),
-        detail: "This version compares all rows, or counts.".into(),
-        hint: "Use mode => 'full'.".into(),
-    }
-}
-
-fn chosen(mappings: Vec<Mapping>, relation: Option<Oid>) -> Result<Vec<Mapping>> {
-    let Some(relation) = relation else {
-        return Ok(mappings);
-    };
-    let wanted = relation.to_u32();
-    let found: Vec<Mapping> = mappings
-        .into_iter()
-        .filter(|p| p.source == wanted || p.target == Some(wanted))
-        .collect();
-    if found.is_empty() {
-        return Err(Error::Invalid {
-            message: "the relation is no part of this migration".into(),
-            detail: "It is neither source nor target of one of its tables.".into(),
-            hint: "SELECT * FROM mig.tables; lists them.".into(),
-        });
-    }
-    Ok(found)
-}
-
-/// Errors with the first failed line.
-pub fn assert(name: Option<&str>, mode: &str) -> Result<()> {
-    let (migration, lines) = check(name, mode, None)?;
-    let Some(bad) = lines.iter().find(|l| l.ok != Some(true)) else {
-        return Ok(());
-    };
-    let text = |v: &Option<String>| v.clone().unwrap_or_default();
-    let mappings = mapping::all(migration::find(Some(&migration))?.id)?;
-    let source = mappings
-        .iter()
-        .find(|p| Some(Oid::from(p.source)) == bad.source)
-        .map(Mapping::source_text);
-    Err(Error::CheckFailed {
-        detail: format!(
-            "{}: {}: source {}, target {}.",
-            source.unwrap_or_default(),
-            bad.name,
-            text(&bad.source_value),
-            text(&bad.target_value)
-        ),
-        hint: format!(
-            "SELECT * FROM mig_check({}) WHERE ok IS NOT TRUE;",
-            Literal(&migration)
-        ),
-        migration,
-    })
 }

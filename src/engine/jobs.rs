@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::nearest;
 use crate::model::phase::Phase;
-use crate::model::state::{Job, Mapping, Migration};
+use crate::model::state::{Job, Mapping, Migration, Task};
 use crate::pg::notice::notice;
 use crate::pg::{launch, snapshot, spi, tx, wait};
 use crate::store::{drift, job, log, mapping, migration, rows};
@@ -29,7 +29,8 @@ pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
         ));
         return Ok(id);
     }
-    if let Some(paused) = job::open(m.id)?.filter(|j| j.state == "paused") {
+    let paused = |j: &Job| j.state == "paused" && j.task == Task::Backfill;
+    if let Some(paused) = job::open(m.id)?.filter(paused) {
         go_on(&m, &paused, worker)?;
         return Ok(paused.id);
     }
@@ -38,7 +39,7 @@ pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
     Ok(id)
 }
 
-fn chosen_driver(driver: &str) -> Result<bool> {
+pub(super) fn chosen_driver(driver: &str) -> Result<bool> {
     match driver {
         "auto" | "worker" => Ok(true),
         "manual" => Ok(false),
@@ -69,7 +70,11 @@ pub(super) fn open_job(m: &Migration, driver: &str, goal: Option<Phase>) -> Resu
         }
     }
     rows::retry_errors(m.id)?;
-    let id = job::insert(m.id, driver, goal)?;
+    let task = match goal {
+        None => Task::Backfill,
+        Some(_) => Task::WayBack,
+    };
+    let id = job::insert(m.id, driver, task, goal)?;
     migration::set_state(m.id, "running", None)?;
     log::write(&m.name, m.phase.as_str(), &describe(id, &mappings, goal))?;
     Ok(id)
@@ -125,11 +130,11 @@ pub(super) fn start(m: &Migration, id: i64, worker: bool) -> Result<()> {
 pub fn step(name: Option<&str>, max_ms: i32) -> Result<i64> {
     tx::require_read_committed()?;
     let (m, _) = super::idle(name, "mig_step")?;
-    let goes_back = job::open(m.id)?.is_some_and(|j| j.goal.is_some());
-    if m.phase >= Phase::Backfilled && !goes_back {
+    let other_task = job::open(m.id)?.is_some_and(|j| j.task != Task::Backfill);
+    if m.phase >= Phase::Backfilled && !other_task {
         return Ok(0);
     }
-    if !goes_back {
+    if !other_task {
         require_dual_write(&m)?;
     }
     let current = open_for_step(&m)?;
@@ -186,6 +191,26 @@ fn open_for_step(m: &Migration) -> Result<Job> {
     job::by_id(id)?.ok_or_else(|| Error::Internal("the job is gone".into()))
 }
 
+/// The migration is in the state of its job; a check changes nothing about it.
+pub(super) fn show(m: &Migration, of: &Job, state: &str) -> Result<()> {
+    if of.task == Task::Check {
+        return Ok(());
+    }
+    migration::set_state(m.id, state, None)
+}
+
+/// Errors with 55006 where a job has been begun and not ended.
+pub(super) fn require_no_open(m: &Migration, call: &'static str) -> Result<()> {
+    if job::open(m.id)?.is_none() {
+        return Ok(());
+    }
+    Err(Error::JobRunning {
+        pid: job::runner(m.id)?,
+        migration: m.name.clone(),
+        call,
+    })
+}
+
 /// Stops at the next batch; `mig_resume` goes on. False if nothing was running.
 pub fn pause(name: Option<&str>) -> Result<bool> {
     let m = migration::find_mine(name)?;
@@ -194,7 +219,7 @@ pub fn pause(name: Option<&str>) -> Result<bool> {
         return Ok(false);
     };
     job::set_state(open.id, "paused")?;
-    migration::set_state(m.id, "paused", None)?;
+    show(&m, &open, "paused")?;
     log::write(&m.name, m.phase.as_str(), "mig_pause")?;
     Ok(true)
 }
@@ -211,7 +236,7 @@ pub fn resume(name: Option<&str>) -> Result<bool> {
 
 pub(super) fn go_on(m: &Migration, paused: &Job, worker: bool) -> Result<()> {
     job::reopen(paused.id, driver_name(worker))?;
-    migration::set_state(m.id, "running", None)?;
+    show(m, paused, "running")?;
     log::write(
         &m.name,
         m.phase.as_str(),
@@ -224,18 +249,19 @@ pub(super) fn go_on(m: &Migration, paused: &Job, worker: bool) -> Result<()> {
     Ok(())
 }
 
-fn driver_name(worker: bool) -> &'static str {
+pub(super) fn driver_name(worker: bool) -> &'static str {
     if worker { "worker" } else { "manual" }
 }
 
 /// Ends the job; what it did stays, and starting it again would go on from there.
 pub fn cancel(name: Option<&str>) -> Result<bool> {
     let m = migration::find_mine(name)?;
-    if !end_open(&m, None)? {
+    let Some(open) = job::open(m.id)? else {
         notice(&format!("migration \"{}\" has no job to cancel", m.name));
         return Ok(false);
-    }
-    migration::set_state(m.id, "ok", None)?;
+    };
+    end_open(&m, None)?;
+    show(&m, &open, "ok")?;
     log::write(&m.name, m.phase.as_str(), "mig_cancel")?;
     Ok(true)
 }

@@ -2,12 +2,15 @@
 
 pub mod archive;
 pub mod bring_back;
+pub mod check;
+pub mod checklist;
 pub mod cutover;
 pub mod detach;
 pub mod drive;
 pub mod inspect;
 pub mod jobs;
 pub mod phases;
+pub mod repair;
 pub mod rollback;
 
 use crate::error::{Error, Result};

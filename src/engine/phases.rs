@@ -14,7 +14,7 @@ use crate::preflight::{self, Finding};
 use crate::settings;
 use crate::steps::define::scope::ScopeArguments;
 use crate::steps::{capture, create, define};
-use crate::store::{log, mapping, migration};
+use crate::store::{drift, log, mapping, migration};
 use pgrx::pg_sys::Oid;
 use serde_json::Value;
 
@@ -165,9 +165,34 @@ pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
     Ok(done)
 }
 
+/// Somebody touched a mirror. It goes in anew, and whatever has passed it in between is for a check to find: before the
+/// switch one that is younger than the mirrors has to be clean.
+fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
+    for p in mappings {
+        if drift::found(p, &["gone", "shape"])?.is_some() {
+            drift::require_none(m)?;
+        }
+    }
+    capture::renew(m, mappings, false)?;
+    migration::set_state(m.id, "ok", None)?;
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        "mig_dual_write put the mirrors in anew",
+    )?;
+    notice(&format!(
+        "writes may have passed the mirrors; SELECT * FROM mig_repair({}); tells how many rows differ",
+        Literal(&m.name)
+    ));
+    Ok(actions(mappings, "mirrored anew"))
+}
+
 /// created → dual_write
 pub fn dual_write(name: Option<&str>) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_dual_write")?;
+    if [Phase::DualWrite, Phase::Backfilled].contains(&m.phase) && drift::is_there(&m)? {
+        return mend(&m, &mappings);
+    }
     if !at(&m, Phase::Created, "mig_dual_write", "mig_create")? {
         return Ok(actions(&mappings, "mirrored"));
     }

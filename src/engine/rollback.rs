@@ -8,7 +8,8 @@ use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::notice::notice;
 use crate::pg::tx;
-use crate::steps::{capture, undo, verify};
+use crate::steps::verify::{self, About};
+use crate::steps::{capture, undo};
 use crate::store::{drift, log, mapping, migration};
 
 /// Back to `to`, or one step.
@@ -124,11 +125,9 @@ fn require_nothing_new(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     {
         return Ok(());
     }
-    let found = tx::probe(|| verify::look(m, mappings, true))?;
-    let new = |l: &&verify::Line| {
-        ["rows extra", "rows different"].contains(&l.name) && l.ok != Some(true)
-    };
-    if found.lines.iter().any(|l| new(&l)) {
+    let found = tx::probe(|| verify::in_full(m, mappings))?;
+    let new = |l: &verify::Line| l.about == About::New && l.ok != Some(true);
+    if found.lines.iter().any(new) {
         return drift::require_none(m);
     }
     Ok(())

@@ -12,6 +12,9 @@ pub struct Archived {
     pub sequences: Vec<Shared>,
     /// A view stands under the old name.
     pub view: bool,
+    /// What it says, and who may use it.
+    #[serde(default)]
+    pub view_text: Option<String>,
 }
 
 /// A sequence that both tables drew from.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 pub fn column(name: &str, type_text: &str, not_null: bool, default: Option<&str>) -> Value {
     json!({"name": name, "type": type_text, "not_null": not_null, "default": default, "generated": null, "identity": null,
-        "collation": null, "storage": null, "statistics": null, "comment": null, "hashable": type_text != "json"})
+        "collation": null, "storage": null, "statistics": null, "comment": null, "compare": "image"})
 }
 
 pub fn index(name: &str, columns: &[&str], primary: bool, unique: bool) -> Value {
@@ -85,7 +85,7 @@ pub fn sign_ups_shape() -> Shape {
         ]),
         json!([{"name": "sign_ups_round_id_fkey", "columns": ["round_id"], "ref_oid": 1,
             "ref_name": {"schema": "public", "name": "round_metadata"}, "ref_columns": ["id"],
-            "on_delete": "c", "on_update": "a", "set_columns": []}]),
+            "equals": [{"schema": "pg_catalog", "name": "="}], "validated": true, "enforced": true, "on_delete": "c", "on_update": "a", "set_columns": []}]),
     )
 }
 

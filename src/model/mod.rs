@@ -3,12 +3,14 @@
 pub mod archive;
 pub mod config;
 pub mod expr;
+pub mod facts;
 pub mod layout;
 pub mod nearest;
 pub mod options;
 pub mod order;
 pub mod phase;
 pub mod ranges;
+pub mod reference;
 pub mod shape;
 pub mod spec;
 pub mod state;

@@ -47,8 +47,19 @@ pub struct Column {
     pub storage: Option<String>,
     pub statistics: Option<i32>,
     pub comment: Option<String>,
-    /// False for json, xml, point and their like: they are compared as text.
-    pub hashable: bool,
+    pub compare: Likeness,
+}
+
+/// What the type's own functions tell of two values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Likeness {
+    /// Equal values look the same, so their hashes tell all.
+    Image,
+    /// Equal values may look different: 1.0 and 1.00, 'anna' and 'ANNA' of type citext.
+    Value,
+    /// It has no hash function: json, xml, point.
+    Text,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -96,6 +107,11 @@ pub struct ForeignKey {
     pub ref_oid: u32,
     pub ref_name: QualifiedName,
     pub ref_columns: Vec<Ident>,
+    /// The operators that compare them, the referenced column on the left.
+    pub equals: Vec<QualifiedName>,
+    pub validated: bool,
+    /// Its triggers are enabled.
+    pub enforced: bool,
     /// `pg_constraint.confdeltype`
     pub on_delete: String,
     pub on_update: String,

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::archive::Archived;
+use crate::model::facts::Left;
 use crate::model::layout::Layout;
 use crate::model::phase::Phase;
 use crate::model::spec::Spec;
@@ -48,6 +49,8 @@ pub struct Mapping {
     pub copied: bool,
     pub pass: Pass,
     pub archived: Option<Archived>,
+    /// What both tables had beside their rows when the target was made or adopted.
+    pub facts: Option<Left>,
 }
 
 /// What the batches of a mapping do.
@@ -80,10 +83,34 @@ pub struct Job {
     pub state: String,
     pub pid: Option<i32>,
     pub error: Option<String>,
-    /// The phase that a rollback goes to; None for a backfill.
+    pub task: Task,
+    /// The phase that a way back goes to.
     pub goal: Option<Phase>,
+    /// What a check is about, and what it has found.
+    pub details: Option<Value>,
     /// Rows that could not be brought over when they were last tried.
     pub failed_then: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    Backfill,
+    /// From `stopped` back.
+    WayBack,
+    Repair,
+    Check,
+}
+
+impl Task {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Task::Backfill => "backfill",
+            Task::WayBack => "way_back",
+            Task::Repair => "repair",
+            Task::Check => "check",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -3,26 +3,35 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::Shape;
-use crate::pg::spi;
+use crate::pg::{session, spi};
 use pgrx::pg_sys::{self, Oid};
 
 /// None if there is no such relation.
 pub fn shape(oid: Oid) -> Result<Option<Shape>> {
-    Ok(spi::json_rows(
+    Ok(shapes(&[oid])?.into_iter().next())
+}
+
+/// Those of them that exist, in any order.
+pub fn shapes(oids: &[Oid]) -> Result<Vec<Shape>> {
+    let _small = session::pin(&session::SMALL);
+    spi::json_rows(
         include_str!("../../sql/query/table_shape.sql"),
-        &[oid.into()],
-    )?
-    .into_iter()
-    .next())
+        &[oids.to_vec().into()],
+    )
+}
+
+/// For a table that should be there and is not.
+pub fn gone(name: &str) -> Error {
+    Error::Unsuitable {
+        relation: name.to_owned(),
+        kind: "gone: the table was dropped".into(),
+        hint: "Remove the migration with mig_drop, or restore the table.".into(),
+    }
 }
 
 /// The shape of a relation that must be there.
 pub fn shape_of(oid: u32, name: &str) -> Result<Shape> {
-    shape(Oid::from(oid))?.ok_or_else(|| Error::Unsuitable {
-        relation: name.to_owned(),
-        kind: "gone: the table was dropped".into(),
-        hint: "Remove the migration with mig_drop, or restore the table.".into(),
-    })
+    shape(Oid::from(oid))?.ok_or_else(|| gone(name))
 }
 
 /// The relation that a name in a document means: qualified, or in schema public, because documents are read
@@ -55,6 +64,19 @@ pub fn grantees(relation: &QualifiedName) -> Result<Vec<String>> {
          FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) e \
          WHERE c.oid = $1::pg_catalog.regclass AND e.grantee <> c.relowner",
         &[relation.to_string().into()],
+    )
+}
+
+/// What a view says, its options, grants and triggers, as one text; None if there is no view of this name.
+pub fn view_text(name: &QualifiedName) -> Result<Option<String>> {
+    let Some(oid) = find(name)? else {
+        return Ok(None);
+    };
+    spi::value(
+        "SELECT pg_catalog.concat_ws(' | ', pg_catalog.pg_get_viewdef(c.oid), c.reloptions::pg_catalog.text, c.relacl::pg_catalog.text, \
+         c.relowner::pg_catalog.text, (SELECT pg_catalog.string_agg(t.tgname || t.tgenabled::pg_catalog.text, ' ' ORDER BY t.tgname) \
+         FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)) FROM pg_catalog.pg_class c WHERE c.oid = $1 AND c.relkind = 'v'",
+        &[oid.into()],
     )
 }
 

@@ -1,12 +1,14 @@
 //! The only room that speaks to PostgreSQL's own functions (beside the entry points in `mirror`, `worker`
 //! and `api`).
 
+pub mod activity;
 pub mod advisory;
 pub mod catalog;
 pub mod echo;
 pub mod expression;
 pub mod launch;
 pub mod lock;
+pub mod moment;
 pub mod notice;
 pub mod places;
 pub mod plan;

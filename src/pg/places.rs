@@ -35,7 +35,7 @@ impl Slice {
         })
     }
 
-    fn args(&self) -> [DatumWithOid<'_>; 2] {
+    pub fn args(&self) -> [DatumWithOid<'_>; 2] {
         // SAFETY: a tid is passed by reference; `self` outlives the arguments.
         self.bounds.each_ref().map(|p| unsafe {
             DatumWithOid::new(pg_sys::Datum::from(std::ptr::from_ref(p)), pg_sys::TIDOID)
@@ -57,15 +57,38 @@ impl Places {
 
 /// Runs a batch's locking query: which places it got.
 pub fn lock(sql: &str, slice: &Slice) -> Result<Places> {
+    locked(sql, &slice.args())
+}
+
+fn locked(sql: &str, args: &[DatumWithOid]) -> Result<Places> {
     Spi::connect_mut(|client| {
-        let table = client
-            .update(sql, Some(1), &slice.args())
-            .map_err(spi::internal)?;
+        let table = client.update(sql, Some(1), args).map_err(spi::internal)?;
         let row = table.first();
         let count = row.get::<i64>(2).map_err(spi::internal)?.unwrap_or(0);
         let datum = row.get::<TidArray>(1).map_err(spi::internal)?.map(|a| a.0);
         Ok(Places { datum, count })
     })
+}
+
+/// As `lock`, for rows that are chosen by their keys.
+pub fn lock_keys(sql: &str, keys: &serde_json::Value) -> Result<Places> {
+    locked(sql, &[pgrx::JsonB(keys.clone()).into()])
+}
+
+/// A statement over locked places that returns some of them.
+pub fn some_of(sql: &str, places: &Places, keys: &serde_json::Value) -> Result<Places> {
+    locked(sql, &[places.arg(), pgrx::JsonB(keys.clone()).into()])
+}
+
+/// The one JSON document that a statement over locked places returns.
+pub fn document(sql: &str, places: &Places) -> Result<serde_json::Value> {
+    let found = spi::value::<pgrx::JsonB>(sql, &[places.arg()])?;
+    Ok(found.map_or(serde_json::Value::Null, |d| d.0))
+}
+
+/// Runs a statement over locked places of two tables.
+pub fn run_both(sql: &str, places: &Places, others: &Places) -> Result<i64> {
+    spi::run(sql, &[places.arg(), others.arg()])
 }
 
 /// Runs a statement over locked places; how many rows it touched.

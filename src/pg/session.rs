@@ -23,6 +23,9 @@ pub const EXACT: [(&CStr, &CStr); 5] = [
     (c"bytea_output", c"hex"),
 ];
 
+/// For statements over the catalog: to compile them takes longer than to run them.
+pub const SMALL: [(&CStr, &CStr); 1] = [(c"jit", c"off")];
+
 /// Sets `settings` until the guard is dropped or the (sub)transaction aborts.
 pub fn pin(settings: &[(&CStr, &CStr)]) -> SettingsGuard {
     // SAFETY: opens a nesting level of settings, closed by the guard; names and values are C strings.

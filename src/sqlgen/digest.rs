@@ -1,99 +1,233 @@
-//! The full comparison: both sides in one statement, so in one snapshot.
+//! Comparing both sides: a hash of each row, summed up in buckets of key hashes; only buckets that differ are opened.
 
 use crate::ident::{Ident, QualifiedName};
-use crate::model::layout::Layout;
+use crate::model::layout::{Compare, KeyColumn, Layout, TargetColumn};
 use crate::sqlgen::flow::scope_is_mine;
 use crate::sqlgen::view;
 
-/// Buckets of key hashes; only those that differ are opened row by row.
 const BUCKETS: u32 = 1024;
 
-/// One row for each bucket that either side has: bucket, rows and hash sum of each side.
-/// Buckets, counts and sums come from one pass over each side.
-pub fn buckets(id: i32, target: &QualifiedName, layout: &Layout) -> String {
-    let side = |from: &str, filter: &str, alias: &str| {
-        format!(
-            "SELECT b, count(*) AS n, sum(h) AS h FROM (SELECT {} AS b, {} AS h FROM {from} AS {alias}{filter}) x GROUP BY b",
-            bucket(alias, layout),
-            hash_row(alias, layout),
-        )
-    };
-    let own = scope_is_mine("t", layout).map_or(String::new(), |s| format!(" WHERE {s}"));
-    format!(
-        "SELECT coalesce(s.b, t.b)::int AS bucket, coalesce(s.n, 0) AS source_rows, coalesce(t.n, 0) AS target_rows, \
-         s.n IS NOT DISTINCT FROM t.n AND s.h IS NOT DISTINCT FROM t.h AS same FROM ({}) s FULL JOIN ({}) t USING (b)",
-        side(&view::name(id).to_string(), "", "v"),
-        side(&target.to_string(), &own, "t"),
-    )
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Rows of the mapping's view: what the target should hold.
+    Source,
+    /// The target's rows of the scope.
+    Target,
 }
 
-/// `$1` int[]: the rows of these buckets that differ, as (kind, key).
-pub fn differences(id: i32, target: &QualifiedName, layout: &Layout) -> String {
-    let key = |alias: &str| {
-        layout
-            .key
-            .iter()
-            .map(|k| format!("{alias}.{}", k.target))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let side = |from: &str, filter: String, alias: &str| {
-        let columns: Vec<String> = layout
+impl Side {
+    pub const BOTH: [Side; 2] = [Side::Source, Side::Target];
+}
+
+/// Both sides of one mapping, which have the same column names.
+pub struct Pair<'a> {
+    id: i32,
+    target: &'a QualifiedName,
+    layout: &'a Layout,
+}
+
+impl<'a> Pair<'a> {
+    pub fn new(id: i32, target: &'a QualifiedName, layout: &'a Layout) -> Self {
+        Self { id, target, layout }
+    }
+
+    /// `FROM … AS r WHERE …`, with one more condition over `r`.
+    pub fn from(&self, side: Side, condition: &str) -> String {
+        match side {
+            Side::Source => format!("FROM {} AS r WHERE {condition}", view::name(self.id)),
+            Side::Target => {
+                let own = scope_is_mine("r", self.layout);
+                let own = own.map_or(String::new(), |s| format!("{s} AND "));
+                format!("FROM {} AS r WHERE {own}{condition}", self.target)
+            }
+        }
+    }
+
+    /// One pass over one side: rows and hash sum of each bucket. With `sliced`, `$1` and `$2` are the first place and the
+    /// first place after.
+    pub fn buckets(&self, side: Side, sliced: bool) -> String {
+        let condition = if sliced {
+            let place = place(side);
+            format!("r.{place} OPERATOR(pg_catalog.>=) $1 AND r.{place} OPERATOR(pg_catalog.<) $2")
+        } else {
+            "true".to_owned()
+        };
+        format!(
+            "SELECT q.b AS bucket, count(*) AS rows, sum(q.h)::pg_catalog.text AS hash FROM (SELECT {} AS b, {} AS h {}) q GROUP BY q.b",
+            self.bucket(),
+            self.hash(),
+            self.from(side, &condition),
+        )
+    }
+
+    pub fn count(&self, side: Side) -> String {
+        format!("SELECT count(*) AS rows {}", self.from(side, "true"))
+    }
+
+    /// Rows in the buckets `$1` int[].
+    pub fn in_buckets(&self) -> String {
+        format!("{} = ANY ($1)", self.bucket())
+    }
+
+    /// Rows that differ, among those that `condition` over `r` chooses on both sides, as (kind, key, k0 …). `$2`, `$3`: the
+    /// places of old rows that are not copied yet, `$4` jsonb: keys of leftovers. What is missing there is pending.
+    pub fn differing(&self, condition: &str) -> String {
+        let side = |side: Side| {
+            let key = self.layout.key.iter().enumerate();
+            let key: Vec<String> = key
+                .map(|(n, k)| format!("r.{} AS k{n}", k.target))
+                .collect();
+            format!(
+                "SELECT {}, {} AS key, {} AS h, r.{} AS place {}",
+                key.join(", "),
+                self.key_text(),
+                self.hash(),
+                place(side),
+                self.from(side, condition),
+            )
+        };
+        let numbers = 0..self.layout.key.len();
+        let key: Vec<String> = numbers
+            .map(|n| format!("coalesce(s.k{n}, t.k{n}) AS k{n}"))
+            .collect();
+        let same: Vec<String> = self
+            .layout
             .key
             .iter()
             .enumerate()
-            .map(|(n, k)| format!("{alias}.{} AS k{n}", k.target))
+            .map(|(n, k)| equal(k, &format!("s.k{n}"), &format!("t.k{n}")))
             .collect();
         format!(
-            "SELECT {}, {} AS h, pg_catalog.jsonb_build_array({}) AS key FROM {from} AS {alias} WHERE {} = ANY ($1){filter}",
-            columns.join(", "),
-            hash_row(alias, layout),
-            key(alias),
-            bucket(alias, layout),
+            "SELECT CASE WHEN s.h IS NULL THEN 'extra' WHEN t.h IS NOT NULL THEN 'different' \
+             WHEN s.place OPERATOR(pg_catalog.>=) $2 AND s.place OPERATOR(pg_catalog.<) $3 \
+             OR pg_catalog.to_jsonb(s.key) IN (SELECT pg_catalog.jsonb_array_elements($4)) THEN 'pending' ELSE 'missing' END AS kind, \
+             coalesce(s.key, t.key) AS key, {} FROM ({}) s FULL JOIN ({}) t ON {} WHERE s.h IS DISTINCT FROM t.h",
+            key.join(", "),
+            side(Side::Source),
+            side(Side::Target),
+            same.join(" AND "),
         )
-    };
-    let own = scope_is_mine("t", layout).map_or(String::new(), |s| format!(" AND {s}"));
-    let using: Vec<String> = (0..layout.key.len()).map(|n| format!("k{n}")).collect();
-    format!(
-        "SELECT CASE WHEN t.h IS NULL THEN 'missing' WHEN s.h IS NULL THEN 'extra' ELSE 'different' END AS kind, \
-         coalesce(s.key, t.key) AS key FROM ({}) s FULL JOIN ({}) t USING ({}) WHERE s.h IS DISTINCT FROM t.h",
-        side(&view::name(id).to_string(), String::new(), "v"),
-        side(&target.to_string(), own, "t"),
-        using.join(", "),
-    )
-}
-
-fn bucket(alias: &str, layout: &Layout) -> String {
-    let key = layout.key.iter().map(|k| column(alias, &k.target, layout));
-    format!(
-        "(hash_record_extended(ROW({}), 0) & {})",
-        key.collect::<Vec<_>>().join(", "),
-        BUCKETS - 1
-    )
-}
-
-fn hash_row(alias: &str, layout: &Layout) -> String {
-    let all: Vec<String> = layout
-        .columns
-        .iter()
-        .map(|c| column(alias, &c.name, layout))
-        .collect();
-    // A row has at most 1664 columns in a target list, but ROW() takes as many as a table can have.
-    format!("hash_record_extended(ROW({}), 0)", all.join(", "))
-}
-
-/// Types without a hash function are compared by their text.
-fn column(alias: &str, name: &Ident, layout: &Layout) -> String {
-    let hashable = layout
-        .columns
-        .iter()
-        .find(|c| c.name == *name)
-        .is_none_or(|c| c.hashable);
-    if hashable {
-        format!("{alias}.{name}")
-    } else {
-        format!("{alias}.{name}::pg_catalog.text")
     }
+
+    /// How many of `differing` there are, by kind.
+    pub fn counted(&self, condition: &str) -> String {
+        format!(
+            "SELECT d.kind, count(*) AS rows FROM ({}) d GROUP BY d.kind",
+            self.differing(condition)
+        )
+    }
+
+    /// The first `$5` of `differing`, by key, without the pending ones.
+    pub fn listed(&self, condition: &str) -> String {
+        let order: Vec<String> = (0..self.layout.key.len())
+            .map(|n| format!("d.k{n}"))
+            .collect();
+        format!(
+            "SELECT d.kind, d.key FROM ({}) d WHERE d.kind <> 'pending' ORDER BY {} LIMIT $5",
+            self.differing(condition),
+            order.join(", ")
+        )
+    }
+
+    /// Lists the keys of `differing` as leftovers of this mapping.
+    pub fn noted(&self, condition: &str) -> String {
+        format!(
+            "INSERT INTO mig.leftover (mapping, key) SELECT {}, d.key FROM ({}) d WHERE d.kind <> 'pending' \
+             ON CONFLICT (mapping, key) DO NOTHING",
+            self.id,
+            self.differing(condition)
+        )
+    }
+
+    /// `$1` text[] the key: the row of one side, and its key alone, as JSON.
+    pub fn row(&self, side: Side) -> String {
+        let all = self.layout.columns.iter().map(|c| &c.name);
+        let key = self.layout.key.iter().map(|k| &k.target);
+        let condition: Vec<String> = self
+            .layout
+            .key
+            .iter()
+            .enumerate()
+            .map(|(n, k)| {
+                let value = format!("($1)[{}]::{}", n + 1, k.type_text);
+                equal(k, &format!("r.{}", k.target), &value)
+            })
+            .collect();
+        format!(
+            "SELECT (SELECT pg_catalog.to_jsonb(q) FROM (SELECT {}) q) AS row, \
+             (SELECT pg_catalog.to_jsonb(q) FROM (SELECT {}) q) AS key {}",
+            prefixed(all),
+            prefixed(key),
+            self.from(side, &condition.join(" AND ")),
+        )
+    }
+
+    fn key_text(&self) -> String {
+        let key = self.layout.key.iter();
+        let parts: Vec<String> = key
+            .map(|k| format!("r.{}::pg_catalog.text", k.target))
+            .collect();
+        format!("ARRAY[{}]", parts.join(", "))
+    }
+
+    /// By value, so that two images of one key meet in one bucket.
+    fn bucket(&self) -> String {
+        let by_value = |k: &KeyColumn| {
+            if k.hashable {
+                format!("r.{}", k.target)
+            } else {
+                format!("r.{}::pg_catalog.text", k.target)
+            }
+        };
+        let key: Vec<String> = self.layout.key.iter().map(by_value).collect();
+        // A mask, not a remainder: hashes have a sign.
+        format!(
+            "(pg_catalog.hash_record_extended(ROW({}), 0) & {})::int",
+            key.join(", "),
+            BUCKETS - 1
+        )
+    }
+
+    fn hash(&self) -> String {
+        let all: Vec<String> = self.layout.columns.iter().map(hashed).collect();
+        // A target list has at most 1664 entries, and ROW() as many as a table can have columns.
+        format!(
+            "pg_catalog.hash_record_extended(ROW({}), 0)",
+            all.join(", ")
+        )
+    }
+}
+
+/// The text of a value is its image: session::EXACT takes care of numbers and dates. "C" because a collation may take
+/// different texts for equal.
+fn hashed(column: &TargetColumn) -> String {
+    match column.compare {
+        Compare::Hash => format!("r.{}", column.name),
+        Compare::Text => format!(
+            "r.{}::pg_catalog.text COLLATE pg_catalog.\"C\"",
+            column.name
+        ),
+    }
+}
+
+fn place(side: Side) -> Ident {
+    match side {
+        Side::Source => view::place(),
+        Side::Target => "ctid".into(),
+    }
+}
+
+fn equal(key: &KeyColumn, left: &str, right: &str) -> String {
+    format!(
+        "{left} OPERATOR({}.{}) {right}",
+        key.equals.schema,
+        key.equals.name.as_str()
+    )
+}
+
+fn prefixed<'a>(columns: impl Iterator<Item = &'a Ident>) -> String {
+    let all: Vec<String> = columns.map(|c| format!("r.{c}")).collect();
+    all.join(", ")
 }
 
 #[cfg(test)]
@@ -104,12 +238,19 @@ mod tests {
     #[test]
     fn both_sides_hash_the_same_columns() {
         let (_, target, layout) = fixture::sign_ups();
-        let sql = buckets(7, &target, &layout);
-        assert!(sql.contains("hash_record_extended(ROW(v.\"project_id\", v.\"id\", v.\"round_id\", v.\"email\"), 0) AS h FROM \"mig\".\"m7_forward\" AS v)"), "{sql}");
-        assert!(sql.contains("hash_record_extended(ROW(t.\"project_id\", t.\"id\", t.\"round_id\", t.\"email\"), 0) AS h"), "{sql}");
+        let pair = Pair::new(7, &target, &layout);
+        let hash = "pg_catalog.hash_record_extended(ROW(r.\"project_id\", r.\"id\"::pg_catalog.text COLLATE pg_catalog.\"C\"";
+        let source = pair.buckets(Side::Source, false);
+        let theirs = pair.buckets(Side::Target, true);
+        assert!(source.contains(hash), "{source}");
+        assert!(theirs.contains(hash), "{theirs}");
         assert!(
-            sql.contains("WHERE t.\"project_id\" OPERATOR(pg_catalog.=)"),
-            "{sql}"
+            source.contains("FROM \"mig\".\"m7_forward\" AS r WHERE true"),
+            "{source}"
+        );
+        assert!(
+            theirs.contains("WHERE r.\"project_id\" OPERATOR(pg_catalog.=) '00000000-0000-0000-0000-000000000001'::uuid AND r.\"ctid\""),
+            "{theirs}"
         );
     }
 }

@@ -31,17 +31,19 @@ pub fn put_away(m: &Migration, mappings: &[Mapping], suffix: &str, views: bool) 
     lock_both(m, mappings)?;
     for p in mappings {
         let old = catalog::shape_of(p.source, &p.source_text())?;
-        let done = Archived {
+        let mut done = Archived {
             name: old.name.clone(),
             indexes: indexes(&old, suffix),
             sequences: shared_sequences(p)?,
             view: views,
+            view_text: None,
         };
         for sql in statements(p, &old, suffix)? {
             spi::run(&sql, &[])?;
         }
         if views {
             stand_in(p, &old.name, &old)?;
+            done.view_text = catalog::view_text(&old.name)?;
         }
         mapping::set_archived(p.id, Some(&done))?;
     }

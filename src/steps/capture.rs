@@ -105,13 +105,21 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     Ok(())
 }
 
-/// All mirrors of both sides anew, in place of what somebody made of them.
-pub fn renew(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+/// All mirrors anew, in place of what somebody made of them: those of the old tables, and of the new ones where both are
+/// live.
+pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
     lock::all(
         &mapping::both_sides(mappings, lock::Mode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
-    put_both_in(mappings)
+    if both {
+        return put_both_in(mappings);
+    }
+    for p in mappings {
+        mirrors::drop_all(p)?;
+        put_in(p, &mapping::forward(p)?)?;
+    }
+    Ok(())
 }
 
 /// Back from the end of dual writing: guards out, mirrors of the old tables in beside those of the new, in one

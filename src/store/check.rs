@@ -1,9 +1,9 @@
 //! `mig.check_result`
 
 use crate::error::Result;
+use crate::pg::moment::Moment;
 use crate::pg::spi;
 use pgrx::JsonB;
-use pgrx::datum::TimestampWithTimeZone;
 use serde_json::Value;
 
 pub struct Outcome {
@@ -13,18 +13,20 @@ pub struct Outcome {
     pub compared: i64,
     pub differences: i64,
     pub failed: Value,
+    /// As pg_current_snapshot() shows it.
+    pub snapshot: Option<String>,
 }
 
 pub fn insert(
     migration: i32,
     mode: &str,
     phase: &str,
-    started: Option<TimestampWithTimeZone>,
+    started: Option<f64>,
     outcome: Outcome,
 ) -> Result<()> {
     spi::run(
-        "INSERT INTO mig.check_result (migration, mode, phase, started_at, ok, compared, tables, differences, failed) \
-         VALUES ($1, $2, $3, coalesce($4, clock_timestamp()), $5, $6, $7, $8, $9)",
+        "INSERT INTO mig.check_result (migration, mode, phase, started_at, ok, compared, tables, differences, failed, snapshot) \
+         VALUES ($1, $2, $3, coalesce(pg_catalog.to_timestamp($4), clock_timestamp()), $5, $6, $7, $8, $9, coalesce($10::pg_snapshot, pg_current_snapshot()))",
         &[
             migration.into(),
             mode.into(),
@@ -35,23 +37,59 @@ pub fn insert(
             outcome.tables.into(),
             outcome.differences.into(),
             JsonB(outcome.failed).into(),
+            outcome.snapshot.into(),
         ],
     )?;
     Ok(())
 }
 
-/// Whether the last check of all rows of all tables since the backfill ended was clean.
+/// Whether the last check of all rows of all tables since the backfill ended, and since mirrors were put in, was clean.
 pub fn is_proven(migration: i32) -> Result<bool> {
     let clean = spi::value::<bool>(
         "SELECT c.ok FROM mig.check_result c WHERE c.migration = $1 AND c.mode = 'full' \
          AND c.tables = (SELECT count(*) FROM mig.mapping p WHERE p.migration = c.migration) \
-         AND c.started_at > (SELECT max(j.ended_at) FROM mig.job j WHERE j.migration = c.migration AND j.state = 'done') \
+         AND c.started_at > (SELECT max(j.ended_at) FROM mig.job j WHERE j.migration = c.migration AND j.state = 'done' AND j.task = 'backfill') \
+         AND c.started_at > (SELECT max(p.sealed_at) FROM mig.mapping p WHERE p.migration = c.migration) \
          ORDER BY c.id DESC LIMIT 1",
         &[migration.into()],
     )?;
     Ok(clean == Some(true))
 }
 
-pub fn now() -> Result<Option<TimestampWithTimeZone>> {
-    spi::value("SELECT pg_catalog.clock_timestamp()", &[])
+/// The last full check.
+#[derive(serde::Deserialize)]
+pub struct Last {
+    pub ok: Option<bool>,
+    pub compared: i64,
+    pub differences: i64,
+    pub age: String,
+}
+
+pub fn last_full(migration: i32) -> Result<Option<Last>> {
+    spi::first(
+        "SELECT c.ok, c.compared, c.differences, pg_catalog.date_trunc('second', clock_timestamp() - c.finished_at)::text AS age \
+         FROM mig.check_result c WHERE c.migration = $1 AND c.mode = 'full' ORDER BY c.id DESC LIMIT 1",
+        &[migration.into()],
+    )
+}
+
+/// The snapshot that a check reads under.
+pub fn snapshot(at: &Moment) -> Result<Option<String>> {
+    #[derive(serde::Deserialize)]
+    struct Row {
+        snapshot: String,
+    }
+    let row: Option<Row> = at.first(
+        "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text AS snapshot",
+        &[],
+    )?;
+    Ok(row.map(|r| r.snapshot))
+}
+
+/// Seconds since 1970.
+pub fn now() -> Result<Option<f64>> {
+    spi::value(
+        "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8",
+        &[],
+    )
 }

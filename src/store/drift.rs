@@ -5,10 +5,11 @@ use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::spi;
+use crate::pg::{session, spi};
 
 /// What somebody changed, as text; None if all stands as we left it. `kinds` narrows it to `gone`, `shape` or `mirror`.
 pub fn found(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
+    let _small = session::pin(&session::SMALL);
     let kinds: Vec<String> = kinds.iter().map(|k| (*k).to_owned()).collect();
     spi::value(
         "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE mapping = $1 AND kind = ANY ($2)",
@@ -16,8 +17,25 @@ pub fn found(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
     )
 }
 
+/// One thing that somebody changed.
+#[derive(serde::Deserialize)]
+pub struct Change {
+    pub mapping: i32,
+    pub kind: String,
+    pub what: String,
+}
+
+pub fn all(m: &Migration) -> Result<Vec<Change>> {
+    let _small = session::pin(&session::SMALL);
+    spi::rows(
+        "SELECT mapping, kind, what FROM mig.drift WHERE migration_id = $1 ORDER BY what",
+        &[m.id.into()],
+    )
+}
+
 /// Whether anything of the migration is not as we left it.
 pub fn is_there(m: &Migration) -> Result<bool> {
+    let _small = session::pin(&session::SMALL);
     let found = spi::value::<bool>(
         "SELECT EXISTS (SELECT FROM mig.drift WHERE migration_id = $1)",
         &[m.id.into()],
@@ -27,6 +45,7 @@ pub fn is_there(m: &Migration) -> Result<bool> {
 
 /// Errors with 55000 if tables, columns, keys or mirrors of the migration are not as we left them.
 pub fn require_none(m: &Migration) -> Result<()> {
+    let _small = session::pin(&session::SMALL);
     let what: Option<String> = spi::value(
         "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE migration_id = $1",
         &[m.id.into()],
@@ -42,11 +61,11 @@ pub fn require_none(m: &Migration) -> Result<()> {
             },
             hint: match m.phase {
                 Phase::Switched => format!(
-                    "Make both sides equal, see SELECT * FROM mig_check({0}); then SELECT * FROM mig_switch({0}); puts the mirrors in anew.",
+                    "Make both sides equal (mig_diff names rows, mig_repair makes new rows what the old ones are); then SELECT * FROM mig_switch({0}); puts the mirrors in anew.",
                     Literal(&m.name)
                 ),
                 _ => format!(
-                    "Go back and start over: SELECT next_step FROM mig_status({});",
+                    "What to do about it: SELECT next_step FROM mig_status({});",
                     Literal(&m.name)
                 ),
             },

@@ -2,16 +2,22 @@
 
 use crate::error::{Error, Result};
 use crate::model::phase::Phase;
-use crate::model::state::Job;
+use crate::model::state::{Job, Task};
 use crate::pg::{role, spi};
 
-const COLUMNS: &str = "id, migration, driver, state, pid, error, goal, failed_then";
+const COLUMNS: &str = "id, migration, driver, state, pid, error, task, goal, details, failed_then";
 
-/// With a `goal` it is the way back to that phase, otherwise a backfill.
-pub fn insert(migration: i32, driver: &str, goal: Option<Phase>) -> Result<i64> {
+/// `goal` is the phase that a way back goes to.
+pub fn insert(migration: i32, driver: &str, task: Task, goal: Option<Phase>) -> Result<i64> {
     spi::value(
-        "INSERT INTO mig.job (migration, driver, role, goal) VALUES ($1, $2, $3::regrole, $4) RETURNING id",
-        &[migration.into(), driver.into(), role::current().into(), goal.map(Phase::as_str).into()],
+        "INSERT INTO mig.job (migration, driver, role, task, goal) VALUES ($1, $2, $3::regrole, $4, $5) RETURNING id",
+        &[
+            migration.into(),
+            driver.into(),
+            role::current().into(),
+            task.as_str().into(),
+            goal.map(Phase::as_str).into(),
+        ],
     )?
     .ok_or_else(|| Error::Internal("a job without an id".into()))
 }
@@ -78,6 +84,15 @@ pub fn end(id: i64, state: &str, error: Option<&str>) -> Result<()> {
     spi::run(
         "UPDATE mig.job SET state = $2, error = $3, waiting_for = NULL, ended_at = clock_timestamp() WHERE id = $1",
         &[id.into(), state.into(), error.into()],
+    )?;
+    Ok(())
+}
+
+/// What a check has found so far.
+pub fn set_details(id: i64, details: serde_json::Value) -> Result<()> {
+    spi::run(
+        "UPDATE mig.job SET details = $2 WHERE id = $1",
+        &[id.into(), pgrx::JsonB(details).into()],
     )?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::archive::Archived;
+use crate::model::facts::Left;
 use crate::model::layout::Layout;
 use crate::model::spec::Spec;
 use crate::model::state::{Mapping, Pass};
@@ -26,7 +27,7 @@ fn select() -> String {
          p.target::oid::bigint AS target, {NAME_OF} p.target) AS target_now, \
          (SELECT c.relowner::bigint FROM pg_catalog.pg_class c WHERE c.oid = p.target) AS target_owner, \
          p.adopted, p.id_mode, p.spec, p.layout, p.bound_blocks, p.next_block, p.filenode::bigint AS filenode, \
-         p.batch_rows, p.rows_done, p.copied, p.pass, p.archived FROM mig.mapping p"
+         p.batch_rows, p.rows_done, p.copied, p.pass, p.archived, p.facts FROM mig.mapping p"
     )
 }
 
@@ -155,14 +156,21 @@ pub fn insert(
 }
 
 /// What `mig_create` worked out and made.
-pub fn set_created(id: i32, target: Oid, adopted: bool, layout: &Layout) -> Result<()> {
+pub fn set_created(
+    id: i32,
+    target: Oid,
+    adopted: bool,
+    layout: &Layout,
+    left: &Left,
+) -> Result<()> {
     spi::run(
-        "UPDATE mig.mapping SET target = $2::regclass, adopted = $3, layout = $4 WHERE id = $1",
+        "UPDATE mig.mapping SET target = $2::regclass, adopted = $3, layout = $4, facts = $5 WHERE id = $1",
         &[
             id.into(),
             target.into(),
             adopted.into(),
             json(layout)?.into(),
+            json(left)?.into(),
         ],
     )?;
     spi::run(
@@ -175,7 +183,7 @@ pub fn set_created(id: i32, target: Oid, adopted: bool, layout: &Layout) -> Resu
 pub fn clear_created(id: i32) -> Result<()> {
     reset_copy(id)?;
     spi::run(
-        "UPDATE mig.mapping SET target = NULL, adopted = false, layout = NULL, fingerprint = NULL WHERE id = $1",
+        "UPDATE mig.mapping SET target = NULL, adopted = false, layout = NULL, facts = NULL, fingerprint = NULL WHERE id = $1",
         &[id.into()],
     )?;
     Ok(())
@@ -185,7 +193,7 @@ pub fn clear_created(id: i32) -> Result<()> {
 pub fn reset_copy(id: i32) -> Result<()> {
     spi::run(
         "UPDATE mig.mapping SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_rows = NULL, batch_ms = NULL, \
-         rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, pass = 'forth', seal = NULL, mirrors = NULL WHERE id = $1",
+         rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, pass = 'forth', seal = NULL, sealed_at = NULL, mirrors = NULL WHERE id = $1",
         &[id.into()],
     )?;
     Ok(())

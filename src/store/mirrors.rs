@@ -41,7 +41,7 @@ pub fn drop_all(p: &Mapping) -> Result<()> {
 /// Notes which mirror triggers stand now; `mig.drift` tells when one was touched.
 pub fn seal(id: i32) -> Result<()> {
     spi::run(
-        "UPDATE mig.mapping p SET seal = s.place || ' ' || s.triggers, mirrors = s.mirrors FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
+        "UPDATE mig.mapping p SET seal = s.place || ' ' || s.triggers, mirrors = s.mirrors, sealed_at = clock_timestamp() FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
         &[id.into()],
     )?;
     Ok(())

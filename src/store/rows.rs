@@ -61,6 +61,24 @@ fn add(sql: &str, mapping: i32, keys: &[Vec<String>]) -> Result<()> {
     Ok(())
 }
 
+/// Up to `limit` leftovers of a mapping that nobody has tried yet.
+pub fn untried(mapping: i32, limit: i32) -> Result<Vec<Leftover>> {
+    spi::rows(
+        "SELECT l.id, l.mapping, l.key FROM mig.leftover l WHERE l.mapping = $1 AND l.tried_at IS NULL ORDER BY l.id LIMIT $2",
+        &[mapping.into(), limit.into()],
+    )
+}
+
+/// A new repair tries all of them again.
+pub fn try_again(migration: i32) -> Result<()> {
+    retry_errors(migration)?;
+    spi::run(
+        "UPDATE mig.leftover l SET tried_at = NULL FROM mig.mapping p WHERE p.id = l.mapping AND p.migration = $1",
+        &[migration.into()],
+    )?;
+    Ok(())
+}
+
 /// The leftover that was tried longest ago.
 pub fn next_leftover(migration: i32) -> Result<Option<Leftover>> {
     spi::first(

@@ -13,6 +13,7 @@ mod faults;
 mod floors;
 mod live;
 mod locks;
+mod proof;
 mod race;
 mod soak;
 mod switched;

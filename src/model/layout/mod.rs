@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::nearest::nearest;
-use crate::model::shape::{Column, Index, IndexColumn, Shape};
+use crate::model::shape::{Column, Index, IndexColumn, Likeness, Shape};
 use crate::model::spec::{Spec, known_column};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,7 +52,20 @@ pub struct TargetColumn {
     pub type_text: String,
     /// Written by us; false for a generated column, which the server fills.
     pub insert: bool,
-    pub hashable: bool,
+    /// How both sides are compared; known once the target stands.
+    #[serde(default)]
+    pub compare: Compare,
+}
+
+/// A column that is carried has to look the same on both sides. One that is made by an expression has to be equal: its
+/// type was the user's choice, and 1.0 may well be kept as 1.00 there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compare {
+    /// By its type's hash, which tells equal values from others.
+    Hash,
+    #[default]
+    Text,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +83,9 @@ pub struct KeyColumn {
     pub target: Ident,
     pub type_text: String,
     pub equals: QualifiedName,
+    /// Its type has a hash function; known once the target stands.
+    #[serde(default)]
+    pub hashable: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,6 +176,38 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     Ok(layout)
 }
 
+impl Layout {
+    /// Settles how columns are compared, by the types that the target has.
+    pub fn compare_as(&mut self, target: &Shape) {
+        for column in &mut self.columns {
+            let likeness = target.column(&column.name).map(|c| c.compare);
+            column.compare = match (&column.origin, likeness) {
+                (_, None | Some(Likeness::Text)) => Compare::Text,
+                (Origin::Source(_), Some(Likeness::Value)) => Compare::Text,
+                (_, Some(_)) => Compare::Hash,
+            };
+        }
+        for key in &mut self.key {
+            let likeness = target.column(&key.target).map(|c| c.compare);
+            key.hashable = likeness.is_some_and(|l| l != Likeness::Text);
+        }
+    }
+
+    /// Columns that are compared by value, not by image.
+    pub fn by_value(&self, target: &Shape) -> Vec<&Ident> {
+        let made = self
+            .columns
+            .iter()
+            .filter(|c| matches!(c.origin, Origin::Expression(_)));
+        let differs = |name: &Ident| {
+            target
+                .column(name)
+                .is_some_and(|c| c.compare == Likeness::Value)
+        };
+        made.map(|c| &c.name).filter(|n| differs(n)).collect()
+    }
+}
+
 fn target_columns(me: &Member, scope: Option<&Scope>) -> Result<Vec<TargetColumn>> {
     let mut columns: Vec<TargetColumn> = Vec::new();
     if let Some(scope) = scope {
@@ -174,7 +222,7 @@ fn target_columns(me: &Member, scope: Option<&Scope>) -> Result<Vec<TargetColumn
             origin: Origin::Scope,
             type_text: scope.type_text.clone(),
             insert: true,
-            hashable: true,
+            compare: Compare::Hash,
         });
     }
     let replaced = |name: &Ident| me.spec.columns.iter().any(|(n, _)| n == name);
@@ -186,7 +234,7 @@ fn target_columns(me: &Member, scope: Option<&Scope>) -> Result<Vec<TargetColumn
             origin: Origin::Source(c.name.clone()),
             type_text: c.type_text.clone(),
             insert: c.generated.is_none() || !untouched,
-            hashable: c.hashable,
+            compare: Compare::default(),
         });
     }
     for (name, expression) in &me.spec.columns {
@@ -207,11 +255,7 @@ fn target_columns(me: &Member, scope: Option<&Scope>) -> Result<Vec<TargetColumn
                 Some(c) => Origin::Source(c.name.clone()),
                 None => Origin::Expression(expression.up.clone()),
             },
-            // Types that have no hash function; see hash_record_extended().
-            hashable: renamed.map_or(
-                !matches!(type_text.as_str(), "json" | "xml" | "point"),
-                |c| c.hashable,
-            ),
+            compare: Compare::default(),
             type_text,
             insert: true,
         });
@@ -258,6 +302,7 @@ fn key_columns(me: &Member, pk: &Index, names: &BTreeMap<Ident, Ident>) -> Resul
                 target,
                 type_text,
                 equals,
+                hashable: false,
             })
         })
         .collect()

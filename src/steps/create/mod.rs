@@ -1,6 +1,7 @@
 //! Making the targets, or adopting those that stand; and the mapping views.
 
 use crate::error::{Error, Result};
+use crate::model::facts::{Facts, Left};
 use crate::model::layout::{Layout, Member, Scope, resolve};
 use crate::model::shape::Shape;
 use crate::model::state::Mapping;
@@ -119,7 +120,14 @@ pub fn run(all: &[Planned], which: usize, defer_indexes: bool) -> Result<&'stati
     }
     let target = catalog::find(&p.mapping.target_name)?
         .ok_or_else(|| Error::Internal("the target was not made".into()))?;
-    mapping::set_created(p.mapping.id, target, adopted, &layout)?;
+    let made = catalog::shape_of(target.to_u32(), &p.mapping.target_name.plain())?;
+    let mut layout = layout;
+    layout.compare_as(&made);
+    let left = Left {
+        source: Facts::of(&p.source),
+        target: Facts::of(&made),
+    };
+    mapping::set_created(p.mapping.id, target, adopted, &layout, &left)?;
     Ok(if adopted { "adopted" } else { "created" })
 }
 

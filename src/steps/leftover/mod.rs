@@ -1,10 +1,14 @@
-//! One row that a batch could not lock: alone in its transaction, so that waiting for it holds nothing else.
+//! Keys whose row is not right yet: those that a batch could not lock, and those that a repair has found. Many at a time
+//! without waiting, then each alone in its transaction, so that waiting for it holds nothing else.
+
+pub mod mend;
 
 use super::Outcome;
 use crate::error::{Error, Result};
 use crate::model::state::{Leftover, Mapping, Migration, Pass};
 use crate::pg::{role, session, spi, tx};
 use crate::settings;
+use crate::sqlgen::digest::{Pair, Side};
 use crate::sqlgen::{batch, sweep};
 use crate::store::{mapping, rows};
 
@@ -26,6 +30,14 @@ pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<Outcome> {
             Ok(Outcome::Did(1))
         }
         Ok(Fate::Busy) => Ok(Outcome::Wait(row_lock(&p, l))),
+        Ok(Fate::Kept) => {
+            rows::failed(
+                l,
+                "23503",
+                "the row has no old row, and others refer to it or hold it locked",
+            )?;
+            Ok(Outcome::Did(1))
+        }
         Err(e) if e.is_retryable() => {
             rows::tried(l.id)?;
             Ok(Outcome::Wait(row_lock(&p, l)))
@@ -49,6 +61,8 @@ enum Fate {
     Refused,
     /// Locked by somebody, and this call must not wait.
     Busy,
+    /// A row of the new table that should not be there, and that others refer to, or that is locked.
+    Kept,
 }
 
 /// As `copy_row`, from the new table to the old: the old row becomes what the new one is, or goes.
@@ -79,6 +93,18 @@ fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<Fate> {
     Ok(Fate::Settled)
 }
 
+/// The old table has no such row. The new one has none either, unless something passed the mirror.
+fn not_there(p: &Mapping, l: &Leftover) -> Result<Fate> {
+    mend::prune(p, &mend::keys(std::slice::from_ref(l)))?;
+    let pair = Pair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
+    let still = spi::run(&pair.row(Side::Target), &[l.key.clone().into()])? > 0;
+    if still {
+        // Locked, or a row that refers to it has to go first.
+        return Ok(Fate::Kept);
+    }
+    Ok(Fate::Settled)
+}
+
 fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<Fate> {
     let flow = mapping::forward(p)?;
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
@@ -90,10 +116,11 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
             return Ok(Fate::Busy);
         }
         if !may_wait || lock(false)? == 0 {
-            return Ok(Fate::Settled);
+            return not_there(p, l);
         }
     }
-    spi::run(&batch::copy_one(&flow), &key())?;
+    // The mirror keeps a row right that is there: this is for one that passed it.
+    mend::bring(m, p, &mend::keys(std::slice::from_ref(l)))?;
     if p.adopted {
         spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
     }

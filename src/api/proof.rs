@@ -1,0 +1,153 @@
+//! Checks, differences, repair, checklist.
+
+use super::{given, guarded};
+use crate::engine::check::Wanted;
+use crate::engine::{check, checklist, repair};
+use crate::error;
+use pgrx::JsonB;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+fn wanted<'a>(
+    migration: Option<&'a str>,
+    mode: Option<&'a str>,
+    relation: Option<pg_sys::Oid>,
+    sample: Option<i32>,
+) -> error::Result<Wanted<'a>> {
+    Ok(Wanted {
+        migration,
+        mode: given(mode, "mode")?,
+        relation,
+        sample: given(sample, "sample")?,
+    })
+}
+
+#[pg_extern(sql = false)]
+fn mig_check(
+    migration: Option<&str>,
+    mode: Option<&str>,
+    relation: Option<pg_sys::Oid>,
+    sample: Option<i32>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(source, Option<pg_sys::Oid>),
+            name!(target, Option<pg_sys::Oid>),
+            name!(check_name, String),
+            name!(source_value, Option<String>),
+            name!(target_value, Option<String>),
+            name!(ok, Option<bool>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let lines = guarded(|| check::check(&wanted(migration, mode, relation, sample)?))?;
+    Ok(TableIterator::new(lines.into_iter().map(|l| {
+        (
+            Some(pg_sys::Oid::from(l.source)),
+            l.target.map(pg_sys::Oid::from),
+            l.name,
+            l.source_value,
+            l.target_value,
+            l.ok,
+        )
+    })))
+}
+
+#[pg_extern(sql = false)]
+fn mig_check_start(
+    migration: Option<&str>,
+    mode: Option<&str>,
+    relation: Option<pg_sys::Oid>,
+    sample: Option<i32>,
+    driver: Option<&str>,
+) -> Result<i64, ErrorReport> {
+    guarded(|| {
+        check::start(
+            &wanted(migration, mode, relation, sample)?,
+            given(driver, "driver")?,
+        )
+    })
+}
+
+#[pg_extern(sql = false)]
+fn mig_assert(migration: Option<&str>, mode: Option<&str>) -> Result<(), ErrorReport> {
+    guarded(|| check::assert(migration, given(mode, "mode")?))
+}
+
+#[pg_extern(sql = false)]
+fn mig_diff(
+    migration: Option<&str>,
+    relation: Option<pg_sys::Oid>,
+    max_rows: Option<i32>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(key, JsonB),
+            name!(kind, String),
+            name!(source_row, Option<JsonB>),
+            name!(target_row, Option<JsonB>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let found = guarded(|| {
+        let relation = given(relation, "relation")?;
+        check::diff(migration, relation, given(max_rows, "max_rows")?)
+    })?;
+    Ok(TableIterator::new(found.into_iter().map(|d| {
+        (
+            JsonB(d.key),
+            d.kind,
+            d.source.map(JsonB),
+            d.target.map(JsonB),
+        )
+    })))
+}
+
+#[pg_extern(sql = false)]
+fn mig_repair(
+    migration: Option<&str>,
+    relation: Option<pg_sys::Oid>,
+    dry_run: Option<bool>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(source, pg_sys::Oid),
+            name!(kind, String),
+            name!(rows, i64),
+        ),
+    >,
+    ErrorReport,
+> {
+    let done = guarded(|| repair::repair(migration, relation, given(dry_run, "dry_run")?))?;
+    Ok(TableIterator::new(done.into_iter().map(|r| {
+        (pg_sys::Oid::from(r.source), r.kind.to_owned(), r.rows)
+    })))
+}
+
+#[pg_extern(sql = false)]
+fn mig_checklist(
+    migration: Option<&str>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(phase, String),
+            name!(item, String),
+            name!(ok, Option<bool>),
+            name!(detail, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    let items = guarded(|| checklist::checklist(migration))?;
+    Ok(TableIterator::new(
+        items
+            .into_iter()
+            .map(|i| (i.phase.to_owned(), i.item, i.ok, i.detail)),
+    ))
+}

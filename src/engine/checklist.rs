@@ -1,0 +1,393 @@
+//! The checklist of a migration, phase by phase: what the database can answer is looked up now, what only a person can
+//! answer is listed as open.
+
+use crate::error::Result;
+use crate::ident::Literal;
+use crate::model::phase::Phase;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::{spi, tx};
+use crate::steps::verify::{self, Line, Mode, Subject};
+use crate::store::{check, mapping, migration};
+use pgrx::pg_sys::Oid;
+
+pub struct Item {
+    pub phase: &'static str,
+    pub item: String,
+    /// None: a person has to say, or the migration has not come so far.
+    pub ok: Option<bool>,
+    pub detail: String,
+}
+
+/// What stands behind every item that the database answers.
+struct Facts<'a> {
+    m: &'a Migration,
+    all: &'a [Mapping],
+    lines: Vec<Line>,
+}
+
+const PERSON: &str = "for a person to answer";
+
+pub fn checklist(name: Option<&str>) -> Result<Vec<Item>> {
+    let m = migration::find(name)?;
+    migration::require_owner(&m)?;
+    let all = mapping::all(m.id)?;
+    let mut lines = Vec::new();
+    if m.phase > Phase::Defined {
+        let subject = Subject::whole(&m, &all);
+        lines = verify::look(&subject, Mode::Sample(10))?.lines;
+        lines.extend(verify::references(&subject)?);
+    }
+    let facts = Facts {
+        m: &m,
+        all: &all,
+        lines,
+    };
+    let mut items = before();
+    items.extend(facts.created()?);
+    items.extend(facts.dual_write());
+    items.extend(facts.backfilled()?);
+    items.extend(facts.switched());
+    items.extend(facts.stopped()?);
+    items.extend(facts.archived()?);
+    for item in &mut items {
+        let reached = Phase::parse(item.phase).is_none_or(|p| m.phase >= p);
+        if !reached {
+            item.ok = None;
+            item.detail = format!("not reached: the migration is in phase {}", m.phase);
+        }
+    }
+    items.extend(facts.health()?);
+    Ok(items)
+}
+
+fn person(phase: &'static str, item: &str) -> Item {
+    Item {
+        phase,
+        item: item.to_owned(),
+        ok: None,
+        detail: PERSON.into(),
+    }
+}
+
+fn answered(
+    phase: &'static str,
+    item: impl Into<String>,
+    ok: Option<bool>,
+    detail: impl Into<String>,
+) -> Item {
+    Item {
+        phase,
+        item: item.into(),
+        ok,
+        detail: detail.into(),
+    }
+}
+
+fn before() -> Vec<Item> {
+    let items = [
+        "a backup was taken, and restored once to see that it works",
+        "the whole way was rehearsed on a copy, and back",
+        "the team knows what comes, and who decides to go back",
+    ];
+    items.map(|i| person("defined", i)).into()
+}
+
+impl Facts<'_> {
+    /// One item from the check's lines of these names, of all tables.
+    fn lines_named(&self, phase: &'static str, item: &str, names: &[&str]) -> Item {
+        let mine = self
+            .lines
+            .iter()
+            .filter(|l| names.contains(&l.name.as_str()));
+        self.judged(phase, item.to_owned(), mine.collect())
+    }
+
+    fn judged(&self, phase: &'static str, item: String, lines: Vec<&Line>) -> Item {
+        let bad: Vec<&&Line> = lines.iter().filter(|l| l.ok != Some(true)).collect();
+        let ok = if bad.iter().any(|l| l.ok == Some(false)) {
+            Some(false)
+        } else {
+            (bad.is_empty() && !lines.is_empty()).then_some(true)
+        };
+        let told: Vec<String> = bad.iter().map(|l| self.told(l)).collect();
+        let detail = if told.is_empty() {
+            format!("on all {} tables", self.all.len())
+        } else {
+            told.join("; ")
+        };
+        answered(phase, item, ok, detail)
+    }
+
+    fn told(&self, l: &Line) -> String {
+        let table = self.all.iter().find(|p| p.source == l.source);
+        format!(
+            "{}: {}: {} / {}",
+            table.map_or_else(String::new, Mapping::source_text),
+            l.name,
+            l.source_value.as_deref().unwrap_or_default(),
+            l.target_value.as_deref().unwrap_or_default()
+        )
+    }
+
+    fn created(&self) -> Result<Vec<Item>> {
+        let standing = self.all.iter().filter(|p| p.target_now.is_some()).count();
+        let names: Vec<String> = self.all.iter().map(|p| p.target_name.plain()).collect();
+        let mut items = vec![answered(
+            "created",
+            "all new tables exist",
+            Some(standing == self.all.len()),
+            format!("{standing} of {}: {}", self.all.len(), names.join(", ")),
+        )];
+        items.extend(self.scope_row()?);
+        for (item, names) in [
+            (
+                "columns and keys are as created",
+                ["shape", "column defaults"],
+            ),
+            ("indexes are there and valid", ["indexes", "indexes"]),
+            (
+                "constraints are there and validated",
+                ["check constraints", "foreign keys"],
+            ),
+            (
+                "row-level security and its policies are in place",
+                ["row-level security", "row-level security"],
+            ),
+            (
+                "owner and grants are in place",
+                ["owner and grants", "owner and grants"],
+            ),
+            (
+                "sequences are ahead of all rows",
+                ["sequences", "sequences"],
+            ),
+        ] {
+            items.push(self.lines_named("created", item, &names));
+        }
+        Ok(items)
+    }
+
+    fn scope_row(&self) -> Result<Option<Item>> {
+        let layout = self.all.iter().find_map(|p| p.layout.as_ref());
+        let Some(scope) = layout.and_then(|l| l.scope.as_ref()) else {
+            return Ok(None);
+        };
+        let Some((table, key)) = &scope.table else {
+            return Ok(None);
+        };
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM {table} AS t WHERE t.{key} OPERATOR(pg_catalog.=) {}::{})",
+            Literal(&scope.value),
+            scope.type_text
+        );
+        Ok(Some(answered(
+            "created",
+            format!(
+                "the row of {} that all rows belong to exists",
+                table.plain()
+            ),
+            spi::value(&sql, &[])?,
+            format!("{} = {}", key.as_str(), scope.value),
+        )))
+    }
+
+    fn dual_write(&self) -> Vec<Item> {
+        vec![
+            self.lines_named(
+                "dual_write",
+                "the mirrors stand, so every write reaches both sides",
+                &["mirror triggers"],
+            ),
+            person(
+                "dual_write",
+                "a row written by the application in each table appears in both",
+            ),
+            person(
+                "dual_write",
+                "error rates of the application have not risen",
+            ),
+            person("dual_write", "transactions are about as fast as before"),
+        ]
+    }
+
+    fn backfilled(&self) -> Result<Vec<Item>> {
+        const PHASE: &str = "backfilled";
+        let mut items = Vec::new();
+        for p in self.all {
+            let of = |name: &str| {
+                let mine = self.lines.iter().filter(|l| l.source == p.source);
+                mine.filter(|l| l.name == name).collect::<Vec<_>>()
+            };
+            let counts = of("rows");
+            let mut item = self.judged(
+                PHASE,
+                format!("the count of {} matches", p.source_text()),
+                counts.clone(),
+            );
+            if let Some(l) = counts.first() {
+                let value = |v: &Option<String>| v.clone().unwrap_or_default();
+                item.detail = format!("{} and {}", value(&l.source_value), value(&l.target_value));
+            }
+            items.push(item);
+        }
+        let sampled = [
+            "rows in sample",
+            "rows missing",
+            "rows extra",
+            "rows different",
+        ];
+        items.push(self.lines_named(
+            PHASE,
+            "10 random rows, with all rows that refer to them, are equal",
+            &sampled,
+        ));
+        let orphans = self
+            .lines
+            .iter()
+            .filter(|l| l.name.starts_with("orphans of "));
+        let orphans: Vec<&Line> = orphans.collect();
+        if !orphans.is_empty() {
+            let n = orphans.len();
+            let mut item = self.judged(PHASE, "no record is orphaned".into(), orphans);
+            if item.ok == Some(true) {
+                item.detail = format!("{n} references, on both sides");
+            }
+            items.push(item);
+        }
+        items.push(self.lines_named(
+            PHASE,
+            "no row is left over or refused",
+            &["leftovers", "errors"],
+        ));
+        items.push(self.last_full_check()?);
+        Ok(items)
+    }
+
+    fn last_full_check(&self) -> Result<Item> {
+        let item = "a full check found no difference";
+        Ok(match check::last_full(self.m.id)? {
+            None => answered(
+                "backfilled",
+                item,
+                None,
+                format!(
+                    "none was run: SELECT * FROM mig_check({});",
+                    Literal(&self.m.name)
+                ),
+            ),
+            Some(last) => answered(
+                "backfilled",
+                item,
+                last.ok.map(|ok| ok && last.differences == 0),
+                format!(
+                    "{} differences in {} rows, {} ago",
+                    last.differences, last.compared, last.age
+                ),
+            ),
+        })
+    }
+
+    fn switched(&self) -> Vec<Item> {
+        let reads = self.m.phase.reads();
+        let mut items = vec![
+            answered(
+                "switched",
+                "mig_reads() says new",
+                Some(reads == "new"),
+                reads,
+            ),
+            self.lines_named("switched", "counts of both sides match", &["rows"]),
+        ];
+        items.extend(
+            [
+                "dashboards and pages show what they showed before",
+                "results that are computed from the rows are the same",
+                "no errors for 24 hours",
+                "queries are as fast as before",
+                "no user has reported anything",
+            ]
+            .map(|i| person("switched", i)),
+        );
+        items
+    }
+
+    fn stopped(&self) -> Result<Vec<Item>> {
+        let days = migration::days_in_phase(self.m.id)?;
+        let scans: Option<String> = spi::value(
+            "SELECT pg_catalog.string_agg(pg_catalog.format('%s %s', s.relid::pg_catalog.regclass, s.seq_scan + coalesce(s.idx_scan, 0)), ', ' ORDER BY s.relid) \
+             FROM pg_catalog.pg_stat_user_tables s WHERE s.relid = ANY ($1)",
+            &[self.sources().into()],
+        )?;
+        let mut items = vec![self.lines_named(
+            "stopped",
+            "old tables refuse writes, so new rows appear in the new tables only and old counts stand still",
+            &["mirror triggers"],
+        )];
+        let mut unused = person("stopped", "no code reads the old tables any more");
+        unused.detail = format!(
+            "{PERSON}; scans since statistics began: {}",
+            scans.unwrap_or_default()
+        );
+        let mut watched = person("stopped", "watched for 7 days");
+        watched.detail = format!("{PERSON}; in phase {} for {days:.1} days", self.m.phase);
+        items.extend([unused, watched]);
+        Ok(items)
+    }
+
+    fn archived(&self) -> Result<Vec<Item>> {
+        let archived = self
+            .all
+            .iter()
+            .filter_map(|p| Some((p, p.archived.as_ref()?)));
+        let renamed: Vec<String> = archived
+            .clone()
+            .filter(|(p, a)| p.source_name.as_ref().is_some_and(|now| *now != a.name))
+            .map(|(p, _)| p.source_text())
+            .collect();
+        let mut items = vec![answered(
+            "archived",
+            "old tables have their new names",
+            Some(renamed.len() == self.all.len()),
+            renamed.join(", "),
+        )];
+        for (_, a) in archived.filter(|(_, a)| a.view) {
+            let read = tx::probe(|| spi::run(&format!("SELECT FROM {} LIMIT 1", a.name), &[]));
+            items.push(answered(
+                "archived",
+                format!("view {} works", a.name.plain()),
+                Some(read.is_ok()),
+                read.map_or_else(|e| e.to_string(), |_| "it can be read".into()),
+            ));
+        }
+        items.push(self.lines_named(
+            "archived",
+            "views are as created",
+            &["view under the old name"],
+        ));
+        items.retain(|i| i.item != "views are as created" || i.ok.is_some());
+        items.push(person("archived", "no errors in the application's logs"));
+        Ok(items)
+    }
+
+    fn sources(&self) -> Vec<Oid> {
+        self.all.iter().map(|p| Oid::from(p.source)).collect()
+    }
+
+    /// The server as it is now, in whatever phase.
+    fn health(&self) -> Result<Vec<Item>> {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            item: String,
+            ok: Option<bool>,
+            detail: String,
+        }
+        let targets = self.all.iter().filter_map(|p| p.target).map(Oid::from);
+        let tables: Vec<Oid> = self.sources().into_iter().chain(targets).collect();
+        let rows: Vec<Row> =
+            spi::rows(include_str!("../../sql/query/health.sql"), &[tables.into()])?;
+        Ok(rows
+            .into_iter()
+            .map(|r| answered("any", r.item, r.ok, r.detail))
+            .collect())
+    }
+}

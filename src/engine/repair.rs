@@ -1,0 +1,246 @@
+//! Making new tables equal to the old ones again, where something passed the mirrors.
+
+use super::{bring_back, check, drive, idle, jobs};
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::order;
+use crate::model::phase::Phase;
+use crate::model::state::{Job, Leftover, Mapping, Migration, Task};
+use crate::pg::moment::Moment;
+use crate::pg::notice::notice;
+use crate::pg::{spi, tx};
+use crate::settings;
+use crate::steps::leftover::{self, mend};
+use crate::steps::{Outcome, verify};
+use crate::store::compare::Kinds;
+use crate::store::{drift, job, log, mapping, migration, rows};
+use pgrx::pg_sys::Oid;
+
+/// Up to so many rows are repaired in the call, more in a job.
+const AT_ONCE: i64 = 1000;
+
+/// What is to be done, or was done, to one table.
+pub struct Repair {
+    pub source: u32,
+    pub kind: &'static str,
+    pub rows: i64,
+}
+
+/// Without `dry_run`: lists the keys of rows that differ and repairs them, at once where they are few.
+pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Result<Vec<Repair>> {
+    let m = migration::find(name)?;
+    migration::require_owner(&m)?;
+    require_phase(&m)?;
+    let (m, all) = if dry_run {
+        let all = mapping::all(m.id)?;
+        (m, all)
+    } else {
+        tx::require_read_committed()?;
+        let (m, all) = idle(Some(&m.name), "mig_repair")?;
+        require_phase(&m)?;
+        require_mirrors(&m, &all)?;
+        (m, all)
+    };
+    let chosen = check::chosen(&all, relation)?;
+    let at = Moment::now();
+    let kinds = chosen
+        .iter()
+        .map(|p| verify::rows::kinds(&m, p, &at))
+        .collect::<Result<Vec<_>>>()?;
+    drop(at);
+    let wrong: i64 = kinds.iter().map(Kinds::wrong).sum();
+    if !dry_run {
+        carry_out(&m, &all, &chosen, wrong)?;
+    } else if wrong == 0 {
+        notice("nothing differs");
+    } else {
+        let call = format!(
+            "SELECT * FROM mig_repair({}, dry_run => false);",
+            Literal(&m.name)
+        );
+        notice(&format!(
+            "{wrong} rows would be repaired, and nothing was changed; {call} does it"
+        ));
+    }
+    let lines = chosen.iter().zip(kinds).flat_map(|(p, k)| lines(p, k));
+    Ok(lines.filter(|l| l.rows > 0).collect())
+}
+
+fn lines(p: &Mapping, k: Kinds) -> [Repair; 3] {
+    let line = |kind, rows| Repair {
+        source: p.source,
+        kind,
+        rows,
+    };
+    [
+        line("missing", k.missing),
+        line("extra", k.extra),
+        line("different", k.different),
+    ]
+}
+
+fn require_phase(m: &Migration) -> Result<()> {
+    if (Phase::DualWrite..=Phase::Switched).contains(&m.phase) {
+        return Ok(());
+    }
+    if m.phase < Phase::DualWrite {
+        return Err(m.wrong_phase("phase \"dual_write\" or later"));
+    }
+    Err(Error::WrongPhase {
+        migration: m.name.clone(),
+        phase: m.phase.as_str(),
+        needs: "both sides live: from \"stopped\" on the new tables are the truth".into(),
+        hint: format!(
+            "To bring the old tables up to date: SELECT * FROM mig_rollback({}, 'switched');",
+            Literal(&m.name)
+        ),
+    })
+}
+
+/// What is repaired has to stay so. Where both sides are live, mirrors go in anew only once both are equal.
+fn require_mirrors(m: &Migration, all: &[Mapping]) -> Result<()> {
+    let mut mirrors = false;
+    for p in all {
+        if drift::found(p, &["gone", "shape"])?.is_some() {
+            return drift::require_none(m);
+        }
+        mirrors |= drift::found(p, &["mirror"])?.is_some();
+    }
+    if mirrors && m.phase < Phase::Switched {
+        return drift::require_none(m);
+    }
+    Ok(())
+}
+
+fn carry_out(m: &Migration, all: &[Mapping], chosen: &[&Mapping], wrong: i64) -> Result<()> {
+    rows::try_again(m.id)?;
+    for p in chosen {
+        rows::let_note(mapping::owner(p)?)?;
+        verify::rows::note(m, p)?;
+    }
+    let listed = rows::open(m.id, None)?.leftovers;
+    if listed == 0 {
+        notice("nothing differs");
+        return Ok(());
+    }
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        &format!("mig_repair: {wrong} rows differ"),
+    )?;
+    if listed <= AT_ONCE {
+        at_once(m, all)?;
+    }
+    let left = rows::open(m.id, None)?.leftovers;
+    if left == 0 {
+        return Ok(());
+    }
+    if m.phase == Phase::DualWrite {
+        notice(&format!(
+            "{left} rows are left to the backfill: SELECT mig_backfill({});",
+            Literal(&m.name)
+        ));
+        return Ok(());
+    }
+    if job::open(m.id)?.is_some() {
+        jobs::end_open(m, Some("mig_repair took over"))?;
+    }
+    let id = job::insert(m.id, jobs::driver_name(true), Task::Repair, None)?;
+    migration::set_state(m.id, "running", None)?;
+    jobs::start(m, id, true)?;
+    notice(&format!(
+        "job {id} repairs {left} rows: SELECT mig_wait({});",
+        Literal(&m.name)
+    ));
+    Ok(())
+}
+
+/// All leftovers in the caller's transaction, in an order in which rows find what they refer to. Where that does not work
+/// out, none of it is done, and they are left to the job, which takes them one by one.
+fn at_once(m: &Migration, all: &[Mapping]) -> Result<()> {
+    let mut listed: Vec<(&Mapping, Vec<Leftover>)> = Vec::new();
+    for n in order::parents_first(all) {
+        let p = &all[n];
+        listed.push((p, rows::untried(p.id, i32::MAX)?));
+    }
+    let done = tx::subtransaction(|| mend_all(m, &listed));
+    match done {
+        Err(e) if e.is_about_data() || e.is_retryable() => return Ok(()),
+        other => other?,
+    }
+    for (p, of) in &listed {
+        mend::settle(m, p, of)?;
+    }
+    Ok(())
+}
+
+fn mend_all(m: &Migration, listed: &[(&Mapping, Vec<Leftover>)]) -> Result<()> {
+    let prune = || -> Result<()> {
+        for (p, of) in listed.iter().rev().filter(|(_, of)| !of.is_empty()) {
+            mend::prune(p, &mend::keys(of))?;
+        }
+        Ok(())
+    };
+    prune()?;
+    for (p, of) in listed.iter().filter(|(_, of)| !of.is_empty()) {
+        mend::bring(m, p, &mend::keys(of))?;
+    }
+    // Rows that pointed to a wrong one do so no more.
+    prune()?;
+    // Deferred checks speak now, where they can be answered.
+    spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
+    Ok(())
+}
+
+/// The next piece of a repair that runs as a job; None when all is done.
+pub fn work(m: &Migration, all: &[Mapping], job: &Job, may_wait: bool) -> Result<Option<Outcome>> {
+    let some = settings::batch_rows(m);
+    for n in order::parents_first(all) {
+        let p = &all[n];
+        let of = rows::untried(p.id, some)?;
+        if !of.is_empty() {
+            return batch(m, p, &of).map(Some);
+        }
+    }
+    if let Some(l) = rows::next_leftover(m.id)? {
+        return leftover::copy(m, &l, may_wait).map(Some);
+    }
+    let failed = rows::open(m.id, None)?.errors;
+    if failed == 0 {
+        return Ok(None);
+    }
+    let again = format!(
+        "SELECT * FROM mig_repair({}, dry_run => false);",
+        Literal(&m.name)
+    );
+    bring_back::another_round(m, job, failed, &again).map(Some)
+}
+
+fn batch(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<Outcome> {
+    let mended = tx::subtransaction(|| mend_all(m, &[(p, of.to_vec())]));
+    match mended {
+        Err(e) if e.is_about_data() || e.is_retryable() => {
+            for l in of {
+                rows::tried(l.id)?;
+            }
+            Ok(Outcome::Did(0))
+        }
+        Err(e) => Err(e),
+        Ok(()) => {
+            let left = mend::settle(m, p, of)?;
+            Ok(Outcome::Did(i64::try_from(of.len() - left).unwrap_or(0)))
+        }
+    }
+}
+
+/// The end of a repair that ran as a job.
+pub fn finished(m: &Migration, job: &Job) -> Result<drive::Next> {
+    job::end(job.id, "done", None)?;
+    migration::set_state(m.id, "ok", None)?;
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        &format!("job {} repaired all rows", job.id),
+    )?;
+    Ok(drive::Next::Ended)
+}

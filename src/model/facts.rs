@@ -1,0 +1,127 @@
+//! What a table has beside its rows: kept when the target is made or adopted, and compared with what it has later.
+
+use crate::model::shape::{Grant, Policy, Shape};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+pub type Set = BTreeSet<String>;
+
+/// Each fact is one line of text.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    pub defaults: Set,
+    pub grants: Set,
+    pub policies: Set,
+    pub constraints: Set,
+    pub replication: Set,
+    /// Names of its indexes.
+    pub indexes: Set,
+}
+
+/// Both sides, as `mig_create` left them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Left {
+    pub source: Facts,
+    pub target: Facts,
+}
+
+impl Facts {
+    pub fn of(shape: &Shape) -> Self {
+        let columns = shape.columns.iter();
+        let defaults = columns.filter_map(|c| {
+            let default = c.default.as_ref()?;
+            Some(format!("{} DEFAULT {default}", c.name.as_str()))
+        });
+        let owner = &shape.owner_name;
+        let given = shape.grants.iter();
+        let given = given.filter(|g| g.grantee != owner.as_str() && g.grantee != owner.to_string());
+        let mut policies: Set = shape.policies.iter().map(policy).collect();
+        if shape.rls {
+            policies.insert("row-level security".into());
+        }
+        if shape.force_rls {
+            policies.insert("row-level security forced".into());
+        }
+        let checks = shape.checks.iter();
+        let publications = shape.publications.iter();
+        Self {
+            defaults: defaults.collect(),
+            grants: given
+                .map(grant)
+                .chain([format!("owner {}", owner.as_str())])
+                .collect(),
+            policies,
+            constraints: checks
+                .map(|c| format!("{} {}", c.name.as_str(), c.definition))
+                .collect(),
+            replication: publications
+                .map(|p| format!("publication {}", p.as_str()))
+                .chain([format!("replica identity {}", shape.replica_identity)])
+                .collect(),
+            indexes: shape
+                .indexes
+                .iter()
+                .map(|i| i.name.as_str().to_owned())
+                .collect(),
+        }
+    }
+}
+
+fn grant(g: &Grant) -> String {
+    let column = g
+        .column
+        .as_ref()
+        .map_or(String::new(), |c| format!(" ({})", c.as_str()));
+    let option = if g.grantable {
+        " with grant option"
+    } else {
+        ""
+    };
+    format!("{}{column} to {}{option}", g.privilege, g.grantee)
+}
+
+fn policy(p: &Policy) -> String {
+    let part = |word: &str, text: &Option<String>| {
+        text.as_ref()
+            .map_or(String::new(), |t| format!(" {word} ({t})"))
+    };
+    format!(
+        "policy {}{} for {} to {}{}{}",
+        p.name.as_str(),
+        if p.permissive { "" } else { " (restrictive)" },
+        p.command,
+        p.roles.join(", "),
+        part("using", &p.using),
+        part("with check", &p.check),
+    )
+}
+
+/// What is gone and what is new; None where nothing changed.
+pub fn changes(then: &Set, now: &Set) -> Option<String> {
+    let listed = |word: &str, set: Vec<&String>| {
+        let names: Vec<&str> = set.into_iter().map(String::as_str).collect();
+        (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
+    };
+    let parts = [
+        listed("lacks", then.difference(now).collect()),
+        listed("has also", now.difference(then).collect()),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_say_what_is_gone_and_what_is_new() {
+        let set = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect::<Set>();
+        let then = set(&["SELECT to anon", "owner app"]);
+        assert_eq!(changes(&then, &then), None);
+        assert_eq!(
+            changes(&then, &set(&["owner app", "ALL to eve"])).as_deref(),
+            Some("lacks SELECT to anon; has also ALL to eve")
+        );
+    }
+}

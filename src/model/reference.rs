@@ -1,0 +1,104 @@
+//! Columns of one table that name a row of another, whether or not a foreign key says so.
+
+use crate::ident::{Ident, QualifiedName};
+use crate::model::layout::{Layout, Origin};
+use serde::Deserialize;
+
+/// The other table: a member of the migration, by its place among the mappings, or any other.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parent {
+    Member(usize),
+    Outside(QualifiedName),
+}
+
+/// One reference, by the names that the old tables have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reference {
+    pub child: usize,
+    pub parent: Parent,
+    pub pairs: Vec<Pair>,
+    /// A foreign key of the old table says so, and PostgreSQL enforces it.
+    pub enforced: bool,
+    pub declared: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Pair {
+    pub child: Ident,
+    pub parent: Ident,
+    /// `parent = child`; None where their types have no common one: they are compared as text.
+    pub equals: Option<QualifiedName>,
+}
+
+impl Reference {
+    /// The same by the names of the new tables; None where one of the columns is not carried.
+    pub fn carried(&self, child: &Layout, parent: Option<&Layout>) -> Option<Vec<Pair>> {
+        let pairs = self.pairs.iter().map(|p| {
+            Some(Pair {
+                child: carried(child, &p.child)?,
+                parent: match parent {
+                    Some(layout) => carried(layout, &p.parent)?,
+                    None => p.parent.clone(),
+                },
+                equals: p.equals.clone(),
+            })
+        });
+        pairs.collect()
+    }
+
+    /// `round_id -> public.round_metadata`
+    pub fn text(&self, parent: &str) -> String {
+        let columns: Vec<&str> = self.pairs.iter().map(|p| p.child.as_str()).collect();
+        format!("{} -> {parent}", columns.join(", "))
+    }
+}
+
+impl Pair {
+    /// `p.id = c.round_id`
+    pub fn joined(&self, parent: &str, child: &str) -> String {
+        let (left, right) = (&self.parent, &self.child);
+        match &self.equals {
+            Some(o) => format!(
+                "{parent}.{left} OPERATOR({}.{}) {child}.{right}",
+                o.schema,
+                o.name.as_str()
+            ),
+            None => format!(
+                "{parent}.{left}::pg_catalog.text OPERATOR(pg_catalog.=) {child}.{right}::pg_catalog.text"
+            ),
+        }
+    }
+}
+
+fn carried(layout: &Layout, column: &Ident) -> Option<Ident> {
+    let origin = Origin::Source(column.clone());
+    let found = layout.columns.iter().find(|c| c.origin == origin);
+    found.map(|c| c.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixture;
+
+    #[test]
+    fn a_reference_is_carried_with_its_columns() {
+        let (_, _, layout) = fixture::sign_ups();
+        let pair = |child: &str| Pair {
+            child: child.into(),
+            parent: "id".into(),
+            equals: None,
+        };
+        let reference = |child| Reference {
+            child: 1,
+            parent: Parent::Outside(QualifiedName::new("public", "users")),
+            pairs: vec![pair(child)],
+            enforced: false,
+            declared: false,
+        };
+        let found = reference("round_id").carried(&layout, None);
+        assert_eq!(found, Some(vec![pair("round_id")]));
+        assert_eq!(reference("left_out").carried(&layout, None), None);
+        assert_eq!(reference("round_id").text("users"), "round_id -> users");
+    }
+}

@@ -1,0 +1,117 @@
+//! One moment of the database: what is read through it is read under one snapshot, however many statements it takes, and
+//! PostgreSQL may use parallel workers for each. The snapshot is the latest one at its beginning, so in a REPEATABLE READ
+//! transaction too it sees what others have committed.
+
+use crate::error::{Error, Result};
+use crate::pg::plan;
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
+use serde::de::DeserializeOwned;
+use std::ffi::CString;
+
+pub struct Moment {
+    snapshot: pg_sys::Snapshot,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        // SAFETY: inside a transaction; registered with the current resource owner, which releases it if an ERROR unwinds.
+        let snapshot = unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot())
+        };
+        Self { snapshot }
+    }
+
+    /// All rows of a query at this moment, each as one JSON object.
+    pub fn rows<T: DeserializeOwned>(&self, sql: &str, args: &[DatumWithOid]) -> Result<Vec<T>> {
+        let connection = plan::connect()?;
+        self.run(
+            &format!("SELECT pg_catalog.to_jsonb(q)::pg_catalog.text FROM ({sql}) q"),
+            args,
+        )?;
+        let found = texts()?;
+        drop(connection);
+        let decoded = found.iter().map(|text| serde_json::from_str(text));
+        decoded
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|e| Error::Internal(format!("row does not decode: {e}")))
+    }
+
+    /// The first row, if there is one.
+    pub fn first<T: DeserializeOwned>(
+        &self,
+        sql: &str,
+        args: &[DatumWithOid],
+    ) -> Result<Option<T>> {
+        Ok(self.rows(sql, args)?.into_iter().next())
+    }
+
+    fn run(&self, sql: &str, args: &[DatumWithOid]) -> Result<()> {
+        let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+        let mut types: Vec<pg_sys::Oid> = args.iter().map(DatumWithOid::oid).collect();
+        let given = args.iter().map(DatumWithOid::datum);
+        let (mut values, nulls): (Vec<pg_sys::Datum>, Vec<std::ffi::c_char>) = given
+            .map(|d| match d {
+                Some(d) => (d.sans_lifetime(), b' ' as std::ffi::c_char),
+                None => (pg_sys::Datum::from(0), b'n' as std::ffi::c_char),
+            })
+            .unzip();
+        // SAFETY: connected to SPI by the caller; the three arrays have one entry for each parameter and live through the
+        // calls; the plan goes with the connection. Read-only: the statement takes no snapshot of its own.
+        let code = unsafe {
+            let plan = pg_sys::SPI_prepare_cursor(
+                text.as_ptr(),
+                i32::try_from(types.len()).unwrap_or(0),
+                types.as_mut_ptr(),
+                pg_sys::CURSOR_OPT_PARALLEL_OK as i32,
+            );
+            if plan.is_null() {
+                return Err(Error::Internal("SPI_prepare_cursor failed".into()));
+            }
+            pg_sys::SPI_execute_snapshot(
+                plan,
+                values.as_mut_ptr(),
+                nulls.as_ptr(),
+                self.snapshot,
+                std::ptr::null_mut(),
+                true,
+                true,
+                0,
+            )
+        };
+        if code < 0 {
+            return Err(Error::Internal(format!(
+                "SPI_execute_snapshot returned {code}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The one text column of the rows that the last statement returned.
+fn texts() -> Result<Vec<String>> {
+    // SAFETY: the statement was a SELECT of one text column; its rows live until the connection closes, and are copied out.
+    unsafe {
+        let table = &*pg_sys::SPI_tuptable;
+        let count = usize::try_from(pg_sys::SPI_processed).unwrap_or(0);
+        (0..count)
+            .map(|n| {
+                let mut null = false;
+                let datum = pg_sys::SPI_getbinval(*table.vals.add(n), table.tupdesc, 1, &mut null);
+                pgrx::FromDatum::from_datum(datum, null)
+                    .ok_or_else(|| Error::Internal("a row without a document".into()))
+            })
+            .collect()
+    }
+}
+
+impl Drop for Moment {
+    fn drop(&mut self) {
+        // While an ERROR unwinds the resource owner releases it.
+        if !std::thread::panicking() {
+            // SAFETY: registered by `now` with the same resource owner: nobody opens a subtransaction and keeps a moment.
+            unsafe { pg_sys::UnregisterSnapshot(self.snapshot) };
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Many leftovers at once, without waiting for any row: the target's rows of these keys become what the mapping says.
+
+use crate::error::Result;
+use crate::model::state::{Leftover, Mapping, Migration};
+use crate::pg::moment::Moment;
+use crate::pg::places::{self, Places};
+use crate::pg::{echo, role, session, spi};
+use crate::settings;
+use crate::sqlgen::digest::Pair;
+use crate::sqlgen::flow::Flow;
+use crate::sqlgen::mend::{self, Inbound};
+use crate::sqlgen::parents::{self, Outbound};
+use crate::sqlgen::sample;
+use crate::store::compare::{Argument, Beside, Choice};
+use crate::store::{mapping, rows};
+use pgrx::JsonB;
+use pgrx::pg_sys::Oid;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// The keys of some leftovers of one mapping.
+pub fn keys(of: &[Leftover]) -> Value {
+    json!(of.iter().map(|l| &l.key).collect::<Vec<_>>())
+}
+
+/// Inserts and updates new rows of those old rows that are free.
+pub fn bring(m: &Migration, p: &Mapping, keys: &Value) -> Result<()> {
+    let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
+    let pair = Pair::new(p.id, mapping::target(p)?, layout);
+    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
+    let _owner = role::act_as(mapping::owner(p)?);
+    let mut old = places::lock_keys(&mend::lock_source(&pair, &layout.key), keys)?;
+    for key in outbound(p)? {
+        if old.count > 0 {
+            old = with_parents(&flow, &key, &old)?;
+        }
+    }
+    if old.count == 0 {
+        return Ok(());
+    }
+    let new = places::lock_keys(&mend::lock_target(&pair, &layout.key), keys)?;
+    // Our own writes must not come back to the old table, where both are live.
+    if new.count > 0 {
+        for sql in mend::renew_keys(&flow).iter().chain([&mend::renew(&flow)]) {
+            echo::note_next_command();
+            places::run_both(sql, &old, &new)?;
+        }
+    }
+    echo::note_next_command();
+    places::run(&mend::insert(&flow), &old)?;
+    Ok(())
+}
+
+/// Foreign keys of the target over columns that we write.
+fn outbound(p: &Mapping) -> Result<Vec<Outbound>> {
+    let all: Vec<Outbound> = spi::rows(
+        include_str!("../../../sql/query/outbound_keys.sql"),
+        &[Oid::from(p.target.unwrap_or(0)).into()],
+    )?;
+    let columns = &mapping::layout(p)?.columns;
+    let ours = |k: &Outbound| {
+        let mut pairs = k.pairs.iter();
+        pairs.all(|t| columns.iter().any(|c| c.name == t.columns.child))
+    };
+    Ok(all.into_iter().filter(ours).collect())
+}
+
+/// Those of the old rows whose new rows would find what they refer to; that is locked then.
+fn with_parents(flow: &Flow, key: &Outbound, old: &Places) -> Result<Places> {
+    let named = places::document(&parents::named(flow, key), old)?;
+    let locked = {
+        let _parent = role::act_as(Oid::from(key.owner));
+        spi::value::<JsonB>(&parents::lock(key), &[JsonB(named).into()])?
+    };
+    let locked = locked.map_or(Value::Null, |d| d.0);
+    places::some_of(&parents::served(flow, key), old, &locked)
+}
+
+/// Deletes new rows that have no old row, as far as they are free and nobody refers to them.
+pub fn prune(p: &Mapping, keys: &Value) -> Result<()> {
+    let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
+    let pair = Pair::new(p.id, mapping::target(p)?, layout);
+    let inbound: Vec<Inbound> = spi::rows(
+        include_str!("../../../sql/query/inbound_keys.sql"),
+        &[Oid::from(p.target.unwrap_or(0)).into()],
+    )?;
+    let _owner = role::act_as(mapping::owner(p)?);
+    let stale = places::lock_keys(&mend::lock_stale(&pair, &flow, &layout.key), keys)?;
+    if stale.count > 0 {
+        echo::note_next_command();
+        places::run(&mend::delete(&flow, &inbound), &stale)?;
+    }
+    Ok(())
+}
+
+/// Strikes those off that are equal now, and marks the others as tried; how many are left.
+pub fn settle(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<usize> {
+    let choice = Choice {
+        condition: sample::chosen(&mapping::layout(p)?.key),
+        argument: Argument::Keys(keys(of)),
+    };
+    let at = Moment::now();
+    let found = Beside::new(m, p, &at)?.list(&choice, i64::from(i32::MAX))?;
+    let differ: HashSet<Vec<Option<String>>> = found.into_iter().map(|f| f.key).collect();
+    let mut left = 0;
+    for l in of {
+        if differ.contains(&l.key.iter().cloned().map(Some).collect::<Vec<_>>()) {
+            rows::tried(l.id)?;
+            left += 1;
+        } else {
+            rows::done(l.id)?;
+        }
+    }
+    Ok(left)
+}

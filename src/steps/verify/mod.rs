@@ -1,0 +1,259 @@
+//! Are both sides equal? All of a check is read at one moment, so that under live writes the right answer is no
+//! difference at all.
+
+mod orphans;
+pub mod rows;
+mod sample;
+mod state;
+
+use crate::error::Result;
+use crate::model::phase::Phase;
+use crate::model::shape::Shape;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::catalog;
+use crate::pg::moment::Moment;
+use crate::store::drift::Change;
+use crate::store::{check, drift, mapping};
+use pgrx::pg_sys::Oid;
+use rows::Progress;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// How closely it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Counts, and everything beside the rows.
+    Quick,
+    /// As `Quick`, and so many random rows with all that refer to them.
+    Sample(i32),
+    /// As `Quick`, and every row, and every reference.
+    Full,
+}
+
+impl Mode {
+    pub const NAMES: [&str; 3] = ["quick", "sample", "full"];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Quick => "quick",
+            Mode::Sample(_) => "sample",
+            Mode::Full => "full",
+        }
+    }
+}
+
+/// What a line of `mig_check` speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    State,
+    /// How many rows there are.
+    Count,
+    /// Rows that the old table has and the new one lacks.
+    Missing,
+    /// Rows that the new table has and the old one has not, or not so.
+    New,
+    References,
+}
+
+/// One line of `mig_check`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Line {
+    pub source: u32,
+    pub target: Option<u32>,
+    pub name: String,
+    pub source_value: Option<String>,
+    pub target_value: Option<String>,
+    /// None: not an error, but not proven either (rows that are not copied yet).
+    pub ok: Option<bool>,
+    pub about: About,
+}
+
+impl Line {
+    fn new(p: &Mapping, about: About, name: &str, source: String, target: String) -> Self {
+        Self {
+            source: p.source,
+            target: p.target,
+            name: name.to_owned(),
+            ok: Some(source == target),
+            source_value: Some(source),
+            target_value: Some(target),
+            about,
+        }
+    }
+
+    /// Whether rows are not equal, or not proven so.
+    pub fn doubts_rows(&self) -> bool {
+        matches!(self.about, About::Count | About::Missing | About::New) && self.ok != Some(true)
+    }
+}
+
+/// What a check found, and when it began.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Findings {
+    pub lines: Vec<Line>,
+    pub compared: i64,
+    pub differences: i64,
+    pub tables: usize,
+    /// Seconds since 1970.
+    pub started: Option<f64>,
+    pub snapshot: Option<String>,
+}
+
+impl Findings {
+    /// None: nothing is wrong, and something is not proven yet.
+    pub fn ok(&self) -> Option<bool> {
+        if self.lines.iter().any(|l| l.ok == Some(false)) {
+            Some(false)
+        } else if self.lines.iter().any(|l| l.ok.is_none()) {
+            None
+        } else {
+            Some(true)
+        }
+    }
+
+    /// What was found later, in other tables.
+    pub fn add(&mut self, other: Findings) {
+        self.lines.extend(other.lines);
+        self.compared += other.compared;
+        self.differences += other.differences;
+        self.tables += other.tables;
+        self.started = self.started.or(other.started);
+        self.snapshot = other.snapshot;
+    }
+
+    pub fn rows_are_equal(&self) -> bool {
+        !self.lines.iter().any(Line::doubts_rows)
+    }
+}
+
+/// What a check looks at: some of a migration's mappings, among all of them.
+pub struct Subject<'a> {
+    pub migration: &'a Migration,
+    pub all: &'a [Mapping],
+    pub chosen: Vec<&'a Mapping>,
+}
+
+impl<'a> Subject<'a> {
+    pub fn whole(migration: &'a Migration, all: &'a [Mapping]) -> Self {
+        Self {
+            migration,
+            all,
+            chosen: all.iter().collect(),
+        }
+    }
+}
+
+/// What the catalog says of all tables, looked up once.
+struct Known {
+    shapes: BTreeMap<u32, Shape>,
+    changes: Vec<Change>,
+}
+
+impl Known {
+    fn of(subject: &Subject) -> Result<Self> {
+        let sides = subject.all.iter().flat_map(|p| [Some(p.source), p.target]);
+        let oids: Vec<Oid> = sides.flatten().map(Oid::from).collect();
+        let shapes = catalog::shapes(&oids)?.into_iter().map(|s| (s.oid, s));
+        Ok(Self {
+            shapes: shapes.collect(),
+            changes: drift::all(subject.migration)?,
+        })
+    }
+
+    fn source(&self, p: &Mapping) -> Result<&Shape> {
+        let found = self.shapes.get(&p.source);
+        found.ok_or_else(|| catalog::gone(&p.source_text()))
+    }
+
+    fn target(&self, p: &Mapping) -> Result<&Shape> {
+        let found = self.shapes.get(&p.target.unwrap_or(0));
+        found.ok_or_else(|| catalog::gone(&p.target_name.plain()))
+    }
+}
+
+/// Runs a check, keeps the result in `mig.check_result` and returns its lines.
+pub fn run(subject: &Subject, mode: Mode) -> Result<Vec<Line>> {
+    let found = look(subject, mode)?;
+    keep(subject.migration, mode, &found)?;
+    Ok(found.lines)
+}
+
+/// Every row of all tables.
+pub fn in_full(m: &Migration, mappings: &[Mapping]) -> Result<Findings> {
+    look(&Subject::whole(m, mappings), Mode::Full)
+}
+
+pub fn look(subject: &Subject, mode: Mode) -> Result<Findings> {
+    look_on(subject, mode, &mut rows::Whole)
+}
+
+/// As `look`, with somebody who is told how far it is.
+pub fn look_on(subject: &Subject, mode: Mode, progress: &mut dyn Progress) -> Result<Findings> {
+    let m = subject.migration;
+    let started = check::now()?;
+    let known = Known::of(subject)?;
+    let at = Moment::now();
+    let mut found = Findings {
+        started,
+        snapshot: check::snapshot(&at)?,
+        tables: subject.chosen.len(),
+        ..Findings::default()
+    };
+    for p in &subject.chosen {
+        // Whoever is gone cannot be looked at.
+        mapping::source(p)?;
+        mapping::target(p)?;
+        found.lines.extend(state::lines(m, p, &known, &at)?);
+    }
+    if let Mode::Sample(n) = mode {
+        sample::add(subject, &known, n, &at, &mut found)?;
+    }
+    for p in &subject.chosen {
+        match mode {
+            Mode::Full => rows::compare(m, p, &at, progress, &mut found)?,
+            Mode::Quick | Mode::Sample(_) => found.lines.push(rows::count(m, p, &at)?),
+        }
+    }
+    if mode == Mode::Full {
+        found.lines.extend(orphans::lines(subject, &known, &at)?);
+    }
+    let place = |l: &Line| subject.chosen.iter().position(|p| p.source == l.source);
+    found.lines.sort_by_key(place);
+    Ok(found)
+}
+
+/// References alone: how many rows name one that is not there.
+pub fn references(subject: &Subject) -> Result<Vec<Line>> {
+    orphans::lines(subject, &Known::of(subject)?, &Moment::now())
+}
+
+pub fn keep(m: &Migration, mode: Mode, found: &Findings) -> Result<()> {
+    let failed = found.lines.iter().filter(|l| l.ok == Some(false));
+    let failed = failed.map(|l| {
+        json!({
+            "check": l.name, "source_value": l.source_value, "target_value": l.target_value,
+            "source": l.source,
+        })
+    });
+    check::insert(
+        m.id,
+        mode.as_str(),
+        m.phase.as_str(),
+        found.started,
+        check::Outcome {
+            ok: found.ok(),
+            tables: i32::try_from(found.tables).unwrap_or(i32::MAX),
+            compared: found.compared,
+            differences: found.differences,
+            failed: failed.collect(),
+            snapshot: found.snapshot.clone(),
+        },
+    )
+}
+
+/// From `stopped` on the new tables go their own way: what differs is news, not a fault.
+fn lives_alone(m: &Migration) -> bool {
+    m.phase >= Phase::Stopped
+}

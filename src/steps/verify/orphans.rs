@@ -1,0 +1,216 @@
+//! References that name a row which is not there, on both sides, with a foreign key or without.
+
+use super::{About, Known, Line, Subject, lives_alone};
+use crate::error::Result;
+use crate::ident::{Ident, QualifiedName};
+use crate::model::layout::Layout;
+use crate::model::phase::Phase;
+use crate::model::reference::{Pair, Parent, Reference};
+use crate::model::shape::Shape;
+use crate::model::state::Mapping;
+use crate::pg::moment::Moment;
+use crate::pg::{catalog, role, session, spi};
+use crate::sqlgen::flow::scope_is_mine;
+use crate::sqlgen::orphan::{self, PARENT, Rows};
+use crate::store::mapping;
+use pgrx::pg_sys::Oid;
+
+/// Foreign keys of the old tables, and what `refs` says beside them.
+pub fn references(all: &[Mapping], known: &Known) -> Result<Vec<Reference>> {
+    let mut references = Vec::new();
+    for (child, p) in all.iter().enumerate() {
+        let shape = known.source(p)?;
+        for key in &shape.fkeys {
+            let member = all.iter().position(|o| o.source == key.ref_oid);
+            let columns = key.columns.iter().zip(&key.ref_columns).zip(&key.equals);
+            references.push(Reference {
+                child,
+                parent: member
+                    .map_or_else(|| Parent::Outside(key.ref_name.clone()), Parent::Member),
+                pairs: columns
+                    .map(|((child, parent), equals)| Pair {
+                        child: child.clone(),
+                        parent: parent.clone(),
+                        equals: Some(equals.clone()),
+                    })
+                    .collect(),
+                enforced: key.validated && key.enforced,
+                declared: true,
+            });
+        }
+        for (column, table) in &p.spec.refs {
+            let declared = |r: &Reference| {
+                r.child == child && r.pairs.len() == 1 && r.pairs[0].child == *column
+            };
+            if !references.iter().any(declared) {
+                references.extend(undeclared(all, child, shape, column, table)?);
+            }
+        }
+    }
+    Ok(references)
+}
+
+/// None where the table it names is gone.
+fn undeclared(
+    all: &[Mapping],
+    child: usize,
+    shape: &Shape,
+    column: &Ident,
+    table: &str,
+) -> Result<Option<Reference>> {
+    let Some(name) = QualifiedName::parse(table, shape.name.schema.as_str()) else {
+        return Ok(None);
+    };
+    let called = |p: &Mapping| {
+        p.source_name.as_ref() == Some(&name) || p.archived.as_ref().is_some_and(|a| a.name == name)
+    };
+    let member = all.iter().position(called);
+    let oid = match member {
+        Some(n) => Some(Oid::from(all[n].source)),
+        None => catalog::find(&name)?,
+    };
+    let Some(parent) = oid.map(catalog::shape).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let key = parent.primary_key().filter(|k| k.columns.len() == 1);
+    let Some((key, named)) = key.and_then(|k| Some((&k.columns[0], k.columns[0].name.clone()?)))
+    else {
+        return Ok(None);
+    };
+    let type_of = |shape: &Shape, name: &Ident| shape.column(name).map(|c| c.type_text.clone());
+    let alike = type_of(shape, column) == type_of(&parent, &named);
+    Ok(Some(Reference {
+        child,
+        parent: member.map_or(Parent::Outside(parent.name.clone()), Parent::Member),
+        pairs: vec![Pair {
+            child: column.clone(),
+            parent: named,
+            equals: key.equals.clone().filter(|_| alike),
+        }],
+        enforced: false,
+        declared: false,
+    }))
+}
+
+pub fn lines(subject: &Subject, known: &Known, at: &Moment) -> Result<Vec<Line>> {
+    let known = references(subject.all, known)?;
+    let mut lines = Vec::new();
+    for r in &known {
+        let p = &subject.all[r.child];
+        if subject.chosen.iter().any(|c| c.id == p.id) {
+            lines.push(line(subject, r, p, at)?);
+        }
+    }
+    Ok(lines)
+}
+
+/// A foreign key's orphans are wrong wherever they are. Without one, the old table may have had some all along, and the
+/// new one has the same.
+fn line(subject: &Subject, r: &Reference, p: &Mapping, at: &Moment) -> Result<Line> {
+    let m = subject.migration;
+    let (parent_name, source, target) = match &r.parent {
+        Parent::Outside(name) => (name.clone(), name.clone(), name.clone()),
+        Parent::Member(n) => {
+            let parent = &subject.all[*n];
+            let old = mapping::source(parent)?;
+            (old.clone(), old.clone(), mapping::target(parent)?.clone())
+        }
+    };
+    let name = format!("orphans of {}", r.text(&parent_name.plain()));
+    let layout = mapping::layout(p)?;
+    let parent_layout = match r.parent {
+        Parent::Member(n) => Some(mapping::layout(&subject.all[n])?),
+        Parent::Outside(_) => None,
+    };
+    let old = of_source(p, r, &source, at)?;
+    let new = match r.carried(layout, parent_layout) {
+        Some(pairs) => of_target(p, &pairs, &target, parent_layout, at)?,
+        None => Found::Left,
+    };
+    let mut line = Line::new(p, About::References, &name, old.text(), new.text());
+    line.ok = match (&old, &new) {
+        (_, Found::Left) | (Found::Left, _) => Some(old.is_none()),
+        (_, Found::Hidden) | (Found::Hidden, _) => Some(r.enforced),
+        (Found::Count(a), Found::Count(b)) if r.declared => Some(*a == 0 && *b == 0),
+        (Found::Count(a), Found::Count(b)) => Some(a == b),
+    };
+    // A parent may still be on its way; and what the new tables do alone is theirs.
+    if line.ok == Some(false) && old.is_none() && m.phase == Phase::DualWrite {
+        line.ok = None;
+    }
+    if line.ok == Some(false) && !r.declared && lives_alone(m) {
+        line.ok = None;
+    }
+    Ok(line)
+}
+
+enum Found {
+    Count(i64),
+    /// The column is not carried.
+    Left,
+    /// The tables' owner may not read the other table.
+    Hidden,
+}
+
+impl Found {
+    fn text(&self) -> String {
+        match self {
+            Found::Count(n) => n.to_string(),
+            Found::Left => "column left out".into(),
+            Found::Hidden => "not readable".into(),
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        !matches!(self, Found::Count(n) if *n > 0)
+    }
+}
+
+fn of_source(p: &Mapping, r: &Reference, parent: &QualifiedName, at: &Moment) -> Result<Found> {
+    let child = Rows {
+        table: mapping::source(p)?,
+        condition: p.spec.filter.clone(),
+    };
+    let parent = Rows {
+        table: parent,
+        condition: None,
+    };
+    counted(p, &child, &parent, &r.pairs, at)
+}
+
+fn of_target(
+    p: &Mapping,
+    pairs: &[Pair],
+    parent: &QualifiedName,
+    parent_layout: Option<&Layout>,
+    at: &Moment,
+) -> Result<Found> {
+    let table = mapping::target(p)?;
+    let child = Rows {
+        table,
+        condition: scope_is_mine(&table.name.to_string(), mapping::layout(p)?),
+    };
+    let parent = Rows {
+        table: parent,
+        condition: parent_layout.and_then(|l| scope_is_mine(PARENT, l)),
+    };
+    counted(p, &child, &parent, pairs, at)
+}
+
+fn counted(p: &Mapping, child: &Rows, parent: &Rows, pairs: &[Pair], at: &Moment) -> Result<Found> {
+    #[derive(serde::Deserialize)]
+    struct Count {
+        rows: i64,
+    }
+    let _owner = role::act_as(mapping::owner(p)?);
+    let _exact = session::pin(&session::EXACT);
+    let Some(oid) = catalog::find(parent.table)? else {
+        return Ok(Found::Hidden);
+    };
+    let may_read = include_str!("../../../sql/query/may_read.sql");
+    if spi::value::<bool>(may_read, &[oid.into()])? != Some(true) {
+        return Ok(Found::Hidden);
+    }
+    let found: Option<Count> = at.first(&orphan::count(child, parent, pairs), &[])?;
+    Ok(Found::Count(found.map_or(0, |c| c.rows)))
+}

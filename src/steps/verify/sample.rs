@@ -1,0 +1,149 @@
+//! A few random rows, each with all rows that refer to it, compared on both sides.
+
+use super::{Findings, Known, Subject, orphans, rows};
+use crate::error::Result;
+use crate::model::reference::{Parent, Reference};
+use crate::model::state::Mapping;
+use crate::pg::catalog;
+use crate::pg::moment::Moment;
+use crate::sqlgen::digest::Side;
+use crate::sqlgen::sample;
+use crate::store::compare::{Argument, Beside, Choice, Kinds};
+use crate::store::mapping;
+use serde_json::{Value, json};
+
+/// A table with more rows than this is sampled by blocks.
+const LARGE: i64 = 100_000;
+
+/// Takes `n` rows of each chosen table that refers to no other, and goes down from there.
+pub fn add(
+    subject: &Subject,
+    known: &Known,
+    n: i32,
+    at: &Moment,
+    found: &mut Findings,
+) -> Result<()> {
+    let known = orphans::references(subject.all, known)?;
+    let mut totals = vec![None; subject.all.len()];
+    for root in roots(subject, &known) {
+        let p = &subject.all[root];
+        let beside = Beside::new(subject.migration, p, at)?;
+        let layout = mapping::layout(p)?;
+        let walk = Walk {
+            subject,
+            references: &known,
+            at,
+            keys: drawn(&beside, n)?,
+        };
+        walk.compare(
+            root,
+            &sample::chosen(&layout.key),
+            &mut vec![root],
+            &mut totals,
+        )?;
+    }
+    for (p, total) in subject.all.iter().zip(totals) {
+        if let Some((kinds, source, target)) = total {
+            rows::add(
+                subject.migration,
+                p,
+                "rows in sample",
+                (source, target),
+                kinds,
+                found,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Chosen tables that refer to no other member; where tables refer to each other in a circle, the first.
+fn roots(subject: &Subject, references: &[Reference]) -> Vec<usize> {
+    let place = |p: &&Mapping| subject.all.iter().position(|o| o.id == p.id);
+    let chosen: Vec<usize> = subject.chosen.iter().filter_map(place).collect();
+    if chosen.len() < subject.all.len() {
+        return chosen;
+    }
+    let refers = |n: usize| {
+        let mine = references.iter().filter(move |r| r.child == n);
+        mine.into_iter()
+            .any(|r| matches!(r.parent, Parent::Member(other) if other != n))
+    };
+    let free: Vec<usize> = chosen.iter().copied().filter(|n| !refers(*n)).collect();
+    if free.is_empty() {
+        chosen.into_iter().take(1).collect()
+    } else {
+        free
+    }
+}
+
+/// Keys of `n` rows of the old table, at random.
+fn drawn(beside: &Beside, n: i32) -> Result<Value> {
+    #[derive(serde::Deserialize)]
+    struct Row {
+        key: Vec<String>,
+    }
+    let p = beside.mapping;
+    let sql = sample::draw(p.id, mapping::source(p)?, &mapping::layout(p)?.key);
+    let rows = catalog::extent(p.source)?.map_or(0, |e| e.rows);
+    // Blocks that hold a hundred times as many rows; a filter may leave few of them.
+    let percent = (rows > LARGE).then(|| (f64::from(n) * 1e4 / rows as f64).clamp(0.01, 100.0));
+    let draw = |percent: Option<f64>| -> Result<Vec<Row>> {
+        beside.as_owner(|| beside.at.rows(&sql, &[i64::from(n).into(), percent.into()]))
+    };
+    let mut keys = draw(percent)?;
+    if percent.is_some() && keys.len() < usize::try_from(n).unwrap_or(0) {
+        keys = draw(None)?;
+    }
+    Ok(json!(keys.into_iter().map(|r| r.key).collect::<Vec<_>>()))
+}
+
+type Total = Option<(Kinds, i64, i64)>;
+
+struct Walk<'a> {
+    subject: &'a Subject<'a>,
+    references: &'a [Reference],
+    at: &'a Moment,
+    keys: Value,
+}
+
+impl Walk<'_> {
+    /// Compares the rows of table `n` that `condition` chooses, then the rows that refer to them.
+    fn compare(
+        &self,
+        n: usize,
+        condition: &str,
+        path: &mut Vec<usize>,
+        totals: &mut [Total],
+    ) -> Result<()> {
+        let p = &self.subject.all[n];
+        let beside = Beside::new(self.subject.migration, p, self.at)?;
+        let choice = Choice {
+            condition: condition.to_owned(),
+            argument: Argument::Keys(self.keys.clone()),
+        };
+        let kinds = beside.kinds(&choice)?;
+        let total = totals[n].get_or_insert_with(Default::default);
+        total.0.missing += kinds.missing;
+        total.0.extra += kinds.extra;
+        total.0.different += kinds.different;
+        total.0.pending += kinds.pending;
+        total.1 += beside.count_of(Side::Source, &choice)?;
+        total.2 += beside.count_of(Side::Target, &choice)?;
+        let pair = beside.pair()?;
+        for r in self.references {
+            if r.parent != Parent::Member(n) || path.contains(&r.child) {
+                continue;
+            }
+            let child = mapping::layout(&self.subject.all[r.child])?;
+            let Some(pairs) = r.carried(child, Some(mapping::layout(p)?)) else {
+                continue;
+            };
+            path.push(r.child);
+            let theirs = sample::referring(&pair, condition, &pairs);
+            self.compare(r.child, &theirs, path, totals)?;
+            path.pop();
+        }
+        Ok(())
+    }
+}

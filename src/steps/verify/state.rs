@@ -1,0 +1,228 @@
+//! What holds beside the rows: mirrors, shape, rights, indexes, keys, sequences, nothing left over.
+
+use super::{About, Known, Line, lives_alone};
+use crate::error::Result;
+use crate::ident::{Ident, QualifiedName};
+use crate::model::facts::{self, Facts, Left, Set};
+use crate::model::phase::Phase;
+use crate::model::shape::Shape;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::moment::Moment;
+use crate::pg::{catalog, role, spi};
+use crate::store::{mapping, rows};
+use pgrx::pg_sys::Oid;
+
+pub fn lines(m: &Migration, p: &Mapping, known: &Known, at: &Moment) -> Result<Vec<Line>> {
+    let (source, target) = (known.source(p)?, known.target(p)?);
+    let mut lines = vec![
+        drifted(p, known, "mirror triggers", &["mirror"], "enabled always"),
+        drifted(p, known, "shape", &["gone", "shape"], "as created"),
+    ];
+    if let Some(left) = &p.facts {
+        lines.extend(changed(m, p, left, source, target));
+    }
+    lines.push(indexes(m, p, target)?);
+    if m.phase >= Phase::Backfilled {
+        lines.push(foreign_keys(p, target)?);
+    }
+    lines.extend(sequences(m, p, at)?);
+    let open = rows::open(m.id, Some(p.id))?;
+    lines.push(state(p, "errors", "0", open.errors.to_string()));
+    if m.phase >= Phase::Backfilled {
+        lines.push(state(p, "leftovers", "0", open.leftovers.to_string()));
+    }
+    lines.extend(stand_in(p)?);
+    let by_value = mapping::layout(p)?.by_value(target);
+    if !by_value.is_empty() {
+        let names: Vec<&str> = by_value.into_iter().map(Ident::as_str).collect();
+        lines.push(state(
+            p,
+            "columns compared by value",
+            &names.join(", "),
+            names.join(", "),
+        ));
+    }
+    Ok(lines)
+}
+
+fn state(p: &Mapping, name: &str, expected: &str, found: String) -> Line {
+    Line::new(p, About::State, name, expected.to_owned(), found)
+}
+
+fn drifted(p: &Mapping, known: &Known, name: &str, kinds: &[&str], fine: &str) -> Line {
+    let changes = known.changes.iter();
+    let mine = changes.filter(|c| c.mapping == p.id && kinds.contains(&c.kind.as_str()));
+    state(p, name, fine, told(mine.map(|c| c.what.clone()), fine))
+}
+
+/// What changed on one side since mig_create, and not on the other.
+fn changed(m: &Migration, p: &Mapping, left: &Left, source: &Shape, target: &Shape) -> Vec<Line> {
+    type Part = fn(&Facts) -> &Set;
+    let parts: [(&str, Part); 5] = [
+        ("column defaults", |f| &f.defaults),
+        ("owner and grants", |f| &f.grants),
+        ("row-level security", |f| &f.policies),
+        ("check constraints", |f| &f.constraints),
+        ("replication", |f| &f.replication),
+    ];
+    let (source_now, target_now) = (Facts::of(source), Facts::of(target));
+    let text = |then: &Set, now: &Set| {
+        facts::changes(then, now).unwrap_or_else(|| "as created".to_owned())
+    };
+    let line = |(name, part): &(&str, Part)| {
+        let old = text(part(&left.source), part(&source_now));
+        let new = text(part(&left.target), part(&target_now));
+        let mut line = state(p, name, &old, new);
+        if line.ok == Some(false) && lives_alone(m) {
+            line.ok = None;
+        }
+        line
+    };
+    // How an adopted table makes its values up is its owner's business.
+    let judged = parts
+        .iter()
+        .filter(|(name, _)| !p.adopted || *name != "column defaults");
+    judged.map(line).collect()
+}
+
+/// Those that the target was made with, from the end of the backfill on also those that were built then; all of them valid.
+fn indexes(m: &Migration, p: &Mapping, target: &Shape) -> Result<Line> {
+    let mut expected: Set = p
+        .facts
+        .as_ref()
+        .map_or_else(Set::new, |l| l.target.indexes.clone());
+    if m.phase >= Phase::Backfilled {
+        let built = mapping::layout(p)?.indexes.iter();
+        expected.extend(built.map(|i| i.name.as_str().to_owned()));
+    }
+    let standing = |i: &&String| target.indexes.iter().any(|t| t.name.as_str() == i.as_str());
+    let gone = expected.iter().filter(|i| !standing(i));
+    let gone = gone.map(|i| format!("{i} is gone"));
+    let invalid = target.indexes.iter().filter(|i| !i.valid);
+    let invalid = invalid.map(|i| format!("{} is invalid", i.name.as_str()));
+    Ok(state(
+        p,
+        "indexes",
+        "valid",
+        told(gone.chain(invalid), "valid"),
+    ))
+}
+
+fn foreign_keys(p: &Mapping, target: &Shape) -> Result<Line> {
+    let expected = mapping::layout(p)?.fkeys.iter();
+    let gone = expected
+        .filter(|k| !target.fkeys.iter().any(|f| f.name == k.name))
+        .map(|k| format!("{} is gone", k.name.as_str()));
+    let weak = target.fkeys.iter().filter_map(|f| {
+        let name = f.name.as_str();
+        if !f.validated {
+            Some(format!("{name} is not validated"))
+        } else if !f.enforced {
+            Some(format!("{name} is not enforced: its triggers are disabled"))
+        } else {
+            None
+        }
+    });
+    Ok(state(
+        p,
+        "foreign keys",
+        "valid",
+        told(gone.chain(weak), "valid"),
+    ))
+}
+
+fn told(wrong: impl Iterator<Item = String>, fine: &str) -> String {
+    let wrong: Vec<String> = wrong.collect();
+    if wrong.is_empty() {
+        fine.to_owned()
+    } else {
+        wrong.join("; ")
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Draws {
+    column: Ident,
+    #[serde(flatten)]
+    sequence: QualifiedName,
+    ascending: bool,
+}
+
+/// How far the columns of a table are past the sequences they draw from: the next value would be one that is there.
+/// None where it draws from none.
+fn behind(table: u32, name: &QualifiedName, at: &Moment) -> Result<Option<String>> {
+    #[derive(serde::Deserialize)]
+    struct Past {
+        furthest: i64,
+        sequence: i64,
+    }
+    let draws: Vec<Draws> = spi::rows(
+        include_str!("../../../sql/query/sequences.sql"),
+        &[Oid::from(table).into()],
+    )?;
+    if draws.is_empty() {
+        return Ok(None);
+    }
+    let mut found = Vec::new();
+    for d in draws {
+        let (furthest, sign) = if d.ascending {
+            ("max", ">")
+        } else {
+            ("min", "<")
+        };
+        // The rows are of the snapshot, the sequence is of now: numbers are drawn before their rows are committed. A
+        // sequence that was never used gives its start value next.
+        let sql = format!(
+            "SELECT f.furthest, s.last_value AS sequence FROM (SELECT {furthest}(t.{})::bigint AS furthest FROM {name} AS t) f, {} AS s \
+             WHERE f.furthest {sign} s.last_value OR (f.furthest = s.last_value AND NOT s.is_called)",
+            d.column, d.sequence
+        );
+        if let Some(past) = at.first::<Past>(&sql, &[])? {
+            found.push(format!(
+                "{} is at {}, {} at {}",
+                d.column.as_str(),
+                past.furthest,
+                d.sequence.plain(),
+                past.sequence
+            ));
+        }
+    }
+    Ok(Some(told(found.into_iter(), AHEAD)))
+}
+
+const AHEAD: &str = "ahead of all rows";
+
+/// An old table may always have been behind; the new one must not be where it was not.
+fn sequences(m: &Migration, p: &Mapping, at: &Moment) -> Result<Option<Line>> {
+    let (source, target) = (mapping::source(p)?, mapping::target(p)?);
+    let _owner = role::act_as(mapping::owner(p)?);
+    let old = behind(p.source, source, at)?;
+    let new = behind(p.target.unwrap_or(0), target, at)?;
+    let Some(new) = new else {
+        return Ok(None);
+    };
+    let old = old.unwrap_or_else(|| AHEAD.to_owned());
+    let mut line = state(p, "sequences", &old, new.clone());
+    line.ok = Some(new == AHEAD || new == old && !lives_alone(m));
+    Ok(Some(line))
+}
+
+/// The view that stands under the old name of an archived table.
+fn stand_in(p: &Mapping) -> Result<Option<Line>> {
+    let Some(archived) = p.archived.as_ref().filter(|a| a.view) else {
+        return Ok(None);
+    };
+    let now = catalog::view_text(&archived.name)?;
+    let found = match (&now, &archived.view_text) {
+        (None, _) => "gone",
+        (Some(_), None) => "as created",
+        (Some(now), Some(then)) if now == then => "as created",
+        _ => "changed",
+    };
+    Ok(Some(state(
+        p,
+        "view under the old name",
+        "as created",
+        found.to_owned(),
+    )))
+}

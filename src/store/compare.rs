@@ -1,0 +1,284 @@
+//! Both sides of a mapping beside each other, at one moment and as the tables' owner.
+
+use crate::error::{Error, Result};
+use crate::ident::QualifiedName;
+use crate::model::phase::Phase;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::moment::Moment;
+use crate::pg::places::Slice;
+use crate::pg::{catalog, role, session, spi};
+use crate::sqlgen::digest::{Pair, Side};
+use crate::store::mapping;
+use pgrx::JsonB;
+use pgrx::datum::DatumWithOid;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// A mapping that is looked at.
+pub struct Beside<'a> {
+    pub mapping: &'a Mapping,
+    pub at: &'a Moment,
+    target: &'a QualifiedName,
+    pending: Pending,
+}
+
+/// What is not copied yet: nothing, except while the backfill has not come to its end.
+struct Pending {
+    places: Slice,
+    leftovers: Value,
+}
+
+/// How many rows differ, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Kinds {
+    pub missing: i64,
+    pub extra: i64,
+    pub different: i64,
+    /// Not copied yet.
+    pub pending: i64,
+}
+
+impl Kinds {
+    /// Rows that differ although they should not.
+    pub fn wrong(&self) -> i64 {
+        self.missing + self.extra + self.different
+    }
+}
+
+/// Hash sums of one side.
+#[derive(Default)]
+pub struct Sums(BTreeMap<i32, (i64, i128)>);
+
+/// Both sides' row counts, and the buckets that differ.
+pub struct Summed {
+    pub source: i64,
+    pub target: i64,
+    pub unequal: Vec<i32>,
+}
+
+/// A row that differs.
+#[derive(Deserialize)]
+pub struct Found {
+    pub kind: String,
+    pub key: Vec<Option<String>>,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    rows: i64,
+}
+
+#[derive(Deserialize)]
+struct KindCount {
+    kind: String,
+    rows: i64,
+}
+
+/// Which rows of both sides are compared: a condition over `r`, and what its `$1` is.
+pub struct Choice {
+    pub condition: String,
+    pub argument: Argument,
+}
+
+pub enum Argument {
+    Buckets(Vec<i32>),
+    Keys(Value),
+}
+
+impl Choice {
+    fn argument(&self) -> DatumWithOid<'static> {
+        match &self.argument {
+            Argument::Buckets(numbers) => numbers.clone().into(),
+            Argument::Keys(keys) => JsonB(keys.clone()).into(),
+        }
+    }
+}
+
+impl<'a> Beside<'a> {
+    pub fn new(m: &Migration, mapping: &'a Mapping, at: &'a Moment) -> Result<Self> {
+        Ok(Self {
+            mapping,
+            at,
+            target: mapping::target(mapping)?,
+            pending: pending(m, mapping, at)?,
+        })
+    }
+
+    pub fn pair(&self) -> Result<Pair<'_>> {
+        Ok(Pair::new(
+            self.mapping.id,
+            self.target,
+            mapping::layout(self.mapping)?,
+        ))
+    }
+
+    pub fn count(&self, side: Side) -> Result<i64> {
+        let sql = self.pair()?.count(side);
+        let found: Option<Count> = self.as_owner(|| self.at.first(&sql, &[]))?;
+        Ok(found.map_or(0, |c| c.rows))
+    }
+
+    /// How many rows of one side are chosen.
+    pub fn count_of(&self, side: Side, choice: &Choice) -> Result<i64> {
+        let from = self.pair()?.from(side, &choice.condition);
+        let sql = format!("SELECT count(*) AS rows {from}");
+        let found: Option<Count> = self.as_owner(|| self.at.first(&sql, &[choice.argument()]))?;
+        Ok(found.map_or(0, |c| c.rows))
+    }
+
+    /// Adds the hashes of one side, or of a slice of it, to `sums`.
+    pub fn add(&self, sums: &mut Sums, side: Side, slice: Option<&Slice>) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Bucket {
+            bucket: i32,
+            rows: i64,
+            hash: String,
+        }
+        let sql = self.pair()?.buckets(side, slice.is_some());
+        let found: Vec<Bucket> = self.as_owner(|| match slice {
+            Some(slice) => self.at.rows(&sql, &slice.args()),
+            None => self.at.rows(&sql, &[]),
+        })?;
+        for b in found {
+            let hash: i128 = b
+                .hash
+                .parse()
+                .map_err(|_| Error::Internal("a hash sum is a number".into()))?;
+            let sum = sums.0.entry(b.bucket).or_default();
+            sum.0 += b.rows;
+            sum.1 = sum.1.wrapping_add(hash);
+        }
+        Ok(())
+    }
+
+    pub fn sum(&self) -> Result<Summed> {
+        let (mut source, mut target) = (Sums::default(), Sums::default());
+        self.add(&mut source, Side::Source, None)?;
+        self.add(&mut target, Side::Target, None)?;
+        Ok(Summed::of(&source, &target))
+    }
+
+    /// How many of the chosen rows differ.
+    pub fn kinds(&self, choice: &Choice) -> Result<Kinds> {
+        let sql = self.pair()?.counted(&choice.condition);
+        let found: Vec<KindCount> =
+            self.as_owner(|| self.at.rows(&sql, &self.arguments(choice, None)))?;
+        let of = |kind: &str| {
+            found
+                .iter()
+                .filter(|k| k.kind == kind)
+                .map(|k| k.rows)
+                .sum()
+        };
+        Ok(Kinds {
+            missing: of("missing"),
+            extra: of("extra"),
+            different: of("different"),
+            pending: of("pending"),
+        })
+    }
+
+    /// The first `limit` of them, by key.
+    pub fn list(&self, choice: &Choice, limit: i64) -> Result<Vec<Found>> {
+        let sql = self.pair()?.listed(&choice.condition);
+        self.as_owner(|| self.at.rows(&sql, &self.arguments(choice, Some(limit))))
+    }
+
+    /// Lists all of them as leftovers; how many are new there. The owner must be let to note keys, see `rows::let_note`.
+    pub fn note(&self, choice: &Choice) -> Result<i64> {
+        let sql = self.pair()?.noted(&choice.condition);
+        self.as_owner(|| spi::run(&sql, &self.arguments(choice, None)))
+    }
+
+    /// Both rows of a key, as the target should hold them and as it does, and the key as JSON.
+    pub fn rows(&self, key: &[Option<String>]) -> Result<(Value, Option<Value>, Option<Value>)> {
+        #[derive(Deserialize)]
+        struct Row {
+            row: Value,
+            key: Value,
+        }
+        let pair = self.pair()?;
+        let one = |side| -> Result<Option<Row>> {
+            self.as_owner(|| self.at.first(&pair.row(side), &[key.to_vec().into()]))
+        };
+        let (source, target) = (one(Side::Source)?, one(Side::Target)?);
+        let known = source.as_ref().or(target.as_ref());
+        let known = known.map_or(Value::Null, |r| r.key.clone());
+        Ok((known, source.map(|r| r.row), target.map(|r| r.row)))
+    }
+
+    pub fn as_owner<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _owner = role::act_as(mapping::owner(self.mapping)?);
+        let _exact = session::pin(&session::EXACT);
+        f()
+    }
+
+    fn arguments<'b>(&'b self, choice: &Choice, limit: Option<i64>) -> Vec<DatumWithOid<'b>> {
+        let [from, to] = self.pending.places.args();
+        let all = [
+            choice.argument(),
+            from,
+            to,
+            JsonB(self.pending.leftovers.clone()).into(),
+        ];
+        all.into_iter().chain(limit.map(Into::into)).collect()
+    }
+}
+
+impl Summed {
+    pub fn of(source: &Sums, target: &Sums) -> Self {
+        let rows = |sums: &Sums| sums.0.values().map(|s| s.0).sum();
+        let both = source.0.keys().chain(target.0.keys());
+        let mut unequal: Vec<i32> = both
+            .copied()
+            .filter(|b| source.0.get(b) != target.0.get(b))
+            .collect();
+        unequal.sort_unstable();
+        unequal.dedup();
+        Self {
+            source: rows(source),
+            target: rows(target),
+            unequal,
+        }
+    }
+}
+
+/// Before the backfill is through, rows of blocks between the checkpoint and the bound are still to come, and so are
+/// leftovers; what lies elsewhere has been copied or written with the mirror in place.
+fn pending(m: &Migration, p: &Mapping, at: &Moment) -> Result<Pending> {
+    const ALL: i64 = u32::MAX as i64;
+    #[derive(Deserialize)]
+    struct Checkpoint {
+        bound_blocks: Option<i64>,
+        next_block: i64,
+        filenode: Option<i64>,
+        copied: bool,
+        leftovers: Value,
+    }
+    let none = || Slice::new(0, 0);
+    if m.phase != Phase::DualWrite {
+        return Ok(Pending {
+            places: none()?,
+            leftovers: json!([]),
+        });
+    }
+    let now: Option<Checkpoint> = at.first(
+        "SELECT p.bound_blocks, p.next_block, p.filenode::bigint AS filenode, p.copied, \
+         (SELECT coalesce(pg_catalog.jsonb_agg(k.key), '[]') FROM (SELECT l.key FROM mig.leftover l WHERE l.mapping = p.id \
+          UNION ALL SELECT e.key FROM mig.row_error e WHERE e.mapping = p.id) k) AS leftovers FROM mig.mapping p WHERE p.id = $1",
+        &[p.id.into()],
+    )?;
+    let now = now.ok_or_else(|| Error::Internal("the mapping is gone".into()))?;
+    let rewritten = catalog::extent(p.source)?.map(|e| e.filenode) != now.filenode;
+    let places = match now.bound_blocks {
+        None => Slice::new(0, ALL)?,
+        Some(_) if now.copied => none()?,
+        Some(_) if rewritten => Slice::new(0, ALL)?,
+        Some(bound) => Slice::new(now.next_block, bound)?,
+    };
+    Ok(Pending {
+        places,
+        leftovers: now.leftovers,
+    })
+}

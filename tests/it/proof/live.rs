@@ -1,0 +1,112 @@
+//! Checks beside writers: no false difference, and every true one.
+
+use super::{count, doubts};
+use crate::common::both_sides::{Crew, ROLLING, Side};
+use crate::common::cluster::Cluster;
+use crate::common::writers::Random;
+use crate::live::mirrored;
+use crate::wait::{all_differences, backfilled, until};
+use postgres::Client;
+use std::time::Duration;
+
+const CHECKS: usize = 200;
+
+fn copied(cluster: &Cluster, database: &str) -> Client {
+    let mut client = mirrored(cluster, database, 1000);
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    client
+}
+
+#[test]
+fn two_hundred_checks_beside_eight_writers_and_no_false_difference() {
+    let cluster = Cluster::start("it_checks", 54380, "deadlock_timeout = 100ms");
+    let mut client = copied(&cluster, "checks");
+    let crew = Crew::start(&cluster, "checks", &[Side::Old; 8], Duration::ZERO);
+    let mut compared = 0;
+    for _ in 0..CHECKS / 2 {
+        assert_eq!(doubts(&mut client), Vec::<String>::new());
+        compared += count(
+            &mut client,
+            "SELECT compared FROM mig.checks ORDER BY id DESC LIMIT 1",
+        );
+    }
+    let mut tally = crew.stop();
+    until("the locks", || {
+        client.simple_query("SELECT mig_switch()").is_ok()
+    });
+    let mut sides = ROLLING.to_vec();
+    sides.extend([Side::Old, Side::New]);
+    let crew = Crew::start(&cluster, "checks", &sides, Duration::ZERO);
+    for _ in 0..CHECKS / 2 {
+        assert_eq!(doubts(&mut client), Vec::<String>::new());
+        compared += count(
+            &mut client,
+            "SELECT compared FROM mig.checks ORDER BY id DESC LIMIT 1",
+        );
+    }
+    tally.add(crew.stop());
+    println!("{CHECKS} checks, {compared} rows compared, {tally:?}");
+    assert!(tally.is_clean() && tally.transactions > 1000, "{tally:?}");
+}
+
+/// One column of one row, on one side, behind the mirror. The old table's mirror is switched off and on again for it, which
+/// a check sees too.
+fn damage(client: &mut Client, random: &mut Random, old: bool) -> String {
+    // The writers change rows 1 to 60, and delete from 101 on.
+    let id = 61 + random.below(40);
+    let mut tx = client.transaction().unwrap();
+    let sql = if old {
+        format!(
+            "ALTER TABLE sign_ups DISABLE TRIGGER USER; UPDATE sign_ups SET email = email || '!' WHERE id = {id}; \
+             ALTER TABLE sign_ups ENABLE ALWAYS TRIGGER \"!mig_2_forward_row\"; ALTER TABLE sign_ups ENABLE ALWAYS TRIGGER \"!mig_2_forward_truncate\""
+        )
+    } else {
+        format!("UPDATE project_sign_ups SET email = email || '?' WHERE id = {id}")
+    };
+    tx.batch_execute(&sql).unwrap();
+    tx.commit().unwrap();
+    id.to_string()
+}
+
+#[test]
+fn one_changed_row_is_found_each_time_and_named() {
+    let cluster = Cluster::start("it_found", 54381, "");
+    let mut client = copied(&cluster, "found");
+    let crew = Crew::start(&cluster, "found", &[Side::Old; 4], Duration::from_millis(1));
+    let mut random = Random::new(7);
+    for n in 0..40 {
+        let old = n % 2 == 0;
+        let id = damage(&mut client, &mut random, old);
+        let named = client
+            .query(
+                "SELECT key->>'id', kind, source_row->>'email', target_row->>'email' FROM mig_diff('cover', 'sign_ups')",
+                &[],
+            )
+            .unwrap();
+        let failed = doubts(&mut client);
+        assert_eq!(named.len(), 1, "{failed:?}");
+        let text = |n| named[0].get::<_, String>(n);
+        assert_eq!((text(0), text(1)), (id, "different".to_owned()));
+        assert_ne!(text(2), text(3));
+        assert_eq!(
+            text(2).trim_end_matches(['!', '?']),
+            text(3).trim_end_matches(['!', '?'])
+        );
+        let says = |what: &str| failed.iter().any(|l| l.contains(what));
+        assert!(says("sign_ups: rows different: 0 / 1"), "{failed:?}");
+        if old {
+            assert!(says("altered since it went in"), "{failed:?}");
+            until("the locks", || {
+                client.simple_query("SELECT mig_dual_write()").is_ok()
+            });
+        }
+        client
+            .simple_query("SELECT mig_repair(dry_run => false)")
+            .unwrap();
+        assert_eq!(doubts(&mut client), Vec::<String>::new());
+        assert_eq!(all_differences(&mut client).1, 0);
+    }
+    let tally = crew.stop();
+    assert!(tally.is_clean() && tally.transactions > 100, "{tally:?}");
+}

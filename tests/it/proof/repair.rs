@@ -1,0 +1,202 @@
+//! Repair beside writers: whatever was broken is right afterwards, and no row of theirs is lost or comes back.
+
+use super::{behind_the_mirror, count, doubts};
+use crate::common::both_sides::{Crew, ROLLING, Side};
+use crate::common::cluster::Cluster;
+use crate::live::mirrored;
+use crate::wait::{all_differences, backfilled, until, until_sql, yes};
+use postgres::Client;
+use std::time::{Duration, Instant};
+
+const P: &str = "'00000000-0000-0000-0000-000000000001'";
+
+/// Rows of all kinds, without a lock that the application would have to wait for.
+fn break_some(client: &mut Client, round: u32) {
+    let sql = format!(
+        "DELETE FROM project_email_reminders WHERE id % 17 = {r} AND ctid IN (SELECT ctid FROM project_email_reminders FOR UPDATE SKIP LOCKED); \
+         UPDATE project_sign_ups SET email = 'broken' WHERE id % 19 = {r} AND ctid IN (SELECT ctid FROM project_sign_ups FOR UPDATE SKIP LOCKED); \
+         INSERT INTO project_email_reminders (project_id, id, round_id, user_id) SELECT {P}, 1000000 + g, NULL, gen_random_uuid() FROM generate_series(1, 20) g \
+         ON CONFLICT DO NOTHING",
+        r = round % 7
+    );
+    client.batch_execute(&sql).unwrap();
+}
+
+/// Until nothing differs: rows that the application holds are left to a job.
+fn repaired(client: &mut Client) {
+    until("the repair", || {
+        let done = client.simple_query("SELECT mig_repair(dry_run => false)");
+        done.is_ok() && {
+            until_sql(
+                client,
+                "SELECT NOT EXISTS (SELECT FROM mig.job WHERE state IN ('running', 'paused'))",
+            );
+            count(client, "SELECT count(*) FROM mig.leftover") == 0
+        }
+    });
+}
+
+#[test]
+fn what_is_broken_is_repaired_beside_an_application_that_never_rests() {
+    let cluster = Cluster::start("it_repair", 54382, "deadlock_timeout = 200ms");
+    let mut client = mirrored(&cluster, "repair", 1000);
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    let crew = Crew::start(&cluster, "repair", &[Side::Old; 5], Duration::ZERO);
+    let (deadline, mut rounds) = (Instant::now() + Duration::from_secs(12), 0);
+    while Instant::now() < deadline {
+        break_some(&mut client, rounds);
+        repaired(&mut client);
+        assert_eq!(all_differences(&mut client).1, 0, "round {rounds}");
+        rounds += 1;
+    }
+    let tally = crew.stop();
+    println!("{rounds} rounds, {tally:?}");
+    assert!(rounds > 3 && tally.transactions > 500, "{rounds} {tally:?}");
+    // 40P01 only where its own transactions wait for each other; here nobody but its own rows' owner deletes them.
+    assert!(tally.is_clean(), "{tally:?}");
+    assert!(!tally.errors.contains_key("40P01"), "{tally:?}");
+    assert_eq!(doubts(&mut client), Vec::<String>::new());
+    client.simple_query("SELECT mig_switch()").unwrap();
+    client.simple_query("SELECT mig_assert()").unwrap();
+    // More rows than one call takes, and both sides at work: the job does it in batches.
+    let crew = Crew::start(&cluster, "repair", &ROLLING, Duration::from_millis(1));
+    behind_the_mirror(
+        &mut client,
+        "project_sign_ups",
+        "UPDATE project_sign_ups SET email = 'broken' WHERE ctid IN (SELECT ctid FROM project_sign_ups FOR UPDATE SKIP LOCKED)",
+    );
+    repaired(&mut client);
+    assert!(yes(
+        &mut client,
+        "SELECT count(*) > 0 FROM mig.job WHERE task = 'repair' AND state = 'done'"
+    ));
+    let tally = crew.stop();
+    assert_eq!(all_differences(&mut client).1, 0);
+    assert!(tally.is_clean() && tally.transactions > 20, "{tally:?}");
+    assert!(yes(
+        &mut client,
+        "SELECT count(*) > 0 FROM mig.history WHERE what ~ '^mig_repair: [0-9]+ rows differ'"
+    ));
+}
+
+/// `client` waits in a lock.
+fn waits(observer: &mut Client, pid: i32) {
+    until_sql(
+        observer,
+        &format!("SELECT cardinality(pg_blocking_pids({pid})) > 0"),
+    );
+}
+
+fn pid(client: &mut Client) -> i32 {
+    client
+        .query_one("SELECT pg_backend_pid()", &[])
+        .unwrap()
+        .get(0)
+}
+
+#[test]
+fn a_row_that_comes_while_its_place_is_cleared_is_kept() {
+    let cluster = Cluster::start("it_cleared", 54383, "");
+    let mut client = mirrored(&cluster, "cleared", 200);
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    let stale = |client: &mut Client| {
+        client.batch_execute(&format!("DELETE FROM round_metadata WHERE id = 900; INSERT INTO project_rounds (project_id, id, slug) VALUES ({P}, 900, 'stale')")).unwrap();
+    };
+    let ours = "SELECT slug = 'real' FROM project_rounds WHERE id = 900";
+    // The application was first: its row is not committed yet, and the stale one is locked by its mirror.
+    stale(&mut client);
+    let mut app = cluster.connect("cleared");
+    app.batch_execute("BEGIN; INSERT INTO round_metadata (id, slug) VALUES (900, 'real')")
+        .unwrap();
+    client
+        .simple_query("SELECT mig_repair(dry_run => false)")
+        .unwrap();
+    assert_eq!(
+        count(&mut client, "SELECT count(*) FROM mig.leftover"),
+        1,
+        "it is left to the job"
+    );
+    app.batch_execute("COMMIT").unwrap();
+    assert!(yes(&mut client, "SELECT mig_wait()"));
+    assert!(yes(&mut client, ours));
+    assert_eq!(all_differences(&mut client).1, 0);
+
+    // The repair was first: the application waits for it, and its row is there.
+    stale(&mut client);
+    let (mut app, app_pid) = {
+        let mut a = cluster.connect("cleared");
+        let p = pid(&mut a);
+        (a, p)
+    };
+    client
+        .batch_execute("BEGIN; SELECT mig_repair(dry_run => false)")
+        .unwrap();
+    let writer = std::thread::spawn(move || {
+        app.batch_execute("INSERT INTO round_metadata (id, slug) VALUES (900, 'real')")
+    });
+    let mut observer = cluster.connect("cleared");
+    waits(&mut observer, app_pid);
+    client.batch_execute("COMMIT").unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(yes(&mut client, ours));
+    assert_eq!(all_differences(&mut client).1, 0);
+
+    // A row that is deleted while it is brought is not there in the end, and one that is changed is as it was changed.
+    client
+        .batch_execute("DELETE FROM project_email_reminders WHERE id IN (1, 2)")
+        .unwrap();
+    let mut app = cluster.connect("cleared");
+    app.batch_execute("BEGIN; DELETE FROM email_reminders_sent WHERE id = 1; UPDATE email_reminders_sent SET kind = 'new' WHERE id = 2").unwrap();
+    client
+        .simple_query("SELECT mig_repair(dry_run => false)")
+        .unwrap();
+    app.batch_execute("COMMIT").unwrap();
+    until_sql(
+        &mut client,
+        "SELECT NOT EXISTS (SELECT FROM mig.job WHERE state = 'running')",
+    );
+    assert_eq!(all_differences(&mut client).1, 0);
+    assert_eq!(doubts(&mut client), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_that_has_an_old_row_goes_with_one_that_has_none() {
+    let cluster = Cluster::start("it_cascade", 54384, "");
+    let mut client = mirrored(&cluster, "cascade", 200);
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    client.simple_query("SELECT mig_switch()").unwrap();
+    // A parent that should not be there, and a child of another that points to it: ON DELETE CASCADE would take the child,
+    // and the reverse mirror its old row. The child is locked, so it cannot be put right first.
+    let sql = format!(
+        "INSERT INTO project_rounds (project_id, id, slug) VALUES ({P}, 900, 'stale'); UPDATE project_sign_ups SET round_id = 900 WHERE id = 3"
+    );
+    behind_the_mirror(&mut client, "project_rounds, project_sign_ups", &sql);
+    let mut holder = cluster.connect("cascade");
+    holder
+        .batch_execute("BEGIN; SELECT FROM sign_ups WHERE id = 3 FOR UPDATE")
+        .unwrap();
+    client
+        .simple_query("SELECT mig_repair(dry_run => false)")
+        .unwrap();
+    assert_eq!(
+        count(&mut client, "SELECT count(*) FROM sign_ups WHERE id = 3"),
+        1
+    );
+    assert_eq!(
+        count(
+            &mut client,
+            "SELECT count(*) FROM project_sign_ups WHERE id = 3"
+        ),
+        1
+    );
+    holder.batch_execute("COMMIT").unwrap();
+    repaired(&mut client);
+    assert_eq!(all_differences(&mut client).1, 0);
+    assert_eq!(
+        count(&mut client, "SELECT count(*) FROM sign_ups WHERE id = 3"),
+        1
+    );
+}
