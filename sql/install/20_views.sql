@@ -170,6 +170,8 @@ SELECT m.name AS migration, m.phase,
             WHEN m.phase = 'dual_write' AND (j.driver = 'manual' AND j.state = 'running' OR unstarted.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
             WHEN m.phase = 'dual_write' AND m.state = 'running' AND NOT dead.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
             WHEN m.phase = 'dual_write' THEN pg_catalog.format('SELECT mig_backfill(%L);', m.name)
+            WHEN m.phase IN ('backfilled', 'switched') AND NOT (SELECT c.ok FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1)
+              THEN pg_catalog.format('SELECT * FROM mig_check(%L) WHERE ok IS NOT TRUE;', m.name)
             WHEN m.phase = 'backfilled' THEN pg_catalog.format('SELECT * FROM mig_switch(%L);', m.name)
             WHEN m.phase = 'stopped' AND m.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
             WHEN m.phase = 'stopped' AND m.state = 'running' AND NOT dead.is AND NOT unstarted.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)

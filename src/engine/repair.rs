@@ -188,7 +188,11 @@ fn mend_all(m: &Migration, listed: &[(&Mapping, Vec<Leftover>)]) -> Result<()> {
     // Rows that pointed to a wrong one do so no more.
     prune()?;
     // Deferred checks speak now, where they can be answered.
-    spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
+    let tables: Vec<&Mapping> = listed.iter().map(|(p, _)| *p).collect();
+    if let Some(names) = mapping::late_checks(&tables)? {
+        spi::run(&format!("SET CONSTRAINTS {names} IMMEDIATE"), &[])?;
+        spi::run(&format!("SET CONSTRAINTS {names} DEFERRED"), &[])?;
+    }
     Ok(())
 }
 

@@ -78,10 +78,12 @@ fn changed(m: &Migration, p: &Mapping, left: &Left, source: &Shape, target: &Sha
         }
         line
     };
-    // How an adopted table makes its values up is its owner's business.
+    // How an adopted table makes its values up is its owner's business, and the archive gives a new table sequences of
+    // its own.
+    let own_ways = p.adopted || p.archived.is_some();
     let judged = parts
         .iter()
-        .filter(|(name, _)| !p.adopted || *name != "column defaults");
+        .filter(|(name, _)| !own_ways || *name != "column defaults");
     judged.map(line).collect()
 }
 

@@ -39,7 +39,7 @@ fn repaired(client: &mut Client) {
 #[test]
 fn what_is_broken_is_repaired_beside_an_application_that_never_rests() {
     let cluster = Cluster::start("it_repair", 54382, "deadlock_timeout = 200ms");
-    let mut client = mirrored(&cluster, "repair", 1000);
+    let mut client = mirrored(&cluster, "repair", 1500);
     client.simple_query("SELECT mig_backfill()").unwrap();
     backfilled(&mut client);
     let crew = Crew::start(&cluster, "repair", &[Side::Old; 5], Duration::ZERO);
@@ -71,6 +71,13 @@ fn what_is_broken_is_repaired_beside_an_application_that_never_rests() {
         &mut client,
         "SELECT count(*) > 0 FROM mig.job WHERE task = 'repair' AND state = 'done'"
     ));
+    assert!(
+        yes(
+            &mut client,
+            "SELECT what ~ '^mig_repair: 1[0-9]{3} rows' FROM mig.history WHERE what ~ '^mig_repair' ORDER BY id DESC LIMIT 1"
+        ),
+        "more than one call takes"
+    );
     let tally = crew.stop();
     assert_eq!(all_differences(&mut client).1, 0);
     assert!(tally.is_clean() && tally.transactions > 20, "{tally:?}");
@@ -199,4 +206,74 @@ fn nothing_that_has_an_old_row_goes_with_one_that_has_none() {
         count(&mut client, "SELECT count(*) FROM sign_ups WHERE id = 3"),
         1
     );
+}
+
+#[test]
+fn in_mid_copy_what_is_to_come_is_pending_and_what_was_lost_is_missing() {
+    let cluster = Cluster::start("it_midcopy", 54386, "");
+    let mut client = mirrored(&cluster, "midcopy", 2000);
+    client
+        .simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 50, \"batch_target_ms\": 1, \"delay_ms\": 20}')")
+        .unwrap();
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    until_sql(
+        &mut client,
+        "SELECT rows_done > 100 AND NOT copied FROM mig.mapping WHERE id = 2",
+    );
+    client.simple_query("SELECT mig_pause()").unwrap();
+    until_sql(&mut client, "SELECT NOT EXISTS (SELECT FROM mig.runners)");
+    let of = |client: &mut Client, name: &str| -> (String, Option<bool>) {
+        let sql = format!(
+            "SELECT target_value, ok FROM mig_check(relation => 'sign_ups') WHERE check_name = '{name}'"
+        );
+        let row = client.query_one(&sql, &[]).unwrap();
+        (row.get(0), row.get(1))
+    };
+    let pending = count(&mut client, "SELECT 2000 - count(*) FROM project_sign_ups");
+    assert!(pending > 0 && pending < 2000);
+    assert_eq!(of(&mut client, "rows pending"), (pending.to_string(), None));
+    assert_eq!(of(&mut client, "rows missing"), ("0".into(), Some(true)));
+    // Copied and lost; written since, and lost; never copied, and there in another form.
+    client
+        .batch_execute(&format!(
+            "DELETE FROM project_sign_ups WHERE id = 7; \
+             INSERT INTO sign_ups (round_id, user_id, email) VALUES (1, gen_random_uuid(), 'late'); DELETE FROM project_sign_ups WHERE email = 'late'; \
+             INSERT INTO project_sign_ups (project_id, id, round_id, user_id, email) VALUES ({P}, 1990, 1, gen_random_uuid(), 'odd')"
+        ))
+        .unwrap();
+    assert_eq!(
+        of(&mut client, "rows pending"),
+        ((pending - 1).to_string(), None)
+    );
+    assert_eq!(of(&mut client, "rows missing"), ("2".into(), Some(false)));
+    assert_eq!(of(&mut client, "rows different"), ("1".into(), Some(false)));
+    assert_eq!(
+        count(
+            &mut client,
+            "SELECT count(*) FROM mig_diff('cover', 'sign_ups')"
+        ),
+        3
+    );
+    assert_eq!(
+        count(
+            &mut client,
+            "SELECT sum(rows)::bigint FROM mig_repair(relation => 'sign_ups', dry_run => false)"
+        ),
+        3
+    );
+    assert_eq!(
+        of(&mut client, "rows pending"),
+        ((pending - 1).to_string(), None)
+    );
+    assert_eq!(
+        count(&mut client, "SELECT count(*) FROM mig_check() WHERE NOT ok"),
+        0
+    );
+    client
+        .simple_query("SELECT mig_configure('cover', '{\"delay_ms\": 0}')")
+        .unwrap();
+    client.simple_query("SELECT mig_resume()").unwrap();
+    backfilled(&mut client);
+    assert_eq!(all_differences(&mut client).1, 0);
+    assert_eq!(doubts(&mut client), Vec::<String>::new());
 }

@@ -161,6 +161,31 @@ SELECT to_regclass('project_sign_ups') IS NULL AS nothing_made;
 SELECT phase FROM mig_status();
 SELECT mig_check('cover', 'fulll');
 \echo :SQLSTATE
+SELECT mig_check('cover', 'sample', sample => 0);
+\echo :SQLSTATE
+SELECT mig_check('cover', NULL);
+\echo :SQLSTATE
+SELECT mig_check('cover', relation => 'pg_class');
+\echo :SQLSTATE
+SELECT mig_check_start('cover', driver => 'cron');
+\echo :SQLSTATE
+SELECT mig_diff('cover', 'round_metadata', 0);
+\echo :SQLSTATE
+SELECT mig_diff('cover', NULL);
+\echo :SQLSTATE
+SELECT mig_diff('cover', 'pg_class');
+\echo :SQLSTATE
+SELECT mig_repair('cover', dry_run => NULL);
+\echo :SQLSTATE
+SELECT mig_repair('cover', 'projects');
+\echo :SQLSTATE
+SELECT mig_checklist('nobody');
+\echo :SQLSTATE
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT mig_repair('cover', dry_run => false);
+\echo :SQLSTATE
+ROLLBACK;
+\echo :SQLSTATE
 SELECT mig_ddl('cover', 'switch');
 \echo :SQLSTATE
 SELECT mig.mirror();

@@ -195,6 +195,9 @@ DROP VIEW outside;
 DROP TABLE outsider;
 SELECT count(*) FROM mig_archive('cut', suffix => '');
 SELECT * FROM mig_archive('cut', compat_views => true);
+SELECT source, check_name, source_value, target_value, ok FROM mig_check() WHERE ok IS NOT TRUE;
+-- The whole checklist at the end of the way; what the server beside it does is left out.
+SELECT phase, item, ok FROM mig_checklist('cut') WHERE item !~ '^(statements|transactions|sessions|connections|size)';
 SELECT relname, relkind FROM pg_class WHERE relnamespace = 'cut'::regnamespace ORDER BY 1;
 SELECT * FROM rounds WHERE id = 1;
 SELECT id, round_id, mail, legacy FROM subs WHERE id = 2;

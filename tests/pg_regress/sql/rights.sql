@@ -77,6 +77,16 @@ SELECT mig_allow('mig_stranger');
 SET SESSION AUTHORIZATION mig_stranger;
 SELECT mig_configure('shop', '{"delay_ms": 5}');
 \echo :SQLSTATE
+SELECT mig_check('shop');
+\echo :SQLSTATE
+SELECT mig_check_start('shop');
+\echo :SQLSTATE
+SELECT mig_diff('shop', 'shop.rounds');
+\echo :SQLSTATE
+SELECT mig_repair('shop');
+\echo :SQLSTATE
+SELECT mig_checklist('shop');
+\echo :SQLSTATE
 SELECT mig_drop('shop');
 \echo :SQLSTATE
 RESET SESSION AUTHORIZATION;

@@ -1,0 +1,156 @@
+//! The checklist of a migration, phase by phase: what the database can answer is looked up now, what only a person can
+//! answer is listed as open.
+
+mod phases;
+
+use crate::error::Result;
+use crate::model::phase::Phase;
+use crate::model::state::{Mapping, Migration};
+use crate::pg::spi;
+use crate::steps::verify::{self, Line, Mode, Subject};
+use crate::store::{mapping, migration};
+use pgrx::pg_sys::Oid;
+
+pub struct Item {
+    pub phase: &'static str,
+    pub item: String,
+    /// None: a person has to say, or the migration has not come so far.
+    pub ok: Option<bool>,
+    pub detail: String,
+}
+
+/// What stands behind every item that the database answers.
+struct Facts<'a> {
+    m: &'a Migration,
+    all: &'a [Mapping],
+    lines: Vec<Line>,
+}
+
+const PERSON: &str = "for a person to answer";
+
+pub fn checklist(name: Option<&str>) -> Result<Vec<Item>> {
+    let m = migration::find(name)?;
+    migration::require_owner(&m)?;
+    let all = mapping::all(m.id)?;
+    let mut lines = Vec::new();
+    if m.phase > Phase::Defined {
+        let subject = Subject::whole(&m, &all);
+        lines = verify::look(&subject, Mode::Sample(10))?.lines;
+        lines.extend(verify::references(&subject)?);
+    }
+    let facts = Facts {
+        m: &m,
+        all: &all,
+        lines,
+    };
+    let mut items = before();
+    items.extend(facts.created()?);
+    items.extend(facts.dual_write());
+    items.extend(facts.backfilled()?);
+    items.extend(facts.switched());
+    items.extend(facts.stopped()?);
+    items.extend(facts.archived()?);
+    for item in &mut items {
+        let reached = Phase::parse(item.phase).is_none_or(|p| m.phase >= p);
+        if !reached {
+            item.ok = None;
+            item.detail = format!("not reached: the migration is in phase {}", m.phase);
+        }
+    }
+    items.extend(facts.health()?);
+    Ok(items)
+}
+
+fn person(phase: &'static str, item: &str) -> Item {
+    Item {
+        phase,
+        item: item.to_owned(),
+        ok: None,
+        detail: PERSON.into(),
+    }
+}
+
+fn answered(
+    phase: &'static str,
+    item: impl Into<String>,
+    ok: Option<bool>,
+    detail: impl Into<String>,
+) -> Item {
+    Item {
+        phase,
+        item: item.into(),
+        ok,
+        detail: detail.into(),
+    }
+}
+
+fn before() -> Vec<Item> {
+    let items = [
+        "a backup was taken, and restored once to see that it works",
+        "the whole way was rehearsed on a copy, and back",
+        "the team knows what comes, and who decides to go back",
+    ];
+    items.map(|i| person("defined", i)).into()
+}
+
+impl Facts<'_> {
+    /// One item from the check's lines of these names, of all tables.
+    fn lines_named(&self, phase: &'static str, item: &str, names: &[&str]) -> Item {
+        let mine = self
+            .lines
+            .iter()
+            .filter(|l| names.contains(&l.name.as_str()));
+        self.judged(phase, item.to_owned(), mine.collect())
+    }
+
+    fn judged(&self, phase: &'static str, item: String, lines: Vec<&Line>) -> Item {
+        let bad: Vec<&&Line> = lines.iter().filter(|l| l.ok != Some(true)).collect();
+        let ok = if bad.iter().any(|l| l.ok == Some(false)) {
+            Some(false)
+        } else {
+            (bad.is_empty() && !lines.is_empty()).then_some(true)
+        };
+        let told: Vec<String> = bad.iter().map(|l| self.told(l)).collect();
+        let detail = if told.is_empty() {
+            format!("on all {} tables", self.all.len())
+        } else {
+            told.join("; ")
+        };
+        answered(phase, item, ok, detail)
+    }
+
+    fn told(&self, l: &Line) -> String {
+        let table = self.all.iter().find(|p| p.source == l.source);
+        format!(
+            "{}: {}: {} / {}",
+            table.map_or_else(String::new, Mapping::source_text),
+            l.name,
+            l.source_value.as_deref().unwrap_or_default(),
+            l.target_value.as_deref().unwrap_or_default()
+        )
+    }
+
+    fn sources(&self) -> Vec<Oid> {
+        self.all.iter().map(|p| Oid::from(p.source)).collect()
+    }
+
+    /// The server as it is now, in whatever phase.
+    fn health(&self) -> Result<Vec<Item>> {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            item: String,
+            ok: Option<bool>,
+            detail: String,
+        }
+        let targets = self.all.iter().filter_map(|p| p.target).map(Oid::from);
+        let tables: Vec<Oid> = self.sources().into_iter().chain(targets).collect();
+        let rows: Vec<Row> = spi::rows(
+            include_str!("../../../sql/query/health.sql"),
+            &[tables.into()],
+        )?;
+        Ok(rows
+            .into_iter()
+            .map(|r| answered("any", r.item, r.ok, r.detail))
+            .collect())
+    }
+}

@@ -1,0 +1,25 @@
+//! `make bench`, or one by name with `ARGS=check`: figures, never assertions. Each contender does the same work in the same
+//! server, all of them in turn, round by round; what is told is medians, and ratios of them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod check;
+#[path = "../common/cluster.rs"]
+mod cluster;
+mod rounds;
+
+use cluster::Cluster;
+
+/// A server as it comes, with memory for the size of the tables and no waiting for the disk.
+const CONF: &str = "shared_buffers = 1GB\nwork_mem = 64MB\nmaintenance_work_mem = 256MB\nmax_wal_size = 8GB\n\
+     synchronous_commit = off\nautovacuum = off";
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
+    let cluster = Cluster::start("bench", 54328, CONF);
+    rounds::settings(&mut cluster.connect("postgres"));
+    if is_wanted("check") {
+        check::run(&cluster);
+    }
+}
