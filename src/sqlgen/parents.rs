@@ -39,6 +39,15 @@ pub fn named(flow: &Flow, key: &Outbound) -> String {
 /// `$1` jsonb, as `named` gives it: locks the rows of the other table that are free, as the check of a foreign key does, and
 /// returns those keys. It runs as that table's owner, so it must touch nobody else's types and operators.
 pub fn lock(key: &Outbound) -> String {
+    of_parents(key, " FOR KEY SHARE OF p SKIP LOCKED")
+}
+
+/// As `lock`, without locking: the keys that are there.
+pub fn present(key: &Outbound) -> String {
+    of_parents(key, "")
+}
+
+fn of_parents(key: &Outbound, lock: &str) -> String {
     let same: Vec<String> = key
         .pairs
         .iter()
@@ -54,7 +63,7 @@ pub fn lock(key: &Outbound) -> String {
         .collect();
     format!(
         "SELECT coalesce(pg_catalog.jsonb_agg(q.key), '[]') AS keys FROM (SELECT c.key FROM pg_catalog.jsonb_array_elements($1) AS c(key) \
-         JOIN ONLY {} AS p ON {} FOR KEY SHARE OF p SKIP LOCKED) q",
+         JOIN ONLY {} AS p ON {}{lock}) q",
         key.parent,
         same.join(" AND "),
     )

@@ -23,20 +23,35 @@ pub fn keys(of: &[Leftover]) -> Value {
     json!(of.iter().map(|l| &l.key).collect::<Vec<_>>())
 }
 
+/// What came of bringing some rows.
+pub struct Brought {
+    /// Old rows that were free, and whose new rows were written.
+    pub rows: i64,
+    /// Something that a row refers to is there, and locked by somebody.
+    pub waits: bool,
+}
+
 /// Inserts and updates new rows of those old rows that are free.
-pub fn bring(m: &Migration, p: &Mapping, keys: &Value) -> Result<()> {
+pub fn bring(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brought> {
     let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
     let pair = Pair::new(p.id, mapping::target(p)?, layout);
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     let _owner = role::act_as(mapping::owner(p)?);
     let mut old = places::lock_keys(&mend::lock_source(&pair, &layout.key), keys)?;
+    let mut waits = false;
     for key in outbound(p)? {
         if old.count > 0 {
-            old = with_parents(&flow, &key, &old)?;
+            let (served, held) = with_parents(&flow, &key, &old)?;
+            old = served;
+            waits |= held;
         }
     }
+    let brought = Brought {
+        rows: old.count,
+        waits,
+    };
     if old.count == 0 {
-        return Ok(());
+        return Ok(brought);
     }
     let new = places::lock_keys(&mend::lock_target(&pair, &layout.key), keys)?;
     // Our own writes must not come back to the old table, where both are live.
@@ -48,7 +63,7 @@ pub fn bring(m: &Migration, p: &Mapping, keys: &Value) -> Result<()> {
     }
     echo::note_next_command();
     places::run(&mend::insert(&flow), &old)?;
-    Ok(())
+    Ok(brought)
 }
 
 /// Foreign keys of the target over columns that we write.
@@ -65,19 +80,27 @@ fn outbound(p: &Mapping) -> Result<Vec<Outbound>> {
     Ok(all.into_iter().filter(ours).collect())
 }
 
-/// Those of the old rows whose new rows would find what they refer to; that is locked then.
-fn with_parents(flow: &Flow, key: &Outbound, old: &Places) -> Result<Places> {
+/// Those of the old rows whose new rows would find what they refer to, which is locked then; and whether others would, but
+/// for somebody who holds it.
+fn with_parents(flow: &Flow, key: &Outbound, old: &Places) -> Result<(Places, bool)> {
     let named = places::document(&parents::named(flow, key), old)?;
-    let locked = {
+    let keys = |sql: &str| -> Result<Value> {
         let _parent = role::act_as(Oid::from(key.owner));
-        spi::value::<JsonB>(&parents::lock(key), &[JsonB(named).into()])?
+        let found = spi::value::<JsonB>(sql, &[JsonB(named.clone()).into()])?;
+        Ok(found.map_or(Value::Null, |d| d.0))
     };
-    let locked = locked.map_or(Value::Null, |d| d.0);
-    places::some_of(&parents::served(flow, key), old, &locked)
+    let count = |keys: &Value| keys.as_array().map_or(0, Vec::len);
+    let locked = keys(&parents::lock(key))?;
+    let held =
+        count(&locked) < count(&named) && count(&keys(&parents::present(key))?) > count(&locked);
+    Ok((
+        places::some_of(&parents::served(flow, key), old, &locked)?,
+        held,
+    ))
 }
 
-/// Deletes new rows that have no old row, as far as they are free and nobody refers to them.
-pub fn prune(p: &Mapping, keys: &Value) -> Result<()> {
+/// Deletes new rows that have no old row, as far as they are free and nobody refers to them; how many were free.
+pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
     let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
     let pair = Pair::new(p.id, mapping::target(p)?, layout);
     let inbound: Vec<Inbound> = spi::rows(
@@ -90,7 +113,7 @@ pub fn prune(p: &Mapping, keys: &Value) -> Result<()> {
         echo::note_next_command();
         places::run(&mend::delete(&flow, &inbound), &stale)?;
     }
-    Ok(())
+    Ok(stale.count)
 }
 
 /// Strikes those off that are equal now, and marks the others as tried; how many are left.

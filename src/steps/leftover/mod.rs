@@ -29,13 +29,12 @@ pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<Outcome> {
             rows::refused(l)?;
             Ok(Outcome::Did(1))
         }
-        Ok(Fate::Busy) => Ok(Outcome::Wait(row_lock(&p, l))),
-        Ok(Fate::Kept) => {
-            rows::failed(
-                l,
-                "23503",
-                "the row has no old row, and others refer to it or hold it locked",
-            )?;
+        Ok(Fate::Busy) => {
+            rows::tried(l.id)?;
+            Ok(Outcome::Wait(row_lock(&p, l)))
+        }
+        Ok(Fate::Tied(why)) => {
+            rows::failed(l, "23503", why)?;
             Ok(Outcome::Did(1))
         }
         Err(e) if e.is_retryable() => {
@@ -61,8 +60,8 @@ enum Fate {
     Refused,
     /// Locked by somebody, and this call must not wait.
     Busy,
-    /// A row of the new table that should not be there, and that others refer to, or that is locked.
-    Kept,
+    /// A foreign key of the new tables is in the way.
+    Tied(&'static str),
 }
 
 /// As `copy_row`, from the new table to the old: the old row becomes what the new one is, or goes.
@@ -95,14 +94,15 @@ fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<Fate> {
 
 /// The old table has no such row. The new one has none either, unless something passed the mirror.
 fn not_there(p: &Mapping, l: &Leftover) -> Result<Fate> {
-    mend::prune(p, &mend::keys(std::slice::from_ref(l)))?;
+    let free = mend::prune(p, &mend::keys(std::slice::from_ref(l)))?;
     let pair = Pair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
     let still = spi::run(&pair.row(Side::Target), &[l.key.clone().into()])? > 0;
-    if still {
-        // Locked, or a row that refers to it has to go first.
-        return Ok(Fate::Kept);
-    }
-    Ok(Fate::Settled)
+    Ok(match (still, free) {
+        (false, _) => Fate::Settled,
+        // Somebody holds it: a transaction that brings the old row just now, perhaps.
+        (true, 0) => Fate::Busy,
+        (true, _) => Fate::Tied("the new row has no old one, and others refer to it"),
+    })
 }
 
 fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<Fate> {
@@ -120,7 +120,16 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
         }
     }
     // The mirror keeps a row right that is there: this is for one that passed it.
-    mend::bring(m, p, &mend::keys(std::slice::from_ref(l)))?;
+    let brought = mend::bring(m, p, &mend::keys(std::slice::from_ref(l)))?;
+    match (brought.rows, brought.waits) {
+        (0, true) => return Ok(Fate::Busy),
+        (0, false) => {
+            return Ok(Fate::Tied(
+                "what the row refers to is not in the new tables",
+            ));
+        }
+        _ => {}
+    }
     if p.adopted {
         spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
     }

@@ -125,6 +125,8 @@ fn a_row_that_comes_while_its_place_is_cleared_is_kept() {
         1,
         "it is left to the job"
     );
+    let waits_for = "SELECT waiting_for ~ 'row .900. of public.round_metadata' FROM mig.job ORDER BY id DESC LIMIT 1";
+    until_sql(&mut client, waits_for);
     app.batch_execute("COMMIT").unwrap();
     assert!(yes(&mut client, "SELECT mig_wait()"));
     assert!(yes(&mut client, ours));
@@ -276,4 +278,71 @@ fn in_mid_copy_what_is_to_come_is_pending_and_what_was_lost_is_missing() {
     backfilled(&mut client);
     assert_eq!(all_differences(&mut client).1, 0);
     assert_eq!(doubts(&mut client), Vec::<String>::new());
+}
+
+#[test]
+fn a_row_waits_for_what_it_refers_to_and_is_named_where_that_never_comes() {
+    let cluster = Cluster::start("it_parents", 54387, "");
+    let mut client = mirrored(&cluster, "parents", 200);
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    client
+        .batch_execute("DELETE FROM project_sign_ups WHERE id = 3")
+        .unwrap();
+    let round: i32 = client
+        .query_one("SELECT round_id FROM sign_ups WHERE id = 3", &[])
+        .unwrap()
+        .get(0);
+    // Held as a DELETE would hold it: the check of the foreign key would wait.
+    let mut holder = cluster.connect("parents");
+    holder
+        .batch_execute(&format!(
+            "BEGIN; SELECT FROM project_rounds WHERE id = {round} FOR UPDATE"
+        ))
+        .unwrap();
+    client
+        .simple_query("SELECT mig_repair(dry_run => false)")
+        .unwrap();
+    until_sql(
+        &mut client,
+        "SELECT waiting_for ~ 'row .3. of public.sign_ups' FROM mig.job ORDER BY id DESC LIMIT 1",
+    );
+    let ever =
+        "SELECT EXISTS (SELECT FROM pg_locks l JOIN mig.runners r USING (pid) WHERE NOT l.granted)";
+    for _ in 0..50 {
+        assert!(!yes(&mut client, ever), "it waits for nobody's lock");
+    }
+    holder.batch_execute("COMMIT").unwrap();
+    assert!(yes(&mut client, "SELECT mig_wait()"));
+    assert_eq!(all_differences(&mut client).1, 0);
+    // The other project holds the parent's key, so neither it nor its children can come.
+    client
+        .batch_execute(&format!(
+            "INSERT INTO projects (id, slug, name) VALUES ('00000000-0000-0000-0000-000000000002', 'o', 'o'); \
+             ALTER TABLE project_rounds DISABLE TRIGGER ALL; DELETE FROM project_rounds WHERE id = {round}; \
+             INSERT INTO project_rounds (project_id, id, slug) VALUES ('00000000-0000-0000-0000-000000000002', {round}, 'theirs'); \
+             ALTER TABLE project_rounds ENABLE TRIGGER ALL; DELETE FROM project_sign_ups WHERE id = 3"
+        ))
+        .unwrap();
+    client
+        .simple_query("SELECT mig_repair(dry_run => false)")
+        .unwrap();
+    let failed = client.query_one("SELECT mig_wait()", &[]).unwrap_err();
+    assert_eq!(failed.code().unwrap().code(), "55000");
+    let named = "SELECT string_agg(source || ' ' || key::text || ' ' || sqlstate, '; ' ORDER BY source::text) FROM mig.errors";
+    let named: String = client.query_one(named, &[]).unwrap().get(0);
+    assert_eq!(
+        named,
+        format!("round_metadata {{{round}}} 23505; sign_ups {{3}} 23503")
+    );
+    client
+        .batch_execute(&format!(
+            "DELETE FROM project_rounds WHERE id = {round} AND slug = 'theirs'"
+        ))
+        .unwrap();
+    client
+        .simple_query("SELECT mig_repair(dry_run => false)")
+        .unwrap();
+    assert_eq!(all_differences(&mut client).1, 0);
+    client.simple_query("SELECT mig_assert()").unwrap();
 }
