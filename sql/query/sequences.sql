@@ -13,5 +13,5 @@ JOIN pg_catalog.pg_sequence s ON s.seqrelid = f.sequence
 JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
-  AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
+  AND pg_catalog.has_sequence_privilege(s.seqrelid, 'SELECT')
 ORDER BY a.attnum

@@ -123,19 +123,22 @@ fn carry_out(m: &Migration, all: &[Mapping], chosen: &[&Mapping], wrong: i64) ->
         notice("nothing differs");
         return Ok(());
     }
-    log::write(
-        &m.name,
-        m.phase.as_str(),
-        &format!("mig_repair: {wrong} rows differ"),
-    )?;
     if listed <= AT_ONCE {
         at_once(m, all)?;
     }
     let left = rows::open(m.id, None)?.leftovers;
+    let tell = |what: &str| {
+        log::write(
+            &m.name,
+            m.phase.as_str(),
+            &format!("mig_repair: {wrong} rows {what}"),
+        )
+    };
     if left == 0 {
-        return Ok(());
+        return tell("repaired");
     }
     if m.phase == Phase::DualWrite {
+        tell(&format!("differed, {left} are left to the backfill"))?;
         notice(&format!(
             "{left} rows are left to the backfill: SELECT mig_backfill({});",
             Literal(&m.name)
@@ -148,6 +151,7 @@ fn carry_out(m: &Migration, all: &[Mapping], chosen: &[&Mapping], wrong: i64) ->
     let id = job::insert(m.id, jobs::driver_name(true), Task::Repair, None)?;
     migration::set_state(m.id, "running", None)?;
     jobs::start(m, id, true)?;
+    tell(&format!("differed, {left} are left to job {id}"))?;
     notice(&format!(
         "job {id} repairs {left} rows: SELECT mig_wait({});",
         Literal(&m.name)

@@ -64,6 +64,12 @@ fn set(name: &CStr, value: &CStr) {
     }
 }
 
+/// In bytes.
+pub fn work_mem() -> i64 {
+    // SAFETY: reads a setting of this session.
+    i64::from(unsafe { pg_sys::work_mem }) * 1024
+}
+
 /// `lock_timeout` in milliseconds, for the life of the guard.
 pub fn lock_timeout(ms: i32) -> SettingsGuard {
     let value = std::ffi::CString::new(ms.to_string()).unwrap_or_default();

@@ -13,7 +13,7 @@ use pgrx::JsonB;
 use pgrx::datum::DatumWithOid;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A mapping that is looked at.
 pub struct Beside<'a> {
@@ -46,15 +46,11 @@ impl Kinds {
     }
 }
 
-/// Hash sums of one side.
-#[derive(Default)]
-pub struct Sums(BTreeMap<i32, (i64, i128)>);
-
-/// Both sides' row counts, and the buckets that differ.
-pub struct Summed {
-    pub source: i64,
-    pub target: i64,
-    pub unequal: Vec<i32>,
+/// Rows of one side, and the sum of their hashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sum {
+    pub rows: i64,
+    hash: i128,
 }
 
 /// A row that differs.
@@ -68,6 +64,24 @@ pub struct Found {
 struct Count {
     rows: i64,
 }
+
+#[derive(Deserialize)]
+struct Hashed {
+    rows: i64,
+    hash: String,
+}
+
+#[derive(Deserialize)]
+struct Bucket {
+    bucket: i32,
+    #[serde(flatten)]
+    hashed: Hashed,
+}
+
+/// About what one row of each side takes in a join by key.
+const ROW_BYTES: i64 = 128;
+/// A join may spill: up to so many times work_mem it does not matter.
+const JOINED_MEMORIES: i64 = 8;
 
 #[derive(Deserialize)]
 struct KindCount {
@@ -127,36 +141,39 @@ impl<'a> Beside<'a> {
         Ok(found.map_or(0, |c| c.rows))
     }
 
-    /// Adds the hashes of one side, or of a slice of it, to `sums`.
-    pub fn add(&self, sums: &mut Sums, side: Side, slice: Option<&Slice>) -> Result<()> {
-        #[derive(Deserialize)]
-        struct Bucket {
-            bucket: i32,
-            rows: i64,
-            hash: String,
-        }
-        let sql = self.pair()?.buckets(side, slice.is_some());
-        let found: Vec<Bucket> = self.as_owner(|| match slice {
-            Some(slice) => self.at.rows(&sql, &slice.args()),
-            None => self.at.rows(&sql, &[]),
+    /// One side, or a slice of it.
+    pub fn sum(&self, side: Side, slice: Option<&Slice>) -> Result<Sum> {
+        let sql = self.pair()?.total(side, slice.is_some());
+        let found: Option<Hashed> = self.as_owner(|| match slice {
+            Some(slice) => self.at.first(&sql, &slice.args()),
+            None => self.at.first(&sql, &[]),
         })?;
-        for b in found {
-            let hash: i128 = b
-                .hash
-                .parse()
-                .map_err(|_| Error::Internal("a hash sum is a number".into()))?;
-            let sum = sums.0.entry(b.bucket).or_default();
-            sum.0 += b.rows;
-            sum.1 = sum.1.wrapping_add(hash);
-        }
-        Ok(())
+        found.map_or(Ok(Sum::default()), |h| h.sum())
     }
 
-    pub fn sum(&self) -> Result<Summed> {
-        let (mut source, mut target) = (Sums::default(), Sums::default());
-        self.add(&mut source, Side::Source, None)?;
-        self.add(&mut target, Side::Target, None)?;
-        Ok(Summed::of(&source, &target))
+    /// Where the differences have to be, for sides whose sums differ.
+    pub fn doubtful(&self, rows: i64) -> Result<Choice> {
+        let pair = self.pair()?;
+        if rows * ROW_BYTES <= JOINED_MEMORIES * session::work_mem() {
+            return Ok(Choice {
+                condition: "true".into(),
+                argument: Argument::Buckets(Vec::new()),
+            });
+        }
+        let (source, target) = (self.buckets(Side::Source)?, self.buckets(Side::Target)?);
+        let both: BTreeSet<i32> = source.keys().chain(target.keys()).copied().collect();
+        let unequal = both.into_iter().filter(|b| source.get(b) != target.get(b));
+        Ok(Choice {
+            condition: pair.in_buckets(),
+            argument: Argument::Buckets(unequal.collect()),
+        })
+    }
+
+    fn buckets(&self, side: Side) -> Result<BTreeMap<i32, Sum>> {
+        let sql = self.pair()?.buckets(side);
+        let found: Vec<Bucket> = self.as_owner(|| self.at.rows(&sql, &[]))?;
+        let sums = found.into_iter().map(|b| Ok((b.bucket, b.hashed.sum()?)));
+        sums.collect()
     }
 
     /// How many of the chosen rows differ.
@@ -226,21 +243,20 @@ impl<'a> Beside<'a> {
     }
 }
 
-impl Summed {
-    pub fn of(source: &Sums, target: &Sums) -> Self {
-        let rows = |sums: &Sums| sums.0.values().map(|s| s.0).sum();
-        let both = source.0.keys().chain(target.0.keys());
-        let mut unequal: Vec<i32> = both
-            .copied()
-            .filter(|b| source.0.get(b) != target.0.get(b))
-            .collect();
-        unequal.sort_unstable();
-        unequal.dedup();
-        Self {
-            source: rows(source),
-            target: rows(target),
-            unequal,
-        }
+impl Hashed {
+    fn sum(&self) -> Result<Sum> {
+        let hash = self.hash.parse();
+        Ok(Sum {
+            rows: self.rows,
+            hash: hash.map_err(|_| Error::Internal("a hash sum is a number".into()))?,
+        })
+    }
+}
+
+impl std::ops::AddAssign for Sum {
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.hash = self.hash.wrapping_add(other.hash);
     }
 }
 

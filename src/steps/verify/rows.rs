@@ -7,7 +7,7 @@ use crate::model::state::{Mapping, Migration};
 use crate::pg::moment::Moment;
 use crate::pg::places::Slice;
 use crate::sqlgen::digest::Side;
-use crate::store::compare::{Argument, Beside, Choice, Kinds, Summed, Sums};
+use crate::store::compare::{Beside, Choice, Kinds, Sum};
 use serde_json::Value;
 
 /// Takes each side in slices, and is told before each of them how far it is.
@@ -50,7 +50,7 @@ fn counted(m: &Migration, p: &Mapping, name: &str, source: i64, target: i64) -> 
     line
 }
 
-/// Every row of both sides by hash; buckets that differ are opened to say how.
+/// Every row of both sides by hash; where the sums differ, how.
 pub fn compare(
     m: &Migration,
     p: &Mapping,
@@ -59,38 +59,32 @@ pub fn compare(
     found: &mut Findings,
 ) -> Result<()> {
     let beside = Beside::new(m, p, at)?;
-    let sums = Summed::of(
-        &read(&beside, Side::Source, progress)?,
-        &read(&beside, Side::Target, progress)?,
-    );
-    let kinds = if sums.unequal.is_empty() {
-        Kinds::default()
-    } else {
-        beside.kinds(&opened(&beside, sums.unequal)?)?
-    };
-    add(m, p, "rows", (sums.source, sums.target), kinds, found);
+    let source = read(&beside, Side::Source, progress)?;
+    let target = read(&beside, Side::Target, progress)?;
+    let kinds = kinds_of(&beside, source, target)?;
+    add(m, p, "rows", (source.rows, target.rows), kinds, found);
     Ok(())
 }
 
-fn read(beside: &Beside, side: Side, progress: &mut dyn Progress) -> Result<Sums> {
-    let mut sums = Sums::default();
+fn kinds_of(beside: &Beside, source: Sum, target: Sum) -> Result<Kinds> {
+    if source == target {
+        return Ok(Kinds::default());
+    }
+    beside.kinds(&beside.doubtful(source.rows.max(target.rows))?)
+}
+
+fn read(beside: &Beside, side: Side, progress: &mut dyn Progress) -> Result<Sum> {
+    let mut sum = Sum::default();
     let slices = progress.slices(beside.mapping, side)?;
     if slices.is_empty() {
         progress.tell(beside.mapping, side, 0, 1);
-        beside.add(&mut sums, side, None)?;
+        sum += beside.sum(side, None)?;
     }
     for (n, slice) in slices.iter().enumerate() {
         progress.tell(beside.mapping, side, n, slices.len());
-        beside.add(&mut sums, side, Some(slice))?;
+        sum += beside.sum(side, Some(slice))?;
     }
-    Ok(sums)
-}
-
-fn opened(beside: &Beside, unequal: Vec<i32>) -> Result<Choice> {
-    Ok(Choice {
-        condition: beside.pair()?.in_buckets(),
-        argument: Argument::Buckets(unequal),
-    })
+    Ok(sum)
 }
 
 /// The four lines that say what came of comparing rows.
@@ -128,23 +122,33 @@ pub fn add(
     found.differences += kinds.wrong();
 }
 
+/// Where both sides differ; None where they do not.
+fn doubtful(beside: &Beside) -> Result<Option<Choice>> {
+    let (source, target) = (
+        beside.sum(Side::Source, None)?,
+        beside.sum(Side::Target, None)?,
+    );
+    if source == target {
+        return Ok(None);
+    }
+    beside.doubtful(source.rows.max(target.rows)).map(Some)
+}
+
 /// How many rows of a mapping differ.
 pub fn kinds(m: &Migration, p: &Mapping, at: &Moment) -> Result<Kinds> {
     let beside = Beside::new(m, p, at)?;
-    let unequal = beside.sum()?.unequal;
-    if unequal.is_empty() {
-        return Ok(Kinds::default());
+    match doubtful(&beside)? {
+        None => Ok(Kinds::default()),
+        Some(choice) => beside.kinds(&choice),
     }
-    beside.kinds(&opened(&beside, unequal)?)
 }
 
 /// Lists the keys of rows that differ as leftovers.
 pub fn note(m: &Migration, p: &Mapping) -> Result<()> {
     let at = Moment::now();
     let beside = Beside::new(m, p, &at)?;
-    let unequal = beside.sum()?.unequal;
-    if !unequal.is_empty() {
-        beside.note(&opened(&beside, unequal)?)?;
+    if let Some(choice) = doubtful(&beside)? {
+        beside.note(&choice)?;
     }
     Ok(())
 }
@@ -161,11 +165,9 @@ pub struct Difference {
 pub fn diff(m: &Migration, p: &Mapping, limit: i64) -> Result<Vec<Difference>> {
     let at = Moment::now();
     let beside = Beside::new(m, p, &at)?;
-    let unequal = beside.sum()?.unequal;
-    if unequal.is_empty() {
+    let Some(choice) = doubtful(&beside)? else {
         return Ok(Vec::new());
-    }
-    let choice = opened(&beside, unequal)?;
+    };
     let mut all = Vec::new();
     for found in beside.list(&choice, limit)? {
         let (key, source, target) = beside.rows(&found.key)?;

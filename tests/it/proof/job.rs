@@ -123,5 +123,31 @@ fn a_check_in_the_background_shows_how_far_it_is_and_can_be_ended() {
     until("the steps", || count(&mut client, "SELECT mig_step()") == 0);
     let last = client.query_one("SELECT format('%s %s %s', ok, compared, failed) FROM mig.checks ORDER BY id DESC LIMIT 1", &[]).unwrap();
     assert_eq!(last.get::<_, String>(0), "t 6000 []");
+    // A table that is large beside work_mem is opened by buckets only where it differs.
+    client
+        .batch_execute("SET work_mem = '64kB'; UPDATE project_submissions SET soundcloud_url = 'broken' WHERE id = (SELECT min(id::text)::uuid FROM submissions)")
+        .unwrap();
+    assert_eq!(
+        count(
+            &mut client,
+            "SELECT count(*) FROM mig_check() WHERE NOT ok AND check_name = 'rows different' AND target_value = '1'"
+        ),
+        1
+    );
+    assert_eq!(
+        count(
+            &mut client,
+            "SELECT count(*) FROM mig_diff('cover', 'submissions') WHERE target_row->>'soundcloud_url' = 'broken'"
+        ),
+        1
+    );
+    assert_eq!(
+        count(
+            &mut client,
+            "SELECT sum(rows)::bigint FROM mig_repair(dry_run => false)"
+        ),
+        1
+    );
+    client.simple_query("SELECT mig_assert()").unwrap();
     client.simple_query("SELECT mig_switch()").unwrap();
 }
