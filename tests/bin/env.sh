@@ -28,15 +28,15 @@ as_postgres() {
   if [ "$(id -u)" = 0 ]; then runuser -u postgres -- env LC_ALL=C.UTF-8 "$@"; else "$@"; fi
 }
 
-# cluster_start DIR PORT: a new server in DIR, reachable by its socket there. Trust is for that socket only.
+# cluster_start DIR PORT [SUPERUSER]: a new server in DIR, reachable by its socket there. Trust is for that socket only.
 cluster_start() {
-  local dir=$1 port=$2
+  local dir=$1 port=$2 superuser=${3:-postgres}
   cluster_stop "$dir"
   rm -rf "$dir"
   mkdir -p "$dir"
   chmod 755 "$dir"
   [ "$(id -u)" != 0 ] || chown postgres "$dir"
-  as_postgres "$pg_bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir.initdb.log" 2>&1
+  as_postgres "$pg_bin/initdb" -D "$dir/data" -U "$superuser" -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir.initdb.log" 2>&1
   cat >>"$dir/data/postgresql.conf" <<CONF
 listen_addresses = ''
 port = $port
@@ -49,6 +49,32 @@ fsync = ${PG_MIG_FSYNC:-off}
 CONF
   as_postgres "$pg_bin/pg_ctl" -D "$dir/data" -l "$dir/server.log" -w start >/dev/null
 }
+
+# bouncer_start DIR PORT: PgBouncer in transaction mode before the server of cluster_start, reachable by a socket in
+# DIR/bouncer under the same port.
+bouncer_start() {
+  local dir=$1 port=$2
+  mkdir -p "$dir/bouncer"
+  printf '"authenticator" ""\n' >"$dir/bouncer/users"
+  cat >"$dir/bouncer/conf" <<CONF
+[databases]
+* = host=$dir port=$port
+[pgbouncer]
+pool_mode = transaction
+listen_port = $port
+unix_socket_dir = $dir/bouncer
+auth_type = trust
+auth_file = $dir/bouncer/users
+logfile = $dir/bouncer/log
+pidfile = $dir/bouncer/pid
+default_pool_size = 6
+ignore_startup_parameters = extra_float_digits
+CONF
+  [ "$(id -u)" != 0 ] || chown -R postgres "$dir/bouncer"
+  as_postgres /usr/sbin/pgbouncer -q -d "$dir/bouncer/conf"
+}
+
+bouncer_stop() { as_postgres kill "$(cat "$1/bouncer/pid")" 2>/dev/null || true; }
 
 cluster_stop() {
   [ ! -f "$1/data/postmaster.pid" ] || as_postgres "$pg_bin/pg_ctl" -D "$1/data" -m immediate -w stop >/dev/null 2>&1 || true

@@ -34,6 +34,11 @@ fn shell(text: &str) -> String {
 impl Cluster {
     /// A new, empty server; `conf` goes to postgresql.conf.
     pub fn start(name: &'static str, port: u16, conf: &str) -> Self {
+        Self::start_as(name, port, conf, "postgres")
+    }
+
+    /// With another name for the superuser.
+    pub fn start_as(name: &'static str, port: u16, conf: &str, superuser: &str) -> Self {
         let dir = PathBuf::from(shell("printf %s \"$work\"")).join(name);
         let cluster = Self {
             name,
@@ -41,7 +46,7 @@ impl Cluster {
             dir,
             keep: false,
         };
-        shell(&format!("cluster_start $work/{name} {port}"));
+        shell(&format!("cluster_start $work/{name} {port} {superuser}"));
         if !conf.is_empty() {
             let file = cluster.dir.join("data/postgresql.conf");
             let old = std::fs::read_to_string(&file).expect("the configuration reads");
@@ -50,6 +55,20 @@ impl Cluster {
             cluster.start_again();
         }
         cluster
+    }
+
+    /// PgBouncer in transaction mode before this server; gone with the value.
+    pub fn bouncer(&self) -> Bouncer {
+        let bouncer = Bouncer {
+            dir: self.dir.clone(),
+            port: self.port,
+        };
+        shell(&format!(
+            "bouncer_start {} {}",
+            self.dir.display(),
+            self.port
+        ));
+        bouncer
     }
 
     /// Leaves the server running when the value goes.
@@ -175,6 +194,36 @@ impl Drop for Cluster {
             let name = self.name;
             shell(&format!("cluster_stop $work/{name}"));
         }
+    }
+}
+
+#[allow(dead_code)]
+pub struct Bouncer {
+    dir: PathBuf,
+    port: u16,
+}
+
+#[allow(dead_code)]
+impl Bouncer {
+    /// As the role that Supabase's API logs in as. Only simple queries: the server behind changes from one transaction to the
+    /// next.
+    pub fn connect(&self, database: &str) -> Client {
+        let host = self.dir.join("bouncer");
+        Client::connect(
+            &format!(
+                "host={} port={} user=authenticator dbname={database}",
+                host.display(),
+                self.port
+            ),
+            NoTls,
+        )
+        .expect("PgBouncer accepts connections")
+    }
+}
+
+impl Drop for Bouncer {
+    fn drop(&mut self) {
+        shell(&format!("bouncer_stop {}", self.dir.display()));
     }
 }
 

@@ -11,6 +11,7 @@ mod crash;
 mod endings;
 mod faults;
 mod floors;
+mod hosted;
 mod live;
 mod locks;
 mod proof;

@@ -24,15 +24,10 @@ pub(super) fn target_indexes(
     {
         made.extend(carried_index(me, layout, index, names));
     }
-    for key in layout
-        .fkeys
-        .iter()
-        .filter(|k| Some(&k.columns[0]) != layout.scope.as_ref().map(|s| &s.column))
-    {
-        made.push(plain_index(me, layout, &key.columns, false));
-    }
-    for key in layout.fkeys.iter().filter(|k| k.columns.len() > 1) {
-        made.push(plain_index(me, layout, &key.columns, false));
+    // A member's key begins with the scope. One to a table outside does not: to delete a row there, rows of all scopes are
+    // looked up.
+    for key in layout.fkeys.iter() {
+        made.push(index_over(me, &key.columns, false));
     }
     for (column, _) in &me.spec.refs {
         if let Some(target) = names.get(column) {
@@ -47,9 +42,17 @@ pub(super) fn target_indexes(
 
 fn plain_index(me: &Member, layout: &Layout, columns: &[Ident], unique: bool) -> TargetIndex {
     let scope = layout.scope.iter().map(|s| &s.column);
-    let columns: Vec<IndexColumn> = scope
+    let columns: Vec<Ident> = scope
         .filter(|s| !columns.contains(s))
         .chain(columns)
+        .cloned()
+        .collect();
+    index_over(me, &columns, unique)
+}
+
+fn index_over(me: &Member, columns: &[Ident], unique: bool) -> TargetIndex {
+    let columns: Vec<IndexColumn> = columns
+        .iter()
         .map(|name| IndexColumn {
             name: Some(name.clone()),
             text: name.to_string(),
