@@ -13,7 +13,7 @@ use crate::pg::notice::notice;
 use crate::preflight::{self, Finding};
 use crate::settings;
 use crate::steps::define::scope::ScopeArguments;
-use crate::steps::{capture, create, define};
+use crate::steps::{canary, capture, create, define};
 use crate::store::{drift, log, mapping, migration};
 use pgrx::pg_sys::Oid;
 use serde_json::Value;
@@ -197,7 +197,12 @@ pub fn dual_write(name: Option<&str>) -> Result<Vec<Action>> {
         return Ok(actions(&mappings, "mirrored"));
     }
     require_clean(&m, &mappings)?;
-    capture::install(&m, &mappings)?;
+    capture::install(
+        &m,
+        &mappings,
+        |before| canary::tries(&mappings, before),
+        |before, after| canary::compare(&before, &after),
+    )?;
     migration::set_phase(&m, Phase::DualWrite)?;
     log::write(&m.name, "dual_write", "mig_dual_write")?;
     Ok(actions(&mappings, "mirrored"))

@@ -138,6 +138,13 @@ pub enum Error {
         detail: String,
         hint: String,
     },
+    /// A write of the application that a mirror would make fail.
+    WouldFail {
+        relation: String,
+        role: String,
+        what: &'static str,
+        reason: String,
+    },
     /// An old table after the cutover.
     Retired {
         old: String,

@@ -73,6 +73,12 @@ impl Error {
                 blockers.clone(),
                 "Nothing was changed. Call again when those transactions have ended; SELECT * FROM mig.blockers; shows them.".to_owned(),
             ),
+            Error::WouldFail { relation, role, what, reason } => report(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("writes to {relation} would start to fail"),
+                format!("Tried as role \"{role}\", {what} goes well without the mirror, and with it ends in: {reason}."),
+                "Nothing was changed. Mend that, and call again.".to_owned(),
+            ),
             Error::Retired { old, new } => report(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("table {old} has moved and takes no writes"),

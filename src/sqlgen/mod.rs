@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod batch;
+pub mod canary;
 pub mod digest;
 pub mod fkey;
 pub mod flow;

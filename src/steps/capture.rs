@@ -33,19 +33,27 @@ pub fn disable(mappings: &[Mapping]) -> Result<usize> {
 }
 
 /// Locks all sources (ShareRowExclusive, which waits for open writers), looks at their shapes again under the
-/// lock, and creates the triggers. All of them, or none.
-pub fn install(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+/// lock, and creates the triggers. All of them, or none. `tried` is asked before and after, then with its first answer; `judge`
+/// may refuse.
+pub fn install<T>(
+    m: &Migration,
+    mappings: &[Mapping],
+    tried: impl Fn(Option<&T>) -> Result<T>,
+    judge: impl FnOnce(T, T) -> Result<()>,
+) -> Result<()> {
     let mut sources = Vec::new();
     for p in mappings {
         sources.push((mapping::source(p)?.clone(), lock::Mode::ShareRowExclusive));
     }
     lock::all(&sources, settings::lock_timeout_ms(m))?;
     drift::require_none(m)?;
+    let before = tried(None)?;
     for p in mappings {
         mapping::reset_copy(p.id)?;
         put_in(p, &mapping::forward(p)?)?;
     }
-    Ok(())
+    let after = tried(Some(&before))?;
+    judge(before, after)
 }
 
 /// The mirrors of the new tables beside those of the old: from the commit on a write to either side reaches the other.

@@ -1,6 +1,7 @@
 //! What one step does. Steps know nothing of each other: the engine puts them in order.
 
 pub mod archive;
+pub mod canary;
 pub mod capture;
 pub mod copy;
 pub mod create;

@@ -86,3 +86,36 @@ SELECT count(*) FROM mig.errors;
 SELECT action FROM mig_rollback('cast', 'defined');
 SELECT action FROM mig_drop('cast');
 DROP TABLE numbers;
+-- The canary: a write that would start to fail keeps the mirror from going live, whoever would make it.
+CREATE ROLE canary_app;
+CREATE TABLE birds (id serial PRIMARY KEY, name text);
+CREATE TABLE bird_log (what text);
+CREATE FUNCTION log_bird() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN INSERT INTO bird_log VALUES (tg_op || ' by ' || session_user); RETURN NULL; END $$;
+CREATE TRIGGER log_bird AFTER INSERT OR UPDATE OR DELETE ON birds FOR EACH ROW EXECUTE FUNCTION log_bird();
+INSERT INTO birds (name) VALUES ('canary'), ('sparrow');
+TRUNCATE bird_log;
+GRANT SELECT, INSERT, UPDATE, DELETE ON birds TO canary_app;
+CREATE TABLE birds2 (id int PRIMARY KEY, name text CHECK (name <> 'canary'));
+SELECT mig_define('canary');
+SELECT mig_add_table('canary', 'birds', 'birds2');
+SELECT action FROM mig_create('canary');
+SELECT mig_dual_write('canary');
+\echo :SQLSTATE
+ALTER TABLE birds2 DROP CONSTRAINT birds2_name_check;
+REVOKE SELECT ON mig.mapping FROM PUBLIC;
+SELECT mig_dual_write('canary');
+\echo :SQLSTATE
+GRANT SELECT ON mig.mapping TO PUBLIC;
+SELECT phase FROM mig_status('canary');
+SELECT action FROM mig_dual_write('canary');
+SELECT * FROM birds ORDER BY id;
+SELECT count(*) AS nothing_of_it_remains FROM bird_log;
+SET ROLE canary_app;
+UPDATE birds SET name = name;
+RESET ROLE;
+SELECT count(*) FROM birds2;
+SELECT action FROM mig_rollback('canary', 'defined');
+SELECT action FROM mig_drop('canary');
+DROP TABLE birds, birds2, bird_log;
+DROP FUNCTION log_bird();
+DROP ROLE canary_app;

@@ -1,0 +1,64 @@
+//! Writes that try a mirror out: an old row is written as it is.
+
+use crate::ident::{Ident, QualifiedName, list};
+use crate::model::layout::KeyColumn;
+use crate::model::shape::Shape;
+use crate::sqlgen::view;
+
+/// A row that the mirror would follow, and its key as text[].
+pub fn choose(id: i32, source: &QualifiedName, key: &[KeyColumn]) -> String {
+    let texts: Vec<String> = (0..key.len())
+        .map(|n| format!("v.{}::pg_catalog.text", view::key_name(n)))
+        .collect();
+    format!(
+        "SELECT ARRAY[{}] AS key, pg_catalog.to_jsonb(s) AS row FROM {} AS v JOIN {source} AS s ON s.ctid OPERATOR(pg_catalog.=) v.{} LIMIT 1",
+        texts.join(", "),
+        view::name(id),
+        view::place(),
+    )
+}
+
+/// `$1` text[] the key: sets one column to what it is. None where there is none that can be set.
+pub fn update(source: &Shape, key: &[KeyColumn]) -> Option<String> {
+    let free = |name: &Ident| !key.iter().any(|k| k.source == *name);
+    let settable = source
+        .columns
+        .iter()
+        .find(|c| free(&c.name) && c.generated.is_none() && c.identity.is_none())?;
+    let column = &settable.name;
+    Some(format!(
+        "UPDATE {} AS s SET {column} = s.{column} WHERE {}",
+        source.name,
+        by_key(key)
+    ))
+}
+
+/// `$1` text[] the key.
+pub fn delete(source: &Shape, key: &[KeyColumn]) -> String {
+    format!("DELETE FROM {} AS s WHERE {}", source.name, by_key(key))
+}
+
+/// `$1` jsonb the row: puts it back.
+pub fn insert(source: &Shape) -> String {
+    let columns = source.columns.iter().filter(|c| c.generated.is_none());
+    let columns: Vec<Ident> = columns.map(|c| c.name.clone()).collect();
+    let columns = list(&columns);
+    format!(
+        "INSERT INTO {0} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM pg_catalog.jsonb_populate_record(NULL::{0}, $1)",
+        source.name
+    )
+}
+
+fn by_key(key: &[KeyColumn]) -> String {
+    let parts = key.iter().enumerate().map(|(n, k)| {
+        format!(
+            "s.{} OPERATOR({}.{}) ($1)[{}]::{}",
+            k.source,
+            k.equals.schema,
+            k.equals.name.as_str(),
+            n + 1,
+            k.type_text
+        )
+    });
+    parts.collect::<Vec<_>>().join(" AND ")
+}

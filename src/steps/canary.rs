@@ -1,0 +1,159 @@
+//! The canary: before a mirror goes live, one row of each old table is written as each role that may write it, with the mirror
+//! and without, and all of it taken back. What fails only with the mirror would start to fail for the application.
+
+use crate::error::{Error, Result};
+use crate::model::shape::Shape;
+use crate::model::state::Mapping;
+use crate::pg::notice::notice;
+use crate::pg::{catalog, role, session, spi, tx};
+use crate::sqlgen::canary;
+use crate::store::mapping;
+use pgrx::JsonB;
+use pgrx::pg_sys::Oid;
+use serde_json::Value;
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+/// How long a try waits for a row that somebody has locked, in milliseconds. It is not tried then.
+const PATIENCE_MS: i32 = 50;
+
+/// How long all tries without the mirror may take, for the tables are locked meanwhile. Those with it take as long again.
+const TIME: Duration = Duration::from_millis(250);
+
+/// One write as one role, and what it failed with.
+pub struct Try {
+    relation: String,
+    role: String,
+    what: &'static str,
+    failed: Option<Error>,
+}
+
+#[derive(serde::Deserialize)]
+struct Writer {
+    role: u32,
+    name: String,
+    may_insert: bool,
+    may_update: bool,
+    may_delete: bool,
+}
+
+#[derive(serde::Deserialize)]
+struct Row {
+    key: Vec<String>,
+    row: Value,
+}
+
+/// Writes that can be tried, tried; as many as `before`, if there is one, and otherwise as many as there is time for.
+/// Nothing of it remains.
+pub fn tries(mappings: &[Mapping], before: Option<&Vec<Try>>) -> Result<Vec<Try>> {
+    let began = Instant::now();
+    let enough = |n: usize| match before {
+        Some(before) => n >= before.len(),
+        None => began.elapsed() > TIME,
+    };
+    let mut all = Vec::new();
+    for p in mappings {
+        let source = catalog::shape_of(p.source, &p.source_text())?;
+        let layout = mapping::layout(p)?;
+        let choose = canary::choose(p.id, &source.name, &layout.key);
+        let row: Option<Row> = {
+            let _owner = role::act_as(mapping::owner(p)?);
+            let _exact = session::pin(&session::EXACT);
+            spi::first(&choose, &[])?
+        };
+        let Some(row) = row else {
+            continue;
+        };
+        let writers: Vec<Writer> = spi::rows(
+            include_str!("../../sql/query/writers.sql"),
+            &[Oid::from(p.source).into()],
+        )?;
+        // To delete a row that others may refer to would run their keys' actions, however much that is.
+        let alone = spi::run(
+            include_str!("../../sql/query/inbound_keys.sql"),
+            &[Oid::from(p.source).into()],
+        )? == 0;
+        for (n, w) in writers.iter().enumerate() {
+            if enough(all.len()) {
+                if before.is_none() {
+                    notice(&format!(
+                        "writes of {} roles to {} were not tried: writers are waiting",
+                        writers.len() - n,
+                        source.name.plain()
+                    ));
+                }
+                break;
+            }
+            all.extend(tries_of(p, &source, &row, w, alone)?);
+        }
+    }
+    Ok(all)
+}
+
+fn tries_of(p: &Mapping, source: &Shape, row: &Row, w: &Writer, alone: bool) -> Result<Vec<Try>> {
+    let key = &mapping::layout(p)?.key;
+    let owner = mapping::owner(p)?;
+    let by_key = |sql: &str, as_role: Oid| {
+        let _role = role::act_as(as_role);
+        spi::run(sql, &[row.key.clone().into()])
+    };
+    let attempt = |what: &'static str, f: &dyn Fn(Oid) -> Result<i64>| Try {
+        relation: source.name.plain(),
+        role: w.name.clone(),
+        what,
+        failed: taken_back(|| f(Oid::from(w.role))).err(),
+    };
+    let mut made = Vec::new();
+    if let Some(sql) = canary::update(source, key).filter(|_| w.may_update) {
+        made.push(attempt("UPDATE", &|as_role| by_key(&sql, as_role)));
+    }
+    let delete = canary::delete(source, key);
+    if alone && w.may_delete {
+        made.push(attempt("DELETE", &|as_role| by_key(&delete, as_role)));
+    }
+    if alone && w.may_insert {
+        made.push(attempt("INSERT", &|as_role| {
+            by_key(&delete, owner)?;
+            let _role = role::act_as(as_role);
+            spi::run(&canary::insert(source), &[JsonB(row.row.clone()).into()])
+        }));
+    }
+    Ok(made)
+}
+
+/// As an application runs it: policies hide rows instead of raising errors, and what waits for the commit is asked now.
+fn taken_back(f: impl FnOnce() -> Result<i64>) -> Result<()> {
+    // The table's own triggers may count on the path that sessions begin with; our statements name every schema.
+    let path: Option<String> = spi::value(
+        "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'",
+        &[],
+    )?;
+    let path = CString::new(path.unwrap_or_default()).unwrap_or_default();
+    tx::probe(|| {
+        let _path = session::pin(&[(c"search_path", path.as_c_str())]);
+        let _policies = session::pin(&[(c"row_security", c"on")]);
+        let _exact = session::pin(&session::EXACT);
+        let _timeout = session::lock_timeout(PATIENCE_MS);
+        f()?;
+        spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
+        Ok(())
+    })
+}
+
+/// Errors with 55000 if something went well before and does not any more.
+pub fn compare(before: &[Try], after: &[Try]) -> Result<()> {
+    for (was, is) in before.iter().zip(after) {
+        let Some(e) = is.failed.as_ref().filter(|e| !e.is_retryable()) else {
+            continue;
+        };
+        if was.failed.is_none() {
+            return Err(Error::WouldFail {
+                relation: is.relation.clone(),
+                role: is.role.clone(),
+                what: is.what,
+                reason: format!("{} {e}", e.sqlstate()),
+            });
+        }
+    }
+    Ok(())
+}
