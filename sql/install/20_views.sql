@@ -137,7 +137,7 @@ COMMENT ON VIEW mig.progress IS 'How far each table''s backfill is; columns as i
 
 CREATE VIEW mig.status AS
 SELECT m.name AS migration, m.phase,
-       CASE WHEN dead.is OR drift.what IS NOT NULL THEN 'failed' ELSE m.state END AS state,
+       CASE WHEN dead.is OR lost.is OR drift.what IS NOT NULL THEN 'failed' ELSE m.state END AS state,
        t.tables::int AS tables, t.rows_done, t.rows_total,
        CASE WHEN m.phase IN ('backfilled', 'switched', 'stopped', 'archived') AND m.state <> 'running' THEN 100.0
             WHEN t.blocks > 0 THEN pg_catalog.round(100.0 * t.blocks_done / t.blocks, 1) ELSE 0.0 END AS pct,
@@ -147,6 +147,7 @@ SELECT m.name AS migration, m.phase,
         FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1) AS last_check,
        CASE WHEN dead.is THEN pg_catalog.format('process %s of job %s is gone (last seen %s)', j.pid, j.id, j.heartbeat_at)
             WHEN unstarted.is THEN 'no worker runs the job: no slot was free'
+            WHEN lost.is THEN 'no job runs here: the one that was at work when this database was dumped did not come along'
             WHEN drift.what IS NOT NULL THEN pg_catalog.concat_ws('; ', m.problem, drift.what)
             WHEN m.problem IS NOT NULL THEN m.problem
             WHEN j.state = 'running' AND j.waiting_for IS NOT NULL THEN 'waiting for ' || j.waiting_for || coalesce(
@@ -168,15 +169,16 @@ SELECT m.name AS migration, m.phase,
             WHEN j.task = 'repair' AND j.state = 'failed' AND m.phase IN ('backfilled', 'switched') THEN pg_catalog.format('SELECT * FROM mig_repair(%L, dry_run => false);', m.name)
             WHEN m.phase = 'defined' THEN pg_catalog.format('SELECT * FROM mig_create(%L);', m.name)
             WHEN m.phase = 'created' THEN pg_catalog.format('SELECT * FROM mig_dual_write(%L);', m.name)
-            WHEN m.phase = 'dual_write' AND m.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
+            WHEN m.phase = 'dual_write' AND m.state = 'paused' AND NOT lost.is THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
             WHEN m.phase = 'dual_write' AND (j.driver = 'manual' AND j.state = 'running' OR unstarted.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
-            WHEN m.phase = 'dual_write' AND m.state = 'running' AND NOT dead.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
+            WHEN m.phase = 'dual_write' AND m.state = 'running' AND NOT dead.is AND NOT lost.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
             WHEN m.phase = 'dual_write' THEN pg_catalog.format('SELECT mig_backfill(%L);', m.name)
             WHEN m.phase IN ('backfilled', 'switched') AND NOT (SELECT c.ok FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1)
               THEN pg_catalog.format('SELECT * FROM mig_check(%L) WHERE ok IS NOT TRUE;', m.name)
             WHEN m.phase = 'backfilled' THEN pg_catalog.format('SELECT * FROM mig_switch(%L);', m.name)
-            WHEN m.phase = 'stopped' AND m.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
-            WHEN m.phase = 'stopped' AND m.state = 'running' AND NOT dead.is AND NOT unstarted.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
+            WHEN m.phase = 'stopped' AND m.state = 'paused' AND NOT lost.is THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
+            WHEN m.phase = 'stopped' AND m.state = 'running' AND NOT dead.is AND NOT unstarted.is AND NOT lost.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
+            WHEN m.phase = 'stopped' AND lost.is THEN pg_catalog.format('SELECT * FROM mig_rollback(%L);', m.name)
             WHEN m.phase = 'stopped' AND j.goal IS NOT NULL AND j.state <> 'done' THEN pg_catalog.format('SELECT * FROM mig_rollback(%L, %L);', m.name, j.goal)
             WHEN m.phase = 'stopped' THEN pg_catalog.format('SELECT * FROM mig_archive(%L);', m.name)
             WHEN m.phase = 'archived' THEN pg_catalog.format('SELECT * FROM mig_drop(%L, archives => true);', m.name)
@@ -196,6 +198,8 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
 LEFT JOIN mig.runners r ON r.migration_id = m.id
 CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'worker' AND j.pid IS NOT NULL AND r.pid IS NULL AS is) dead
+-- Jobs are not dumped.
+CROSS JOIN LATERAL (SELECT m.state IN ('running', 'paused') AND j.id IS NULL AS is) lost
 CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'worker' AND j.pid IS NULL AND r.pid IS NULL
                       AND j.started_at < pg_catalog.clock_timestamp() - interval '10 seconds' AS is) unstarted
 CROSS JOIN LATERAL (

@@ -11,7 +11,7 @@ use crate::store::mapping;
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 use serde_json::Value;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
 /// How long a try waits for a row that somebody has locked, in milliseconds. It is not tried then.
@@ -51,6 +51,12 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<Try>>) -> Result<Vec<Try>
         Some(before) => n >= before.len(),
         None => began.elapsed() > TIME,
     };
+    // The tables' own triggers may count on the path that sessions begin with; our statements name every schema.
+    let path: Option<String> = spi::value(
+        "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'",
+        &[],
+    )?;
+    let path = CString::new(path.unwrap_or_default()).unwrap_or_default();
     let mut all = Vec::new();
     for p in mappings {
         let source = catalog::shape_of(p.source, &p.source_text())?;
@@ -84,53 +90,75 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<Try>>) -> Result<Vec<Try>
                 }
                 break;
             }
-            all.extend(tries_of(p, &source, &row, w, alone)?);
+            all.extend(
+                Trial {
+                    p,
+                    source: &source,
+                    row: &row,
+                    alone,
+                    path: &path,
+                }
+                .of(w)?,
+            );
         }
     }
     Ok(all)
 }
 
-fn tries_of(p: &Mapping, source: &Shape, row: &Row, w: &Writer, alone: bool) -> Result<Vec<Try>> {
-    let key = &mapping::layout(p)?.key;
-    let owner = mapping::owner(p)?;
-    let by_key = |sql: &str, as_role: Oid| {
-        let _role = role::act_as(as_role);
-        spi::run(sql, &[row.key.clone().into()])
-    };
-    let attempt = |what: &'static str, f: &dyn Fn(Oid) -> Result<i64>| Try {
-        relation: source.name.plain(),
-        role: w.name.clone(),
-        what,
-        failed: taken_back(|| f(Oid::from(w.role))).err(),
-    };
-    let mut made = Vec::new();
-    if let Some(sql) = canary::update(source, key).filter(|_| w.may_update) {
-        made.push(attempt("UPDATE", &|as_role| by_key(&sql, as_role)));
-    }
-    let delete = canary::delete(source, key);
-    if alone && w.may_delete {
-        made.push(attempt("DELETE", &|as_role| by_key(&delete, as_role)));
-    }
-    if alone && w.may_insert {
-        made.push(attempt("INSERT", &|as_role| {
-            by_key(&delete, owner)?;
+/// What is tried with one table.
+struct Trial<'a> {
+    p: &'a Mapping,
+    source: &'a Shape,
+    row: &'a Row,
+    /// Nobody refers to it.
+    alone: bool,
+    path: &'a CStr,
+}
+
+impl Trial<'_> {
+    fn of(&self, w: &Writer) -> Result<Vec<Try>> {
+        let Trial {
+            p,
+            source,
+            row,
+            alone,
+            path,
+        } = *self;
+        let key = &mapping::layout(p)?.key;
+        let owner = mapping::owner(p)?;
+        let by_key = |sql: &str, as_role: Oid| {
             let _role = role::act_as(as_role);
-            spi::run(&canary::insert(source), &[JsonB(row.row.clone()).into()])
-        }));
+            spi::run(sql, &[row.key.clone().into()])
+        };
+        let attempt = |what: &'static str, f: &dyn Fn(Oid) -> Result<i64>| Try {
+            relation: source.name.plain(),
+            role: w.name.clone(),
+            what,
+            failed: taken_back(path, || f(Oid::from(w.role))).err(),
+        };
+        let mut made = Vec::new();
+        if let Some(sql) = canary::update(source, key).filter(|_| w.may_update) {
+            made.push(attempt("UPDATE", &|as_role| by_key(&sql, as_role)));
+        }
+        let delete = canary::delete(source, key);
+        if alone && w.may_delete {
+            made.push(attempt("DELETE", &|as_role| by_key(&delete, as_role)));
+        }
+        if alone && w.may_insert {
+            made.push(attempt("INSERT", &|as_role| {
+                by_key(&delete, owner)?;
+                let _role = role::act_as(as_role);
+                spi::run(&canary::insert(source), &[JsonB(row.row.clone()).into()])
+            }));
+        }
+        Ok(made)
     }
-    Ok(made)
 }
 
 /// As an application runs it: policies hide rows instead of raising errors, and what waits for the commit is asked now.
-fn taken_back(f: impl FnOnce() -> Result<i64>) -> Result<()> {
-    // The table's own triggers may count on the path that sessions begin with; our statements name every schema.
-    let path: Option<String> = spi::value(
-        "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'",
-        &[],
-    )?;
-    let path = CString::new(path.unwrap_or_default()).unwrap_or_default();
+fn taken_back(path: &CStr, f: impl FnOnce() -> Result<i64>) -> Result<()> {
     tx::probe(|| {
-        let _path = session::pin(&[(c"search_path", path.as_c_str())]);
+        let _path = session::pin(&[(c"search_path", path)]);
         let _policies = session::pin(&[(c"row_security", c"on")]);
         let _exact = session::pin(&session::EXACT);
         let _timeout = session::lock_timeout(PATIENCE_MS);

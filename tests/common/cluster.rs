@@ -127,6 +127,15 @@ impl Cluster {
         ));
     }
 
+    /// pg_dump of one database and pg_restore into another, which is empty, as `user`; the first error ends it.
+    pub fn copy_by_dump(&self, from: &str, to: &str, user: &str) {
+        let (dir, port) = (self.dir.display(), self.port);
+        let server = format!("-h {dir} -p {port} -U {user}");
+        shell(&format!(
+            "$pg_bin/pg_dump {server} -Fc {from} >$work/{to}.dump; $pg_bin/pg_restore {server} --exit-on-error -d {to} $work/{to}.dump; rm $work/{to}.dump"
+        ));
+    }
+
     pub fn host(&self) -> String {
         self.dir.display().to_string()
     }

@@ -8,6 +8,7 @@ mod common;
 
 mod cases;
 mod crash;
+mod dump;
 mod endings;
 mod faults;
 mod floors;
