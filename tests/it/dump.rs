@@ -1,7 +1,7 @@
 //! A dump in mid-migration, by the owner who is no superuser and by a superuser; and an extension that goes.
 
 use crate::common::cluster::Cluster;
-use crate::common::cover::DEFINE;
+use crate::live::ready;
 use crate::wait::{all_differences, backfilled, refused, until_sql, yes};
 use postgres::Client;
 
@@ -24,12 +24,7 @@ fn halfway(cluster: &Cluster) -> Client {
     client
         .batch_execute("SELECT pg_temp.fill(2000); CREATE EXTENSION pg_mig")
         .unwrap();
-    for sql in DEFINE {
-        client.simple_query(sql).unwrap();
-    }
-    client
-        .batch_execute("SELECT mig_create(); SELECT mig_dual_write()")
-        .unwrap();
+    ready(&mut client);
     client
         .batch_execute("SELECT mig_configure('cover', '{\"batch_rows\": 50, \"batch_target_ms\": 1, \"delay_ms\": 20}')")
         .unwrap();
@@ -140,12 +135,7 @@ fn the_extension_stays_while_it_is_needed_and_goes_without_harm() {
     client
         .batch_execute("DROP TABLE project_rounds, project_sign_ups, project_submissions, project_votes, project_email_reminders CASCADE; CREATE EXTENSION pg_mig")
         .unwrap();
-    for sql in DEFINE {
-        client.simple_query(sql).unwrap();
-    }
-    client
-        .batch_execute("SELECT mig_create(); SELECT mig_dual_write()")
-        .unwrap();
+    ready(&mut client);
     client.simple_query("SELECT mig_backfill()").unwrap();
     backfilled(&mut client);
     assert_eq!(all_differences(&mut client).1, 0);
