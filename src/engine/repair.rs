@@ -38,19 +38,25 @@ pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Resul
         tx::require_read_committed()?;
         let (m, all) = idle(Some(&m.name), "mig_repair")?;
         require_phase(&m)?;
-        require_mirrors(&m, &all)?;
+        require_mirrors(&m)?;
         (m, all)
     };
     let chosen = check::chosen(&all, relation)?;
+    if !dry_run {
+        rows::try_again(m.id)?;
+        for p in &chosen {
+            rows::let_note(mapping::owner(p)?)?;
+        }
+    }
     let at = Moment::now();
     let kinds = chosen
         .iter()
-        .map(|p| verify::rows::kinds(&m, p, &at))
+        .map(|p| verify::rows::kinds(&m, p, &at, !dry_run))
         .collect::<Result<Vec<_>>>()?;
     drop(at);
     let wrong: i64 = kinds.iter().map(Kinds::wrong).sum();
     if !dry_run {
-        carry_out(&m, &all, &chosen, wrong)?;
+        carry_out(&m, &all, wrong)?;
     } else if wrong == 0 {
         notice("nothing differs");
     } else {
@@ -98,26 +104,17 @@ fn require_phase(m: &Migration) -> Result<()> {
 }
 
 /// What is repaired has to stay so. Where both sides are live, mirrors go in anew only once both are equal.
-fn require_mirrors(m: &Migration, all: &[Mapping]) -> Result<()> {
-    let mut mirrors = false;
-    for p in all {
-        if drift::found(p, &["gone", "shape"])?.is_some() {
-            return drift::require_none(m);
-        }
-        mirrors |= drift::found(p, &["mirror"])?.is_some();
+fn require_mirrors(m: &Migration) -> Result<()> {
+    let found = drift::all(m)?;
+    let mends_itself = m.phase == Phase::Switched && found.iter().all(|c| c.kind == "mirror");
+    if found.is_empty() || mends_itself {
+        return Ok(());
     }
-    if mirrors && m.phase < Phase::Switched {
-        return drift::require_none(m);
-    }
-    Ok(())
+    drift::require_none(m)
 }
 
-fn carry_out(m: &Migration, all: &[Mapping], chosen: &[&Mapping], wrong: i64) -> Result<()> {
-    rows::try_again(m.id)?;
-    for p in chosen {
-        rows::let_note(mapping::owner(p)?)?;
-        verify::rows::note(m, p)?;
-    }
+/// Repairs what is listed, at once or in a job.
+fn carry_out(m: &Migration, all: &[Mapping], wrong: i64) -> Result<()> {
     let listed = rows::open(m.id, None)?.leftovers;
     if listed == 0 {
         notice("nothing differs");

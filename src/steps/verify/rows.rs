@@ -134,23 +134,16 @@ fn doubtful(beside: &Beside) -> Result<Option<Choice>> {
     beside.doubtful(source.rows.max(target.rows)).map(Some)
 }
 
-/// How many rows of a mapping differ.
-pub fn kinds(m: &Migration, p: &Mapping, at: &Moment) -> Result<Kinds> {
+/// How many rows of a mapping differ; with `note`, their keys are listed as leftovers.
+pub fn kinds(m: &Migration, p: &Mapping, at: &Moment, note: bool) -> Result<Kinds> {
     let beside = Beside::new(m, p, at)?;
-    match doubtful(&beside)? {
-        None => Ok(Kinds::default()),
-        Some(choice) => beside.kinds(&choice),
-    }
-}
-
-/// Lists the keys of rows that differ as leftovers.
-pub fn note(m: &Migration, p: &Mapping) -> Result<()> {
-    let at = Moment::now();
-    let beside = Beside::new(m, p, &at)?;
-    if let Some(choice) = doubtful(&beside)? {
+    let Some(choice) = doubtful(&beside)? else {
+        return Ok(Kinds::default());
+    };
+    if note {
         beside.note(&choice)?;
     }
-    Ok(())
+    beside.kinds(&choice)
 }
 
 /// A row that differs, for a person to look at.

@@ -239,6 +239,7 @@ fn in_mid_copy_what_is_to_come_is_pending_and_what_was_lost_is_missing() {
     client
         .batch_execute(&format!(
             "DELETE FROM project_sign_ups WHERE id = 7; \
+             INSERT INTO sign_ups (round_id, user_id, email) SELECT 1, gen_random_uuid(), 'fills the last block' FROM generate_series(1, 300); \
              INSERT INTO sign_ups (round_id, user_id, email) VALUES (1, gen_random_uuid(), 'late'); DELETE FROM project_sign_ups WHERE email = 'late'; \
              INSERT INTO project_sign_ups (project_id, id, round_id, user_id, email) VALUES ({P}, 1990, 1, gen_random_uuid(), 'odd')"
         ))
