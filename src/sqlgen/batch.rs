@@ -30,6 +30,19 @@ pub fn copy(flow: &Flow) -> String {
     insert(flow, &at_places())
 }
 
+/// As `copy`, and rows that the other side has already are not tried at all.
+pub fn copy_missing(flow: &Flow) -> String {
+    insert(
+        flow,
+        &format!(
+            "{} AND NOT EXISTS (SELECT FROM {} AS t WHERE {})",
+            at_places(),
+            flow.written,
+            ours(flow)
+        ),
+    )
+}
+
 /// `$1` text[] the key: copies one row.
 pub fn copy_one(flow: &Flow) -> String {
     insert(flow, &flow.view_key_text("v"))

@@ -70,9 +70,10 @@ fn locked() -> String {
     )
 }
 
-/// `$1` tid[] places of locked old rows: inserts those that the target lacks.
+/// `$1` tid[] places of locked old rows: inserts those that the target lacks. ON CONFLICT alone would wait for whoever
+/// updates the new row just now (check_exclusion_or_unique_constraint in execIndexing.c), and hold all others meanwhile.
 pub fn insert(flow: &Flow) -> String {
-    batch::copy(flow)
+    batch::copy_missing(flow)
 }
 
 /// Locks new rows of these keys that have no old row, and returns their places.
