@@ -91,6 +91,15 @@ impl QualifiedName {
         }
     }
 
+    /// `left OPERATOR(schema.=) right`: this is an operator's name, which is never quoted.
+    pub fn between(&self, left: &str, right: &str) -> String {
+        format!(
+            "{left} OPERATOR({}.{}) {right}",
+            self.schema,
+            self.name.as_str()
+        )
+    }
+
     /// As a person would write it in a message: quoted only where it must be.
     pub fn plain(&self) -> String {
         let show = |i: &Ident| {

@@ -58,11 +58,7 @@ impl Pair {
     pub fn joined(&self, parent: &str, child: &str) -> String {
         let (left, right) = (&self.parent, &self.child);
         match &self.equals {
-            Some(o) => format!(
-                "{parent}.{left} OPERATOR({}.{}) {child}.{right}",
-                o.schema,
-                o.name.as_str()
-            ),
+            Some(o) => o.between(&format!("{parent}.{left}"), &format!("{child}.{right}")),
             None => format!(
                 "{parent}.{left}::pg_catalog.text OPERATOR(pg_catalog.=) {child}.{right}::pg_catalog.text"
             ),

@@ -51,14 +51,8 @@ pub fn insert(source: &Shape) -> String {
 
 fn by_key(key: &[KeyColumn]) -> String {
     let parts = key.iter().enumerate().map(|(n, k)| {
-        format!(
-            "s.{} OPERATOR({}.{}) ($1)[{}]::{}",
-            k.source,
-            k.equals.schema,
-            k.equals.name.as_str(),
-            n + 1,
-            k.type_text
-        )
+        let value = format!("($1)[{}]::{}", n + 1, k.type_text);
+        k.equals.between(&format!("s.{}", k.source), &value)
     });
     parts.collect::<Vec<_>>().join(" AND ")
 }

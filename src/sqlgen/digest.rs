@@ -71,8 +71,9 @@ impl<'a> Pair<'a> {
         )
     }
 
-    pub fn count(&self, side: Side) -> String {
-        format!("SELECT count(*) AS rows {}", self.from(side, "true"))
+    /// How many rows of one side `condition` over `r` chooses.
+    pub fn count(&self, side: Side, condition: &str) -> String {
+        format!("SELECT count(*) AS rows {}", self.from(side, condition))
     }
 
     /// Rows in the buckets `$1` int[].
@@ -229,11 +230,7 @@ fn place(side: Side) -> Ident {
 }
 
 fn equal(key: &KeyColumn, left: &str, right: &str) -> String {
-    format!(
-        "{left} OPERATOR({}.{}) {right}",
-        key.equals.schema,
-        key.equals.name.as_str()
-    )
+    key.equals.between(left, right)
 }
 
 fn prefixed<'a>(columns: impl Iterator<Item = &'a Ident>) -> String {

@@ -278,11 +278,7 @@ fn view_key(key: &[FlowKey], view: &str, written: &str) -> String {
 }
 
 fn equals(left: &str, key: &FlowKey, right: &str) -> String {
-    format!(
-        "{left} OPERATOR({}.{}) {right}",
-        key.equals.schema,
-        key.equals.name.as_str()
-    )
+    key.equals.between(left, right)
 }
 
 /// `t.project_id = '…'::uuid`

@@ -56,7 +56,7 @@ fn of_parents(key: &Outbound, lock: &str) -> String {
             let value = format!("(c.key OPERATOR(pg_catalog.->>) {n})::{}", p.type_text);
             let left = format!("p.{}", p.columns.parent);
             match &p.columns.equals {
-                Some(o) => format!("{left} OPERATOR({}.{}) {value}", o.schema, o.name.as_str()),
+                Some(o) => o.between(&left, &value),
                 None => format!("{left} OPERATOR(pg_catalog.=) {value}"),
             }
         })

@@ -35,12 +35,8 @@ pub fn chosen(key: &[KeyColumn]) -> String {
         .iter()
         .enumerate()
         .map(|(n, k)| {
-            format!(
-                "c.k{n} OPERATOR({}.{}) r.{}",
-                k.equals.schema,
-                k.equals.name.as_str(),
-                k.target
-            )
+            k.equals
+                .between(&format!("c.k{n}"), &format!("r.{}", k.target))
         })
         .collect();
     format!(

@@ -9,11 +9,7 @@ use crate::sqlgen::view;
 fn stale(back: &Flow) -> String {
     let key = back.key.iter().enumerate().map(|(n, k)| {
         let name = view::key_name(n);
-        format!(
-            "r.{name} OPERATOR({}.{}) v.{name}",
-            k.equals.schema,
-            k.equals.name.as_str()
-        )
+        k.equals.between(&format!("r.{name}"), &format!("v.{name}"))
     });
     format!(
         "NOT EXISTS (SELECT FROM {} AS r WHERE {})",
@@ -85,14 +81,8 @@ pub fn exists(back: &Flow) -> String {
 /// `$1` text[] the key: deletes the row if it is stale.
 pub fn delete_one(back: &Flow) -> String {
     let key = back.key.iter().enumerate().map(|(n, k)| {
-        format!(
-            "t.{} OPERATOR({}.{}) ($1)[{}]::{}",
-            k.written,
-            k.equals.schema,
-            k.equals.name.as_str(),
-            n + 1,
-            k.type_text
-        )
+        let value = format!("($1)[{}]::{}", n + 1, k.type_text);
+        k.equals.between(&format!("t.{}", k.written), &value)
     });
     format!(
         "DELETE FROM {} AS t WHERE {} AND NOT EXISTS (SELECT FROM {} AS v WHERE {})",

@@ -101,6 +101,13 @@ pub enum Argument {
 }
 
 impl Choice {
+    pub fn all() -> Self {
+        Self {
+            condition: "true".into(),
+            argument: Argument::Buckets(Vec::new()),
+        }
+    }
+
     fn argument(&self) -> DatumWithOid<'static> {
         match &self.argument {
             Argument::Buckets(numbers) => numbers.clone().into(),
@@ -127,16 +134,9 @@ impl<'a> Beside<'a> {
         ))
     }
 
-    pub fn count(&self, side: Side) -> Result<i64> {
-        let sql = self.pair()?.count(side);
-        let found: Option<Count> = self.as_owner(|| self.at.first(&sql, &[]))?;
-        Ok(found.map_or(0, |c| c.rows))
-    }
-
     /// How many rows of one side are chosen.
-    pub fn count_of(&self, side: Side, choice: &Choice) -> Result<i64> {
-        let from = self.pair()?.from(side, &choice.condition);
-        let sql = format!("SELECT count(*) AS rows {from}");
+    pub fn count(&self, side: Side, choice: &Choice) -> Result<i64> {
+        let sql = self.pair()?.count(side, &choice.condition);
         let found: Option<Count> = self.as_owner(|| self.at.first(&sql, &[choice.argument()]))?;
         Ok(found.map_or(0, |c| c.rows))
     }
@@ -155,10 +155,7 @@ impl<'a> Beside<'a> {
     pub fn doubtful(&self, rows: i64) -> Result<Choice> {
         let pair = self.pair()?;
         if rows * ROW_BYTES <= JOINED_MEMORIES * session::work_mem() {
-            return Ok(Choice {
-                condition: "true".into(),
-                argument: Argument::Buckets(Vec::new()),
-            });
+            return Ok(Choice::all());
         }
         let (source, target) = (self.buckets(Side::Source)?, self.buckets(Side::Target)?);
         let both: BTreeSet<i32> = source.keys().chain(target.keys()).copied().collect();

@@ -31,7 +31,10 @@ impl Progress for Whole {
 /// Row counts of both sides.
 pub fn count(m: &Migration, p: &Mapping, at: &Moment) -> Result<Line> {
     let beside = Beside::new(m, p, at)?;
-    let (source, target) = (beside.count(Side::Source)?, beside.count(Side::Target)?);
+    let (source, target) = (
+        beside.count(Side::Source, &Choice::all())?,
+        beside.count(Side::Target, &Choice::all())?,
+    );
     Ok(counted(m, p, "rows", source, target))
 }
 

@@ -128,8 +128,8 @@ impl Walk<'_> {
         total.0.extra += kinds.extra;
         total.0.different += kinds.different;
         total.0.pending += kinds.pending;
-        total.1 += beside.count_of(Side::Source, &choice)?;
-        total.2 += beside.count_of(Side::Target, &choice)?;
+        total.1 += beside.count(Side::Source, &choice)?;
+        total.2 += beside.count(Side::Target, &choice)?;
         let pair = beside.pair()?;
         for r in self.references {
             if r.parent != Parent::Member(n) || path.contains(&r.child) {
