@@ -72,6 +72,15 @@ ignore_startup_parameters = extra_float_digits
 CONF
   [ "$(id -u)" != 0 ] || chown -R postgres "$dir/bouncer"
   as_postgres /usr/sbin/pgbouncer -q -d "$dir/bouncer/conf"
+  # It leaves its parent before it listens.
+  local waited=0
+  until [ -S "$dir/bouncer/.s.PGSQL.$port" ]; do
+    if [ $((waited += 1)) -gt 600 ]; then
+      cat "$dir/bouncer/log" >&2
+      return 1
+    fi
+    sleep 0.1
+  done
 }
 
 bouncer_stop() { as_postgres kill "$(cat "$1/bouncer/pid")" 2>/dev/null || true; }

@@ -150,11 +150,32 @@ struct Draws {
     ascending: bool,
 }
 
-/// How far the columns of a table are past the sequences they draw from: the next value would be one that is there.
-/// None where it draws from none.
-fn behind(table: u32, name: &QualifiedName, at: &Moment) -> Result<Option<String>> {
+/// A column that is past the sequence it draws from: the next value would be one that is there.
+struct Past {
+    column: String,
+    furthest: i64,
+    sequence: String,
+    stands_at: i64,
+}
+
+impl Past {
+    fn told(&self) -> String {
+        format!(
+            "{} is at {}, {} at {}",
+            self.column, self.furthest, self.sequence, self.stands_at
+        )
+    }
+
+    /// Where the sequence stands is no part of it: writers draw from it between two looks.
+    fn is_as_far_as(&self, other: &Self) -> bool {
+        self.sequence == other.sequence && self.furthest == other.furthest
+    }
+}
+
+/// None where it draws from no sequence.
+fn behind(table: u32, name: &QualifiedName, at: &Moment) -> Result<Option<Vec<Past>>> {
     #[derive(serde::Deserialize)]
-    struct Past {
+    struct Found {
         furthest: i64,
         sequence: i64,
     }
@@ -179,17 +200,16 @@ fn behind(table: u32, name: &QualifiedName, at: &Moment) -> Result<Option<String
              WHERE f.furthest {sign} s.last_value OR (f.furthest = s.last_value AND NOT s.is_called)",
             d.column, d.sequence
         );
-        if let Some(past) = at.first::<Past>(&sql, &[])? {
-            found.push(format!(
-                "{} is at {}, {} at {}",
-                d.column.as_str(),
-                past.furthest,
-                d.sequence.plain(),
-                past.sequence
-            ));
+        if let Some(past) = at.first::<Found>(&sql, &[])? {
+            found.push(Past {
+                column: d.column.as_str().to_owned(),
+                furthest: past.furthest,
+                sequence: d.sequence.plain(),
+                stands_at: past.sequence,
+            });
         }
     }
-    Ok(Some(told(found.into_iter(), AHEAD)))
+    Ok(Some(found))
 }
 
 const AHEAD: &str = "ahead of all rows";
@@ -203,9 +223,11 @@ fn sequences(m: &Migration, p: &Mapping, at: &Moment) -> Result<Option<Line>> {
     let Some(new) = new else {
         return Ok(None);
     };
-    let old = old.unwrap_or_else(|| AHEAD.to_owned());
-    let mut line = state(p, "sequences", &old, new.clone());
-    line.ok = Some(new == AHEAD || new == old && !lives_alone(m));
+    let old = old.unwrap_or_default();
+    let text = |found: &[Past]| told(found.iter().map(Past::told), AHEAD);
+    let mut line = state(p, "sequences", &text(&old), text(&new));
+    let was_so = |n: &Past| old.iter().any(|o| o.is_as_far_as(n));
+    line.ok = Some(new.is_empty() || new.iter().all(was_so) && !lives_alone(m));
     Ok(Some(line))
 }
 

@@ -7,6 +7,9 @@ use crate::common::writers::Random;
 use crate::live::mirrored;
 use crate::wait::{all_differences, backfilled, until};
 use postgres::Client;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 const CHECKS: usize = 200;
@@ -18,10 +21,44 @@ fn copied(cluster: &Cluster, database: &str) -> Client {
     client
 }
 
+struct Drawing {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl Drawing {
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let drawn = self.thread.join().expect("draws to the end");
+        assert!(drawn > 1000, "{drawn} values drawn");
+    }
+}
+
+/// A table whose rows are past its sequence, from which somebody draws all the time: where it stands says nothing about the
+/// new table.
+fn behind_its_rows(cluster: &Cluster, client: &mut Client, table: &str) -> Drawing {
+    let far =
+        format!("UPDATE {table} SET id = 1000000000 WHERE id = (SELECT max(id) FROM {table})");
+    assert_eq!(client.execute(&far, &[]).expect("moves a row"), 1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (mut other, ends) = (cluster.connect("checks"), Arc::clone(&stop));
+    let draw = format!("SELECT nextval(pg_get_serial_sequence('{table}', 'id'))");
+    let thread = std::thread::spawn(move || {
+        let mut drawn = 0;
+        while !ends.load(Ordering::Relaxed) {
+            other.simple_query(&draw).expect("draws");
+            drawn += 1;
+        }
+        drawn
+    });
+    Drawing { stop, thread }
+}
+
 #[test]
 fn two_hundred_checks_beside_eight_writers_and_no_false_difference() {
     let cluster = Cluster::start("it_checks", 54380, "deadlock_timeout = 100ms");
     let mut client = copied(&cluster, "checks");
+    let drawing = behind_its_rows(&cluster, &mut client, "email_reminders_sent");
     let crew = Crew::start(&cluster, "checks", &[Side::Old; 8], Duration::ZERO);
     let mut compared = 0;
     for _ in 0..CHECKS / 2 {
@@ -31,6 +68,7 @@ fn two_hundred_checks_beside_eight_writers_and_no_false_difference() {
             "SELECT compared FROM mig.checks ORDER BY id DESC LIMIT 1",
         );
     }
+    drawing.stop();
     let mut tally = crew.stop();
     until("the locks", || {
         client.simple_query("SELECT mig_switch()").is_ok()
