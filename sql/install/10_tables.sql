@@ -71,7 +71,9 @@ COMMENT ON COLUMN mig.mapping.filenode IS 'File of the source at that time; anot
 CREATE TABLE mig.job (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   migration int NOT NULL REFERENCES mig.migration ON DELETE CASCADE,
-  driver text NOT NULL CHECK (driver IN ('worker', 'manual')),
+  driver text NOT NULL CHECK (driver IN ('worker', 'pg_cron', 'manual')),
+  driver_reason text,
+  driven_since timestamptz NOT NULL DEFAULT clock_timestamp(),
   role regrole NOT NULL,
   state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused', 'done', 'failed', 'cancelled')),
   pid int,
@@ -87,6 +89,7 @@ CREATE TABLE mig.job (
 );
 CREATE UNIQUE INDEX job_one_open ON mig.job (migration) WHERE state IN ('running', 'paused');
 COMMENT ON TABLE mig.job IS 'Backfills, ways back, repairs and checks, past and present.';
+COMMENT ON COLUMN mig.job.driver_reason IS 'Why no driver that comes before this one in the order of choice runs it.';
 COMMENT ON COLUMN mig.job.goal IS 'The phase that a way back from stopped goes to.';
 COMMENT ON COLUMN mig.job.details IS 'What a check is about, and what it has found so far.';
 COMMENT ON COLUMN mig.job.failed_then IS 'Rows that failed in the last round of a way back: it goes on as long as they become fewer.';

@@ -121,7 +121,7 @@ SELECT m.name AS migration, p.source AS relation, p.target, j.id AS job,
        CASE WHEN NOT p.copied AND s.seconds > 0 THEN pg_catalog.round(p.rows_done / s.seconds) END AS tuples_per_s,
        CASE WHEN NOT p.copied AND p.next_block > 0
             THEN pg_catalog.make_interval(secs => (s.seconds * (p.bound_blocks - p.next_block) / p.next_block)::double precision) END AS eta,
-       p.batch_rows, p.batch_ms, lo.n AS leftovers, j.waiting_for, j.error
+       p.batch_rows, p.batch_ms, lo.n AS leftovers, j.waiting_for, j.error, j.driver_reason
 FROM mig.mapping p
 JOIN mig.migration m ON m.id = p.migration
 LEFT JOIN pg_catalog.pg_class c ON c.oid = p.source
@@ -146,19 +146,21 @@ SELECT m.name AS migration, m.phase,
                  pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - c.finished_at))
         FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1) AS last_check,
        CASE WHEN dead.is THEN pg_catalog.format('process %s of job %s is gone (last seen %s)', j.pid, j.id, j.heartbeat_at)
-            WHEN unstarted.is THEN 'no worker runs the job: no slot was free'
+            WHEN unstarted.is THEN 'no worker runs the job: it could not start, the server''s log says why'
+            WHEN unheard.is THEN 'pg_cron does not run the job: see cron.job_run_details'
             WHEN lost.is THEN 'no job runs here: the one that was at work when this database was dumped did not come along'
             WHEN drift.what IS NOT NULL THEN pg_catalog.concat_ws('; ', m.problem, drift.what)
             WHEN m.problem IS NOT NULL THEN m.problem
             WHEN j.state = 'running' AND j.waiting_for IS NOT NULL THEN 'waiting for ' || j.waiting_for || coalesce(
               (SELECT ', held up by process ' || pg_catalog.string_agg(b.pid::text, ', ') FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)), '')
+            WHEN j.state = 'running' AND j.driver_reason IS NOT NULL THEN pg_catalog.format('driver %s: %s', j.driver, j.driver_reason)
             WHEN t.stuck IS NOT NULL AND m.phase IN ('created', 'dual_write', 'backfilled')
               THEN pg_catalog.format('no way back for %s: mig_switch will refuse, mig_preflight says why', t.stuck)
        END AS problem,
        CASE WHEN t.tables = 0 THEN pg_catalog.format('SELECT mig_add_table(%L, ''old_table'', ''new_table'');', m.name)
             WHEN j.task IN ('check', 'repair') AND j.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
             WHEN j.task IN ('check', 'repair') AND j.state = 'running' AND dead.is THEN pg_catalog.format('SELECT mig_cancel(%L);', m.name)
-            WHEN j.task IN ('check', 'repair') AND j.state = 'running' AND (j.driver = 'manual' OR unstarted.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
+            WHEN j.task IN ('check', 'repair') AND j.state = 'running' AND (j.driver = 'manual' OR unstarted.is OR unheard.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
             WHEN j.task IN ('check', 'repair') AND j.state = 'running' THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
             WHEN drift.kinds IS NOT NULL AND m.phase = 'switched' THEN pg_catalog.format('SELECT * FROM mig_switch(%L);', m.name)
             WHEN drift.kinds = '{mirror}' AND m.phase = 'stopped' THEN pg_catalog.format('SELECT * FROM mig_stop(%L);', m.name)
@@ -170,7 +172,7 @@ SELECT m.name AS migration, m.phase,
             WHEN m.phase = 'defined' THEN pg_catalog.format('SELECT * FROM mig_create(%L);', m.name)
             WHEN m.phase = 'created' THEN pg_catalog.format('SELECT * FROM mig_dual_write(%L);', m.name)
             WHEN m.phase = 'dual_write' AND m.state = 'paused' AND NOT lost.is THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
-            WHEN m.phase = 'dual_write' AND (j.driver = 'manual' AND j.state = 'running' OR unstarted.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
+            WHEN m.phase = 'dual_write' AND (j.driver = 'manual' AND j.state = 'running' OR unstarted.is OR unheard.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
             WHEN m.phase = 'dual_write' AND m.state = 'running' AND NOT dead.is AND NOT lost.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
             WHEN m.phase = 'dual_write' THEN pg_catalog.format('SELECT mig_backfill(%L);', m.name)
             WHEN m.phase IN ('backfilled', 'switched') AND NOT (SELECT c.ok FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1)
@@ -201,7 +203,10 @@ CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'worker' AND j.pid
 -- Jobs are not dumped.
 CROSS JOIN LATERAL (SELECT m.state IN ('running', 'paused') AND j.id IS NULL AS is) lost
 CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'worker' AND j.pid IS NULL AND r.pid IS NULL
-                      AND j.started_at < pg_catalog.clock_timestamp() - interval '10 seconds' AS is) unstarted
+                      AND j.driven_since < pg_catalog.clock_timestamp() - interval '10 seconds' AS is) unstarted
+-- Twice as long as it takes pg_cron to come back.
+CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'pg_cron' AND r.pid IS NULL
+                      AND greatest(j.heartbeat_at, j.driven_since) < pg_catalog.clock_timestamp() - interval '2 minutes' AS is) unheard
 CROSS JOIN LATERAL (
   SELECT pg_catalog.string_agg(d.what, '; ') AS what, pg_catalog.array_agg(DISTINCT d.kind) AS kinds
   FROM mig.drift d WHERE d.migration_id = m.id AND m.phase <> 'defined') drift;

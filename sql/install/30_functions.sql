@@ -122,27 +122,45 @@ CREATE FUNCTION mig_status(migration text DEFAULT NULL)
     FROM mig.status s WHERE $1 IS NULL OR s.migration = mig.only($1) ORDER BY s.migration
   $$;
 
--- A procedure that commits cannot have a SET clause: it pins the path at the start of each transaction.
-CREATE PROCEDURE mig_run(migration text DEFAULT NULL, max_runtime interval DEFAULT '90 s')
+CREATE FUNCTION mig.step_of(job bigint, max_ms int) RETURNS bigint
+  LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_step_of_wrapper';
+
+-- Procedures that commit cannot have a SET clause: they pin the path at the start of each transaction.
+CREATE PROCEDURE mig.drive(migration text, max_runtime interval, job bigint DEFAULT NULL)
   LANGUAGE plpgsql AS $$
 DECLARE
   ends timestamptz;
   said timestamptz;
   line record;
+  mine bigint;
   done bigint;
 BEGIN
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-  ends := pg_catalog.clock_timestamp() + $2;
+  ends := pg_catalog.clock_timestamp() + max_runtime;
   said := pg_catalog.clock_timestamp();
+  mine := job;
+  IF mine IS NOT NULL AND NOT EXISTS (
+    SELECT FROM mig.job j WHERE j.id = mine AND j.state IN ('running', 'paused') AND j.driver = 'pg_cron')
+  THEN
+    -- A restored dump, or somebody without rights on it ended the job.
+    PERFORM cron.unschedule(c.jobid) FROM cron.job c WHERE c.jobname = 'pg_mig ' || mine AND c.username = current_user;
+    RETURN;
+  END IF;
   LOOP
-    done := @extschema@.mig_step($1, 250);
+    IF mine IS NULL THEN
+      done := @extschema@.mig_step(migration, 250);
+      SELECT j.id INTO mine FROM mig.job j JOIN mig.migration m ON m.id = j.migration
+        WHERE m.name = mig.only($1) AND j.state IN ('running', 'paused');
+    ELSE
+      done := mig.step_of(mine, 250);
+    END IF;
     COMMIT;
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     IF done = 0 OR pg_catalog.clock_timestamp() >= said + interval '1 second' THEN
       said := pg_catalog.clock_timestamp();
       SELECT s.phase, s.state, s.pct, s.rows_done, s.rows_total, s.problem INTO line
         FROM mig.status s WHERE s.migration = mig.only($1);
-      RAISE NOTICE '% % %%% (% of about % rows)%', line.phase, line.state, line.pct, line.rows_done, line.rows_total,
+      RAISE NOTICE '% % % (% of about % rows)%', line.phase, line.state, line.pct || '%', line.rows_done, line.rows_total,
         coalesce(', ' || line.problem, '');
     END IF;
     EXIT WHEN done = 0 OR pg_catalog.clock_timestamp() >= ends;
@@ -152,6 +170,26 @@ BEGIN
   END LOOP;
 END
 $$;
+
+CREATE PROCEDURE mig_run(migration text DEFAULT NULL, max_runtime interval DEFAULT '90 s')
+  LANGUAGE plpgsql AS $$
+BEGIN
+  CALL mig.drive($1, $2);
+END
+$$;
+
+-- A job runs as its role, by itself after a restart: nobody may put another's name there.
+CREATE FUNCTION mig.own_role() RETURNS trigger
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT pg_catalog.pg_has_role(NEW.role, 'USAGE') THEN
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('a job cannot be given to role %s', NEW.role),
+      DETAIL = pg_catalog.format('Role %s is no member of it.', current_user);
+  END IF;
+  RETURN NEW;
+END
+$$;
+CREATE TRIGGER own_role BEFORE INSERT OR UPDATE OF role ON mig.job FOR EACH ROW EXECUTE FUNCTION mig.own_role();
 
 CREATE FUNCTION mig_allow(role_name regrole) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -173,6 +211,6 @@ BEGIN
   LOOP
     EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s', f, role_name);
   END LOOP;
-  EXECUTE pg_catalog.format('GRANT EXECUTE ON PROCEDURE @extschema@.mig_run(text, interval) TO %s', role_name);
+  EXECUTE pg_catalog.format('GRANT EXECUTE ON PROCEDURE @extschema@.mig_run(text, interval), mig.drive(text, interval, bigint) TO %s', role_name);
 END
 $$;

@@ -49,6 +49,6 @@ GRANT EXECUTE ON FUNCTION
   mig_backfill(text, text), mig_step(text, int), mig_pause(text), mig_resume(text), mig_cancel(text),
   mig_check(text, text, regclass, int), mig_check_start(text, text, regclass, int, text), mig_diff(text, regclass, int),
   mig_repair(text, regclass, boolean), mig_checklist(text), mig_detach(text), mig_assert(text, text), mig_rollback(text, text), mig_drop(text, boolean, boolean),
-  mig_status(text), mig_version(), mig.only(text), mig_config(text), mig_wait(text, interval), mig_allow(regrole)
+  mig_status(text), mig_version(), mig.only(text), mig.step_of(bigint, int), mig_config(text), mig_wait(text, interval), mig_allow(regrole)
   TO @extowner@ WITH GRANT OPTION;
-GRANT EXECUTE ON PROCEDURE mig_run(text, interval) TO @extowner@ WITH GRANT OPTION;
+GRANT EXECUTE ON PROCEDURE mig_run(text, interval), mig.drive(text, interval, bigint) TO @extowner@ WITH GRANT OPTION;

@@ -179,6 +179,11 @@ fn mig_step(migration: Option<&str>, max_ms: Option<i32>) -> Result<i64, ErrorRe
 }
 
 #[pg_extern(sql = false)]
+fn mig_step_of(job: i64, max_ms: i32) -> Result<i64, ErrorReport> {
+    guarded(|| jobs::step_of(job, max_ms))
+}
+
+#[pg_extern(sql = false)]
 fn mig_pause(migration: Option<&str>) -> Result<bool, ErrorReport> {
     guarded(|| jobs::pause(migration))
 }

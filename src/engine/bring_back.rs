@@ -1,8 +1,8 @@
 //! From `stopped` back to `switched`, or further: the new tables' mirrors first, then every row that was created, changed
 //! or deleted there since, by the engine of the backfill, then a full check, and only then the phase.
 
-use super::drive::{self, Driver};
-use super::{jobs, rollback};
+use super::drive::{self, Ability};
+use super::{drivers, jobs, rollback};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::order;
@@ -19,7 +19,7 @@ use crate::store::{drift, job, log, mapping, migration, mirrors, rows};
 pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
     drift::require_none(m)?;
     if let Some(open) = job::open(m.id)?.filter(|j| j.state == "paused") {
-        jobs::go_on(m, &open, open.driver == "worker")?;
+        jobs::go_on(m, &open, None)?;
         return Ok(open.id);
     }
     for p in mappings {
@@ -31,8 +31,8 @@ pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
             mapping::begin_pass(p.id, Pass::Sweep)?;
         }
     }
-    let id = jobs::open_job(m, "worker", Some(goal))?;
-    jobs::start(m, id, true)?;
+    let id = jobs::open_job(m, Some(goal))?;
+    drivers::start(m, id, None)?;
     notice(&format!(
         "rows of the new tables come back in job {id}; the phase is \"{goal}\" when it is done: SELECT mig_wait({});",
         Literal(&m.name)
@@ -59,7 +59,7 @@ pub fn work(
     mappings: &[Mapping],
     job: &Job,
     goal: Phase,
-    driver: Driver,
+    able: Ability,
 ) -> Result<Option<Outcome>> {
     drift::require_none(m)?;
     if let Some(p) = next_table(mappings) {
@@ -72,7 +72,7 @@ pub fn work(
         return Ok(Some(Outcome::Did(0)));
     }
     if let Some(l) = rows::next_leftover(m.id)? {
-        return leftover::copy(m, &l, driver.may_wait).map(Some);
+        return leftover::copy(m, &l, able.may_wait).map(Some);
     }
     let failed = rows::open(m.id, None)?.errors;
     if failed > 0 {

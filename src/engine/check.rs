@@ -1,6 +1,6 @@
 //! Proof: checks, now or in a job, and the rows that differ.
 
-use super::{idle, jobs};
+use super::{drivers, idle, jobs};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::nearest;
@@ -159,7 +159,7 @@ struct Underway {
 
 /// Starts a check in the background; the job's id.
 pub fn start(wanted: &Wanted, driver: &str) -> Result<i64> {
-    let worker = jobs::chosen_driver(driver)?;
+    let asked = drivers::asked(driver)?;
     let mode = mode(wanted.mode, wanted.sample)?;
     let scene = scene(wanted.migration, wanted.relation)?;
     let (m, _) = idle(Some(&scene.migration.name), "mig_check_start")?;
@@ -171,14 +171,14 @@ pub fn start(wanted: &Wanted, driver: &str) -> Result<i64> {
         done: 0,
         found: Findings::default(),
     };
-    let id = job::insert(m.id, jobs::driver_name(worker), Task::Check, None)?;
+    let id = job::insert(m.id, Task::Check, None)?;
     save(id, &underway)?;
     log::write(
         &m.name,
         m.phase.as_str(),
         &format!("job {id} started: {} check", mode.as_str()),
     )?;
-    jobs::start(&m, id, worker)?;
+    drivers::start(&m, id, asked)?;
     Ok(id)
 }
 

@@ -15,14 +15,14 @@ const MAX_ERRORS: i64 = 1000;
 
 /// What the caller of a slice is able to do.
 #[derive(Clone, Copy)]
-pub struct Driver {
+pub struct Ability {
     /// Run commands outside a transaction.
     pub top_level: bool,
     /// Wait for a row's lock, because its transaction holds no other.
     pub may_wait: bool,
 }
 
-/// What the driver has to do next.
+/// What the caller has to do next.
 #[derive(Debug, PartialEq)]
 pub enum Next {
     /// Go on; rows done in this slice, and the pause before the next.
@@ -39,7 +39,7 @@ const WAIT_MS: i64 = 200;
 
 /// Does the next piece of work of `job` in the current transaction. ERRORs of the work are caught in a
 /// subtransaction and end up in the job's row; only a cancel or a broken session gets through.
-pub fn slice(job: &Job, driver: Driver) -> Result<Next> {
+pub fn slice(job: &Job, able: Ability) -> Result<Next> {
     let _safe = session::pin(&session::SAFE);
     let _exact = session::pin(&session::EXACT);
     let Some(m) = migration::by_id(job.migration)? else {
@@ -48,9 +48,9 @@ pub fn slice(job: &Job, driver: Driver) -> Result<Next> {
     let mappings = mapping::all(m.id)?;
     let worked = tx::subtransaction(|| match (job.task, job.goal) {
         (Task::Check, _) => Ok(check::work(&m, &mappings, job)?.then_some(Outcome::Did(0))),
-        (Task::Repair, _) => repair::work(&m, &mappings, job, driver.may_wait),
-        (Task::WayBack, Some(goal)) => bring_back::work(&m, &mappings, job, goal, driver),
-        (Task::Backfill | Task::WayBack, _) => work(&m, &mappings, driver),
+        (Task::Repair, _) => repair::work(&m, &mappings, job, able.may_wait),
+        (Task::WayBack, Some(goal)) => bring_back::work(&m, &mappings, job, goal, able),
+        (Task::Backfill | Task::WayBack, _) => work(&m, &mappings, able),
     });
     match worked {
         Ok(Some(Outcome::Did(n))) => {
@@ -82,11 +82,11 @@ pub fn slice(job: &Job, driver: Driver) -> Result<Next> {
 }
 
 /// The next thing to do; None when all is done.
-fn work(m: &Migration, mappings: &[Mapping], driver: Driver) -> Result<Option<Outcome>> {
+fn work(m: &Migration, mappings: &[Mapping], able: Ability) -> Result<Option<Outcome>> {
     drift::require_none(m)?;
     if let Some(p) = mappings.iter().find(|p| !p.copied) {
         // Without a way to build indexes concurrently they are built while the target is still small.
-        if !driver.top_level && p.bound_blocks.is_none() {
+        if !able.top_level && p.bound_blocks.is_none() {
             match index::next(m, p, false)? {
                 Outcome::Done => {}
                 other => return Ok(Some(other)),
@@ -96,13 +96,13 @@ fn work(m: &Migration, mappings: &[Mapping], driver: Driver) -> Result<Option<Ou
     }
     if let Some(l) = rows::next_leftover(m.id)? {
         too_many_errors(m)?;
-        return leftover::copy(m, &l, driver.may_wait).map(Some);
+        return leftover::copy(m, &l, able.may_wait).map(Some);
     }
     let failed = rows::open(m.id, None)?.errors;
     if failed > 0 {
         return Err(errors_left(m, failed));
     }
-    late_work(m, mappings, driver.top_level)
+    late_work(m, mappings, able.top_level)
 }
 
 /// Indexes, then the wait for old snapshots, then foreign keys.
@@ -179,7 +179,7 @@ pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<Next> {
         Some(detail) => format!("{e}: {detail}"),
         None => e.to_string(),
     };
-    job::end(job.id, "failed", Some(&reason))?;
+    job::end(job, "failed", Some(&reason))?;
     if job.task != Task::Check {
         migration::set_state(m.id, "failed", Some(&reason))?;
     }
@@ -192,7 +192,7 @@ fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<Next> {
         Task::Backfill => {}
         Task::Repair => return repair::finished(m, job),
         Task::WayBack | Task::Check => {
-            job::end(job.id, "done", None)?;
+            job::end(job, "done", None)?;
             return Ok(Next::Ended);
         }
     }
@@ -200,7 +200,7 @@ fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<Next> {
         spi::run(&format!("ANALYZE {}", mapping::target(p)?), &[])?;
     }
     migration::set_phase(m, Phase::Backfilled)?;
-    job::end(job.id, "done", None)?;
+    job::end(job, "done", None)?;
     log::write(&m.name, "backfilled", "backfill done")?;
     Ok(Next::Ended)
 }

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::ident::{Literal, QualifiedName};
 use crate::model::config::Config;
 use crate::model::phase::Phase;
+use crate::model::state::Migration;
 use crate::preflight::Finding;
 use crate::settings;
 use crate::sqlgen::flow::Flow;
@@ -168,24 +169,48 @@ fn late_statements(p: &Planned, defer_indexes: bool) -> Vec<Statement> {
     made
 }
 
-/// The statements that make the targets, for a migration file of an ORM or for \gexec.
+/// The statements that make the targets, or their foreign keys, for a migration file of an ORM or for \gexec.
 pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
-    if phase != "create" {
-        return Err(Error::NotSupported {
-            what: format!("DDL of phase \"{phase}\""),
-            detail: "Only the targets can be created by a file; what follows needs the worker."
-                .into(),
-            hint: format!("SELECT * FROM mig_ddl({}, 'create');", Literal(&m.name)),
-        });
-    }
+    let keys = match phase {
+        "create" | "created" => false,
+        "backfilled" => true,
+        _ => return Err(no_ddl(&m, phase)),
+    };
     let mut planned = create::plan(mapping::all(m.id)?, define::scope::of(&m)?.as_ref())?;
     let mut made = Vec::new();
     for p in &mut planned {
         p.standing = None;
+        if keys {
+            made.extend(late_keys(p));
+            continue;
+        }
         let own = create::statements(p, false).into_iter();
         made.extend(own.map(|s| format!("{};", s.sql)));
     }
     Ok(made)
+}
+
+fn no_ddl(m: &Migration, phase: &str) -> Error {
+    Error::NotSupported {
+        what: format!("DDL of phase \"{phase}\""),
+        detail: "A file can create the targets ('create') and, once the rows are there, their foreign keys ('backfilled'); \
+                 what else there is to do needs the engine."
+            .into(),
+        hint: format!("SELECT * FROM mig_ddl({}, 'create');", Literal(&m.name)),
+    }
+}
+
+/// Foreign keys, as the end of the backfill adds them: where they stand already nothing is done.
+fn late_keys(p: &Planned) -> Vec<String> {
+    let target = &p.mapping.target_name;
+    let one = |key| {
+        let body = fkey::add_unless_there(target, key);
+        [
+            format!("DO {};", Literal(&body)),
+            format!("{};", fkey::validate(target, key)),
+        ]
+    };
+    p.layout.fkeys.iter().flat_map(one).collect()
 }

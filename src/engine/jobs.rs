@@ -1,56 +1,69 @@
 //! Starting, stopping and awaiting a backfill.
 
-use super::drive::{self, Driver, Next};
+use super::drive::{self, Ability, Next};
+use super::drivers;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
-use crate::model::nearest;
+use crate::model::driver::Driver;
 use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration, Task};
 use crate::pg::notice::notice;
-use crate::pg::{launch, snapshot, spi, tx, wait};
+use crate::pg::{launch, snapshot, tx, wait};
 use crate::store::{drift, job, log, mapping, migration, rows};
 use std::time::{Duration, Instant};
 
-/// Starts or resumes; the job's id. With `worker` a process is launched when the transaction commits.
+/// Starts or resumes; the job's id.
 pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
     let m = migration::find_mine(name)?;
-    let worker = chosen_driver(driver)?;
+    let asked = drivers::asked(driver)?;
     if m.phase == Phase::Backfilled {
         notice(&format!("migration \"{}\" is backfilled already", m.name));
         return Ok(job::latest(m.id)?.map_or(0, |j| j.id));
     }
     require_dual_write(&m)?;
     drift::require_none(&m)?;
-    if let Some(pid) = job::runner(m.id)? {
-        let id = job::open(m.id)?.map_or(0, |j| j.id);
-        notice(&format!(
-            "job {id} of migration \"{}\" is running already (process {pid})",
-            m.name
-        ));
-        return Ok(id);
+    if let Some(open) = job::open(m.id)?
+        && goes_on(&m, &open, asked)?
+    {
+        return Ok(open.id);
     }
-    let paused = |j: &Job| j.state == "paused" && j.task == Task::Backfill;
-    if let Some(paused) = job::open(m.id)?.filter(paused) {
-        go_on(&m, &paused, worker)?;
-        return Ok(paused.id);
-    }
-    let id = open_job(&m, driver_name(worker), None)?;
-    start(&m, id, worker)?;
+    let id = open_job(&m, None)?;
+    drivers::start(&m, id, asked)?;
     Ok(id)
 }
 
-pub(super) fn chosen_driver(driver: &str) -> Result<bool> {
-    match driver {
-        "auto" | "worker" => Ok(true),
-        "manual" => Ok(false),
-        other => Err(Error::Invalid {
-            message: format!("unknown driver \"{other}\""),
-            detail: "The drivers are auto, worker and manual.".into(),
-            hint: nearest::hint(other, ["auto", "worker", "manual"], '\'', || {
-                "Leave driver out.".into()
-            }),
-        }),
+/// A job that is begun goes on, with the driver that is asked for. False where nobody runs it any more.
+fn goes_on(m: &Migration, open: &Job, asked: Option<Driver>) -> Result<bool> {
+    let backfill = open.task == Task::Backfill;
+    if open.state == "paused" && backfill {
+        go_on(m, open, asked)?;
+        return Ok(true);
     }
+    let runner = job::runner(m.id)?;
+    let at_work = runner.is_some() || open.driver == Driver::PgCron;
+    if !at_work && (!backfill || open.driver == Driver::Worker) {
+        return Ok(false);
+    }
+    if !backfill || at_work && asked.is_none_or(|d| d == open.driver) {
+        let by = runner.map_or_else(
+            || format!("driver {}", open.driver.as_str()),
+            |pid| format!("process {pid}"),
+        );
+        notice(&format!(
+            "job {} of migration \"{}\" is running already ({by})",
+            open.id, m.name
+        ));
+        return Ok(true);
+    }
+    // The old runner sees it before its next batch.
+    job::reopen(open)?;
+    drivers::start(m, open.id, asked)?;
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        &format!("job {} taken over from {}", open.id, open.driver.as_str()),
+    )?;
+    Ok(true)
 }
 
 fn require_dual_write(m: &Migration) -> Result<()> {
@@ -61,12 +74,12 @@ fn require_dual_write(m: &Migration) -> Result<()> {
 }
 
 /// A new job, after putting away one whose runner died. The checkpoint is the mappings', so nothing is lost.
-pub(super) fn open_job(m: &Migration, driver: &str, goal: Option<Phase>) -> Result<i64> {
+pub(super) fn open_job(m: &Migration, goal: Option<Phase>) -> Result<i64> {
     let mappings = mapping::all(m.id)?;
     if let Some(dead) = job::open(m.id)? {
-        match dead.driver.as_str() {
-            "worker" => job::end(dead.id, "failed", Some("its process was gone"))?,
-            _ => job::end(dead.id, "cancelled", Some("another driver took over"))?,
+        match dead.driver {
+            Driver::Worker => job::end(&dead, "failed", Some("its process was gone"))?,
+            _ => job::end(&dead, "cancelled", Some("another driver took over"))?,
         }
     }
     rows::retry_errors(m.id)?;
@@ -74,7 +87,7 @@ pub(super) fn open_job(m: &Migration, driver: &str, goal: Option<Phase>) -> Resu
         None => Task::Backfill,
         Some(_) => Task::WayBack,
     };
-    let id = job::insert(m.id, driver, task, goal)?;
+    let id = job::insert(m.id, task, goal)?;
     migration::set_state(m.id, "running", None)?;
     log::write(&m.name, m.phase.as_str(), &describe(id, &mappings, goal))?;
     Ok(id)
@@ -101,43 +114,44 @@ fn describe(id: i64, mappings: &[Mapping], goal: Option<Phase>) -> String {
     }
 }
 
-pub(super) fn start(m: &Migration, id: i64, worker: bool) -> Result<()> {
-    let by_hand = format!("SELECT mig_step({}) \\watch 1", Literal(&m.name));
-    if !worker {
-        notice(&format!("drive the job yourself: {by_hand}"));
-        return Ok(());
-    }
-    let can_login = spi::value::<bool>(
-        "SELECT rolcanlogin FROM pg_catalog.pg_roles WHERE rolname = current_user",
-        &[],
-    )?;
-    if can_login != Some(true) {
-        notice(&format!(
-            "this role cannot log in, so no worker runs for it; drive the job yourself: {by_hand}"
-        ));
-        return Ok(());
-    }
-    launch::at_commit(
-        id,
-        &m.name,
-        format!("no worker slot is free; drive the job yourself: {by_hand}"),
-    );
-    Ok(())
-}
-
 /// Up to `max_ms` of work in the caller's transaction: rows done, 0 when the backfill is finished. A call that
 /// only waited or built something counts as 1.
 pub fn step(name: Option<&str>, max_ms: i32) -> Result<i64> {
     tx::require_read_committed()?;
     let (m, _) = super::idle(name, "mig_step")?;
+    step_now(&m, max_ms)
+}
+
+/// `step` for whoever has begun a job: 0 once it has ended, or somebody else runs it.
+pub fn step_of(id: i64, max_ms: i32) -> Result<i64> {
+    tx::require_read_committed()?;
+    let Some(of) = job::by_id(id)? else {
+        return Ok(0);
+    };
+    let Some(m) = migration::by_id(of.migration)? else {
+        return Ok(0);
+    };
+    let m = match super::idle(Some(&m.name), "mig_step") {
+        Ok((m, _)) => m,
+        Err(Error::JobRunning { .. }) => return Ok(0),
+        Err(e) => return Err(e),
+    };
+    // From here on nobody else changes it.
+    match job::by_id(id)? {
+        Some(now) if now.state == "running" && now.driver != Driver::Worker => step_now(&m, max_ms),
+        _ => Ok(0),
+    }
+}
+
+fn step_now(m: &Migration, max_ms: i32) -> Result<i64> {
     let other_task = job::open(m.id)?.is_some_and(|j| j.task != Task::Backfill);
     if m.phase >= Phase::Backfilled && !other_task {
         return Ok(0);
     }
     if !other_task {
-        require_dual_write(&m)?;
+        require_dual_write(m)?;
     }
-    let current = open_for_step(&m)?;
+    let current = open_for_step(m)?;
     if current.state == "paused" {
         notice(&format!(
             "migration \"{}\" is paused; SELECT mig_resume({});",
@@ -151,14 +165,14 @@ pub fn step(name: Option<&str>, max_ms: i32) -> Result<i64> {
     let mut done = 0;
     loop {
         // What this transaction has copied is locked: from then on it must not wait for a row.
-        let driver = Driver {
+        let able = Ability {
             top_level: false,
             may_wait: done == 0,
         };
-        match drive::slice(&current, driver)? {
+        match drive::slice(&current, able)? {
             Next::Continue { rows, .. } => done += rows,
             Next::Wait { .. } | Next::TopLevel(_) => return Ok(done.max(1)),
-            Next::Ended => return ended(&m, done),
+            Next::Ended => return ended(m, done),
         }
         if Instant::now() >= deadline {
             return Ok(done.max(1));
@@ -180,13 +194,14 @@ fn ended(m: &Migration, done: i64) -> Result<i64> {
 
 fn open_for_step(m: &Migration) -> Result<Job> {
     let id = match job::open(m.id)? {
-        Some(open) if open.state == "running" && open.driver == "worker" => {
+        Some(open) if open.state == "running" && open.driver == Driver::Worker => {
             // Its process is gone, or this transaction would not hold the runner's lock.
-            job::reopen(open.id, driver_name(false))?;
+            job::reopen(&open)?;
+            job::driven_by(open.id, Driver::Manual, None)?;
             open.id
         }
         Some(open) => open.id,
-        None => open_job(m, driver_name(false), None)?,
+        None => open_job(m, None)?,
     };
     job::by_id(id)?.ok_or_else(|| Error::Internal("the job is gone".into()))
 }
@@ -230,12 +245,13 @@ pub fn resume(name: Option<&str>) -> Result<bool> {
         notice(&format!("migration \"{}\" has no paused job", m.name));
         return Ok(false);
     };
-    go_on(&m, &open, open.driver == "worker")?;
+    go_on(&m, &open, None)?;
     Ok(true)
 }
 
-pub(super) fn go_on(m: &Migration, paused: &Job, worker: bool) -> Result<()> {
-    job::reopen(paused.id, driver_name(worker))?;
+/// With the driver it had, unless another is asked for.
+pub(super) fn go_on(m: &Migration, paused: &Job, asked: Option<Driver>) -> Result<()> {
+    job::reopen(paused)?;
     show(m, paused, "running")?;
     log::write(
         &m.name,
@@ -243,14 +259,11 @@ pub(super) fn go_on(m: &Migration, paused: &Job, worker: bool) -> Result<()> {
         &format!("job {} resumed after a pause", paused.id),
     )?;
     // A runner that has not noticed the pause yet just goes on.
-    if job::runner(m.id)?.is_none() {
-        start(m, paused.id, worker)?;
+    let another = asked.is_some_and(|d| d != paused.driver);
+    if another || paused.driver == Driver::PgCron || job::runner(m.id)?.is_none() {
+        drivers::start(m, paused.id, asked.or(Some(paused.driver)))?;
     }
     Ok(())
-}
-
-pub(super) fn driver_name(worker: bool) -> &'static str {
-    if worker { "worker" } else { "manual" }
 }
 
 /// Ends the job; what it did stays, and starting it again would go on from there.
@@ -271,7 +284,7 @@ pub(super) fn end_open(m: &Migration, why: Option<&str>) -> Result<bool> {
     let Some(open) = job::open(m.id)? else {
         return Ok(false);
     };
-    job::end(open.id, "cancelled", why)?;
+    job::end(&open, "cancelled", why)?;
     // A worker inside a long statement (an index build) would see it only afterwards.
     if let Some(pid) = job::runner(m.id)? {
         launch::cancel_at_commit(pid);
@@ -317,7 +330,7 @@ pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
 /// A runner that holds no lock any more while its job is open has been killed.
 fn died(m: &Migration, seen: Option<Job>) -> Result<()> {
     let Some(seen) =
-        seen.filter(|j| j.state == "running" && j.driver == "worker" && j.pid.is_some())
+        seen.filter(|j| j.state == "running" && j.driver == Driver::Worker && j.pid.is_some())
     else {
         return Ok(());
     };

@@ -7,6 +7,7 @@ pub mod checklist;
 pub mod cutover;
 pub mod detach;
 pub mod drive;
+pub mod drivers;
 pub mod inspect;
 pub mod jobs;
 pub mod phases;

@@ -1,6 +1,6 @@
 //! Making new tables equal to the old ones again, where something passed the mirrors.
 
-use super::{bring_back, check, drive, idle, jobs};
+use super::{bring_back, check, drive, drivers, idle, jobs};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::order;
@@ -145,9 +145,9 @@ fn carry_out(m: &Migration, all: &[Mapping], wrong: i64) -> Result<()> {
     if job::open(m.id)?.is_some() {
         jobs::end_open(m, Some("mig_repair took over"))?;
     }
-    let id = job::insert(m.id, jobs::driver_name(true), Task::Repair, None)?;
+    let id = job::insert(m.id, Task::Repair, None)?;
     migration::set_state(m.id, "running", None)?;
-    jobs::start(m, id, true)?;
+    drivers::start(m, id, None)?;
     tell(&format!("differed, {left} are left to job {id}"))?;
     notice(&format!(
         "job {id} repairs {left} rows: SELECT mig_wait({});",
@@ -240,7 +240,7 @@ fn batch(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<Outcome> {
 
 /// The end of a repair that ran as a job.
 pub fn finished(m: &Migration, job: &Job) -> Result<drive::Next> {
-    job::end(job.id, "done", None)?;
+    job::end(job, "done", None)?;
     migration::set_state(m.id, "ok", None)?;
     log::write(
         &m.name,

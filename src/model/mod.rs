@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod config;
+pub mod driver;
 pub mod expr;
 pub mod facts;
 pub mod layout;

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::archive::Archived;
+use crate::model::driver::Driver;
 use crate::model::facts::Left;
 use crate::model::layout::Layout;
 use crate::model::phase::Phase;
@@ -79,7 +80,8 @@ impl Pass {
 pub struct Job {
     pub id: i64,
     pub migration: i32,
-    pub driver: String,
+    pub driver: Driver,
+    pub role: u32,
     pub state: String,
     pub pid: Option<i32>,
     pub error: Option<String>,

@@ -1,29 +1,53 @@
 //! Starting a worker when, and only when, the calling transaction commits.
 
-use crate::pg::notice;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
-use pgrx::{PgXactCallbackEvent, pg_sys, register_xact_callback};
+use pgrx::pg_sys::{self, Oid};
+use pgrx::{PgXactCallbackEvent, register_xact_callback};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
-/// Registers a worker for `job` at commit, connected by oid as the current role. A rollback starts nothing.
-/// Without a free slot the client is told how to go on by hand; the transaction is committed by then.
-pub fn at_commit(job: i64, migration: &str, fallback: String) {
-    // SAFETY: both are set for the life of the backend.
-    let (database, role) = unsafe { (pg_sys::MyDatabaseId, pg_sys::GetUserId()) };
-    let name = format!("pg_mig backfill {migration}");
-    register_xact_callback(PgXactCallbackEvent::Commit, move || {
-        let started = BackgroundWorkerBuilder::new(&name.chars().take(60).collect::<String>())
-            .set_type("pg_mig worker")
-            .set_library("pg_mig")
-            .set_function("mig_worker_main")
-            .set_extra(&format!("{} {} {job}", database.to_u32(), role.to_u32()))
-            .set_start_time(BgWorkerStartTime::RecoveryFinished)
-            .set_restart_time(None)
-            .enable_spi_access()
-            .load_dynamic();
-        if started.is_err() {
-            notice::notice(&fallback);
+/// Registers a worker for `job` just before the commit, connected by oid as the current role: it waits for the end of this
+/// transaction, and finds no job if that failed after all. A rollback starts nothing. Without a free slot `otherwise` runs,
+/// still inside the transaction.
+pub fn at_commit(
+    job: i64,
+    migration: &str,
+    otherwise: impl FnOnce() + UnwindSafe + RefUnwindSafe + 'static,
+) {
+    // SAFETY: all are of this backend; the transaction has written a job, so that it has a number.
+    let (database, role, transaction) = unsafe {
+        (
+            pg_sys::MyDatabaseId,
+            pg_sys::GetUserId(),
+            pg_sys::GetTopTransactionId(),
+        )
+    };
+    let name = migration.to_owned();
+    register_xact_callback(PgXactCallbackEvent::PreCommit, move || {
+        if start(database, role, job, transaction.into_inner(), &name) {
+            return;
         }
+        // SAFETY: still inside the transaction, whose snapshots are gone by now; popped below, an ERROR aborts it.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+        otherwise();
+        // SAFETY: the snapshot pushed above.
+        unsafe { pg_sys::PopActiveSnapshot() };
     });
+}
+
+/// Starts a worker for `job`, which waits for the end of `transaction` (0 for none) first; false if no slot is free.
+pub fn start(database: Oid, role: Oid, job: i64, transaction: u32, migration: &str) -> bool {
+    let name = format!("pg_mig backfill {migration}");
+    let (database, role) = (database.to_u32(), role.to_u32());
+    let started = BackgroundWorkerBuilder::new(&name.chars().take(60).collect::<String>())
+        .set_type("pg_mig worker")
+        .set_library("pg_mig")
+        .set_function("mig_worker_main")
+        .set_extra(&format!("{database} {role} {job} {transaction}"))
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(None)
+        .enable_spi_access()
+        .load_dynamic();
+    started.is_ok()
 }
 
 unsafe extern "C" {

@@ -4,6 +4,8 @@
 pub mod activity;
 pub mod advisory;
 pub mod catalog;
+pub mod cron;
+pub mod databases;
 pub mod echo;
 pub mod expression;
 pub mod launch;

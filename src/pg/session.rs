@@ -23,6 +23,9 @@ pub const EXACT: [(&CStr, &CStr); 5] = [
     (c"bytea_output", c"hex"),
 ];
 
+/// For another extension's table that shows each role its own rows.
+pub const OWN_ROWS: [(&CStr, &CStr); 1] = [(c"row_security", c"on")];
+
 /// For statements over the catalog: to compile them takes longer than to run them.
 pub const SMALL: [(&CStr, &CStr); 1] = [(c"jit", c"off")];
 

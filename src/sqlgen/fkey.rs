@@ -1,6 +1,6 @@
 //! Foreign keys of the target: added without a scan, validated after.
 
-use crate::ident::{QualifiedName, list};
+use crate::ident::{Literal, QualifiedName, list};
 use crate::model::layout::TargetKey;
 
 /// Always checked at the end of the transaction: rows arrive one table after the other, in whatever order
@@ -26,6 +26,16 @@ pub fn add(target: &QualifiedName, key: &TargetKey) -> String {
             ""
         },
         action(&key.on_update),
+    )
+}
+
+/// The body of a DO block that adds the key where there is none of its name.
+pub fn add_unless_there(target: &QualifiedName, key: &TargetKey) -> String {
+    format!(
+        "BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = {}::pg_catalog.regclass AND conname = {}) THEN {}; END IF; END",
+        Literal(&target.to_string()),
+        Literal(key.name.as_str()),
+        add(target, key)
     )
 }
 

@@ -1,19 +1,20 @@
 //! `mig.job`
 
 use crate::error::{Error, Result};
+use crate::model::driver::Driver;
 use crate::model::phase::Phase;
 use crate::model::state::{Job, Task};
-use crate::pg::{role, spi};
+use crate::pg::{cron, role, spi};
+use pgrx::pg_sys::Oid;
 
-const COLUMNS: &str = "id, migration, driver, state, pid, error, task, goal, details, failed_then";
+const COLUMNS: &str = "id, migration, driver, role::oid::bigint AS role, state, pid, error, task, goal, details, failed_then";
 
-/// `goal` is the phase that a way back goes to.
-pub fn insert(migration: i32, driver: &str, task: Task, goal: Option<Phase>) -> Result<i64> {
+/// `goal` is the phase that a way back goes to. Who runs it is decided next.
+pub fn insert(migration: i32, task: Task, goal: Option<Phase>) -> Result<i64> {
     spi::value(
-        "INSERT INTO mig.job (migration, driver, role, task, goal) VALUES ($1, $2, $3::regrole, $4, $5) RETURNING id",
+        "INSERT INTO mig.job (migration, driver, role, task, goal) VALUES ($1, 'manual', $2::regrole, $3, $4) RETURNING id",
         &[
             migration.into(),
-            driver.into(),
             role::current().into(),
             task.as_str().into(),
             goal.map(Phase::as_str).into(),
@@ -54,13 +55,29 @@ pub fn started(id: i64, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Goes on with another runner, which will put its process number in.
-pub fn reopen(id: i64, driver: &str) -> Result<()> {
+/// Goes on with another runner, as the current role.
+pub fn reopen(old: &Job) -> Result<()> {
+    leave_cron(old);
     spi::run(
-        "UPDATE mig.job SET state = 'running', driver = $2, pid = NULL, waiting_for = NULL, error = NULL WHERE id = $1",
-        &[id.into(), driver.into()],
+        "UPDATE mig.job SET state = 'running', role = $2::regrole, pid = NULL, waiting_for = NULL, error = NULL WHERE id = $1",
+        &[old.id.into(), role::current().into()],
     )?;
     Ok(())
+}
+
+/// Who runs it from now on, and why not the one before him in the order of choice.
+pub fn driven_by(id: i64, driver: Driver, reason: Option<&str>) -> Result<()> {
+    spi::run(
+        "UPDATE mig.job SET driver = $2, driver_reason = $3, driven_since = clock_timestamp() WHERE id = $1",
+        &[id.into(), driver.as_str().into(), reason.into()],
+    )?;
+    Ok(())
+}
+
+fn leave_cron(job: &Job) {
+    if job.driver == Driver::PgCron {
+        cron::unschedule(job.id, Oid::from(job.role));
+    }
 }
 
 /// Shows that the runner is alive, and what it waits for.
@@ -80,10 +97,11 @@ pub fn set_state(id: i64, state: &str) -> Result<()> {
     Ok(())
 }
 
-pub fn end(id: i64, state: &str, error: Option<&str>) -> Result<()> {
+pub fn end(job: &Job, state: &str, error: Option<&str>) -> Result<()> {
+    leave_cron(job);
     spi::run(
         "UPDATE mig.job SET state = $2, error = $3, waiting_for = NULL, ended_at = clock_timestamp() WHERE id = $1",
-        &[id.into(), state.into(), error.into()],
+        &[job.id.into(), state.into(), error.into()],
     )?;
     Ok(())
 }

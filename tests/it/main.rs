@@ -8,6 +8,7 @@ mod common;
 
 mod cases;
 mod crash;
+mod drivers;
 mod dump;
 mod endings;
 mod faults;

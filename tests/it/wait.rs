@@ -5,10 +5,17 @@ use postgres::Client;
 use std::time::{Duration, Instant};
 
 /// Until `condition` is true; panics after a minute with `what`.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    until_within(1, what, condition);
+}
+
+pub fn until_within(minutes: u64, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60 * minutes);
     while !condition() {
-        assert!(Instant::now() < deadline, "waited a minute for: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {minutes} min for: {what}"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -133,7 +133,7 @@ SELECT mig_rollback('cover', 'creatd');
 \echo :SQLSTATE
 SELECT mig_rollback('cover', 'backfilled');
 \echo :SQLSTATE
-SELECT mig_backfill(driver => 'cron');
+SELECT mig_backfill(driver => 'wrker');
 \echo :SQLSTATE
 -- two migrations, none named
 SELECT mig_define('second');
@@ -167,7 +167,7 @@ SELECT mig_check('cover', NULL);
 \echo :SQLSTATE
 SELECT mig_check('cover', relation => 'pg_class');
 \echo :SQLSTATE
-SELECT mig_check_start('cover', driver => 'cron');
+SELECT mig_check_start('cover', driver => 'wrker');
 \echo :SQLSTATE
 SELECT mig_diff('cover', 'round_metadata', 0);
 \echo :SQLSTATE

@@ -1,7 +1,10 @@
 //! The background worker: one process, one job. It takes slices until the job ends, and is gone.
 
-use crate::engine::drive::{self, Driver, Next};
+pub mod resume;
+
+use crate::engine::drive::{self, Ability, Next};
 use crate::error::{Error, Result};
+use crate::model::driver::Driver;
 use crate::model::state::Job;
 use crate::pg::{activity, advisory, session, spi, tx, utility, wait};
 use crate::store::{job, migration};
@@ -15,13 +18,10 @@ unsafe extern "C-unwind" {
 }
 
 /// A worker commits every slice, and stands at the top level between two of them.
-const DRIVER: Driver = Driver {
+const ABLE: Ability = Ability {
     top_level: true,
     may_wait: true,
 };
-
-/// How often the runner's lock is tried: the transaction that launched us may still hold it.
-const LOCK_TRIES: u32 = 100;
 
 /// # Safety
 /// Called by the postmaster's child only.
@@ -34,18 +34,50 @@ pub unsafe extern "C-unwind" fn mig_worker_main(_argument: pg_sys::Datum) {
         pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
         pg_sys::BackgroundWorkerUnblockSignals();
     }
-    let Some((database, role, job)) = arguments(BackgroundWorker::get_extra()) else {
+    let Some(launch) = Launch::read(BackgroundWorker::get_extra()) else {
         return;
     };
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), Some(role));
-    run(job);
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(launch.database), Some(launch.role));
+    run(&launch);
 }
 
-fn arguments(extra: &str) -> Option<(pg_sys::Oid, pg_sys::Oid, i64)> {
-    let mut parts = extra.split(' ');
-    let mut oid = || parts.next()?.parse::<u32>().ok().map(pg_sys::Oid::from);
-    let (database, role) = (oid()?, oid()?);
-    Some((database, role, parts.next()?.parse().ok()?))
+/// What `pg::launch` tells a new worker.
+struct Launch {
+    database: pg_sys::Oid,
+    role: pg_sys::Oid,
+    job: i64,
+    /// Its end makes the job visible; 0 for none.
+    transaction: u32,
+}
+
+impl Launch {
+    fn read(extra: &str) -> Option<Self> {
+        let mut parts = extra.split(' ');
+        let mut number = || parts.next()?.parse::<u32>().ok();
+        Some(Self {
+            database: number()?.into(),
+            role: number()?.into(),
+            job: number()?.into(),
+            transaction: number()?,
+        })
+    }
+}
+
+fn wait_for_launcher(transaction: u32) {
+    if transaction == 0 {
+        return;
+    }
+    let none = std::ptr::null_mut();
+    // SAFETY: inside a transaction; waits as a row's updater is waited for, and an interrupt ends it.
+    unsafe {
+        let transaction = pg_sys::TransactionId::from_inner(transaction);
+        pg_sys::XactLockTableWait(
+            transaction,
+            std::ptr::null_mut(),
+            none,
+            pg_sys::XLTW_Oper::XLTW_None,
+        );
+    }
 }
 
 /// The role's and the database's own settings came with the connection. A batch in REPEATABLE READ would copy
@@ -67,18 +99,29 @@ fn own_settings() -> Result<()> {
 }
 
 /// A job that is not there was rolled back after all: a quiet exit.
-fn run(id: i64) {
+fn run(launch: &Launch) {
+    let id = launch.job;
     // The first transaction still has the role's settings, and only changes them.
-    if let Err(e) = transaction(own_settings) {
+    let ready = transaction(own_settings).and_then(|()| {
+        transaction(|| {
+            wait_for_launcher(launch.transaction);
+            Ok(())
+        })
+    });
+    if let Err(e) = ready {
         log!("pg_mig worker: job {id} does not start: {e}");
         return;
     }
-    match transaction(|| begin(id)) {
-        Ok(Some(_)) => {}
-        Ok(None) => return,
-        Err(e) => {
-            log!("pg_mig worker: job {id} does not start: {e}");
-            return;
+    loop {
+        match transaction(|| begin(id)) {
+            Ok(Begin::Run) => break,
+            Ok(Begin::Wait) => rest(id, LOOK_EVERY_MS / 10),
+            Ok(Begin::Leave) => return,
+            Err(e) if e.is_retryable() => rest(id, LOOK_EVERY_MS / 10),
+            Err(e) => {
+                log!("pg_mig worker: job {id} does not start: {e}");
+                return;
+            }
         }
     }
     while let Some(pause) = turn(id) {
@@ -86,45 +129,55 @@ fn run(id: i64) {
     }
 }
 
+const LOOK_EVERY_MS: i64 = 500;
+
+/// The job, as long as it is this worker's.
+fn mine(id: i64) -> Result<Option<Job>> {
+    let wanted = |j: &Job| j.state == "running" && j.driver == Driver::Worker;
+    Ok(job::by_id(id)?.filter(wanted))
+}
+
 /// Pauses between slices. A long pause ends early when the job is no longer wanted.
 fn rest(id: i64, pause: i64) {
-    const LOOK_EVERY_MS: i64 = 500;
     pgrx::check_for_interrupts!();
     let mut left = pause;
     while left > 0 {
         wait::sleep(left.min(LOOK_EVERY_MS));
         left -= LOOK_EVERY_MS;
-        let wanted = || transaction(|| Ok(job::by_id(id)?.is_some_and(|j| j.state == "running")));
+        let wanted = || transaction(|| Ok(mine(id)?.is_some()));
         if left > 0 && !wanted().unwrap_or(true) {
             return;
         }
     }
 }
 
+enum Begin {
+    Run,
+    /// Another process is in the middle of a batch; asked again in a transaction of its own, for nobody may wait for ours.
+    Wait,
+    Leave,
+}
+
 /// Takes the runner's lock and shows the process in the job.
-fn begin(id: i64) -> Result<Option<Job>> {
-    let Some(found) = job::by_id(id)?.filter(|j| j.state == "running") else {
-        return Ok(None);
+fn begin(id: i64) -> Result<Begin> {
+    let Some(found) = mine(id)? else {
+        return Ok(Begin::Leave);
     };
-    for _ in 0..LOCK_TRIES {
-        if advisory::try_for_session(found.migration)? {
-            // SAFETY: reads this process's number.
-            job::started(id, unsafe { pg_sys::MyProcPid })?;
-            return Ok(Some(found));
-        }
-        wait::sleep(50);
+    if !advisory::try_for_session(found.migration)? {
+        return Ok(Begin::Wait);
     }
-    log!("pg_mig worker: another process runs the migration of job {id}");
-    Ok(None)
+    // SAFETY: reads this process's number.
+    job::started(id, unsafe { pg_sys::MyProcPid })?;
+    Ok(Begin::Run)
 }
 
 /// One slice in its own transaction; the pause before the next, None at the end.
 fn turn(id: i64) -> Option<i64> {
     let next = transaction(|| {
-        let Some(current) = job::by_id(id)?.filter(|j| j.state == "running") else {
+        let Some(current) = mine(id)? else {
             return Ok(Next::Ended);
         };
-        drive::slice(&current, DRIVER)
+        drive::slice(&current, ABLE)
     });
     match next {
         Ok(Next::Continue { pause_ms, .. } | Next::Wait { pause_ms }) => Some(pause_ms),
@@ -153,7 +206,7 @@ fn top_level(id: i64, sql: &str) -> Option<i64> {
 /// Writes the reason down, so that status can tell it.
 fn fail(id: i64, error: &Error) {
     let noted = transaction(|| {
-        let Some(current) = job::by_id(id)?.filter(|j| j.state == "running") else {
+        let Some(current) = mine(id)? else {
             return Ok(());
         };
         let Some(m) = migration::by_id(current.migration)? else {

@@ -1,0 +1,42 @@
+//! The extension pg_cron: one of its jobs for each job of ours that it drives, made and taken away in the transaction that
+//! asks for it. Only what its README documents is used: cron.schedule, cron.unschedule and the table cron.job.
+
+use crate::error::Result;
+use crate::pg::{role, session, spi, tx};
+use pgrx::pg_sys::Oid;
+
+/// Shown in cron.job and cron.job_run_details.
+fn name(job: i64) -> String {
+    format!("pg_mig {job}")
+}
+
+/// Why the current role cannot have a job of it; None if it can, as far as one sees without trying.
+pub fn missing() -> Result<Option<String>> {
+    spi::value(
+        "SELECT CASE \
+           WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron') \
+             THEN 'pg_cron is not installed in this database' \
+           WHEN NOT pg_catalog.has_schema_privilege('cron', 'USAGE') \
+             THEN pg_catalog.format('role %s has no USAGE on schema cron', current_user) END",
+        &[],
+    )
+}
+
+/// Runs `command` once a minute as the current role, in this database; scheduled already is no error.
+pub fn schedule(job: i64, command: &str) -> Result<()> {
+    spi::run(
+        "SELECT cron.schedule($1::text, '* * * * *', $2::text)",
+        &[name(job).into(), command.into()],
+    )?;
+    Ok(())
+}
+
+/// Takes the job of `role` away. What cannot be taken away ends by itself at its next run.
+pub fn unschedule(job: i64, role: Oid) {
+    let sql = "SELECT cron.unschedule(j.jobid) FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user";
+    let _ = tx::subtransaction(|| {
+        let _role = role::act_as(role);
+        let _own = session::pin(&session::OWN_ROWS);
+        spi::run(sql, &[name(job).into()])
+    });
+}

@@ -1,0 +1,121 @@
+//! With `shared_preload_libraries = 'pg_mig'`: jobs that a restart interrupted go on by themselves. One process starts with
+//! the server, looks into each database once, through a second one, and then sleeps for as long as the server lives, so
+//! that the postmaster starts it anew after a crash.
+
+use super::{die, transaction};
+use crate::error::Result;
+use crate::pg::{databases, launch, role, spi};
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime};
+use pgrx::pg_sys::Oid;
+use pgrx::prelude::*;
+use std::time::Duration;
+
+/// Called while the server loads its preloaded libraries.
+pub fn register() {
+    BackgroundWorkerBuilder::new("pg_mig launcher")
+        .set_type("pg_mig launcher")
+        .set_library("pg_mig")
+        .set_function("mig_launcher_main")
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(Some(Duration::from_secs(10)))
+        .enable_spi_access()
+        .load();
+}
+
+/// # Safety
+/// Called by the postmaster's child only.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn mig_launcher_main(_argument: pg_sys::Datum) {
+    // SAFETY: first thing in a new worker.
+    unsafe {
+        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+    databases::connect_to_none();
+    for database in transaction(|| Ok(databases::all())).unwrap_or_default() {
+        look_into(database);
+    }
+    loop {
+        crate::pg::wait::sleep(i64::from(i32::MAX));
+        pgrx::check_for_interrupts!();
+    }
+}
+
+/// One after the other, so that a server with many databases needs one slot for it.
+fn look_into(database: Oid) {
+    let looking = || {
+        BackgroundWorkerBuilder::new("pg_mig resume")
+            .set_type("pg_mig resume")
+            .set_library("pg_mig")
+            .set_function("mig_resume_main")
+            .set_extra(&database.to_u32().to_string())
+            .set_start_time(BgWorkerStartTime::RecoveryFinished)
+            .set_restart_time(None)
+            // SAFETY: reads this process's number.
+            .set_notify_pid(unsafe { pg_sys::MyProcPid })
+            .enable_spi_access()
+            .load_dynamic()
+    };
+    loop {
+        if let Ok(started) = looking() {
+            let _ = started.wait_for_shutdown();
+            return;
+        }
+        // All slots are taken: by the time there is one, there may be one for the job, too.
+        crate::pg::wait::sleep(1000);
+        pgrx::check_for_interrupts!();
+    }
+}
+
+/// # Safety
+/// Called by the postmaster's child only.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn mig_resume_main(_argument: pg_sys::Datum) {
+    // SAFETY: first thing in a new worker.
+    unsafe {
+        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+    let Ok(database) = BackgroundWorker::get_extra().parse::<u32>() else {
+        return;
+    };
+    let database = Oid::from(database);
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    match transaction(interrupted) {
+        Ok(jobs) => jobs.iter().for_each(|j| go_on(database, j)),
+        Err(e) => log!("pg_mig: interrupted jobs are not known: {e}"),
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Interrupted {
+    id: i64,
+    role: u32,
+    migration: String,
+}
+
+/// This process is connected as the bootstrap superuser, and asks the catalog one thing as that role: who owns the extension.
+/// All else is read as the owner, so that nothing in our schema can run with more rights than his.
+fn interrupted() -> Result<Vec<Interrupted>> {
+    let owner = "SELECT e.extowner FROM pg_catalog.pg_extension e \
+                 JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e' \
+                 JOIN pg_catalog.pg_class c ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND c.relkind = 'r' AND c.relname = 'job' \
+                 WHERE e.extname = 'pg_mig' AND c.relnamespace = pg_catalog.to_regnamespace('mig')";
+    let Some(owner) = spi::value::<Oid>(owner, &[])? else {
+        return Ok(Vec::new());
+    };
+    let _owner = role::act_as(owner);
+    spi::rows(
+        "SELECT j.id, j.role::oid::bigint AS role, m.name AS migration FROM mig.job j JOIN mig.migration m ON m.id = j.migration \
+         WHERE j.state = 'running' AND j.driver = 'worker' ORDER BY j.id",
+        &[],
+    )
+}
+
+fn go_on(database: Oid, job: &Interrupted) {
+    if !launch::start(database, Oid::from(job.role), job.id, 0, &job.migration) {
+        log!("pg_mig: no worker slot is free for job {}", job.id);
+    }
+}

@@ -1,0 +1,4 @@
+export * from './old'
+import { newTables } from './new'
+
+export const { projectRounds, projectSignUps, projectSubmissions, projectVotes, projectReminders } = newTables({ keys: false, archived: false })
