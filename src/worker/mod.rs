@@ -37,8 +37,9 @@ pub unsafe extern "C-unwind" fn mig_worker_main(_argument: pg_sys::Datum) {
     let Some(launch) = Launch::read(BackgroundWorker::get_extra()) else {
         return;
     };
+    wait_for_launcher(launch.transaction);
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(launch.database), Some(launch.role));
-    run(&launch);
+    run(launch.job);
 }
 
 /// What `pg::launch` tells a new worker.
@@ -63,20 +64,14 @@ impl Launch {
     }
 }
 
+/// Before this process connects: the role, and what it may do, may be as new as the job.
 fn wait_for_launcher(transaction: u32) {
-    if transaction == 0 {
-        return;
-    }
-    let none = std::ptr::null_mut();
-    // SAFETY: inside a transaction; waits as a row's updater is waited for, and an interrupt ends it.
-    unsafe {
-        let transaction = pg_sys::TransactionId::from_inner(transaction);
-        pg_sys::XactLockTableWait(
-            transaction,
-            std::ptr::null_mut(),
-            none,
-            pg_sys::XLTW_Oper::XLTW_None,
-        );
+    let transaction = pg_sys::TransactionId::from_inner(transaction);
+    // SAFETY: looks through shared memory, which this process is attached to since it began.
+    let in_progress = || unsafe { pg_sys::TransactionIdIsInProgress(transaction) };
+    while transaction != pg_sys::InvalidTransactionId && in_progress() {
+        wait::sleep(2);
+        pgrx::check_for_interrupts!();
     }
 }
 
@@ -99,16 +94,9 @@ fn own_settings() -> Result<()> {
 }
 
 /// A job that is not there was rolled back after all: a quiet exit.
-fn run(launch: &Launch) {
-    let id = launch.job;
+fn run(id: i64) {
     // The first transaction still has the role's settings, and only changes them.
-    let ready = transaction(own_settings).and_then(|()| {
-        transaction(|| {
-            wait_for_launcher(launch.transaction);
-            Ok(())
-        })
-    });
-    if let Err(e) = ready {
+    if let Err(e) = transaction(own_settings) {
         log!("pg_mig worker: job {id} does not start: {e}");
         return;
     }

@@ -127,6 +127,15 @@ impl Cluster {
         ));
     }
 
+    /// How many processes of this server show `title`: those that are not connected, too.
+    pub fn processes(&self, title: &str) -> usize {
+        let name = self.name;
+        let found = shell(&format!(
+            "pgrep -P \"$(head -1 $work/{name}/data/postmaster.pid)\" -f '^postgres: {title}' || true"
+        ));
+        found.lines().count()
+    }
+
     /// pg_dump of one database and pg_restore into another, which is empty, as `user`; the first error ends it.
     pub fn copy_by_dump(&self, from: &str, to: &str, user: &str) {
         let (dir, port) = (self.dir.display(), self.port);

@@ -2,7 +2,7 @@
 
 use crate::common::cluster::Cluster;
 use crate::live::mirrored;
-use crate::wait::{all_differences, backfilled, refused, until_sql, yes};
+use crate::wait::{all_differences, backfilled, refused, until, until_sql, yes};
 use std::time::{Duration, Instant};
 
 const BUSY: &str = "SELECT EXISTS (SELECT FROM mig.runners)";
@@ -86,6 +86,52 @@ fn rollback_starts_nothing_and_commit_does() {
     assert!(!running || other.query_one("SELECT count(*) = 1 FROM mig.runners r JOIN pg_stat_activity a USING (pid) WHERE a.backend_type = 'client backend'", &[]).unwrap().get::<_, bool>(0));
     client.batch_execute("COMMIT").unwrap();
     backfilled(&mut client);
+    assert_eq!(all_differences(&mut client).1, 0);
+}
+
+#[test]
+fn a_worker_waits_for_the_commit_that_makes_its_role() {
+    let cluster = Cluster::start("it_commit", 54397, "");
+    let mut client = mirrored(&cluster, "late", 500);
+    // Nobody confirms this commit: it hangs when all is done but its end.
+    for sql in [
+        "SET synchronous_commit = local",
+        "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+        "SELECT pg_reload_conf()",
+    ] {
+        client.batch_execute(sql).unwrap();
+    }
+    until_sql(
+        &mut client,
+        "SELECT current_setting('synchronous_standby_names') = 'nobody'",
+    );
+    let mut other = cluster.connect("late");
+    let committing = std::thread::spawn(move || {
+        other.batch_execute(
+            "BEGIN; CREATE ROLE late LOGIN SUPERUSER; SET LOCAL ROLE late; SELECT mig_backfill(); COMMIT",
+        )
+    });
+    until_sql(
+        &mut client,
+        "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+    );
+    until("the worker", || cluster.processes("pg_mig backfill") == 1);
+    for _ in 0..20 {
+        assert_eq!(cluster.processes("pg_mig backfill"), 1, "it waits");
+        assert!(yes(&mut client, "SELECT NOT EXISTS (SELECT FROM mig.job)"));
+    }
+    for sql in [
+        "ALTER SYSTEM RESET synchronous_standby_names",
+        "SELECT pg_reload_conf()",
+    ] {
+        client.batch_execute(sql).unwrap();
+    }
+    committing.join().unwrap().unwrap();
+    backfilled(&mut client);
+    assert!(yes(
+        &mut client,
+        "SELECT role = 'late'::regrole FROM mig.job"
+    ));
     assert_eq!(all_differences(&mut client).1, 0);
 }
 
