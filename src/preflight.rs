@@ -5,9 +5,10 @@ use crate::error::Result;
 use crate::ident::{Ident, list};
 use crate::model::layout::back::{Stuck, way_back};
 use crate::model::layout::{Layout, Origin};
-use crate::model::shape::Shape;
+use crate::model::shape::{Publication, Shape};
 use crate::model::state::Mapping;
 use crate::pg::{role, spi};
+use crate::sqlgen::details;
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
@@ -124,6 +125,34 @@ pub fn one_way(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
     };
     let stuck = way_back(source, &p.spec, layout).err().unwrap_or_default();
     stuck.into_iter().map(finding).collect()
+}
+
+/// Publications that the target does not come into by itself.
+pub fn published(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
+    let finding = |b: &Publication| {
+        let name = b.name.as_str();
+        let statement = details::publication(b, &p.target_name, layout);
+        let detail = match (&statement, b.mine) {
+            (Some(_), true) => return None,
+            (Some(_), false) => format!(
+                "Publication \"{name}\" belongs to another role: the target does not come into it."
+            ),
+            (None, _) => format!(
+                "Publication \"{name}\" names columns that the target does not have, or has under other names: the target does not come into it."
+            ),
+        };
+        Some(Finding {
+            severity: "warning".into(),
+            check_name: "publication".into(),
+            relation: Some(p.source),
+            detail,
+            hint: Some(statement.map_or_else(
+                || format!("ALTER PUBLICATION {} ADD TABLE {} with columns and filter of your own, after mig_create.", b.name, p.target_name),
+                |sql| format!("After mig_create, as its owner: {sql};"),
+            )),
+        })
+    };
+    source.publications.iter().filter_map(finding).collect()
 }
 
 /// A target column as an expression over the source.

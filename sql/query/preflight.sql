@@ -77,8 +77,61 @@ JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AN
 JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
 JOIN pg_catalog.pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm') AND v.relnamespace <> 'mig'::regnamespace
 UNION ALL
+-- Both sides are equal until mig_stop; then the old one stands still.
+SELECT DISTINCT 'warning', 'policy', s.oid::bigint,
+       pg_catalog.format('Policy %I reads %s, which moves, and so will the target''s policy of that name.', l.polname, d.refobjid::regclass),
+       pg_catalog.format('After mig_switch: ALTER POLICY %I ON %s ...; so that it reads the new table.', l.polname, s.target)
+FROM src s
+JOIN pg_catalog.pg_policy l ON l.polrelid = s.oid
+JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_policy'::regclass AND d.objid = l.oid
+  AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = ANY ($1)
+WHERE d.refobjid <> s.oid
+UNION ALL
 SELECT 'warning', 'unlogged', s.oid::bigint, 'The table is unlogged; the target is logged.', NULL
 FROM src s WHERE s.relpersistence = 'u'
+UNION ALL
+SELECT 'warning', 'check not valid', s.oid::bigint,
+       pg_catalog.format('Check %I is NOT VALID: a row that violates it cannot be copied.', co.conname),
+       pg_catalog.format('Mend the rows: ALTER TABLE %I.%I VALIDATE CONSTRAINT %I; names the first.', s.nspname, s.relname, co.conname)
+FROM src s JOIN pg_catalog.pg_constraint co ON co.conrelid = s.oid AND co.contype = 'c' AND NOT co.convalidated
+UNION ALL
+SELECT 'warning', 'tablespace', s.oid::bigint,
+       pg_catalog.format('%s lies in tablespace %I; the target goes to the default one.', c.oid::regclass, t.spcname),
+       pg_catalog.format('After mig_create: ALTER TABLE %s SET TABLESPACE %I; (small now, and a rewrite later)', s.target, t.spcname)
+FROM src s JOIN pg_catalog.pg_class c ON c.oid = s.oid OR c.oid IN (SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = s.oid)
+JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace
+UNION ALL
+SELECT 'warning', 'access method', s.oid::bigint,
+       pg_catalog.format('The table is of access method %I; the target is of %s.', am.amname, pg_catalog.current_setting('default_table_access_method')), NULL
+FROM src s JOIN pg_catalog.pg_class c ON c.oid = s.oid JOIN pg_catalog.pg_am am ON am.oid = c.relam
+WHERE am.amname <> pg_catalog.current_setting('default_table_access_method')
+UNION ALL
+SELECT 'warning', 'replica identity', s.oid::bigint,
+       pg_catalog.format('Rows are identified to replicas by index %s; the target''s by its primary key.', i.indexrelid::regclass),
+       'After the backfill: ALTER TABLE ... REPLICA IDENTITY USING INDEX ...; with the target''s index.'
+FROM src s JOIN pg_catalog.pg_index i ON i.indrelid = s.oid AND i.indisreplident AND NOT i.indisprimary
+UNION ALL
+SELECT 'warning', 'clustered', s.oid::bigint,
+       pg_catalog.format('The table is marked for CLUSTER by index %s; the target is not.', i.indexrelid::regclass),
+       'After the backfill: ALTER TABLE ... CLUSTER ON ...;'
+FROM src s JOIN pg_catalog.pg_index i ON i.indrelid = s.oid AND i.indisclustered
+UNION ALL
+SELECT 'warning', 'statistics', s.oid::bigint,
+       pg_catalog.format('Statistics %I over expressions are not carried over.', st.stxname),
+       pg_catalog.regexp_replace(pg_catalog.pg_get_statisticsobjdef(st.oid), '^CREATE STATISTICS \S+( .*) FROM .*$', 'After mig_create: CREATE STATISTICS ...\1 FROM ') || s.target || ';'
+FROM src s JOIN pg_catalog.pg_statistic_ext st ON st.stxrelid = s.oid AND 'e' = ANY (st.stxkind)
+UNION ALL
+SELECT 'warning', 'security label', s.oid::bigint,
+       pg_catalog.format('Security label of provider %s is not carried over.', l.provider),
+       pg_catalog.format('After mig_create: SECURITY LABEL FOR %I ON TABLE %s IS %L;', l.provider, s.target, l.label)
+FROM src s JOIN pg_catalog.pg_seclabel l ON l.classoid = 'pg_catalog.pg_class'::regclass AND l.objoid = s.oid AND l.objsubid = 0
+UNION ALL
+SELECT 'warning', 'publication', s.oid::bigint,
+       pg_catalog.format('Publication %I publishes all tables of schema %I; the target is in schema %I.', p.pubname, s.nspname, s.target_schema),
+       pg_catalog.format('After mig_create: ALTER PUBLICATION %I ADD TABLE %s;', p.pubname, s.target)
+FROM src s JOIN pg_catalog.pg_publication_tables v ON v.schemaname = s.nspname AND v.tablename = s.relname
+JOIN pg_catalog.pg_publication p ON p.pubname = v.pubname AND NOT p.puballtables
+WHERE s.target_schema <> s.nspname AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_rel pr WHERE pr.prpubid = p.oid AND pr.prrelid = s.oid)
 UNION ALL
 SELECT 'warning', 'publication', NULL,
        pg_catalog.format('Publication %I is FOR ALL TABLES: it publishes the targets too.', p.pubname), NULL

@@ -12,7 +12,8 @@ SELECT jsonb_build_object(
   'rls', c.relrowsecurity,
   'force_rls', c.relforcerowsecurity,
   'replica_identity', c.relreplident,
-  'options', coalesce(to_jsonb(c.reloptions), '[]'),
+  'options', coalesce(to_jsonb(c.reloptions), '[]') || coalesce((
+    SELECT jsonb_agg('toast.' || o) FROM pg_catalog.pg_class tt, unnest(tt.reloptions) o WHERE tt.oid = c.reltoastrelid), '[]'),
   'comment', obj_description(c.oid, 'pg_class'),
   -- A table that was never analyzed is guessed at 100 rows a block.
   'est_rows', CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint
@@ -39,7 +40,10 @@ SELECT jsonb_build_object(
         WHERE co.oid = a.attcollation) END,
       'storage', CASE WHEN a.attstorage <> t.typstorage THEN
         CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END END,
+      'compression', CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END,
       'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
+      -- Other options are the server's own.
+      'options', (SELECT coalesce(jsonb_agg(o), '[]') FROM unnest(a.attoptions) o WHERE o LIKE 'n_distinct%'),
       'comment', pg_catalog.col_description(c.oid, a.attnum),
       -- hash_record_extended() refuses types without a hash function; a container or domain is as good as its element.
       -- Equal values may look different (1.0 and 1.00) unless the type's B-tree operator class says that they never do
@@ -110,6 +114,10 @@ SELECT jsonb_build_object(
         JOIN pg_catalog.pg_attribute ia ON ia.attrelid = c.oid AND ia.attnum = i.indkey[k.n - 1]),
       'predicate', pg_catalog.pg_get_expr(i.indpred, i.indrelid),
       'options', coalesce(to_jsonb(ic.reloptions), '[]'),
+      'comment', coalesce(obj_description(co.oid, 'pg_constraint'), obj_description(i.indexrelid, 'pg_class')),
+      'statistics', (
+        SELECT coalesce(jsonb_agg(jsonb_build_array(ia.attnum, ia.attstattarget) ORDER BY ia.attnum), '[]')
+        FROM pg_catalog.pg_attribute ia WHERE ia.attrelid = i.indexrelid AND ia.attstattarget >= 0),
       -- indnullsnotdistinct came with PostgreSQL 15.
       'nulls_not_distinct', coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false))
       ORDER BY i.indexrelid), '[]')
@@ -122,6 +130,7 @@ SELECT jsonb_build_object(
     SELECT coalesce(jsonb_agg(jsonb_build_object(
       'name', co.conname,
       'definition', pg_catalog.pg_get_constraintdef(co.oid),
+      'comment', obj_description(co.oid, 'pg_constraint'),
       'columns', (SELECT coalesce(jsonb_agg(a.attname), '[]') FROM pg_catalog.pg_attribute a
                   WHERE a.attrelid = c.oid AND a.attnum = ANY (co.conkey))) ORDER BY co.conname), '[]')
     FROM pg_catalog.pg_constraint co WHERE co.conrelid = c.oid AND co.contype = 'c'),
@@ -134,6 +143,7 @@ SELECT jsonb_build_object(
       'ref_name', (SELECT jsonb_build_object('schema', rn.nspname, 'name', rc.relname)
                    FROM pg_catalog.pg_class rc JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace WHERE rc.oid = co.confrelid),
       'validated', co.convalidated,
+      'comment', obj_description(co.oid, 'pg_constraint'),
       'enforced', NOT EXISTS (SELECT FROM pg_catalog.pg_trigger tg WHERE tg.tgconstraint = co.oid AND tg.tgenabled = 'D'),
       'equals', (SELECT jsonb_agg(jsonb_build_object('schema', opn.nspname, 'name', op.oprname) ORDER BY k.n)
                  FROM unnest(co.conpfeqop) WITH ORDINALITY k(num, n)
@@ -152,6 +162,7 @@ SELECT jsonb_build_object(
   'policies', (
     SELECT coalesce(jsonb_agg(jsonb_build_object(
       'name', p.polname,
+      'comment', obj_description(p.oid, 'pg_policy'),
       'permissive', p.polpermissive,
       'command', CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
       'roles', (SELECT jsonb_agg(CASE WHEN m = 0 THEN 'PUBLIC' ELSE quote_ident(pg_catalog.pg_get_userbyid(m)) END) FROM unnest(p.polroles) m),
@@ -171,9 +182,24 @@ SELECT jsonb_build_object(
       FROM pg_catalog.pg_attribute a, aclexplode(a.attacl) e
       WHERE a.attrelid = c.oid AND NOT a.attisdropped) x),
   'publications', (
-    SELECT coalesce(jsonb_agg(p.pubname ORDER BY p.pubname), '[]')
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'name', p.pubname,
+      'mine', pg_catalog.pg_has_role(p.pubowner, 'USAGE'),
+      -- Lists of columns and filters came with PostgreSQL 15.
+      'columns', (SELECT jsonb_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = c.oid AND to_jsonb(pr)->'prattrs' @> to_jsonb(a.attnum)),
+      'filter', (SELECT to_jsonb(v)->>'rowfilter' FROM pg_catalog.pg_publication_tables v
+                 WHERE v.pubname = p.pubname AND v.schemaname = n.nspname AND v.tablename = c.relname)) ORDER BY p.pubname), '[]')
     FROM pg_catalog.pg_publication_rel pr JOIN pg_catalog.pg_publication p ON p.oid = pr.prpubid
-    WHERE pr.prrelid = c.oid)
+    WHERE pr.prrelid = c.oid),
+  -- Over plain columns only; kinds as CREATE STATISTICS names them.
+  'statistics', (
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'columns', (SELECT jsonb_agg(a.attname ORDER BY k.n) FROM unnest(st.stxkeys) WITH ORDINALITY k(num, n)
+                  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.num),
+      'kinds', (SELECT jsonb_agg(CASE k WHEN 'd' THEN 'ndistinct' WHEN 'f' THEN 'dependencies' ELSE 'mcv' END) FROM unnest(st.stxkind) k),
+      'comment', obj_description(st.oid, 'pg_statistic_ext')) ORDER BY st.stxname), '[]')
+    FROM pg_catalog.pg_statistic_ext st WHERE st.stxrelid = c.oid AND NOT 'e' = ANY (st.stxkind))
 ) AS doc
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -7,7 +7,7 @@ use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration, Task};
 use crate::pg::{session, spi, tx};
 use crate::settings;
-use crate::steps::{Outcome, copy, fkeys, index, leftover};
+use crate::steps::{Outcome, copy, dress, fkeys, index, leftover};
 use crate::store::{drift, job, log, mapping, migration, rows};
 
 /// More failed rows than this, and the job stops instead of listing a whole table.
@@ -195,6 +195,13 @@ fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<Next> {
             job::end(job, "done", None)?;
             return Ok(Next::Ended);
         }
+    }
+    match tx::subtransaction(|| mappings.iter().try_for_each(dress::all)) {
+        Err(e) if e.is_retryable() => {
+            job::heartbeat(job.id, Some(&e.detail().unwrap_or_else(|| e.to_string())))?;
+            return Ok(Next::Wait { pause_ms: WAIT_MS });
+        }
+        other => other?,
     }
     for p in mappings {
         spi::run(&format!("ANALYZE {}", mapping::target(p)?), &[])?;

@@ -84,6 +84,7 @@ pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Finding>> {
         for p in &planned {
             found.extend(preflight::duplicates(&p.mapping, &p.layout)?);
             found.extend(preflight::one_way(&p.mapping, &p.source, &p.layout));
+            found.extend(preflight::published(&p.mapping, &p.source, &p.layout));
             found.extend(preflight::swapping(&p.mapping, &p.layout));
             found.extend(preflight::occupied(&p.mapping, &p.layout)?);
         }

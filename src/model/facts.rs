@@ -1,6 +1,7 @@
 //! What a table has beside its rows: kept when the target is made or adopted, and compared with what it has later.
 
-use crate::model::shape::{Grant, Policy, Shape};
+use crate::ident::list;
+use crate::model::shape::{Grant, Policy, Publication, Shape};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -55,7 +56,7 @@ impl Facts {
                 .map(|c| format!("{} {}", c.name.as_str(), c.definition))
                 .collect(),
             replication: publications
-                .map(|p| format!("publication {}", p.as_str()))
+                .map(publication)
                 .chain([format!("replica identity {}", shape.replica_identity)])
                 .collect(),
             indexes: shape
@@ -65,6 +66,18 @@ impl Facts {
                 .collect(),
         }
     }
+}
+
+fn publication(p: &Publication) -> String {
+    let columns = p
+        .columns
+        .as_ref()
+        .map_or_else(String::new, |c| format!(" ({})", list(c)));
+    let filter = p
+        .filter
+        .as_ref()
+        .map_or_else(String::new, |f| format!(" where {f}"));
+    format!("publication {}{columns}{filter}", p.name.as_str())
 }
 
 fn grant(g: &Grant) -> String {

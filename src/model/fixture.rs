@@ -127,6 +127,7 @@ pub fn mapping(target: &str, references: &[&str]) -> Mapping {
             on_delete: "NO ACTION".into(),
             on_update: "NO ACTION".into(),
             set_columns: Vec::new(),
+            comment: None,
         })
         .collect();
     let doc = json!({"id": 1, "source": 1, "source_name": null, "source_owner": null, "target_name": name(target), "target": 2,

@@ -29,7 +29,9 @@ pub struct Shape {
     pub fkeys: Vec<ForeignKey>,
     pub policies: Vec<Policy>,
     pub grants: Vec<Grant>,
-    pub publications: Vec<Ident>,
+    pub publications: Vec<Publication>,
+    #[serde(default)]
+    pub statistics: Vec<Statistics>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,7 +47,11 @@ pub struct Column {
     pub identity: Option<QualifiedName>,
     pub collation: Option<QualifiedName>,
     pub storage: Option<String>,
+    pub compression: Option<String>,
     pub statistics: Option<i32>,
+    /// `n_distinct` and the like
+    #[serde(default)]
+    pub options: Vec<String>,
     pub comment: Option<String>,
     pub compare: Likeness,
 }
@@ -78,6 +84,11 @@ pub struct Index {
     pub predicate: Option<String>,
     pub options: Vec<String>,
     pub nulls_not_distinct: bool,
+    /// Of the index, or of the constraint that it backs.
+    pub comment: Option<String>,
+    /// Statistics targets of its columns, by their number.
+    #[serde(default)]
+    pub statistics: Vec<(i32, i32)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +108,7 @@ pub struct Check {
     pub name: Ident,
     /// `CHECK (…)`
     pub definition: String,
+    pub comment: Option<String>,
     pub columns: Vec<Ident>,
 }
 
@@ -112,6 +124,7 @@ pub struct ForeignKey {
     pub validated: bool,
     /// Its triggers are enabled.
     pub enforced: bool,
+    pub comment: Option<String>,
     /// `pg_constraint.confdeltype`
     pub on_delete: String,
     pub on_update: String,
@@ -129,6 +142,26 @@ pub struct Policy {
     pub roles: Vec<String>,
     pub using: Option<String>,
     pub check: Option<String>,
+    pub comment: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Publication {
+    pub name: Ident,
+    /// The current role may add tables to it.
+    pub mine: bool,
+    /// None for all.
+    pub columns: Option<Vec<Ident>>,
+    /// `(…)`
+    pub filter: Option<String>,
+}
+
+/// An object of CREATE STATISTICS.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Statistics {
+    pub columns: Vec<Ident>,
+    pub kinds: Vec<String>,
+    pub comment: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::shape::Shape;
+use crate::model::shape::{Grant, Shape};
 use crate::pg::{session, spi};
 use pgrx::pg_sys::{self, Oid};
 
@@ -64,6 +64,16 @@ pub fn grantees(relation: &QualifiedName) -> Result<Vec<String>> {
          FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) e \
          WHERE c.oid = $1::pg_catalog.regclass AND e.grantee <> c.relowner",
         &[relation.to_string().into()],
+    )
+}
+
+/// What others than its owner may do with a sequence.
+pub fn sequence_grants(sequence: &QualifiedName) -> Result<Vec<Grant>> {
+    spi::rows(
+        "SELECT CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(e.grantee)) END AS grantee, \
+         e.privilege_type AS privilege, e.is_grantable AS grantable, NULL::text AS column \
+         FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) e WHERE c.oid = $1::pg_catalog.regclass AND e.grantee <> c.relowner",
+        &[sequence.to_string().into()],
     )
 }
 

@@ -6,6 +6,7 @@ pub mod advisory;
 pub mod catalog;
 pub mod cron;
 pub mod databases;
+pub mod deparse;
 pub mod echo;
 pub mod expression;
 pub mod launch;

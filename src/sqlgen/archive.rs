@@ -69,6 +69,22 @@ pub fn hand_back(
     }
 }
 
+pub fn revoke_sequence(sequence: &QualifiedName, grantee: &str) -> String {
+    format!("REVOKE ALL ON SEQUENCE {sequence} FROM {grantee}")
+}
+
+pub fn grant_sequence(sequence: &QualifiedName, grant: &Grant) -> String {
+    let option = if grant.grantable {
+        " WITH GRANT OPTION"
+    } else {
+        ""
+    };
+    format!(
+        "GRANT {} ON SEQUENCE {sequence} TO {}{option}",
+        grant.privilege, grant.grantee
+    )
+}
+
 fn own_sequence(target: &QualifiedName, column: &Ident) -> String {
     format!(
         "pg_catalog.pg_get_serial_sequence({}, {})::pg_catalog.regclass",

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod batch;
 pub mod canary;
+pub mod details;
 pub mod digest;
 pub mod fkey;
 pub mod flow;

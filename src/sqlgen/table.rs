@@ -2,11 +2,16 @@
 
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::{Layout, Origin, TargetColumn};
-use crate::model::shape::{Column, Grant, Policy, Shape};
-use crate::sqlgen::Statement;
+use crate::model::shape::{Check, Column, Grant, Policy, Shape};
+use crate::sqlgen::{Statement, details};
 
 /// Every statement that makes the target, keys included; other indexes and foreign keys come after the copy.
-pub fn create(source: &Shape, target: &QualifiedName, layout: &Layout) -> Vec<Statement> {
+pub fn create(
+    source: &Shape,
+    target: &QualifiedName,
+    layout: &Layout,
+    policies: &[Policy],
+) -> Vec<Statement> {
     let mut made = vec![Statement::new(
         target,
         "AccessExclusiveLock (new table)",
@@ -40,11 +45,24 @@ pub fn create(source: &Shape, target: &QualifiedName, layout: &Layout) -> Vec<St
     if source.force_rls {
         add(format!("ALTER TABLE {target} FORCE ROW LEVEL SECURITY"));
     }
-    for policy in &source.policies {
+    for policy in policies {
         add(create_policy(target, policy));
+        let comment = policy.comment.as_ref();
+        comment
+            .map(|text| policy_comment(target, policy, text))
+            .into_iter()
+            .for_each(&mut add);
     }
-    if source.replica_identity == "f" {
-        add(format!("ALTER TABLE {target} REPLICA IDENTITY FULL"));
+    constraint_comments(source, target, layout)
+        .into_iter()
+        .for_each(&mut add);
+    details::statistics(source, target, layout)
+        .into_iter()
+        .for_each(&mut add);
+    match source.replica_identity.as_str() {
+        "f" => add(format!("ALTER TABLE {target} REPLICA IDENTITY FULL")),
+        "n" => add(format!("ALTER TABLE {target} REPLICA IDENTITY NOTHING")),
+        _ => {}
     }
     made
 }
@@ -56,21 +74,14 @@ fn create_table(source: &Shape, target: &QualifiedName, layout: &Layout) -> Stri
         .map(|c| column_definition(source, c, layout))
         .collect();
     for check in &source.checks {
-        // A check over a column that is gone or renamed would speak of something else.
-        let carried = |name: &Ident| {
-            layout
-                .columns
-                .iter()
-                .any(|c| c.name == *name && c.origin == Origin::Source(name.clone()))
-        };
-        if check.columns.iter().all(carried) {
+        if is_carried(check, layout) {
             parts.push(format!("CONSTRAINT {} {}", check.name, check.definition));
         }
     }
     let name = target.name.as_str();
     parts.push(format!(
         "CONSTRAINT {} PRIMARY KEY ({})",
-        Ident::derived(&[name, "pkey"]),
+        primary_key_name(target),
         list(&layout.primary_key)
     ));
     if let Some(key) = &layout.scoped_key {
@@ -91,6 +102,38 @@ fn create_table(source: &Shape, target: &QualifiedName, layout: &Layout) -> Stri
     format!(
         "CREATE TABLE {target} (\n  {}\n){options}",
         parts.join(",\n  ")
+    )
+}
+
+/// A check over a column that is gone or renamed would speak of something else.
+fn is_carried(check: &Check, layout: &Layout) -> bool {
+    let carried = |name: &Ident| {
+        let mut columns = layout.columns.iter();
+        columns.any(|c| c.name == *name && c.origin == Origin::Source(name.clone()))
+    };
+    check.columns.iter().all(carried)
+}
+
+fn primary_key_name(target: &QualifiedName) -> Ident {
+    Ident::derived(&[target.name.as_str(), "pkey"])
+}
+
+/// Of the checks and of the primary key; other keys come later.
+fn constraint_comments(source: &Shape, target: &QualifiedName, layout: &Layout) -> Vec<String> {
+    let checks = source.checks.iter().filter(|c| is_carried(c, layout));
+    let checks = checks.filter_map(|c| Some((c.name.clone(), c.comment.as_ref()?)));
+    let key = source.primary_key().and_then(|k| k.comment.as_ref());
+    checks
+        .chain(key.map(|text| (primary_key_name(target), text)))
+        .map(|(name, text)| details::on_constraint(target, &name, text))
+        .collect()
+}
+
+fn policy_comment(target: &QualifiedName, policy: &Policy, text: &str) -> String {
+    format!(
+        "COMMENT ON POLICY {} ON {target} IS {}",
+        policy.name,
+        Literal(text)
     )
 }
 
@@ -141,6 +184,17 @@ fn column_details(target: &QualifiedName, column: &Ident, from: &Column) -> Vec<
     if let Some(storage) = &from.storage {
         made.push(format!(
             "ALTER TABLE {target} ALTER COLUMN {column} SET STORAGE {storage}"
+        ));
+    }
+    if let Some(compression) = &from.compression {
+        made.push(format!(
+            "ALTER TABLE {target} ALTER COLUMN {column} SET COMPRESSION {compression}"
+        ));
+    }
+    if !from.options.is_empty() {
+        made.push(format!(
+            "ALTER TABLE {target} ALTER COLUMN {column} SET ({})",
+            from.options.join(", ")
         ));
     }
     if let Some(n) = from.statistics {

@@ -41,6 +41,9 @@ pub fn put_away(m: &Migration, mappings: &[Mapping], suffix: &str, views: bool) 
         for sql in statements(p, &old, suffix)? {
             spi::run(&sql, &[])?;
         }
+        for s in &done.sequences {
+            grant_as_before(p, s)?;
+        }
         if views {
             stand_in(p, &old.name, &old)?;
             done.view_text = catalog::view_text(&old.name)?;
@@ -100,6 +103,23 @@ fn shared_sequences(p: &Mapping) -> Result<Vec<Shared>> {
             Oid::from(p.target.unwrap_or(0)).into(),
         ],
     )
+}
+
+/// A new identity's sequence: what default privileges gave goes, what the old one's had comes.
+fn grant_as_before(p: &Mapping, s: &Shared) -> Result<()> {
+    if s.identity.is_empty() {
+        return Ok(());
+    }
+    let Some(own) = catalog::sequence_of(mapping::target(p)?, &s.target_column)? else {
+        return Ok(());
+    };
+    for grantee in catalog::grantees(&own)? {
+        spi::run(&archive::revoke_sequence(&own, &grantee), &[])?;
+    }
+    for grant in catalog::sequence_grants(&s.sequence)? {
+        spi::run(&archive::grant_sequence(&own, &grant), &[])?;
+    }
+    Ok(())
 }
 
 fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {

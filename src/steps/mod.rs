@@ -6,6 +6,7 @@ pub mod capture;
 pub mod copy;
 pub mod create;
 pub mod define;
+pub mod dress;
 pub mod fkeys;
 pub mod index;
 pub mod leftover;

@@ -68,7 +68,8 @@ GRANT UPDATE (title, amount), REFERENCES ("Id") ON "Old data"."Every Thing" TO r
 GRANT USAGE ON SEQUENCE "Old data"."Every Thing_serial_no_seq" TO writer;
 REVOKE ALL ON SEQUENCE "Old data"."Every Thing_serial_no_seq", "Old data"."Every Thing_Id_seq", "Old data"."Owner_id_seq" FROM stranger;
 RESET ROLE;
-CREATE PUBLICATION parts FOR TABLE "Old data"."Every Thing" ("Id", slug) WHERE (amount > 0), "Old data"."Owner";
+CREATE PUBLICATION parts FOR TABLE "Old data"."Every Thing" ("Id", slug) WHERE (amount > 0), "Old data"."Owner" WITH (publish = 'insert');
+ALTER PUBLICATION parts OWNER TO keeper;
 CREATE PUBLICATION inserts FOR TABLE "Old data"."Every Thing" WITH (publish = 'insert');
 INSERT INTO "Old data"."Owner" (code) SELECT 'o' || g FROM generate_series(1, 5) g;
 INSERT INTO "Old data"."Every Thing" (owner, slug, title, amount, mail) SELECT 1 + g % 5, 's' || g, 't' || g, g, 'a@b' FROM generate_series(1, 50) g;

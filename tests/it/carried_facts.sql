@@ -6,7 +6,7 @@ CREATE FUNCTION pg_temp.facts(t regclass) RETURNS SETOF text LANGUAGE sql AS $$
     FROM pg_class c LEFT JOIN pg_am am ON am.oid = c.relam LEFT JOIN pg_class tt ON tt.oid = c.reltoastrelid LEFT JOIN pg_tablespace ts ON ts.oid = c.reltablespace WHERE c.oid = t
   UNION ALL
   SELECT format('column %I: %s', a.attname, concat_ws(', ', format_type(a.atttypid, a.atttypmod), co.collname, a.attnotnull, a.attstorage, nullif(a.attcompression, ''),
-    a.attstattarget, a.attoptions, a.attgenerated, col_description(t, a.attnum)))
+    a.attstattarget, (SELECT array_agg(o) FROM unnest(a.attoptions) o WHERE o LIKE 'n\_distinct%'), a.attgenerated, col_description(t, a.attnum)))
     FROM pg_attribute a LEFT JOIN pg_collation co ON co.oid = a.attcollation WHERE a.attrelid = t AND a.attnum > 0 AND NOT a.attisdropped
   UNION ALL
   SELECT format('identity of %I: %s', a.attname, a.attidentity) FROM pg_attribute a WHERE a.attrelid = t AND a.attidentity <> ''
@@ -41,5 +41,6 @@ CREATE FUNCTION pg_temp.facts(t regclass) RETURNS SETOF text LANGUAGE sql AS $$
     (SELECT array_agg(a.attname ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = t AND a.attnum = ANY (r.prattrs::int2[])))
     FROM pg_publication_rel r JOIN pg_publication b ON b.oid = r.prpubid WHERE r.prrelid = t
   UNION ALL
-  SELECT format('statistics: %s', regexp_replace(pg_get_statisticsobjdef(s.oid), '^CREATE STATISTICS \S+ | FROM .*$', '', 'g')) FROM pg_statistic_ext s WHERE s.stxrelid = t
+  SELECT format('statistics: %s, %s', s.stxkind, (SELECT array_agg(a.attname ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = t AND a.attnum = ANY (s.stxkeys)))
+    FROM pg_statistic_ext s WHERE s.stxrelid = t
 $$;

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod carried;
 mod cases;
 mod crash;
 mod drivers;

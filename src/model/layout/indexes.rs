@@ -71,6 +71,8 @@ fn index_over(me: &Member, columns: &[Ident], unique: bool) -> TargetIndex {
         include: Vec::new(),
         predicate: None,
         options: Vec::new(),
+        comment: None,
+        statistics: Vec::new(),
     }
 }
 
@@ -99,8 +101,10 @@ fn carried_index(
             }
         });
     }
+    let mut before = 0;
     // Other access methods have no operator class for the scope's type, or gain nothing from it.
     if let (Some(scope), "btree") = (&layout.scope, index.method.as_str()) {
+        before = 1;
         columns.insert(
             0,
             IndexColumn {
@@ -122,6 +126,12 @@ fn carried_index(
         include: mapped(&index.include, names)?,
         predicate: index.predicate.clone(),
         options: index.options.clone(),
+        comment: index.comment.clone(),
+        statistics: index
+            .statistics
+            .iter()
+            .map(|(n, to)| (n + before, *to))
+            .collect(),
     })
 }
 

@@ -27,6 +27,7 @@ pub(super) fn target_keys(
             on_delete: "a".into(),
             on_update: "a".into(),
             set_columns: Vec::new(),
+            comment: None,
         });
     }
     for fkey in &me.shape.fkeys {
@@ -83,6 +84,7 @@ fn member_key(
             other => other.to_owned(),
         },
         set_columns,
+        comment: fkey.comment.clone(),
     }))
 }
 
@@ -116,5 +118,6 @@ fn outside_key(
         on_update: fkey.on_update.clone(),
         set_columns: mapped(&fkey.set_columns, names).unwrap_or_default(),
         columns,
+        comment: fkey.comment.clone(),
     }
 }

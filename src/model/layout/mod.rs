@@ -101,6 +101,11 @@ pub struct TargetIndex {
     pub include: Vec<Ident>,
     pub predicate: Option<String>,
     pub options: Vec<String>,
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// Statistics targets of its columns, by their number.
+    #[serde(default)]
+    pub statistics: Vec<(i32, i32)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,6 +117,8 @@ pub struct TargetKey {
     pub on_delete: String,
     pub on_update: String,
     pub set_columns: Vec<Ident>,
+    #[serde(default)]
+    pub comment: Option<String>,
 }
 
 /// A table of the migration, as the others see it.

@@ -1,12 +1,13 @@
 //! Making the targets, or adopting those that stand; and the mapping views.
 
 use crate::error::{Error, Result};
+use crate::ident::QualifiedName;
 use crate::model::facts::{Facts, Left};
 use crate::model::layout::{Layout, Member, Scope, resolve};
-use crate::model::shape::Shape;
+use crate::model::shape::{Policy, Shape};
 use crate::model::state::Mapping;
-use crate::pg::{catalog, role, spi};
-use crate::sqlgen::{Statement, index, table, view};
+use crate::pg::{catalog, deparse, role, spi};
+use crate::sqlgen::{Statement, details, index, table, view};
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 
@@ -17,6 +18,8 @@ pub struct Planned {
     pub mapping: Mapping,
     pub source: Shape,
     pub layout: Layout,
+    /// The source's, in words that fit the target.
+    pub policies: Vec<Policy>,
     /// The table that stands already under the target's name.
     pub standing: Option<Shape>,
 }
@@ -46,8 +49,10 @@ pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<Planned
             Some(oid) => catalog::shape(oid)?,
             None => None,
         };
+        let policies = policies(&source, &mapping.target_name)?;
         planned.push(Planned {
             mapping,
+            policies,
             source,
             layout,
             standing,
@@ -56,29 +61,43 @@ pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<Planned
     Ok(planned)
 }
 
+fn policies(source: &Shape, target: &QualifiedName) -> Result<Vec<Policy>> {
+    if source.policies.is_empty() {
+        return Ok(Vec::new());
+    }
+    let texts = deparse::policies_as(source.oid, &target.name)?;
+    let mut translated = source.policies.clone();
+    for p in &mut translated {
+        if let Some(text) = texts.iter().find(|t| t.name == p.name) {
+            p.using.clone_from(&text.using);
+            p.check.clone_from(&text.check);
+        }
+    }
+    Ok(translated)
+}
+
 /// The statements that make one target, in order; none for a table that stands.
 pub fn statements(p: &Planned, defer_indexes: bool) -> Vec<Statement> {
     let mut made = Vec::new();
     if p.standing.is_none() {
-        made = table::create(&p.source, &p.mapping.target_name, &p.layout);
+        made = table::create(&p.source, &p.mapping.target_name, &p.layout, &p.policies);
         if !defer_indexes {
             for i in &p.layout.indexes {
                 let target = &p.mapping.target_name;
                 let sql = std::iter::once(index::create(target, i, false))
-                    .chain(index::attach(target, i));
+                    .chain(index::attach(target, i))
+                    .chain(details::of_index(target, i));
                 made.extend(
                     sql.map(|s| Statement::new(target, "AccessExclusiveLock (new table)", s)),
                 );
             }
         }
-        for publication in &p.source.publications {
-            let target = &p.mapping.target_name;
-            made.push(Statement::new(
-                target,
-                "ShareUpdateExclusiveLock",
-                format!("ALTER PUBLICATION {publication} ADD TABLE {target}"),
-            ));
-        }
+        let target = &p.mapping.target_name;
+        let mine = p.source.publications.iter().filter(|b| b.mine);
+        made.extend(
+            mine.filter_map(|b| details::publication(b, target, &p.layout))
+                .map(|sql| Statement::new(target, "ShareUpdateExclusiveLock", sql)),
+        );
     }
     made
 }
@@ -106,18 +125,10 @@ pub fn run(all: &[Planned], which: usize, defer_indexes: bool) -> Result<&'stati
     for (n, statement) in made.enumerate() {
         spi::run(&statement.sql, &[])?;
         if n == 0 && !adopted {
-            revoke_defaults(p)?;
+            revoke_defaults(&p.mapping.target_name)?;
         }
     }
-    let owner = &p.source.owner_name;
-    if role::current() != Oid::from(p.source.owner) {
-        for name in [view::name(p.mapping.id), view::reverse_name(p.mapping.id)] {
-            spi::run(
-                &format!("ALTER VIEW IF EXISTS {name} OWNER TO {owner}"),
-                &[],
-            )?;
-        }
-    }
+    close_views(p)?;
     let target = catalog::find(&p.mapping.target_name)?
         .ok_or_else(|| Error::Internal("the target was not made".into()))?;
     let made = catalog::shape_of(target.to_u32(), &p.mapping.target_name.plain())?;
@@ -131,11 +142,25 @@ pub fn run(all: &[Planned], which: usize, defer_indexes: bool) -> Result<&'stati
     Ok(if adopted { "adopted" } else { "created" })
 }
 
-/// Takes back whatever default privileges gave on the table just made: the source's grants follow.
-fn revoke_defaults(p: &Planned) -> Result<()> {
-    let target = &p.mapping.target_name;
-    for grantee in catalog::grantees(target)? {
-        spi::run(&table::revoke(target, &grantee), &[])?;
+/// The mapping views read with their owner's rights: nobody else has any on them.
+fn close_views(p: &Planned) -> Result<()> {
+    for name in [view::name(p.mapping.id), view::reverse_name(p.mapping.id)] {
+        if catalog::find(&name)?.is_none() {
+            continue;
+        }
+        if role::current() != Oid::from(p.source.owner) {
+            let owner = &p.source.owner_name;
+            spi::run(&format!("ALTER VIEW {name} OWNER TO {owner}"), &[])?;
+        }
+        revoke_defaults(&name)?;
+    }
+    Ok(())
+}
+
+/// Takes back whatever default privileges gave on the relation just made.
+fn revoke_defaults(relation: &QualifiedName) -> Result<()> {
+    for grantee in catalog::grantees(relation)? {
+        spi::run(&table::revoke(relation, &grantee), &[])?;
     }
     Ok(())
 }

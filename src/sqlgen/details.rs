@@ -1,0 +1,97 @@
+//! What stands beside a table and its columns: comments, statistics, publications.
+
+use crate::ident::{Ident, Literal, QualifiedName, list};
+use crate::model::layout::{Layout, Origin, TargetIndex, TargetKey};
+use crate::model::shape::{Publication, Shape};
+
+/// Of an index that is built.
+pub fn of_index(target: &QualifiedName, index: &TargetIndex) -> Vec<String> {
+    let name = QualifiedName {
+        schema: target.schema.clone(),
+        name: index.name.clone(),
+    };
+    let targets = index
+        .statistics
+        .iter()
+        .map(|(n, to)| format!("ALTER INDEX {name} ALTER COLUMN {n} SET STATISTICS {to}"));
+    let comment = index.comment.as_ref().map(|text| {
+        if index.constraint {
+            on_constraint(target, &index.name, text)
+        } else {
+            format!("COMMENT ON INDEX {name} IS {}", Literal(text))
+        }
+    });
+    targets.chain(comment).collect()
+}
+
+/// Of a foreign key that is there.
+pub fn of_key(target: &QualifiedName, key: &TargetKey) -> Option<String> {
+    let text = key.comment.as_ref()?;
+    Some(on_constraint(target, &key.name, text))
+}
+
+pub fn on_constraint(table: &QualifiedName, constraint: &Ident, text: &str) -> String {
+    format!(
+        "COMMENT ON CONSTRAINT {constraint} ON {table} IS {}",
+        Literal(text)
+    )
+}
+
+/// The names that columns have in the target; None if one is not carried as it is.
+fn carried(columns: &[Ident], layout: &Layout) -> Option<Vec<Ident>> {
+    let target = |name: &Ident| {
+        let mut all = layout.columns.iter();
+        all.find(|c| c.origin == Origin::Source(name.clone()))
+            .map(|c| c.name.clone())
+    };
+    columns.iter().map(target).collect()
+}
+
+/// Objects of CREATE STATISTICS, over columns that the target has.
+pub fn statistics(source: &Shape, target: &QualifiedName, layout: &Layout) -> Vec<String> {
+    let mut made = Vec::new();
+    for s in &source.statistics {
+        let Some(columns) = carried(&s.columns, layout) else {
+            continue;
+        };
+        let mut words = vec![target.name.as_str()];
+        words.extend(columns.iter().map(Ident::as_str));
+        words.push("stat");
+        let name = QualifiedName {
+            schema: target.schema.clone(),
+            name: Ident::derived(&words),
+        };
+        made.push(format!(
+            "CREATE STATISTICS {name} ({}) ON {} FROM {target}",
+            s.kinds.join(", "),
+            list(&columns)
+        ));
+        let comment = s.comment.as_ref();
+        made.extend(
+            comment.map(|text| format!("COMMENT ON STATISTICS {name} IS {}", Literal(text))),
+        );
+    }
+    made
+}
+
+/// None where its list of columns, or its filter, speaks of columns that the target does not have under these names.
+pub fn publication(p: &Publication, target: &QualifiedName, layout: &Layout) -> Option<String> {
+    let columns = match &p.columns {
+        None => String::new(),
+        Some(names) => format!(" ({})", list(&carried(names, layout)?)),
+    };
+    let plain = |c: &crate::model::layout::TargetColumn| match &c.origin {
+        Origin::Scope => true,
+        Origin::Source(name) => *name == c.name,
+        Origin::Expression(_) => false,
+    };
+    let filter = match &p.filter {
+        None => String::new(),
+        Some(_) if !layout.columns.iter().all(plain) => return None,
+        Some(text) => format!(" WHERE ({text})"),
+    };
+    Some(format!(
+        "ALTER PUBLICATION {} ADD TABLE {target}{columns}{filter}",
+        p.name
+    ))
+}
