@@ -143,7 +143,9 @@ BEGIN
     SELECT FROM mig.job j WHERE j.id = mine AND j.state IN ('running', 'paused') AND j.driver = 'pg_cron')
   THEN
     -- A restored dump, or somebody without rights on it ended the job.
-    PERFORM cron.unschedule(c.jobid) FROM cron.job c WHERE c.jobname = 'pg_mig ' || mine AND c.username = current_user;
+    IF pg_catalog.to_regclass('cron.job') IS NOT NULL THEN
+      PERFORM cron.unschedule(c.jobid) FROM cron.job c WHERE c.jobname = 'pg_mig ' || mine AND c.username = current_user;
+    END IF;
     RETURN;
   END IF;
   LOOP

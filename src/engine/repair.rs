@@ -8,7 +8,7 @@ use crate::model::phase::Phase;
 use crate::model::state::{Job, Leftover, Mapping, Migration, Task};
 use crate::pg::moment::Moment;
 use crate::pg::notice::notice;
-use crate::pg::{spi, tx};
+use crate::pg::{session, spi, tx};
 use crate::settings;
 use crate::steps::leftover::{self, mend};
 use crate::steps::{Outcome, verify};
@@ -28,6 +28,8 @@ pub struct Repair {
 
 /// Without `dry_run`: lists the keys of rows that differ and repairs them, at once where they are few.
 pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Result<Vec<Repair>> {
+    // Keys go from statement to statement as text.
+    let _exact = session::pin(&session::EXACT);
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
     require_phase(&m)?;

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::{Grant, Shape};
-use crate::pg::{session, spi};
+use crate::pg::spi;
 use pgrx::pg_sys::{self, Oid};
 
 /// None if there is no such relation.
@@ -13,7 +13,6 @@ pub fn shape(oid: Oid) -> Result<Option<Shape>> {
 
 /// Those of them that exist, in any order.
 pub fn shapes(oids: &[Oid]) -> Result<Vec<Shape>> {
-    let _small = session::pin(&session::SMALL);
     spi::json_rows(
         include_str!("../../sql/query/table_shape.sql"),
         &[oids.to_vec().into()],

@@ -5,11 +5,10 @@ use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::{session, spi};
+use crate::pg::spi;
 
 /// What somebody changed, as text; None if all stands as we left it. `kinds` narrows it to `gone`, `shape` or `mirror`.
 pub fn found(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
-    let _small = session::pin(&session::SMALL);
     let kinds: Vec<String> = kinds.iter().map(|k| (*k).to_owned()).collect();
     spi::value(
         "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE mapping = $1 AND kind = ANY ($2)",
@@ -26,7 +25,6 @@ pub struct Change {
 }
 
 pub fn all(m: &Migration) -> Result<Vec<Change>> {
-    let _small = session::pin(&session::SMALL);
     spi::rows(
         "SELECT mapping, kind, what FROM mig.drift WHERE migration_id = $1 ORDER BY what",
         &[m.id.into()],
@@ -35,7 +33,6 @@ pub fn all(m: &Migration) -> Result<Vec<Change>> {
 
 /// Whether anything of the migration is not as we left it.
 pub fn is_there(m: &Migration) -> Result<bool> {
-    let _small = session::pin(&session::SMALL);
     let found = spi::value::<bool>(
         "SELECT EXISTS (SELECT FROM mig.drift WHERE migration_id = $1)",
         &[m.id.into()],
@@ -45,7 +42,6 @@ pub fn is_there(m: &Migration) -> Result<bool> {
 
 /// Errors with 55000 if tables, columns, keys or mirrors of the migration are not as we left them.
 pub fn require_none(m: &Migration) -> Result<()> {
-    let _small = session::pin(&session::SMALL);
     let what: Option<String> = spi::value(
         "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE migration_id = $1",
         &[m.id.into()],

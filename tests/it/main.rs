@@ -19,6 +19,7 @@ mod live;
 mod locks;
 mod proof;
 mod race;
+mod security;
 mod soak;
 mod switched;
 mod wait;
