@@ -8,7 +8,7 @@ use crate::model::state::{Job, Mapping, Migration, Task};
 use crate::pg::{session, spi, tx};
 use crate::settings;
 use crate::steps::{Outcome, copy, dress, fkeys, index, leftover};
-use crate::store::{drift, job, log, mapping, migration, rows};
+use crate::store::{drift, job, late, log, mapping, migration, rows};
 
 /// More failed rows than this, and the job stops instead of listing a whole table.
 const MAX_ERRORS: i64 = 1000;
@@ -46,11 +46,17 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
         return Ok(Next::Ended);
     };
     let mappings = mapping::all(m.id)?;
-    let worked = tx::subtransaction(|| match (job.task, job.goal) {
-        (Task::Check, _) => Ok(check::work(&m, &mappings, job)?.then_some(Outcome::Did(0))),
-        (Task::Repair, _) => repair::work(&m, &mappings, job, able.may_wait),
-        (Task::WayBack, Some(goal)) => bring_back::work(&m, &mappings, job, goal, able),
-        (Task::Backfill | Task::WayBack, _) => work(&m, &mappings, able),
+    let worked = tx::subtransaction(|| {
+        let outcome = match (job.task, job.goal) {
+            (Task::Check, _) => {
+                return Ok(check::work(&m, &mappings, job)?.then_some(Outcome::Did(0)));
+            }
+            (Task::Repair, _) => repair::work(&m, &mappings, job, able.may_wait)?,
+            (Task::WayBack, Some(goal)) => bring_back::work(&m, &mappings, job, goal, able)?,
+            (Task::Backfill | Task::WayBack, _) => work(&m, &mappings, able)?,
+        };
+        late::answer(&mappings.iter().collect::<Vec<_>>(), true)?;
+        Ok(outcome)
     });
     match worked {
         Ok(Some(Outcome::Did(n))) => {

@@ -8,12 +8,12 @@ use crate::model::phase::Phase;
 use crate::model::state::{Job, Leftover, Mapping, Migration, Task};
 use crate::pg::moment::Moment;
 use crate::pg::notice::notice;
-use crate::pg::{session, spi, tx};
+use crate::pg::{session, tx};
 use crate::settings;
 use crate::steps::leftover::{self, mend};
 use crate::steps::{Outcome, verify};
 use crate::store::compare::Kinds;
-use crate::store::{drift, job, log, mapping, migration, rows};
+use crate::store::{drift, job, late, log, mapping, migration, rows};
 use pgrx::pg_sys::Oid;
 
 /// Up to so many rows are repaired in the call, more in a job.
@@ -192,10 +192,7 @@ fn mend_all(m: &Migration, listed: &[(&Mapping, Vec<Leftover>)]) -> Result<()> {
     prune()?;
     // Deferred checks speak now, where they can be answered.
     let tables: Vec<&Mapping> = listed.iter().map(|(p, _)| *p).collect();
-    if let Some(names) = mapping::late_checks(&tables)? {
-        spi::run(&format!("SET CONSTRAINTS {names} IMMEDIATE"), &[])?;
-        spi::run(&format!("SET CONSTRAINTS {names} DEFERRED"), &[])?;
-    }
+    late::answer(&tables, false)?;
     Ok(())
 }
 

@@ -331,20 +331,6 @@ pub fn both_sides(mappings: &[Mapping], mode: Mode) -> Result<Vec<(QualifiedName
         .collect()
 }
 
-/// Constraints of the targets that are checked at commit, quoted; None where there are none.
-pub fn late_checks(targets: &[&Mapping]) -> Result<Option<String>> {
-    let oids: Vec<Oid> = targets
-        .iter()
-        .filter_map(|p| p.target)
-        .map(Oid::from)
-        .collect();
-    spi::value(
-        "SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') FROM pg_catalog.pg_constraint c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = ANY ($1) AND c.condeferred",
-        &[oids.into()],
-    )
-}
-
 /// Owner of the source, as whom rows are read and written: expressions run with his rights.
 pub fn owner(mapping: &Mapping) -> Result<Oid> {
     let owner = mapping.source_owner.map(Oid::from);

@@ -4,6 +4,7 @@ pub mod check;
 pub mod compare;
 pub mod drift;
 pub mod job;
+pub mod late;
 pub mod log;
 pub mod mapping;
 pub mod migration;

@@ -345,3 +345,40 @@ fn rows_that_policies_hide_are_copied_or_the_migration_is_refused() {
             .unwrap();
     }
 }
+
+/// A superuser runs the migration of somebody who waits for him with a trigger that fires at commit.
+#[test]
+fn a_superuser_lends_his_rights_to_nobody() {
+    let cluster = Cluster::start("it_lent", 54402, "");
+    let mut client = cluster.database("lent");
+    client
+        .batch_execute(
+            "CREATE ROLE crook LOGIN; CREATE SCHEMA s AUTHORIZATION crook; SET ROLE crook; \
+             CREATE TABLE s.seen (who text, super text, in_what text); \
+             CREATE TABLE s.a (id int PRIMARY KEY, v text); INSERT INTO s.a SELECT g, g::text FROM generate_series(1, 50) g; \
+             CREATE TABLE s.b (id int PRIMARY KEY, v text); \
+             CREATE FUNCTION s.look() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN \
+               INSERT INTO s.seen VALUES (current_user, current_setting('is_superuser'), TG_TABLE_NAME || ' ' || TG_OP); RETURN NULL; END$$; \
+             CREATE CONSTRAINT TRIGGER wait AFTER INSERT OR UPDATE OR DELETE ON s.b DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION s.look(); \
+             RESET ROLE; SELECT mig_define('m'); SELECT mig_add_table('m', 's.a', 's.b')",
+        )
+        .unwrap();
+    client.batch_execute("SELECT mig_create()").unwrap();
+    client.batch_execute("SELECT mig_dual_write()").unwrap();
+    client.batch_execute("TRUNCATE s.seen").unwrap();
+    client.batch_execute("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    client
+        .batch_execute("SET session_replication_role = replica; DELETE FROM s.b WHERE id < 10; UPDATE s.b SET v = 'x' WHERE id < 20; RESET session_replication_role")
+        .unwrap();
+    client
+        .batch_execute("SELECT mig_repair('m', dry_run => false)")
+        .unwrap();
+    for step in ["SELECT mig_switch()", "SELECT mig_stop()"] {
+        client.batch_execute(step).unwrap();
+    }
+    let seen = "SELECT string_agg(DISTINCT concat_ws(' ', who, in_what), ', ' ORDER BY concat_ws(' ', who, in_what)) FROM s.seen";
+    let found: Option<String> = client.query_one(seen, &[]).unwrap().get(0);
+    assert_eq!(found.as_deref(), Some("crook b INSERT, crook b UPDATE"));
+    assert!(yes(&mut client, "SELECT count(*) = 50 FROM s.b"));
+}
