@@ -72,8 +72,6 @@ CREATE TABLE mig.job (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   migration int NOT NULL REFERENCES mig.migration ON DELETE CASCADE,
   driver text NOT NULL CHECK (driver IN ('worker', 'pg_cron', 'manual')),
-  driver_reason text,
-  driven_since timestamptz NOT NULL DEFAULT clock_timestamp(),
   role regrole NOT NULL,
   state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused', 'done', 'failed', 'cancelled')),
   pid int,
@@ -85,7 +83,9 @@ CREATE TABLE mig.job (
   task text NOT NULL DEFAULT 'backfill' CHECK (task IN ('backfill', 'way_back', 'repair', 'check')),
   goal text,
   details jsonb,
-  failed_then bigint
+  failed_then bigint,
+  driver_reason text,
+  driven_since timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE UNIQUE INDEX job_one_open ON mig.job (migration) WHERE state IN ('running', 'paused');
 COMMENT ON TABLE mig.job IS 'Backfills, ways back, repairs and checks, past and present.';

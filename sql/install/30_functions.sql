@@ -209,7 +209,8 @@ BEGIN
     SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
     JOIN pg_catalog.pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
     JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_mig'
-    WHERE p.prokind = 'f'
+    -- That one is for our own trigger alone.
+    WHERE p.prokind = 'f' AND p.proname <> 'own_role'
   LOOP
     EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s', f, role_name);
   END LOOP;

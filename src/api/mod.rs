@@ -25,7 +25,9 @@ fn given<T>(value: Option<T>, name: &'static str) -> error::Result<T> {
 /// Runs the engine with the settings that its statements depend on.
 fn guarded<T>(f: impl FnOnce() -> error::Result<T>) -> Result<T, ErrorReport> {
     let _safe = session::pin(&session::SAFE);
-    f().map_err(ErrorReport::from)
+    migration::require_up_to_date()
+        .and_then(|()| f())
+        .map_err(ErrorReport::from)
 }
 
 #[pg_extern(sql = false)]

@@ -123,6 +123,11 @@ pub enum Error {
     WrongIsolation,
     /// A standby: nothing can be written here.
     Standby,
+    /// The library that is loaded is not of the version that the extension's objects are.
+    OutOfDate {
+        objects: String,
+        library: &'static str,
+    },
     Preflight {
         migration: String,
         detail: String,

@@ -103,6 +103,12 @@ impl Error {
                 detail.clone(),
                 format!("Point them to the new tables, or drop them; SELECT * FROM {call}; lets them follow and is recorded."),
             ),
+            Error::OutOfDate { objects, library } => report(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "pg_mig is not up to date in this database".into(),
+                format!("Its objects are of version {objects}, its library is of version {library}; mirrors work all the same."),
+                "ALTER EXTENSION pg_mig UPDATE;".to_owned(),
+            ),
             Error::Standby => report(
                 Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
                 "a migration cannot be changed on a standby".into(),

@@ -60,6 +60,19 @@ pub fn require_owner(migration: &Migration) -> Result<()> {
     })
 }
 
+/// A new library finds the old objects until somebody updates the extension.
+pub fn require_up_to_date() -> Result<()> {
+    let library = env!("CARGO_PKG_VERSION");
+    let objects = spi::value::<String>(
+        "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'pg_mig'",
+        &[],
+    )?;
+    match objects {
+        Some(objects) if objects != library => Err(Error::OutOfDate { objects, library }),
+        _ => Ok(()),
+    }
+}
+
 pub fn current_role() -> Result<String> {
     Ok(spi::value("SELECT current_user::text", &[])?.unwrap_or_default())
 }

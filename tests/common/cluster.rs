@@ -136,6 +136,14 @@ impl Cluster {
         found.lines().count()
     }
 
+    /// Puts an install script where the server looks for them.
+    pub fn offer(&self, script: &str) {
+        let script = format!("{}/{script}", env!("CARGO_MANIFEST_DIR"));
+        shell(&format!(
+            "as_root install -m 644 {script} $prefix/share/postgresql/$pg_major/extension/"
+        ));
+    }
+
     /// pg_dump of one database and pg_restore into another, which is empty, as `user`; the first error ends it.
     pub fn copy_by_dump(&self, from: &str, to: &str, user: &str) {
         let (dir, port) = (self.dir.display(), self.port);

@@ -22,5 +22,6 @@ mod race;
 mod security;
 mod soak;
 mod switched;
+mod upgrade;
 mod wait;
 mod worker;
