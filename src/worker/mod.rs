@@ -152,7 +152,9 @@ fn begin(id: i64) -> Result<Begin> {
         return Ok(Begin::Leave);
     };
     if !advisory::try_for_session(found.migration)? {
-        return Ok(Begin::Wait);
+        // Another worker of the same job needs no help.
+        let served = found.pid.is_some() && job::runner(found.migration)? == found.pid;
+        return Ok(if served { Begin::Leave } else { Begin::Wait });
     }
     // SAFETY: reads this process's number.
     job::started(id, unsafe { pg_sys::MyProcPid })?;

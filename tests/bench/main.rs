@@ -6,6 +6,7 @@
 mod check;
 #[path = "../common/cluster.rs"]
 mod cluster;
+mod dual_write;
 mod rounds;
 
 use cluster::Cluster;
@@ -19,6 +20,9 @@ fn main() {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     let cluster = Cluster::start("bench", 54328, CONF);
     rounds::settings(&mut cluster.connect("postgres"));
+    if is_wanted("dual_write") {
+        dual_write::run(&cluster);
+    }
     if is_wanted("check") {
         check::run(&cluster);
     }

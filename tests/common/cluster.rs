@@ -136,6 +136,17 @@ impl Cluster {
         found.lines().count()
     }
 
+    /// Runs pgbench with prepared statements: `each` transactions in each of four clients.
+    pub fn pgbench(&self, database: &str, script: &str, each: usize) {
+        let (name, port) = (self.name, self.port);
+        let file = self.dir.join("pgbench.sql");
+        std::fs::write(&file, script).expect("the script writes");
+        shell(&format!(
+            "$pg_bin/pgbench -h $work/{name} -p {port} -U postgres -n -M prepared -c 4 -j 2 -t {each} -f {} {database} >$work/{name}.pgbench 2>&1 || {{ cat $work/{name}.pgbench; exit 1; }}",
+            file.display()
+        ));
+    }
+
     /// Puts an install script where the server looks for them.
     pub fn offer(&self, script: &str) {
         let script = format!("{}/{script}", env!("CARGO_MANIFEST_DIR"));
