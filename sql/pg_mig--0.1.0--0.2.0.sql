@@ -200,6 +200,8 @@ BEGIN
   END IF;
   EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA mig TO %s', role_name);
   EXECUTE pg_catalog.format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA mig TO %s', role_name);
+  -- The mirror notes rows as the tables' owner, who may be a third role.
+  EXECUTE pg_catalog.format('GRANT SELECT, INSERT ON mig.leftover TO %s WITH GRANT OPTION', role_name);
   FOR f IN
     SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
     JOIN pg_catalog.pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -251,6 +253,7 @@ BEGIN
   LOOP
     EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION mig.step_of(bigint, int) TO %s', allowed);
     EXECUTE pg_catalog.format('GRANT EXECUTE ON PROCEDURE mig.drive(text, interval, bigint) TO %s', allowed);
+    EXECUTE pg_catalog.format('GRANT SELECT, INSERT ON mig.leftover TO %s WITH GRANT OPTION', allowed);
   END LOOP;
 END
 $$;

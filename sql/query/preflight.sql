@@ -20,6 +20,14 @@ FROM src s JOIN pg_catalog.pg_namespace n ON n.nspname = s.target_schema,
 WHERE NOT pg_catalog.has_schema_privilege(w.who::name, n.oid, 'CREATE')
   AND pg_catalog.to_regclass(s.target) IS NULL
 UNION ALL
+-- The mapping views are his: nobody but a superuser makes somebody else their owner without that.
+SELECT DISTINCT 'error', 'owner of the tables', NULL::bigint,
+       pg_catalog.format('Role %I, who owns the tables, has no CREATE on schema mig.', r.rolname),
+       pg_catalog.format('As the owner of the extension: SELECT mig_allow(%L);', r.rolname)
+FROM src s JOIN pg_catalog.pg_roles r ON r.oid = s.relowner
+WHERE r.rolname <> current_user AND NOT pg_catalog.has_schema_privilege(r.oid, 'mig', 'CREATE')
+  AND NOT (SELECT u.rolsuper FROM pg_catalog.pg_roles u WHERE u.rolname = current_user)
+UNION ALL
 SELECT DISTINCT 'error', 'references privilege', r.ref::bigint,
        pg_catalog.format('Role %s may not make foreign keys to this table.', who),
        pg_catalog.format('GRANT REFERENCES ON %s TO %s;', r.ref::regclass, who)

@@ -21,7 +21,7 @@ pub fn add_leftovers(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
 /// Lets the tables' owner note keys: the mirror runs as him.
 pub fn let_note(owner: Oid) -> Result<()> {
     let may = spi::value::<bool>(
-        "SELECT pg_catalog.has_table_privilege($1, 'mig.leftover', 'SELECT, INSERT')",
+        "SELECT pg_catalog.has_table_privilege($1, 'mig.leftover', 'SELECT') AND pg_catalog.has_table_privilege($1, 'mig.leftover', 'INSERT')",
         &[owner.into()],
     )?;
     if may == Some(true) {

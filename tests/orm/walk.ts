@@ -11,8 +11,8 @@ export interface Version {
 }
 
 export interface Orm {
-  old(): Promise<Version>
-  new(): Promise<Version>
+  oldVersion(): Promise<Version>
+  newVersion(): Promise<Version>
   /** Brings a file of statements in as the ORM's migration, and does it. */
   migrate(stage: 'created' | 'backfilled' | 'archived', statements: string[]): Promise<void>
   /** What the ORM would change about the database; empty where it sees what it expects. Missing where that cannot be asked. */
@@ -81,7 +81,7 @@ export async function walk(orm: Orm) {
   await db.query('CREATE EXTENSION pg_mig')
   await db.query(`SELECT mig_define('cover', 'projects', '${PROJECT}')`)
   for (const [source, target] of Object.entries(TABLES)) await db.query(`SELECT mig_add_table('cover', '${source}', '${target}')`)
-  const old = new Users([await orm.old(), await orm.old()], 10_000_000)
+  const old = new Users([await orm.oldVersion(), await orm.oldVersion()], 10_000_000)
 
   await orm.migrate('created', (await rows("SELECT mig_ddl('cover') AS s")).map((r) => r.s))
   const taken = await actions('mig_create()')
@@ -96,14 +96,14 @@ export async function walk(orm: Orm) {
   await equal('backfilled')
 
   await actions('mig_switch()')
-  const rolling = new Users([await orm.new(), await orm.new()], 20_000_000)
+  const rolling = new Users([await orm.newVersion(), await orm.newVersion()], 20_000_000)
   await quiet('switched')
   await equal('switched')
   let clicks = await rolling.leave()
   await actions("mig_rollback('cover')")
   await quiet('rolled back')
   await actions('mig_switch()')
-  const fresh = new Users([await orm.new(), await orm.new()], 30_000_000)
+  const fresh = new Users([await orm.newVersion(), await orm.newVersion()], 30_000_000)
   await equal('switched again')
   clicks += await old.leave()
 

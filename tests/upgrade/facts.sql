@@ -24,12 +24,15 @@ CREATE OR REPLACE FUNCTION pg_temp.facts() RETURNS SETOF text LANGUAGE sql AS $$
   UNION ALL
   SELECT format('trigger: %s', pg_get_triggerdef(t.oid)) FROM relation c JOIN pg_trigger t ON t.tgrelid = c.oid AND NOT t.tgisinternal
   UNION ALL
-  SELECT format('grant on %s: %s to %s, option %s', c.oid::regclass, x.privilege_type, x.grantee::regrole, x.is_grantable)
+  -- Whoever granted it.
+  SELECT format('grant on %s: %s to %s, option %s', c.oid::regclass, x.privilege_type, x.grantee::regrole, bool_or(x.is_grantable))
     FROM relation c, aclexplode(coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) x
+    GROUP BY c.oid, x.privilege_type, x.grantee
   UNION ALL
   SELECT format('function: %s, %s', pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc'))
     FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
   UNION ALL
-  SELECT format('grant on %s: %s to %s, option %s', p.oid::regprocedure, x.privilege_type, x.grantee::regrole, x.is_grantable)
+  SELECT format('grant on %s: %s to %s, option %s', p.oid::regprocedure, x.privilege_type, x.grantee::regrole, bool_or(x.is_grantable))
     FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
+    GROUP BY p.oid, x.privilege_type, x.grantee
 $$;

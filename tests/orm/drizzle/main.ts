@@ -39,8 +39,8 @@ await db.query("INSERT INTO sign_ups (round_id, user_id, email) SELECT 1 + g % 2
 await db.end()
 
 await walk({
-  old: oldVersion,
-  new: newVersion,
+  oldVersion,
+  newVersion,
   async migrate(stage, statements) {
     // The developer's change as Drizzle sees it, with our statements in the place of its own.
     writeFileSync(await generate(stage), statements.join('\n--> statement-breakpoint\n'))

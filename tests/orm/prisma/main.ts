@@ -12,8 +12,8 @@ await db.query(readFileSync(process.env.OLD_TABLES ?? '', 'utf8'))
 await db.query('SELECT pg_temp.fill(1000)')
 
 await walk({
-  old: oldVersion,
-  new: newVersion,
+  oldVersion,
+  newVersion,
   async migrate(_, statements) {
     await db.query(statements.join('\n'))
   },
