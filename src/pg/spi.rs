@@ -48,6 +48,18 @@ pub fn value<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Resu
     })
 }
 
+/// As `value`, of a query that only reads: on a standby, too.
+pub fn look<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Result<Option<T>> {
+    Spi::connect(|client| {
+        let table = client.select(sql, Some(1), args).map_err(internal)?;
+        if table.is_empty() {
+            Ok(None)
+        } else {
+            table.first().get_one::<T>().map_err(internal)
+        }
+    })
+}
+
 /// Runs a statement; the number of rows it touched.
 pub fn run(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
     Spi::connect_mut(|client| {

@@ -63,7 +63,7 @@ pub fn require_owner(migration: &Migration) -> Result<()> {
 /// A new library finds the old objects until somebody updates the extension.
 pub fn require_up_to_date() -> Result<()> {
     let library = env!("CARGO_PKG_VERSION");
-    let objects = spi::value::<String>(
+    let objects = spi::look::<String>(
         "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'pg_mig'",
         &[],
     )?;
