@@ -120,10 +120,11 @@ impl Cluster {
         ));
     }
 
-    /// kill -9 for one process of the server, which then restarts itself.
+    /// kill -9 for one process of the server, which then restarts itself. Back when the postmaster has seen it: whoever
+    /// connected before would be thrown out.
     pub fn kill_process(&self, pid: i32) {
         shell(&format!(
-            "kill -9 {pid} 2>/dev/null || as_root kill -9 {pid} || true"
+            "kill -9 {pid} 2>/dev/null || as_root kill -9 {pid} || true; while kill -0 {pid} 2>/dev/null || as_root kill -0 {pid} 2>/dev/null; do sleep 0.01; done"
         ));
     }
 
