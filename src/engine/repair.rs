@@ -6,7 +6,6 @@ use crate::ident::Literal;
 use crate::model::order;
 use crate::model::phase::Phase;
 use crate::model::state::{Job, Leftover, Mapping, Migration, Task};
-use crate::pg::moment::Moment;
 use crate::pg::notice::notice;
 use crate::pg::{session, tx};
 use crate::settings;
@@ -50,7 +49,7 @@ pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Resul
             rows::let_note(mapping::owner(p)?)?;
         }
     }
-    let at = Moment::now();
+    let at = verify::moment(&m, &all)?;
     let kinds = chosen
         .iter()
         .map(|p| verify::rows::kinds(&m, p, &at, !dry_run))

@@ -1,4 +1,4 @@
-//! Table locks for DDL: nothing is held by whoever waits, and everything is given back between tries.
+//! Table locks, of DDL above all: nothing is held by whoever waits, and everything is given back between tries.
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// SELECT: only what empties, rewrites or alters the table queues.
+    AccessShare,
     /// CREATE TRIGGER, ADD FOREIGN KEY: writers queue, readers go on.
     ShareRowExclusive,
     /// DROP TRIGGER, RENAME, TRUNCATE: all queue.
@@ -35,6 +37,7 @@ const OF_A_JOB: Limit = Limit {
 impl Mode {
     fn number(self) -> pg_sys::LOCKMODE {
         let mode = match self {
+            Mode::AccessShare => pg_sys::AccessShareLock,
             Mode::ShareRowExclusive => pg_sys::ShareRowExclusiveLock,
             Mode::AccessExclusive => pg_sys::AccessExclusiveLock,
         };
@@ -52,12 +55,12 @@ impl Mode {
             "AccessExclusiveLock",
         ];
         let readers = ["AccessShareLock", "RowShareLock"];
-        let all = writers.iter().chain(if self == Mode::AccessExclusive {
-            readers.iter()
-        } else {
-            [].iter()
-        });
-        all.map(|m| (*m).to_owned()).collect()
+        let all: Vec<&str> = match self {
+            Mode::AccessShare => vec!["AccessExclusiveLock"],
+            Mode::ShareRowExclusive => writers.to_vec(),
+            Mode::AccessExclusive => [&writers[..], &readers].concat(),
+        };
+        all.into_iter().map(str::to_owned).collect()
     }
 }
 

@@ -10,8 +10,9 @@ use crate::error::Result;
 use crate::model::phase::Phase;
 use crate::model::shape::Shape;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::catalog;
 use crate::pg::moment::Moment;
+use crate::pg::{catalog, lock};
+use crate::settings;
 use crate::store::drift::Change;
 use crate::store::{check, drift, mapping};
 use pgrx::pg_sys::Oid;
@@ -194,7 +195,7 @@ pub fn look_on(subject: &Subject, mode: Mode, progress: &mut dyn Progress) -> Re
     let m = subject.migration;
     let started = check::now()?;
     let known = Known::of(subject)?;
-    let at = Moment::now();
+    let at = moment(m, subject.all)?;
     let mut found = Findings {
         started,
         snapshot: check::snapshot(&at)?,
@@ -224,9 +225,23 @@ pub fn look_on(subject: &Subject, mode: Mode, progress: &mut dyn Progress) -> Re
     Ok(found)
 }
 
+/// The moment at which `all` are looked at. TRUNCATE and rewrites empty a table for older snapshots, too (the manual's
+/// "Caveats" on concurrency control), and the mirrored DELETE does not: none of them may come between the moment and the
+/// reading. So all tables are locked before, AccessShare as any reader's, to the end of the transaction.
+pub fn moment(m: &Migration, all: &[Mapping]) -> Result<Moment> {
+    let names = all.iter().flat_map(|p| [&p.source_name, &p.target_now]);
+    let tables: Vec<_> = names
+        .flatten()
+        .map(|name| (name.clone(), lock::Mode::AccessShare))
+        .collect();
+    lock::all(&tables, settings::lock_timeout_ms(m))?;
+    Ok(Moment::now())
+}
+
 /// References alone: how many rows name one that is not there.
 pub fn references(subject: &Subject) -> Result<Vec<Line>> {
-    orphans::lines(subject, &Known::of(subject)?, &Moment::now())
+    let at = moment(subject.migration, subject.all)?;
+    orphans::lines(subject, &Known::of(subject)?, &at)
 }
 
 pub fn keep(m: &Migration, mode: Mode, found: &Findings) -> Result<()> {

@@ -159,7 +159,7 @@ pub struct Difference {
 
 /// The first `limit` rows of a mapping that differ, by key.
 pub fn diff(m: &Migration, p: &Mapping, limit: i64) -> Result<Vec<Difference>> {
-    let at = Moment::now();
+    let at = super::moment(m, std::slice::from_ref(p))?;
     let beside = Beside::new(m, p, &at)?;
     let Some(choice) = doubtful(&beside)? else {
         return Ok(Vec::new());

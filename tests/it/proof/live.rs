@@ -148,3 +148,36 @@ fn one_changed_row_is_found_each_time_and_named() {
     let tally = crew.stop();
     assert!(tally.is_clean() && tally.transactions > 100, "{tally:?}");
 }
+
+/// A table that somebody empties after the check's moment, and before it is read: older snapshots see it empty, too.
+#[test]
+fn a_table_truncated_under_a_check_is_no_difference() {
+    let cluster = Cluster::start("it_truncated", 54404, "deadlock_timeout = 100ms");
+    let mut client = copied(&cluster, "truncated");
+    let mut waits = |pid: i32| -> bool {
+        let sql = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted";
+        client.query_one(sql, &[&pid]).unwrap().get::<_, i64>(0) > 0
+    };
+    let pid = |c: &mut Client| c.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+    let mut other = cluster.connect("truncated");
+    let mut holder = other.transaction().unwrap();
+    // The check looks here after its moment, and before it reads rows.
+    holder
+        .batch_execute("LOCK TABLE mig.leftover IN ACCESS EXCLUSIVE MODE")
+        .unwrap();
+    let mut checker = cluster.connect("truncated");
+    let at = pid(&mut checker);
+    let check = std::thread::spawn(move || doubts(&mut checker));
+    until("the check has its moment", || waits(at));
+    let mut emptier = cluster.connect("truncated");
+    let at = pid(&mut emptier);
+    let truncate =
+        std::thread::spawn(move || emptier.batch_execute("TRUNCATE email_reminders_sent"));
+    until("the table is empty, or waited for", || {
+        truncate.is_finished() || waits(at)
+    });
+    holder.rollback().unwrap();
+    assert_eq!(check.join().expect("checks"), Vec::<String>::new());
+    truncate.join().expect("truncates").expect("no error");
+    assert_eq!(all_differences(&mut client).1, 0);
+}
