@@ -3,7 +3,7 @@ PG_CONFIG ?= pg_config
 
 .PHONY: demo test soak bench install clean
 
-demo: ; @tests/bin/demo
+demo: ; @tests/bin/demo $(ARGS)
 test: ; @tests/bin/test
 soak: ; @tests/bin/soak
 bench: ; @tests/bin/bench $(ARGS)

@@ -4,6 +4,7 @@
 use crate::error::Result;
 use crate::ident::{Ident, list};
 use crate::model::layout::back::{Stuck, way_back};
+use crate::model::layout::remap::Drawn;
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Publication, Shape};
 use crate::model::state::Mapping;
@@ -114,6 +115,29 @@ pub fn swapping(p: &Mapping, layout: &Layout) -> Vec<Finding> {
     }]
 }
 
+/// Defaults that are old ids.
+pub fn left_defaults(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
+    let drawn = layout.drawn.as_ref().map(|d| &d.source);
+    let named = layout.vias().filter(|v| Some(&v.column) != drawn);
+    let finding = |column: &Ident| {
+        let default = source.column(column)?.default.as_ref()?;
+        Some(Finding {
+            severity: "warning".into(),
+            check_name: "default is an id".into(),
+            relation: Some(p.source),
+            detail: format!(
+                "Column \"{}\" has the default {default}, an id that is another one in the target: the target's column has none.",
+                column.as_str()
+            ),
+            hint: Some(format!(
+                "After the backfill: ALTER TABLE {} ALTER COLUMN ... SET DEFAULT ...; with the new id.",
+                p.target_name
+            )),
+        })
+    };
+    named.filter_map(|v| finding(&v.column)).collect()
+}
+
 /// What keeps writes of the new table from going back to the old one once reads have moved.
 pub fn one_way(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
     let finding = |s: Stuck| Finding {
@@ -182,6 +206,80 @@ pub fn mutable(p: &Mapping) -> Vec<Finding> {
     p.spec.mutable.iter().map(finding).collect()
 }
 
+/// Rows of this scope that the target has are taken for the source's by the user's keys; what is the row of no old one stays
+/// a difference for ever.
+fn merged(p: &Mapping, layout: &Layout, drawn: &Drawn, target: Oid) -> Result<Vec<Finding>> {
+    let name = &p.target_name;
+    let finding = |severity: &str, detail: String, hint: Option<String>| Finding {
+        severity: severity.into(),
+        check_name: "rows of this scope".into(),
+        relation: Some(target.to_u32()),
+        detail,
+        hint,
+    };
+    let mut same = Vec::new();
+    for columns in &drawn.natural {
+        let each: Option<Vec<String>> = columns
+            .iter()
+            .map(|(c, equals)| {
+                let goes_through = layout
+                    .columns
+                    .iter()
+                    .any(|t| t.name == *c && t.via.is_some());
+                let text = source_text(layout, c).filter(|_| !goes_through)?;
+                Some(equals.between(&format!("t.{c}"), &text))
+            })
+            .collect();
+        match each {
+            Some(each) => same.push(format!("({})", each.join(" AND "))),
+            None => {
+                let detail = "The target holds rows of this scope. Which of them are the source's is told by a key with an id or an expression in it, so only the check after the backfill can say whether all are.";
+                return Ok(vec![finding("info", detail.into(), None)]);
+            }
+        }
+    }
+    let own = crate::sqlgen::flow::scope_is_mine("t", layout)
+        .map_or(String::new(), |s| format!("{s} AND "));
+    let filter = p
+        .spec
+        .filter
+        .as_ref()
+        .map_or(String::new(), |f| format!(" AND ({f}\n)"));
+    let source = mapping::source(p)?;
+    let stray = format!(
+        "FROM {name} AS t WHERE {own}NOT EXISTS (SELECT FROM {source} WHERE ({}){filter})",
+        same.join(" OR ")
+    );
+    let key: Vec<String> = drawn
+        .natural
+        .iter()
+        .flatten()
+        .map(|(c, _)| format!("t.{c}"))
+        .collect();
+    let sql = format!(
+        "SELECT pg_catalog.format('(%s)', pg_catalog.concat_ws(', ', {})) AS key, count(*) OVER () AS n {stray} LIMIT 3",
+        key.join(", ")
+    );
+    let examples: Vec<Duplicate> = {
+        let _owner = role::act_as(mapping::owner(p)?);
+        spi::rows(&sql, &[])?
+    };
+    let Some(first) = examples.first() else {
+        let detail = "The target holds rows of this scope; each is taken for the source's row of its key, and becomes what that one is. mig_rollback gives them back what they were.";
+        return Ok(vec![finding("info", detail.into(), None)]);
+    };
+    let names: Vec<&str> = examples.iter().map(|e| e.key.as_str()).collect();
+    Ok(vec![finding(
+        "error",
+        format!(
+            "{} rows of this scope in the target are the row of none in the source: {}.",
+            first.n,
+            names.join(", ")
+        ),
+        Some(format!("Insert them into {source}, or DELETE {stray};")),
+    )])
+}
+
 /// A target that stands already and holds rows of this scope: nothing says that they are the source's.
 pub fn occupied(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
     let Some(target) = crate::pg::catalog::find(&p.target_name)? else {
@@ -205,6 +303,9 @@ pub fn occupied(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
         .unwrap_or(false)
     {
         return Ok(Vec::new());
+    }
+    if let Some(drawn) = layout.drawn.as_ref().filter(|d| !d.natural.is_empty()) {
+        return merged(p, layout, drawn, target);
     }
     Ok(vec![Finding {
         severity: "error".into(),

@@ -103,6 +103,11 @@ pub fn drop_after_days(m: &Migration) -> i32 {
     m.int_option("drop_after_days").unwrap_or(90)
 }
 
+/// Old and new ids stay in a table of their own when the migration is dropped.
+pub fn keep_map(m: &Migration) -> bool {
+    m.bool_option("keep_map").unwrap_or(false)
+}
+
 pub fn defer_indexes(m: &Migration) -> bool {
     m.bool_option("defer_indexes")
         .unwrap_or_else(|| DEFER_INDEXES.get())

@@ -53,6 +53,7 @@ CREATE TABLE mig.mapping (
   copied boolean NOT NULL DEFAULT false,
   pass text NOT NULL DEFAULT 'forth' CHECK (pass IN ('forth', 'sweep', 'back')),
   archived jsonb,
+  settled boolean NOT NULL DEFAULT false,
   UNIQUE (migration, source),
   UNIQUE (migration, target_schema, target_name)
 );
@@ -64,6 +65,7 @@ COMMENT ON COLUMN mig.mapping.sealed_at IS 'When that was: what was proven befor
 COMMENT ON COLUMN mig.mapping.mirrors IS 'Our triggers on either side, as they should stand.';
 COMMENT ON COLUMN mig.mapping.pass IS 'What the batches do: copy forth; on the way back from stopped sweep away what is gone, then bring back.';
 COMMENT ON COLUMN mig.mapping.archived IS 'What was renamed and handed over when the source was put away.';
+COMMENT ON COLUMN mig.mapping.settled IS 'All old rows have their ids: a mirror that meets a row without one gives it one, and leaves nothing to the backfill.';
 COMMENT ON COLUMN mig.mapping.bound_blocks IS 'Heap blocks of the source when its backfill began, fixed after the mirror was committed.';
 COMMENT ON COLUMN mig.mapping.next_block IS 'The checkpoint: blocks below it are copied or listed as leftovers.';
 COMMENT ON COLUMN mig.mapping.filenode IS 'File of the source at that time; another one means a rewrite, and the copy starts over.';

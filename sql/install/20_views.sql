@@ -5,7 +5,8 @@ SELECT m.name AS migration, p.ordinal, p.source,
        coalesce(p.target::text, pg_catalog.quote_ident(p.target_schema) || '.' || pg_catalog.quote_ident(p.target_name)) AS target,
        p.target AS target_relation, p.adopted, p.id_mode,
        p.copied, p.rows_done, p.rows_total, p.next_block, p.bound_blocks,
-       CASE WHEN p.layout IS NOT NULL THEN 'mig.m' || p.id || '_forward' END AS mapping_view
+       CASE WHEN p.layout IS NOT NULL THEN 'mig.m' || p.id || '_forward' END AS mapping_view,
+       CASE WHEN p.layout->'drawn' <> 'null' THEN 'mig.m' || p.id || '_map' END AS id_map
 FROM mig.mapping p JOIN mig.migration m ON m.id = p.migration;
 COMMENT ON VIEW mig.tables IS 'Every mapping: source, target, checkpoint.';
 

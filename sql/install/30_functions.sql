@@ -101,6 +101,9 @@ CREATE FUNCTION mig_archive(migration text DEFAULT NULL, suffix text DEFAULT '_a
 CREATE FUNCTION mig_reads(migration text DEFAULT NULL) RETURNS text
   LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_reads_wrapper';
 
+CREATE FUNCTION mig_map(migration text, source regclass, old_key text) RETURNS text
+  LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_map_wrapper';
+
 CREATE FUNCTION mig_detach(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_detach_wrapper';
 

@@ -37,13 +37,13 @@ GRANT SELECT ON SEQUENCE mig.migration_id_seq, mig.mapping_id_seq, mig.step_log_
 GRANT UPDATE ON SEQUENCE mig.migration_id_seq, mig.mapping_id_seq, mig.step_log_id_seq TO @extowner@;
 GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status, mig.standing, mig.drift TO PUBLIC;
 GRANT SELECT ON mig.errors, mig.blockers TO pg_monitor;
-GRANT EXECUTE ON FUNCTION mig_status(text), mig_reads(text), mig_version(), mig.only(text), mig_config(text), mig_wait(text, interval) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION mig_status(text), mig_reads(text), mig_map(text, regclass, text), mig_version(), mig.only(text), mig_config(text), mig_wait(text, interval) TO PUBLIC;
 
 -- The role that installs runs migrations and may let others do so.
 GRANT USAGE, CREATE ON SCHEMA mig TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA mig TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON FUNCTION
-  mig.mirror(), mig.guard(), mig_switch(text, boolean), mig_stop(text), mig_archive(text, text, boolean, boolean), mig_reads(text),
+  mig.mirror(), mig.guard(), mig_switch(text, boolean), mig_stop(text), mig_archive(text, text, boolean, boolean), mig_reads(text), mig_map(text, regclass, text),
   mig_define(text, regclass, text, name, jsonb), mig_define(jsonb), mig_add_table(text, regclass, text, jsonb, jsonb, jsonb, jsonb, text, text),
   mig_configure(text, jsonb), mig_preflight(text), mig_plan(text), mig_ddl(text, text), mig_create(text), mig_dual_write(text),
   mig_backfill(text, text), mig_step(text, int), mig_pause(text), mig_resume(text), mig_cancel(text),

@@ -220,6 +220,21 @@ fn mig_version() -> &'static str {
 }
 
 #[pg_extern(sql = false)]
+fn mig_map(
+    migration: Option<&str>,
+    source: Option<pg_sys::Oid>,
+    old_key: Option<&str>,
+) -> Result<Option<String>, ErrorReport> {
+    guarded(|| {
+        inspect::new_id(
+            migration,
+            given(source, "source")?,
+            given(old_key, "old_key")?,
+        )
+    })
+}
+
+#[pg_extern(sql = false)]
 fn mig_reads(migration: Option<&str>) -> Result<&'static str, ErrorReport> {
     guarded(|| cutover::reads(migration))
 }

@@ -160,6 +160,10 @@ struct TwoSequences {
 
 fn two_sequences(p: &Mapping) -> Result<Vec<TwoSequences>> {
     let key = &mapping::layout(p)?.key;
+    if key.iter().any(|k| k.via.is_some()) {
+        // Each side draws its own, and the map ties them.
+        return Ok(Vec::new());
+    }
     let names = |of: fn(&KeyColumn) -> &Ident| -> Vec<String> {
         key.iter().map(|k| of(k).as_str().to_owned()).collect()
     };

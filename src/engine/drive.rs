@@ -7,7 +7,7 @@ use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration, Task};
 use crate::pg::{session, spi, tx};
 use crate::settings;
-use crate::steps::{Outcome, copy, dress, fkeys, index, leftover};
+use crate::steps::{Outcome, capture, copy, dress, fkeys, index, leftover};
 use crate::store::{drift, job, late, log, mapping, migration, rows};
 
 /// More failed rows than this, and the job stops instead of listing a whole table.
@@ -99,6 +99,10 @@ fn work(m: &Migration, mappings: &[Mapping], able: Ability) -> Result<Option<Out
             }
         }
         return copy::batch(m, p).map(Some);
+    }
+    if mappings.iter().any(|p| p.names_remapped() && !p.settled) {
+        capture::settle(m, mappings)?;
+        return Ok(Some(Outcome::Did(0)));
     }
     if let Some(l) = rows::next_leftover(m.id)? {
         too_many_errors(m)?;

@@ -12,7 +12,8 @@ use crate::sqlgen::{Statement, fkey, guard, index, trigger};
 use crate::steps::archive;
 use crate::steps::create::{self, Planned};
 use crate::steps::define;
-use crate::store::{mapping, migration};
+use crate::store::{ids, mapping, migration};
+use pgrx::pg_sys::Oid;
 
 pub fn config(name: Option<&str>) -> Result<Config> {
     let m = migration::find(name)?;
@@ -24,6 +25,23 @@ pub fn preflight(name: Option<&str>) -> Result<Vec<Finding>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
     super::phases::findings(&m, &mapping::all(m.id)?)
+}
+
+/// The new key of the row that had `old_key`; the same where keys are kept. None where there is no such row in the target.
+pub fn new_id(name: Option<&str>, source: Oid, old_key: &str) -> Result<Option<String>> {
+    let m = migration::find(name)?;
+    let mappings = mapping::all(m.id)?;
+    let chosen = super::check::chosen(&mappings, Some(source))?;
+    let Some(p) = chosen.first() else {
+        return Ok(None);
+    };
+    if !p.remaps() {
+        return Ok(Some(old_key.to_owned()));
+    }
+    let Some(drawn) = p.layout.as_ref().and_then(|l| l.drawn.as_ref()) else {
+        return Err(m.wrong_phase("phase \"created\" or later"));
+    };
+    ids::look_up(p, drawn, old_key)
 }
 
 /// One statement to come, with the phase it belongs to.
@@ -42,12 +60,15 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
     let mut steps = Vec::new();
     let defer = settings::defer_indexes(&m);
     for p in &planned {
+        let made = create::statements(p, defer).into_iter();
         steps.extend(
-            create::statements(p, defer)
-                .into_iter()
-                .chain(create::views(p))
+            made.chain(create::maps(p))
                 .map(|s| planable(Phase::Created, s, p, false)),
         );
+    }
+    for p in &planned {
+        let views = create::views(p).into_iter();
+        steps.extend(views.map(|s| planable(Phase::Created, s, p, false)));
     }
     for p in &planned {
         for sql in trigger::create(&forward(p)) {

@@ -84,6 +84,7 @@ pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Finding>> {
         for p in &planned {
             found.extend(preflight::duplicates(&p.mapping, &p.layout)?);
             found.extend(preflight::one_way(&p.mapping, &p.source, &p.layout));
+            found.extend(preflight::left_defaults(&p.mapping, &p.source, &p.layout));
             found.extend(preflight::published(&p.mapping, &p.source, &p.layout));
             found.extend(preflight::swapping(&p.mapping, &p.layout));
             found.extend(preflight::occupied(&p.mapping, &p.layout)?);
@@ -153,10 +154,7 @@ pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
     }
     require_clean(&m, &mappings)?;
     let planned = create::plan(mappings, define::scope::of(&m)?.as_ref())?;
-    let mut verbs = Vec::new();
-    for which in 0..planned.len() {
-        verbs.push(create::run(&planned, which, settings::defer_indexes(&m))?);
-    }
+    let verbs = create::run(&planned, settings::defer_indexes(&m))?;
     migration::set_phase(&m, Phase::Created)?;
     log::write(&m.name, "created", "mig_create")?;
     let mut done = actions(&mapping::all(m.id)?, "created");

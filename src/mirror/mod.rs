@@ -150,11 +150,43 @@ impl Writer<'_> {
     }
 
     fn mirror_keys(&self, keys: &mut [&mut [pg_sys::Datum]], came: Came) -> Result<()> {
+        if !self.give_ids(keys)? {
+            return Ok(());
+        }
         match keys {
             [old, new] => self.follow(old, new),
             [key] => self.reconcile(key, came),
             _ => Ok(()),
         }
+    }
+
+    /// Gives ids to the rows and to what they name; false where that was left to the job, and the rows with it.
+    fn give_ids(&self, keys: &mut [&mut [pg_sys::Datum]]) -> Result<bool> {
+        let (connection, mirror) = (self.connection, self.mirror);
+        if let Some(names) = &mirror.names {
+            let mut unready = false;
+            for key in &mut *keys {
+                unready |= connection.run_latest(&names.unready, key)? > 0;
+            }
+            if let (true, Some(note)) = (unready, &names.note) {
+                let _exact = session::pin(&session::EXACT);
+                for key in &mut *keys {
+                    connection.run_latest(note, key)?;
+                }
+                return Ok(false);
+            }
+            for key in keys.iter_mut().filter(|_| unready) {
+                for plan in &names.give {
+                    connection.run_latest(plan, key)?;
+                }
+            }
+        }
+        for key in keys {
+            if let Some(plan) = &mirror.give {
+                connection.run_latest(plan, key)?;
+            }
+        }
+        Ok(true)
     }
 
     /// The source's row changed its key. Its target row is moved where it can be: to delete it would run the ON DELETE

@@ -42,6 +42,21 @@ pub struct Mirror {
     pub forth: Option<Forth>,
     /// While the written table is brought up to date.
     pub later: Option<Later>,
+    /// Gives the row its id on the other side, where ids differ.
+    pub give: Option<plan::KeptPlan>,
+    /// Where the row may name others whose ids differ.
+    pub names: Option<Names>,
+}
+
+/// Rows that a row names, and that may have no id on the other side yet.
+pub struct Names {
+    /// Whether there is such a one.
+    pub unready: plan::KeptPlan,
+    /// Gives them theirs.
+    pub give: Vec<plan::KeptPlan>,
+    /// While most rows have none yet: leaves the row to the job. Two transactions that gave ids to rows of others, in
+    /// different order, would wait for each other.
+    pub note: Option<plan::KeptPlan>,
 }
 
 /// What cannot be written yet is noted for the job that brings the table up to date.
@@ -187,7 +202,8 @@ fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> 
     };
     let forth = match way {
         Way::Reverse if found.rewrites || sql.may_change => {
-            let forward = mirror::statements(&mapping::forward(&found.mapping)?);
+            let forward = mapping::forward(&found.mapping)?.asked_by_written();
+            let forward = mirror::statements(&forward);
             Some(Forth {
                 returns: connection.prepare(&sql.returns, &types)?,
                 again: connection.prepare(&forward.update, &types)?,
@@ -208,6 +224,23 @@ fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> 
             },
         }),
         false => None,
+    };
+    let all = |sql: &[String]| -> Result<Vec<plan::KeptPlan>> {
+        sql.iter()
+            .map(|sql| connection.prepare(sql, &types))
+            .collect()
+    };
+    let noting = match way {
+        Way::Forward => !found.mapping.settled,
+        Way::Reverse => found.catching_up,
+    };
+    let names = match &sql.unready {
+        None => None,
+        Some(unready) => Some(Names {
+            unready: connection.prepare(unready, &types)?,
+            give: all(&sql.give_named)?,
+            note: planned(noting.then(|| mirror::note(&flow)).as_ref(), &types)?,
+        }),
     };
     Ok(Mirror {
         relations: [relation, parties.written, parties.view],
@@ -240,6 +273,8 @@ fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> 
         others: planned(sql.others.as_ref(), &[])?,
         forth,
         later,
+        give: planned(sql.give.as_ref(), &types)?,
+        names,
     })
 }
 

@@ -91,6 +91,11 @@ pub fn sign_ups_shape() -> Shape {
 
 /// Source, target and layout of `sign_ups` beside `round_metadata`.
 pub fn sign_ups() -> (Shape, QualifiedName, Layout) {
+    sign_ups_beside(false)
+}
+
+/// As `sign_ups`; with `remap`, rounds get new ids.
+pub fn sign_ups_beside(remap: bool) -> (Shape, QualifiedName, Layout) {
     let (rounds, sign_ups) = (rounds_shape(), sign_ups_shape());
     let (rounds_target, target) = (
         QualifiedName::new("public", "project_rounds"),
@@ -99,14 +104,20 @@ pub fn sign_ups() -> (Shape, QualifiedName, Layout) {
     let spec = Spec::default();
     let members = [
         Member {
+            id: 1,
             shape: &rounds,
             spec: &spec,
             target: &rounds_target,
+            remap,
+            stood: None,
         },
         Member {
+            id: 2,
             shape: &sign_ups,
             spec: &spec,
             target: &target,
+            remap: false,
+            stood: None,
         },
     ];
     let layout = resolve(&members, 1, Some(&scope())).expect("the fixture has a layout");

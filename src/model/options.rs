@@ -16,7 +16,7 @@ enum Kind {
     NotYet,
 }
 
-const KNOWN: [(&str, Kind); 11] = [
+const KNOWN: [(&str, Kind); 12] = [
     (
         "batch_rows",
         Kind::Int {
@@ -50,6 +50,7 @@ const KNOWN: [(&str, Kind); 11] = [
         },
     ),
     ("defer_indexes", Kind::Bool),
+    ("keep_map", Kind::Bool),
     (
         "archive_after_days",
         Kind::Int {

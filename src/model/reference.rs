@@ -1,7 +1,7 @@
 //! Columns of one table that name a row of another, whether or not a foreign key says so.
 
 use crate::ident::{Ident, QualifiedName};
-use crate::model::layout::{Layout, Origin};
+use crate::model::layout::Layout;
 use serde::Deserialize;
 
 /// The other table: a member of the migration, by its place among the mappings, or any other.
@@ -34,13 +34,19 @@ impl Reference {
     /// The same by the names of the new tables; None where one of the columns is not carried.
     pub fn carried(&self, child: &Layout, parent: Option<&Layout>) -> Option<Vec<Pair>> {
         let pairs = self.pairs.iter().map(|p| {
+            let column = child.carried(&p.child)?;
+            let equals = match &column.via {
+                // The operator is that of the old ids.
+                Some(via) => Some(via.target_equals()),
+                None => p.equals.clone(),
+            };
             Some(Pair {
-                child: carried(child, &p.child)?,
+                child: column.name.clone(),
                 parent: match parent {
-                    Some(layout) => carried(layout, &p.parent)?,
+                    Some(layout) => layout.carried(&p.parent)?.name.clone(),
                     None => p.parent.clone(),
                 },
-                equals: p.equals.clone(),
+                equals,
             })
         });
         pairs.collect()
@@ -64,12 +70,6 @@ impl Pair {
             ),
         }
     }
-}
-
-fn carried(layout: &Layout, column: &Ident) -> Option<Ident> {
-    let origin = Origin::Source(column.clone());
-    let found = layout.columns.iter().find(|c| c.origin == origin);
-    found.map(|c| c.name.clone())
 }
 
 #[cfg(test)]

@@ -74,12 +74,7 @@ pub fn read(args: &Arguments, source: &Shape) -> Result<Spec> {
 
 fn check_id_mode(mode: &str) -> Result<()> {
     match mode {
-        "preserve" => Ok(()),
-        "remap" => Err(Error::NotSupported {
-            what: "id mode \"remap\"".into(),
-            detail: "This version keeps the source's key values.".into(),
-            hint: "Leave id_mode out, or write id_mode => 'preserve'.".into(),
-        }),
+        "preserve" | "remap" => Ok(()),
         other => Err(Error::Invalid {
             message: format!("invalid id mode \"{other}\""),
             detail: "The id modes are preserve and remap.".into(),

@@ -50,6 +50,9 @@ pub struct Mapping {
     pub copied: bool,
     pub pass: Pass,
     pub archived: Option<Archived>,
+    /// Mirrors give ids to what a row names, where it has none yet, and do not leave the row to the backfill any more.
+    #[serde(default)]
+    pub settled: bool,
     /// What both tables had beside their rows when the target was made or adopted.
     pub facts: Option<Left>,
 }
@@ -162,6 +165,18 @@ impl Migration {
 }
 
 impl Mapping {
+    /// The target draws ids of its own.
+    pub fn remaps(&self) -> bool {
+        self.id_mode == "remap"
+    }
+
+    /// It names rows whose ids differ.
+    pub fn names_remapped(&self) -> bool {
+        self.layout
+            .as_ref()
+            .is_some_and(|l| l.vias().next().is_some())
+    }
+
     /// For messages: the source's name, or that it is gone.
     pub fn source_text(&self) -> String {
         self.source_name

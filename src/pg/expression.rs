@@ -18,6 +18,15 @@ pub struct Checked {
 /// Checks `text` as an expression over rows of `from`, an item of a FROM list. Refused: text that is more or
 /// less than one expression, sub-selects, aggregates, sets, and anything volatile.
 pub fn check(column: &str, text: &str, from: &str) -> Result<Checked> {
+    judged(column, text, from, false)
+}
+
+/// The same of what draws a value once, and may be volatile.
+pub fn check_draw(column: &str, text: &str, from: &str) -> Result<Checked> {
+    judged(column, text, from, true)
+}
+
+fn judged(column: &str, text: &str, from: &str, draws: bool) -> Result<Checked> {
     single(column, text)?;
     let view = QualifiedName::new("mig", "expression_check");
     let found = tx::probe(|| {
@@ -26,7 +35,7 @@ pub fn check(column: &str, text: &str, from: &str) -> Result<Checked> {
             &format!("CREATE VIEW {view} AS SELECT ({text}\n) AS value FROM {from}"),
             &[],
         )?;
-        let immutable = harmless(column)?;
+        let immutable = harmless(column, draws)?;
         let type_text = spi::value::<String>(
             "SELECT pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute \
              WHERE attrelid = 'mig.expression_check'::pg_catalog.regclass AND attnum = 1",
@@ -117,7 +126,7 @@ unsafe fn is_bare_select(parsed: *mut pg_sys::List) -> bool {
 }
 
 /// Looks at the analysed query of the view that `check` made; whether the expression is immutable.
-fn harmless(column: &str) -> Result<bool> {
+fn harmless(column: &str, draws: bool) -> Result<bool> {
     let oid: Option<pg_sys::Oid> = spi::value(
         "SELECT 'mig.expression_check'::pg_catalog.regclass::pg_catalog.oid",
         &[],
@@ -146,7 +155,7 @@ fn harmless(column: &str) -> Result<bool> {
         ),
         (sets, "It returns a set."),
         (
-            volatile,
+            volatile && !draws,
             "It is volatile: it would give another value each time it is asked.",
         ),
     ];

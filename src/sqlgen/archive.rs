@@ -6,6 +6,7 @@ use crate::model::layout::back::Back;
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Grant, Shape};
 use crate::sqlgen::flow::scope_is_mine;
+use crate::sqlgen::{map, view};
 
 pub fn rename_table(table: &QualifiedName, to: &Ident) -> String {
     format!("ALTER TABLE {table} RENAME TO {to}")
@@ -142,6 +143,31 @@ pub fn compat_grants(name: &QualifiedName, old: &Shape) -> Vec<String> {
     given.filter_map(|g| grant(name, g)).collect()
 }
 
+/// Whoever may read the view reads with his own rights, the maps of the ids in it too.
+pub fn compat_maps(old: &Shape, layout: &Layout, verb: &str) -> Vec<String> {
+    let mut readers: Vec<&str> = old
+        .grants
+        .iter()
+        .filter(|g| g.privilege == "SELECT")
+        .map(|g| g.grantee.as_str())
+        .filter(|g| *g != old.owner_name.as_str() && *g != old.owner_name.to_string())
+        .collect();
+    readers.dedup();
+    let mut maps: Vec<i32> = layout.vias().map(|v| v.map.mapping).collect();
+    maps.dedup();
+    let one = |id: i32| {
+        let readers = readers.iter();
+        readers.map(move |r| {
+            format!(
+                "{verb} SELECT ON {} {} {r}",
+                map::name(id),
+                if verb == "GRANT" { "TO" } else { "FROM" }
+            )
+        })
+    };
+    maps.into_iter().flat_map(one).collect()
+}
+
 /// TRUNCATE, REFERENCES and TRIGGER mean nothing on a view.
 fn grant(view: &QualifiedName, g: &Grant) -> Option<String> {
     if !["SELECT", "INSERT", "UPDATE", "DELETE"].contains(&g.privilege.as_str()) {
@@ -166,7 +192,7 @@ fn grant(view: &QualifiedName, g: &Grant) -> Option<String> {
 fn value(column: Ident, type_text: &str, layout: &Layout) -> String {
     let back = layout.back.iter().flatten().find(|b| b.source == column);
     match back.map(|b| &b.from) {
-        Some(Back::Target(from)) => format!("t.{from}"),
+        Some(Back::Target(from)) => view::old_value("t", from, layout),
         Some(Back::Expression { down, .. }) => format!("({down}\n)::{type_text}"),
         // A generated column does not go back, but the new table has its twin.
         None => match layout

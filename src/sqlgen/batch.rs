@@ -139,7 +139,7 @@ pub fn exists(flow: &Flow) -> String {
 /// Our row of the written table beside the view's.
 fn ours(flow: &Flow) -> String {
     let own = flow.own.iter().cloned();
-    own.chain([flow.joined("v", "t")])
+    own.chain([flow.meets("v", "t")])
         .collect::<Vec<_>>()
         .join(" AND ")
 }

@@ -2,11 +2,10 @@
 //! with a newer snapshot; see `batch`. `$1` jsonb: the keys, an array of arrays of text.
 
 use crate::ident::{Ident, QualifiedName};
-use crate::model::layout::KeyColumn;
 use crate::model::reference::Pair as Columns;
 use crate::sqlgen::digest::{Pair, Side};
 use crate::sqlgen::flow::Flow;
-use crate::sqlgen::{batch, mirror, sample, view};
+use crate::sqlgen::{batch, mirror, view};
 use std::collections::BTreeSet;
 
 /// A foreign key that refers to the target.
@@ -24,14 +23,14 @@ fn places(place: &str, from: &str, lock: &str) -> String {
 }
 
 /// Locks the free old rows of these keys against change, and returns their places.
-pub fn lock_source(pair: &Pair, key: &[KeyColumn]) -> String {
-    let from = pair.from(Side::Source, &sample::chosen(key));
+pub fn lock_source(pair: &Pair) -> String {
+    let from = pair.from(Side::Source, pair.chosen().of(Side::Source));
     places(&view::place().to_string(), &from, "SHARE")
 }
 
 /// Locks the free new rows of these keys: an UPDATE of one that is not free would wait, and hold the others.
-pub fn lock_target(pair: &Pair, key: &[KeyColumn]) -> String {
-    let from = pair.from(Side::Target, &sample::chosen(key));
+pub fn lock_target(pair: &Pair) -> String {
+    let from = pair.from(Side::Target, pair.chosen().of(Side::Target));
     places("ctid", &from, "NO KEY UPDATE")
 }
 
@@ -54,7 +53,7 @@ pub fn renew_keys(flow: &Flow) -> Option<String> {
             each(&|c| format!("{c} = v.{c}"), ", "),
             flow.view,
             locked(),
-            flow.joined("v", "t"),
+            flow.meets("v", "t"),
             each(
                 &|c| format!("v.{c}::pg_catalog.text <> t.{c}::pg_catalog.text"),
                 " OR "
@@ -77,12 +76,12 @@ pub fn insert(flow: &Flow) -> String {
 }
 
 /// Locks new rows of these keys that have no old row, and returns their places.
-pub fn lock_stale(pair: &Pair, flow: &Flow, key: &[KeyColumn]) -> String {
+pub fn lock_stale(pair: &Pair, flow: &Flow) -> String {
     let condition = format!(
         "{} AND NOT EXISTS (SELECT FROM {} AS v WHERE {})",
-        sample::chosen(key),
+        pair.chosen().of(Side::Target),
         flow.view,
-        flow.joined("v", "r")
+        flow.met_by("v", "r")
     );
     places("ctid", &pair.from(Side::Target, &condition), "UPDATE")
 }
@@ -103,7 +102,7 @@ pub fn delete(flow: &Flow, inbound: &[Inbound]) -> String {
         "DELETE FROM {} AS t WHERE t.ctid OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM {} AS v WHERE {}){}",
         flow.written,
         flow.view,
-        flow.joined("v", "t"),
+        flow.met_by("v", "t"),
         referred.collect::<String>(),
     )
 }

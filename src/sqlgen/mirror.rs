@@ -2,7 +2,8 @@
 
 use crate::ident::{QualifiedName, list};
 use crate::model::layout::Layout;
-use crate::sqlgen::flow::{Flow, FlowKey, in_another_scope, in_scope, scope_is_mine};
+use crate::sqlgen::flow::{Flow, in_another_scope, in_scope, scope_is_mine};
+use crate::sqlgen::map::{self, Chosen};
 use crate::sqlgen::view;
 
 /// The statements of one flow; `$1 …` is the touched row's key. In their comments the table whose writes are followed is
@@ -31,6 +32,12 @@ pub struct MirrorSql {
     pub returns: String,
     /// Something makes `returns` worth asking: a filter or an expression.
     pub may_change: bool,
+    /// Gives the row its id on the other side.
+    pub give: Option<String>,
+    /// Whether the row names another one that has no id on the other side yet.
+    pub unready: Option<String>,
+    /// Gives those theirs.
+    pub give_named: Vec<String>,
 }
 
 pub fn statements(flow: &Flow) -> MirrorSql {
@@ -68,6 +75,9 @@ pub fn statements(flow: &Flow) -> MirrorSql {
         }),
         returns: returns(flow),
         may_change: flow.own.is_some() || !flow.kept.is_empty(),
+        give: map::give(flow, Chosen::Key),
+        unready: map::is_unready(flow, Chosen::Key),
+        give_named: map::give_named(flow, Chosen::Key),
     }
 }
 
@@ -109,12 +119,9 @@ fn update(flow: &Flow) -> String {
 pub fn renew(flow: &Flow, condition: &str) -> String {
     let set = flow.columns.iter().filter(|c| !flow.fixed.contains(c));
     let differs: Vec<String> = set
-        .map(|c| {
-            let new_key = |k: &FlowKey| format!("t.{}", k.written);
-            match flow.stays(c, &new_key) {
-                Some(stays) => format!("NOT {stays}"),
-                None => format!("v.{c}::pg_catalog.text IS DISTINCT FROM t.{c}::pg_catalog.text"),
-            }
+        .map(|c| match flow.stays(c, &flow.touched_of("n", "t")) {
+            Some(stays) => format!("NOT {stays}"),
+            None => format!("v.{c}::pg_catalog.text IS DISTINCT FROM t.{c}::pg_catalog.text"),
         })
         .collect();
     let differs = if differs.is_empty() {
@@ -127,18 +134,18 @@ pub fn renew(flow: &Flow, condition: &str) -> String {
         flow.written,
         assignments(flow, "v"),
         flow.view,
-        flow.joined("v", "t"),
+        flow.meets("v", "t"),
     )
 }
 
 /// All columns but the fixed ones, from the row `from`.
 fn assignments(flow: &Flow, from: &str) -> String {
-    let new_key = |k: &FlowKey| format!("t.{}", k.written);
+    let at = flow.touched_of("n", "t");
     let set: Vec<String> = flow
         .columns
         .iter()
         .filter(|c| !flow.fixed.contains(c))
-        .map(|c| flow.assigned(c, &format!("{from}.{c}"), &new_key))
+        .map(|c| flow.assigned(c, &format!("{from}.{c}"), &at))
         .collect();
     if !set.is_empty() {
         return set.join(", ");
@@ -175,7 +182,7 @@ fn returns(flow: &Flow) -> String {
         "SELECT 1 FROM {} AS f, {} AS n WHERE {} AND {}{} AND ({})",
         view::name(flow.mapping),
         flow.touched,
-        flow.view_key("f", 0),
+        flow.forth_row("f"),
         flow.touched_key("n", 0),
         scope.collect::<String>(),
         same.chain(["true".to_owned()])
@@ -187,18 +194,12 @@ fn returns(flow: &Flow) -> String {
 fn rekey(flow: &Flow) -> String {
     let (view, table) = (&flow.view, &flow.written);
     let width = flow.key.len();
-    let place = |k: &FlowKey| {
-        flow.key
-            .iter()
-            .position(|o| o.written == k.written)
-            .unwrap_or(0)
-    };
-    let new_key = |k: &FlowKey| format!("v.{}", view::key_name(place(k)));
+    let at = flow.touched_in_view("n", "v");
     let moved: Vec<String> = flow
         .columns
         .iter()
         .filter(|c| flow.scope.as_ref() != Some(c))
-        .map(|c| flow.assigned(c, &format!("v.{c}"), &new_key))
+        .map(|c| flow.assigned(c, &format!("v.{c}"), &at))
         .collect();
     format!(
         "UPDATE {table} AS t SET {} FROM {view} AS v WHERE {} AND {} AND NOT EXISTS \

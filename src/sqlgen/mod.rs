@@ -9,6 +9,7 @@ pub mod fkey;
 pub mod flow;
 pub mod guard;
 pub mod index;
+pub mod map;
 pub mod mend;
 pub mod mirror;
 pub mod orphan;

@@ -7,14 +7,10 @@ use crate::sqlgen::view;
 
 /// The old table's row `v` that the new one lacks. `back` is the reverse flow.
 fn stale(back: &Flow) -> String {
-    let key = back.key.iter().enumerate().map(|(n, k)| {
-        let name = view::key_name(n);
-        k.equals.between(&format!("r.{name}"), &format!("v.{name}"))
-    });
     format!(
         "NOT EXISTS (SELECT FROM {} AS r WHERE {})",
         back.view,
-        key.collect::<Vec<_>>().join(" AND ")
+        back.stands_for("r", "v"),
     )
 }
 
@@ -36,7 +32,7 @@ pub fn delete(back: &Flow) -> String {
         "DELETE FROM {} AS t WHERE t.ctid OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM {} AS v WHERE {})",
         back.written,
         back.view,
-        back.joined("v", "t"),
+        back.met_by("v", "t"),
     )
 }
 
@@ -53,7 +49,7 @@ pub fn leftovers(back: &Flow) -> String {
 pub fn keys(back: &Flow) -> String {
     format!(
         "SELECT {} AS key FROM {} AS v WHERE {} AND {}",
-        back.key_text("v"),
+        back.new_key_text("v"),
         view::name(back.mapping),
         slice("v"),
         stale(back),
@@ -65,7 +61,7 @@ pub fn lock_one(back: &Flow) -> String {
     format!(
         "SELECT 1 FROM {} AS v WHERE {} FOR UPDATE OF v SKIP LOCKED",
         view::name(back.mapping),
-        back.view_key_text("v"),
+        back.forth_row_text("v"),
     )
 }
 
@@ -74,21 +70,17 @@ pub fn exists(back: &Flow) -> String {
     format!(
         "SELECT 1 FROM {} AS v WHERE {}",
         view::name(back.mapping),
-        back.view_key_text("v")
+        back.forth_row_text("v")
     )
 }
 
 /// `$1` text[] the key: deletes the row if it is stale.
 pub fn delete_one(back: &Flow) -> String {
-    let key = back.key.iter().enumerate().map(|(n, k)| {
-        let value = format!("($1)[{}]::{}", n + 1, k.type_text);
-        k.equals.between(&format!("t.{}", k.written), &value)
-    });
     format!(
         "DELETE FROM {} AS t WHERE {} AND NOT EXISTS (SELECT FROM {} AS v WHERE {})",
         back.written,
-        key.collect::<Vec<_>>().join(" AND "),
+        back.written_key_text("t"),
         back.view,
-        back.joined("v", "t"),
+        back.met_by("v", "t"),
     )
 }

@@ -44,7 +44,6 @@ pub fn names(flow: &Flow) -> Vec<Ident> {
     triggers(flow).into_iter().map(|t| t.0).collect()
 }
 
-/// ENABLE ALWAYS: logical replication's apply and restores run as `replica` and skip ordinary triggers.
 pub fn create(flow: &Flow) -> Vec<String> {
     let table = &flow.touched;
     let mut made = Vec::new();
@@ -54,9 +53,20 @@ pub fn create(flow: &Flow) -> Vec<String> {
             flow.mapping,
             flow.way.as_str()
         ));
-        made.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"));
+        made.push(always(table, &name));
     }
     made
+}
+
+/// ENABLE ALWAYS: logical replication's apply and restores run as `replica` and skip ordinary triggers.
+fn always(table: &QualifiedName, name: &Ident) -> String {
+    format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
+}
+
+/// Leaves all as it is, and has each session look at the triggers anew: an ALTER that changes nothing is not told.
+pub fn touch(flow: &Flow) -> Vec<String> {
+    let each = |name: &Ident| [disable(&flow.touched, name), always(&flow.touched, name)];
+    names(flow).iter().flat_map(each).collect()
 }
 
 pub fn disable(table: &QualifiedName, name: &Ident) -> String {

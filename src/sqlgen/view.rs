@@ -5,6 +5,7 @@ use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::back::{Back, BackColumn};
 use crate::model::layout::{Layout, Origin};
 use crate::sqlgen::flow::scope_is_mine;
+use crate::sqlgen::map;
 
 /// Name of the view of mapping `id`.
 pub fn name(id: i32) -> QualifiedName {
@@ -48,7 +49,14 @@ pub fn create(id: i32, source: &QualifiedName, layout: &Layout, filter: Option<&
                 let value = layout.scope.as_ref().map_or("", |s| s.value.as_str());
                 format!("{}::{} AS {}", Literal(value), c.type_text, c.name)
             }
-            Origin::Source(from) => format!("{alias}.{from} AS {}", c.name),
+            Origin::Source(from) => {
+                let old = |c: &Ident| format!("{alias}.{c}");
+                let value = match &c.via {
+                    None => old(from),
+                    Some(via) => map::forth(via, &old(from)),
+                };
+                format!("{value} AS {}", c.name)
+            }
             // The line break ends a comment that the expression may end with.
             Origin::Expression(text) => format!("({text}\n) AS {}", c.name),
         })
@@ -63,7 +71,11 @@ pub fn create(id: i32, source: &QualifiedName, layout: &Layout, filter: Option<&
 pub fn create_reverse(id: i32, target: &QualifiedName, layout: &Layout) -> Option<String> {
     let alias = &target.name;
     let column = |c: &BackColumn| match &c.from {
-        Back::Target(from) => format!("{alias}.{from} AS {}", c.source),
+        Back::Target(from) => format!(
+            "{} AS {}",
+            old_value(&alias.to_string(), from, layout),
+            c.source
+        ),
         Back::Expression { down, .. } => format!("({down}\n) AS {}", c.source),
     };
     let mut columns: Vec<String> = layout.back.as_ref()?.iter().map(column).collect();
@@ -72,6 +84,16 @@ pub fn create_reverse(id: i32, target: &QualifiedName, layout: &Layout) -> Optio
     let scope = scope_is_mine(&alias.to_string(), layout);
     let ours = scope.map_or(String::new(), |s| format!("\nWHERE {s}"));
     Some(define(&reverse_name(id), &columns, target, &ours))
+}
+
+/// What the old table has for a column that is carried, in row `alias` of the new one.
+pub fn old_value(alias: &str, column: &Ident, layout: &Layout) -> String {
+    let value = format!("{alias}.{column}");
+    let via = layout.columns.iter().find(|c| c.name == *column);
+    match via.and_then(|c| c.via.as_ref()) {
+        None => value,
+        Some(via) => map::back(via, &value),
+    }
 }
 
 /// Key, place and writer of the row.

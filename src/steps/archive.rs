@@ -5,10 +5,11 @@ use crate::ident::{Ident, QualifiedName};
 use crate::model::archive::{Archived, Shared};
 use crate::model::shape::Shape;
 use crate::model::state::{Mapping, Migration};
+use crate::pg::notice::notice;
 use crate::pg::{catalog, lock, role, spi};
 use crate::settings;
 use crate::sqlgen::{archive, table};
-use crate::store::{mapping, mirrors};
+use crate::store::{ids, mapping, mirrors};
 use pgrx::pg_sys::Oid;
 
 /// What others have built upon the old tables: it would follow them into the archive.
@@ -131,8 +132,9 @@ fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
     for grantee in catalog::grantees(name)? {
         spi::run(&table::revoke(name, &grantee), &[])?;
     }
-    for sql in archive::compat_grants(name, old) {
-        spi::run(&sql, &[])?;
+    let maps = archive::compat_maps(old, mapping::layout(p)?, "GRANT");
+    for sql in archive::compat_grants(name, old).iter().chain(&maps) {
+        spi::run(sql, &[])?;
     }
     if role::current() != Oid::from(old.owner) {
         spi::run(
@@ -195,6 +197,21 @@ pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<
     for p in mappings {
         mirrors::drop_views(p.id)?;
         mirrors::drop_all(p)?;
+    }
+    let views = mappings
+        .iter()
+        .any(|p| p.archived.as_ref().is_some_and(|a| a.view));
+    for p in mappings {
+        let Some(drawn) = p.layout.as_ref().and_then(|l| l.drawn.as_ref()) else {
+            continue;
+        };
+        if let Some(kept) = ids::let_go(p, drawn, views || settings::keep_map(m))? {
+            notice(&format!(
+                "old and new ids of {} stay in {}",
+                p.source_text(),
+                kept.plain()
+            ));
+        }
     }
     if drop_tables && !tables.is_empty() {
         let names: Vec<String> = tables.iter().map(|(name, _)| name.to_string()).collect();

@@ -6,7 +6,7 @@ use crate::pg::{lock, spi};
 use crate::settings;
 use crate::sqlgen::flow::Flow;
 use crate::sqlgen::{guard, trigger};
-use crate::store::{drift, mapping, mirrors};
+use crate::store::{drift, ids, mapping, mirrors, rows};
 
 /// The emergency stop: mirrors off, on all tables or on none. Locks them ShareRowExclusive, which DISABLE TRIGGER
 /// needs; DROP TRIGGER would make readers wait as well. A mirror that is missing is off already. How many were on.
@@ -45,15 +45,40 @@ pub fn install<T>(
     for p in mappings {
         sources.push((mapping::source(p)?.clone(), lock::Mode::ShareRowExclusive));
     }
+    // Most of it while the application writes on; the rest under the lock.
+    ids::find(mappings)?;
     lock::all(&sources, settings::lock_timeout_ms(m))?;
+    ids::find(mappings)?;
     drift::require_none(m)?;
     let before = tried(None)?;
     for p in mappings {
         mapping::reset_copy(p.id)?;
+        if p.names_remapped() {
+            rows::let_note(mapping::owner(p)?)?;
+        }
         put_in(p, &mapping::forward(p)?)?;
     }
     let after = tried(Some(&before))?;
     judge(before, after)
+}
+
+/// All rows that were there are copied, and have their ids. From here on mirrors give ids to what has none, and note no rows
+/// for the job. Locks the sources ShareRowExclusive, so that nobody is about to note one; their sessions hear of the change.
+pub fn settle(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    let mut sources = Vec::new();
+    for p in mappings {
+        sources.push((mapping::source(p)?.clone(), lock::Mode::ShareRowExclusive));
+    }
+    lock::soon(&sources, settings::lock_timeout_ms(m))?;
+    drift::require_none(m)?;
+    for p in mappings {
+        for sql in trigger::touch(&mapping::forward(p)?) {
+            spi::run(&sql, &[])?;
+        }
+        mapping::set_settled(p.id)?;
+        mirrors::seal(p.id)?;
+    }
+    Ok(())
 }
 
 /// The mirrors of the new tables beside those of the old: from the commit on a write to either side reaches the other.

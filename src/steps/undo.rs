@@ -2,13 +2,14 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal, QualifiedName};
+use crate::model::layout::remap::Drawn;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::lock::Mode;
 use crate::pg::notice::notice;
-use crate::pg::{lock, session, spi};
+use crate::pg::{catalog, lock, session, spi};
 use crate::settings;
-use crate::sqlgen::{flow, mirror};
-use crate::store::{mapping, migration, mirrors, rows};
+use crate::sqlgen::{flow, map, mirror};
+use crate::store::{ids, mapping, migration, mirrors, rows};
 
 /// Up to this many rows are deleted while the application's writes wait; more are left to the operator.
 const DELETE_AT_ONCE: i64 = 10_000;
@@ -26,6 +27,9 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Resul
     for p in mappings {
         rows::clear(p.id)?;
         mapping::reset_copy(p.id)?;
+        if drawn(p).is_some() {
+            spi::run(&map::empty(p.id), &[])?;
+        }
     }
     migration::set_drain(m.id, None)
 }
@@ -116,7 +120,28 @@ pub fn holds_others(p: &Mapping) -> Result<bool> {
     Ok(spi::value::<bool>(&sql, &[])?.unwrap_or(false))
 }
 
+fn drawn(p: &Mapping) -> Option<&Drawn> {
+    p.layout.as_ref().and_then(|l| l.drawn.as_ref())
+}
+
+/// Rows of the scope that were there before us are as they were again.
+fn restore(p: &Mapping, found: &Drawn) -> Result<()> {
+    let standing = catalog::shape_of(p.target.unwrap_or(0), &p.target_name.plain())?;
+    let columns = standing
+        .columns
+        .into_iter()
+        .filter(|c| c.generated.is_none());
+    let columns: Vec<Ident> = columns.map(|c| c.name).collect();
+    for sql in map::restore(&mapping::forward(p)?, found, &columns) {
+        spi::run(&sql, &[])?;
+    }
+    Ok(())
+}
+
 fn delete_scope(m: &Migration, p: &Mapping, target: &QualifiedName) -> Result<()> {
+    if let Some(found) = drawn(p).filter(|d| !d.natural.is_empty()) {
+        return restore(p, found);
+    }
     let clear = mirror::clear(target, mapping::layout(p)?);
     let from = clear.trim_start_matches("DELETE ");
     let count = format!(
@@ -161,6 +186,11 @@ pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     }
     for p in mappings {
         mirrors::drop_views(p.id)?;
+    }
+    for p in mappings {
+        if let Some(drawn) = drawn(p) {
+            ids::let_go(p, drawn, false)?;
+        }
     }
     let made: Vec<String> = mappings
         .iter()

@@ -7,7 +7,8 @@ use crate::model::state::{Mapping, Migration};
 use crate::pg::moment::Moment;
 use crate::pg::places::Slice;
 use crate::pg::{catalog, role, session, spi};
-use crate::sqlgen::digest::{Pair, Side};
+use crate::sqlgen::digest::{Condition, Pair, Side};
+use crate::sqlgen::map::{self, Chosen};
 use crate::store::mapping;
 use pgrx::JsonB;
 use pgrx::datum::DatumWithOid;
@@ -57,7 +58,9 @@ pub struct Sum {
 #[derive(Deserialize)]
 pub struct Found {
     pub kind: String,
+    /// That the old table has; null where a new row never had one.
     pub key: Vec<Option<String>>,
+    pub new_key: Vec<Option<String>>,
 }
 
 #[derive(Deserialize)]
@@ -89,9 +92,9 @@ struct KindCount {
     rows: i64,
 }
 
-/// Which rows of both sides are compared: a condition over `r`, and what its `$1` is.
+/// Which rows of both sides are compared, and what `$1` is.
 pub struct Choice {
-    pub condition: String,
+    pub condition: Condition,
     pub argument: Argument,
 }
 
@@ -103,7 +106,7 @@ pub enum Argument {
 impl Choice {
     pub fn all() -> Self {
         Self {
-            condition: "true".into(),
+            condition: Condition::on_both("true".into()),
             argument: Argument::Buckets(Vec::new()),
         }
     }
@@ -202,19 +205,31 @@ impl<'a> Beside<'a> {
     /// Lists all of them as leftovers; how many are new there. The owner must be let to note keys, see `rows::let_note`.
     pub fn note(&self, choice: &Choice) -> Result<i64> {
         let sql = self.pair()?.noted(&choice.condition);
-        self.as_owner(|| spi::run(&sql, &self.arguments(choice, None)))
+        let back = mapping::reverse(self.mapping)?;
+        self.as_owner(|| {
+            // A new row that came past the mirrors has no old key that could be noted.
+            for sql in back.iter().flat_map(|flow| map::give(flow, Chosen::All)) {
+                spi::run(&sql, &[])?;
+            }
+            spi::run(&sql, &self.arguments(choice, None))
+        })
     }
 
     /// Both rows of a key, as the target should hold them and as it does, and the key as JSON.
-    pub fn rows(&self, key: &[Option<String>]) -> Result<(Value, Option<Value>, Option<Value>)> {
+    pub fn rows(&self, of: &Found) -> Result<(Value, Option<Value>, Option<Value>)> {
         #[derive(Deserialize)]
         struct Row {
             row: Value,
             key: Value,
         }
         let pair = self.pair()?;
+        let known = of.key.iter().all(Option::is_some);
+        let (given, key) = match known {
+            true => (Side::Source, &of.key),
+            false => (Side::Target, &of.new_key),
+        };
         let one = |side| -> Result<Option<Row>> {
-            self.as_owner(|| self.at.first(&pair.row(side), &[key.to_vec().into()]))
+            self.as_owner(|| self.at.first(&pair.row(side, given), &[key.clone().into()]))
         };
         let (source, target) = (one(Side::Source)?, one(Side::Target)?);
         let known = source.as_ref().or(target.as_ref());

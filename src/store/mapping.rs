@@ -20,6 +20,7 @@ const NAME_OF: &str = "(SELECT pg_catalog.jsonb_build_object('schema', n.nspname
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ";
 
 fn select() -> String {
+    // A mirror must not fail between a new library and the update of the objects, where "settled" is no column yet.
     format!(
         "SELECT p.id, p.source::oid::bigint AS source, {NAME_OF} p.source) AS source_name, \
          (SELECT c.relowner::bigint FROM pg_catalog.pg_class c WHERE c.oid = p.source) AS source_owner, \
@@ -27,7 +28,7 @@ fn select() -> String {
          p.target::oid::bigint AS target, {NAME_OF} p.target) AS target_now, \
          (SELECT c.relowner::bigint FROM pg_catalog.pg_class c WHERE c.oid = p.target) AS target_owner, \
          p.adopted, p.id_mode, p.spec, p.layout, p.bound_blocks, p.next_block, p.filenode::bigint AS filenode, \
-         p.batch_rows, p.rows_done, p.copied, p.pass, p.archived, p.facts FROM mig.mapping p"
+         p.batch_rows, p.rows_done, p.copied, p.pass, p.archived, coalesce((pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>) 'settled')::boolean, false) AS settled, p.facts FROM mig.mapping p"
     )
 }
 
@@ -193,7 +194,16 @@ pub fn clear_created(id: i32) -> Result<()> {
 pub fn reset_copy(id: i32) -> Result<()> {
     spi::run(
         "UPDATE mig.mapping SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_rows = NULL, batch_ms = NULL, \
-         rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, pass = 'forth', seal = NULL, sealed_at = NULL, mirrors = NULL WHERE id = $1",
+         rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, settled = false, pass = 'forth', seal = NULL, sealed_at = NULL, mirrors = NULL WHERE id = $1",
+        &[id.into()],
+    )?;
+    Ok(())
+}
+
+/// Under the lock that keeps writers out, and with a change that their sessions hear of.
+pub fn set_settled(id: i32) -> Result<()> {
+    spi::run(
+        "UPDATE mig.mapping SET settled = true WHERE id = $1",
         &[id.into()],
     )?;
     Ok(())

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod compare;
 pub mod drift;
+pub mod ids;
 pub mod job;
 pub mod late;
 pub mod log;

@@ -152,11 +152,11 @@ fn work(
     tally
 }
 
-/// A write to any row of all: `me` of `of` keeps to its own rounds where rows are deleted or change their keys, because an
+/// A write to any row of all: `me` of `of` keeps to its own rounds (by their number, whatever ids they have) where rows are deleted or change their keys, because an
 /// application that does otherwise breaks its own foreign keys.
 fn statement(me: u64, of: u64, random: &mut Random) -> String {
     let round = format!(
-        "(SELECT id FROM round_metadata WHERE id % {of} = {me} ORDER BY id OFFSET {} LIMIT 1)",
+        "(SELECT id FROM round_metadata WHERE substr(slug, 7)::int % {of} = {me} ORDER BY id OFFSET {} LIMIT 1)",
         random.below(3)
     );
     let place = random.below(20);

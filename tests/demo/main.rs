@@ -1,5 +1,6 @@
 //! `make demo`: five tables move while an application keeps writing. Ends with a report; the exit code is 0
-//! only if nothing differs and no writer saw an error.
+//! only if nothing differs and no writer saw an error. `make demo ARGS=remap` gives the rounds new ids, `ARGS=mixed` the
+//! sign-ups and submissions, too.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -8,7 +9,7 @@ mod common;
 
 use common::both_sides::{Crew, ROLLING, Side, Tally};
 use common::cluster::Cluster;
-use common::cover::{DEFINE, TABLES, differences, fill};
+use common::cover::{DEFINE, Ids, TABLES, define_with_new, differences, fill};
 use common::writers::{Report, Writers};
 use postgres::{Client, SimpleQueryMessage};
 use std::time::{Duration, Instant};
@@ -19,7 +20,18 @@ const WRITERS: u64 = 6;
 /// How long both sides are written at once.
 const LIVE: Duration = Duration::from_secs(8);
 
+/// What a user types: as the tables are, or with new ids for some.
+fn definition() -> Vec<String> {
+    match std::env::args().nth(1).as_deref() {
+        None => DEFINE.iter().map(|sql| (*sql).to_owned()).collect(),
+        Some("remap") => define_with_new(Ids::Rounds),
+        Some("mixed") => define_with_new(Ids::Mixed),
+        Some(other) => panic!("\"{other}\" is no way to run the demo: remap, mixed, or nothing"),
+    }
+}
+
 fn main() {
+    let definition = definition();
     let mut cluster = Cluster::start("demo", 54329, "max_connections = 60");
     cluster.keep();
     say("a server of its own is up; loading the five tables");
@@ -37,7 +49,7 @@ fn main() {
         "{WRITERS} writers start: inserts, updates, deletes, key changes; READ COMMITTED and REPEATABLE READ"
     ));
     let writers = Writers::start(&cluster, "demo", WRITERS);
-    migrate(&mut client);
+    migrate(&mut client, &definition);
     let mut result = Outcome::default();
     result.compare("while the writers go on", &mut client);
     let report = writers.stop();
@@ -76,9 +88,9 @@ fn sql(client: &mut Client, text: &str) {
     }
 }
 
-fn migrate(client: &mut Client) {
+fn migrate(client: &mut Client, definition: &[String]) {
     sql(client, "CREATE EXTENSION pg_mig;");
-    for text in DEFINE {
+    for text in definition {
         sql(client, text);
     }
     sql(

@@ -15,6 +15,7 @@ mod endings;
 mod faults;
 mod floors;
 mod hosted;
+mod ids;
 mod live;
 mod locks;
 mod proof;

@@ -48,6 +48,13 @@ pub fn way_back(
             hint: "Make the primary key not deferrable.".into(),
         });
     }
+    let drawn = layout.drawn.as_ref().and_then(|d| source.column(&d.source));
+    if let Some(id) = drawn.filter(|c| c.default.is_none() && c.identity.is_none()) {
+        stuck.push(Stuck {
+            reason: format!("Column \"{}\" of the old table has no default, so nothing draws the old id of a row that is born in the new one.", id.name.as_str()),
+            hint: format!("ALTER TABLE ... ALTER COLUMN {} SET DEFAULT ...;", id.name),
+        });
+    }
     let in_key = |c: &Column| layout.key.iter().any(|k| k.source == c.name);
     for column in source.columns.iter().filter(|c| c.generated.is_none()) {
         if column.identity.is_some() && !in_key(column) {
@@ -131,9 +138,12 @@ mod tests {
             ..Spec::default()
         };
         let member = Member {
+            id: 1,
             shape: &source,
             spec: &spec,
             target: &target,
+            remap: false,
+            stood: None,
         };
         let layout = resolve(&[member], 0, None).expect("layout");
         way_back(&source, &spec, &layout)

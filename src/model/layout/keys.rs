@@ -1,8 +1,9 @@
 //! Foreign keys of the target: between members they carry the scope.
 
-use super::{Member, Scope, TargetKey, joined, mapped, renames, target_columns};
+use super::columns::{renames, target_columns};
+use super::{Member, Scope, TargetKey, joined, mapped};
 use crate::error::Result;
-use crate::ident::Ident;
+use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::ForeignKey;
 use std::collections::BTreeMap;
 
@@ -34,13 +35,15 @@ pub(super) fn target_keys(
         let Some(columns) = mapped(&fkey.columns, names) else {
             continue;
         };
-        keys.push(match members.iter().find(|m| m.shape.oid == fkey.ref_oid) {
-            Some(parent) => match member_key(me, parent, fkey, columns, scope)? {
-                Some(key) => key,
-                None => continue,
-            },
-            None => outside_key(me, fkey, columns, names),
-        });
+        let Some(parent) = members.iter().find(|m| m.shape.oid == fkey.ref_oid) else {
+            keys.push(outside_key(me, fkey, columns, names));
+            continue;
+        };
+        let parent_names = renames(&target_columns(members, parent, scope)?);
+        if let Some(ref_columns) = mapped(&fkey.ref_columns, &parent_names) {
+            let pairs = (columns, ref_columns);
+            keys.push(member_key(me, parent.target, fkey, pairs, names, scope));
+        }
     }
     Ok(keys)
 }
@@ -48,21 +51,16 @@ pub(super) fn target_keys(
 /// `(ref) → (key)` between members becomes `(scope, ref) → (scope, key)`: no row can point into another scope.
 fn member_key(
     me: &Member,
-    parent: &Member,
+    parent: &QualifiedName,
     fkey: &ForeignKey,
-    columns: Vec<Ident>,
+    (columns, ref_columns): (Vec<Ident>, Vec<Ident>),
+    names: &BTreeMap<Ident, Ident>,
     scope: Option<&Scope>,
-) -> Result<Option<TargetKey>> {
-    let parent_names = renames(&target_columns(parent, scope)?);
-    let Some(ref_columns) = mapped(&fkey.ref_columns, &parent_names) else {
-        return Ok(None);
-    };
+) -> TargetKey {
     let set_columns = match fkey.on_delete.as_str() {
         // SET NULL and SET DEFAULT must not touch the scope.
         "n" | "d" if fkey.set_columns.is_empty() => columns.clone(),
-        "n" | "d" => {
-            mapped(&fkey.set_columns, &renames(&target_columns(me, scope)?)).unwrap_or_default()
-        }
+        "n" | "d" => mapped(&fkey.set_columns, names).unwrap_or_default(),
         _ => Vec::new(),
     };
     let scoped = |columns: Vec<Ident>| {
@@ -72,9 +70,9 @@ fn member_key(
             .chain(columns)
             .collect::<Vec<_>>()
     };
-    Ok(Some(TargetKey {
+    TargetKey {
         name: Ident::derived(&[me.target.name.as_str(), &joined(&columns), "fkey"]),
-        references: parent.target.clone(),
+        references: parent.clone(),
         columns: scoped(columns),
         ref_columns: scoped(ref_columns),
         on_delete: on_delete(me, fkey),
@@ -85,7 +83,7 @@ fn member_key(
         },
         set_columns,
         comment: fkey.comment.clone(),
-    }))
+    }
 }
 
 /// SET NULL of a column that is NOT NULL forbids the delete, as NO ACTION does; but it would also forbid the mirror

@@ -10,10 +10,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub mod back;
+mod columns;
 mod indexes;
 mod keys;
+pub mod remap;
 
 use back::BackColumn;
+use columns::{key_columns, renames, target_columns};
+use remap::{Drawn, Via};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scope {
@@ -43,6 +47,9 @@ pub struct Layout {
     /// How the source's columns come out of a target's row; None where they do not.
     #[serde(default)]
     pub back: Option<Vec<BackColumn>>,
+    /// In id mode `remap`: what the target draws.
+    #[serde(default)]
+    pub drawn: Option<Drawn>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,6 +62,9 @@ pub struct TargetColumn {
     /// How both sides are compared; known once the target stands.
     #[serde(default)]
     pub compare: Compare,
+    /// It is an id that has another value in the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
 }
 
 /// A column that is carried has to look the same on both sides. One that is made by an expression has to be equal: its
@@ -86,6 +96,9 @@ pub struct KeyColumn {
     /// Its type has a hash function; known once the target stands.
     #[serde(default)]
     pub hashable: bool,
+    /// It has another value in the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,9 +136,15 @@ pub struct TargetKey {
 
 /// A table of the migration, as the others see it.
 pub struct Member<'a> {
+    /// Its mapping; 0 before there is one.
+    pub id: i32,
     pub shape: &'a Shape,
     pub spec: &'a Spec,
     pub target: &'a QualifiedName,
+    /// Its target draws new ids.
+    pub remap: bool,
+    /// The target, where it was there before us: it draws ids by its own rule, and its rows may be taken for the source's.
+    pub stood: Option<&'a Shape>,
 }
 
 /// Works the layout of `members[which]` out.
@@ -134,9 +153,10 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     let pk = me.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
         relation: me.shape.name.clone(),
     })?;
-    let columns = target_columns(me, scope)?;
+    let columns = target_columns(members, me, scope)?;
     let names = renames(&columns);
-    let key = key_columns(me, pk, &names)?;
+    let key = key_columns(me, pk, &columns)?;
+    let drawn = remap::drawn(members, me)?;
     let scoped = |columns: &[Ident]| {
         scope
             .iter()
@@ -146,7 +166,7 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     };
 
     let target_key: Vec<Ident> = key.iter().map(|k| k.target.clone()).collect();
-    let surrogate = matches!(key.as_slice(), [k] if me.shape.column(&k.source).is_some_and(Column::is_surrogate));
+    let surrogate = matches!(key.as_slice(), [k] if drawn.is_some() || me.shape.column(&k.source).is_some_and(Column::is_surrogate));
     let primary_key = match &me.spec.target_key {
         Some(columns) => columns.clone(),
         None if surrogate => target_key.clone(),
@@ -176,8 +196,11 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
         indexes: Vec::new(),
         fkeys: keys::target_keys(members, me, &names, scope)?,
         back: None,
+        drawn,
     };
     check_unique_keys(me, &layout)?;
+    let ids: Vec<&Ident> = layout.vias().map(|v| &v.column).collect();
+    remap::require_not_generated_from(me, &ids)?;
     layout.back = back::way_back(me.shape, me.spec, &layout).ok();
     layout.indexes = indexes::target_indexes(me, &layout, &names);
     Ok(layout)
@@ -200,6 +223,17 @@ impl Layout {
         }
     }
 
+    /// Columns whose value goes through a map, the drawn one among them.
+    pub fn vias(&self) -> impl Iterator<Item = &Via> {
+        self.columns.iter().filter_map(|c| c.via.as_ref())
+    }
+
+    /// The target's column that a column of the source is carried to.
+    pub fn carried(&self, source: &Ident) -> Option<&TargetColumn> {
+        let origin = Origin::Source(source.clone());
+        self.columns.iter().find(|c| c.origin == origin)
+    }
+
     /// Columns that are compared by value, not by image.
     pub fn by_value(&self, target: &Shape) -> Vec<&Ident> {
         let made = self
@@ -215,104 +249,19 @@ impl Layout {
     }
 }
 
-fn target_columns(me: &Member, scope: Option<&Scope>) -> Result<Vec<TargetColumn>> {
-    let mut columns: Vec<TargetColumn> = Vec::new();
-    if let Some(scope) = scope {
-        if me.shape.column(&scope.column).is_some() {
-            return Err(Error::BadScope {
-                detail: format!("Table {} has a column \"{}\" already.", me.shape.name.plain(), scope.column.as_str()),
-                hint: "Choose another scope_column, or leave that column out: columns => '{\"…\": null}'.".into(),
-            });
-        }
-        columns.push(TargetColumn {
-            name: scope.column.clone(),
-            origin: Origin::Scope,
-            type_text: scope.type_text.clone(),
-            insert: true,
-            compare: Compare::Hash,
-        });
+impl KeyColumn {
+    /// Of the target's column.
+    pub fn target_type(&self) -> &str {
+        self.via
+            .as_ref()
+            .map_or(&self.type_text, |v| &v.target_type)
     }
-    let replaced = |name: &Ident| me.spec.columns.iter().any(|(n, _)| n == name);
-    // Generated columns stay generated only where every column they may name is still there.
-    let untouched = me.spec.columns.is_empty();
-    for c in me.shape.columns.iter().filter(|c| !replaced(&c.name)) {
-        columns.push(TargetColumn {
-            name: c.name.clone(),
-            origin: Origin::Source(c.name.clone()),
-            type_text: c.type_text.clone(),
-            insert: c.generated.is_none() || !untouched,
-            compare: Compare::default(),
-        });
-    }
-    for (name, expression) in &me.spec.columns {
-        let Some(expression) = expression else {
-            continue;
-        };
-        let renamed = me.shape.column(&Ident::new(expression.up.trim()));
-        let type_text = match renamed {
-            Some(c) => c.type_text.clone(),
-            None => expression
-                .type_text
-                .clone()
-                .unwrap_or_else(|| "text".into()),
-        };
-        columns.push(TargetColumn {
-            name: name.clone(),
-            origin: match renamed {
-                Some(c) => Origin::Source(c.name.clone()),
-                None => Origin::Expression(expression.up.clone()),
-            },
-            compare: Compare::default(),
-            type_text,
-            insert: true,
-        });
-    }
-    Ok(columns)
-}
 
-/// Source column → target column.
-fn renames(columns: &[TargetColumn]) -> BTreeMap<Ident, Ident> {
-    columns
-        .iter()
-        .filter_map(|c| match &c.origin {
-            Origin::Source(source) => Some((source.clone(), c.name.clone())),
-            _ => None,
-        })
-        .collect()
-}
-
-fn key_columns(me: &Member, pk: &Index, names: &BTreeMap<Ident, Ident>) -> Result<Vec<KeyColumn>> {
-    pk.columns
-        .iter()
-        .map(|c| {
-            let source = c
-                .name
-                .clone()
-                .ok_or_else(|| Error::Internal("a primary key over an expression".into()))?;
-            let target = names
-                .get(&source)
-                .cloned()
-                .ok_or_else(|| Error::KeyNotCarried {
-                    relation: me.shape.name.plain(),
-                    column: source.as_str().to_owned(),
-                })?;
-            let equals = c
-                .equals
-                .clone()
-                .unwrap_or_else(|| QualifiedName::new("pg_catalog", "="));
-            let type_text = me
-                .shape
-                .column(&source)
-                .map_or_else(|| "text".into(), |c| c.type_text.clone());
-            Ok(KeyColumn {
-                source,
-                target,
-                type_text,
-                equals,
-                hashable: false,
-            })
-        })
-        .collect()
+    pub fn target_equals(&self) -> QualifiedName {
+        self.via
+            .as_ref()
+            .map_or_else(|| self.equals.clone(), Via::target_equals)
+    }
 }
 
 fn is_referenced(members: &[Member], me: &Member, pk: &Index) -> bool {

@@ -6,9 +6,12 @@ fn resolved(spec: &Spec, shape: &Shape, scope: Option<&Scope>) -> Result<Layout>
     let target = QualifiedName::new("public", "t");
     resolve(
         &[Member {
+            id: 1,
             shape,
             spec,
             target: &target,
+            remap: false,
+            stood: None,
         }],
         0,
         scope,
@@ -29,14 +32,20 @@ fn a_surrogate_key_stays_the_primary_key_and_gets_a_scoped_twin_when_referenced(
     );
     let members = [
         Member {
+            id: 1,
             shape: &rounds,
             spec: &spec,
             target: &a,
+            remap: false,
+            stood: None,
         },
         Member {
+            id: 2,
             shape: &sign_ups,
             spec: &spec,
             target: &b,
+            remap: false,
+            stood: None,
         },
     ];
     let layout = resolve(&members, 0, Some(&fixture::scope())).expect("layout");
@@ -160,4 +169,40 @@ fn an_unknown_unique_column_names_the_nearest() {
         unreachable!("an unknown column must be refused")
     };
     assert_eq!(nearest.as_deref(), Some("slug"));
+}
+
+#[test]
+fn who_refers_to_new_ids_goes_through_their_map() {
+    let (_, _, layout) = fixture::sign_ups_beside(true);
+    let of = |name: &str| layout.columns.iter().find(|c| c.name == name.into());
+    let via = of("round_id").and_then(|c| c.via.as_ref());
+    let map = via.map(|v| {
+        (
+            v.map.mapping,
+            v.map.old.name.as_str(),
+            v.map.new.name.as_str(),
+        )
+    });
+    assert_eq!(map, Some((1, "old_id", "new_id")));
+    assert!(of("id").is_some_and(|c| c.via.is_none()) && layout.drawn.is_none());
+    assert_eq!(layout.fkeys[1].columns, names(&["project_id", "round_id"]));
+}
+
+#[test]
+fn a_target_that_draws_its_ids_keeps_its_key_alone() {
+    let (rounds, spec) = (fixture::rounds_shape(), Spec::default());
+    let target = QualifiedName::new("public", "project_rounds");
+    let member = Member {
+        id: 7,
+        shape: &rounds,
+        spec: &spec,
+        target: &target,
+        remap: true,
+        stood: None,
+    };
+    let layout = resolve(&[member], 0, Some(&fixture::scope())).expect("layout");
+    let drawn = layout.drawn.as_ref().expect("it draws");
+    assert_eq!((drawn.source.as_str(), drawn.map.mapping), ("id", 7));
+    assert_eq!(layout.primary_key, names(&["id"]));
+    assert!(layout.key[0].via.is_some() && layout.back.is_some());
 }

@@ -7,7 +7,7 @@ use crate::pg::places::{self, Slice};
 use crate::pg::{role, spi};
 use crate::sqlgen::flow::Flow;
 use crate::sqlgen::{batch, sweep};
-use crate::store::mapping;
+use crate::store::{ids, mapping};
 
 type Keys = Vec<Vec<String>>;
 
@@ -57,11 +57,14 @@ fn back(p: &Mapping) -> Result<Flow> {
 
 fn copy(flow: &Flow, slice: &Slice) -> Result<Moved> {
     let locked = places::lock(&batch::lock(flow), slice)?;
-    let copied = if locked.count > 0 {
-        places::run(&batch::copy(flow), &locked)?
-    } else {
-        0
-    };
+    let mut copied = 0;
+    if locked.count > 0 {
+        ids::give(flow, &locked)?;
+        if flow.finds() {
+            places::run(&batch::renew(flow), &locked)?;
+        }
+        copied = places::run(&batch::copy(flow), &locked)?;
+    }
     let leftovers = places::keys_outside(&batch::leftovers(flow), slice, &locked)?;
     let refused = if copied < locked.count {
         places::keys_of(&batch::refused(flow), &locked)?
@@ -79,6 +82,7 @@ fn renew(flow: &Flow, slice: &Slice) -> Result<Moved> {
     let locked = places::lock(&batch::lock(flow), slice)?;
     let mut refused = Vec::new();
     if locked.count > 0 {
+        ids::give(flow, &locked)?;
         places::run(&batch::renew(flow), &locked)?;
         places::run(&batch::copy(flow), &locked)?;
         refused = places::keys_of(&batch::refused(flow), &locked)?;

@@ -2,7 +2,7 @@
 
 use super::Planned;
 use crate::error::{Error, Result};
-use crate::ident::Ident;
+use crate::ident::{Ident, list};
 use crate::model::layout::{Layout, Origin, TargetColumn, TargetKey};
 use crate::model::shape::{ForeignKey, Shape};
 
@@ -24,6 +24,7 @@ pub fn layout(standing: &Shape, all: &[Planned], which: usize) -> Result<Layout>
         let detail = "It has no unique key over the scope and the source's key.";
         differs(standing, detail.into())
     })?;
+    can_be_referred_to(standing, all)?;
     // Its indexes are the user's own, and so are the foreign keys that it has.
     layout.indexes.clear();
     layout.fkeys.retain(|k| {
@@ -49,6 +50,28 @@ fn no_early_keys(standing: &Shape, all: &[Planned]) -> Result<()> {
         hint: format!(
             "ALTER TABLE {} DROP CONSTRAINT {}; the end of the backfill adds one.",
             standing.name, key.name
+        ),
+    })
+}
+
+/// Targets that we make get foreign keys to this one.
+fn can_be_referred_to(standing: &Shape, all: &[Planned]) -> Result<()> {
+    let made = all.iter().filter(|p| p.standing.is_none());
+    let mut keys = made.flat_map(|p| &p.layout.fkeys);
+    let wanted = |k: &&TargetKey| k.references == standing.name && !can_be_referenced(k, all);
+    let Some(key) = keys.find(wanted) else {
+        return Ok(());
+    };
+    Err(Error::ShapeDiffers {
+        relation: standing.name.plain(),
+        detail: format!(
+            "It has no unique key over ({}), which foreign keys of other targets need.",
+            list(&key.ref_columns)
+        ),
+        hint: format!(
+            "ALTER TABLE {} ADD UNIQUE ({});",
+            standing.name,
+            list(&key.ref_columns)
         ),
     })
 }

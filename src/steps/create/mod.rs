@@ -1,17 +1,18 @@
 //! Making the targets, or adopting those that stand; and the mapping views.
 
 use crate::error::{Error, Result};
-use crate::ident::QualifiedName;
+use crate::ident::{Literal, QualifiedName};
 use crate::model::facts::{Facts, Left};
 use crate::model::layout::{Layout, Member, Scope, resolve};
 use crate::model::shape::{Policy, Shape};
 use crate::model::state::Mapping;
 use crate::pg::{catalog, deparse, role, spi};
-use crate::sqlgen::{Statement, details, index, table, view};
-use crate::store::mapping;
+use crate::sqlgen::{Statement, details, index, map, table, view};
+use crate::store::{self, mapping};
 use pgrx::pg_sys::Oid;
 
 mod adopt;
+mod ids;
 
 /// A mapping with everything that its target is worked out from.
 pub struct Planned {
@@ -30,13 +31,23 @@ pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<Planned
         .iter()
         .map(|p| catalog::shape_of(p.source, &p.source_text()))
         .collect::<Result<Vec<_>>>()?;
+    let standing = mappings
+        .iter()
+        .map(|p| catalog::find(&p.target_name)?.map_or(Ok(None), catalog::shape))
+        .collect::<Result<Vec<_>>>()?;
     let members: Vec<Member> = mappings
         .iter()
         .zip(&shapes)
-        .map(|(p, shape)| Member {
+        .zip(&standing)
+        .map(|((p, shape), standing)| Member {
+            id: p.id,
             shape,
             spec: &p.spec,
             target: &p.target_name,
+            remap: p.remaps(),
+            stood: standing
+                .as_ref()
+                .filter(|_| p.adopted || p.target.is_none()),
         })
         .collect();
     let layouts = (0..members.len())
@@ -44,11 +55,8 @@ pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<Planned
         .collect::<Result<Vec<_>>>()?;
     drop(members);
     let mut planned = Vec::new();
-    for ((mapping, source), layout) in mappings.into_iter().zip(shapes).zip(layouts) {
-        let standing = match catalog::find(&mapping.target_name)? {
-            Some(oid) => catalog::shape(oid)?,
-            None => None,
-        };
+    let tables = shapes.into_iter().zip(standing);
+    for ((mapping, (source, standing)), layout) in mappings.into_iter().zip(tables).zip(layouts) {
         let policies = policies(&source, &mapping.target_name)?;
         planned.push(Planned {
             mapping,
@@ -113,48 +121,101 @@ pub fn views(p: &Planned) -> Vec<Statement> {
         .collect()
 }
 
-/// Makes or adopts one target. Errors: 55000 if a standing table does not fit.
-pub fn run(all: &[Planned], which: usize, defer_indexes: bool) -> Result<&'static str> {
+/// The table that ties old ids to new ones, where there is one.
+pub fn maps(p: &Planned) -> Vec<Statement> {
+    let Some(drawn) = &p.layout.drawn else {
+        return Vec::new();
+    };
+    let target = &p.mapping.target_name;
+    let new = drawn.default.clone().unwrap_or_else(|| {
+        let sequence = format!(
+            "pg_get_serial_sequence({}, {})",
+            Literal(&target.to_string()),
+            Literal(drawn.target.as_str())
+        );
+        format!("nextval({sequence}::regclass)")
+    });
+    let old = store::ids::draws(&p.source, &drawn.source);
+    let made = map::create(drawn, (old.as_deref(), &new)).into_iter();
+    made.map(|sql| {
+        Statement::new(
+            &map::name(p.mapping.id),
+            "AccessExclusiveLock (new table)",
+            sql,
+        )
+    })
+    .collect()
+}
+
+/// Makes or adopts all targets, then what ties them to their sources; what was done to each. Errors: 55000 if a standing table
+/// does not fit.
+pub fn run(all: &[Planned], defer_indexes: bool) -> Result<Vec<&'static str>> {
+    let mut made = Vec::new();
+    for which in 0..all.len() {
+        made.push(make(all, which, defer_indexes)?);
+    }
+    // A view may look up ids in any of the maps.
+    for (p, (layout, target)) in all.iter().zip(&made) {
+        ids::make(p, layout, target)?;
+    }
+    for p in all {
+        ids::let_in(all, p)?;
+    }
+    let mut verbs = Vec::new();
+    for (p, (layout, target)) in all.iter().zip(made) {
+        for statement in views(p) {
+            spi::run(&statement.sql, &[])?;
+        }
+        close_views(p)?;
+        let left = Left {
+            source: Facts::of(&p.source),
+            target: Facts::of(&target),
+        };
+        let adopted = p.standing.is_some();
+        mapping::set_created(p.mapping.id, Oid::from(target.oid), adopted, &layout, &left)?;
+        verbs.push(if adopted { "adopted" } else { "created" });
+    }
+    Ok(verbs)
+}
+
+/// One target: its layout, and what it is now.
+fn make(all: &[Planned], which: usize, defer_indexes: bool) -> Result<(Layout, Shape)> {
     let p = &all[which];
-    let adopted = p.standing.is_some();
-    let layout = match &p.standing {
+    let mut layout = match &p.standing {
         Some(standing) => adopt::layout(standing, all, which)?,
         None => p.layout.clone(),
     };
-    let made = statements(p, defer_indexes).into_iter().chain(views(p));
-    for (n, statement) in made.enumerate() {
+    for (n, statement) in statements(p, defer_indexes).into_iter().enumerate() {
         spi::run(&statement.sql, &[])?;
-        if n == 0 && !adopted {
+        if n == 0 && p.standing.is_none() {
             revoke_defaults(&p.mapping.target_name)?;
         }
     }
-    close_views(p)?;
-    let target = catalog::find(&p.mapping.target_name)?
-        .ok_or_else(|| Error::Internal("the target was not made".into()))?;
-    let made = catalog::shape_of(target.to_u32(), &p.mapping.target_name.plain())?;
-    let mut layout = layout;
+    let name = &p.mapping.target_name;
+    let target =
+        catalog::find(name)?.ok_or_else(|| Error::Internal("the target was not made".into()))?;
+    let made = catalog::shape_of(target.to_u32(), &name.plain())?;
     layout.compare_as(&made);
-    let left = Left {
-        source: Facts::of(&p.source),
-        target: Facts::of(&made),
-    };
-    mapping::set_created(p.mapping.id, target, adopted, &layout, &left)?;
-    Ok(if adopted { "adopted" } else { "created" })
+    Ok((layout, made))
 }
 
 /// The mapping views read with their owner's rights: nobody else has any on them.
 fn close_views(p: &Planned) -> Result<()> {
     for name in [view::name(p.mapping.id), view::reverse_name(p.mapping.id)] {
-        if catalog::find(&name)?.is_none() {
-            continue;
+        if catalog::find(&name)?.is_some() {
+            close(p, "VIEW", &name)?;
         }
-        if role::current() != Oid::from(p.source.owner) {
-            let owner = &p.source.owner_name;
-            spi::run(&format!("ALTER VIEW {name} OWNER TO {owner}"), &[])?;
-        }
-        revoke_defaults(&name)?;
     }
     Ok(())
+}
+
+/// It belongs to the tables' owner, and nobody else has rights on it.
+fn close(p: &Planned, kind: &str, name: &QualifiedName) -> Result<()> {
+    if role::current() != Oid::from(p.source.owner) {
+        let owner = &p.source.owner_name;
+        spi::run(&format!("ALTER {kind} {name} OWNER TO {owner}"), &[])?;
+    }
+    revoke_defaults(name)
 }
 
 /// Takes back whatever default privileges gave on the relation just made.

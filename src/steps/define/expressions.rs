@@ -2,15 +2,21 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
+use crate::model::expr::Expression;
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::Shape;
 use crate::model::spec::Spec;
 use crate::pg::expression::{self, Checked};
 use crate::pg::notice::notice;
 
-/// Lets PostgreSQL judge every expression, and notes its type.
-pub fn typed(mut spec: Spec, shape: &Shape) -> Result<Spec> {
+/// Lets PostgreSQL judge every expression, and notes its type. With `remap`, one for a key draws new ids.
+pub fn typed(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec> {
     let source = shape.name.to_string();
+    let keys: Vec<Ident> = shape.key_columns();
+    let keys: Vec<Ident> = keys
+        .into_iter()
+        .chain(spec.target_key.iter().flatten().cloned())
+        .collect();
     for (name, expression) in &mut spec.columns {
         let Some(expression) = expression else {
             continue;
@@ -19,6 +25,10 @@ pub fn typed(mut spec: Spec, shape: &Shape) -> Result<Spec> {
         let renamed = shape.column(&Ident::new(expression.up.trim()));
         if let Some(column) = renamed {
             expression.type_text = Some(column.type_text.clone());
+            continue;
+        }
+        if remap && keys.contains(name) {
+            draws(name, expression, &source)?;
             continue;
         }
         let checked = expression::check(name.as_str(), &expression.up, &source)?;
@@ -47,6 +57,21 @@ pub fn typed(mut spec: Spec, shape: &Shape) -> Result<Spec> {
         }
     }
     Ok(spec)
+}
+
+fn draws(name: &Ident, expression: &mut Expression, source: &str) -> Result<()> {
+    if expression.down.is_some() {
+        return Err(Error::BadExpression {
+            column: name.as_str().to_owned(),
+            detail: "It draws new ids, and old ones are drawn by the old table's own default."
+                .into(),
+            hint: "Leave \"down\" out.".into(),
+        });
+    }
+    let checked = expression::check_draw(name.as_str(), &expression.up, source)?;
+    expression.type_text = Some(checked.type_text);
+    expression.reads = checked.reads;
+    Ok(())
 }
 
 /// Lets PostgreSQL judge each `down` over a row of the target to be, and notes which column it gives back: the

@@ -57,9 +57,10 @@ pub fn table(m: &Migration, source: Oid, target: &str, arguments: &Arguments) ->
             text: target.to_owned(),
         })?;
     free_target(m, &shape, &name)?;
-    let spec = expressions::typed(read(arguments, &shape)?, &shape)?;
+    let remap = arguments.id_mode == "remap";
+    let spec = expressions::typed(read(arguments, &shape)?, &shape, remap)?;
     check_refs(&spec, &shape)?;
-    let layout = check_layout(m, &shape, &spec, &name)?;
+    let layout = check_layout(m, &shape, &spec, &name, remap)?;
     let spec = expressions::given_back(spec, &shape, &layout, &name)?;
     mapping::insert(m.id, source, &name, &arguments.id_mode, &spec)?;
     log::write(
@@ -164,11 +165,15 @@ fn check_layout(
     shape: &Shape,
     spec: &Spec,
     target: &QualifiedName,
+    remap: bool,
 ) -> Result<Layout> {
     let members = [Member {
+        id: 0,
         shape,
         spec,
         target,
+        remap,
+        stood: None,
     }];
     resolve(&members, 0, scope::of(m)?.as_ref())
 }

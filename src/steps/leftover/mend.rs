@@ -10,9 +10,8 @@ use crate::sqlgen::digest::Pair;
 use crate::sqlgen::flow::Flow;
 use crate::sqlgen::mend::{self, Inbound};
 use crate::sqlgen::parents::{self, Outbound};
-use crate::sqlgen::sample;
 use crate::store::compare::{Argument, Beside, Choice};
-use crate::store::{mapping, rows};
+use crate::store::{ids, mapping, rows};
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 use serde_json::{Value, json};
@@ -37,7 +36,10 @@ pub fn bring(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brought> {
     let pair = Pair::new(p.id, mapping::target(p)?, layout);
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     let _owner = role::act_as(mapping::owner(p)?);
-    let mut old = places::lock_keys(&mend::lock_source(&pair, &layout.key), keys)?;
+    let mut old = places::lock_keys(&mend::lock_source(&pair), keys)?;
+    if old.count > 0 {
+        ids::give(&flow, &old)?;
+    }
     let mut waits = false;
     for key in outbound(p)? {
         if old.count > 0 {
@@ -53,7 +55,7 @@ pub fn bring(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brought> {
     if old.count == 0 {
         return Ok(brought);
     }
-    let new = places::lock_keys(&mend::lock_target(&pair, &layout.key), keys)?;
+    let new = places::lock_keys(&mend::lock_target(&pair), keys)?;
     // Our own writes must not come back to the old table, where both are live.
     if new.count > 0 {
         for sql in mend::renew_keys(&flow).iter().chain([&mend::renew(&flow)]) {
@@ -108,7 +110,7 @@ pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
         &[Oid::from(p.target.unwrap_or(0)).into()],
     )?;
     let _owner = role::act_as(mapping::owner(p)?);
-    let stale = places::lock_keys(&mend::lock_stale(&pair, &flow, &layout.key), keys)?;
+    let stale = places::lock_keys(&mend::lock_stale(&pair, &flow), keys)?;
     if stale.count > 0 {
         echo::note_next_command();
         places::run(&mend::delete(&flow, &inbound), &stale)?;
@@ -118,12 +120,13 @@ pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
 
 /// Strikes those off that are equal now, and marks the others as tried; how many are left.
 pub fn settle(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<usize> {
+    let at = Moment::now();
+    let beside = Beside::new(m, p, &at)?;
     let choice = Choice {
-        condition: sample::chosen(&mapping::layout(p)?.key),
+        condition: beside.pair()?.chosen(),
         argument: Argument::Keys(keys(of)),
     };
-    let at = Moment::now();
-    let found = Beside::new(m, p, &at)?.list(&choice, i64::from(i32::MAX))?;
+    let found = beside.list(&choice, i64::from(i32::MAX))?;
     let differ: HashSet<Vec<Option<String>>> = found.into_iter().map(|f| f.key).collect();
     let mut left = 0;
     for l in of {

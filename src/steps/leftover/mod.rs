@@ -10,7 +10,7 @@ use crate::pg::{role, session, spi, tx};
 use crate::settings;
 use crate::sqlgen::digest::{Pair, Side};
 use crate::sqlgen::{batch, sweep};
-use crate::store::{mapping, rows};
+use crate::store::{ids, mapping, rows};
 
 /// Copies the row. With `may_wait` it waits for the row's lock, no longer than `lock_timeout_ms`.
 pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<Outcome> {
@@ -72,6 +72,7 @@ fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<Fate> {
     let _owner = role::act_as(mapping::owner(p)?);
     let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
     if spi::run(&batch::lock_one(&flow, true), &key())? > 0 {
+        ids::give_one(&flow, &l.key)?;
         spi::run(&batch::renew_one(&flow), &key())?;
         spi::run(&batch::copy_one(&flow), &key())?;
         let arrived = spi::value::<bool>(&batch::arrived(&flow), &key())?;
@@ -96,7 +97,10 @@ fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<Fate> {
 fn not_there(p: &Mapping, l: &Leftover) -> Result<Fate> {
     let free = mend::prune(p, &mend::keys(std::slice::from_ref(l)))?;
     let pair = Pair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
-    let still = spi::run(&pair.row(Side::Target), &[l.key.clone().into()])? > 0;
+    let still = spi::run(
+        &pair.row(Side::Target, Side::Source),
+        &[l.key.clone().into()],
+    )? > 0;
     Ok(match (still, free) {
         (false, _) => Fate::Settled,
         // Somebody holds it: a transaction that brings the old row just now, perhaps.

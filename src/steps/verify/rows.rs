@@ -166,7 +166,7 @@ pub fn diff(m: &Migration, p: &Mapping, limit: i64) -> Result<Vec<Difference>> {
     };
     let mut all = Vec::new();
     for found in beside.list(&choice, limit)? {
-        let (key, source, target) = beside.rows(&found.key)?;
+        let (key, source, target) = beside.rows(&found)?;
         all.push(Difference {
             key,
             kind: found.kind,

@@ -6,7 +6,7 @@ use crate::model::reference::{Parent, Reference};
 use crate::model::state::Mapping;
 use crate::pg::catalog;
 use crate::pg::moment::Moment;
-use crate::sqlgen::digest::Side;
+use crate::sqlgen::digest::{Condition, Side};
 use crate::sqlgen::sample;
 use crate::store::compare::{Argument, Beside, Choice, Kinds};
 use crate::store::mapping;
@@ -28,19 +28,13 @@ pub fn add(
     for root in roots(subject, &known) {
         let p = &subject.all[root];
         let beside = Beside::new(subject.migration, p, at)?;
-        let layout = mapping::layout(p)?;
         let walk = Walk {
             subject,
             references: &known,
             at,
             keys: drawn(&beside, n)?,
         };
-        walk.compare(
-            root,
-            &sample::chosen(&layout.key),
-            &mut vec![root],
-            &mut totals,
-        )?;
+        walk.compare(root, &beside.pair()?.chosen(), &mut vec![root], &mut totals)?;
     }
     for (p, total) in subject.all.iter().zip(totals) {
         if let Some((kinds, source, target)) = total {
@@ -84,7 +78,7 @@ fn drawn(beside: &Beside, n: i32) -> Result<Value> {
         key: Vec<String>,
     }
     let p = beside.mapping;
-    let sql = sample::draw(p.id, mapping::source(p)?, &mapping::layout(p)?.key);
+    let sql = sample::draw(p.id, mapping::source(p)?, mapping::layout(p)?.key.len());
     let rows = catalog::extent(p.source)?.map_or(0, |e| e.rows);
     // Blocks that hold a hundred times as many rows; a filter may leave few of them.
     let percent = (rows > LARGE).then(|| (f64::from(n) * 1e4 / rows as f64).clamp(0.01, 100.0));
@@ -112,14 +106,14 @@ impl Walk<'_> {
     fn compare(
         &self,
         n: usize,
-        condition: &str,
+        condition: &Condition,
         path: &mut Vec<usize>,
         totals: &mut [Total],
     ) -> Result<()> {
         let p = &self.subject.all[n];
         let beside = Beside::new(self.subject.migration, p, self.at)?;
         let choice = Choice {
-            condition: condition.to_owned(),
+            condition: condition.clone(),
             argument: Argument::Keys(self.keys.clone()),
         };
         let kinds = beside.kinds(&choice)?;

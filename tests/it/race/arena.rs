@@ -1,5 +1,6 @@
 //! Runs the cases of the matrix, each through the real functions, and compares both sides by hand.
 
+use super::ids::Ids;
 use super::matrix::{Case, Moment};
 use super::session::{Reply, Session, waits_for_row};
 use crate::common::cluster::Cluster;
@@ -42,12 +43,10 @@ pub struct Arena {
 
 impl Arena {
     /// `key` is the declaration of the source's primary key.
-    pub fn new(cluster: &Cluster, database: &str, key: &str) -> Self {
+    pub fn new(cluster: &Cluster, database: &str, key: &str, ids: &Ids) -> Self {
         let mut control = cluster.database(database);
-        let source = format!("CREATE TABLE src (id int, v text, filler text, {key})");
-        control.batch_execute(&source).expect("the source stands");
         control
-            .batch_execute(include_str!("arena.sql"))
+            .batch_execute(&ids.set_up(key))
             .expect("the arena stands");
         Self {
             app: Application {

@@ -87,7 +87,12 @@ fn broken_designs_turn_the_matrix_red() {
 }
 
 fn must_fail(cluster: &Cluster, n: usize, (what, how, levels): &(&str, &str, &[&str])) {
-    let mut arena = Arena::new(cluster, &format!("broken_{n}"), super::KEY);
+    let mut arena = Arena::new(
+        cluster,
+        &format!("broken_{n}"),
+        super::KEY,
+        &super::ids::KEPT,
+    );
     arena.control.batch_execute(how).expect("breaks");
     let cases = matrix::all(&OPERATIONS);
     let red: Vec<_> = cases

@@ -1,12 +1,14 @@
-//! The race matrix: one batch against one transaction of an application, at every moment, at every level.
+//! The race matrix (`PG_MIG_RACE=all` for every case where ids change, too): one batch against one transaction of an application, at every moment, at every level.
 
 mod arena;
 mod broken;
+mod ids;
 mod matrix;
 mod session;
 
 use crate::common::cluster::Cluster;
 use arena::Arena;
+use ids::{DRAWN, Ids, KEPT, NAMED, TREE};
 use matrix::{Case, ENDS, LEVELS, Moment, OPERATIONS, OPERATIONS_ON_A_DEFERRABLE_KEY, Operation};
 
 const KEY: &str = "PRIMARY KEY (id)";
@@ -18,9 +20,29 @@ fn no_interleaving_loses_or_resurrects_a_row() {
     let halves = OPERATIONS.split_at(OPERATIONS.len() / 2);
     let late = &OPERATIONS_ON_A_DEFERRABLE_KEY;
     let failed = std::thread::scope(|scope| {
-        let other = scope.spawn(|| play(&cluster, "race_1", KEY, halves.0));
-        let mut failed = play(&cluster, "race_2", KEY, halves.1);
-        failed.extend(play(&cluster, "race_3", DEFERRABLE_KEY, late));
+        let other = scope.spawn(|| play(&cluster, "race_1", KEY, &KEPT, halves.0));
+        let mut failed = play(&cluster, "race_2", KEY, &KEPT, halves.1);
+        failed.extend(play(&cluster, "race_3", DEFERRABLE_KEY, &KEPT, late));
+        failed.extend(other.join().expect("the thread ends"));
+        failed
+    });
+    report(&failed);
+}
+
+#[test]
+fn no_interleaving_loses_a_row_or_its_id_where_ids_change() {
+    let cluster = Cluster::start("it_race_ids", 54405, "");
+    let late = &OPERATIONS_ON_A_DEFERRABLE_KEY;
+    let all = |ids: &Ids| [&OPERATIONS[..], ids.operations].concat();
+    let failed = std::thread::scope(|scope| {
+        let other = scope.spawn(|| play(&cluster, "named", KEY, &NAMED, &all(&NAMED)));
+        let drawn = scope.spawn(|| {
+            let mut failed = play(&cluster, "drawn", KEY, &DRAWN, &OPERATIONS);
+            failed.extend(play(&cluster, "late", DEFERRABLE_KEY, &DRAWN, late));
+            failed
+        });
+        let mut failed = play(&cluster, "tree", KEY, &TREE, &all(&TREE));
+        failed.extend(drawn.join().expect("the thread ends"));
         failed.extend(other.join().expect("the thread ends"));
         failed
     });
@@ -30,7 +52,7 @@ fn no_interleaving_loses_or_resurrects_a_row() {
 #[test]
 fn the_worker_loses_no_row_either_nor_does_the_one_that_takes_over() {
     let cluster = Cluster::start("it_race_worker", 54356, "");
-    let mut arena = Arena::new(&cluster, "race_worker", KEY);
+    let mut arena = Arena::new(&cluster, "race_worker", KEY, &KEPT);
     let mut failed = Vec::new();
     for operation in OPERATIONS
         .into_iter()
@@ -67,12 +89,21 @@ fn report(failed: &[String]) {
 }
 
 /// What failed of all cases of some operations.
-fn play(cluster: &Cluster, database: &str, key: &str, operations: &[Operation]) -> Vec<String> {
-    let mut arena = Arena::new(cluster, database, key);
+fn play(
+    cluster: &Cluster,
+    database: &str,
+    key: &str,
+    ids: &Ids,
+    operations: &[Operation],
+) -> Vec<String> {
+    let mut arena = Arena::new(cluster, database, key, ids);
+    let all = std::env::var("PG_MIG_RACE").is_ok_and(|v| v == "all");
+    let share = if all { 1 } else { ids.share };
     let cases = matrix::all(operations);
     cases
         .iter()
+        .step_by(share)
         .filter_map(|c| arena.race(c).err())
-        .map(|f| f.to_string())
+        .map(|f| format!("{}: {f}", ids.name))
         .collect()
 }

@@ -14,7 +14,12 @@ pub struct Table {
     /// A table before this one that column `r` refers to, and the clauses of the foreign key.
     refers_to: Option<(usize, String)>,
     pub filter: Option<&'static str>,
+    /// It gets new ids, and what draws them.
+    draws: Option<Draws>,
 }
+
+/// The column of the key that is drawn anew, and the expression, where it needs one.
+type Draws = (&'static str, Option<&'static str>);
 
 #[derive(Clone, Copy)]
 enum Key {
@@ -73,6 +78,19 @@ impl Key {
         }
     }
 
+    /// None where equal keys may look different: the map keeps one of their images.
+    fn draws(self) -> Option<Draws> {
+        match self {
+            Key::Int | Key::Identity => Some(("id", None)),
+            Key::Uuid => Some(("id", Some("gen_random_uuid()"))),
+            Key::Text => Some(("id", Some("gen_random_uuid()::text"))),
+            Key::Numeric | Key::Time => None,
+            Key::TwoInts | Key::TextAndInt => {
+                Some(("k2", Some("pg_catalog.nextval(''public.draws'')::int")))
+            }
+        }
+    }
+
     fn single(self) -> bool {
         self.columns().len() == 1
     }
@@ -104,9 +122,11 @@ impl Schema {
                 .then(|| random.below(n as u64) as usize)
                 .filter(|p| tables[*p].key.single() && tables[*p].filter.is_none())
                 .map(|p| (p, reference(random)));
+            let key = Key::random(random);
             tables.push(Table {
                 name: format!("t{n}"),
-                key: Key::random(random),
+                draws: key.draws().filter(|_| random.below(2) == 0),
+                key,
                 extra: EXTRAS[random.below(4) as usize],
                 refers_to,
                 filter: (random.below(4) == 0).then_some("n % 5 <> 0"),
@@ -121,7 +141,7 @@ impl Schema {
     /// Makes the tables and fills them.
     pub fn create(&self, random: &mut Random) -> Vec<String> {
         let mut sql = vec![
-            "CREATE TABLE projects (id int PRIMARY KEY); INSERT INTO projects VALUES (1), (2)"
+            "CREATE TABLE projects (id int PRIMARY KEY); INSERT INTO projects VALUES (1), (2); CREATE SEQUENCE draws"
                 .to_owned(),
         ];
         for t in &self.tables {
@@ -165,8 +185,15 @@ impl Schema {
             let filter = t
                 .filter
                 .map_or(String::new(), |f| format!(", filter => '{f}'"));
+            let ids = match t.draws {
+                None => String::new(),
+                Some((_, None)) => ", id_mode => 'remap'".to_owned(),
+                Some((column, Some(draw))) => {
+                    format!(", id_mode => 'remap', columns => '{{\"{column}\": \"{draw}\"}}'")
+                }
+            };
             sql.push(format!(
-                "SELECT mig_add_table('soak', '{0}', 'new_{0}'{filter})",
+                "SELECT mig_add_table('soak', '{0}', 'new_{0}'{filter}{ids})",
                 t.name
             ));
         }
@@ -187,6 +214,8 @@ impl Schema {
             .chain(reference)
             .collect();
         let row = format!("ROW({})::text", columns.join(", "));
+        let with_old_ids: Vec<String> = columns.iter().map(|c| self.old_value(t, c)).collect();
+        let new_row = format!("ROW({})::text", with_old_ids.join(", "));
         let filter = t.filter.map_or(String::new(), |f| format!(" WHERE {f}"));
         let (name, scope) = (
             &t.name,
@@ -198,11 +227,29 @@ impl Schema {
         );
         let (old, new) = (
             format!("SELECT {row} FROM {name}{filter}"),
-            format!("SELECT {row} FROM new_{name}{scope}"),
+            format!("SELECT {new_row} FROM new_{name} x{scope}"),
         );
         format!(
             "SELECT (SELECT count(*) FROM {name}), (SELECT count(*) FROM (({old} EXCEPT ALL {new}) UNION ALL ({new} EXCEPT ALL {old})) d)"
         )
+    }
+
+    /// What the old table has for a column of row `x` of the new one. Mappings are numbered as tables are.
+    fn old_value(&self, t: &Table, column: &str) -> String {
+        let number = self.tables.iter().position(|o| o.name == t.name);
+        let from = |map: usize, name: &str| {
+            format!(
+                "(SELECT old_{name} FROM mig.m{}_map WHERE new_{name} = x.{column})",
+                map + 1
+            )
+        };
+        match (&t.draws, &t.refers_to, number) {
+            (Some((drawn, _)), _, Some(me)) if *drawn == column => from(me, drawn),
+            (_, Some((parent, _)), _) if column == "r" && self.tables[*parent].draws.is_some() => {
+                from(*parent, "id")
+            }
+            _ => format!("x.{column}"),
+        }
     }
 
     fn insert(&self, t: &Table, n: u64, random: &mut Random) -> String {

@@ -178,7 +178,7 @@ impl Writer<'_> {
         let about_target = [d.table(), d.constraint()]
             .into_iter()
             .flatten()
-            .any(|n| n.starts_with("new_"));
+            .any(|n| n.starts_with("new_") || n.contains("_map"));
         let known = match d.code().code() {
             "23505" | "23503" | "40001" => !about_target,
             // TRUNCATE while the table's own deferred foreign key has checks to do.

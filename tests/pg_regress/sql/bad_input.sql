@@ -94,7 +94,7 @@ SELECT mig_add_table('cover', 'submissions', 't', columns => '{"u": {"upp": "url
 \echo :SQLSTATE
 SELECT mig_add_table('cover', 'submissions', 't', refs => '{"round_id": "no_such_table"}');
 \echo :SQLSTATE
-SELECT mig_add_table('cover', 'submissions', 't', id_mode => 'remap');
+SELECT mig_add_table('cover', 'submissions', 't', id_mode => 'remap', columns => '{"id": "md5(url)::uuid"}');
 \echo :SQLSTATE
 SELECT mig_add_table('cover', 'submissions', 't', id_mode => 'preserv');
 \echo :SQLSTATE

@@ -6,6 +6,10 @@ use crate::model::layout::{Compare, KeyColumn, Layout, TargetColumn};
 use crate::sqlgen::flow::scope_is_mine;
 use crate::sqlgen::view;
 
+mod keyed;
+
+pub use keyed::Condition;
+
 const BUCKETS: u32 = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,18 +76,20 @@ impl<'a> Pair<'a> {
     }
 
     /// How many rows of one side `condition` over `r` chooses.
-    pub fn count(&self, side: Side, condition: &str) -> String {
-        format!("SELECT count(*) AS rows {}", self.from(side, condition))
+    pub fn count(&self, side: Side, condition: &Condition) -> String {
+        let from = self.from(side, condition.of(side));
+        format!("SELECT count(*) AS rows {from}")
     }
 
     /// Rows in the buckets `$1` int[].
-    pub fn in_buckets(&self) -> String {
-        format!("{} = ANY ($1)", self.bucket())
+    pub fn in_buckets(&self) -> Condition {
+        Condition::on_both(format!("{} = ANY ($1)", self.bucket()))
     }
 
-    /// Rows that differ, among those that `condition` over `r` chooses on both sides, as (kind, key, k0 …). `$2`, `$3`: the
-    /// places of old rows that are not copied yet, `$4` jsonb: keys of leftovers. What is missing there is pending.
-    pub fn differing(&self, condition: &str) -> String {
+    /// Rows that differ, among those that `condition` chooses, as (kind, key, new_key, k0 …): the old key, null where a new row
+    /// has none, and the new one. `$2`, `$3`: the places of old rows that are not copied yet, `$4` jsonb: keys of leftovers. What
+    /// is missing there is pending.
+    pub fn differing(&self, condition: &Condition) -> String {
         let side = |side: Side| {
             let key = self.layout.key.iter().enumerate();
             let key: Vec<String> = key
@@ -92,10 +98,13 @@ impl<'a> Pair<'a> {
             format!(
                 "SELECT {}, {} AS key, {} AS h, r.{} AS place {}",
                 key.join(", "),
-                self.key_text(),
+                match side {
+                    Side::Source => self.old_key_text(),
+                    Side::Target => "NULL::pg_catalog.text[]".to_owned(),
+                },
                 self.hash(),
                 place(side),
-                self.from(side, condition),
+                self.from(side, condition.of(side)),
             )
         };
         let numbers = 0..self.layout.key.len();
@@ -107,13 +116,24 @@ impl<'a> Pair<'a> {
             .key
             .iter()
             .enumerate()
-            .map(|(n, k)| equal(k, &format!("s.k{n}"), &format!("t.k{n}")))
+            .map(|(n, k)| {
+                k.target_equals()
+                    .between(&format!("s.k{n}"), &format!("t.k{n}"))
+            })
             .collect();
+        let texts = |part: &dyn Fn(usize) -> String| {
+            let parts: Vec<String> = (0..self.layout.key.len())
+                .map(|n| format!("{}::pg_catalog.text", part(n)))
+                .collect();
+            format!("ARRAY[{}]", parts.join(", "))
+        };
         format!(
             "SELECT CASE WHEN s.h IS NULL THEN 'extra' WHEN t.h IS NOT NULL THEN 'different' \
              WHEN s.place OPERATOR(pg_catalog.>=) $2 AND s.place OPERATOR(pg_catalog.<) $3 \
              OR pg_catalog.to_jsonb(s.key) IN (SELECT pg_catalog.jsonb_array_elements($4)) THEN 'pending' ELSE 'missing' END AS kind, \
-             coalesce(s.key, t.key) AS key, {} FROM ({}) s FULL JOIN ({}) t ON {} WHERE s.h IS DISTINCT FROM t.h",
+             coalesce(s.key, {}) AS key, {} AS new_key, {} FROM ({}) s FULL JOIN ({}) t ON {} WHERE s.h IS DISTINCT FROM t.h",
+            texts(&|n| self.old_part(n, &format!("t.k{n}"))),
+            texts(&|n| format!("coalesce(s.k{n}, t.k{n})")),
             key.join(", "),
             side(Side::Source),
             side(Side::Target),
@@ -122,7 +142,7 @@ impl<'a> Pair<'a> {
     }
 
     /// How many of `differing` there are, by kind.
-    pub fn counted(&self, condition: &str) -> String {
+    pub fn counted(&self, condition: &Condition) -> String {
         format!(
             "SELECT d.kind, count(*) AS rows FROM ({}) d GROUP BY d.kind",
             self.differing(condition)
@@ -130,56 +150,25 @@ impl<'a> Pair<'a> {
     }
 
     /// The first `$5` of `differing`, by key, without the pending ones.
-    pub fn listed(&self, condition: &str) -> String {
+    pub fn listed(&self, condition: &Condition) -> String {
         let order: Vec<String> = (0..self.layout.key.len())
             .map(|n| format!("d.k{n}"))
             .collect();
         format!(
-            "SELECT d.kind, d.key FROM ({}) d WHERE d.kind <> 'pending' ORDER BY {} LIMIT $5",
+            "SELECT d.kind, d.key, d.new_key FROM ({}) d WHERE d.kind <> 'pending' ORDER BY {} LIMIT $5",
             self.differing(condition),
             order.join(", ")
         )
     }
 
     /// Lists the keys of `differing` as leftovers of this mapping.
-    pub fn noted(&self, condition: &str) -> String {
+    pub fn noted(&self, condition: &Condition) -> String {
         format!(
             "INSERT INTO mig.leftover (mapping, key) SELECT {}, d.key FROM ({}) d WHERE d.kind <> 'pending' \
-             ON CONFLICT (mapping, key) DO NOTHING",
+             AND pg_catalog.array_position(d.key, NULL) IS NULL ON CONFLICT (mapping, key) DO NOTHING",
             self.id,
             self.differing(condition)
         )
-    }
-
-    /// `$1` text[] the key: the row of one side, and its key alone, as JSON.
-    pub fn row(&self, side: Side) -> String {
-        let all = self.layout.columns.iter().map(|c| &c.name);
-        let key = self.layout.key.iter().map(|k| &k.target);
-        let condition: Vec<String> = self
-            .layout
-            .key
-            .iter()
-            .enumerate()
-            .map(|(n, k)| {
-                let value = format!("($1)[{}]::{}", n + 1, k.type_text);
-                equal(k, &format!("r.{}", k.target), &value)
-            })
-            .collect();
-        format!(
-            "SELECT (SELECT pg_catalog.to_jsonb(q) FROM (SELECT {}) q) AS row, \
-             (SELECT pg_catalog.to_jsonb(q) FROM (SELECT {}) q) AS key {}",
-            prefixed(all),
-            prefixed(key),
-            self.from(side, &condition.join(" AND ")),
-        )
-    }
-
-    fn key_text(&self) -> String {
-        let key = self.layout.key.iter();
-        let parts: Vec<String> = key
-            .map(|k| format!("r.{}::pg_catalog.text", k.target))
-            .collect();
-        format!("ARRAY[{}]", parts.join(", "))
     }
 
     /// By value, so that two images of one key meet in one bucket.
@@ -227,15 +216,6 @@ fn place(side: Side) -> Ident {
         Side::Source => view::place(),
         Side::Target => "ctid".into(),
     }
-}
-
-fn equal(key: &KeyColumn, left: &str, right: &str) -> String {
-    key.equals.between(left, right)
-}
-
-fn prefixed<'a>(columns: impl Iterator<Item = &'a Ident>) -> String {
-    let all: Vec<String> = columns.map(|c| format!("r.{c}")).collect();
-    all.join(", ")
 }
 
 #[cfg(test)]

@@ -3,8 +3,15 @@
 
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::back::{Back, BackColumn};
+use crate::model::layout::remap::Drawn;
 use crate::model::layout::{Layout, Scope};
+use crate::sqlgen::map::Reference;
 use crate::sqlgen::view;
+
+mod key;
+
+pub use key::FlowKey;
+use key::{flow_key, forth_key, references};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -56,16 +63,12 @@ pub struct Flow {
     pub comes_forth: Vec<Ident>,
     /// Columns whose value in the written table may stay as it is, and on what condition.
     pub kept: Vec<Kept>,
-}
-
-#[derive(Clone, Debug)]
-pub struct FlowKey {
-    /// Column of the written table.
-    pub written: Ident,
-    /// Column of the table whose writes are followed.
-    pub touched: Ident,
-    pub type_text: String,
-    pub equals: QualifiedName,
+    /// The target draws ids of its own.
+    pub drawn: Option<Drawn>,
+    /// Columns that name rows whose ids differ.
+    pub vias: Vec<Reference>,
+    /// `$1 …` is a key of the written table, not of the touched one.
+    pub by_written: bool,
 }
 
 /// `up` and `down` need not be each other's inverse. As long as the old value gives what the new table holds, it stays:
@@ -85,12 +88,6 @@ impl Flow {
         layout: &Layout,
     ) -> Self {
         let columns = layout.columns.iter().filter(|c| c.insert);
-        let key = layout.key.iter().map(|k| FlowKey {
-            written: k.target.clone(),
-            touched: k.source.clone(),
-            type_text: k.type_text.clone(),
-            equals: k.equals.clone(),
-        });
         let fixed = layout.arbiter.iter().chain(&layout.primary_key);
         Self {
             way: Way::Forward,
@@ -99,7 +96,7 @@ impl Flow {
             touched: source.clone(),
             written: target.clone(),
             columns: columns.map(|c| c.name.clone()).collect(),
-            key: key.collect(),
+            key: flow_key(layout, Way::Forward),
             arbiter: layout.arbiter.clone(),
             fixed: fixed.cloned().collect(),
             own: scope_is_mine("t", layout),
@@ -108,6 +105,9 @@ impl Flow {
             follows: None,
             comes_forth: Vec::new(),
             kept: Vec::new(),
+            drawn: layout.drawn.clone(),
+            vias: references(layout, Way::Forward),
+            by_written: false,
         }
     }
 
@@ -120,16 +120,7 @@ impl Flow {
         filter: Option<&str>,
     ) -> Option<Self> {
         let back = layout.back.as_ref()?;
-        let key: Vec<FlowKey> = layout
-            .key
-            .iter()
-            .map(|k| FlowKey {
-                written: k.source.clone(),
-                touched: k.target.clone(),
-                type_text: k.type_text.clone(),
-                equals: k.equals.clone(),
-            })
-            .collect();
+        let key = flow_key(layout, Way::Reverse);
         let arbiter: Vec<Ident> = key.iter().map(|k| k.written.clone()).collect();
         Some(Self {
             way: Way::Reverse,
@@ -142,7 +133,7 @@ impl Flow {
                 format!(
                     "EXISTS (SELECT FROM {} AS f WHERE {})",
                     view::name(id),
-                    view_key(&key, "f", "t")
+                    forth_key(&key, "f", "t")
                 )
             }),
             fixed: arbiter.clone(),
@@ -158,96 +149,43 @@ impl Flow {
                 .map(|c| c.name.clone())
                 .collect(),
             kept: back.iter().filter_map(kept).collect(),
+            drawn: layout.drawn.clone(),
+            vias: references(layout, Way::Reverse),
+            by_written: false,
         })
     }
 
-    /// `t.k = $1 AND …`: rows of the written table, by the key in `$(skip + 1) …`.
-    pub fn written_key(&self, alias: &str, own: Option<&str>, skip: usize) -> String {
-        let key = self.key.iter().enumerate().map(|(n, k)| {
-            equals(
-                &format!("{alias}.{}", k.written),
-                k,
-                &format!("${}", skip + n + 1),
-            )
-        });
-        own.map(str::to_owned)
-            .into_iter()
-            .chain(key)
-            .collect::<Vec<_>>()
-            .join(" AND ")
+    /// Rows that the target had before may be taken for the source's.
+    pub fn finds(&self) -> bool {
+        self.drawn.as_ref().is_some_and(|d| !d.natural.is_empty())
     }
 
-    /// `t.k = $1 AND …`: rows of the touched table, by the key in `$(skip + 1) …`.
-    pub fn touched_key(&self, alias: &str, skip: usize) -> String {
-        let key = self.key.iter().enumerate().map(|(n, k)| {
-            equals(
-                &format!("{alias}.{}", k.touched),
-                k,
-                &format!("${}", skip + n + 1),
-            )
-        });
-        key.collect::<Vec<_>>().join(" AND ")
+    /// The same, asked by keys of the written table.
+    pub fn asked_by_written(self) -> Self {
+        Self {
+            by_written: true,
+            ..self
+        }
     }
 
-    /// Rows of the view, by the key in `$(skip + 1) …`.
-    pub fn view_key(&self, alias: &str, skip: usize) -> String {
-        self.by_key(alias, |n, _| format!("${}", skip + n + 1))
-    }
-
-    /// The view's row whose key is the text array `$1`.
-    pub fn view_key_text(&self, alias: &str) -> String {
-        self.by_key(alias, |n, k| format!("($1)[{}]::{}", n + 1, k.type_text))
-    }
-
-    /// The view's row and the written table's row of one key.
-    pub fn joined(&self, view: &str, written: &str) -> String {
-        view_key(&self.key, view, written)
-    }
-
-    /// The key as text[].
-    pub fn key_text(&self, alias: &str) -> String {
-        let parts: Vec<String> = (0..self.key.len())
-            .map(|n| format!("{alias}.{}::pg_catalog.text", view::key_name(n)))
-            .collect();
-        format!("ARRAY[{}]", parts.join(", "))
-    }
-
-    fn by_key(&self, alias: &str, value: impl Fn(usize, &FlowKey) -> String) -> String {
-        let parts = self.key.iter().enumerate();
-        parts
-            .map(|(n, k)| equals(&format!("{alias}.{}", view::key_name(n)), k, &value(n, k)))
-            .collect::<Vec<_>>()
-            .join(" AND ")
-    }
-
-    /// What `column` is set to when the row `t` is updated to `value`: that, or what it is already.
-    pub fn assigned(
-        &self,
-        column: &Ident,
-        value: &str,
-        new_key: &dyn Fn(&FlowKey) -> String,
-    ) -> String {
-        match self.stays(column, new_key) {
+    /// What `column` is set to when the row `t` is updated to `value`: that, or what it is already. `at` finds row `n` of the
+    /// touched table, which `t` is to follow.
+    pub fn assigned(&self, column: &Ident, value: &str, at: &str) -> String {
+        match self.stays(column, at) {
             None => format!("{column} = {value}"),
             Some(stays) => format!("{column} = CASE WHEN {stays} THEN t.{column} ELSE {value} END"),
         }
     }
 
-    /// Whether the value that row `t` has gives what the touched row of `new_key` holds; None where that is not asked.
-    pub fn stays(&self, column: &Ident, new_key: &dyn Fn(&FlowKey) -> String) -> Option<String> {
+    /// Whether the value that row `t` has gives what the touched row `n` holds; None where that is not asked.
+    pub fn stays(&self, column: &Ident, at: &str) -> Option<String> {
         let kept = self.kept.iter().find(|k| k.column == *column)?;
-        let key: Vec<String> = self
-            .key
-            .iter()
-            .map(|k| equals(&format!("n.{}", k.touched), k, &new_key(k)))
-            .collect();
         Some(format!(
-            "EXISTS (SELECT FROM {} AS f, {} AS n WHERE {} AND {} \
+            "EXISTS (SELECT FROM {} AS f, {} AS n WHERE {} AND {at} \
              AND f.{made}::pg_catalog.text IS NOT DISTINCT FROM n.{made}::pg_catalog.text)",
             view::name(self.mapping),
             self.touched,
-            view_key(&self.key, "f", "t"),
-            key.join(" AND "),
+            forth_key(&self.key, "f", "t"),
             made = kept.made,
         ))
     }
@@ -261,24 +199,6 @@ fn kept(column: &BackColumn) -> Option<Kept> {
             made: made.clone(),
         }),
     }
-}
-
-fn view_key(key: &[FlowKey], view: &str, written: &str) -> String {
-    let parts = key.iter().enumerate();
-    parts
-        .map(|(n, k)| {
-            equals(
-                &format!("{view}.{}", view::key_name(n)),
-                k,
-                &format!("{written}.{}", k.written),
-            )
-        })
-        .collect::<Vec<_>>()
-        .join(" AND ")
-}
-
-fn equals(left: &str, key: &FlowKey, right: &str) -> String {
-    key.equals.between(left, right)
 }
 
 /// `t.project_id = '…'::uuid`

@@ -1,0 +1,135 @@
+//! The target's columns, and the key among them.
+
+use super::remap::{self, Drawn};
+use super::{Compare, KeyColumn, Member, Origin, Scope, TargetColumn};
+use crate::error::{Error, Result};
+use crate::ident::{Ident, QualifiedName};
+use crate::model::expr::Expression;
+use crate::model::shape::Index;
+use std::collections::BTreeMap;
+
+pub(super) fn target_columns(
+    members: &[Member],
+    me: &Member,
+    scope: Option<&Scope>,
+) -> Result<Vec<TargetColumn>> {
+    let mut columns: Vec<TargetColumn> = Vec::new();
+    if let Some(scope) = scope {
+        if me.shape.column(&scope.column).is_some() {
+            return Err(Error::BadScope {
+                detail: format!("Table {} has a column \"{}\" already.", me.shape.name.plain(), scope.column.as_str()),
+                hint: "Choose another scope_column, or leave that column out: columns => '{\"…\": null}'.".into(),
+            });
+        }
+        columns.push(TargetColumn {
+            name: scope.column.clone(),
+            origin: Origin::Scope,
+            type_text: scope.type_text.clone(),
+            insert: true,
+            compare: Compare::Hash,
+            via: None,
+        });
+    }
+    let replaced = |name: &Ident| me.spec.columns.iter().any(|(n, _)| n == name);
+    // Generated columns stay generated only where every column they may name is still there.
+    let untouched = me.spec.columns.is_empty();
+    for c in me.shape.columns.iter().filter(|c| !replaced(&c.name)) {
+        columns.push(TargetColumn {
+            name: c.name.clone(),
+            origin: Origin::Source(c.name.clone()),
+            type_text: c.type_text.clone(),
+            insert: c.generated.is_none() || !untouched,
+            compare: Compare::default(),
+            via: None,
+        });
+    }
+    let drawn = remap::drawn(members, me)?;
+    for (name, expression) in &me.spec.columns {
+        if let Some(expression) = expression {
+            columns.push(made_column(me, name, expression, drawn.as_ref()));
+        }
+    }
+    for column in &mut columns {
+        let Origin::Source(source) = &column.origin else {
+            continue;
+        };
+        column.via = remap::via(members, me, source)?;
+        if let Some(via) = &column.via {
+            column.type_text.clone_from(&via.target_type);
+        }
+    }
+    Ok(columns)
+}
+
+/// A column of the user's: another name for one of the source's, what draws new ids, or an expression.
+fn made_column(
+    me: &Member,
+    name: &Ident,
+    expression: &Expression,
+    drawn: Option<&Drawn>,
+) -> TargetColumn {
+    let renamed = me.shape.column(&Ident::new(expression.up.trim()));
+    let given = || {
+        expression
+            .type_text
+            .clone()
+            .unwrap_or_else(|| "text".into())
+    };
+    let (origin, type_text) = match (renamed, drawn) {
+        (Some(c), _) => (Origin::Source(c.name.clone()), c.type_text.clone()),
+        (None, Some(d)) if d.target == *name => (Origin::Source(d.source.clone()), given()),
+        _ => (Origin::Expression(expression.up.clone()), given()),
+    };
+    TargetColumn {
+        name: name.clone(),
+        origin,
+        type_text,
+        insert: true,
+        compare: Compare::default(),
+        via: None,
+    }
+}
+
+/// Source column → target column.
+pub(super) fn renames(columns: &[TargetColumn]) -> BTreeMap<Ident, Ident> {
+    columns
+        .iter()
+        .filter_map(|c| match &c.origin {
+            Origin::Source(source) => Some((source.clone(), c.name.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+pub(super) fn key_columns(
+    me: &Member,
+    pk: &Index,
+    columns: &[TargetColumn],
+) -> Result<Vec<KeyColumn>> {
+    pk.columns
+        .iter()
+        .map(|c| {
+            let source = c
+                .name
+                .clone()
+                .ok_or_else(|| Error::Internal("a primary key over an expression".into()))?;
+            let origin = Origin::Source(source.clone());
+            // The user's name for it, where it has two.
+            let carried = columns.iter().rev().find(|c| c.origin == origin);
+            let target = carried.ok_or_else(|| Error::KeyNotCarried {
+                relation: me.shape.name.plain(),
+                column: source.as_str().to_owned(),
+            })?;
+            let equals = c.equals.clone();
+            let type_text = me.shape.column(&source).map(|c| c.type_text.clone());
+            Ok(KeyColumn {
+                target: target.name.clone(),
+                type_text: type_text.unwrap_or_else(|| "text".into()),
+                equals: equals.unwrap_or_else(|| QualifiedName::new("pg_catalog", "=")),
+                hashable: false,
+                via: target.via.clone(),
+                source,
+            })
+        })
+        .collect()
+}

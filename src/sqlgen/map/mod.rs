@@ -1,0 +1,173 @@
+//! The map of one mapping's ids: which new one belongs to which old one. A pair is given once and never changes; the table's
+//! own defaults draw the side that is missing, so that each side draws by its own rule.
+
+use crate::ident::{Ident, QualifiedName, list};
+use crate::model::layout::remap::{Drawn, Map, MapColumn, Via};
+use crate::sqlgen::flow::Flow;
+
+mod give;
+
+pub use give::*;
+
+/// An alias that no user's table has.
+const X: &str = "\"mig:x\"";
+
+/// Name of the map of mapping `id`.
+pub fn name(id: i32) -> QualifiedName {
+    QualifiedName {
+        schema: "mig".into(),
+        name: Ident::new(format!("m{id}_map")),
+    }
+}
+
+/// What a row of the target was before it was taken for one of the source's; null for all others.
+pub fn was() -> Ident {
+    "was".into()
+}
+
+/// `draws`: the defaults of the source's and of the target's column.
+pub fn create(drawn: &Drawn, draws: (Option<&str>, &str)) -> Vec<String> {
+    let Map { mapping, old, new } = &drawn.map;
+    let table = name(*mapping);
+    let default = draws.0.map_or(String::new(), |d| format!(" DEFAULT {d}"));
+    vec![
+        format!(
+            "CREATE TABLE {table} (\n  {} {}{default} PRIMARY KEY,\n  {} {} NOT NULL DEFAULT {} UNIQUE,\n  {} pg_catalog.jsonb\n)",
+            old.name,
+            old.type_text,
+            new.name,
+            new.type_text,
+            draws.1,
+            was(),
+        ),
+        format!(
+            "COMMENT ON TABLE {table} IS 'Old and new ids; {} is what a row of the new table was before it was taken for an old one.'",
+            was().as_str()
+        ),
+    ]
+}
+
+/// The new id of the old one `value`; null where it has none.
+pub fn forth(via: &Via, value: &str) -> String {
+    format!(
+        "(SELECT {X}.{} FROM {} AS {X} WHERE {})::{}",
+        via.map.new.name,
+        name(via.map.mapping),
+        is(&via.map.old, value),
+        via.target_type,
+    )
+}
+
+/// The old value of the new id `value`.
+pub fn back(via: &Via, value: &str) -> String {
+    format!(
+        "(SELECT {X}.{} FROM {} AS {X} WHERE {})::{}",
+        via.map.old.name,
+        name(via.map.mapping),
+        is(&via.map.new, value),
+        via.source_type,
+    )
+}
+
+/// The pair that has `value` in this column.
+fn is(column: &MapColumn, value: &str) -> String {
+    let value = format!("({value})::{}", column.type_text);
+    column
+        .equals
+        .between(&format!("{X}.{}", column.name), &value)
+}
+
+/// Name of the map when it stays beside its target.
+pub fn kept_name(target: &QualifiedName) -> QualifiedName {
+    QualifiedName {
+        schema: target.schema.clone(),
+        name: Ident::derived(&[target.name.as_str(), "id_map"]),
+    }
+}
+
+/// Makes the map a table that draws nothing and depends on nothing.
+pub fn hand_over(drawn: &Drawn, kept: &QualifiedName) -> Vec<String> {
+    let map = &drawn.map;
+    let table = name(map.mapping);
+    let moved = QualifiedName {
+        schema: kept.schema.clone(),
+        name: table.name.clone(),
+    };
+    vec![
+        format!(
+            "ALTER TABLE {table} ALTER COLUMN {} DROP DEFAULT, ALTER COLUMN {} DROP DEFAULT, DROP COLUMN {}",
+            map.old.name,
+            map.new.name,
+            was()
+        ),
+        format!("ALTER TABLE {table} SET SCHEMA {}", kept.schema),
+        format!("ALTER TABLE {moved} RENAME TO {}", kept.name),
+    ]
+}
+
+/// Rows of the scope that the target had before are as they were again, and all others are gone. `all` are its columns that can
+/// be written.
+pub fn restore(flow: &Flow, drawn: &Drawn, all: &[Ident]) -> Vec<String> {
+    let table = name(drawn.map.mapping);
+    let own = flow
+        .own
+        .as_ref()
+        .map_or(String::new(), |own| format!("{own} AND "));
+    let pair = drawn.map.new.equals.between(
+        &format!("{X}.{}", drawn.map.new.name),
+        &format!("t.{}", drawn.target),
+    );
+    let found = format!(
+        "FROM {table} AS {X} WHERE {pair} AND {X}.{} IS NOT NULL",
+        was()
+    );
+    let row = format!(
+        "pg_catalog.jsonb_populate_record(NULL::{}, {X}.{})",
+        flow.written,
+        was()
+    );
+    let set: Vec<String> = flow
+        .columns
+        .iter()
+        .filter(|c| !flow.fixed.contains(c))
+        .map(|c| format!("{c} = r.{c}"))
+        .collect();
+    let mut made = vec![format!(
+        "DELETE FROM {} AS t WHERE {own}NOT EXISTS (SELECT {found})",
+        flow.written
+    )];
+    if !set.is_empty() {
+        made.push(format!(
+            "UPDATE {} AS t SET {} FROM {table} AS {X}, {row} AS r WHERE {own}{pair} AND {X}.{} IS NOT NULL",
+            flow.written,
+            set.join(", "),
+            was(),
+        ));
+    }
+    let columns = list(all);
+    let values: Vec<String> = all.iter().map(|c| format!("r.{c}")).collect();
+    made.push(format!(
+        "INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table} AS {X}, {row} AS r WHERE {X}.{} IS NOT NULL ON CONFLICT DO NOTHING",
+        flow.written,
+        values.join(", "),
+        was(),
+    ));
+    made
+}
+
+/// Nothing is mapped any more.
+pub fn empty(id: i32) -> String {
+    format!("TRUNCATE {}", name(id))
+}
+
+/// `$1` text: the new id of an old one.
+pub fn look_up(drawn: &Drawn, target: &QualifiedName) -> String {
+    let Map { mapping, old, new } = &drawn.map;
+    let column = format!("{X}.{}", new.name);
+    format!(
+        "SELECT {column}::pg_catalog.text FROM {} AS {X} WHERE {} AND EXISTS (SELECT FROM {target} AS t WHERE {})",
+        name(*mapping),
+        is(old, "$1"),
+        new.equals.between(&format!("t.{}", drawn.target), &column),
+    )
+}

@@ -1,0 +1,76 @@
+//! Ids that differ between both sides: the maps that tie them, and rows that are given theirs before they are written.
+
+use crate::error::Result;
+use crate::ident::{Ident, Literal, QualifiedName};
+use crate::model::layout::remap::Drawn;
+use crate::model::order;
+use crate::model::shape::Shape;
+use crate::model::state::Mapping;
+use crate::pg::places::{self, Places};
+use crate::pg::{role, spi};
+use crate::sqlgen::flow::Flow;
+use crate::sqlgen::map::{self, Chosen};
+use crate::store::mapping;
+
+/// What draws a value for the column, as the text of a default; None where nothing does.
+pub fn draws(table: &Shape, column: &Ident) -> Option<String> {
+    let column = table.column(column)?;
+    let sequence = column.identity.as_ref().map(ToString::to_string);
+    let identity =
+        sequence.map(|s| format!("pg_catalog.nextval({}::pg_catalog.regclass)", Literal(&s)));
+    identity.or_else(|| column.default.clone())
+}
+
+/// Gives ids to what the locked rows name, and to themselves.
+pub fn give(flow: &Flow, locked: &Places) -> Result<()> {
+    let named = map::give_named(flow, Chosen::Places);
+    for sql in named.iter().chain(&map::give(flow, Chosen::Places)) {
+        places::run(sql, locked)?;
+    }
+    Ok(())
+}
+
+/// The same for the row of one key.
+pub fn give_one(flow: &Flow, key: &[String]) -> Result<()> {
+    let named = map::give_named(flow, Chosen::KeyText);
+    for sql in named.iter().chain(&map::give(flow, Chosen::KeyText)) {
+        spi::run(sql, &[key.to_vec().into()])?;
+    }
+    Ok(())
+}
+
+/// Takes rows that the targets have for the sources' by the users' keys. Such a key may hold an id itself, so parents come
+/// first, and it goes on until nothing more is found.
+pub fn find(mappings: &[Mapping]) -> Result<()> {
+    loop {
+        let mut found = 0;
+        for n in order::parents_first(mappings) {
+            if let Some(sql) = map::find(&mapping::forward(&mappings[n])?) {
+                let _owner = role::act_as(mapping::owner(&mappings[n])?);
+                found += spi::run(&sql, &[])?;
+            }
+        }
+        if found == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// The map's table goes; or, with `keep`, it stays with the target, as a table of the user's own.
+pub fn let_go(p: &Mapping, drawn: &Drawn, keep: bool) -> Result<Option<QualifiedName>> {
+    let table = map::name(p.id);
+    if !keep {
+        spi::run(&format!("DROP TABLE IF EXISTS {table}"), &[])?;
+        return Ok(None);
+    }
+    let kept = map::kept_name(mapping::target(p)?);
+    for sql in map::hand_over(drawn, &kept) {
+        spi::run(&sql, &[])?;
+    }
+    Ok(Some(kept))
+}
+
+/// The new id of an old one, as the caller may read it.
+pub fn look_up(p: &Mapping, drawn: &Drawn, old: &str) -> Result<Option<String>> {
+    spi::value(&map::look_up(drawn, mapping::target(p)?), &[old.into()])
+}
