@@ -1,7 +1,7 @@
 //! Heap places (`tid`) as statement arguments: a slice of blocks, and the rows of it that a batch locked.
 
 use crate::error::{Error, Result};
-use crate::pg::spi;
+use crate::pg::{session, spi};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -61,6 +61,7 @@ pub fn lock(sql: &str, slice: &Slice) -> Result<Places> {
 }
 
 fn locked(sql: &str, args: &[DatumWithOid]) -> Result<Places> {
+    let _plan = session::pin(&session::BY_PLACE);
     Spi::connect_mut(|client| {
         let table = client.update(sql, Some(1), args).map_err(spi::internal)?;
         let row = table.first();
@@ -93,11 +94,14 @@ pub fn run_both(sql: &str, places: &Places, others: &Places) -> Result<i64> {
 
 /// Runs a statement over locked places; how many rows it touched.
 pub fn run(sql: &str, places: &Places) -> Result<i64> {
+    let _plan = session::pin(&session::BY_PLACE);
     spi::run(sql, &[places.arg()])
 }
 
 /// Keys of rows in `slice` that are not among `places`.
 pub fn keys_outside(sql: &str, slice: &Slice, places: &Places) -> Result<Vec<Vec<String>>> {
+    // The places are a set that is hashed.
+    let _plan = session::pin(&session::BY_PLACE[..1]);
     let [from, to] = slice.args();
     keys(spi::rows(sql, &[from, to, places.arg()])?)
 }
@@ -107,6 +111,7 @@ pub fn keys_in_slice(sql: &str, slice: &Slice) -> Result<Vec<Vec<String>>> {
 }
 
 pub fn keys_of(sql: &str, places: &Places) -> Result<Vec<Vec<String>>> {
+    let _plan = session::pin(&session::BY_PLACE);
     keys(spi::rows(sql, &[places.arg()])?)
 }
 

@@ -144,7 +144,7 @@ pub fn compat_grants(name: &QualifiedName, old: &Shape) -> Vec<String> {
 }
 
 /// Whoever may read the view reads with his own rights, the maps of the ids in it too.
-pub fn compat_maps(old: &Shape, layout: &Layout, verb: &str) -> Vec<String> {
+pub fn compat_maps(old: &Shape, layout: &Layout) -> Vec<String> {
     let mut readers: Vec<&str> = old
         .grants
         .iter()
@@ -157,13 +157,7 @@ pub fn compat_maps(old: &Shape, layout: &Layout, verb: &str) -> Vec<String> {
     maps.dedup();
     let one = |id: i32| {
         let readers = readers.iter();
-        readers.map(move |r| {
-            format!(
-                "{verb} SELECT ON {} {} {r}",
-                map::name(id),
-                if verb == "GRANT" { "TO" } else { "FROM" }
-            )
-        })
+        readers.map(move |r| format!("GRANT SELECT ON {} TO {r}", map::name(id)))
     };
     maps.into_iter().flat_map(one).collect()
 }

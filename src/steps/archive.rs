@@ -132,7 +132,7 @@ fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
     for grantee in catalog::grantees(name)? {
         spi::run(&table::revoke(name, &grantee), &[])?;
     }
-    let maps = archive::compat_maps(old, mapping::layout(p)?, "GRANT");
+    let maps = archive::compat_maps(old, mapping::layout(p)?);
     for sql in archive::compat_grants(name, old).iter().chain(&maps) {
         spi::run(sql, &[])?;
     }

@@ -47,15 +47,17 @@ fn sides(flow: &Flow, map: &Map) -> [MapColumn; 2] {
     }
 }
 
-/// Adds pairs for what `values` of `rows` (FROM … WHERE …) have no pair yet; the other side's default draws.
+/// Adds pairs for what `value` of `rows` (FROM … WHERE …) has no pair yet; the other side's default draws. OFFSET 0 is a fence:
+/// for the sake of DISTINCT the planner would read a whole index that has the order.
 fn pairs(flow: &Flow, map: &Map, value: &str, rows: &str) -> String {
     let [have, _] = sides(flow, map);
     format!(
-        "INSERT INTO {0} ({1}) SELECT DISTINCT ({value})::{2} {rows} AND NOT EXISTS (SELECT FROM {0} AS {X} WHERE {3}) ON CONFLICT ({1}) DO NOTHING",
+        "INSERT INTO {0} ({1}) SELECT DISTINCT q.id FROM (SELECT ({value})::{2} AS id {rows} OFFSET 0) q \
+         WHERE q.id IS NOT NULL AND NOT EXISTS (SELECT FROM {0} AS {X} WHERE {3}) ON CONFLICT ({1}) DO NOTHING",
         name(map.mapping),
         have.name,
         have.type_text,
-        is(&have, value),
+        is(&have, "q.id"),
     )
 }
 
@@ -141,10 +143,7 @@ pub fn give_named(flow: &Flow, chosen: Chosen) -> Vec<String> {
     let rows = chosen.in_table(flow);
     let one = |r: &Reference| {
         let value = format!("s.{}", r.column);
-        let rows = format!(
-            "FROM {} AS s WHERE {rows} AND {value} IS NOT NULL",
-            flow.touched
-        );
+        let rows = format!("FROM {} AS s WHERE {rows}", flow.touched);
         pairs(flow, &r.map, &value, &rows)
     };
     flow.vias.iter().map(one).collect()
@@ -180,10 +179,12 @@ mod tests {
         );
         assert_eq!(
             give_named(&flow, Chosen::Places),
-            [format!(
-                "INSERT INTO \"mig\".\"m1_map\" (\"old_id\") SELECT DISTINCT (s.\"round_id\")::integer FROM \"public\".\"sign_ups\" AS s \
-                 WHERE s.ctid OPERATOR(pg_catalog.=) ANY ($1) AND {lacks} ON CONFLICT (\"old_id\") DO NOTHING"
-            )]
+            [
+                "INSERT INTO \"mig\".\"m1_map\" (\"old_id\") SELECT DISTINCT q.id FROM (SELECT (s.\"round_id\")::integer AS id \
+              FROM \"public\".\"sign_ups\" AS s WHERE s.ctid OPERATOR(pg_catalog.=) ANY ($1) OFFSET 0) q \
+              WHERE q.id IS NOT NULL AND NOT EXISTS (SELECT FROM \"mig\".\"m1_map\" AS \"mig:x\" \
+              WHERE \"mig:x\".\"old_id\" OPERATOR(\"pg_catalog\".=) (q.id)::integer) ON CONFLICT (\"old_id\") DO NOTHING"
+            ]
         );
     }
 }

@@ -3,9 +3,10 @@
 use super::{Planned, close};
 use crate::error::{Error, Result};
 use crate::model::layout::Layout;
+use crate::model::layout::remap::Drawn;
 use crate::model::shape::Shape;
-use crate::pg::spi;
-use crate::sqlgen::map;
+use crate::pg::{catalog, spi};
+use crate::sqlgen::{archive, map};
 use crate::store::ids;
 
 /// Makes the map of one mapping, where it has one. Errors: 55000 where a standing target draws no ids.
@@ -28,7 +29,28 @@ pub fn make(p: &Planned, layout: &Layout, target: &Shape) -> Result<()> {
     for sql in map::create(drawn, (old.as_deref(), &new)) {
         spi::run(&sql, &[])?;
     }
-    close(p, "TABLE", &map::name(p.mapping.id))
+    close(p, "TABLE", &map::name(p.mapping.id))?;
+    if p.standing.is_none() {
+        grant_as_before(p, drawn)?;
+    }
+    Ok(())
+}
+
+/// The new identity's sequence: what default privileges gave goes, what the old one's has comes.
+fn grant_as_before(p: &Planned, drawn: &Drawn) -> Result<()> {
+    let Some(own) = catalog::sequence_of(&p.mapping.target_name, &drawn.target)? else {
+        return Ok(());
+    };
+    for grantee in catalog::grantees(&own)? {
+        spi::run(&archive::revoke_sequence(&own, &grantee), &[])?;
+    }
+    let Some(old) = catalog::sequence_of(&p.source.name, &drawn.source)? else {
+        return Ok(());
+    };
+    for grant in catalog::sequence_grants(&old)? {
+        spi::run(&archive::grant_sequence(&own, &grant), &[])?;
+    }
+    Ok(())
 }
 
 /// Tables of another owner that go through a map: he looks ids up there, and reserves one for a row that is not there.
@@ -49,7 +71,7 @@ pub fn let_in(all: &[Planned], p: &Planned) -> Result<()> {
             (&theirs.mapping.target_name, &drawn.target),
         ];
         for (table, column) in sequences {
-            if let Some(sequence) = crate::pg::catalog::sequence_of(table, column)? {
+            if let Some(sequence) = catalog::sequence_of(table, column)? {
                 spi::run(
                     &format!("GRANT USAGE ON SEQUENCE {sequence} TO {owner}"),
                     &[],
