@@ -9,7 +9,7 @@ use crate::pg::notice::notice;
 use crate::pg::{catalog, lock, role, spi};
 use crate::settings;
 use crate::sqlgen::{archive, table};
-use crate::store::{ids, mapping, mirrors};
+use crate::store::{ids, mapping, mirrors, sequence};
 use pgrx::pg_sys::Oid;
 
 /// What others have built upon the old tables: it would follow them into the archive.
@@ -114,13 +114,7 @@ fn grant_as_before(p: &Mapping, s: &Shared) -> Result<()> {
     let Some(own) = catalog::sequence_of(mapping::target(p)?, &s.target_column)? else {
         return Ok(());
     };
-    for grantee in catalog::grantees(&own)? {
-        spi::run(&archive::revoke_sequence(&own, &grantee), &[])?;
-    }
-    for grant in catalog::sequence_grants(&s.sequence)? {
-        spi::run(&archive::grant_sequence(&own, &grant), &[])?;
-    }
-    Ok(())
+    sequence::grant_as(&own, Some(&s.sequence))
 }
 
 fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {

@@ -11,3 +11,4 @@ pub mod mapping;
 pub mod migration;
 pub mod mirrors;
 pub mod rows;
+pub mod sequence;

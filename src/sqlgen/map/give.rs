@@ -38,26 +38,25 @@ impl Chosen {
     }
 }
 
-/// The pair's side that the touched table has, and the other.
-fn sides(flow: &Flow, map: &Map) -> [MapColumn; 2] {
-    let (old, new) = (map.old.clone(), map.new.clone());
+/// The pair's side that the touched table has.
+fn side<'a>(flow: &Flow, map: &'a Map) -> &'a MapColumn {
     match flow.way {
-        Way::Forward => [old, new],
-        Way::Reverse => [new, old],
+        Way::Forward => &map.old,
+        Way::Reverse => &map.new,
     }
 }
 
 /// Adds pairs for what `value` of `rows` (FROM … WHERE …) has no pair yet; the other side's default draws. OFFSET 0 is a fence:
 /// for the sake of DISTINCT the planner would read a whole index that has the order.
 fn pairs(flow: &Flow, map: &Map, value: &str, rows: &str) -> String {
-    let [have, _] = sides(flow, map);
+    let have = side(flow, map);
     format!(
         "INSERT INTO {0} ({1}) SELECT DISTINCT q.id FROM (SELECT ({value})::{2} AS id {rows} OFFSET 0) q \
          WHERE q.id IS NOT NULL AND NOT EXISTS (SELECT FROM {0} AS {X} WHERE {3}) ON CONFLICT ({1}) DO NOTHING",
         name(map.mapping),
         have.name,
         have.type_text,
-        is(&have, "q.id"),
+        is(have, "q.id"),
     )
 }
 
@@ -112,7 +111,7 @@ pub fn find(flow: &Flow) -> Option<String> {
 
 /// Where a row `s` of the touched table names one that has no id on the other side yet; None where it names none that gets
 /// another id.
-pub fn unready(flow: &Flow) -> Option<String> {
+fn unready(flow: &Flow) -> Option<String> {
     let each: Vec<String> = flow
         .vias
         .iter()
@@ -130,11 +129,11 @@ pub struct Reference {
 
 fn lacks(flow: &Flow, r: &Reference) -> String {
     let value = format!("s.{}", r.column);
-    let [have, _] = sides(flow, &r.map);
+    let have = side(flow, &r.map);
     format!(
         "{value} IS NOT NULL AND NOT EXISTS (SELECT FROM {} AS {X} WHERE {})",
         name(r.map.mapping),
-        is(&have, &value),
+        is(have, &value),
     )
 }
 

@@ -49,23 +49,30 @@ pub fn create(drawn: &Drawn, draws: (Option<&str>, &str)) -> Vec<String> {
 
 /// The new id of the old one `value`; null where it has none.
 pub fn forth(via: &Via, value: &str) -> String {
-    format!(
-        "(SELECT {X}.{} FROM {} AS {X} WHERE {})::{}",
-        via.map.new.name,
-        name(via.map.mapping),
-        is(&via.map.old, value),
-        via.target_type,
+    looked_up(
+        &via.map,
+        [&via.map.old, &via.map.new],
+        value,
+        &via.target_type,
     )
 }
 
 /// The old value of the new id `value`.
 pub fn back(via: &Via, value: &str) -> String {
+    looked_up(
+        &via.map,
+        [&via.map.new, &via.map.old],
+        value,
+        &via.source_type,
+    )
+}
+
+fn looked_up(map: &Map, [have, want]: [&MapColumn; 2], value: &str, type_text: &str) -> String {
     format!(
-        "(SELECT {X}.{} FROM {} AS {X} WHERE {})::{}",
-        via.map.old.name,
-        name(via.map.mapping),
-        is(&via.map.new, value),
-        via.source_type,
+        "(SELECT {X}.{} FROM {} AS {X} WHERE {})::{type_text}",
+        want.name,
+        name(map.mapping),
+        is(have, value),
     )
 }
 

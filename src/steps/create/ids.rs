@@ -3,11 +3,10 @@
 use super::{Planned, close};
 use crate::error::{Error, Result};
 use crate::model::layout::Layout;
-use crate::model::layout::remap::Drawn;
 use crate::model::shape::Shape;
 use crate::pg::{catalog, spi};
-use crate::sqlgen::{archive, map};
-use crate::store::ids;
+use crate::sqlgen::map;
+use crate::store::{ids, sequence};
 
 /// Makes the map of one mapping, where it has one. Errors: 55000 where a standing target draws no ids.
 pub fn make(p: &Planned, layout: &Layout, target: &Shape) -> Result<()> {
@@ -30,27 +29,16 @@ pub fn make(p: &Planned, layout: &Layout, target: &Shape) -> Result<()> {
         spi::run(&sql, &[])?;
     }
     close(p, "TABLE", &map::name(p.mapping.id))?;
-    if p.standing.is_none() {
-        grant_as_before(p, drawn)?;
-    }
-    Ok(())
-}
-
-/// The new identity's sequence: what default privileges gave goes, what the old one's has comes.
-fn grant_as_before(p: &Planned, drawn: &Drawn) -> Result<()> {
-    let Some(own) = catalog::sequence_of(&p.mapping.target_name, &drawn.target)? else {
+    if p.standing.is_some() {
         return Ok(());
-    };
-    for grantee in catalog::grantees(&own)? {
-        spi::run(&archive::revoke_sequence(&own, &grantee), &[])?;
     }
-    let Some(old) = catalog::sequence_of(&p.source.name, &drawn.source)? else {
-        return Ok(());
-    };
-    for grant in catalog::sequence_grants(&old)? {
-        spi::run(&archive::grant_sequence(&own, &grant), &[])?;
+    match catalog::sequence_of(&p.mapping.target_name, &drawn.target)? {
+        None => Ok(()),
+        Some(own) => {
+            let old = catalog::sequence_of(&p.source.name, &drawn.source)?;
+            sequence::grant_as(&own, old.as_ref())
+        }
     }
-    Ok(())
 }
 
 /// Tables of another owner that go through a map: he looks ids up there, and reserves one for a row that is not there.

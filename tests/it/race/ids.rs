@@ -21,7 +21,7 @@ pub struct Ids {
     pub share: usize,
 }
 
-const SHARE: usize = 7;
+const SHARE: usize = 13;
 
 pub const KEPT: Ids = Ids {
     name: "kept",
