@@ -2,6 +2,10 @@
 ALTER TABLE mig.mapping ADD COLUMN settled boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN mig.mapping.settled IS 'All old rows have their ids: a mirror that meets a row without one gives it one, and leaves nothing to the backfill.';
 
+ALTER TABLE mig.leftover ADD COLUMN noted_by int NOT NULL DEFAULT pg_catalog.pg_backend_pid();
+ALTER TABLE mig.leftover DROP CONSTRAINT leftover_mapping_key_key, ADD UNIQUE (mapping, key, noted_by);
+COMMENT ON COLUMN mig.leftover.noted_by IS 'The process that noted it: a batch must not wait for an application that is about to note the same row.';
+
 CREATE OR REPLACE VIEW mig.tables AS
 SELECT m.name AS migration, p.ordinal, p.source,
        coalesce(p.target::text, pg_catalog.quote_ident(p.target_schema) || '.' || pg_catalog.quote_ident(p.target_name)) AS target,

@@ -101,9 +101,11 @@ CREATE TABLE mig.leftover (
   mapping int NOT NULL REFERENCES mig.mapping ON DELETE CASCADE,
   key text[] NOT NULL,
   tried_at timestamptz,
-  UNIQUE (mapping, key)
+  noted_by int NOT NULL DEFAULT pg_catalog.pg_backend_pid(),
+  UNIQUE (mapping, key, noted_by)
 );
 COMMENT ON TABLE mig.leftover IS 'Rows that a batch could not lock at once: copied later, each alone.';
+COMMENT ON COLUMN mig.leftover.noted_by IS 'The process that noted it: a batch must not wait for an application that is about to note the same row.';
 
 CREATE TABLE mig.row_error (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

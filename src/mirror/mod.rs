@@ -163,6 +163,15 @@ impl Writer<'_> {
     /// Gives ids to the rows and to what they name; false where that was left to the job, and the rows with it.
     fn give_ids(&self, keys: &mut [&mut [pg_sys::Datum]]) -> Result<bool> {
         let (connection, mirror) = (self.connection, self.mirror);
+        if let (Some(lock), true) = (
+            &mirror.lock,
+            mirror.give.is_some() || mirror.names.is_some(),
+        ) {
+            // What a batch gives to a row of this key, it gives under the lock on that row.
+            for key in &mut *keys {
+                connection.run_latest(lock, key)?;
+            }
+        }
         if let Some(names) = &mirror.names {
             let mut unready = false;
             for key in &mut *keys {

@@ -163,7 +163,7 @@ pub fn note(flow: &Flow) -> String {
         .map(|n| format!("${n}::pg_catalog.text"))
         .collect();
     format!(
-        "INSERT INTO mig.leftover (mapping, key) VALUES ({}, ARRAY[{}]) ON CONFLICT (mapping, key) DO NOTHING",
+        "INSERT INTO mig.leftover (mapping, key) VALUES ({}, ARRAY[{}]) ON CONFLICT DO NOTHING",
         flow.mapping,
         key.join(", ")
     )

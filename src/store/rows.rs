@@ -12,7 +12,7 @@ const REFUSED: &str = "a row of another scope holds this key in the target";
 pub fn add_leftovers(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
     add(
         "INSERT INTO mig.leftover (mapping, key) SELECT $1, ARRAY(SELECT pg_catalog.jsonb_array_elements_text(k)) \
-         FROM pg_catalog.jsonb_array_elements($2) k ON CONFLICT (mapping, key) DO NOTHING",
+         FROM pg_catalog.jsonb_array_elements($2) k ON CONFLICT DO NOTHING",
         mapping,
         keys,
     )
@@ -126,7 +126,7 @@ pub fn retry_errors(migration: i32) -> Result<i64> {
     spi::run(
         "WITH gone AS (DELETE FROM mig.row_error e USING mig.mapping p WHERE p.id = e.mapping AND p.migration = $1 \
          RETURNING e.mapping, e.key) INSERT INTO mig.leftover (mapping, key) SELECT mapping, key FROM gone \
-         ON CONFLICT (mapping, key) DO NOTHING RETURNING 1",
+         ON CONFLICT DO NOTHING RETURNING 1",
         &[migration.into()],
     )
 }

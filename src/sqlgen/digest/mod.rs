@@ -165,7 +165,7 @@ impl<'a> Pair<'a> {
     pub fn noted(&self, condition: &Condition) -> String {
         format!(
             "INSERT INTO mig.leftover (mapping, key) SELECT {}, d.key FROM ({}) d WHERE d.kind <> 'pending' \
-             AND pg_catalog.array_position(d.key, NULL) IS NULL ON CONFLICT (mapping, key) DO NOTHING",
+             AND pg_catalog.array_position(d.key, NULL) IS NULL ON CONFLICT DO NOTHING",
             self.id,
             self.differing(condition)
         )
