@@ -2,7 +2,9 @@
 //! superuser cannot set `mig.*` before the library is loaded.
 
 use crate::model::state::Migration;
+use crate::model::units;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use std::ffi::CString;
 
 /// A thousand rows are copied in a few tens of milliseconds on any machine: a safe first guess.
 static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1000);
@@ -15,7 +17,52 @@ static LOCK_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(500);
 /// Building indexes after the copy is two to three times faster than keeping them up during it.
 static DEFER_INDEXES: GucSetting<bool> = GucSetting::<bool>::new(true);
 
+/// Limits that nobody has unless he asks for them: what is too much depends on the standbys and the disks.
+static MAX_REPLICATION_LAG: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static MAX_WAL_RATE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static THROTTLE_QUERY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// An amount that must not be passed.
+pub enum Limit {
+    None,
+    /// What was given is no amount.
+    Unreadable(String),
+    /// Milliseconds, or bytes a second.
+    Of(i64),
+}
+
+impl Limit {
+    pub fn is_set(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
 pub fn register() {
+    let text = |name, short, setting| {
+        GucRegistry::define_string_guc(
+            name,
+            short,
+            c"Default for migrations that do not set the option.",
+            setting,
+            GucContext::Userset,
+            GucFlags::default(),
+        );
+    };
+    text(
+        c"mig.max_replication_lag",
+        c"A job waits while a standby is further behind, for example 10 s.",
+        &MAX_REPLICATION_LAG,
+    );
+    text(
+        c"mig.max_wal_rate",
+        c"A job waits while the server writes more WAL a second, for example 50 MB.",
+        &MAX_WAL_RATE,
+    );
+    text(
+        c"mig.throttle_query",
+        c"A job waits while this query returns true.",
+        &THROTTLE_QUERY,
+    );
     let int = |name, short, setting, min, max| {
         GucRegistry::define_int_guc(
             name,
@@ -78,6 +125,34 @@ pub fn batch_target_ms(m: &Migration) -> i32 {
 
 pub fn delay_ms(m: &Migration) -> i32 {
     m.int_option("delay_ms").unwrap_or_else(|| DELAY_MS.get())
+}
+
+/// How far a standby may be behind, in milliseconds.
+pub fn max_replication_lag(m: &Migration) -> Limit {
+    let text = given(m, "max_replication_lag", &MAX_REPLICATION_LAG);
+    limit(text, units::duration)
+}
+
+/// How much WAL the server may write while a job runs, in bytes a second.
+pub fn max_wal_rate(m: &Migration) -> Limit {
+    limit(given(m, "max_wal_rate", &MAX_WAL_RATE), units::size)
+}
+
+pub fn throttle_query(m: &Migration) -> Option<String> {
+    given(m, "throttle_query", &THROTTLE_QUERY)
+}
+
+fn given(m: &Migration, option: &str, default: &GucSetting<Option<CString>>) -> Option<String> {
+    let default = || Some(default.get()?.to_string_lossy().into_owned());
+    let text = m.text_option(option).or_else(default)?;
+    (!text.trim().is_empty()).then_some(text)
+}
+
+fn limit(text: Option<String>, read: fn(&str) -> Option<i64>) -> Limit {
+    match text {
+        None => Limit::None,
+        Some(text) => read(&text).map_or(Limit::Unreadable(text), Limit::Of),
+    }
 }
 
 pub fn lock_timeout_ms(m: &Migration) -> i32 {

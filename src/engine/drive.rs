@@ -1,6 +1,6 @@
 //! One slice of a backfill: the same for the worker, for `mig_step` and for `mig_run`.
 
-use super::{bring_back, check, repair};
+use super::{bring_back, check, repair, throttle};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
@@ -45,6 +45,14 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
     let Some(m) = migration::by_id(job.migration)? else {
         return Ok(Next::Ended);
     };
+    if job.task != Task::Check
+        && let Some(held) = throttle::held(&m, job)?
+    {
+        job::heartbeat(job.id, Some(&held.why))?;
+        return Ok(Next::Wait {
+            pause_ms: held.pause_ms,
+        });
+    }
     let mappings = mapping::all(m.id)?;
     let worked = tx::subtransaction(|| {
         let outcome = match (job.task, job.goal) {
@@ -60,11 +68,11 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
     });
     match worked {
         Ok(Some(Outcome::Did(n))) => {
-            job::heartbeat(job.id, None)?;
-            Ok(Next::Continue {
-                rows: n,
-                pause_ms: i64::from(settings::delay_ms(&m)),
-            })
+            let pause_ms = i64::from(settings::delay_ms(&m));
+            let resting =
+                (pause_ms > 0).then(|| format!("delay_ms: {pause_ms} ms after each batch"));
+            job::heartbeat(job.id, resting.as_deref())?;
+            Ok(Next::Continue { rows: n, pause_ms })
         }
         Ok(Some(Outcome::Wait(why))) => {
             job::heartbeat(job.id, Some(&why))?;

@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod phases;
 pub mod repair;
 pub mod rollback;
+pub mod throttle;
 
 use crate::error::{Error, Result};
 use crate::model::state::{Mapping, Migration};

@@ -15,6 +15,8 @@ pub mod reference;
 pub mod shape;
 pub mod spec;
 pub mod state;
+pub mod throttle;
+pub mod units;
 
 #[cfg(test)]
 pub mod fixture;

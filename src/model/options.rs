@@ -1,7 +1,7 @@
 //! The options of a migration: which there are, what they may be, how they are merged.
 
 use crate::error::{Error, Result};
-use crate::model::nearest;
+use crate::model::{nearest, units};
 use serde_json::{Map, Value};
 
 /// What an option may hold.
@@ -12,8 +12,11 @@ enum Kind {
         max: i64,
     },
     Bool,
-    /// Known, but not built yet: refused instead of silently ignored.
-    NotYet,
+    /// `10 s`
+    Duration,
+    /// `64 MB`
+    Size,
+    Text,
 }
 
 const KNOWN: [(&str, Kind); 12] = [
@@ -39,9 +42,9 @@ const KNOWN: [(&str, Kind); 12] = [
         },
     ),
     ("max_workers", Kind::Int { min: 1, max: 1 }),
-    ("max_replication_lag", Kind::NotYet),
-    ("max_wal_rate", Kind::NotYet),
-    ("throttle_query", Kind::NotYet),
+    ("max_replication_lag", Kind::Duration),
+    ("max_wal_rate", Kind::Size),
+    ("throttle_query", Kind::Text),
     (
         "lock_timeout_ms",
         Kind::Int {
@@ -101,11 +104,16 @@ fn check(name: &str, value: &Value) -> Result<()> {
     };
     match (kind, value) {
         (_, Value::Null) => Ok(()),
-        (Kind::NotYet, _) => Err(Error::NotSupported {
-            what: format!("option \"{name}\""),
-            detail: "This version does not throttle by itself.".into(),
-            hint: "Use \"delay_ms\" to slow the backfill down.".into(),
-        }),
+        (Kind::Duration, Value::String(text)) if units::duration(text).is_some() => Ok(()),
+        (Kind::Duration, _) => wrong(format!(
+            "The value {value} is no duration, like \"500 ms\", \"10 s\" or \"5 min\"."
+        )),
+        (Kind::Size, Value::String(text)) if units::size(text).is_some() => Ok(()),
+        (Kind::Size, _) => wrong(format!(
+            "The value {value} is no size, like \"512 kB\" or \"64 MB\"."
+        )),
+        (Kind::Text, Value::String(text)) if !text.trim().is_empty() => Ok(()),
+        (Kind::Text, _) => wrong(format!("The value {value} is no text.")),
         (Kind::Bool, Value::Bool(_)) => Ok(()),
         (Kind::Bool, _) => wrong(format!("The value {value} is not true or false.")),
         (Kind::Int { min, max }, _) => match value.as_i64() {
@@ -160,10 +168,16 @@ mod tests {
             json!({"batch_rows": "many"}),
             json!({"defer_indexes": 1}),
             json!({"max_workers": 9}),
-            json!({"throttle_query": "select true"}),
+            json!({"throttle_query": true}),
+            json!({"throttle_query": " "}),
+            json!({"max_replication_lag": 10}),
+            json!({"max_replication_lag": "10 parsecs"}),
+            json!({"max_wal_rate": "fast"}),
             json!([1]),
         ] {
             assert!(merge(&json!({}), &bad).is_err(), "{bad}");
         }
+        let good = json!({"max_replication_lag": "10 s", "max_wal_rate": "64 MB", "throttle_query": "SELECT true"});
+        assert!(merge(&json!({}), &good).is_ok());
     }
 }

@@ -159,6 +159,13 @@ impl Migration {
             .and_then(|n| i32::try_from(n).ok())
     }
 
+    pub fn text_option(&self, name: &str) -> Option<String> {
+        self.options
+            .get(name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    }
+
     pub fn bool_option(&self, name: &str) -> Option<bool> {
         self.options.get(name).and_then(Value::as_bool)
     }

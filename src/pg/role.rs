@@ -1,6 +1,7 @@
 //! Running as another role, the way foreign-key triggers do (ri_triggers.c): the security context forbids
 //! SET ROLE inside, and an abort puts the old role back by itself.
 
+use crate::ident::Ident;
 use pgrx::pg_sys;
 
 pub struct RoleGuard {
@@ -40,6 +41,19 @@ pub fn acts_for_a_key() -> bool {
 pub fn current() -> pg_sys::Oid {
     // SAFETY: reads the current user of this backend.
     unsafe { pg_sys::GetUserId() }
+}
+
+/// Its name, quoted.
+pub fn name(role: pg_sys::Oid) -> String {
+    // SAFETY: a catalog look-up that returns a C string, or null for a role that is gone; both are copied here.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() {
+            return role.to_u32().to_string();
+        }
+        let name = std::ffi::CStr::from_ptr(name).to_string_lossy();
+        Ident::new(name.into_owned()).to_string()
+    }
 }
 
 /// Whether `member` may do what `role` may do (INHERIT rules, superuser included).

@@ -60,6 +60,42 @@ pub fn look<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Resul
     })
 }
 
+/// The one boolean of a query that was not written by us: it may not write, whatever it tries.
+pub fn read_only(query: &str) -> Result<Option<bool>> {
+    let text =
+        std::ffi::CString::new(query).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+    Spi::connect(|_| {
+        // SAFETY: connected to SPI; the text lives through the call, and the row is read before the connection closes.
+        unsafe {
+            let code = pgrx::pg_sys::SPI_execute(text.as_ptr(), true, 1);
+            let table = pgrx::pg_sys::SPI_tuptable;
+            if code != pgrx::pg_sys::SPI_OK_SELECT as i32 || table.is_null() {
+                return Err(not_a_question("It is no query."));
+            }
+            let columns = &*(*table).tupdesc;
+            if columns.natts != 1
+                || pgrx::pg_sys::SPI_gettypeid((*table).tupdesc, 1) != pgrx::pg_sys::BOOLOID
+            {
+                return Err(not_a_question("It does not return one boolean column."));
+            }
+            if pgrx::pg_sys::SPI_processed == 0 {
+                return Ok(None);
+            }
+            let mut null = false;
+            let value = pgrx::pg_sys::SPI_getbinval(*(*table).vals, (*table).tupdesc, 1, &mut null);
+            Ok(bool::from_datum(value, null))
+        }
+    })
+}
+
+fn not_a_question(detail: &str) -> Error {
+    Error::BadOption {
+        name: "throttle_query".into(),
+        detail: detail.into(),
+        hint: None,
+    }
+}
+
 /// Runs a statement; the number of rows it touched.
 pub fn run(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
     Spi::connect_mut(|client| {

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::phase::Phase;
 use crate::model::state::{Job, Task};
+use crate::model::throttle::Seen;
 use crate::pg::{cron, role, spi};
 use pgrx::pg_sys::Oid;
 
@@ -111,6 +112,26 @@ pub fn set_details(id: i64, details: serde_json::Value) -> Result<()> {
     spi::run(
         "UPDATE mig.job SET details = $2 WHERE id = $1",
         &[id.into(), pgrx::JsonB(details).into()],
+    )?;
+    Ok(())
+}
+
+/// What a throttle has seen of the server.
+pub fn seen(id: i64) -> Result<Seen> {
+    let found: Option<pgrx::JsonB> = spi::value(
+        "SELECT details->'seen' FROM mig.job WHERE id = $1",
+        &[id.into()],
+    )?;
+    Ok(found
+        .and_then(|d| serde_json::from_value(d.0).ok())
+        .unwrap_or_default())
+}
+
+pub fn set_seen(id: i64, seen: &Seen) -> Result<()> {
+    let document = serde_json::to_value(seen).map_err(|e| Error::Internal(e.to_string()))?;
+    spi::run(
+        "UPDATE mig.job SET details = coalesce(details, '{}') || pg_catalog.jsonb_build_object('seen', $2) WHERE id = $1",
+        &[id.into(), pgrx::JsonB(document).into()],
     )?;
     Ok(())
 }

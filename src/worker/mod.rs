@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::state::Job;
 use crate::pg::{activity, advisory, session, spi, tx, utility, wait};
+use crate::settings;
 use crate::store::{job, migration};
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
@@ -125,18 +126,25 @@ fn mine(id: i64) -> Result<Option<Job>> {
     Ok(job::by_id(id)?.filter(wanted))
 }
 
-/// Pauses between slices. A long pause ends early when the job is no longer wanted.
+/// Pauses between slices. A long pause ends early when the job is no longer wanted, or wants a shorter one by now.
 fn rest(id: i64, pause: i64) {
     pgrx::check_for_interrupts!();
-    let mut left = pause;
-    while left > 0 {
-        wait::sleep(left.min(LOOK_EVERY_MS));
-        left -= LOOK_EVERY_MS;
-        let wanted = || transaction(|| Ok(mine(id)?.is_some()));
-        if left > 0 && !wanted().unwrap_or(true) {
-            return;
+    let (mut rested, mut pause) = (0, pause);
+    while rested < pause {
+        let nap = (pause - rested).min(LOOK_EVERY_MS);
+        wait::sleep(nap);
+        rested += nap;
+        if rested < pause {
+            pause = pause.min(transaction(|| pause_now(id)).unwrap_or(pause));
         }
     }
+}
+
+/// How long the pause after a batch should be.
+fn pause_now(id: i64) -> Result<i64> {
+    let Some(job) = mine(id)? else { return Ok(0) };
+    let m = migration::by_id(job.migration)?;
+    Ok(m.map_or(0, |m| i64::from(settings::delay_ms(&m))))
 }
 
 enum Begin {

@@ -23,6 +23,7 @@ mod race;
 mod security;
 mod soak;
 mod switched;
+mod throttle;
 mod upgrade;
 mod wait;
 mod worker;

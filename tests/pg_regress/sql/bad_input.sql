@@ -34,7 +34,9 @@ SELECT mig_define('x', options => '{"batch_row": 10}');
 \echo :SQLSTATE
 SELECT mig_configure('cover', '{"batch_rows": 0}');
 \echo :SQLSTATE
-SELECT mig_configure('cover', '{"throttle_query": "select true"}');
+SELECT mig_configure('cover', '{"max_replication_lag": 10}');
+SELECT mig_configure('cover', '{"max_wal_rate": "fast"}');
+SELECT mig_configure('cover', '{"throttle_query": true}');
 \echo :SQLSTATE
 SELECT mig_configure('cover', '[]');
 \echo :SQLSTATE

@@ -1,0 +1,145 @@
+//! What holds a job back: standbys that lag, too much WAL, or whatever the operator asks. Looked at before each slice.
+//! What cannot be seen counts as too much: a throttle that is blind waits.
+
+use crate::error::{Error, Result};
+use crate::model::state::{Job, Migration};
+use crate::model::throttle::Seen;
+use crate::model::units;
+use crate::pg::{role, session, spi, tx};
+use crate::settings::{self, Limit};
+use crate::store::job;
+use pgrx::pg_sys::Oid;
+use serde::Deserialize;
+
+/// Why a job waits, and when it looks again.
+pub struct Held {
+    pub why: String,
+    pub pause_ms: i64,
+}
+
+const LOOK_EVERY_MS: i64 = 200;
+
+impl Held {
+    fn back(why: String) -> Option<Self> {
+        Some(Self {
+            why,
+            pause_ms: LOOK_EVERY_MS,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Standby {
+    name: String,
+    hidden: bool,
+    replayed: Option<i64>,
+}
+
+/// The server's clock and its place in the WAL.
+#[derive(Deserialize)]
+struct Now {
+    ms: i64,
+    place: i64,
+}
+
+/// None where the job may go on.
+pub fn held(m: &Migration, of: &Job) -> Result<Option<Held>> {
+    let (lag, rate) = (settings::max_replication_lag(m), settings::max_wal_rate(m));
+    if lag.is_set() || rate.is_set() {
+        let mut seen = job::seen(of.id)?;
+        let before = seen.clone();
+        let held = by_wal(&mut seen, &lag, &rate)?;
+        if seen != before {
+            job::set_seen(of.id, &seen)?;
+        }
+        if held.is_some() {
+            return Ok(held);
+        }
+    }
+    match settings::throttle_query(m) {
+        Some(query) => by_query(m, &query),
+        None => Ok(None),
+    }
+}
+
+fn by_wal(seen: &mut Seen, lag: &Limit, rate: &Limit) -> Result<Option<Held>> {
+    let now: Option<Now> = spi::first(
+        "SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint AS ms, \
+         pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::bigint AS place",
+        &[],
+    )?;
+    let Some(now) = now else { return Ok(None) };
+    let behind = match lag {
+        Limit::None => None,
+        Limit::Unreadable(text) => unreadable("max_replication_lag", text),
+        Limit::Of(limit) => by_standbys(seen, &now, *limit)?,
+    };
+    let fast = match rate {
+        Limit::None => None,
+        Limit::Unreadable(text) => unreadable("max_wal_rate", text),
+        Limit::Of(rate) => {
+            let wait = seen.wait_for_rate(now.ms, now.place, *rate);
+            (wait > 0).then(|| Held {
+                why: format!(
+                    "max_wal_rate: {} of WAL more than {} a second",
+                    units::text_of_size(wait.saturating_mul(*rate) / 1000),
+                    units::text_of_size(*rate)
+                ),
+                pause_ms: wait.min(1000),
+            })
+        }
+    };
+    Ok(behind.or(fast))
+}
+
+fn unreadable(option: &str, text: &str) -> Option<Held> {
+    Held::back(format!("{option}: \"{text}\" cannot be read"))
+}
+
+fn by_standbys(seen: &mut Seen, now: &Now, limit: i64) -> Result<Option<Held>> {
+    let standbys: Vec<Standby> = spi::rows(include_str!("../../sql/query/standbys.sql"), &[])?;
+    if standbys.iter().any(|s| s.hidden) {
+        return Ok(Held::back(format!(
+            "max_replication_lag: the lag is not visible; GRANT pg_monitor TO {}",
+            role::name(role::current())
+        )));
+    }
+    let slowest = standbys.iter().min_by_key(|s| s.replayed);
+    let Some((standby, replayed)) = slowest.and_then(|s| Some((s, s.replayed?))) else {
+        return Ok(Held::back(
+            "max_replication_lag: no standby is connected".into(),
+        ));
+    };
+    let lag = seen.lag(now.ms, now.place, replayed, limit);
+    if lag <= limit {
+        return Ok(None);
+    }
+    Ok(Held::back(format!(
+        "max_replication_lag: {} is {:.1} s behind, the limit is {:.1} s",
+        standby.name,
+        seconds(lag),
+        seconds(limit)
+    )))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "one digit is shown")]
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+/// As the migration's owner, who gave the query, whoever runs the job; and it may only read.
+fn by_query(m: &Migration, query: &str) -> Result<Option<Held>> {
+    let asked = tx::subtransaction(|| {
+        let _owner = role::act_as(Oid::from(m.owner));
+        let _own = session::lock_timeout(settings::lock_timeout_ms(m));
+        spi::read_only(query)
+    });
+    Ok(match asked {
+        Ok(Some(false)) => None,
+        Ok(Some(true)) => Held::back("throttle_query: it returned true".into()),
+        Ok(None) => Held::back("throttle_query: it returned no row, or null".into()),
+        Err(e) if e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED => return Err(e),
+        Err(Error::BadOption { detail, .. }) => Held::back(format!("throttle_query: {detail}")),
+        Err(e) => Held::back(format!("throttle_query: {e}")),
+    })
+}
