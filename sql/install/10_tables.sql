@@ -145,6 +145,12 @@ CREATE TABLE mig.step_log (
 );
 COMMENT ON TABLE mig.step_log IS 'Who did what when; kept after the migration is dropped.';
 
+CREATE TABLE mig.updated (
+  version text PRIMARY KEY,
+  at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE mig.updated IS 'When ALTER EXTENSION UPDATE brought which version: a session keeps the library that it has loaded until it ends.';
+
 -- A dump carries the definitions and the phase. Leftovers and errors stay out: a restored table has another
 -- file, so its copy starts over and finds them again.
 SELECT pg_catalog.pg_extension_config_dump('mig.migration', '');

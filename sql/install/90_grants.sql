@@ -30,7 +30,7 @@ $$;
 
 -- Anybody may look at what is no row of a user: the mirrors of every role read mig.mapping.
 GRANT USAGE ON SCHEMA mig TO PUBLIC;
-GRANT SELECT ON mig.migration, mig.mapping, mig.job, mig.check_result, mig.step_log TO PUBLIC;
+GRANT SELECT ON mig.migration, mig.mapping, mig.job, mig.check_result, mig.step_log, mig.updated TO PUBLIC;
 -- pg_dump, by whoever may dump the database, reads what pg_extension_config_dump() names, sequences too.
 GRANT SELECT ON SEQUENCE mig.migration_id_seq, mig.mapping_id_seq, mig.step_log_id_seq TO PUBLIC;
 -- And pg_restore, by the role that owns the restored extension, sets them.

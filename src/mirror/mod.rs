@@ -6,6 +6,7 @@ mod guard;
 mod plans;
 
 use crate::error::{Error, Result};
+use crate::pg::direct::Event;
 use crate::pg::{echo, plan, role, session, tx};
 use crate::sqlgen::flow::Way;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -52,12 +53,16 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     if data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0 && unsafe { echo::is_ours(data) } {
         return Ok(());
     }
-    // One row or one statement: pinned only around our own statements.
-    let _safe = session::pin_names();
     let mirror = plans::of(data)?;
     // SAFETY: `data` belongs to this call.
     let touched = unsafe { touched(data, &mirror) };
     let _owner = role::act_as(mirror.owner);
+    // SAFETY: as above.
+    if unsafe { written_directly(data, &mirror, &touched) }? {
+        return Ok(());
+    }
+    // One row or one statement: pinned only around our own statements.
+    let _safe = session::pin_names();
     let connection = plan::connect()?;
     let writer = Writer {
         connection: &connection,
@@ -76,6 +81,28 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The short way, which most rows go; false where it does not apply.
+///
+/// # Safety
+/// `data` is the TriggerData of the running call, and `touched` what it says.
+unsafe fn written_directly(
+    data: &pg_sys::TriggerData,
+    mirror: &Mirror,
+    touched: &Touched,
+) -> Result<bool> {
+    let (Some(direct), Touched::Row(key, came)) = (&mirror.direct, touched) else {
+        return Ok(false);
+    };
+    let event = match came {
+        Came::New => Event::Insert,
+        Came::Changed => Event::Update,
+        Came::Gone => Event::Delete,
+    };
+    let _safe = (!direct.is_plain()).then(session::pin_names);
+    // SAFETY: as the caller says.
+    unsafe { direct.write(data, key, event) }
 }
 
 /// TRUNCATE of a new table would take other projects' rows with it, and none of theirs is in the old table.
@@ -150,6 +177,12 @@ impl Writer<'_> {
     }
 
     fn mirror_keys(&self, keys: &mut [&mut [pg_sys::Datum]], came: Came) -> Result<()> {
+        if let Some(direct) = &self.mirror.direct {
+            for key in keys.iter() {
+                // SAFETY: inside a transaction; the key is that of a touched row.
+                unsafe { direct.await_copy(key) };
+            }
+        }
         if !self.give_ids(keys)? {
             return Ok(());
         }
@@ -275,8 +308,8 @@ impl Writer<'_> {
                 return Ok(true);
             }
         }
-        // The new application may have put the row there in between the two.
-        Ok(self.mirror.both_ways && self.write(update, key)? > 0)
+        // The new application, or a batch, may have put the row there in between the two.
+        Ok(self.write(update, key)? > 0)
     }
 
     /// The mapping says what a new row is, and the old table's own triggers have a say in what it is made of: what went

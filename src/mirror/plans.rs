@@ -1,7 +1,9 @@
 //! Plans of the mirrors that this session has met, dropped when their tables change.
 
 use crate::error::{Error, Result};
-use crate::pg::{plan, role};
+use crate::pg::direct::Direct;
+use crate::pg::image::Image;
+use crate::pg::{plan, role, session};
 use crate::sqlgen::flow::{Flow, Way};
 use crate::sqlgen::{mirror, trigger};
 use crate::store::mapping::{self, Registered};
@@ -9,6 +11,12 @@ use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+
+/// Where a key column stands in the source's row, and how its values are stored.
+struct KeyAttribute {
+    number: i16,
+    image: Image,
+}
 
 /// Everything that one trigger needs to run.
 pub struct Mirror {
@@ -26,6 +34,8 @@ pub struct Mirror {
     /// The written table is mirrored as well.
     pub both_ways: bool,
     attributes: Vec<KeyAttribute>,
+    /// Writes single rows without a plan.
+    pub direct: Option<Direct>,
     pub insert: plan::KeptPlan,
     pub update: plan::KeptPlan,
     /// The written table has BEFORE triggers of the application: an INSERT that finds the key there fires them in vain.
@@ -76,46 +86,6 @@ pub struct Forth {
     pub exists: plan::KeptPlan,
 }
 
-/// Where a key column stands in the source's row, and how its values are stored.
-struct KeyAttribute {
-    number: i16,
-    length: i16,
-    by_value: bool,
-}
-
-impl KeyAttribute {
-    fn new(number: i16, type_oid: pg_sys::Oid) -> Self {
-        let (mut length, mut by_value) = (0, false);
-        // SAFETY: a catalog look-up that fills two variables of ours.
-        unsafe { pg_sys::get_typlenbyval(type_oid, &mut length, &mut by_value) };
-        Self {
-            number,
-            length,
-            by_value,
-        }
-    }
-
-    /// Equal bit by bit, as datumIsEqual() has it.
-    ///
-    /// # Safety
-    /// Both datums are of this column.
-    unsafe fn same_image(&self, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
-        if self.by_value {
-            return a.value() == b.value();
-        }
-        // SAFETY: not by value, so a pointer to `length` bytes, or to a varlena that knows its size.
-        let bytes = |d: pg_sys::Datum| unsafe {
-            let size = match self.length {
-                -1 => pgrx::varsize_any(d.cast_mut_ptr()),
-                n => usize::from(n.unsigned_abs()),
-            };
-            std::slice::from_raw_parts(d.cast_mut_ptr::<u8>(), size)
-        };
-        // A C string (length -2) is no type for a key column.
-        self.length != -2 && bytes(a) == bytes(b)
-    }
-}
-
 thread_local! {
     static MIRRORS: RefCell<HashMap<pg_sys::Oid, Rc<Mirror>>> = RefCell::new(HashMap::new());
     static WATCHING: Cell<bool> = const { Cell::new(false) };
@@ -143,12 +113,19 @@ fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
         return Ok(found);
     }
     watch();
+    let _safe = session::pin_names();
     // SAFETY: `trigger` is the running trigger.
     let (id, way) = unsafe { arguments(trigger)? };
     let made = Rc::new(make(id, way, trigger, relation)?);
-    // The old entry is freed outside the borrow, and only when no call further up still uses it.
-    let replaced = MIRRORS.with_borrow_mut(|m| m.insert(trigger.tgoid, Rc::clone(&made)));
-    drop(replaced);
+    // Others that are stale may be of triggers that are gone. They are freed outside the borrow, and only when no call
+    // further up still uses them.
+    let stale = MIRRORS.with_borrow_mut(|mirrors| {
+        let (stale, good) = mirrors.drain().partition(|(_, m)| m.stale.get());
+        *mirrors = good;
+        mirrors.insert(trigger.tgoid, Rc::clone(&made));
+        stale
+    });
+    drop::<HashMap<_, _>>(stale);
     Ok(made)
 }
 
@@ -260,8 +237,15 @@ fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> 
         attributes: found
             .attributes
             .iter()
-            .map(|(n, t)| KeyAttribute::new(*n, pg_sys::Oid::from(*t)))
+            .map(|(n, t)| KeyAttribute {
+                number: *n,
+                image: Image::of(pg_sys::Oid::from(*t)),
+            })
             .collect(),
+        direct: match found.both_ways || found.catching_up {
+            true => None,
+            false => Direct::between(&flow, relation, parties.view, parties.written)?,
+        },
         insert: connection.prepare(&sql.insert, &types)?,
         update: connection.prepare(&sql.update, &types)?,
         rewrites: found.rewrites,
@@ -353,7 +337,7 @@ impl Mirror {
         self.attributes
             .iter()
             .zip(a.iter().zip(b))
-            .all(|(k, (a, b))| unsafe { k.same_image(*a, *b) })
+            .all(|(k, (a, b))| unsafe { k.image.is_same(*a, *b) })
     }
 }
 

@@ -35,6 +35,11 @@ impl Slice {
         })
     }
 
+    /// The first place, and the first one after the slice: no row stands there.
+    pub fn places(&self) -> [pg_sys::ItemPointerData; 2] {
+        *self.bounds
+    }
+
     pub fn args(&self) -> [DatumWithOid<'_>; 2] {
         // SAFETY: a tid is passed by reference; `self` outlives the arguments.
         self.bounds.each_ref().map(|p| unsafe {
@@ -122,6 +127,35 @@ struct Keyed {
 
 fn keys(rows: Vec<Keyed>) -> Result<Vec<Vec<String>>> {
     Ok(rows.into_iter().map(|r| r.key).collect())
+}
+
+/// Keys of rows that stand at these places.
+pub fn keys_at(sql: &str, places: &[pg_sys::ItemPointerData]) -> Result<Vec<Vec<String>>> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut datums: Vec<pg_sys::Datum> = places
+        .iter()
+        .map(|p| pg_sys::Datum::from(std::ptr::from_ref(p)))
+        .collect();
+    // SAFETY: a tid is six bytes, passed by reference and aligned as a short (pg_type.dat); the array copies them.
+    let array = unsafe {
+        pg_sys::construct_array(
+            datums.as_mut_ptr(),
+            datums.len() as i32,
+            pg_sys::TIDOID,
+            size_of::<pg_sys::ItemPointerData>() as i32,
+            false,
+            pg_sys::TYPALIGN_SHORT as std::ffi::c_char,
+        )
+    };
+    keys_of(
+        sql,
+        &Places {
+            datum: Some(pg_sys::Datum::from(array)),
+            count: places.len() as i64,
+        },
+    )
 }
 
 /// A tid[] kept as the server's own datum, copied into the caller's memory context by pgrx.

@@ -96,6 +96,16 @@ pub fn keys(flow: &Flow) -> String {
     )
 }
 
+/// `$1` tid[]: keys of rows that stand there.
+pub fn keys_at(flow: &Flow) -> String {
+    format!(
+        "SELECT {} AS key FROM {} AS v WHERE {}",
+        flow.key_text("v"),
+        flow.view,
+        at_places()
+    )
+}
+
 /// `$1` tid[]: keys of locked rows that the target does not have in this scope, although the copy did not fail:
 /// a row of another scope holds their key.
 pub fn refused(flow: &Flow) -> String {

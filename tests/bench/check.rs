@@ -1,7 +1,7 @@
 //! How long it takes to know that both sides are equal.
 
 use crate::cluster::Cluster;
-use crate::rounds::{Contender, compare, setting, timed};
+use crate::rounds::{Contender, Wanted, compare, figure, setting, timed};
 use postgres::Client;
 use std::cell::RefCell;
 
@@ -48,7 +48,7 @@ pub fn run(cluster: &Cluster) {
         let both = |a: &str, b: &str| {
             format!("SELECT {COLUMNS} FROM {a} EXCEPT SELECT {COLUMNS} FROM {b}")
         };
-        compare(
+        let times = compare(
             &format!("Full check, {rows} rows, {workers} parallel workers"),
             vec![
                 sql(
@@ -73,6 +73,19 @@ pub fn run(cluster: &Cluster) {
                     ),
                 ),
             ],
+        );
+        let ours = "mig_check()";
+        figure(
+            &format!(
+                "full check with {workers} parallel workers, × reading and hashing both tables"
+            ),
+            times.ratio(ours, "both tables read and hashed once, in plain SQL"),
+            Wanted::AtMost(1.3),
+        );
+        figure(
+            &format!("EXCEPT both ways with {workers} parallel workers, × full check"),
+            times.ratio("EXCEPT both ways", ours),
+            Wanted::AtLeast(3.0),
         );
     }
 }

@@ -1,9 +1,9 @@
 //! What a second table costs whoever writes the first one: rows one by one, and many at once.
 
 use crate::cluster::Cluster;
-use crate::rounds::{Contender, compare, setting, timed};
+use crate::rounds::{Contender, Wanted, compare, figure, setting, timed};
 use postgres::Client;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 const DATABASE: &str = "bench_dual_write";
 const PROJECT: &str = "'00000000-0000-0000-0000-000000000001'";
@@ -26,20 +26,29 @@ const STATEMENT_TRIGGER: &str = "CREATE FUNCTION way.mirror() RETURNS trigger LA
     CREATE TRIGGER mirror_u AFTER UPDATE ON way.sign_ups REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION way.mirror(); \
     CREATE TRIGGER mirror_d AFTER DELETE ON way.sign_ups REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION way.mirror()";
 
-const OURS: &str = "SELECT mig_define('bench', 'shared.projects', 'PROJECT'); SELECT mig_add_table('bench', 'way.sign_ups', 'way.twin'); \
-    SELECT mig_create(); SELECT mig_dual_write(); CALL mig_run()";
+const OURS: &[&str] = &[
+    "SELECT mig_define('bench', 'shared.projects', PROJECT)",
+    "SELECT mig_add_table('bench', 'way.sign_ups', 'way.twin')",
+    "SELECT mig_create()",
+    "SELECT mig_dual_write()",
+    "CALL mig_run()",
+];
 
 /// Schema of each way, how it tells itself, and what puts it in.
-const WAYS: [(&str, &str, &str); 5] = [
-    ("none", "no second table", ""),
+const WAYS: [(&str, &str, &[&str]); 5] = [
+    ("none", "no second table", &[]),
     ("ours", "pg_mig", OURS),
-    ("by_row", "a PL/pgSQL row trigger that upserts", ROW_TRIGGER),
+    (
+        "by_row",
+        "a PL/pgSQL row trigger that upserts",
+        &[ROW_TRIGGER],
+    ),
     (
         "by_statement",
         "a PL/pgSQL statement trigger that upserts",
-        STATEMENT_TRIGGER,
+        &[STATEMENT_TRIGGER],
     ),
-    ("app", "the application writes both tables", ""),
+    ("app", "the application writes both tables", &[]),
 ];
 
 fn ready(cluster: &Cluster, rows: usize) -> Client {
@@ -47,28 +56,13 @@ fn ready(cluster: &Cluster, rows: usize) -> Client {
     for (way, _, sql) in WAYS {
         let tables = include_str!("dual_write.sql").replace("way", way);
         client.batch_execute(&tables).expect("the tables are made");
-        let put_in = sql
-            .replace("way.", &format!("{way}."))
-            .replace("'PROJECT'", PROJECT)
-            .replace("PROJECT", PROJECT);
-        for statement in put_in.split("; SELECT").enumerate().map(|(n, s)| {
-            if n == 0 {
-                s.to_owned()
-            } else {
-                format!("SELECT{s}")
-            }
-        }) {
-            for part in statement.split("; CALL").enumerate().map(|(n, s)| {
-                if n == 0 {
-                    s.to_owned()
-                } else {
-                    format!("CALL{s}")
-                }
-            }) {
-                client
-                    .batch_execute(&part)
-                    .unwrap_or_else(|e| panic!("{part}: {e:?}"));
-            }
+        for statement in sql {
+            let statement = statement
+                .replace("way.", &format!("{way}."))
+                .replace("PROJECT", PROJECT);
+            client
+                .batch_execute(&statement)
+                .unwrap_or_else(|e| panic!("{statement}: {e:?}"));
         }
         insert_many(&mut client, way, rows);
     }
@@ -119,53 +113,94 @@ fn many(way: &str, what: &str, rows: usize) -> String {
     }
 }
 
+/// A file of rows as COPY takes them, for the table of each way.
+fn copied(client: &mut Client, way: &str, file: &str) {
+    let columns = "round_id, user_id, email, link";
+    let into = format!("COPY {way}.sign_ups ({columns}) FROM '{file}'");
+    let sql = match way {
+        "app" => format!(
+            "BEGIN; CREATE TEMP TABLE taken ON COMMIT DROP AS SELECT max(id) AS id FROM app.sign_ups; {into}; \
+             INSERT INTO app.twin SELECT {PROJECT}, {COLUMNS} FROM app.sign_ups WHERE id > (TABLE taken); COMMIT"
+        ),
+        _ => into,
+    };
+    client
+        .batch_execute(&sql)
+        .unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+}
+
 pub fn run(cluster: &Cluster) {
     let rows = setting("PG_MIG_BENCH_ROWS", 1_000_000) / 5;
-    let each = rows / 40;
     let client = RefCell::new(ready(cluster, rows));
     for what in ["insert", "update", "delete"] {
-        let contender = |(way, name, _): (&'static str, &'static str, &str)| Contender {
-            name,
-            run: Box::new(move || {
-                let script = one_by_one(way, what, rows);
-                timed(|| cluster.pgbench(DATABASE, &script, each))
-            }),
-        };
-        compare(
-            &format!(
-                "{what}, one row a transaction, pgbench with 4 clients, {} transactions",
-                4 * each
-            ),
-            WAYS.into_iter().map(contender).collect(),
+        singles(cluster, what, rows);
+    }
+    let file = format!("{}/rows.copy", cluster.host());
+    let out = format!(
+        "COPY (SELECT 1 + g % 100, md5(g::text)::uuid, 'u' || g || '@example.org', 'https://youtu.be/' || g FROM generate_series(1, {rows}) g) TO '{file}'"
+    );
+    client.borrow_mut().batch_execute(&out).expect("writes");
+    bulk(
+        &client,
+        &format!("INSERT ... SELECT of {rows} rows"),
+        |client, way| {
+            insert_many(client, way, rows);
+        },
+    );
+    bulk(&client, &format!("COPY of {rows} rows"), |client, way| {
+        copied(client, way, &file);
+    });
+    bulk(
+        &client,
+        &format!("UPDATE of {} rows", rows / 4),
+        |client, way| {
+            let sql = many(way, "update", rows / 4);
+            client.batch_execute(&sql).expect("updates");
+        },
+    );
+}
+
+/// One row a transaction.
+fn singles(cluster: &Cluster, what: &str, rows: usize) {
+    let each = rows / 40;
+    let contender = |(way, name, _): (&'static str, &'static str, &[&str])| Contender {
+        name,
+        run: Box::new(move || {
+            let script = one_by_one(way, what, rows);
+            timed(|| cluster.pgbench(DATABASE, &script, each))
+        }),
+    };
+    let times = compare(
+        &format!(
+            "{what}, one row a transaction, pgbench with 4 clients, {} transactions",
+            4 * each
+        ),
+        WAYS.into_iter().map(contender).collect(),
+    );
+    let [none, ours, by_row, _, app] = WAYS.map(|w| w.1);
+    for (other, least, text) in [
+        (none, 0.75, "no second table"),
+        (by_row, 1.15, "a PL/pgSQL row trigger"),
+        (app, 1.75, "the application writing both"),
+    ] {
+        figure(
+            &format!("throughput of single-row {what}s, × {text}"),
+            times.ratio(other, ours),
+            Wanted::AtLeast(least),
         );
     }
-    let made = Cell::new(0);
-    let bulk = |(way, name, _): (&'static str, &'static str, &str)| {
-        let (client, made) = (&client, &made);
-        Contender {
-            name,
-            run: Box::new(move || {
-                made.set(made.get() + 1);
-                timed(|| insert_many(&mut client.borrow_mut(), way, rows))
-            }),
-        }
+}
+
+fn bulk(client: &RefCell<Client>, title: &str, work: impl Fn(&mut Client, &str)) {
+    let work = &work;
+    let contender = |(way, name, _): (&'static str, &'static str, &[&str])| Contender {
+        name,
+        run: Box::new(move || timed(|| work(&mut client.borrow_mut(), way))),
     };
-    compare(
-        &format!("INSERT ... SELECT of {rows} rows"),
-        WAYS.into_iter().map(bulk).collect(),
-    );
-    let update = |(way, name, _): (&'static str, &'static str, &str)| {
-        let client = &client;
-        Contender {
-            name,
-            run: Box::new(move || {
-                let sql = many(way, "update", rows / 4);
-                timed(|| client.borrow_mut().batch_execute(&sql).expect(name))
-            }),
-        }
-    };
-    compare(
-        &format!("UPDATE of {} rows", rows / 4),
-        WAYS.into_iter().map(update).collect(),
+    let times = compare(title, WAYS.into_iter().map(contender).collect());
+    figure(
+        &format!("time of {title}, × no second table"),
+        times.ratio(WAYS[1].1, WAYS[0].1),
+        Wanted::AtMost(1.9),
     );
 }

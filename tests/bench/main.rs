@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backfill;
 mod check;
 #[path = "../common/cluster.rs"]
 mod cluster;
@@ -23,7 +24,11 @@ fn main() {
     if is_wanted("dual_write") {
         dual_write::run(&cluster);
     }
+    if is_wanted("backfill") {
+        backfill::run(&cluster);
+    }
     if is_wanted("check") {
         check::run(&cluster);
     }
+    rounds::print_figures();
 }

@@ -1,6 +1,7 @@
-//! Contenders in turn, and the table of what came of it.
+//! Contenders in turn, the tables of what came of it, and the figures that we want to reach.
 
 use postgres::Client;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 /// One way to do the work; the time that counts.
@@ -25,50 +26,112 @@ pub fn timed(f: impl FnOnce()) -> Duration {
     began.elapsed()
 }
 
+/// Seconds of each contender, round by round.
+pub struct Times(Vec<(&'static str, Vec<f64>)>);
+
+impl Times {
+    fn of(&self, name: &str) -> &[f64] {
+        let found = self.0.iter().find(|(n, _)| *n == name);
+        &found.unwrap_or_else(|| panic!("no contender {name}")).1
+    }
+
+    /// The time of one as a multiple of another's, round by round: both ran in the same minute.
+    pub fn ratio(&self, one: &str, other: &str) -> Spread {
+        let pairs = self.of(one).iter().zip(self.of(other));
+        Spread::of(&pairs.map(|(a, b)| a / b).collect::<Vec<_>>())
+    }
+}
+
+/// Median, smallest and largest.
+#[derive(Clone, Copy)]
+pub struct Spread {
+    pub median: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Spread {
+    pub fn of(values: &[f64]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        let even = sorted.len().is_multiple_of(2);
+        Self {
+            median: if even {
+                f64::midpoint(sorted[middle - 1], sorted[middle])
+            } else {
+                sorted[middle]
+            },
+            low: sorted[0],
+            high: sorted[sorted.len() - 1],
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("{:.2} ({:.2} to {:.2})", self.median, self.low, self.high)
+    }
+}
+
+/// What is wanted of a figure.
+pub enum Wanted {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+thread_local! {
+    static FIGURES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Notes a figure for the table at the end.
+pub fn figure(what: &str, measured: Spread, wanted: Wanted) {
+    let (text, met) = match wanted {
+        Wanted::AtMost(limit) => (format!("≤ {limit}"), measured.median <= limit),
+        Wanted::AtLeast(limit) => (format!("≥ {limit}"), measured.median >= limit),
+    };
+    let met = if met { "yes" } else { "no" };
+    let line = format!("| {what} | {} | {text} | {met} |", measured.text());
+    FIGURES.with_borrow_mut(|f| f.push(line));
+}
+
+/// All figures, each with what was wanted of it.
+pub fn print_figures() {
+    println!("\n### Figures\n\n| | median (min to max) | wanted | met |\n|---|---|---|---|");
+    FIGURES.with_borrow(|f| f.iter().for_each(|line| println!("{line}")));
+}
+
 /// Runs all of them once for warmth, then `count()` rounds, each beginning with another one; prints a Markdown table with
 /// ratios to the first.
-pub fn compare(title: &str, mut all: Vec<Contender>) {
-    let mut times: Vec<Vec<f64>> = vec![Vec::new(); all.len()];
+pub fn compare(title: &str, mut all: Vec<Contender>) -> Times {
+    let mut times: Vec<(&str, Vec<f64>)> = all.iter().map(|c| (c.name, Vec::new())).collect();
     for round in 0..=count() {
         for n in 0..all.len() {
             let which = (n + round) % all.len();
             let took = (all[which].run)().as_secs_f64();
             if round > 0 {
-                times[which].push(took);
+                times[which].1.push(took);
             }
         }
     }
+    let times = Times(times);
     println!("\n### {title}\n");
     println!("| | seconds, median (min to max) | × the first |\n|---|---|---|");
-    let first = median(&times[0]);
-    for (c, t) in all.iter().zip(&times) {
-        let low = t.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = t.iter().copied().fold(0.0, f64::max);
+    let first = times.0[0].0;
+    for (name, took) in &times.0 {
         println!(
-            "| {} | {:.2} ({low:.2} to {high:.2}) | {:.2} |",
-            c.name,
-            median(t),
-            median(t) / first
+            "| {name} | {} | {} |",
+            Spread::of(took).text(),
+            times.ratio(name, first).text()
         );
     }
-}
-
-fn median(times: &[f64]) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    } else {
-        sorted[middle]
-    }
+    times
 }
 
 pub fn settings(client: &mut Client) {
     let rows = client
         .query(
             "SELECT name, current_setting(name) FROM pg_settings WHERE name IN ('server_version', 'shared_buffers', 'work_mem', \
-             'max_wal_size', 'synchronous_commit', 'fsync', 'max_parallel_workers_per_gather', 'jit', 'autovacuum', 'wal_level') ORDER BY name",
+             'maintenance_work_mem', 'max_parallel_maintenance_workers', 'max_wal_size', 'synchronous_commit', 'fsync', \
+             'max_parallel_workers_per_gather', 'jit', 'autovacuum', 'wal_level') ORDER BY name",
             &[],
         )
         .expect("settings read");

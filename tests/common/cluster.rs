@@ -15,7 +15,7 @@ pub struct Cluster {
 }
 
 /// Runs shell text with the functions of env.sh at hand; its output.
-fn shell(text: &str) -> String {
+pub fn shell(text: &str) -> String {
     let env = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bin/env.sh");
     let output = Command::new("bash")
         .args(["-c", &format!(". {env}; {text}")])

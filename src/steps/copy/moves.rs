@@ -3,11 +3,13 @@
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::state::{Mapping, Pass};
+use crate::pg::direct::Direct;
 use crate::pg::places::{self, Slice};
-use crate::pg::{role, spi};
+use crate::pg::{catalog, role, spi};
 use crate::sqlgen::flow::Flow;
 use crate::sqlgen::{batch, sweep};
 use crate::store::{ids, mapping};
+use pgrx::pg_sys::Oid;
 
 type Keys = Vec<Vec<String>>;
 
@@ -29,7 +31,7 @@ pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
 pub fn run(p: &Mapping, slice: &Slice) -> Result<Moved> {
     let _owner = role::act_as(mapping::owner(p)?);
     let moved = match p.pass {
-        Pass::Forth => copy(&mapping::forward(p)?, slice)?,
+        Pass::Forth => forth(p, slice)?,
         Pass::Sweep => delete(&back(p)?, slice)?,
         Pass::Back => renew(&back(p)?, slice)?,
     };
@@ -53,6 +55,37 @@ pub fn keys(p: &Mapping, slice: &Slice) -> Result<Keys> {
 
 fn back(p: &Mapping) -> Result<Flow> {
     mapping::reverse(p)?.ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))
+}
+
+/// Without a lock on any row where that is safe.
+fn forth(p: &Mapping, slice: &Slice) -> Result<Moved> {
+    let flow = mapping::forward(p)?;
+    match direct(p, &flow)? {
+        Some(direct) => copy_directly(&direct, p, &flow, slice),
+        None => copy(&flow, slice),
+    }
+}
+
+fn direct(p: &Mapping, flow: &Flow) -> Result<Option<Direct>> {
+    let (Some(target), Some(view)) = (p.target, catalog::find(&flow.view)?) else {
+        return Ok(None);
+    };
+    // The mirrors of those would not wait for a copy that is not committed.
+    if spi::value(include_str!("../../../sql/query/older_sessions.sql"), &[])? == Some(true) {
+        return Ok(None);
+    }
+    let found = Direct::between(flow, Oid::from(p.source), view, Oid::from(target))?;
+    Ok(found.filter(Direct::copies))
+}
+
+fn copy_directly(direct: &Direct, p: &Mapping, flow: &Flow, slice: &Slice) -> Result<Moved> {
+    // `bounded` holds ROW SHARE on the source, which TRUNCATE and whatever rewrites a table conflict with.
+    let copied = direct.copy(Oid::from(p.source), slice)?;
+    Ok(Moved {
+        locked: copied.rows,
+        leftovers: places::keys_at(&batch::keys_at(flow), &copied.busy)?,
+        refused: Vec::new(),
+    })
 }
 
 fn copy(flow: &Flow, slice: &Slice) -> Result<Moved> {

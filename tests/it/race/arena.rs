@@ -59,6 +59,14 @@ impl Arena {
         }
     }
 
+    /// New sessions: PostgreSQL keeps a plan for each foreign key that a session has ever checked, and walks through all of
+    /// them when a table changes.
+    pub fn reconnect(&mut self, cluster: &Cluster, database: &str) {
+        self.control = cluster.connect(database);
+        self.app.session = Session::open(cluster, database);
+        self.batch = Session::open(cluster, database);
+    }
+
     /// Runs one case through `mig_step`; what went wrong, if anything did.
     pub fn race(&mut self, case: &Case) -> Result<(), Failure> {
         self.control

@@ -1,6 +1,7 @@
 //! Designs that others ship, put in place of ours: each must turn the matrix red, or the matrix proves nothing.
 
 use super::arena::Arena;
+use super::ids::{BELOW, BY_SQL, Ids};
 use super::matrix::{self, Operation};
 use crate::common::cluster::Cluster;
 
@@ -12,10 +13,36 @@ const OPERATIONS: [Operation; 4] = [
     ("truncate", "TRUNCATE src"),
 ];
 
-/// What is broken, how, and the levels at which it must be seen.
-const BROKEN: [(&str, &str, &[&str]); 4] = [
+const READS_AGAIN: &str = "CREATE OR REPLACE FUNCTION mig.mirror() RETURNS trigger LANGUAGE plpgsql AS $$
+         DECLARE
+           k int;
+         BEGIN
+           IF TG_OP = 'TRUNCATE' THEN
+             DELETE FROM public.dst;
+             RETURN NULL;
+           END IF;
+           FOREACH k IN ARRAY CASE TG_OP WHEN 'INSERT' THEN ARRAY[NEW.id] WHEN 'DELETE' THEN ARRAY[OLD.id] ELSE ARRAY[OLD.id, NEW.id] END
+           LOOP
+             INSERT INTO public.dst SELECT id, v, filler FROM public.src WHERE id = k
+             ON CONFLICT (id) DO UPDATE SET v = excluded.v, filler = excluded.filler;
+             IF NOT FOUND THEN
+               DELETE FROM public.dst WHERE id = k;
+             END IF;
+           END LOOP;
+           RETURN NULL;
+         END $$";
+
+/// What is broken, where, how, and the levels at which it must be seen.
+const BROKEN: [(&str, &Ids, &str, &[&str]); 5] = [
+    (
+        "a mirror that does not wait for a batch that locks no row",
+        &BELOW,
+        READS_AGAIN,
+        &["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"],
+    ),
     (
         "a mirror that trusts the row it is given and its transaction's snapshot",
+        &BY_SQL,
         "CREATE OR REPLACE FUNCTION mig.mirror() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN
            IF TG_OP = 'TRUNCATE' THEN
@@ -35,28 +62,13 @@ const BROKEN: [(&str, &str, &[&str]); 4] = [
     ),
     (
         "a mirror that reads the row again, in its transaction's snapshot",
-        "CREATE OR REPLACE FUNCTION mig.mirror() RETURNS trigger LANGUAGE plpgsql AS $$
-         DECLARE
-           k int;
-         BEGIN
-           IF TG_OP = 'TRUNCATE' THEN
-             DELETE FROM public.dst;
-             RETURN NULL;
-           END IF;
-           FOREACH k IN ARRAY CASE TG_OP WHEN 'INSERT' THEN ARRAY[NEW.id] WHEN 'DELETE' THEN ARRAY[OLD.id] ELSE ARRAY[OLD.id, NEW.id] END
-           LOOP
-             INSERT INTO public.dst SELECT id, v, filler FROM public.src WHERE id = k
-             ON CONFLICT (id) DO UPDATE SET v = excluded.v, filler = excluded.filler;
-             IF NOT FOUND THEN
-               DELETE FROM public.dst WHERE id = k;
-             END IF;
-           END LOOP;
-           RETURN NULL;
-         END $$",
+        &BY_SQL,
+        READS_AGAIN,
         &["REPEATABLE READ", "SERIALIZABLE"],
     ),
     (
         "a batch that locks no row",
+        &BY_SQL,
         // Row locks do not reach through WITH (the manual's page on SELECT, 'The Locking Clause').
         "CREATE OR REPLACE VIEW mig.m1_forward AS
          WITH s AS MATERIALIZED (SELECT *, ctid AS place, xmin AS x, cmin AS c FROM public.src)
@@ -65,6 +77,7 @@ const BROKEN: [(&str, &str, &[&str]); 4] = [
     ),
     (
         "a batch that forgets the rows it skipped",
+        &BY_SQL,
         "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
          CREATE TRIGGER forget BEFORE INSERT ON mig.leftover FOR EACH ROW EXECUTE FUNCTION forget()",
         &["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"],
@@ -86,13 +99,8 @@ fn broken_designs_turn_the_matrix_red() {
     });
 }
 
-fn must_fail(cluster: &Cluster, n: usize, (what, how, levels): &(&str, &str, &[&str])) {
-    let mut arena = Arena::new(
-        cluster,
-        &format!("broken_{n}"),
-        super::KEY,
-        &super::ids::KEPT,
-    );
+fn must_fail(cluster: &Cluster, n: usize, (what, ids, how, levels): &(&str, &Ids, &str, &[&str])) {
+    let mut arena = Arena::new(cluster, &format!("broken_{n}"), super::KEY, ids);
     arena.control.batch_execute(how).expect("breaks");
     let cases = matrix::all(&OPERATIONS);
     let red: Vec<_> = cases

@@ -23,6 +23,26 @@ pub struct Ids {
 
 const SHARE: usize = 13;
 
+/// Keys that are kept, in a table whose rows are written below SQL. The batch visits each row three times: to read it, to
+/// check it, and to put it into an index, after that of the key.
+pub const BELOW: Ids = Ids {
+    name: "below",
+    add: "CREATE TABLE dst (id int PRIMARY KEY, v text, filler text, CHECK (public.gate(id))); CREATE INDEX ON dst (v) WHERE public.gate(id); \
+          SELECT mig_add_table('race', 'src', 'dst', filter => 'public.gate(id)')",
+    ..KEPT
+};
+
+/// The same by statements: a trigger of the user's own might have to fire.
+pub const BY_SQL: Ids = Ids {
+    name: "by SQL",
+    add: "CREATE TABLE dst (id int PRIMARY KEY, v text, filler text); \
+          CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+          CREATE TRIGGER pass AFTER TRUNCATE ON dst FOR EACH STATEMENT EXECUTE FUNCTION pass(); \
+          SELECT mig_add_table('race', 'src', 'dst', filter => 'public.gate(id)')",
+    share: 3,
+    ..KEPT
+};
+
 pub const KEPT: Ids = Ids {
     name: "kept",
     columns: "",

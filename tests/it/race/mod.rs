@@ -1,4 +1,4 @@
-//! The race matrix (`PG_MIG_RACE=all` for every case where ids change, too): one batch against one transaction of an application, at every moment, at every level.
+//! The race matrix (`PG_MIG_RACE=all` for every case of every kind): one batch against one transaction of an application, at every moment, at every level.
 
 mod arena;
 mod broken;
@@ -8,11 +8,14 @@ mod session;
 
 use crate::common::cluster::Cluster;
 use arena::Arena;
-use ids::{DRAWN, Ids, KEPT, NAMED, TREE};
+use ids::{BELOW, BY_SQL, DRAWN, Ids, KEPT, NAMED, TREE};
 use matrix::{Case, ENDS, LEVELS, Moment, OPERATIONS, OPERATIONS_ON_A_DEFERRABLE_KEY, Operation};
 
 const KEY: &str = "PRIMARY KEY (id)";
 const DEFERRABLE_KEY: &str = "PRIMARY KEY (id) DEFERRABLE";
+
+/// So many cases, then new sessions.
+const SESSION: usize = 100;
 
 #[test]
 fn no_interleaving_loses_or_resurrects_a_row() {
@@ -20,9 +23,14 @@ fn no_interleaving_loses_or_resurrects_a_row() {
     let halves = OPERATIONS.split_at(OPERATIONS.len() / 2);
     let late = &OPERATIONS_ON_A_DEFERRABLE_KEY;
     let failed = std::thread::scope(|scope| {
-        let other = scope.spawn(|| play(&cluster, "race_1", KEY, &KEPT, halves.0));
-        let mut failed = play(&cluster, "race_2", KEY, &KEPT, halves.1);
-        failed.extend(play(&cluster, "race_3", DEFERRABLE_KEY, &KEPT, late));
+        let other = scope.spawn(|| {
+            let mut failed = play(&cluster, "race_1", KEY, &BELOW, halves.0);
+            failed.extend(play(&cluster, "race_2", KEY, &BY_SQL, halves.1));
+            failed
+        });
+        let mut failed = play(&cluster, "race_3", KEY, &BELOW, halves.1);
+        failed.extend(play(&cluster, "race_4", KEY, &BY_SQL, halves.0));
+        failed.extend(play(&cluster, "race_5", DEFERRABLE_KEY, &KEPT, late));
         failed.extend(other.join().expect("the thread ends"));
         failed
     });
@@ -52,7 +60,16 @@ fn no_interleaving_loses_a_row_or_its_id_where_ids_change() {
 #[test]
 fn the_worker_loses_no_row_either_nor_does_the_one_that_takes_over() {
     let cluster = Cluster::start("it_race_worker", 54356, "");
-    let mut arena = Arena::new(&cluster, "race_worker", KEY, &KEPT);
+    let arenas = [&BELOW, &BY_SQL].map(|ids| {
+        let database = ids.name.replace(' ', "_").to_lowercase();
+        Arena::new(&cluster, &database, KEY, ids)
+    });
+    let failed: Vec<String> = arenas.into_iter().flat_map(by_worker).collect();
+    report(&failed);
+}
+
+/// What failed of the cases that a worker is raced through.
+fn by_worker(mut arena: Arena) -> Vec<String> {
     let mut failed = Vec::new();
     for operation in OPERATIONS
         .into_iter()
@@ -76,7 +93,7 @@ fn the_worker_loses_no_row_either_nor_does_the_one_that_takes_over() {
             }
         }
     }
-    report(&failed);
+    failed
 }
 
 fn report(failed: &[String]) {
@@ -99,11 +116,13 @@ fn play(
     let mut arena = Arena::new(cluster, database, key, ids);
     let all = std::env::var("PG_MIG_RACE").is_ok_and(|v| v == "all");
     let share = if all { 1 } else { ids.share };
-    let cases = matrix::all(operations);
-    cases
-        .iter()
-        .step_by(share)
-        .filter_map(|c| arena.race(c).err())
-        .map(|f| format!("{}: {f}", ids.name))
-        .collect()
+    let mut failed = Vec::new();
+    for (n, case) in matrix::all(operations).iter().step_by(share).enumerate() {
+        if n % SESSION == SESSION - 1 {
+            arena.reconnect(cluster, database);
+        }
+        let outcome = arena.race(case);
+        failed.extend(outcome.err().map(|f| format!("{}: {f}", ids.name)));
+    }
+    failed
 }

@@ -1,0 +1,248 @@
+//! Finding the row of a key, by an index.
+
+use super::slot::{Slot, guarded};
+use pgrx::pg_sys;
+
+/// A unique index whose columns are a key's, and how each is compared.
+pub struct Key {
+    index: pg_sys::Oid,
+    columns: Vec<Column>,
+}
+
+struct Column {
+    /// Which of the key's values.
+    value: usize,
+    equals: pg_sys::RegProcedure,
+    collation: pg_sys::Oid,
+}
+
+impl Key {
+    /// None where `table` has no such index, or one that lets two rows have a key for a while.
+    ///
+    /// # Safety
+    /// `table` is open.
+    pub unsafe fn of(table: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
+        let mut key = None;
+        // SAFETY: as the caller says.
+        unsafe {
+            all_indexes(table, |index| {
+                key = Self::by(index, attributes);
+                key.is_none()
+            });
+        }
+        key
+    }
+
+    /// # Safety
+    /// `index` is open.
+    unsafe fn by(index: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
+        // SAFETY: an index has all of these for each of its key columns (relcache.c).
+        unsafe {
+            let form = &*(*index).rd_index;
+            let numbers = form
+                .indkey
+                .values
+                .as_slice(usize::try_from(form.indnkeyatts).ok()?);
+            let whole = pg_sys::RelationGetIndexPredicate(index).is_null();
+            let certain = form.indisunique && form.indimmediate && form.indisvalid && whole;
+            if !certain
+                || (*(*index).rd_rel).relam != pg_sys::BTREE_AM_OID
+                || numbers.len() != attributes.len()
+            {
+                return None;
+            }
+            let columns = numbers.iter().enumerate().map(|(n, number)| {
+                let input = *(*index).rd_opcintype.add(n);
+                let operator = pg_sys::get_opfamily_member(
+                    *(*index).rd_opfamily.add(n),
+                    input,
+                    input,
+                    pg_sys::BTEqualStrategyNumber as i16,
+                );
+                Some(Column {
+                    value: attributes.iter().position(|a| a == number)?,
+                    equals: pg_sys::get_opcode(operator),
+                    collation: *(*index).rd_indcollation.add(n),
+                })
+            });
+            Some(Self {
+                index: (*index).rd_id,
+                columns: columns.collect::<Option<_>>()?,
+            })
+        }
+    }
+
+    /// Puts the row of the key into `slot`; false where there is none. Waits for others who have just put one in or are
+    /// about to take it away: as RelationFindReplTupleByIndex() in execReplication.c.
+    ///
+    /// # Safety
+    /// `table` is the index's, open; the values are those of the key's columns; `slot` is for rows of the table.
+    pub unsafe fn find(
+        &self,
+        table: pg_sys::Relation,
+        values: &[pg_sys::Datum],
+        slot: &Slot,
+    ) -> bool {
+        loop {
+            let mut dirty = dirty();
+            // SAFETY: as the caller says. The wait ends with the other transaction, by an ERROR, or by a timeout.
+            unsafe {
+                if !self.scan(table, values, &raw mut dirty, slot) {
+                    return false;
+                }
+                match in_progress(&dirty) {
+                    None => return true,
+                    Some(other) => {
+                        pg_sys::ExecClearTuple(slot.0);
+                        pg_sys::XactLockTableWait(
+                            other,
+                            std::ptr::null_mut(),
+                            std::ptr::null_mut(),
+                            pg_sys::XLTW_Oper::XLTW_None,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether there is such a row under the snapshot.
+    ///
+    /// # Safety
+    /// As `find`; the snapshot is active.
+    pub unsafe fn is_in(
+        &self,
+        table: pg_sys::Relation,
+        values: &[pg_sys::Datum],
+        snapshot: pg_sys::Snapshot,
+    ) -> bool {
+        // SAFETY: as the caller says.
+        unsafe { self.scan(table, values, snapshot, &Slot::of_table(table)) }
+    }
+
+    /// # Safety
+    /// As `find`.
+    pub unsafe fn scan(
+        &self,
+        table: pg_sys::Relation,
+        values: &[pg_sys::Datum],
+        snapshot: pg_sys::Snapshot,
+        slot: &Slot,
+    ) -> bool {
+        let mut keys = [pg_sys::ScanKeyData::default(); pg_sys::INDEX_MAX_KEYS as usize];
+        // SAFETY: as the caller says; the scan ends here, and an abort ends it too.
+        unsafe {
+            let index = pg_sys::index_open(self.index, pg_sys::AccessShareLock as i32);
+            for (n, c) in self.columns.iter().enumerate() {
+                pg_sys::ScanKeyEntryInitialize(
+                    &mut keys[n],
+                    0,
+                    n as i16 + 1,
+                    pg_sys::BTEqualStrategyNumber as u16,
+                    pg_sys::InvalidOid,
+                    c.collation,
+                    c.equals,
+                    values[c.value],
+                );
+            }
+            let count = self.columns.len() as i32;
+            let scan = pg_sys::index_beginscan(table, index, snapshot, count, 0);
+            pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
+            let found = pg_sys::index_getnext_slot(
+                scan,
+                pg_sys::ScanDirection::ForwardScanDirection,
+                slot.0,
+            );
+            pg_sys::index_endscan(scan);
+            pg_sys::index_close(index, pg_sys::NoLock as i32);
+            found
+        }
+    }
+}
+
+/// Sees what is not committed yet, and says of whom it is (HeapTupleSatisfiesDirty).
+pub fn dirty() -> pg_sys::SnapshotData {
+    pg_sys::SnapshotData {
+        snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+        ..Default::default()
+    }
+}
+
+/// Who has written the row that `dirty` saw last, and has not ended.
+pub fn in_progress(dirty: &pg_sys::SnapshotData) -> Option<pg_sys::TransactionId> {
+    [dirty.xmin, dirty.xmax]
+        .into_iter()
+        .find(|x| *x != pg_sys::InvalidTransactionId)
+}
+
+/// Neither parted nor a part of another one: its rows are all of its own shape, and in it.
+///
+/// # Safety
+/// `table` is open.
+pub unsafe fn is_table(table: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller says.
+    let form = unsafe { &*(*table).rd_rel };
+    form.relkind as u8 == pg_sys::RELKIND_RELATION && !form.relispartition && !form.relhassubclass
+}
+
+/// Whether this version of a row is the one that holds.
+///
+/// # Safety
+/// `slot` holds a row of `table`, as stored.
+#[allow(ffi_unwind_calls, reason = "the call is guarded")]
+pub unsafe fn is_visible(
+    table: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: as the caller says; other kinds of slots have no buffer to look at.
+    unsafe {
+        if slot.is_null() || (*slot).tts_ops != &raw const pg_sys::TTSOpsBufferHeapTuple {
+            return false;
+        }
+        match (*(*table).rd_tableam).tuple_satisfies_snapshot {
+            None => false,
+            Some(satisfies) => guarded(|| satisfies(table, slot, snapshot)),
+        }
+    }
+}
+
+/// Whether all comparisons of the table's indexes are the server's own, and none has an expression or a condition.
+///
+/// # Safety
+/// `table` is open.
+pub unsafe fn indexes_are_plain(table: pg_sys::Relation) -> bool {
+    let own = |f: &pg_sys::RegProcedure| f.to_u32() < pg_sys::FirstNormalObjectId;
+    // SAFETY: as the caller says; an index has so many support functions for each key column (relcache.c).
+    unsafe {
+        all_indexes(table, |index| {
+            let supports = usize::from((*(*index).rd_indam).amsupport)
+                * usize::try_from((*(*index).rd_index).indnkeyatts).unwrap_or(0);
+            std::slice::from_raw_parts((*index).rd_support, supports)
+                .iter()
+                .all(own)
+                && pg_sys::RelationGetIndexPredicate(index).is_null()
+                && pg_sys::RelationGetIndexExpressions(index).is_null()
+        })
+    }
+}
+
+/// # Safety
+/// `table` is open.
+pub unsafe fn all_indexes(
+    table: pg_sys::Relation,
+    mut is_so: impl FnMut(pg_sys::Relation) -> bool,
+) -> bool {
+    // SAFETY: as the caller says; each index is open while it is looked at.
+    unsafe {
+        let list = pg_sys::RelationGetIndexList(table);
+        let length = list.as_ref().map_or(0, |l| l.length);
+        (0..length).all(|n| {
+            let oid = (*pg_sys::list_nth_cell(list, n)).oid_value;
+            let index = pg_sys::index_open(oid, pg_sys::AccessShareLock as i32);
+            let so = is_so(index);
+            pg_sys::index_close(index, pg_sys::NoLock as i32);
+            so
+        })
+    }
+}

@@ -1,0 +1,297 @@
+//! One row written below SQL: the touched row, which the trigger has in its hands, is made into a row of the written
+//! table, and that is put in, changed or taken away by the server's own functions, as logical replication's apply does
+//! (execReplication.c). No plan is started for it.
+//!
+//! Only what is certain goes this way: where a row is not as expected (changed again since, not there, there already,
+//! of another scope, written by somebody else meanwhile) nothing is done, and the caller's statements decide.
+
+mod copy;
+mod find;
+mod parent;
+mod row;
+mod slot;
+mod suits;
+mod write;
+
+use crate::error::Result;
+use crate::ident::Ident;
+use crate::sqlgen::flow::{Flow, Way};
+use find::Key;
+use parent::Parent;
+use pgrx::pg_sys;
+use row::Row;
+use slot::Slot;
+use std::ffi::CString;
+use write::Written;
+
+/// What happened to the touched row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Insert,
+    /// Its key is the same.
+    Update,
+    Delete,
+}
+
+/// The two tables, the view between them, and names of columns.
+struct Parties {
+    touched: pg_sys::Oid,
+    view: pg_sys::Oid,
+    written: pg_sys::Oid,
+    /// Columns of the written table that a row sets, by the same names in the view.
+    columns: Vec<CString>,
+    /// The touched table's key.
+    key: Vec<CString>,
+    /// The written table's column that has one value in all rows that are ours; None where all are.
+    scope: Option<CString>,
+    /// The columns that `ON CONFLICT` names.
+    arbiter: Vec<CString>,
+}
+
+/// What is known of both tables as long as neither changes. It holds no lock and no resource of a transaction.
+pub struct Direct {
+    context: pg_sys::MemoryContext,
+    written: pg_sys::Oid,
+    row: Row,
+    /// Find the row of a key in the touched table, and in the written one.
+    touched_key: Key,
+    written_key: Key,
+    parents: Vec<Parent>,
+    plain: bool,
+    copies: bool,
+}
+
+impl Direct {
+    /// For a flow between two tables: keys are as they were, and no two rows share one. None where rows of these tables
+    /// cannot be written this way.
+    pub fn between(
+        flow: &Flow,
+        touched: pg_sys::Oid,
+        view: pg_sys::Oid,
+        written: pg_sys::Oid,
+    ) -> Result<Option<Self>> {
+        let made = Self::of_flow(flow, touched, view, written);
+        let Some(mut made) = made else {
+            return Ok(None);
+        };
+        if let Some(scope) = &made.row.scope {
+            made.parents = parent::of(written, scope.number)?;
+        }
+        Ok(Some(made))
+    }
+
+    fn of_flow(
+        flow: &Flow,
+        touched: pg_sys::Oid,
+        view: pg_sys::Oid,
+        written: pg_sys::Oid,
+    ) -> Option<Self> {
+        let scope = flow.scope.as_ref().filter(|_| flow.own.is_some());
+        if flow.way == Way::Reverse || flow.deferrable || flow.own.is_some() != scope.is_some() {
+            return None;
+        }
+        Self::of(&Parties {
+            touched,
+            view,
+            written,
+            columns: texts(&flow.columns)?,
+            key: texts(flow.key.iter().map(|k| &k.touched))?,
+            scope: texts(scope)?.pop(),
+            arbiter: texts(&flow.arbiter)?,
+        })
+    }
+
+    fn of(parties: &Parties) -> Option<Self> {
+        // SAFETY: a context for what lives as long as the value; all three relations are locked by the caller's use of
+        // them. An ERROR in between leaks the context, once.
+        unsafe {
+            let context = pg_sys::AllocSetContextCreateInternal(
+                pg_sys::TopMemoryContext,
+                c"pg_mig direct".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+            );
+            let before = pg_sys::MemoryContextSwitchTo(context);
+            let made = Self::made(context, parties);
+            pg_sys::MemoryContextSwitchTo(before);
+            if made.is_none() {
+                pg_sys::MemoryContextDelete(context);
+            }
+            made
+        }
+    }
+
+    /// # Safety
+    /// `context` is the current one and lives as long as the value.
+    unsafe fn made(context: pg_sys::MemoryContext, parties: &Parties) -> Option<Self> {
+        let [touched, view, written] =
+            [parties.touched, parties.view, parties.written].map(Opened::read);
+        // SAFETY: the relations are open.
+        unsafe {
+            if !suits::table(written.0, &parties.columns) || !find::is_table(touched.0) {
+                return None;
+            }
+            let key = row::numbers_in(touched.0, &parties.key)?;
+            let row = Row::of(view.0, written.0, parties, &key)?;
+            Some(Self {
+                context,
+                written: parties.written,
+                plain: row.is_plain() && suits::is_plain(written.0),
+                copies: suits::tells_at_once(written.0),
+                parents: Vec::new(),
+                row,
+                touched_key: Key::of(touched.0, &key)?,
+                written_key: Key::of(written.0, &row::numbers_in(written.0, &parties.arbiter)?)?,
+            })
+        }
+    }
+
+    /// No code but the server's own runs, so that nothing depends on the session's settings.
+    pub fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// False where nothing was done.
+    ///
+    /// # Safety
+    /// `data` belongs to a row trigger on the touched table that is running, and `key` is that of its row.
+    pub unsafe fn write(
+        &self,
+        data: &pg_sys::TriggerData,
+        key: &[pg_sys::Datum],
+        event: Event,
+    ) -> Result<bool> {
+        let spared = self.spared(event)?;
+        // SAFETY: inside a transaction. The snapshot sees what this command has written; an ERROR pops it together with
+        // the (sub)transaction.
+        unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            let snapshot = pg_sys::GetActiveSnapshot();
+            let done = self.write_under(snapshot, data, key, event, &spared);
+            pg_sys::PopActiveSnapshot();
+            Ok(done)
+        }
+    }
+
+    /// # Safety
+    /// As `write`; `snapshot` is the active one.
+    unsafe fn write_under(
+        &self,
+        snapshot: pg_sys::Snapshot,
+        data: &pg_sys::TriggerData,
+        key: &[pg_sys::Datum],
+        event: Event,
+        spared: &[pg_sys::Oid],
+    ) -> bool {
+        let source = match event {
+            Event::Insert => Some(data.tg_trigslot),
+            Event::Update => Some(data.tg_newslot),
+            Event::Delete => None,
+        };
+        // SAFETY: a row trigger has these slots (trigger.c); all that is opened here is closed here.
+        unsafe {
+            let is_so = match source {
+                Some(row) => find::is_visible(data.tg_relation, row, snapshot),
+                None => !self.touched_key.is_in(data.tg_relation, key, snapshot),
+            };
+            if !is_so {
+                return false;
+            }
+            let written = Written::open(self.written, spared);
+            let found = Slot::of_table(written.relation);
+            let there = self
+                .written_key
+                .find(written.relation, &self.row.key(key), &found);
+            let expected = there != (event == Event::Insert);
+            if !expected || there && !self.row.is_ours(&found) {
+                return false;
+            }
+            let Some(source) = source else {
+                return written.delete(&found, snapshot);
+            };
+            let new = Slot::to_fill(written.relation);
+            self.row.fill(&written, source, &new)
+                && if there {
+                    written.update(&found, &new, snapshot)
+                } else {
+                    written.insert(&new)
+                }
+        }
+    }
+
+    /// Foreign keys that need no check: of a row that is put in because its parent is held, of one that stays in its scope
+    /// because it has been checked before.
+    fn spared(&self, event: Event) -> Result<Vec<pg_sys::Oid>> {
+        let Some(scope) = &self.row.scope else {
+            return Ok(Vec::new());
+        };
+        let mut spared = Vec::with_capacity(self.parents.len());
+        for parent in &self.parents {
+            if event != Event::Insert || parent.is_held(scope.value)? {
+                spared.push(parent.constraint);
+            }
+        }
+        Ok(spared)
+    }
+
+    /// Waits until nobody is about to put the copy of a row in: its own statements would not see it.
+    ///
+    /// # Safety
+    /// Inside a transaction; `key` is one of the touched table.
+    pub unsafe fn await_copy(&self, key: &[pg_sys::Datum]) {
+        // SAFETY: as the caller says.
+        unsafe {
+            let written = Written::open(self.written, &[]);
+            let found = Slot::of_table(written.relation);
+            self.written_key
+                .find(written.relation, &self.row.key(key), &found);
+        }
+    }
+}
+
+impl Drop for Direct {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: everything in it is ours, and nobody uses it any more.
+            unsafe { pg_sys::MemoryContextDelete(self.context) };
+        }
+    }
+}
+
+/// A relation open for a look. The lock stays to the transaction's end.
+struct Opened(pg_sys::Relation);
+
+impl Opened {
+    fn read(oid: pg_sys::Oid) -> Self {
+        // SAFETY: inside a transaction; closed on drop, or by the abort that unwinds it.
+        Self(unsafe { pg_sys::relation_open(oid, pg_sys::AccessShareLock as i32) })
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by `read`.
+            unsafe { pg_sys::relation_close(self.0, pg_sys::NoLock as i32) };
+        }
+    }
+}
+
+/// Names as PostgreSQL takes them.
+fn texts<'a>(names: impl IntoIterator<Item = &'a Ident>) -> Option<Vec<CString>> {
+    let text = |name: &Ident| CString::new(name.as_str()).ok();
+    names.into_iter().map(text).collect()
+}
+
+/// Items of a List of pointers.
+///
+/// # Safety
+/// `list` is null or a list of pointers to `T`.
+unsafe fn items<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
+    // SAFETY: as the caller says.
+    let length = unsafe { list.as_ref() }.map_or(0, |l| l.length);
+    // SAFETY: as the caller says; `n` is below its length.
+    (0..length).map(move |n| unsafe { (*pg_sys::list_nth_cell(list, n)).ptr_value.cast() })
+}

@@ -1,0 +1,96 @@
+//! The foreign key of the scope's column: all rows name the same parent, so it is looked for and locked once in a transaction,
+//! where PostgreSQL would do it for each row.
+
+use crate::error::Result;
+use crate::ident::Ident;
+use crate::pg::{catalog, plan, role};
+use pgrx::pg_sys;
+use serde::Deserialize;
+use std::cell::Cell;
+
+/// The transaction itself, not one of its subtransactions (TopSubTransactionId in c.h).
+const TOP: u32 = 1;
+
+pub struct Parent {
+    pub constraint: pg_sys::Oid,
+    owner: pg_sys::Oid,
+    /// `$1`: the value that all rows have.
+    lock: plan::KeptPlan,
+    /// The transaction and subtransaction that hold it.
+    held: Cell<(u32, u32)>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    constraint: u32,
+    table: u32,
+    owner: u32,
+    column: Ident,
+    kind: u32,
+}
+
+/// The parents that `column` of `table` names, of ordinary tables and by PostgreSQL's own operators.
+pub fn of(table: pg_sys::Oid, column: i16) -> Result<Vec<Parent>> {
+    let found: Option<Vec<Found>> = plan::first_latest::<Keys>(
+        &format!(
+            "SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('constraint', c.oid::bigint, 'table', r.oid::bigint, 'owner', r.relowner::bigint, \
+             'column', a.attname, 'kind', a.atttypid::bigint)) AS keys \
+             FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class r ON r.oid = c.confrelid AND r.relkind = 'r' \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum = c.confkey[1] \
+             WHERE c.conrelid = {} AND c.contype = 'f' AND c.conkey = ARRAY[{column}]::int2[] AND c.conpfeqop[1] < {}",
+            table.to_u32(),
+            pg_sys::FirstNormalObjectId
+        ),
+        &[],
+        &mut [],
+    )?
+    .and_then(|k| k.keys);
+    let connection = plan::connect()?;
+    let parent = |f: Found| {
+        let Some(name) = catalog::name_of(f.table.into()) else {
+            return Ok(None);
+        };
+        let owner = pg_sys::Oid::from(f.owner);
+        // Like PostgreSQL's own check, with the rights of the parent's owner (ri_PerformCheck).
+        let _owner = role::act_as(owner);
+        let sql = format!(
+            "SELECT 1 FROM ONLY {name} AS p WHERE p.{} OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF p",
+            f.column
+        );
+        Ok(Some(Parent {
+            constraint: f.constraint.into(),
+            owner,
+            lock: connection.prepare(&sql, &[f.kind.into()])?,
+            held: Cell::new((0, 0)),
+        }))
+    };
+    let all: Result<Vec<Option<Parent>>> =
+        found.unwrap_or_default().into_iter().map(parent).collect();
+    Ok(all?.into_iter().flatten().collect())
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    keys: Option<Vec<Found>>,
+}
+
+impl Parent {
+    /// Whether the parent with this key is there and stays there until the transaction ends.
+    pub fn is_held(&self, key: pg_sys::Datum) -> Result<bool> {
+        // SAFETY: both are of this backend's transaction.
+        let (transaction, sub) =
+            unsafe { ((*pg_sys::MyProc).lxid, pg_sys::GetCurrentSubTransactionId()) };
+        let (held, by) = self.held.get();
+        // A subtransaction that is rolled back gives its locks away.
+        if held == transaction && (by == sub || by == TOP) {
+            return Ok(true);
+        }
+        let _owner = role::act_as(self.owner);
+        let connection = plan::connect()?;
+        let there = connection.run_latest(&self.lock, &mut [key])? > 0;
+        if there {
+            self.held.set((transaction, sub));
+        }
+        Ok(there)
+    }
+}

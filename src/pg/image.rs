@@ -1,0 +1,48 @@
+//! How values of a type are stored, and whether two of them are the same bit by bit.
+
+use pgrx::{pg_sys, varlena};
+
+#[derive(Clone, Copy)]
+pub struct Image {
+    length: i16,
+    by_value: bool,
+}
+
+impl Image {
+    pub fn of(type_oid: pg_sys::Oid) -> Self {
+        let (mut length, mut by_value) = (0, false);
+        // SAFETY: a catalog look-up that fills two variables of ours.
+        unsafe { pg_sys::get_typlenbyval(type_oid, &mut length, &mut by_value) };
+        Self { length, by_value }
+    }
+
+    /// As datumIsEqual() has it, but for headers. Values that are equal and look different are not the same, nor are those that
+    /// are compressed or stored elsewhere.
+    ///
+    /// # Safety
+    /// Both are of this type, and not null.
+    pub unsafe fn is_same(self, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
+        if self.by_value {
+            return a.value() == b.value();
+        }
+        // SAFETY: not by value, so a pointer to `length` bytes, or to a varlena that knows its size.
+        let bytes = |d: pg_sys::Datum| unsafe {
+            if self.length != -1 {
+                let size = usize::from(self.length.unsigned_abs());
+                return Some(std::slice::from_raw_parts(d.cast_mut_ptr::<u8>(), size));
+            }
+            // Stored, the same value may have a shorter header.
+            let value = d.cast_mut_ptr::<pg_sys::varlena>().cast_const();
+            if varlena::varatt_is_1b_e(value) || varlena::varatt_is_4b_c(value) {
+                return None;
+            }
+            Some(std::slice::from_raw_parts(
+                varlena::vardata_any(value).cast::<u8>(),
+                varlena::varsize_any_exhdr(value),
+            ))
+        };
+        let (a, b) = (bytes(a), bytes(b));
+        // A C string (length -2) is no type for a key column.
+        self.length != -2 && a.is_some() && a == b
+    }
+}
