@@ -152,7 +152,8 @@ SELECT m.name AS migration, m.phase,
             WHEN lost.is THEN 'no job runs here: the one that was at work when this database was dumped did not come along'
             WHEN drift.what IS NOT NULL THEN pg_catalog.concat_ws('; ', m.problem, drift.what)
             WHEN m.problem IS NOT NULL THEN m.problem
-            WHEN j.state = 'running' AND j.waiting_for IS NOT NULL THEN 'waiting for ' || j.waiting_for || coalesce(
+            -- A pause that was asked for is no problem.
+            WHEN j.state = 'running' AND j.waiting_for NOT LIKE 'delay_ms:%' THEN 'waiting for ' || j.waiting_for || coalesce(
               (SELECT ', held up by process ' || pg_catalog.string_agg(b.pid::text, ', ') FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)), '')
             WHEN j.state = 'running' AND j.driver_reason IS NOT NULL THEN pg_catalog.format('driver %s: %s', j.driver, j.driver_reason)
             WHEN t.stuck IS NOT NULL AND m.phase IN ('created', 'dual_write', 'backfilled')

@@ -9,7 +9,7 @@ CREATE TABLE way.sign_ups (
 CREATE INDEX ON way.sign_ups (round_id);
 CREATE INDEX ON way.sign_ups (user_id);
 CREATE TABLE way.twin (
-  project_id uuid NOT NULL, id bigint PRIMARY KEY, round_id int NOT NULL, user_id uuid NOT NULL, email text NOT NULL, link text,
+  project_id uuid NOT NULL REFERENCES shared.projects, id bigint PRIMARY KEY, round_id int NOT NULL, user_id uuid NOT NULL, email text NOT NULL, link text,
   created_at timestamptz NOT NULL);
 CREATE INDEX ON way.twin (project_id, round_id);
 CREATE INDEX ON way.twin (project_id, user_id);
