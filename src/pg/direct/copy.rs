@@ -13,7 +13,7 @@
 use super::find::{dirty, in_progress};
 use super::slot::{Slot, guarded};
 use super::write::Written;
-use super::{Direct, Event, Opened};
+use super::{Direct, Opened};
 use crate::error::Result;
 use crate::pg::places::Slice;
 use pgrx::pg_sys;
@@ -40,7 +40,7 @@ impl Direct {
     /// Copies the slice's rows that the written table lacks. Until the transaction ends, the touched table must not be truncated
     /// or rewritten: the caller holds ROW SHARE on it.
     pub fn copy(&self, touched: pg_sys::Oid, slice: &Slice) -> Result<Copied> {
-        let spared = self.spared(Event::Insert)?;
+        let spared = self.spared()?;
         // SAFETY: inside a transaction; an ERROR pops the snapshot together with the (sub)transaction. While it is active, no row
         // that it sees is pruned, so a place means the same row at the second look.
         unsafe {

@@ -162,7 +162,10 @@ impl Direct {
         key: &[pg_sys::Datum],
         event: Event,
     ) -> Result<bool> {
-        let spared = self.spared(event)?;
+        let spared = match event {
+            Event::Insert => self.spared()?,
+            Event::Update | Event::Delete => Vec::new(),
+        };
         // SAFETY: inside a transaction. The snapshot sees what this command has written; an ERROR pops it together with
         // the (sub)transaction.
         unsafe {
@@ -221,15 +224,15 @@ impl Direct {
         }
     }
 
-    /// Foreign keys that need no check: of a row that is put in because its parent is held, of one that stays in its scope
-    /// because it has been checked before.
-    fn spared(&self, event: Event) -> Result<Vec<pg_sys::Oid>> {
+    /// Foreign keys that need no check when a row is put in, because its parent is held. A change of a row is left to
+    /// PostgreSQL: it checks the new version where the old one was put in by the same transaction (RI_FKey_fk_upd_check_required).
+    fn spared(&self) -> Result<Vec<pg_sys::Oid>> {
         let Some(scope) = &self.row.scope else {
             return Ok(Vec::new());
         };
         let mut spared = Vec::with_capacity(self.parents.len());
         for parent in &self.parents {
-            if event != Event::Insert || parent.is_held(scope.value)? {
+            if parent.is_held(scope.value)? {
                 spared.push(parent.constraint);
             }
         }
@@ -243,10 +246,9 @@ impl Direct {
     pub unsafe fn await_copy(&self, key: &[pg_sys::Datum]) {
         // SAFETY: as the caller says.
         unsafe {
-            let written = Written::open(self.written, &[]);
-            let found = Slot::of_table(written.relation);
-            self.written_key
-                .find(written.relation, &self.row.key(key), &found);
+            let written = Opened::read(self.written);
+            let found = Slot::of_table(written.0);
+            self.written_key.find(written.0, &self.row.key(key), &found);
         }
     }
 }

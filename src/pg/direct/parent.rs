@@ -29,7 +29,7 @@ struct Found {
     kind: u32,
 }
 
-/// The parents that `column` of `table` names, of ordinary tables and by PostgreSQL's own operators.
+/// The parents that `column` of `table` names, in ordinary tables, of its own type and by PostgreSQL's own operators.
 pub fn of(table: pg_sys::Oid, column: i16) -> Result<Vec<Parent>> {
     let found: Option<Vec<Found>> = plan::first_latest::<Keys>(
         &format!(
@@ -37,6 +37,7 @@ pub fn of(table: pg_sys::Oid, column: i16) -> Result<Vec<Parent>> {
              'column', a.attname, 'kind', a.atttypid::bigint)) AS keys \
              FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class r ON r.oid = c.confrelid AND r.relkind = 'r' \
              JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum = c.confkey[1] \
+             JOIN pg_catalog.pg_attribute s ON s.attrelid = c.conrelid AND s.attnum = c.conkey[1] AND s.atttypid = a.atttypid \
              WHERE c.conrelid = {} AND c.contype = 'f' AND c.conkey = ARRAY[{column}]::int2[] AND c.conpfeqop[1] < {}",
             table.to_u32(),
             pg_sys::FirstNormalObjectId

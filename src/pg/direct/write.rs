@@ -150,14 +150,45 @@ impl Written {
     ///
     /// # Safety
     /// `old` holds a row of the table as stored; `snapshot` is active.
-    #[allow(ffi_unwind_calls, reason = "the call is guarded")]
     pub unsafe fn delete(&self, old: &Slot, snapshot: pg_sys::Snapshot) -> bool {
+        // SAFETY: as the caller says.
+        unsafe {
+            pg_sys::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_DELETE);
+            if !self.remove(old, snapshot) {
+                return false;
+            }
+            self.fire(|| {
+                pg_sys::ExecARDeleteTriggers(
+                    self.estate,
+                    self.result,
+                    &raw mut (*old.0).tts_tid,
+                    null_mut(),
+                    null_mut(),
+                    false,
+                );
+            });
+            true
+        }
+    }
+
+    /// Takes away a row that this transaction has put in, if it has not yet.
+    ///
+    /// # Safety
+    /// `own` holds that row, put in by an earlier command; a snapshot is active.
+    pub unsafe fn take_back(&self, own: &Slot) {
+        // SAFETY: as the caller says.
+        unsafe { self.remove(own, pg_sys::GetActiveSnapshot()) };
+    }
+
+    /// # Safety
+    /// As `delete`.
+    #[allow(ffi_unwind_calls, reason = "the call is guarded")]
+    unsafe fn remove(&self, old: &Slot, snapshot: pg_sys::Snapshot) -> bool {
         // SAFETY: as the caller says.
         unsafe {
             let Some(delete) = (*(*self.relation).rd_tableam).tuple_delete else {
                 return false;
             };
-            pg_sys::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_DELETE);
             let place = &raw mut (*old.0).tts_tid;
             let command = pg_sys::GetCurrentCommandId(true);
             let mut failure = pg_sys::TM_FailureData::default();
@@ -173,20 +204,7 @@ impl Written {
                     false,
                 )
             });
-            if result != pg_sys::TM_Result::TM_Ok {
-                return false;
-            }
-            self.fire(|| {
-                pg_sys::ExecARDeleteTriggers(
-                    self.estate,
-                    self.result,
-                    place,
-                    null_mut(),
-                    null_mut(),
-                    false,
-                );
-            });
-            true
+            result == pg_sys::TM_Result::TM_Ok
         }
     }
 
@@ -262,36 +280,6 @@ impl Written {
             if (*self.result).ri_IndexRelationDescs.is_null() {
                 pg_sys::ExecOpenIndices(self.result, false);
             }
-        }
-    }
-
-    /// Takes away a row that this transaction has put in, if it has not yet.
-    ///
-    /// # Safety
-    /// `own` holds that row, put in by an earlier command.
-    #[allow(ffi_unwind_calls, reason = "the call is guarded")]
-    pub unsafe fn take_back(&self, own: &Slot) {
-        // SAFETY: as the caller says.
-        unsafe {
-            let Some(delete) = (*(*self.relation).rd_tableam).tuple_delete else {
-                return;
-            };
-            let place = &raw mut (*own.0).tts_tid;
-            let command = pg_sys::GetCurrentCommandId(true);
-            let snapshot = pg_sys::GetActiveSnapshot();
-            let mut failure = pg_sys::TM_FailureData::default();
-            guarded(|| {
-                delete(
-                    self.relation,
-                    place,
-                    command,
-                    snapshot,
-                    null_mut(),
-                    true,
-                    &mut failure,
-                    false,
-                )
-            });
         }
     }
 
