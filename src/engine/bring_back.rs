@@ -12,7 +12,7 @@ use crate::pg::notice::notice;
 use crate::pg::tx;
 use crate::steps::verify::{self, Mode};
 use crate::steps::{Outcome, capture, copy, leftover};
-use crate::store::{drift, job, log, mapping, migration, mirrors, rows};
+use crate::store::{anchor, drift, job, log, mapping, migration, mirrors, rows};
 
 /// Puts the reverse mirrors in, unless they stand, and starts the job; its id. The guards stay until it is done: an old
 /// table that is not up to date must not be written.
@@ -137,6 +137,7 @@ fn arrive(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<()> {
         });
     }
     capture::reopen(m, mappings)?;
+    anchor::hold(mappings)?;
     // Under the locks nobody notes another one.
     require_none_noted(m)?;
     migration::set_phase(m, Phase::Switched)?;

@@ -12,7 +12,7 @@ use crate::preflight;
 use crate::steps::define::scope;
 use crate::steps::verify::{self, Mode};
 use crate::steps::{capture, create};
-use crate::store::{check, drift, log, mapping, migration, rows};
+use crate::store::{anchor, check, drift, log, mapping, migration, rows};
 use pgrx::pg_sys::Oid;
 
 /// backfilled → switched
@@ -224,6 +224,7 @@ pub fn stop(name: Option<&str>) -> Result<Vec<Action>> {
         return Ok(actions(&mappings, "old table refuses writes"));
     }
     capture::retire(&m, &mappings, false)?;
+    anchor::release(&mappings)?;
     migration::set_phase(&m, Phase::Stopped)?;
     log::write(&m.name, "stopped", "mig_stop")?;
     Ok(actions(&mapping::all(m.id)?, "old table refuses writes"))
@@ -233,6 +234,7 @@ pub fn stop(name: Option<&str>) -> Result<Vec<Action>> {
 fn stop_again(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     jobs::end_open(m, Some("mig_stop"))?;
     capture::retire(m, mappings, true)?;
+    anchor::release(mappings)?;
     for p in mappings {
         rows::clear(p.id)?;
     }

@@ -7,7 +7,7 @@ use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration, Task};
 use crate::pg::{session, spi, tx};
 use crate::settings;
-use crate::steps::{Outcome, capture, copy, dress, fkeys, index, leftover};
+use crate::steps::{Outcome, anchor, capture, copy, dress, fkeys, index, leftover};
 use crate::store::{drift, job, late, log, mapping, migration, rows};
 
 /// More failed rows than this, and the job stops instead of listing a whole table.
@@ -135,8 +135,10 @@ fn late_work(m: &Migration, mappings: &[Mapping], top_level: bool) -> Result<Opt
         return Ok(Some(outcome));
     }
     for p in mappings {
-        if let Some(outcome) = step(fkeys::next(m, p)?) {
-            return Ok(Some(outcome));
+        for late in [fkeys::next, anchor::next] {
+            if let Some(outcome) = step(late(m, p)?) {
+                return Ok(Some(outcome));
+            }
         }
     }
     Ok(None)

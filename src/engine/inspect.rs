@@ -8,7 +8,7 @@ use crate::model::state::Migration;
 use crate::preflight::Finding;
 use crate::settings;
 use crate::sqlgen::flow::Flow;
-use crate::sqlgen::{Statement, fkey, guard, index, trigger};
+use crate::sqlgen::{Statement, anchor, fkey, guard, index, trigger};
 use crate::steps::archive;
 use crate::steps::create::{self, Planned};
 use crate::steps::define;
@@ -186,6 +186,17 @@ fn late_statements(p: &Planned, defer_indexes: bool) -> Vec<Statement> {
             "ShareUpdateExclusiveLock",
             fkey::validate(target, key),
         ));
+    }
+    let kept = p.layout.drawn.is_none() && p.layout.vias().next().is_none();
+    if let Some(scope) = p.layout.scope.as_ref().filter(|_| kept)
+        && let Some((table, key)) = &scope.table
+    {
+        let anchor = anchor::create(p.mapping.id, scope, table, key);
+        made.extend(
+            anchor
+                .into_iter()
+                .map(|sql| Statement::new(table, "ShareRowExclusiveLock (brief)", sql)),
+        );
     }
     made
 }

@@ -49,8 +49,9 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
         }
         &*((*fcinfo).context as *mut pg_sys::TriggerData)
     };
+    let by_row = data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0;
     // SAFETY: `data` belongs to this call; a row trigger has its tuples.
-    if data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0 && unsafe { echo::is_ours(data) } {
+    if by_row && unsafe { was_written(data) || echo::is_ours(data) } {
         return Ok(());
     }
     let mirror = plans::of(data)?;
@@ -81,6 +82,17 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the row was mirrored together with others of its statement.
+///
+/// # Safety
+/// `data` is the TriggerData of a row trigger that is running.
+unsafe fn was_written(data: &pg_sys::TriggerData) -> bool {
+    let known = plans::known(data);
+    let direct = known.as_ref().and_then(|m| m.direct.as_ref());
+    // SAFETY: as the caller says.
+    direct.is_some_and(|d| unsafe { d.was_written(data) })
 }
 
 /// The short way, which most rows go; false where it does not apply.
@@ -371,15 +383,15 @@ unsafe fn touched(data: &pg_sys::TriggerData, mirror: &Mirror) -> Touched {
                 _ => Touched::All,
             };
         }
-        let old = mirror.key_of(data.tg_relation, data.tg_trigtuple);
+        let old = mirror.key.of_tuple(data.tg_relation, data.tg_trigtuple);
         match event {
             pg_sys::TRIGGER_EVENT_INSERT => return Touched::Row(old, Came::New),
             pg_sys::TRIGGER_EVENT_DELETE => return Touched::Row(old, Came::Gone),
             _ => {}
         }
-        let new = mirror.key_of(data.tg_relation, data.tg_newtuple);
+        let new = mirror.key.of_tuple(data.tg_relation, data.tg_newtuple);
         // Keys that are equal bit by bit are one key; others are looked at one by one, which is never wrong.
-        if mirror.same_key(&old, &new) {
+        if mirror.key.is_same(&old, &new) {
             Touched::Row(new, Came::Changed)
         } else {
             Touched::Moved(old, new)

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::direct::Direct;
-use crate::pg::image::Image;
+use crate::pg::image::KeyColumns;
 use crate::pg::{plan, role, session};
 use crate::sqlgen::flow::{Flow, Way};
 use crate::sqlgen::{mirror, trigger};
@@ -11,12 +11,6 @@ use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-
-/// Where a key column stands in the source's row, and how its values are stored.
-struct KeyAttribute {
-    number: i16,
-    image: Image,
-}
 
 /// Everything that one trigger needs to run.
 pub struct Mirror {
@@ -33,7 +27,8 @@ pub struct Mirror {
     pub way: Way,
     /// The written table is mirrored as well.
     pub both_ways: bool,
-    attributes: Vec<KeyAttribute>,
+    /// The touched table's key.
+    pub key: KeyColumns,
     /// Writes single rows without a plan.
     pub direct: Option<Direct>,
     pub insert: plan::KeptPlan,
@@ -105,11 +100,18 @@ pub fn of(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     }
 }
 
+/// The mirror of the trigger that fired, if this session knows it.
+pub fn known(data: &pg_sys::TriggerData) -> Option<Rc<Mirror>> {
+    // SAFETY: the trigger is there while it runs.
+    let trigger = unsafe { (*data.tg_trigger).tgoid };
+    let found = MIRRORS.with_borrow(|m| m.get(&trigger).cloned());
+    found.filter(|m| !m.stale.get())
+}
+
 fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     // SAFETY: both pointers are valid while the trigger runs.
     let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
-    let known = MIRRORS.with_borrow(|m| m.get(&trigger.tgoid).cloned());
-    if let Some(found) = known.filter(|m| !m.stale.get() && m.relations[0] == relation) {
+    if let Some(found) = known(data).filter(|m| m.relations[0] == relation) {
         return Ok(found);
     }
     watch();
@@ -234,14 +236,12 @@ fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> 
         clear_touched: mirror::clear(&flow.touched, mapping::layout(&found.mapping)?),
         way,
         both_ways: found.both_ways,
-        attributes: found
-            .attributes
-            .iter()
-            .map(|(n, t)| KeyAttribute {
-                number: *n,
-                image: Image::of(pg_sys::Oid::from(*t)),
-            })
-            .collect(),
+        key: KeyColumns::new(
+            found
+                .attributes
+                .iter()
+                .map(|(n, t)| (*n, pg_sys::Oid::from(*t))),
+        ),
         direct: match found.both_ways || found.catching_up {
             true => None,
             false => Direct::between(&flow, relation, parties.view, parties.written)?,
@@ -311,33 +311,6 @@ fn trusted(
             hint: mapping::DETACH.into(),
         }),
         _ => Err(stray()),
-    }
-}
-
-impl Mirror {
-    /// # Safety
-    /// `tuple` is a row of `relation`.
-    pub unsafe fn key_of(
-        &self,
-        relation: pg_sys::Relation,
-        tuple: pg_sys::HeapTuple,
-    ) -> Vec<pg_sys::Datum> {
-        let mut null = false;
-        // SAFETY: key columns exist and are not null.
-        let value = |k: &KeyAttribute| unsafe {
-            pg_sys::heap_getattr(tuple, i32::from(k.number), (*relation).rd_att, &mut null)
-        };
-        self.attributes.iter().map(value).collect()
-    }
-
-    /// # Safety
-    /// Both keys came from `key_of`, of rows that are still there.
-    pub unsafe fn same_key(&self, a: &[pg_sys::Datum], b: &[pg_sys::Datum]) -> bool {
-        // SAFETY: length and by-value flag are those of the key's type.
-        self.attributes
-            .iter()
-            .zip(a.iter().zip(b))
-            .all(|(k, (a, b))| unsafe { k.image.is_same(*a, *b) })
     }
 }
 

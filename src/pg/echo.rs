@@ -3,6 +3,8 @@
 //! runs is noted by its number: commands are counted through the whole transaction, subtransactions included, and a
 //! number is never given twice (CommandCounterIncrement, xact.c), so neither a savepoint nor an error confuses it.
 
+use super::stamp;
+use super::tx::local_number as transaction;
 use crate::model::ranges::Ranges;
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -16,12 +18,6 @@ struct Noted {
 
 thread_local! {
     static NOTED: RefCell<Noted> = RefCell::default();
-}
-
-/// The top-level transaction of this backend: its local number is never used again while the backend lives.
-fn transaction() -> u32 {
-    // SAFETY: MyProc is this backend's own entry, there as long as it runs.
-    unsafe { (*pg_sys::MyProc).lxid }
 }
 
 /// The command that comes next is a mirror's, or one that mends what a mirror should have done.
@@ -50,13 +46,9 @@ pub unsafe fn is_ours(data: &pg_sys::TriggerData) -> bool {
     // the deleted one carries it as cmax.
     let command = unsafe {
         match data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
-            pg_sys::TRIGGER_EVENT_INSERT => {
-                pg_sys::HeapTupleHeaderGetCmin((*data.tg_trigtuple).t_data)
-            }
-            pg_sys::TRIGGER_EVENT_UPDATE => {
-                pg_sys::HeapTupleHeaderGetCmin((*data.tg_newtuple).t_data)
-            }
-            _ => pg_sys::HeapTupleHeaderGetCmax((*data.tg_trigtuple).t_data),
+            pg_sys::TRIGGER_EVENT_INSERT => stamp::cmin((*data.tg_trigtuple).t_data),
+            pg_sys::TRIGGER_EVENT_UPDATE => stamp::cmin((*data.tg_newtuple).t_data),
+            _ => stamp::cmax((*data.tg_trigtuple).t_data),
         }
     };
     NOTED.with_borrow(|noted| noted.transaction == transaction() && noted.commands.has(command))

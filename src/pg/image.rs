@@ -1,5 +1,6 @@
 //! How values of a type are stored, and whether two of them are the same bit by bit.
 
+use super::direct::slot::Slot;
 use pgrx::{pg_sys, varlena};
 
 #[derive(Clone, Copy)]
@@ -44,5 +45,58 @@ impl Image {
         let (a, b) = (bytes(a), bytes(b));
         // A C string (length -2) is no type for a key column.
         self.length != -2 && a.is_some() && a == b
+    }
+}
+
+/// A key's columns in the rows of one table: where each stands, and how its values are stored.
+#[derive(Clone)]
+pub struct KeyColumns(Vec<(i16, Image)>);
+
+impl KeyColumns {
+    /// Of numbers and types.
+    pub fn new(columns: impl IntoIterator<Item = (i16, pg_sys::Oid)>) -> Self {
+        Self(
+            columns
+                .into_iter()
+                .map(|(n, t)| (n, Image::of(t)))
+                .collect(),
+        )
+    }
+
+    /// The key of a row of `relation`.
+    ///
+    /// # Safety
+    /// `tuple` is one.
+    pub unsafe fn of_tuple(
+        &self,
+        relation: pg_sys::Relation,
+        tuple: pg_sys::HeapTuple,
+    ) -> Vec<pg_sys::Datum> {
+        let mut null = false;
+        // SAFETY: key columns exist and are not null.
+        let value = |k: &(i16, Image)| unsafe {
+            pg_sys::heap_getattr(tuple, i32::from(k.0), (*relation).rd_att, &mut null)
+        };
+        self.0.iter().map(value).collect()
+    }
+
+    /// The key of the row in a slot.
+    ///
+    /// # Safety
+    /// The slot holds a row of the table.
+    pub unsafe fn of_slot(&self, slot: *mut pg_sys::TupleTableSlot) -> Vec<pg_sys::Datum> {
+        // SAFETY: as the caller says; key columns exist and are not null.
+        let value = |k: &(i16, Image)| unsafe { Slot::value(slot, k.0).0 };
+        self.0.iter().map(value).collect()
+    }
+
+    /// # Safety
+    /// Both keys are of rows that are still there.
+    pub unsafe fn is_same(&self, a: &[pg_sys::Datum], b: &[pg_sys::Datum]) -> bool {
+        // SAFETY: as the caller says; length and by-value flag are those of the key's type.
+        self.0
+            .iter()
+            .zip(a.iter().zip(b))
+            .all(|(k, (a, b))| unsafe { k.1.is_same(*a, *b) })
     }
 }

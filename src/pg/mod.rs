@@ -21,6 +21,7 @@ pub mod role;
 pub mod session;
 pub mod snapshot;
 pub mod spi;
+pub mod stamp;
 pub mod tx;
 pub mod utility;
 pub mod wait;

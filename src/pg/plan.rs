@@ -2,11 +2,33 @@
 
 use crate::error::{Error, Result};
 use pgrx::pg_sys;
+use std::cell::Cell;
 use std::ffi::CString;
 
-/// A statement planned once for the life of the session.
+/// A statement that is parsed when it is first run, and planned once for the life of the session. Most mirrors write their rows
+/// below SQL, and never come to most of their statements.
 pub struct KeptPlan {
-    plan: pg_sys::SPIPlanPtr,
+    text: CString,
+    types: Vec<pg_sys::Oid>,
+    /// Null before.
+    plan: Cell<pg_sys::SPIPlanPtr>,
+}
+
+thread_local! {
+    static AT_ONCE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// As long as it lives, statements are parsed when they are kept: what is wrong with one shows before it is needed.
+pub struct AtOnce(bool);
+
+pub fn at_once() -> AtOnce {
+    AtOnce(AT_ONCE.replace(true))
+}
+
+impl Drop for AtOnce {
+    fn drop(&mut self) {
+        AT_ONCE.set(self.0);
+    }
 }
 
 /// An open SPI connection; closed on drop, or by the abort that unwinds it.
@@ -30,18 +52,17 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Plans `sql` with parameters of `types` and keeps it.
+    /// Keeps `sql`, with parameters of `types`. Names in it are looked up when it is first run (but see `at_once`).
     pub fn prepare(&self, sql: &str, types: &[pg_sys::Oid]) -> Result<KeptPlan> {
-        let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
-        let mut types = types.to_vec();
-        // SAFETY: connected to SPI; `types` lives through the call, and SPI copies what it keeps.
-        let plan =
-            unsafe { pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr()) };
-        // SAFETY: keepplan is only called on a plan that SPI_prepare returned.
-        if plan.is_null() || unsafe { pg_sys::SPI_keepplan(plan) } != 0 {
-            return Err(Error::Internal("SPI_prepare failed".into()));
+        let kept = KeptPlan {
+            text: CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?,
+            types: types.to_vec(),
+            plan: Cell::new(std::ptr::null_mut()),
+        };
+        if AT_ONCE.get() {
+            kept.ready()?;
         }
-        Ok(KeptPlan { plan })
+        Ok(kept)
     }
 
     /// Runs the plan under a snapshot that sees this command's own rows and everything committed up to now,
@@ -61,14 +82,35 @@ impl Connection {
     }
 }
 
+impl KeptPlan {
+    /// Connected to SPI.
+    fn ready(&self) -> Result<pg_sys::SPIPlanPtr> {
+        if self.plan.get().is_null() {
+            let mut types = self.types.clone();
+            // SAFETY: connected to SPI; text and types live through the call, and SPI copies what it keeps. keepplan is only
+            // called on a plan that SPI_prepare returned.
+            unsafe {
+                let count = types.len() as i32;
+                let plan = pg_sys::SPI_prepare(self.text.as_ptr(), count, types.as_mut_ptr());
+                if plan.is_null() || pg_sys::SPI_keepplan(plan) != 0 {
+                    return Err(Error::Internal("SPI_prepare failed".into()));
+                }
+                self.plan.set(plan);
+            }
+        }
+        Ok(self.plan.get())
+    }
+}
+
 fn execute(plan: &KeptPlan, values: &mut [pg_sys::Datum], fire_triggers: bool) -> Result<u64> {
+    let plan = plan.ready()?;
     // SAFETY: the snapshot is registered for the length of the call (an unwinding ERROR releases it with
     // the resource owner); `values` has one datum for each parameter, none of them null (key columns).
     let code = unsafe {
         pg_sys::CommandCounterIncrement();
         let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
         let code = pg_sys::SPI_execute_snapshot(
-            plan.plan,
+            plan,
             values.as_mut_ptr(),
             std::ptr::null(),
             snapshot,
@@ -92,9 +134,9 @@ fn execute(plan: &KeptPlan, values: &mut [pg_sys::Datum], fire_triggers: bool) -
 impl Drop for KeptPlan {
     fn drop(&mut self) {
         // While an ERROR unwinds nothing is freed: a plan leaked once is better than a call into a broken session.
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !self.plan.get().is_null() {
             // SAFETY: the plan came from SPI_keepplan, and nobody else holds it.
-            unsafe { pg_sys::SPI_freeplan(self.plan) };
+            unsafe { pg_sys::SPI_freeplan(self.plan.get()) };
         }
     }
 }

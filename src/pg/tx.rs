@@ -55,6 +55,12 @@ pub fn from_caught(caught: CaughtError) -> Error {
     }
 }
 
+/// The top-level transaction of this backend: its local number is never used again while the backend lives.
+pub fn local_number() -> u32 {
+    // SAFETY: MyProc is this backend's own entry, there as long as it runs.
+    unsafe { (*pg_sys::MyProc).lxid }
+}
+
 /// Refuses where nothing can be written, before anything else is tried.
 pub fn require_primary() -> Result<()> {
     // SAFETY: reads shared state of the server.

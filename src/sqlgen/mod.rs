@@ -1,5 +1,6 @@
 //! SQL text from the model: pure functions, names in, text out. Values never: they are bound.
 
+pub mod anchor;
 pub mod archive;
 pub mod batch;
 pub mod canary;

@@ -9,7 +9,7 @@ use crate::pg::notice::notice;
 use crate::pg::{catalog, lock, role, spi};
 use crate::settings;
 use crate::sqlgen::{archive, table};
-use crate::store::{ids, mapping, mirrors, sequence};
+use crate::store::{anchor, ids, mapping, mirrors, sequence};
 use pgrx::pg_sys::Oid;
 
 /// What others have built upon the old tables: it would follow them into the archive.
@@ -187,7 +187,12 @@ pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<
     for p in mappings.iter().filter(|p| p.source_name.is_some()) {
         tables.push((mapping::source(p)?.clone(), lock::Mode::AccessExclusive));
     }
-    lock::all(&tables, settings::lock_timeout_ms(m))?;
+    let parents = anchor::locks(mappings)?;
+    lock::all(
+        &[&tables[..], &parents].concat(),
+        settings::lock_timeout_ms(m),
+    )?;
+    anchor::remove(mappings)?;
     for p in mappings {
         mirrors::drop_views(p.id)?;
         mirrors::drop_all(p)?;

@@ -1,5 +1,6 @@
 //! What one step does. Steps know nothing of each other: the engine puts them in order.
 
+pub mod anchor;
 pub mod archive;
 pub mod canary;
 pub mod capture;

@@ -9,7 +9,7 @@ use crate::pg::notice::notice;
 use crate::pg::{catalog, lock, session, spi};
 use crate::settings;
 use crate::sqlgen::{flow, map, mirror};
-use crate::store::{ids, mapping, migration, mirrors, rows};
+use crate::store::{anchor, ids, mapping, migration, mirrors, rows};
 
 /// Up to this many rows are deleted while the application's writes wait; more are left to the operator.
 const DELETE_AT_ONCE: i64 = 10_000;
@@ -18,11 +18,12 @@ const DELETE_AT_ONCE: i64 = 10_000;
 /// the targets are to be dropped next (`drops`), they are not emptied first: TRUNCATE makes new files, and the disk may
 /// be full.
 pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
-    lock::all(&tables_to_lock(mappings), settings::lock_timeout_ms(m))?;
+    lock::all(&tables_to_lock(mappings)?, settings::lock_timeout_ms(m))?;
     for p in mappings {
         mirrors::drop_all(p)?;
     }
     drop_late_objects(mappings)?;
+    anchor::remove(mappings)?;
     empty_targets(m, mappings, drops)?;
     for p in mappings {
         rows::clear(p.id)?;
@@ -35,7 +36,7 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Resul
 }
 
 /// Sources, targets, and what their foreign keys refer to: removing a key locks both of its ends.
-fn tables_to_lock(mappings: &[Mapping]) -> Vec<(QualifiedName, Mode)> {
+fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, Mode)>> {
     let sources = mappings.iter().filter_map(|p| p.source_name.clone());
     let targets = mappings.iter().filter_map(|p| p.target_now.clone());
     let mut names: Vec<QualifiedName> = Vec::new();
@@ -48,15 +49,17 @@ fn tables_to_lock(mappings: &[Mapping]) -> Vec<(QualifiedName, Mode)> {
     let keys = made
         .filter_map(|p| p.layout.as_ref())
         .flat_map(|l| &l.fkeys);
-    for key in keys {
-        if !names.contains(&key.references) {
-            names.push(key.references.clone());
+    let anchors = anchor::locks(mappings)?;
+    let parents = keys.map(|k| &k.references);
+    for name in parents.chain(anchors.iter().map(|(name, _)| name)) {
+        if !names.contains(name) {
+            names.push(name.clone());
         }
     }
-    names
+    Ok(names
         .into_iter()
         .map(|n| (n, Mode::AccessExclusive))
-        .collect()
+        .collect())
 }
 
 /// What the end of the backfill added, so that the next one is as fast as the first: all foreign keys, and then

@@ -1,5 +1,6 @@
 //! Our own tables ↔ typed rows. The only room that names `mig.migration` and its sisters.
 
+pub mod anchor;
 pub mod check;
 pub mod compare;
 pub mod drift;
@@ -10,5 +11,6 @@ pub mod log;
 pub mod mapping;
 pub mod migration;
 pub mod mirrors;
+pub mod rights;
 pub mod rows;
 pub mod sequence;

@@ -9,6 +9,7 @@ mod common;
 mod carried;
 mod cases;
 mod crash;
+mod direct;
 mod drivers;
 mod dump;
 mod endings;

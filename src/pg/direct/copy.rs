@@ -12,15 +12,15 @@
 
 use super::find::{dirty, in_progress};
 use super::slot::{Slot, guarded};
-use super::write::Written;
-use super::{Direct, Opened};
+use super::written::Written;
+use super::{Direct, Event, Opened};
 use crate::error::Result;
 use crate::pg::places::Slice;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 
 /// Rows that are put in at once, as COPY does it.
-const CHUNK: usize = 256;
+const CHUNK: usize = 1024;
 
 /// What became of a slice.
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Direct {
     /// Copies the slice's rows that the written table lacks. Until the transaction ends, the touched table must not be truncated
     /// or rewritten: the caller holds ROW SHARE on it.
     pub fn copy(&self, touched: pg_sys::Oid, slice: &Slice) -> Result<Copied> {
-        let spared = self.spared()?;
+        let spared = self.spared(Event::Insert)?;
         // SAFETY: inside a transaction; an ERROR pops the snapshot together with the (sub)transaction. While it is active, no row
         // that it sees is pruned, so a place means the same row at the second look.
         unsafe {
@@ -66,7 +66,7 @@ struct Copy<'a> {
     looks_first: bool,
     copied: Copied,
     // The tables are closed after all that needs them.
-    written: Written,
+    written: Written<'a>,
     source: Opened,
 }
 
@@ -77,7 +77,7 @@ impl<'a> Copy<'a> {
         let source = Opened::read(touched);
         // SAFETY: both tables are open as long as the value lives.
         unsafe {
-            let written = Written::open(direct.written, spared);
+            let written = Written::open(direct.written, &direct.kept, spared);
             Self {
                 direct,
                 slots: Vec::with_capacity(CHUNK),
@@ -166,7 +166,6 @@ impl<'a> Copy<'a> {
     ///
     /// # Safety
     /// Each place has its row in the slot of the same number.
-    #[allow(ffi_unwind_calls, reason = "the call is guarded")]
     unsafe fn put_in(&mut self) {
         let places = std::mem::take(&mut self.places);
         if places.is_empty() {
@@ -175,20 +174,8 @@ impl<'a> Copy<'a> {
         pgrx::check_for_interrupts!();
         // SAFETY: as the caller says.
         unsafe {
-            let Some(insert) = (*(*self.written.relation).rd_tableam).multi_insert else {
-                return;
-            };
-            let mut slots: Vec<_> = self.slots.iter().map(|s| s.0).collect();
-            let (relation, count) = (self.written.relation, places.len() as i32);
-            let command = pg_sys::GetCurrentCommandId(true);
-            let bulk = self.bulk;
-            guarded(|| insert(relation, slots.as_mut_ptr(), count, command, 0, bulk));
-            let mut doubles = Vec::new();
-            for n in 0..places.len() {
-                if !self.written.index_unless_there(&self.slots[n]) {
-                    doubles.push(n);
-                }
-            }
+            let new = &self.slots[..places.len()];
+            let doubles = self.written.insert_all(new, self.bulk);
             let busy: Vec<usize> = (0..places.len())
                 .filter(|n| !self.is_as_read(places[*n]))
                 .collect();
@@ -225,13 +212,11 @@ impl<'a> Copy<'a> {
         // SAFETY: as the caller says.
         unsafe {
             let key = self.direct.row.key_of(&self.slots[number]);
-            let mut dirty = dirty();
-            let key_index = &self.direct.written_key;
-            let relation = self.written.relation;
-            if !key_index.scan(relation, &key, &raw mut dirty, &self.found) {
+            let mut search = self.direct.written_key.search(self.written.relation);
+            if !search.look(&key, &self.found) {
                 return false;
             }
-            if in_progress(&dirty).is_some() || !self.direct.row.is_ours(&self.found) {
+            if search.in_progress().is_some() || !self.direct.row.is_ours(&self.found) {
                 self.copied.busy.push(place);
             }
             pg_sys::ExecClearTuple(self.found.0);

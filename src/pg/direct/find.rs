@@ -72,44 +72,21 @@ impl Key {
         }
     }
 
-    /// Puts the row of the key into `slot`; false where there is none. Waits for others who have just put one in or are
-    /// about to take it away: as RelationFindReplTupleByIndex() in execReplication.c.
+    /// A search that sees what is not committed yet.
     ///
     /// # Safety
-    /// `table` is the index's, open; the values are those of the key's columns; `slot` is for rows of the table.
-    pub unsafe fn find(
-        &self,
-        table: pg_sys::Relation,
-        values: &[pg_sys::Datum],
-        slot: &Slot,
-    ) -> bool {
-        loop {
-            let mut dirty = dirty();
-            // SAFETY: as the caller says. The wait ends with the other transaction, by an ERROR, or by a timeout.
-            unsafe {
-                if !self.scan(table, values, &raw mut dirty, slot) {
-                    return false;
-                }
-                match in_progress(&dirty) {
-                    None => return true,
-                    Some(other) => {
-                        pg_sys::ExecClearTuple(slot.0);
-                        pg_sys::XactLockTableWait(
-                            other,
-                            std::ptr::null_mut(),
-                            std::ptr::null_mut(),
-                            pg_sys::XLTW_Oper::XLTW_None,
-                        );
-                    }
-                }
-            }
-        }
+    /// `table` is the index's, open for longer than the value lives.
+    pub unsafe fn search(&self, table: pg_sys::Relation) -> Search<'_> {
+        let mut dirty = Box::new(dirty());
+        let snapshot = &raw mut *dirty;
+        // SAFETY: as the caller says; the snapshot lives in the value.
+        unsafe { Search::open(self, table, snapshot, dirty) }
     }
 
     /// Whether there is such a row under the snapshot.
     ///
     /// # Safety
-    /// As `find`; the snapshot is active.
+    /// As `search`; the snapshot is active, and the values are those of the key's columns.
     pub unsafe fn is_in(
         &self,
         table: pg_sys::Relation,
@@ -117,23 +94,77 @@ impl Key {
         snapshot: pg_sys::Snapshot,
     ) -> bool {
         // SAFETY: as the caller says.
-        unsafe { self.scan(table, values, snapshot, &Slot::of_table(table)) }
+        unsafe {
+            let slot = Slot::of_table(table);
+            Search::open(self, table, snapshot, Box::default()).look(values, &slot)
+        }
+    }
+}
+
+/// An index open for looking keys up in it.
+pub struct Search<'a> {
+    key: &'a Key,
+    index: pg_sys::Relation,
+    scan: pg_sys::IndexScanDesc,
+    /// What it has seen last.
+    dirty: Box<pg_sys::SnapshotData>,
+}
+
+impl<'a> Search<'a> {
+    /// # Safety
+    /// As `Key::search`; the snapshot is valid as long as the value lives.
+    unsafe fn open(
+        key: &'a Key,
+        table: pg_sys::Relation,
+        snapshot: pg_sys::Snapshot,
+        dirty: Box<pg_sys::SnapshotData>,
+    ) -> Self {
+        // SAFETY: as the caller says; closed on drop, or by the abort that unwinds it.
+        unsafe {
+            let index = pg_sys::index_open(key.index, pg_sys::AccessShareLock as i32);
+            let count = key.columns.len() as i32;
+            Self {
+                key,
+                index,
+                scan: pg_sys::index_beginscan(table, index, snapshot, count, 0),
+                dirty,
+            }
+        }
     }
 
+    /// Puts the row of the key into `slot`; false where there is none. Waits for others who have just put one in or are
+    /// about to take it away: as RelationFindReplTupleByIndex() in execReplication.c.
+    ///
+    /// # Safety
+    /// The values are those of the key's columns; `slot` is for rows of the table.
+    pub unsafe fn find(&mut self, values: &[pg_sys::Datum], slot: &Slot) -> bool {
+        // SAFETY: as the caller says. The wait ends with the other transaction, by an ERROR, or by a timeout.
+        unsafe {
+            while self.look(values, slot) {
+                let Some(other) = self.in_progress() else {
+                    return true;
+                };
+                pg_sys::ExecClearTuple(slot.0);
+                pg_sys::XactLockTableWait(
+                    other,
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    pg_sys::XLTW_Oper::XLTW_None,
+                );
+            }
+            false
+        }
+    }
+
+    /// As `find`, without the wait: `in_progress` tells.
+    ///
     /// # Safety
     /// As `find`.
-    pub unsafe fn scan(
-        &self,
-        table: pg_sys::Relation,
-        values: &[pg_sys::Datum],
-        snapshot: pg_sys::Snapshot,
-        slot: &Slot,
-    ) -> bool {
+    pub unsafe fn look(&mut self, values: &[pg_sys::Datum], slot: &Slot) -> bool {
         let mut keys = [pg_sys::ScanKeyData::default(); pg_sys::INDEX_MAX_KEYS as usize];
-        // SAFETY: as the caller says; the scan ends here, and an abort ends it too.
+        // SAFETY: as the caller says.
         unsafe {
-            let index = pg_sys::index_open(self.index, pg_sys::AccessShareLock as i32);
-            for (n, c) in self.columns.iter().enumerate() {
+            for (n, c) in self.key.columns.iter().enumerate() {
                 pg_sys::ScanKeyEntryInitialize(
                     &mut keys[n],
                     0,
@@ -145,17 +176,30 @@ impl Key {
                     values[c.value],
                 );
             }
-            let count = self.columns.len() as i32;
-            let scan = pg_sys::index_beginscan(table, index, snapshot, count, 0);
-            pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
-            let found = pg_sys::index_getnext_slot(
-                scan,
+            let count = self.key.columns.len() as i32;
+            pg_sys::index_rescan(self.scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
+            pg_sys::index_getnext_slot(
+                self.scan,
                 pg_sys::ScanDirection::ForwardScanDirection,
                 slot.0,
-            );
-            pg_sys::index_endscan(scan);
-            pg_sys::index_close(index, pg_sys::NoLock as i32);
-            found
+            )
+        }
+    }
+
+    /// Who has written the row that was found last, and has not ended.
+    pub fn in_progress(&self) -> Option<pg_sys::TransactionId> {
+        in_progress(&self.dirty)
+    }
+}
+
+impl Drop for Search<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by `open`.
+            unsafe {
+                pg_sys::index_endscan(self.scan);
+                pg_sys::index_close(self.index, pg_sys::NoLock as i32);
+            }
         }
     }
 }
@@ -185,6 +229,33 @@ pub unsafe fn is_table(table: pg_sys::Relation) -> bool {
     form.relkind as u8 == pg_sys::RELKIND_RELATION && !form.relispartition && !form.relhassubclass
 }
 
+/// Whether it is a slot for rows on a page of a heap.
+///
+/// # Safety
+/// `slot` is null or a slot.
+pub unsafe fn is_stored(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: as the caller says.
+    !slot.is_null() && unsafe { (*slot).tts_ops == &raw const pg_sys::TTSOpsBufferHeapTuple }
+}
+
+/// Whether this transaction has written this version of a row, and none after it: it holds, under whatever snapshot, and nobody
+/// else can so much as see it.
+///
+/// # Safety
+/// `slot` holds a row as stored.
+pub unsafe fn is_own(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: as the caller says; other kinds of slots have no header to look at.
+    unsafe {
+        if !is_stored(slot) {
+            return false;
+        }
+        let tuple = (*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple;
+        let row = &*(*tuple).t_data;
+        u32::from(row.t_infomask) & pg_sys::HEAP_XMAX_INVALID != 0
+            && pg_sys::TransactionIdIsCurrentTransactionId(row.t_choice.t_heap.t_xmin)
+    }
+}
+
 /// Whether this version of a row is the one that holds.
 ///
 /// # Safety
@@ -197,7 +268,7 @@ pub unsafe fn is_visible(
 ) -> bool {
     // SAFETY: as the caller says; other kinds of slots have no buffer to look at.
     unsafe {
-        if slot.is_null() || (*slot).tts_ops != &raw const pg_sys::TTSOpsBufferHeapTuple {
+        if !is_stored(slot) {
             return false;
         }
         match (*(*table).rd_tableam).tuple_satisfies_snapshot {

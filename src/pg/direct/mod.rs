@@ -5,24 +5,36 @@
 //! Only what is certain goes this way: where a row is not as expected (changed again since, not there, there already,
 //! of another scope, written by somebody else meanwhile) nothing is done, and the caller's statements decide.
 
+mod ahead;
 mod copy;
+mod deed;
 mod find;
+mod indexes;
+mod kept;
 mod parent;
 mod row;
-mod slot;
+pub(super) mod slot;
 mod suits;
 mod write;
+mod writing;
+mod written;
 
 use crate::error::Result;
 use crate::ident::Ident;
+use crate::pg::image::KeyColumns;
+use crate::sqlgen::anchor;
 use crate::sqlgen::flow::{Flow, Way};
+use ahead::Ahead;
+use deed::Deed;
 use find::Key;
+use kept::Kept;
 use parent::Parent;
 use pgrx::pg_sys;
 use row::Row;
 use slot::Slot;
+use std::cell::RefCell;
 use std::ffi::CString;
-use write::Written;
+use writing::Writing;
 
 /// What happened to the touched row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +65,16 @@ pub struct Direct {
     context: pg_sys::MemoryContext,
     written: pg_sys::Oid,
     row: Row,
+    /// The touched table's key.
+    key: KeyColumns,
     /// Find the row of a key in the touched table, and in the written one.
     touched_key: Key,
     written_key: Key,
     parents: Vec<Parent>,
+    kept: Kept,
     plain: bool,
     copies: bool,
+    ahead: RefCell<Ahead>,
 }
 
 impl Direct {
@@ -75,7 +91,8 @@ impl Direct {
             return Ok(None);
         };
         if let Some(scope) = &made.row.scope {
-            made.parents = parent::of(written, scope.number)?;
+            let anchor = anchor::name(flow.mapping);
+            made.parents = parent::of(written, scope.number, scope.value, &anchor)?;
         }
         Ok(Some(made))
     }
@@ -139,7 +156,10 @@ impl Direct {
                 written: parties.written,
                 plain: row.is_plain() && suits::is_plain(written.0),
                 copies: suits::tells_at_once(written.0),
+                kept: Kept::of(written.0),
                 parents: Vec::new(),
+                ahead: RefCell::default(),
+                key: row::key_columns(touched.0, &key),
                 row,
                 touched_key: Key::of(touched.0, &key)?,
                 written_key: Key::of(written.0, &row::numbers_in(written.0, &parties.arbiter)?)?,
@@ -152,6 +172,21 @@ impl Direct {
         self.plain
     }
 
+    /// Whether the row of this event was written together with one before it.
+    ///
+    /// # Safety
+    /// `data` belongs to a row trigger on the touched table that is running.
+    pub unsafe fn was_written(&self, data: &pg_sys::TriggerData) -> bool {
+        if self.ahead.borrow().is_idle() {
+            return false;
+        }
+        // SAFETY: as the caller says.
+        match unsafe { Deed::of(data) } {
+            Some((deed, place)) => self.ahead.borrow_mut().take(deed, place),
+            None => false,
+        }
+    }
+
     /// False where nothing was done.
     ///
     /// # Safety
@@ -162,77 +197,23 @@ impl Direct {
         key: &[pg_sys::Datum],
         event: Event,
     ) -> Result<bool> {
-        let spared = match event {
-            Event::Insert => self.spared()?,
-            Event::Update | Event::Delete => Vec::new(),
-        };
-        // SAFETY: inside a transaction. The snapshot sees what this command has written; an ERROR pops it together with
-        // the (sub)transaction.
+        let spared = self.spared(event)?;
+        // SAFETY: inside a transaction.
         unsafe {
             pg_sys::CommandCounterIncrement();
-            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
-            let snapshot = pg_sys::GetActiveSnapshot();
-            let done = self.write_under(snapshot, data, key, event, &spared);
-            pg_sys::PopActiveSnapshot();
-            Ok(done)
+            Ok(Writing::begin(self, data.tg_relation, &spared).event(data, key, event))
         }
     }
 
-    /// # Safety
-    /// As `write`; `snapshot` is the active one.
-    unsafe fn write_under(
-        &self,
-        snapshot: pg_sys::Snapshot,
-        data: &pg_sys::TriggerData,
-        key: &[pg_sys::Datum],
-        event: Event,
-        spared: &[pg_sys::Oid],
-    ) -> bool {
-        let source = match event {
-            Event::Insert => Some(data.tg_trigslot),
-            Event::Update => Some(data.tg_newslot),
-            Event::Delete => None,
-        };
-        // SAFETY: a row trigger has these slots (trigger.c); all that is opened here is closed here.
-        unsafe {
-            let is_so = match source {
-                Some(row) => find::is_visible(data.tg_relation, row, snapshot),
-                None => !self.touched_key.is_in(data.tg_relation, key, snapshot),
-            };
-            if !is_so {
-                return false;
-            }
-            let written = Written::open(self.written, spared);
-            let found = Slot::of_table(written.relation);
-            let there = self
-                .written_key
-                .find(written.relation, &self.row.key(key), &found);
-            let expected = there != (event == Event::Insert);
-            if !expected || there && !self.row.is_ours(&found) {
-                return false;
-            }
-            let Some(source) = source else {
-                return written.delete(&found, snapshot);
-            };
-            let new = Slot::to_fill(written.relation);
-            self.row.fill(&written, source, &new)
-                && if there {
-                    written.update(&found, &new, snapshot)
-                } else {
-                    written.insert(&new)
-                }
-        }
-    }
-
-    /// Foreign keys that need no check when a row is put in, because its parent is held. A change of a row is left to
-    /// PostgreSQL: it checks the new version where the old one was put in by the same transaction (RI_FKey_fk_upd_check_required).
-    fn spared(&self) -> Result<Vec<pg_sys::Oid>> {
+    /// Foreign keys that need no check, because the parent is held. Where only this transaction holds it, a change of a row is left
+    /// to PostgreSQL: it checks the new version where the old one was put in by the same transaction (RI_FKey_fk_upd_check_required).
+    fn spared(&self, event: Event) -> Result<Vec<pg_sys::Oid>> {
         let Some(scope) = &self.row.scope else {
             return Ok(Vec::new());
         };
         let mut spared = Vec::with_capacity(self.parents.len());
         for parent in &self.parents {
-            if parent.is_held(scope.value)? {
+            if parent.anchored || event == Event::Insert && parent.is_held(scope.value)? {
                 spared.push(parent.constraint);
             }
         }
@@ -248,7 +229,8 @@ impl Direct {
         unsafe {
             let written = Opened::read(self.written);
             let found = Slot::of_table(written.0);
-            self.written_key.find(written.0, &self.row.key(key), &found);
+            let mut search = self.written_key.search(written.0);
+            search.find(&self.row.key(key), &found);
         }
     }
 }

@@ -2,9 +2,9 @@
 //! would do when it pulls the view up, and evaluated over the touched row.
 
 use super::slot::{Slot, guarded};
-use super::write::Written;
+use super::written::Written;
 use super::{Parties, items};
-use crate::pg::image::Image;
+use crate::pg::image::{Image, KeyColumns};
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 
@@ -134,7 +134,7 @@ impl Row {
     /// Puts the row that the written table should have into `new`; false where the filter leaves it out.
     ///
     /// # Safety
-    /// `source` holds a row of the touched table, and `new` is an empty slot for the written one.
+    /// `source` holds a row of the touched table, and `new` is a slot for the written one.
     pub unsafe fn fill(
         &self,
         written: &Written,
@@ -150,6 +150,7 @@ impl Row {
                     return false;
                 }
             }
+            pg_sys::ExecClearTuple(new.0);
             let new = &mut *new.0;
             let width = (*new.tts_tupleDescriptor).natts as usize;
             std::slice::from_raw_parts_mut(new.tts_isnull, width).fill(true);
@@ -291,6 +292,14 @@ unsafe fn attribute<'a>(table: pg_sys::Relation, number: i16) -> &'a pg_sys::For
             .attrs
             .as_slice((*(*table).rd_att).natts as usize)[number as usize - 1]
     }
+}
+
+/// # Safety
+/// `table` is open and has the columns.
+pub unsafe fn key_columns(table: pg_sys::Relation, numbers: &[i16]) -> KeyColumns {
+    // SAFETY: as the caller says.
+    let kind = |n: &i16| (*n, unsafe { attribute(table, *n) }.atttypid);
+    KeyColumns::new(numbers.iter().map(kind))
 }
 
 /// The columns' numbers; None where one of them is not there.

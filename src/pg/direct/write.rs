@@ -2,99 +2,86 @@
 //! do, with one difference. A row that somebody else has written meanwhile is no error here, it is left to the caller.
 
 use super::slot::{Slot, guarded};
+use super::written::Written;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 
-/// The written table, open for one row.
-pub struct Written {
-    pub relation: pg_sys::Relation,
-    estate: *mut pg_sys::EState,
-    result: *mut pg_sys::ResultRelInfo,
-    /// Triggers are left that have to see what is written.
-    fires: bool,
-}
-
-impl Written {
-    /// Triggers of the foreign keys `spared` do not fire.
-    ///
-    /// # Safety
-    /// Inside a transaction.
-    pub unsafe fn open(table: pg_sys::Oid, spared: &[pg_sys::Oid]) -> Self {
-        // SAFETY: closed on drop, or by the abort that unwinds it.
-        unsafe {
-            let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32);
-            let estate = pg_sys::CreateExecutorState();
-            let result: *mut pg_sys::ResultRelInfo = pg_sys::MemoryContextAllocZero(
-                (*estate).es_query_cxt,
-                size_of::<pg_sys::ResultRelInfo>(),
-            )
-            .cast();
-            pg_sys::InitResultRelInfo(result, relation, 0, null_mut(), 0);
-            // Where its triggers look for it, and where its indexes are closed.
-            let opened = &raw mut (*estate).es_opened_result_relations;
-            *opened = pg_sys::lappend(*opened, result.cast());
-            let mut fires = false;
-            if let Some(own) = (*result).ri_TrigDesc.as_ref() {
-                // InitResultRelInfo() has copied them for us.
-                for t in std::slice::from_raw_parts_mut(own.triggers, own.numtriggers as usize) {
-                    if spared.contains(&t.tgconstraint) {
-                        t.tgenabled = pg_sys::TRIGGER_DISABLED as std::ffi::c_char;
-                    } else {
-                        fires = true;
-                    }
-                }
-            }
-            Self {
-                relation,
-                estate,
-                result,
-                fires,
-            }
-        }
-    }
-
-    pub fn expression_context(&self) -> *mut pg_sys::ExprContext {
-        // SAFETY: the state lives as long as this value.
-        unsafe {
-            if (*self.estate).es_per_tuple_exprcontext.is_null() {
-                pg_sys::MakePerTupleExprContext(self.estate);
-            }
-            (*self.estate).es_per_tuple_exprcontext
-        }
-    }
-
-    /// For what is of no use after the row.
-    pub fn row_memory(&self) -> pg_sys::MemoryContext {
-        // SAFETY: the context lives as long as this value.
-        unsafe { (*self.expression_context()).ecxt_per_tuple_memory }
-    }
-
+impl Written<'_> {
     /// # Safety
     /// `new` holds a whole row of the table, whose key it does not have.
-    #[allow(ffi_unwind_calls, reason = "the call is guarded")]
-    pub unsafe fn insert(&self, new: &Slot) -> bool {
+    pub unsafe fn insert(&self, new: &Slot) {
         // SAFETY: as the caller says.
         unsafe {
-            let Some(insert) = (*(*self.relation).rd_tableam).tuple_insert else {
-                return false;
-            };
-            self.check(new);
-            let command = pg_sys::GetCurrentCommandId(true);
-            guarded(|| insert(self.relation, new.0, command, 0, null_mut()));
+            self.store(new);
             let recheck = self.index(new, false);
             self.fire(|| {
                 pg_sys::ExecARInsertTriggers(self.estate, self.result, new.0, recheck, null_mut());
             });
-            true
         }
     }
 
-    /// False where the row is not what it was under the snapshot.
+    /// As `insert`, but waits for nobody: false where another row has the place in a unique index, or may come to have it.
     ///
     /// # Safety
-    /// `old` holds a row of the table as stored, `new` what becomes of it; `snapshot` is active.
+    /// `new` holds a whole row of the table; its indexes tell at once.
+    pub unsafe fn insert_unless_there(&self, new: &Slot) -> bool {
+        // SAFETY: as the caller says.
+        unsafe {
+            self.store(new);
+            if !self.index_unless_there(new) {
+                pg_sys::CommandCounterIncrement();
+                self.take_back(new);
+                return false;
+            }
+            self.fire_for(std::slice::from_ref(new));
+        }
+        true
+    }
+
+    /// Into the table alone.
+    ///
+    /// # Safety
+    /// As `insert`.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
-    pub unsafe fn update(&self, old: &Slot, new: &Slot, snapshot: pg_sys::Snapshot) -> bool {
+    unsafe fn store(&self, new: &Slot) {
+        // SAFETY: as the caller says; a table of the kinds that `suits` lets pass takes rows.
+        unsafe {
+            self.check(new);
+            let command = pg_sys::GetCurrentCommandId(true);
+            if let Some(insert) = (*(*self.relation).rd_tableam).tuple_insert {
+                guarded(|| insert(self.relation, new.0, command, 0, null_mut()));
+            }
+        }
+    }
+
+    /// Puts rows in together, and waits for nobody. The numbers of those that stand in the way of others in a unique index:
+    /// they are in the table all the same.
+    ///
+    /// # Safety
+    /// The slots hold whole rows of the table.
+    #[allow(ffi_unwind_calls, reason = "the call is guarded")]
+    pub unsafe fn insert_all(&self, new: &[Slot], bulk: pg_sys::BulkInsertState) -> Vec<usize> {
+        // SAFETY: as the caller says.
+        unsafe {
+            let Some(insert) = (*(*self.relation).rd_tableam).multi_insert else {
+                return Vec::new();
+            };
+            let mut slots: Vec<_> = new.iter().map(|s| s.0).collect();
+            let (relation, count) = (self.relation, new.len() as i32);
+            let command = pg_sys::GetCurrentCommandId(true);
+            guarded(|| insert(relation, slots.as_mut_ptr(), count, command, 0, bulk));
+            self.index_all(new)
+        }
+    }
+
+    /// False where the row is not what it was. `alone`: it is not one of many that one command changes. An index page that is full
+    /// is searched for versions that are dead by now (bottom-up deletion, nbtree's README); those that this command has replaced
+    /// are not, so that where there are many of them the search is in vain.
+    ///
+    /// # Safety
+    /// `old` holds a row of the table as stored, `new` what becomes of it; a snapshot is active.
+    #[allow(ffi_unwind_calls, reason = "the call is guarded")]
+    pub unsafe fn update(&self, old: &Slot, new: &Slot, alone: bool) -> bool {
         // SAFETY: as the caller says.
         unsafe {
             let Some(update) = (*(*self.relation).rd_tableam).tuple_update else {
@@ -106,6 +93,7 @@ impl Written {
             let command = pg_sys::GetCurrentCommandId(true);
             let mut failure = pg_sys::TM_FailureData::default();
             let (mut mode, mut indexes) = (0, false);
+            let snapshot = pg_sys::GetActiveSnapshot();
             let result = guarded(|| {
                 update(
                     self.relation,
@@ -124,7 +112,7 @@ impl Written {
                 return false;
             }
             let recheck = if indexes {
-                self.index(new, true)
+                self.index(new, alone)
             } else {
                 null_mut()
             };
@@ -146,15 +134,15 @@ impl Written {
         }
     }
 
-    /// False where the row is not what it was under the snapshot.
+    /// False where the row is not what it was.
     ///
     /// # Safety
-    /// `old` holds a row of the table as stored; `snapshot` is active.
-    pub unsafe fn delete(&self, old: &Slot, snapshot: pg_sys::Snapshot) -> bool {
+    /// `old` holds a row of the table as stored; a snapshot is active.
+    pub unsafe fn delete(&self, old: &Slot) -> bool {
         // SAFETY: as the caller says.
         unsafe {
             pg_sys::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_DELETE);
-            if !self.remove(old, snapshot) {
+            if !self.remove(old) {
                 return false;
             }
             self.fire(|| {
@@ -177,13 +165,13 @@ impl Written {
     /// `own` holds that row, put in by an earlier command; a snapshot is active.
     pub unsafe fn take_back(&self, own: &Slot) {
         // SAFETY: as the caller says.
-        unsafe { self.remove(own, pg_sys::GetActiveSnapshot()) };
+        unsafe { self.remove(own) };
     }
 
     /// # Safety
     /// As `delete`.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
-    unsafe fn remove(&self, old: &Slot, snapshot: pg_sys::Snapshot) -> bool {
+    unsafe fn remove(&self, old: &Slot) -> bool {
         // SAFETY: as the caller says.
         unsafe {
             let Some(delete) = (*(*self.relation).rd_tableam).tuple_delete else {
@@ -191,6 +179,7 @@ impl Written {
             };
             let place = &raw mut (*old.0).tts_tid;
             let command = pg_sys::GetCurrentCommandId(true);
+            let snapshot = pg_sys::GetActiveSnapshot();
             let mut failure = pg_sys::TM_FailureData::default();
             let result = guarded(|| {
                 delete(
@@ -270,19 +259,6 @@ impl Written {
         !conflict
     }
 
-    /// They are closed with the table.
-    ///
-    /// # Safety
-    /// The table is open.
-    unsafe fn open_indexes(&self) {
-        // SAFETY: as the caller says.
-        unsafe {
-            if (*self.result).ri_IndexRelationDescs.is_null() {
-                pg_sys::ExecOpenIndices(self.result, false);
-            }
-        }
-    }
-
     /// Foreign keys of rows that were put in.
     ///
     /// # Safety
@@ -317,20 +293,6 @@ impl Written {
             pg_sys::AfterTriggerBeginQuery();
             queue();
             pg_sys::AfterTriggerEndQuery(self.estate);
-        }
-    }
-}
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: opened by `open`; slots of triggers pin buffers.
-            unsafe {
-                pg_sys::ExecResetTupleTable((*self.estate).es_tupleTable, false);
-                pg_sys::ExecCloseResultRelations(self.estate);
-                pg_sys::FreeExecutorState(self.estate);
-                pg_sys::table_close(self.relation, pg_sys::NoLock as i32);
-            }
         }
     }
 }

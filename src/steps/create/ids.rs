@@ -1,12 +1,12 @@
 //! The maps of tables whose ids differ.
 
-use super::{Planned, close};
+use super::Planned;
 use crate::error::{Error, Result};
 use crate::model::layout::Layout;
 use crate::model::shape::Shape;
 use crate::pg::{catalog, spi};
 use crate::sqlgen::map;
-use crate::store::{ids, sequence};
+use crate::store::{ids, rights, sequence};
 
 /// Makes the map of one mapping, where it has one. Errors: 55000 where a standing target draws no ids.
 pub fn make(p: &Planned, layout: &Layout, target: &Shape) -> Result<()> {
@@ -28,7 +28,7 @@ pub fn make(p: &Planned, layout: &Layout, target: &Shape) -> Result<()> {
     for sql in map::create(drawn, (old.as_deref(), &new)) {
         spi::run(&sql, &[])?;
     }
-    close(p, "TABLE", &map::name(p.mapping.id))?;
+    rights::hand_over(p.source.owner.into(), "TABLE", &map::name(p.mapping.id))?;
     if p.standing.is_some() {
         return Ok(());
     }

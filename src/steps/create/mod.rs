@@ -6,9 +6,9 @@ use crate::model::facts::{Facts, Left};
 use crate::model::layout::{Layout, Member, Scope, resolve};
 use crate::model::shape::{Policy, Shape};
 use crate::model::state::Mapping;
-use crate::pg::{catalog, deparse, role, spi};
+use crate::pg::{catalog, deparse, spi};
 use crate::sqlgen::{Statement, details, index, map, table, view};
-use crate::store::{self, mapping};
+use crate::store::{self, mapping, rights};
 use pgrx::pg_sys::Oid;
 
 mod adopt;
@@ -188,7 +188,7 @@ fn make(all: &[Planned], which: usize, defer_indexes: bool) -> Result<(Layout, S
     for (n, statement) in statements(p, defer_indexes).into_iter().enumerate() {
         spi::run(&statement.sql, &[])?;
         if n == 0 && p.standing.is_none() {
-            revoke_defaults(&p.mapping.target_name)?;
+            rights::revoke_defaults(&p.mapping.target_name)?;
         }
     }
     let name = &p.mapping.target_name;
@@ -203,25 +203,8 @@ fn make(all: &[Planned], which: usize, defer_indexes: bool) -> Result<(Layout, S
 fn close_views(p: &Planned) -> Result<()> {
     for name in [view::name(p.mapping.id), view::reverse_name(p.mapping.id)] {
         if catalog::find(&name)?.is_some() {
-            close(p, "VIEW", &name)?;
+            rights::hand_over(p.source.owner.into(), "VIEW", &name)?;
         }
-    }
-    Ok(())
-}
-
-/// It belongs to the tables' owner, and nobody else has rights on it.
-fn close(p: &Planned, kind: &str, name: &QualifiedName) -> Result<()> {
-    if role::current() != Oid::from(p.source.owner) {
-        let owner = &p.source.owner_name;
-        spi::run(&format!("ALTER {kind} {name} OWNER TO {owner}"), &[])?;
-    }
-    revoke_defaults(name)
-}
-
-/// Takes back whatever default privileges gave on the relation just made.
-fn revoke_defaults(relation: &QualifiedName) -> Result<()> {
-    for grantee in catalog::grantees(relation)? {
-        spi::run(&table::revoke(relation, &grantee), &[])?;
     }
     Ok(())
 }

@@ -108,7 +108,9 @@ fn run(
         }
         Moment::OpenDuring => {
             let own_transactions = |w: &&str| {
-                w.starts_with("BEGIN") || w.starts_with("COMMIT") || w.starts_with("ROLLBACK")
+                ["BEGIN", "COMMIT", "ROLLBACK", "VACUUM"]
+                    .iter()
+                    .any(|word| w.starts_with(word))
             };
             if case.writes.iter().any(own_transactions) {
                 return Ok(());

@@ -49,7 +49,123 @@ const fn triggered(name: &'static str, tables: &'static str) -> Case {
     }
 }
 
-pub const CASES: [Case; 37] = [
+/// A trigger of the application's that writes among the rows of its own statement, where many rows are mirrored together.
+const fn meddling(name: &'static str, tables: &'static str) -> Case {
+    Case {
+        name,
+        tables,
+        sources: &["src"],
+        writes: &[
+            "INSERT INTO src SELECT g, 'new', 0 FROM generate_series(100, 140) g",
+            "UPDATE src SET v = v || '!' WHERE id > 2",
+            "UPDATE src SET id = id + 200, v = 'moved' WHERE id > 130",
+            "DELETE FROM src WHERE id BETWEEN 105 AND 120",
+            "INSERT INTO src SELECT g, 'again', 0 FROM generate_series(90, 125) g ON CONFLICT (id) DO UPDATE SET v = 'upserted'",
+        ],
+    }
+}
+
+pub const CASES: [Case; 47] = [
+    plain(
+        "many rows in one statement",
+        &[
+            "INSERT INTO src SELECT g, repeat('x', g % 50), g FROM generate_series(100, 2500) g",
+            "UPDATE src SET v = v || '!' WHERE id % 3 <> 0",
+            "DELETE FROM src WHERE id % 7 = 0",
+            "INSERT INTO src SELECT g, 'again', g FROM generate_series(1, 2600) g ON CONFLICT (id) DO UPDATE SET v = excluded.v WHERE src.id % 2 = 0",
+            "UPDATE src SET id = -id WHERE id % 5 = 0",
+            "DELETE FROM src WHERE id > 40",
+        ],
+    ),
+    plain(
+        "many rows, from the last to the first",
+        &[
+            "INSERT INTO src SELECT g, 'new', g FROM generate_series(100, 400) g",
+            "WITH o AS MATERIALIZED (SELECT s.id FROM src s ORDER BY s.id DESC) UPDATE src SET v = 'down' FROM o WHERE src.id = o.id",
+            "WITH o AS MATERIALIZED (SELECT s.id FROM src s ORDER BY md5(s.id::text)) UPDATE src SET v = v || 'mixed' FROM o WHERE src.id = o.id",
+            "WITH o AS MATERIALIZED (SELECT s.id FROM src s ORDER BY s.id DESC) DELETE FROM src USING o WHERE src.id = o.id AND o.id % 2 = 0",
+        ],
+    ),
+    plain(
+        "one command that writes the table in several ways",
+        &[
+            "INSERT INTO src SELECT g, 'new', g FROM generate_series(100, 300) g",
+            "WITH a AS (UPDATE src SET v = 'a' WHERE id < 150 RETURNING id), b AS (DELETE FROM src WHERE id > 250 RETURNING id), \
+             c AS (INSERT INTO src SELECT g, 'c', g FROM generate_series(1000, 1100) g RETURNING id) UPDATE src SET id = -id WHERE id BETWEEN 150 AND 200",
+            "MERGE INTO src USING generate_series(1000, 1200) x(id) ON src.id = x.id WHEN MATCHED AND src.id % 2 = 0 THEN DELETE \
+             WHEN MATCHED THEN UPDATE SET v = 'merged' WHEN NOT MATCHED THEN INSERT VALUES (x.id, 'merged', 0)",
+        ],
+    ),
+    plain(
+        "many rows in places that others left",
+        &[
+            "INSERT INTO src SELECT g, repeat('x', 200), g FROM generate_series(100, 400) g",
+            "DELETE FROM src WHERE id % 2 = 0",
+            "VACUUM src",
+            "INSERT INTO src SELECT g, 'y', g FROM generate_series(500, 700) g",
+            "UPDATE src SET v = 'z' || id WHERE id > 90",
+        ],
+    ),
+    plain(
+        "many rows and rolled back savepoints",
+        &[
+            "BEGIN; INSERT INTO src SELECT g, 'new', g FROM generate_series(100, 200) g; SAVEPOINT s; UPDATE src SET v = 'no'; DELETE FROM src; \
+             INSERT INTO src SELECT g, 'no', g FROM generate_series(1, 300) g; ROLLBACK TO s; UPDATE src SET v = 'yes' WHERE id > 150; SAVEPOINT t; \
+             DELETE FROM src WHERE id > 190; RELEASE t; INSERT INTO src SELECT g, 'last', g FROM generate_series(195, 199) g; COMMIT",
+        ],
+    ),
+    meddling(
+        "own AFTER trigger that changes and deletes neighbours",
+        plain_and!(
+            "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+               IF pg_trigger_depth() > 1 THEN RETURN NULL; END IF; \
+               UPDATE app.src SET v = v || '~' WHERE id = NEW.id + 3; DELETE FROM app.src WHERE id = NEW.id + 7 AND NEW.id % 5 = 0; RETURN NULL; END $$; \
+             CREATE TRIGGER zz_meddle AFTER INSERT OR UPDATE ON src FOR EACH ROW EXECUTE FUNCTION meddle()"
+        ),
+    ),
+    meddling(
+        "own AFTER trigger that sorts first, and moves keys",
+        plain_and!(
+            "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+               IF pg_trigger_depth() > 1 THEN RETURN NULL; END IF; \
+               UPDATE app.src SET id = id + 5000 WHERE id = OLD.id + 2 AND NOT EXISTS (SELECT FROM app.src x WHERE x.id = OLD.id + 5002); RETURN NULL; END $$; \
+             CREATE TRIGGER \" first\" AFTER UPDATE OR DELETE ON src FOR EACH ROW EXECUTE FUNCTION meddle()"
+        ),
+    ),
+    meddling(
+        "own AFTER trigger that writes many rows, and takes half of them back",
+        plain_and!(
+            "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+               IF pg_trigger_depth() > 1 OR NEW.id % 10 <> 0 OR NEW.id > 200 THEN RETURN NULL; END IF; \
+               INSERT INTO app.src SELECT 1000 * NEW.id + g, 'more', 0 FROM generate_series(1, 20) g ON CONFLICT DO NOTHING; \
+               BEGIN UPDATE app.src SET v = 'no' WHERE id > 1000 * NEW.id; DELETE FROM app.src WHERE id BETWEEN 103 AND 109; RAISE division_by_zero; \
+               EXCEPTION WHEN division_by_zero THEN NULL; END; RETURN NULL; END $$; \
+             CREATE TRIGGER zz_meddle AFTER INSERT OR UPDATE ON src FOR EACH ROW EXECUTE FUNCTION meddle()"
+        ),
+    ),
+    Case {
+        name: "many rows that refer to each other",
+        tables: "CREATE TABLE src (id int PRIMARY KEY, up int REFERENCES src ON DELETE CASCADE ON UPDATE CASCADE, v text); \
+                 INSERT INTO src SELECT g, nullif(g / 2, 0), 'v' FROM generate_series(1, 60) g; CREATE INDEX ON src (up)",
+        sources: &["src"],
+        writes: &[
+            "INSERT INTO src SELECT g, g / 2, 'new' FROM generate_series(61, 400) g",
+            "UPDATE src SET v = 'w' || id",
+            "UPDATE src SET id = id + 1000 WHERE id BETWEEN 10 AND 20",
+            "DELETE FROM src WHERE id IN (3, 1011)",
+        ],
+    },
+    Case {
+        name: "many rows and a second unique key whose values go round",
+        tables: "CREATE TABLE src (id int PRIMARY KEY, n int UNIQUE DEFERRABLE, v text); INSERT INTO src SELECT g, g, 'v' FROM generate_series(1, 9) g",
+        sources: &["src"],
+        writes: &[
+            "INSERT INTO src SELECT g, g, 'new' FROM generate_series(10, 200) g",
+            "UPDATE src SET n = 201 - n",
+            "UPDATE src SET n = n % 200 + 1",
+            "DELETE FROM src WHERE id > 150",
+        ],
+    },
     plain(
         "upsert that does nothing",
         &["INSERT INTO src VALUES (3, 'x', 0), (20, 'y', 0) ON CONFLICT DO NOTHING"],

@@ -7,7 +7,7 @@ pub type Operation = (&'static str, &'static str);
 
 /// What the application does in its transaction. Rows 10 to 50 stand in the first slice of the heap, 60 to 90 in
 /// the second.
-pub const OPERATIONS: [Operation; 19] = [
+pub const OPERATIONS: [Operation; 23] = [
     ("insert", "INSERT INTO src VALUES (35, 'new')"),
     ("update", "UPDATE src SET v = 'updated' WHERE id = 30"),
     ("update all", "UPDATE src SET v = 'updated'"),
@@ -58,6 +58,20 @@ pub const OPERATIONS: [Operation; 19] = [
     (
         "savepoint delete released",
         "SAVEPOINT s; DELETE FROM src WHERE id = 30; RELEASE s",
+    ),
+    // Rows of these are mirrored together, from the third on.
+    (
+        "insert many",
+        "INSERT INTO src SELECT 10 * g + 5, 'new' FROM generate_series(0, 9) g",
+    ),
+    ("delete all", "DELETE FROM src"),
+    (
+        "delete and insert all",
+        "DELETE FROM src; INSERT INTO src SELECT 10 * g, 'again' FROM generate_series(1, 9) g",
+    ),
+    (
+        "upsert many",
+        "INSERT INTO src SELECT 5 * g, 'upserted' FROM generate_series(1, 19) g ON CONFLICT (id) DO UPDATE SET v = excluded.v",
     ),
     (
         "lock only",

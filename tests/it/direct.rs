@@ -1,0 +1,161 @@
+//! Rows written below SQL: many of one statement together, and none of them locks the scope's row.
+
+use crate::common::cluster::Cluster;
+use crate::wait::{refused, yes};
+use postgres::Client;
+
+/// Backfilled, with nothing in the tables.
+fn ready(cluster: &Cluster, database: &str) -> Client {
+    let mut client = cluster.database(database);
+    client
+        .batch_execute(
+            "CREATE TABLE projects (id int PRIMARY KEY); INSERT INTO projects VALUES (1), (2); \
+             CREATE TABLE src (id int PRIMARY KEY, v text); CREATE INDEX ON src (v); \
+             SELECT mig_define('cover', 'projects', '1'); SELECT mig_add_table('cover', 'src', 'new_src'); \
+             SELECT mig_create(); SELECT mig_dual_write()",
+        )
+        .unwrap();
+    client.batch_execute("CALL mig_run()").unwrap();
+    client
+}
+
+fn each(client: &mut Client, statements: &[&str]) {
+    for sql in statements {
+        client
+            .batch_execute(sql)
+            .unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    }
+}
+
+fn number(client: &mut Client, sql: &str) -> i64 {
+    client.query_one(sql, &[]).unwrap().get(0)
+}
+
+#[test]
+fn rows_of_one_statement_are_written_by_few_commands() {
+    let cluster = Cluster::start("it_direct", 54424, "");
+    let mut client = ready(&cluster, "together");
+    client.batch_execute("BEGIN").unwrap();
+    let commands = "SELECT count(DISTINCT cmin::text) FROM new_src WHERE xmin::text = (pg_current_xact_id()::text::bigint % (1::bigint << 32))::text";
+    for (sql, least) in [
+        (
+            "INSERT INTO src SELECT g, 'v' FROM generate_series(1, 5000) g",
+            1,
+        ),
+        ("UPDATE src SET v = 'w' || id WHERE id <= 4000", 2),
+    ] {
+        client.batch_execute(sql).unwrap();
+        let used = number(&mut client, commands);
+        assert!((least..200).contains(&used), "{sql}: {used} commands");
+    }
+    // One row at a time is a command each, so that the figure means something.
+    client
+        .batch_execute("DO $$ BEGIN FOR n IN 6001..6300 LOOP INSERT INTO src VALUES (n, 'x'); END LOOP; END $$")
+        .unwrap();
+    assert!(number(&mut client, commands) >= 300);
+    client
+        .batch_execute("DELETE FROM src WHERE id > 100; COMMIT")
+        .unwrap();
+    assert!(yes(
+        &mut client,
+        "SELECT count(*) = 100 AND bool_and(n.project_id = 1 AND n.v = s.v) FROM src s FULL JOIN new_src n USING (id)"
+    ));
+}
+
+/// Whether a transaction that writes one row keeps others from locking the project's row.
+fn locks_the_project(cluster: &Cluster, client: &mut Client, id: i32) -> bool {
+    let mut other = cluster.connect("anchored");
+    client
+        .batch_execute(&format!(
+            "BEGIN; INSERT INTO src VALUES ({id}, 'x'); UPDATE src SET v = 'y' WHERE id = {id}"
+        ))
+        .unwrap();
+    let free = other.batch_execute("SELECT FROM projects WHERE id = 1 FOR UPDATE NOWAIT");
+    client.batch_execute("ROLLBACK").unwrap();
+    match free {
+        Ok(()) => false,
+        Err(e) => {
+            assert_eq!(e.code().map(|c| c.code()), Some("55P03"));
+            true
+        }
+    }
+}
+
+#[test]
+fn the_anchor_holds_the_project_and_mirrors_do_not_lock_it() {
+    let cluster = Cluster::start("it_anchor", 54425, "");
+    let mut client = ready(&cluster, "anchored");
+    let held = "SELECT count(*) FROM mig.m1_anchor WHERE project_id = 1";
+    assert_eq!(number(&mut client, held), 1);
+    assert!(!locks_the_project(&cluster, &mut client, 1));
+    // No row of the new table names the project, and still nobody takes it away; it may be replaced.
+    let (state, detail, _) = refused(&mut client, "DELETE FROM projects WHERE id = 1");
+    assert_eq!(state, "23503");
+    assert!(detail.contains("m1_anchor"), "{detail}");
+    client
+        .batch_execute("BEGIN; DELETE FROM projects WHERE id = 1; INSERT INTO projects VALUES (1); COMMIT; DELETE FROM projects WHERE id = 2; INSERT INTO projects VALUES (2)")
+        .unwrap();
+    // At the end of dual writing it lets go; on the way back it holds again.
+    let to_stopped = ["SELECT mig_switch()", "SELECT mig_stop()"];
+    each(&mut client, &["INSERT INTO src VALUES (7, 'kept')"]);
+    each(&mut client, &to_stopped);
+    assert_eq!(number(&mut client, held), 0);
+    each(
+        &mut client,
+        &["SELECT mig_rollback('cover')", "SELECT mig_wait()"],
+    );
+    assert_eq!(number(&mut client, held), 1);
+    each(&mut client, &["SELECT mig_rollback('cover')"]);
+    assert!(yes(
+        &mut client,
+        "SELECT phase = 'backfilled' FROM mig_status()"
+    ));
+    assert!(!locks_the_project(&cluster, &mut client, 8));
+    // Gone with the mirrors, and made again with the next backfill.
+    each(&mut client, &["SELECT mig_rollback('cover', 'created')"]);
+    assert!(yes(
+        &mut client,
+        "SELECT to_regclass('mig.m1_anchor') IS NULL"
+    ));
+    each(&mut client, &["SELECT mig_dual_write()", "CALL mig_run()"]);
+    assert_eq!(number(&mut client, held), 1);
+    each(&mut client, &to_stopped);
+    each(
+        &mut client,
+        &[
+            "SELECT mig_archive('cover', force => true)",
+            "SELECT mig_drop('cover', force => true)",
+        ],
+    );
+    assert!(yes(
+        &mut client,
+        "SELECT to_regclass('mig.m1_anchor') IS NULL"
+    ));
+}
+
+#[test]
+fn without_an_anchor_the_foreign_key_is_checked_as_ever() {
+    let cluster = Cluster::start("it_unanchored", 54426, "");
+    let mut client = ready(&cluster, "anchored");
+    client.batch_execute("DROP TABLE mig.m1_anchor").unwrap();
+    let mut client = cluster.connect("anchored");
+    assert!(locks_the_project(&cluster, &mut client, 1));
+    client
+        .batch_execute("DELETE FROM projects WHERE id = 1")
+        .unwrap();
+    // Put in while the project is missing, and changed by the same transaction.
+    let orphan =
+        "INSERT INTO src SELECT g, 'x' FROM generate_series(1, 5) g; UPDATE src SET v = 'y'";
+    let (state, ..) = refused(&mut client, &format!("BEGIN; {orphan}; COMMIT"));
+    assert_eq!(state, "23503");
+    client.batch_execute("ROLLBACK").unwrap();
+    client
+        .batch_execute(&format!(
+            "BEGIN; {orphan}; INSERT INTO projects VALUES (1); COMMIT"
+        ))
+        .unwrap();
+    assert!(yes(
+        &mut client,
+        "SELECT count(*) = 5 FROM new_src WHERE v = 'y'"
+    ));
+}
