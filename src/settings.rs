@@ -12,6 +12,8 @@ static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static BATCH_TARGET_MS: GucSetting<i32> = GucSetting::<i32>::new(100);
 /// No pause: whoever has little I/O to spare raises it.
 static DELAY_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
+/// One: others of a server's few worker slots are somebody else's, as a rule.
+static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(1);
 /// Half of the default deadlock_timeout: we give up before anybody is made a victim.
 static LOCK_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(500);
 /// Building indexes after the copy is two to three times faster than keeping them up during it.
@@ -97,6 +99,13 @@ pub fn register() {
         3_600_000,
     );
     int(
+        c"mig.max_workers",
+        c"Workers that copy one table at a time.",
+        &MAX_WORKERS,
+        1,
+        64,
+    );
+    int(
         c"mig.lock_timeout_ms",
         c"Longest wait for one lock, in milliseconds.",
         &LOCK_TIMEOUT_MS,
@@ -125,6 +134,12 @@ pub fn batch_target_ms(m: &Migration) -> i32 {
 
 pub fn delay_ms(m: &Migration) -> i32 {
     m.int_option("delay_ms").unwrap_or_else(|| DELAY_MS.get())
+}
+
+/// Processes that copy at a time, the one that runs the job included.
+pub fn max_workers(m: &Migration) -> i32 {
+    m.int_option("max_workers")
+        .unwrap_or_else(|| MAX_WORKERS.get())
 }
 
 /// How far a standby may be behind, in milliseconds.

@@ -70,6 +70,20 @@ COMMENT ON COLUMN mig.mapping.bound_blocks IS 'Heap blocks of the source when it
 COMMENT ON COLUMN mig.mapping.next_block IS 'The checkpoint: blocks below it are copied or listed as leftovers.';
 COMMENT ON COLUMN mig.mapping.filenode IS 'File of the source at that time; another one means a rewrite, and the copy starts over.';
 
+CREATE TABLE mig.share (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  mapping int NOT NULL REFERENCES mig.mapping ON DELETE CASCADE,
+  start_block bigint NOT NULL,
+  next_block bigint NOT NULL,
+  end_block bigint NOT NULL,
+  rows_done bigint NOT NULL DEFAULT 0,
+  batch_rows int,
+  batch_ms int
+);
+CREATE INDEX share_mapping_idx ON mig.share (mapping);
+COMMENT ON TABLE mig.share IS 'Blocks of a table that is copied by several workers: each takes the next slice of a share that nobody has at this moment.';
+COMMENT ON COLUMN mig.share.next_block IS 'The checkpoint: blocks of this share below it are copied or listed as leftovers.';
+
 CREATE TABLE mig.job (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   migration int NOT NULL REFERENCES mig.migration ON DELETE CASCADE,

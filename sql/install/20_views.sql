@@ -23,7 +23,7 @@ FROM mig.mapping p
 CROSS JOIN LATERAL (
   SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s:%s', t.oid, t.xmin, t.tgenabled), ' ' ORDER BY t.tgname) AS triggers,
          pg_catalog.array_agg(t.tgname ORDER BY t.tgname) AS mirrors
-  FROM pg_catalog.pg_trigger t WHERE t.tgrelid IN (p.source, p.target) AND t.tgname ~ ('^!mig_' || p.id || '_')) t
+  FROM pg_catalog.pg_trigger t WHERE t.tgrelid IN (p.source, p.target) AND pg_catalog.starts_with(t.tgname::text, '!mig_' || p.id || '_')) t
 CROSS JOIN LATERAL (
   SELECT pg_catalog.string_agg(side.digest, ' ' ORDER BY side.n) AS fingerprint
   FROM (
@@ -84,6 +84,21 @@ JOIN pg_catalog.pg_locks l ON l.locktype = 'advisory' AND l.classid = 7170407 AN
 JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database();
 COMMENT ON VIEW mig.runners IS 'The process that runs each migration''s job now.';
 
+-- Whoever helps it shares the next class with others; alone it is held by who must not meet any of them.
+CREATE VIEW mig.workers AS
+SELECT m.id AS migration_id, l.pid, l.classid = 7170408 AS helps
+FROM mig.migration m
+JOIN pg_catalog.pg_locks l ON l.locktype = 'advisory' AND l.objid = m.id::oid AND l.objsubid = 2 AND l.granted
+  AND (l.classid = 7170407 OR l.classid = 7170408 AND l.mode = 'ShareLock')
+JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database();
+COMMENT ON VIEW mig.workers IS 'The processes that are at each migration''s job now: the one that runs it, and those that help.';
+
+CREATE VIEW mig.shares AS
+SELECT s.mapping, sum(s.next_block - s.start_block)::bigint AS blocks_done, sum(s.rows_done)::bigint AS rows_done,
+       max(s.batch_rows) AS batch_rows, max(s.batch_ms) AS batch_ms
+FROM mig.share s GROUP BY s.mapping;
+COMMENT ON VIEW mig.shares IS 'What several workers have copied of a table, beside what its mapping counts.';
+
 CREATE VIEW mig.checks AS
 SELECT c.id, m.name AS migration, c.mode, c.phase, c.who, c.started_at, c.finished_at,
        c.finished_at - c.started_at AS duration, c.snapshot, c.ok, c.compared, c.differences, c.failed
@@ -112,19 +127,23 @@ SELECT m.name AS migration, p.source AS relation, p.target, j.id AS job,
             WHEN p.pass = 'back' THEN 'bringing back'
             ELSE 'copying' END AS phase,
        r.pid, j.driver,
-       p.rows_done AS tuples_done,
-       greatest(coalesce(p.rows_total, c.reltuples::bigint), p.rows_done) AS tuples_total,
+       d.rows AS tuples_done,
+       greatest(coalesce(p.rows_total, c.reltuples::bigint), d.rows) AS tuples_total,
        CASE WHEN j.task = 'check' AND j.state IN ('running', 'paused') AND look.place = look.done
             THEN coalesce((SELECT pg_catalog.substring(a.query, '([0-9]+) %$')::numeric FROM pg_catalog.pg_stat_activity a WHERE a.pid = r.pid), 0.0)
             WHEN p.copied THEN 100.0
-            WHEN p.bound_blocks > 0 THEN pg_catalog.round(100.0 * p.next_block / p.bound_blocks, 1)
+            WHEN p.bound_blocks > 0 THEN pg_catalog.round(100.0 * d.blocks / p.bound_blocks, 1)
             ELSE 0.0 END AS pct,
-       CASE WHEN NOT p.copied AND s.seconds > 0 THEN pg_catalog.round(p.rows_done / s.seconds) END AS tuples_per_s,
-       CASE WHEN NOT p.copied AND p.next_block > 0
-            THEN pg_catalog.make_interval(secs => (s.seconds * (p.bound_blocks - p.next_block) / p.next_block)::double precision) END AS eta,
-       p.batch_rows, p.batch_ms, lo.n AS leftovers, j.waiting_for, j.error, j.driver_reason
+       CASE WHEN NOT p.copied AND s.seconds > 0 THEN pg_catalog.round(d.rows / s.seconds) END AS tuples_per_s,
+       CASE WHEN NOT p.copied AND d.blocks > 0
+            THEN pg_catalog.make_interval(secs => (s.seconds * (p.bound_blocks - d.blocks) / d.blocks)::double precision) END AS eta,
+       coalesce(sh.batch_rows, p.batch_rows) AS batch_rows, coalesce(sh.batch_ms, p.batch_ms) AS batch_ms,
+       lo.n AS leftovers, j.waiting_for, j.error, j.driver_reason,
+       (SELECT count(*)::int FROM mig.workers w WHERE w.migration_id = m.id) AS workers
 FROM mig.mapping p
 JOIN mig.migration m ON m.id = p.migration
+LEFT JOIN mig.shares sh ON sh.mapping = p.id
+CROSS JOIN LATERAL (SELECT p.next_block + coalesce(sh.blocks_done, 0) AS blocks, p.rows_done + coalesce(sh.rows_done, 0) AS rows) d
 LEFT JOIN pg_catalog.pg_class c ON c.oid = p.source
 LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
 LEFT JOIN mig.runners r ON r.migration_id = m.id
@@ -189,11 +208,13 @@ SELECT m.name AS migration, m.phase,
             WHEN m.phase = 'switched' THEN pg_catalog.format('SELECT * FROM mig_stop(%L);', m.name) END AS next_step
 FROM mig.migration m
 CROSS JOIN LATERAL (
-  SELECT count(*) AS tables, coalesce(sum(p.rows_done), 0)::bigint AS rows_done,
-         coalesce(sum(greatest(coalesce(p.rows_total, c.reltuples::bigint), p.rows_done)), 0)::bigint AS rows_total,
+  SELECT count(*) AS tables, coalesce(sum(d.rows), 0)::bigint AS rows_done,
+         coalesce(sum(greatest(coalesce(p.rows_total, c.reltuples::bigint), d.rows)), 0)::bigint AS rows_total,
          pg_catalog.string_agg(CASE WHEN p.layout->'back' = 'null' THEN p.source::text END, ', ' ORDER BY p.ordinal) AS stuck,
-         sum(b.blocks) AS blocks, sum(CASE WHEN p.copied THEN b.blocks ELSE p.next_block END) AS blocks_done
+         sum(b.blocks) AS blocks, sum(CASE WHEN p.copied THEN b.blocks ELSE d.blocks END) AS blocks_done
   FROM mig.mapping p
+  LEFT JOIN mig.shares sh ON sh.mapping = p.id
+  CROSS JOIN LATERAL (SELECT p.next_block + coalesce(sh.blocks_done, 0) AS blocks, p.rows_done + coalesce(sh.rows_done, 0) AS rows) d
   LEFT JOIN pg_catalog.pg_class c ON c.oid = p.source
   -- Before its turn a table counts with the size it has now; an empty one still counts as a block.
   CROSS JOIN LATERAL (SELECT greatest(1, coalesce(p.bound_blocks,
@@ -217,14 +238,14 @@ COMMENT ON VIEW mig.status IS 'One line for each migration: where it stands, wha
 CREATE VIEW mig.blockers AS
 SELECT m.name AS migration, 'we wait for them' AS direction, w.pid AS our_pid, b.pid AS their_pid,
        a.usename AS their_role, a.state AS their_state, a.xact_start AS since, a.query
-FROM mig.runners r
+FROM mig.workers r
 JOIN mig.migration m ON m.id = r.migration_id
 JOIN pg_catalog.pg_stat_activity w ON w.pid = r.pid
 CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid
 UNION ALL
 SELECT m.name, 'they wait for us', r.pid, a.pid, a.usename, a.state, a.xact_start, a.query
-FROM mig.runners r
+FROM mig.workers r
 JOIN mig.migration m ON m.id = r.migration_id
 JOIN pg_catalog.pg_stat_activity a ON r.pid = ANY (pg_catalog.pg_blocking_pids(a.pid))
 UNION ALL
@@ -236,3 +257,37 @@ CROSS JOIN LATERAL pg_catalog.unnest(m.drain) d(vxid)
 JOIN pg_catalog.pg_locks l ON l.locktype = 'virtualxid' AND l.virtualxid = d.vxid AND l.granted
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid;
 COMMENT ON VIEW mig.blockers IS 'Who our jobs wait for, and who waits for our jobs.';
+
+-- For a scraper of metrics: numbers only, gauges all of them.
+CREATE VIEW mig.metrics AS
+SELECT 'phase' AS metric, m.name AS migration, NULL::regclass AS relation,
+       (pg_catalog.array_position('{defined,created,dual_write,backfilled,switched,stopped,archived}', m.phase) - 1)::numeric AS value
+FROM mig.migration m
+UNION ALL
+SELECT x.metric, s.migration, NULL, x.value
+FROM mig.status s
+CROSS JOIN LATERAL (VALUES
+  ('failed', CASE WHEN s.state = 'failed' THEN 1 ELSE 0 END::numeric),
+  ('tables', s.tables), ('rows_done', s.rows_done), ('rows_total', s.rows_total), ('pct', s.pct)) x(metric, value)
+UNION ALL
+SELECT x.metric, m.name, NULL, x.value
+FROM mig.migration m
+LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
+LEFT JOIN LATERAL (SELECT * FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1) c ON true
+CROSS JOIN LATERAL (VALUES
+  ('workers', (SELECT count(*) FROM mig.workers w WHERE w.migration_id = m.id)::numeric),
+  ('job_waits', CASE WHEN j.state = 'running' AND j.waiting_for IS NOT NULL THEN 1 ELSE 0 END),
+  ('heartbeat_age_seconds', CASE WHEN j.state = 'running' THEN extract(epoch FROM pg_catalog.clock_timestamp() - j.heartbeat_at) END),
+  ('check_differences', c.differences),
+  ('check_age_seconds', extract(epoch FROM pg_catalog.clock_timestamp() - c.finished_at))) x(metric, value)
+UNION ALL
+SELECT x.metric, m.name, p.source, x.value
+FROM mig.mapping p
+JOIN mig.migration m ON m.id = p.migration
+LEFT JOIN mig.shares sh ON sh.mapping = p.id
+CROSS JOIN LATERAL (VALUES
+  ('rows_copied', (p.rows_done + coalesce(sh.rows_done, 0))::numeric),
+  ('batch_rows', coalesce(sh.batch_rows, p.batch_rows)), ('batch_ms', coalesce(sh.batch_ms, p.batch_ms)),
+  ('leftovers', (SELECT count(*) FROM mig.leftover l WHERE l.mapping = p.id)),
+  ('errors', (SELECT count(*) FROM mig.row_error e WHERE e.mapping = p.id))) x(metric, value);
+COMMENT ON VIEW mig.metrics IS 'What a monitoring system stores: metric, migration, table (null for the migration as a whole), value.';

@@ -30,12 +30,12 @@ $$;
 
 -- Anybody may look at what is no row of a user: the mirrors of every role read mig.mapping.
 GRANT USAGE ON SCHEMA mig TO PUBLIC;
-GRANT SELECT ON mig.migration, mig.mapping, mig.job, mig.check_result, mig.step_log, mig.updated TO PUBLIC;
+GRANT SELECT ON mig.migration, mig.mapping, mig.share, mig.job, mig.check_result, mig.step_log, mig.updated TO PUBLIC;
 -- pg_dump, by whoever may dump the database, reads what pg_extension_config_dump() names, sequences too.
 GRANT SELECT ON SEQUENCE mig.migration_id_seq, mig.mapping_id_seq, mig.step_log_id_seq TO PUBLIC;
 -- And pg_restore, by the role that owns the restored extension, sets them.
 GRANT UPDATE ON SEQUENCE mig.migration_id_seq, mig.mapping_id_seq, mig.step_log_id_seq TO @extowner@;
-GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status, mig.standing, mig.drift TO PUBLIC;
+GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status, mig.standing, mig.drift, mig.workers, mig.shares, mig.metrics TO PUBLIC;
 GRANT SELECT ON mig.errors, mig.blockers TO pg_monitor;
 GRANT EXECUTE ON FUNCTION mig_status(text), mig_reads(text), mig_map(text, regclass, text), mig_version(), mig.only(text), mig_config(text), mig_wait(text, interval) TO PUBLIC;
 

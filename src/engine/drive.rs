@@ -179,7 +179,7 @@ fn give_up(m: &Migration, job: &Job, mappings: &[Mapping], e: Error) -> Result<N
     let Some(p) = table else {
         return fail(m, job, &e);
     };
-    match tx::subtransaction(|| copy::give_up_slice(m, p)) {
+    match tx::subtransaction(|| copy::give_up_slice(m, p, false)) {
         Ok(_) => {
             job::heartbeat(job.id, None)?;
             Ok(Next::Continue {
@@ -209,6 +209,10 @@ pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<Next> {
 
 fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<Next> {
     match job.task {
+        // Whoever waits for the job may want to go on at once, and must not find them there.
+        Task::Backfill if job::helpers(m.id)? > 0 => {
+            return Ok(Next::Wait { pause_ms: 20 });
+        }
         Task::Backfill => {}
         Task::Repair => return repair::finished(m, job),
         Task::WayBack | Task::Check => {

@@ -8,6 +8,7 @@ pub mod cutover;
 pub mod detach;
 pub mod drive;
 pub mod drivers;
+pub mod help;
 pub mod inspect;
 pub mod jobs;
 pub mod phases;
@@ -45,7 +46,7 @@ fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Mappin
     // Held to the end of the transaction: a job that starts meanwhile finds it taken.
     if !advisory::try_for_transaction(m.id)? {
         return Err(Error::JobRunning {
-            pid: job::runner(m.id)?,
+            pid: job::at_work(m.id)?,
             migration: m.name,
             call,
         });

@@ -7,18 +7,25 @@ use crate::pg::spi;
 /// Class of our advisory locks: "mig" in ASCII. The second key is the migration's id. The view mig.runners
 /// finds the holders.
 const CLASS: i32 = 0x006d_6967;
+/// Of those who help the runner: they share it. The view mig.workers finds them.
+const HELPERS: i32 = CLASS + 1;
 
 pub fn try_for_session(migration: i32) -> Result<bool> {
-    try_lock("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", migration)
+    try_lock("pg_try_advisory_lock", CLASS, migration)
 }
 
+/// Nobody runs the migration's job, nor helps to, until the transaction ends.
 pub fn try_for_transaction(migration: i32) -> Result<bool> {
-    try_lock(
-        "SELECT pg_catalog.pg_try_advisory_xact_lock($1, $2)",
-        migration,
-    )
+    let sole = |class| try_lock("pg_try_advisory_xact_lock", class, migration);
+    Ok(sole(CLASS)? && sole(HELPERS)?)
 }
 
-fn try_lock(sql: &str, migration: i32) -> Result<bool> {
-    Ok(spi::value(sql, &[CLASS.into(), migration.into()])?.unwrap_or(false))
+/// Beside others who help.
+pub fn try_to_help(migration: i32) -> Result<bool> {
+    try_lock("pg_try_advisory_lock_shared", HELPERS, migration)
+}
+
+fn try_lock(function: &str, class: i32, migration: i32) -> Result<bool> {
+    let sql = format!("SELECT pg_catalog.{function}($1, $2)");
+    Ok(spi::value(&sql, &[class.into(), migration.into()])?.unwrap_or(false))
 }

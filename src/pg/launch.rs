@@ -23,7 +23,13 @@ pub fn at_commit(
     };
     let name = migration.to_owned();
     register_xact_callback(PgXactCallbackEvent::PreCommit, move || {
-        if start(database, role, job, transaction.into_inner(), &name) {
+        let worker = Worker {
+            database,
+            role,
+            job,
+            helps: false,
+        };
+        if worker.start(transaction.into_inner(), &name) {
             return;
         }
         // SAFETY: still inside the transaction, whose snapshots are gone by now; popped below, an ERROR aborts it.
@@ -34,20 +40,48 @@ pub fn at_commit(
     });
 }
 
-/// Starts a worker for `job`, which waits for the end of `transaction` (0 for none) first; false if no slot is free.
-pub fn start(database: Oid, role: Oid, job: i64, transaction: u32, migration: &str) -> bool {
-    let name = format!("pg_mig backfill {migration}");
-    let (database, role) = (database.to_u32(), role.to_u32());
-    let started = BackgroundWorkerBuilder::new(&name.chars().take(60).collect::<String>())
-        .set_type("pg_mig worker")
-        .set_library("pg_mig")
-        .set_function("mig_worker_main")
-        .set_extra(&format!("{database} {role} {job} {transaction}"))
-        .set_start_time(BgWorkerStartTime::RecoveryFinished)
-        .set_restart_time(None)
-        .enable_spi_access()
-        .load_dynamic();
-    started.is_ok()
+/// What a worker is told.
+#[derive(Clone, Copy)]
+pub struct Worker {
+    pub database: Oid,
+    pub role: Oid,
+    pub job: i64,
+    /// It does not run the job, it helps the one that does.
+    pub helps: bool,
+}
+
+impl Worker {
+    /// Starts it; it waits for the end of `transaction` (0 for none) first. False if no slot is free.
+    pub fn start(self, transaction: u32, migration: &str) -> bool {
+        let name = format!("pg_mig backfill {migration}");
+        let (database, role) = (self.database.to_u32(), self.role.to_u32());
+        let (job, helps) = (self.job, u32::from(self.helps));
+        let started = BackgroundWorkerBuilder::new(&name.chars().take(60).collect::<String>())
+            .set_type("pg_mig worker")
+            .set_library("pg_mig")
+            .set_function("mig_worker_main")
+            .set_extra(&format!("{database} {role} {job} {transaction} {helps}"))
+            .set_start_time(BgWorkerStartTime::RecoveryFinished)
+            .set_restart_time(None)
+            .enable_spi_access()
+            .load_dynamic();
+        started.is_ok()
+    }
+
+    /// As its message has it.
+    pub fn read(extra: &str) -> Option<(Self, u32)> {
+        let mut parts = extra.split(' ');
+        let mut number = || parts.next()?.parse::<u32>().ok();
+        let mut worker = Self {
+            database: number()?.into(),
+            role: number()?.into(),
+            job: number()?.into(),
+            helps: false,
+        };
+        let transaction = number()?;
+        worker.helps = number()? != 0;
+        Some((worker, transaction))
+    }
 }
 
 unsafe extern "C" {

@@ -145,6 +145,26 @@ pub fn set_failed(id: i64, rows: i64) -> Result<()> {
     Ok(())
 }
 
+/// Whether the job's runner waits for something, as of its last batch; a pause that was asked for is none.
+pub fn is_held(id: i64) -> Result<bool> {
+    let sql = "SELECT waiting_for IS NOT NULL AND waiting_for NOT LIKE 'delay_ms:%' FROM mig.job WHERE id = $1";
+    Ok(spi::value::<bool>(sql, &[id.into()])? == Some(true))
+}
+
+/// How many processes help the runner.
+pub fn helpers(migration: i32) -> Result<i64> {
+    let sql = "SELECT count(*) FROM mig.workers WHERE migration_id = $1 AND helps";
+    Ok(spi::value(sql, &[migration.into()])?.unwrap_or(0))
+}
+
+/// Another process that is at the migration's job: the one that runs it, or one that helps.
+pub fn at_work(migration: i32) -> Result<Option<i32>> {
+    spi::value(
+        "SELECT pid FROM mig.workers WHERE migration_id = $1 AND pid <> pg_catalog.pg_backend_pid() ORDER BY helps LIMIT 1",
+        &[migration.into()],
+    )
+}
+
 /// The other process that runs this migration's job now: the holder of its advisory lock.
 pub fn runner(migration: i32) -> Result<Option<i32>> {
     spi::value(

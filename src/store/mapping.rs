@@ -12,6 +12,7 @@ use crate::pg::lock::Mode;
 use crate::pg::{plan, spi};
 use crate::sqlgen::flow::{Flow, Way};
 use crate::sqlgen::view;
+use crate::store::share;
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 use serde::Serialize;
@@ -192,6 +193,7 @@ pub fn clear_created(id: i32) -> Result<()> {
 
 /// Back to the first block, nothing copied, no mirror.
 pub fn reset_copy(id: i32) -> Result<()> {
+    share::clear(id)?;
     spi::run(
         "UPDATE mig.mapping SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_rows = NULL, batch_ms = NULL, \
          rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, settled = false, pass = 'forth', seal = NULL, sealed_at = NULL, mirrors = NULL WHERE id = $1",
@@ -221,6 +223,7 @@ pub fn set_archived(id: i32, archived: Option<&Archived>) -> Result<()> {
 
 /// The first block again, for another pass over the rows.
 pub fn begin_pass(id: i32, pass: Pass) -> Result<()> {
+    share::clear(id)?;
     spi::run(
         "UPDATE mig.mapping SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_rows = NULL, batch_ms = NULL, \
          rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, pass = $2 WHERE id = $1",
@@ -231,6 +234,7 @@ pub fn begin_pass(id: i32, pass: Pass) -> Result<()> {
 
 /// Fixes the bound: what lies beyond it was written with the mirror in place.
 pub fn set_bound(id: i32, extent: &Extent) -> Result<()> {
+    share::clear(id)?;
     spi::run(
         "UPDATE mig.mapping SET bound_blocks = $2, next_block = 0, filenode = $3::bigint::oid, rows_done = 0, rows_total = $4, \
          copy_started_at = clock_timestamp(), copied = false WHERE id = $1",

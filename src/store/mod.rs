@@ -14,3 +14,4 @@ pub mod mirrors;
 pub mod rights;
 pub mod rows;
 pub mod sequence;
+pub mod share;

@@ -1,14 +1,17 @@
 //! The background worker: one process, one job. It takes slices until the job ends, and is gone.
 
+mod help;
 pub mod resume;
 
 use crate::engine::drive::{self, Ability, Next};
 use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::state::Job;
+use crate::pg::launch::Worker;
 use crate::pg::{activity, advisory, session, spi, tx, utility, wait};
 use crate::settings;
 use crate::store::{job, migration};
+use help::Helpers;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 use std::panic::AssertUnwindSafe;
@@ -35,33 +38,15 @@ pub unsafe extern "C-unwind" fn mig_worker_main(_argument: pg_sys::Datum) {
         pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
         pg_sys::BackgroundWorkerUnblockSignals();
     }
-    let Some(launch) = Launch::read(BackgroundWorker::get_extra()) else {
+    let Some((told, transaction)) = Worker::read(BackgroundWorker::get_extra()) else {
         return;
     };
-    wait_for_launcher(launch.transaction);
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(launch.database), Some(launch.role));
-    run(launch.job);
-}
-
-/// What `pg::launch` tells a new worker.
-struct Launch {
-    database: pg_sys::Oid,
-    role: pg_sys::Oid,
-    job: i64,
-    /// Its end makes the job visible; 0 for none.
-    transaction: u32,
-}
-
-impl Launch {
-    fn read(extra: &str) -> Option<Self> {
-        let mut parts = extra.split(' ');
-        let mut number = || parts.next()?.parse::<u32>().ok();
-        Some(Self {
-            database: number()?.into(),
-            role: number()?.into(),
-            job: number()?.into(),
-            transaction: number()?,
-        })
+    wait_for_launcher(transaction);
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(told.database), Some(told.role));
+    if told.helps {
+        help::run(told.job);
+    } else {
+        run(told);
     }
 }
 
@@ -95,7 +80,8 @@ fn own_settings() -> Result<()> {
 }
 
 /// A job that is not there was rolled back after all: a quiet exit.
-fn run(id: i64) {
+fn run(told: Worker) {
+    let id = told.job;
     // The first transaction still has the role's settings, and only changes them.
     if let Err(e) = transaction(own_settings) {
         log!("pg_mig worker: job {id} does not start: {e}");
@@ -113,7 +99,9 @@ fn run(id: i64) {
             }
         }
     }
+    let mut helpers = Helpers::of(told);
     while let Some(pause) = turn(id) {
+        helpers.call();
         rest(id, pause);
     }
 }

@@ -4,7 +4,8 @@
 
 use super::{die, transaction};
 use crate::error::Result;
-use crate::pg::{databases, launch, role, spi};
+use crate::pg::launch::Worker;
+use crate::pg::{databases, role, spi};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
@@ -115,7 +116,13 @@ fn interrupted() -> Result<Vec<Interrupted>> {
 }
 
 fn go_on(database: Oid, job: &Interrupted) {
-    if !launch::start(database, Oid::from(job.role), job.id, 0, &job.migration) {
+    let worker = Worker {
+        database,
+        role: Oid::from(job.role),
+        job: job.id,
+        helps: false,
+    };
+    if !worker.start(0, &job.migration) {
         log!("pg_mig: no worker slot is free for job {}", job.id);
     }
 }

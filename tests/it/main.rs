@@ -28,3 +28,4 @@ mod throttle;
 mod upgrade;
 mod wait;
 mod worker;
+mod workers;

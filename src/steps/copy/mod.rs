@@ -2,96 +2,114 @@
 //! checkpoint, all in one transaction. Why this order loses no row: README, "How it stays correct".
 
 mod moves;
+mod stretch;
 
 use super::Outcome;
 use crate::error::{Error, Result};
 use crate::model::state::{Mapping, Migration};
-use crate::pg::places::Slice;
+use crate::pg::catalog::Extent;
 use crate::pg::{catalog, session, spi};
 use crate::settings;
 use crate::store::{log, mapping, rows};
-use moves::Moved;
 use std::time::Instant;
+use stretch::{Done, Stretch};
 
 /// The smallest and largest batch that adapting may come to.
 const ROWS: std::ops::RangeInclusive<i64> = 50..=100_000;
-/// Blocks of a slice, however few rows they hold.
-const MAX_BLOCKS: i64 = 4096;
 
-/// Copies the next slice of one mapping.
+/// Copies the next slice of one mapping, for the process that runs the job.
 pub fn batch(m: &Migration, p: &Mapping) -> Result<Outcome> {
     let p = &bounded(m, p)?;
-    let started = Instant::now();
-    let ahead = next_slice(m, p)?;
-    // For what the target's own constraints wait for (an adopted one may have foreign keys), with rows locked.
-    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
-    let Moved {
-        locked,
-        leftovers,
-        refused,
-    } = moves::run(p, &ahead.slice)?;
-    rows::add_leftovers(p.id, &leftovers)?;
-    rows::add_refused(p.id, &refused)?;
-    let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
-    mapping::checkpoint(
-        p.id,
-        &mapping::Checkpoint {
-            next_block: ahead.end,
-            rows: locked,
-            batch_rows: adapted(m, p, locked, ms),
-            batch_ms: i32::try_from(ms).unwrap_or(i32::MAX),
-            copied: ahead.last,
-        },
-    )?;
-    Ok(Outcome::Did(locked))
+    match stretch::find(m, p)? {
+        Some(stretch) => copy(m, p, &stretch),
+        None => Ok(Outcome::Did(0)),
+    }
 }
 
-/// A slice that holds a row which cannot be copied: all its rows become leftovers, each tried alone.
-pub fn give_up_slice(m: &Migration, p: &Mapping) -> Result<Outcome> {
-    let p = &bounded(m, p)?;
-    let ahead = next_slice(m, p)?;
-    let keys = moves::keys(p, &ahead.slice)?;
-    rows::add_leftovers(p.id, &keys)?;
-    mapping::checkpoint(
-        p.id,
-        &mapping::Checkpoint {
-            next_block: ahead.end,
-            rows: 0,
-            batch_rows: i32::try_from(*ROWS.start()).unwrap_or(50),
-            batch_ms: 0,
-            copied: ahead.last,
+/// Copies the next slice of a share, for a process that helps; `Done` if there is none for it.
+pub fn help(m: &Migration, p: &Mapping) -> Result<Outcome> {
+    if !is_bounded(m, p)? {
+        return Ok(Outcome::Done);
+    }
+    match stretch::find_share(p)? {
+        Some(stretch) => copy(m, p, &stretch),
+        None => Ok(Outcome::Done),
+    }
+}
+
+fn copy(m: &Migration, p: &Mapping, stretch: &Stretch) -> Result<Outcome> {
+    let started = Instant::now();
+    let (slice, end) = stretch.slice(m, p)?;
+    // For what the target's own constraints wait for (an adopted one may have foreign keys), with rows locked.
+    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
+    let moved = moves::run(p, &slice)?;
+    rows::add_leftovers(p.id, &moved.leftovers)?;
+    rows::add_refused(p.id, &moved.refused)?;
+    let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let rows = moved.locked;
+    let batch_rows = stretch.adapted(m, rows, ms);
+    stretch.checkpoint(
+        p,
+        end,
+        &Done {
+            rows,
+            batch_rows,
+            ms,
         },
     )?;
+    Ok(Outcome::Did(rows))
+}
+
+/// A slice that holds a row which cannot be copied: a smaller one is tried in its place, and of the smallest all rows become
+/// leftovers, each tried alone. `helps`: for a process that does not run the job.
+pub fn give_up_slice(m: &Migration, p: &Mapping, helps: bool) -> Result<Outcome> {
+    let (p, found) = if helps {
+        if !is_bounded(m, p)? {
+            return Ok(Outcome::Done);
+        }
+        (p.clone(), stretch::find_share(p)?)
+    } else {
+        let p = bounded(m, p)?;
+        let found = stretch::find(m, &p)?;
+        (p, found)
+    };
+    let Some(stretch) = found else {
+        return Ok(Outcome::Did(0));
+    };
+    let done = Done {
+        rows: 0,
+        batch_rows: i32::try_from(*ROWS.start()).unwrap_or(50),
+        ms: 0,
+    };
+    if stretch.batch_rows(m) > *ROWS.start() {
+        stretch.again(&p, &done)?;
+        return Ok(Outcome::Did(0));
+    }
+    let (slice, end) = stretch.slice(m, &p)?;
+    let keys = moves::keys(&p, &slice)?;
+    rows::add_leftovers(p.id, &keys)?;
+    stretch.checkpoint(&p, end, &done)?;
     Ok(Outcome::Did(i64::try_from(keys.len()).unwrap_or(0)))
 }
 
-/// The blocks that come next.
-struct Ahead {
-    slice: Slice,
-    end: i64,
-    /// It ends at the bound.
-    last: bool,
+/// Held to the end of the transaction: nobody rewrites the table under the batch.
+fn hold(m: &Migration, p: &Mapping) -> Result<Extent> {
+    let (relation, name) = moves::read_from(p)?;
+    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
+    spi::run(&format!("LOCK TABLE ONLY {name} IN ROW SHARE MODE"), &[])?;
+    catalog::extent(relation)?.ok_or_else(|| Error::Internal("the source has no extent".into()))
 }
 
-fn next_slice(m: &Migration, p: &Mapping) -> Result<Ahead> {
-    let bound = p.bound_blocks.unwrap_or(0);
-    let end = (p.next_block + blocks(m, p)?).min(bound);
-    Ok(Ahead {
-        slice: Slice::new(p.next_block, end)?,
-        end,
-        last: end >= bound,
-    })
+/// Whether the bound is that of the table as it is.
+fn is_bounded(m: &Migration, p: &Mapping) -> Result<bool> {
+    let extent = hold(m, p)?;
+    Ok(p.bound_blocks.is_some() && p.filenode == Some(extent.filenode))
 }
 
 /// Fixes the bound at the first batch, and starts over where the table was rewritten since (VACUUM FULL,
 /// CLUSTER, TRUNCATE, a restored dump): places mean nothing in another file.
 fn bounded(m: &Migration, p: &Mapping) -> Result<Mapping> {
-    let (relation, name) = moves::read_from(p)?;
-    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
-    // Held to the end of the transaction: nobody rewrites the table under the batch.
-    spi::run(&format!("LOCK TABLE ONLY {name} IN ROW SHARE MODE"), &[])?;
-    let extent = catalog::extent(relation)?
-        .ok_or_else(|| Error::Internal("the source has no extent".into()))?;
+    let extent = hold(m, p)?;
     if p.bound_blocks.is_some() && p.filenode == Some(extent.filenode) {
         return Ok(p.clone());
     }
@@ -101,39 +119,10 @@ fn bounded(m: &Migration, p: &Mapping) -> Result<Mapping> {
             m.phase.as_str(),
             &format!(
                 "backfill of {} starts over: the table was rewritten",
-                name.plain()
+                moves::read_from(p)?.1.plain()
             ),
         )?;
     }
     mapping::set_bound(p.id, &extent)?;
     mapping::by_id(p.id)?.ok_or_else(|| Error::Internal("the mapping is gone".into()))
-}
-
-/// Blocks that hold about one batch of rows, by what the blocks so far held.
-fn blocks(m: &Migration, p: &Mapping) -> Result<i64> {
-    let rows = i64::from(p.batch_rows.unwrap_or_else(|| settings::batch_rows(m)));
-    let (seen_rows, seen_blocks) = if p.next_block > 0 {
-        (p.rows_done, p.next_block)
-    } else {
-        let extent = catalog::extent(moves::read_from(p)?.0)?;
-        extent.map_or((0, 0), |e| (e.rows, e.blocks))
-    };
-    let density = if seen_blocks > 0 {
-        (seen_rows / seen_blocks).max(1)
-    } else {
-        1
-    };
-    Ok((rows / density).clamp(1, MAX_BLOCKS))
-}
-
-/// The size of the next batch: at most twice or half of this one, towards the time it should take.
-fn adapted(m: &Migration, p: &Mapping, rows: i64, ms: i64) -> i32 {
-    let now = i64::from(p.batch_rows.unwrap_or_else(|| settings::batch_rows(m)));
-    let wanted = i64::from(settings::batch_target_ms(m));
-    let next = if rows == 0 {
-        now
-    } else {
-        (rows * wanted / ms.max(1)).clamp(now / 2, now * 2)
-    };
-    i32::try_from(next.clamp(*ROWS.start(), *ROWS.end())).unwrap_or(1000)
 }

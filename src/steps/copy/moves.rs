@@ -42,6 +42,11 @@ pub fn run(p: &Mapping, slice: &Slice) -> Result<Moved> {
     Ok(moved)
 }
 
+/// Whether several processes may copy slices of the table at a time: no row of one waits for one of another.
+pub fn may_share(p: &Mapping) -> Result<bool> {
+    Ok(p.pass == Pass::Forth && direct(p, &mapping::forward(p)?)?.is_some())
+}
+
 /// Keys of all rows that the pass would touch in this slice.
 pub fn keys(p: &Mapping, slice: &Slice) -> Result<Keys> {
     let _owner = role::act_as(mapping::owner(p)?);

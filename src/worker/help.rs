@@ -1,0 +1,98 @@
+//! More workers for one job: the one that runs it starts them while there are shares to copy, and they leave when there are none.
+
+use super::{LOOK_EVERY_MS, mine, own_settings, rest, transaction};
+use crate::engine::drive::Next;
+use crate::engine::help;
+use crate::pg::advisory;
+use crate::pg::launch::Worker;
+use crate::store::{log, migration};
+use pgrx::prelude::*;
+use std::time::{Duration, Instant};
+
+/// Whoever finds nothing to do for so long leaves its slot to others.
+const PATIENCE_MS: i64 = 2000;
+
+/// The runner's view of those who help it.
+pub struct Helpers {
+    worker: Worker,
+    looked: Option<Instant>,
+    /// That there is no slot is said once.
+    told: bool,
+}
+
+impl Helpers {
+    /// For the process that runs the job.
+    pub fn of(runner: Worker) -> Self {
+        Self {
+            worker: Worker {
+                helps: true,
+                ..runner
+            },
+            looked: None,
+            told: false,
+        }
+    }
+
+    /// Starts as many as are wanted, now and then. Without a free slot the job goes on with those that it has.
+    pub fn call(&mut self) {
+        let pause = Duration::from_millis(LOOK_EVERY_MS.unsigned_abs());
+        if self.looked.is_some_and(|l| l.elapsed() < pause) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let asked = transaction(|| {
+            let Some(job) = mine(self.worker.job)? else {
+                return Ok(None);
+            };
+            let m = migration::by_id(job.migration)?;
+            Ok(m.map(|m| (help::wanted(&job), m)))
+        });
+        let Ok(Some((Ok(wanted), m))) = asked else {
+            return;
+        };
+        let all = (0..wanted).all(|_| self.worker.start(0, &m.name));
+        if !all && !std::mem::replace(&mut self.told, true) {
+            let what = format!(
+                "no worker slot is free to help with job {}: it goes on with fewer than max_workers",
+                self.worker.job
+            );
+            let _ = transaction(|| log::write(&m.name, m.phase.as_str(), &what));
+        }
+    }
+}
+
+/// Helps with job `id` until no help is wanted.
+pub fn run(id: i64) {
+    let begun = transaction(own_settings).and_then(|()| {
+        transaction(|| match mine(id)? {
+            Some(job) => advisory::try_to_help(job.migration),
+            None => Ok(false),
+        })
+    });
+    if !matches!(begun, Ok(true)) {
+        return;
+    }
+    let mut idle = 0;
+    while idle < PATIENCE_MS {
+        let next = transaction(|| match mine(id)? {
+            Some(job) => help::slice(&job),
+            None => Ok(Next::Ended),
+        });
+        let pause = match next {
+            Ok(Next::Continue { pause_ms, .. }) => {
+                idle = 0;
+                pause_ms
+            }
+            Ok(Next::Wait { pause_ms }) => {
+                idle += pause_ms;
+                pause_ms
+            }
+            Ok(Next::TopLevel(_) | Next::Ended) => return,
+            Err(e) => {
+                log!("pg_mig worker: no more help with job {id}: {e}");
+                return;
+            }
+        };
+        rest(id, pause);
+    }
+}
