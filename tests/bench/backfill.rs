@@ -1,25 +1,64 @@
 //! From the first row to the last index: how long the copy of a table takes, by ways that people use.
 
 use crate::cluster::{Cluster, shell};
-use crate::rounds::{Contender, Wanted, compare, figure, setting, timed};
+use crate::rounds::{Contender, Spread, Wanted, compare, figure, setting, timed};
 use postgres::Client;
 use std::cell::RefCell;
 
-const DATABASE: &str = "bench_backfill";
 const PROJECT: &str = "'00000000-0000-0000-0000-000000000001'";
-const COLUMNS: &str = "id, round_id, user_id, email, link, created_at";
 
-/// What the target has, whoever fills it.
-const INDEXES: [&str; 4] = [
-    "ALTER TABLE NAME ADD PRIMARY KEY (id)",
-    "CREATE INDEX ON NAME (project_id, round_id)",
-    "CREATE INDEX ON NAME (project_id, user_id)",
-    "CREATE INDEX ON NAME (project_id, email)",
-];
-
-fn indexes(name: &str) -> String {
-    INDEXES.join("; ").replace("NAME", name)
+/// A table to copy.
+struct Kind {
+    name: &'static str,
+    database: &'static str,
+    columns: &'static str,
+    key: &'static str,
+    /// One row, made of `g`, without the project.
+    row: &'static str,
+    indexed: [&'static str; 3],
+    /// Of the rows that are asked for, one in so many: wide rows fill the disk sooner.
+    one_in: usize,
 }
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "narrow rows, bigint keys",
+        database: "bench_narrow",
+        columns: "id bigint NOT NULL, round_id int NOT NULL, user_id uuid NOT NULL, email text NOT NULL, link text, created_at timestamptz NOT NULL",
+        key: "id",
+        row: "g, 1 + g % 100, md5(g::text)::uuid, 'u' || g || '@example.org', 'https://youtu.be/' || g, now()",
+        indexed: ["round_id", "user_id", "email"],
+        one_in: 1,
+    },
+    Kind {
+        name: "random uuid keys",
+        database: "bench_uuid",
+        columns: "id uuid NOT NULL, round_id int NOT NULL, user_id uuid NOT NULL, email text NOT NULL, created_at timestamptz NOT NULL",
+        key: "id",
+        row: "gen_random_uuid(), 1 + g % 100, md5(g::text)::uuid, 'u' || g || '@example.org', now()",
+        indexed: ["round_id", "user_id", "email"],
+        one_in: 1,
+    },
+    Kind {
+        name: "composite keys, in no order",
+        database: "bench_composite",
+        columns: "round_id int NOT NULL, user_id uuid NOT NULL, vote int NOT NULL, email text NOT NULL, created_at timestamptz NOT NULL",
+        key: "round_id, user_id",
+        row: "1 + g % 100, md5(g::text)::uuid, g, 'u' || g || '@example.org', now()",
+        indexed: ["vote", "user_id", "email"],
+        one_in: 1,
+    },
+    Kind {
+        name: "rows of a kilobyte",
+        database: "bench_wide",
+        columns: "id bigint NOT NULL, round_id int NOT NULL, user_id uuid NOT NULL, email text NOT NULL, story text NOT NULL, created_at timestamptz NOT NULL",
+        key: "id",
+        row: "g, 1 + g % 100, md5(g::text)::uuid, 'u' || g || '@example.org', \
+              (SELECT string_agg(md5((g * 100 + n)::text), '') FROM generate_series(1, 30) n), now()",
+        indexed: ["round_id", "user_id", "email"],
+        one_in: 8,
+    },
+];
 
 /// As teams write it: pages by key, rows that are there left alone, a commit each.
 const LOOP: &str = "CREATE PROCEDURE by_loop() LANGUAGE plpgsql AS $$
@@ -28,53 +67,77 @@ DECLARE
   upto bigint;
 BEGIN
   LOOP
-    SELECT max(id) INTO upto FROM (SELECT id FROM sign_ups WHERE id > last ORDER BY id LIMIT 10000) page;
+    SELECT max(id) INTO upto FROM (SELECT id FROM source WHERE id > last ORDER BY id LIMIT 10000) page;
     EXIT WHEN upto IS NULL;
-    INSERT INTO looped SELECT PROJECT, COLUMNS FROM sign_ups WHERE id > last AND id <= upto ON CONFLICT (id) DO NOTHING;
+    INSERT INTO looped SELECT PROJECT::uuid, * FROM source WHERE id > last AND id <= upto ON CONFLICT (id) DO NOTHING;
     COMMIT;
     last := upto;
   END LOOP;
 END $$";
 
-fn ready(cluster: &Cluster, rows: usize) -> Client {
-    let mut client = cluster.database(DATABASE);
-    client
-        .batch_execute(&format!(
-            "CREATE TABLE projects (id uuid PRIMARY KEY); INSERT INTO projects VALUES ({PROJECT}); \
-             CREATE TABLE sign_ups (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, round_id int NOT NULL, user_id uuid NOT NULL, \
-               email text NOT NULL, link text, created_at timestamptz NOT NULL DEFAULT now()); \
-             INSERT INTO sign_ups (round_id, user_id, email, link) \
-               SELECT 1 + g % 100, md5(g::text)::uuid, 'u' || g || '@example.org', 'https://youtu.be/' || g FROM generate_series(1, {rows}) g; \
-             CREATE INDEX ON sign_ups (round_id); CREATE INDEX ON sign_ups (user_id); CREATE INDEX ON sign_ups (email); \
-             {}; CREATE EXTENSION IF NOT EXISTS pg_repack; CREATE TABLE packed AS SELECT {PROJECT}::uuid AS project_id, * FROM sign_ups; {}; \
-             SELECT mig_define('bench', 'projects', {PROJECT}); SELECT mig_add_table('bench', 'sign_ups', 'project_sign_ups')",
-            LOOP.replace("PROJECT", PROJECT).replace("COLUMNS", COLUMNS),
-            indexes("packed"),
-        ))
-        .expect("the tables fill");
-    client.batch_execute("VACUUM ANALYZE").expect("vacuums");
-    client
-}
+impl Kind {
+    /// What the target has, whoever fills it.
+    fn indexes(&self, name: &str) -> String {
+        // A natural key gets the scope in front.
+        let scope = if self.key == "id" { "" } else { "project_id, " };
+        let key = format!("ALTER TABLE {name} ADD PRIMARY KEY ({scope}{})", self.key);
+        let others = self
+            .indexed
+            .map(|column| format!("CREATE INDEX ON {name} (project_id, {column})"));
+        std::iter::once(key)
+            .chain(others)
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
 
-/// An empty target with its indexes.
-fn empty(client: &mut Client, name: &str) {
-    let sql = format!(
-        "DROP TABLE IF EXISTS {name}; CREATE TABLE {name} AS SELECT {PROJECT}::uuid AS project_id, * FROM sign_ups LIMIT 0; {}",
-        indexes(name)
-    );
-    client.batch_execute(&sql).expect("the target is made");
+    fn ready(&self, cluster: &Cluster, rows: usize) -> Client {
+        let mut client = cluster.database(self.database);
+        let Self {
+            columns, key, row, ..
+        } = self;
+        let own = self
+            .indexed
+            .map(|column| format!("CREATE INDEX ON source ({column});"))
+            .concat();
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE projects (id uuid PRIMARY KEY); INSERT INTO projects VALUES ({PROJECT}); \
+                 CREATE TABLE source ({columns}, PRIMARY KEY ({key})); INSERT INTO source SELECT {row} FROM generate_series(1, {rows}) g; {own} \
+                 SELECT mig_define('bench', 'projects', {PROJECT}); SELECT mig_add_table('bench', 'source', 'copied')"
+            ))
+            .expect("the table fills");
+        client.batch_execute("VACUUM ANALYZE").expect("vacuums");
+        client
+    }
+
+    fn floor(&self) -> String {
+        format!(
+            "DROP TABLE IF EXISTS floor; CREATE TABLE floor AS SELECT {PROJECT}::uuid AS project_id, * FROM source; {}",
+            self.indexes("floor")
+        )
+    }
+
+    /// An empty target with its indexes.
+    fn empty(&self, name: &str) -> String {
+        format!(
+            "DROP TABLE IF EXISTS {name}; CREATE TABLE {name} AS SELECT {PROJECT}::uuid AS project_id, * FROM source LIMIT 0; {}",
+            self.indexes(name)
+        )
+    }
 }
 
 /// What `SELECT mig_backfill()` does, up to the last index.
-fn ours(client: &mut Client) -> std::time::Duration {
+fn ours(client: &mut Client, workers: u32) -> std::time::Duration {
     client
-        .batch_execute("SELECT mig_create(); SELECT mig_dual_write()")
+        .batch_execute(&format!(
+            "SELECT mig_configure('bench', '{{\"max_workers\": {workers}}}'); SELECT mig_create(); SELECT mig_dual_write()"
+        ))
         .expect("gets ready");
     let took = timed(|| {
         client
             .batch_execute("SELECT mig_backfill()")
             .expect("starts");
-        let done = client.query_one("SELECT mig_wait(timeout => '30 min')", &[]);
+        let done = client.query_one("SELECT mig_wait(timeout => '60 min')", &[]);
         assert!(done.expect("the backfill runs").get::<_, bool>(0));
     });
     client
@@ -84,39 +147,45 @@ fn ours(client: &mut Client) -> std::time::Duration {
 }
 
 const FLOOR: &str = "CREATE TABLE AS, then the indexes";
-const OURS: &str = "pg_mig";
+const ONE: &str = "pg_mig, one worker";
+const TWO: &str = "pg_mig, two workers";
 const REPACK: &str = "pg_repack of a table with these indexes";
+
+/// Bytes of WAL that each way wrote, run by run.
+type Wal = RefCell<Vec<(&'static str, f64)>>;
 
 pub fn run(cluster: &Cluster) {
     let rows = setting("PG_MIG_BENCH_ROWS", 1_000_000);
-    let client = RefCell::new(ready(cluster, rows));
-    let sql = |name: &'static str, before: &'static str, sql: String| {
-        let client = &client;
-        Contender {
-            name,
-            run: Box::new(move || {
-                let mut client = client.borrow_mut();
-                if !before.is_empty() {
-                    empty(&mut client, before);
-                }
-                timed(|| client.batch_execute(&sql).expect(name))
-            }),
-        }
-    };
-    let worker = {
-        let client = &client;
-        Contender {
-            name: OURS,
-            run: Box::new(move || ours(&mut client.borrow_mut())),
-        }
-    };
+    against_others(cluster, rows);
+    for kind in &KINDS[1..] {
+        against_the_floor(cluster, kind, rows / kind.one_in, kind.name);
+    }
+    // Once, and only when asked for: it takes a quarter of an hour.
+    let large = setting("PG_MIG_BENCH_LARGE", 0);
+    if large > 0 {
+        against_the_floor(cluster, &KINDS[0], large, &format!("{large} rows"));
+    }
+}
+
+fn against_others(cluster: &Cluster, rows: usize) {
+    let kind = &KINDS[0];
+    let mut client = kind.ready(cluster, rows);
+    client
+        .batch_execute(&format!(
+            "CREATE EXTENSION IF NOT EXISTS pg_repack; CREATE TABLE packed AS SELECT {PROJECT}::uuid AS project_id, * FROM source; {}; {}",
+            kind.indexes("packed"),
+            LOOP.replace("PROJECT", PROJECT),
+        ))
+        .expect("the contenders are there");
+    client.batch_execute("VACUUM ANALYZE").expect("vacuums");
+    let (client, wal) = (RefCell::new(client), Wal::default());
+    let (dir, port, database) = (cluster.host(), cluster.port(), kind.database);
     let repack = Contender {
         name: REPACK,
         run: Box::new(|| {
-            let (dir, port) = (cluster.host(), cluster.port());
             timed(|| {
                 shell(&format!(
-                    "$pg_bin/pg_repack -h {dir} -p {port} -U postgres -t packed {DATABASE} >/dev/null 2>&1"
+                    "$pg_bin/pg_repack -h {dir} -p {port} -U postgres -t packed {database} >/dev/null 2>&1"
                 ));
             })
         }),
@@ -124,36 +193,111 @@ pub fn run(cluster: &Cluster) {
     let times = compare(
         &format!("Backfill of {rows} rows, with four indexes"),
         vec![
-            sql(
-                FLOOR,
-                "",
-                format!(
-                    "DROP TABLE IF EXISTS floor; CREATE TABLE floor AS SELECT {PROJECT}::uuid AS project_id, {COLUMNS} FROM sign_ups; {}",
-                    indexes("floor")
-                ),
-            ),
-            worker,
+            by_sql(&client, &wal, FLOOR, String::new(), kind.floor()),
+            by_us(&client, &wal, ONE, 1),
+            by_us(&client, &wal, TWO, 2),
             repack,
-            sql(
+            by_sql(
+                &client,
+                &wal,
                 "one INSERT ... SELECT into the indexed table",
-                "at_once",
-                format!("INSERT INTO at_once SELECT {PROJECT}::uuid, {COLUMNS} FROM sign_ups"),
+                kind.empty("at_once"),
+                format!("INSERT INTO at_once SELECT {PROJECT}::uuid, * FROM source"),
             ),
-            sql(
+            by_sql(
+                &client,
+                &wal,
                 "a PL/pgSQL loop in batches of 10,000",
-                "looped",
+                kind.empty("looped"),
                 "CALL by_loop()".into(),
             ),
         ],
     );
+    for (what, one, other, limit) in [
+        ("one worker, × the floor", ONE, FLOOR, 1.5),
+        ("two workers, × the floor", TWO, FLOOR, 1.1),
+        ("two workers, × pg_repack", TWO, REPACK, 1.3),
+    ] {
+        let what = format!("time of a backfill of {rows} rows with {what}");
+        figure(&what, times.ratio(one, other), Wanted::AtMost(limit));
+    }
+    let of = |name| {
+        let all = wal.borrow();
+        let mine = all.iter().filter(|w| w.0 == name).map(|w| w.1);
+        mine.skip(1).collect::<Vec<_>>()
+    };
+    let (mine, floor) = (of(ONE), Spread::of(&of(FLOOR)).median);
     figure(
-        "backfill with one worker, × the floor",
-        times.ratio(OURS, FLOOR),
+        "WAL of a backfill, × the floor",
+        Spread::of(&mine.iter().map(|w| w / floor).collect::<Vec<_>>()),
+        Wanted::AtMost(1.6),
+    );
+}
+
+fn against_the_floor(cluster: &Cluster, kind: &Kind, rows: usize, name: &str) {
+    let (client, wal) = (RefCell::new(kind.ready(cluster, rows)), Wal::default());
+    let times = compare(
+        &format!("Backfill of {rows} rows: {}", kind.name),
+        vec![
+            by_sql(&client, &wal, FLOOR, String::new(), kind.floor()),
+            by_us(&client, &wal, ONE, 1),
+        ],
+    );
+    figure(
+        &format!("time of a backfill with one worker, {name}, × the floor"),
+        times.ratio(ONE, FLOOR),
         Wanted::AtMost(1.5),
     );
     figure(
-        "backfill with one worker, × pg_repack",
-        times.ratio(OURS, REPACK),
-        Wanted::AtMost(1.3),
+        &format!("thousand rows a second, {name}"),
+        times.per_second(ONE, rows).scaled(0.001),
+        Wanted::Told,
     );
+}
+
+fn by_sql<'a>(
+    client: &'a RefCell<Client>,
+    wal: &'a Wal,
+    name: &'static str,
+    before: String,
+    sql: String,
+) -> Contender<'a> {
+    let run = move |client: &mut Client| {
+        client.batch_execute(&before).expect(name);
+        timed(|| client.batch_execute(&sql).expect(name))
+    };
+    by(client, wal, name, run)
+}
+
+fn by_us<'a>(
+    client: &'a RefCell<Client>,
+    wal: &'a Wal,
+    name: &'static str,
+    workers: u32,
+) -> Contender<'a> {
+    by(client, wal, name, move |client| ours(client, workers))
+}
+
+fn by<'a>(
+    client: &'a RefCell<Client>,
+    wal: &'a Wal,
+    name: &'static str,
+    run: impl Fn(&mut Client) -> std::time::Duration + 'a,
+) -> Contender<'a> {
+    Contender {
+        name,
+        run: Box::new(move || {
+            let client = &mut client.borrow_mut();
+            // No checkpoint in the middle for the one and not for the other: each writes whole pages after one.
+            client.batch_execute("CHECKPOINT").expect("checkpoints");
+            let place = |client: &mut Client| -> f64 {
+                let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8";
+                client.query_one(sql, &[]).expect("the place").get(0)
+            };
+            let from = place(client);
+            let took = run(client);
+            wal.borrow_mut().push((name, place(client) - from));
+            took
+        }),
+    }
 }

@@ -4,6 +4,7 @@ use crate::cluster::Cluster;
 use crate::rounds::{Contender, Wanted, compare, figure, setting, timed};
 use postgres::Client;
 use std::cell::RefCell;
+use std::time::Duration;
 
 const DATABASE: &str = "bench_dual_write";
 const PROJECT: &str = "'00000000-0000-0000-0000-000000000001'";
@@ -88,7 +89,9 @@ fn insert_many(client: &mut Client, way: &str, rows: usize) {
 /// One transaction of pgbench for each way.
 fn one_by_one(way: &str, what: &str, rows: usize) -> String {
     let insert = "(round_id, user_id, email, link) VALUES (:r, md5(:n::text)::uuid, 'u' || :n || '@example.org', 'https://youtu.be/' || :n)";
-    let draw = format!("\\set n random(1, {rows})\n\\set r random(1, 100)\n");
+    // What was put in before is there to be deleted.
+    let upto = if what == "delete" { 3 * rows } else { rows };
+    let draw = format!("\\set n random(1, {upto})\n\\set r random(1, 100)\n");
     let statements = match (what, way) {
         ("insert", "app") => format!(
             "BEGIN;\nINSERT INTO app.sign_ups {insert} RETURNING id \\gset\nINSERT INTO app.twin (project_id, id, created_at, round_id, user_id, email, link) \
@@ -129,12 +132,23 @@ fn copied(client: &mut Client, way: &str, file: &str) {
         .unwrap_or_else(|e| panic!("{sql}: {e:?}"));
 }
 
-pub fn run(cluster: &Cluster) {
-    let rows = setting("PG_MIG_BENCH_ROWS", 1_000_000) / 5;
-    let client = RefCell::new(ready(cluster, rows));
+/// One row a transaction: puts in first, so that there is enough to change and to delete.
+pub fn single_rows(cluster: &Cluster) {
+    let rows = rows();
+    drop(ready(cluster, rows));
     for what in ["insert", "update", "delete"] {
         singles(cluster, what, rows);
     }
+}
+
+fn rows() -> usize {
+    setting("PG_MIG_BENCH_ROWS", 1_000_000) / 5
+}
+
+/// Many rows in one statement.
+pub fn many_rows(cluster: &Cluster) {
+    let rows = rows();
+    let client = RefCell::new(ready(cluster, rows));
     let file = format!("{}/rows.copy", cluster.host());
     let out = format!(
         "COPY (SELECT 1 + g % 100, md5(g::text)::uuid, 'u' || g || '@example.org', 'https://youtu.be/' || g FROM generate_series(1, {rows}) g) TO '{file}'"
@@ -162,12 +176,12 @@ pub fn run(cluster: &Cluster) {
 
 /// One row a transaction.
 fn singles(cluster: &Cluster, what: &str, rows: usize) {
-    let each = rows / 40;
+    let each = rows / 10;
     let contender = |(way, name, _): (&'static str, &'static str, &[&str])| Contender {
         name,
         run: Box::new(move || {
             let script = one_by_one(way, what, rows);
-            timed(|| cluster.pgbench(DATABASE, &script, each))
+            Duration::from_secs_f64(cluster.pgbench(DATABASE, &script, each))
         }),
     };
     let times = compare(

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backfill;
+mod beside;
 mod check;
 #[path = "../common/cluster.rs"]
 mod cluster;
 mod dual_write;
+mod many;
 mod rounds;
 
 use cluster::Cluster;
@@ -21,11 +23,20 @@ fn main() {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     let cluster = Cluster::start("bench", 54328, CONF);
     rounds::settings(&mut cluster.connect("postgres"));
-    if is_wanted("dual_write") {
-        dual_write::run(&cluster);
+    if is_wanted("single_rows") {
+        dual_write::single_rows(&cluster);
+    }
+    if is_wanted("bulk") {
+        dual_write::many_rows(&cluster);
     }
     if is_wanted("backfill") {
         backfill::run(&cluster);
+    }
+    if is_wanted("beside") {
+        beside::run(&cluster);
+    }
+    if is_wanted("many") {
+        many::run(&cluster);
     }
     if is_wanted("check") {
         check::run(&cluster);
