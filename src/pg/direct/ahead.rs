@@ -109,6 +109,10 @@ impl Writing<'_> {
             let (true, Some((deed, place))) = (find::is_stored(slot), Deed::of(data)) else {
                 return;
             };
+            // An index that is checked late would be told of rows that are put in, and nobody would look again.
+            if deed.event == Event::Insert && !self.direct.copies {
+                return;
+            }
             if !self.direct.ahead.borrow_mut().leads(deed, place) {
                 return;
             }
