@@ -123,25 +123,23 @@ fn work(m: &Migration, mappings: &[Mapping], able: Ability) -> Result<Option<Out
     late_work(m, mappings, able.top_level)
 }
 
-/// Indexes, then the wait for old snapshots, then foreign keys.
+/// Indexes, then the wait for old snapshots, then foreign keys, then anchors. What there is to do is asked for all tables at once:
+/// looking at each of many tables before each piece of work grows with the square of their number.
 fn late_work(m: &Migration, mappings: &[Mapping], top_level: bool) -> Result<Option<Outcome>> {
-    let step = |outcome: Outcome| (outcome != Outcome::Done).then_some(outcome);
-    for p in mappings {
-        if let Some(outcome) = step(index::next(m, p, top_level)?) {
-            return Ok(Some(outcome));
-        }
+    if let Some(p) = index::lacking(m, mappings)? {
+        return index::next(m, p, top_level).map(Some);
     }
-    if let Some(outcome) = step(fkeys::drain(m)?) {
-        return Ok(Some(outcome));
+    match fkeys::drain(m)? {
+        Outcome::Done => {}
+        other => return Ok(Some(other)),
     }
-    for p in mappings {
-        for late in [fkeys::next, anchor::next] {
-            if let Some(outcome) = step(late(m, p)?) {
-                return Ok(Some(outcome));
-            }
-        }
+    if let Some(p) = fkeys::lacking(m, mappings)? {
+        return fkeys::next(m, p).map(Some);
     }
-    Ok(None)
+    match anchor::next_of(m, mappings)? {
+        Outcome::Done => Ok(None),
+        other => Ok(Some(other)),
+    }
 }
 
 fn too_many_errors(m: &Migration) -> Result<()> {

@@ -8,15 +8,28 @@ use crate::pg::spi;
 use crate::settings;
 use crate::store::{anchor, mapping, rights};
 
-/// Makes the anchor that `p` lacks, where rows of its target refer to the scope's row. Without one mirrors lock that row.
+#[derive(serde::Deserialize)]
+struct Lacking {
+    id: i32,
+}
+
+/// Makes the next anchor that is lacking, where rows of a target refer to the scope's row. Without one mirrors lock that row.
+pub fn next_of(m: &Migration, mappings: &[Mapping]) -> Result<Outcome> {
+    let sql = include_str!("../../sql/query/lacks_anchor.sql");
+    let lacking: Vec<Lacking> = spi::rows(sql, &[m.id.into()])?;
+    for p in mappings {
+        if lacking.iter().any(|l| l.id == p.id) && anchor::is_wanted(p)? {
+            return make(m, p);
+        }
+    }
+    Ok(Outcome::Done)
+}
+
 /// ShareRowExclusive on the scope's table, brief, as for any foreign key.
-pub fn next(m: &Migration, p: &Mapping) -> Result<Outcome> {
+fn make(m: &Migration, p: &Mapping) -> Result<Outcome> {
     let Some((scope, table, key)) = anchor::parent(p) else {
         return Ok(Outcome::Done);
     };
-    if anchor::stands(p)? || !anchor::is_wanted(p)? {
-        return Ok(Outcome::Done);
-    }
     let locks = [(table.clone(), Mode::ShareRowExclusive)];
     lock::soon(&locks, settings::lock_timeout_ms(m))?;
     for sql in crate::sqlgen::anchor::create(p.id, scope, table, key) {

@@ -43,6 +43,11 @@ struct State {
     valid: bool,
 }
 
+/// The first table that lacks one.
+pub fn lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option<&'a Mapping>> {
+    mapping::picked(m, mappings, include_str!("../../sql/query/lacks_fkey.sql"))
+}
+
 /// Adds or validates the next foreign key that `p` lacks.
 pub fn next(m: &Migration, p: &Mapping) -> Result<Outcome> {
     let target = mapping::target(p)?;

@@ -19,6 +19,11 @@ struct State {
     constraint: bool,
 }
 
+/// The first table that lacks one.
+pub fn lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option<&'a Mapping>> {
+    mapping::picked(m, mappings, include_str!("../../sql/query/lacks_index.sql"))
+}
+
 /// Builds or attaches the next index that `p` lacks. A driver that cannot run a command at the top level
 /// builds small ones under a lock and refuses large ones, with the statement to run.
 pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<Outcome> {

@@ -6,7 +6,7 @@ use crate::model::archive::Archived;
 use crate::model::facts::Left;
 use crate::model::layout::Layout;
 use crate::model::spec::Spec;
-use crate::model::state::{Mapping, Pass};
+use crate::model::state::{Mapping, Migration, Pass};
 use crate::pg::catalog::Extent;
 use crate::pg::lock::Mode;
 use crate::pg::{plan, spi};
@@ -43,6 +43,16 @@ pub fn all(migration: i32) -> Result<Vec<Mapping>> {
 
 pub fn by_id(id: i32) -> Result<Option<Mapping>> {
     spi::first(&format!("{} WHERE p.id = $1", select()), &[id.into()])
+}
+
+/// The one of `mappings` whose id `sql` answers for the migration.
+pub fn picked<'a>(
+    m: &Migration,
+    mappings: &'a [Mapping],
+    sql: &str,
+) -> Result<Option<&'a Mapping>> {
+    let id: Option<i32> = spi::value(sql, &[m.id.into()])?;
+    Ok(mappings.iter().find(|p| Some(p.id) == id))
 }
 
 /// What a mirror needs to know of its mapping, and may believe.

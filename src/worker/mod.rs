@@ -177,9 +177,25 @@ fn turn(id: i64) -> Option<i64> {
     }
 }
 
+/// An index is built by as many processes as the migration may have: the server's own helpers of a build take two cores more, and
+/// the application feels those more than anything else of a backfill.
+fn share_builds(id: i64) -> Result<()> {
+    let Some(job) = mine(id)? else { return Ok(()) };
+    let workers = migration::by_id(job.migration)?.map_or(1, |m| settings::max_workers(&m));
+    spi::run(
+        "SELECT pg_catalog.set_config(s.name, least(s.reset_val::int, $1)::text, false) \
+         FROM pg_catalog.pg_settings s WHERE s.name = 'max_parallel_maintenance_workers'",
+        &[(workers - 1).into()],
+    )?;
+    Ok(())
+}
+
 fn top_level(id: i64, sql: &str) -> Option<i64> {
-    activity::report(sql);
-    match utility::run_top_level(sql) {
+    let ran = transaction(|| share_builds(id)).and_then(|()| {
+        activity::report(sql);
+        utility::run_top_level(sql)
+    });
+    match ran {
         Ok(()) => Some(0),
         Err(e) if e.is_retryable() => Some(200),
         Err(e) => {
