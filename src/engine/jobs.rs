@@ -298,6 +298,10 @@ pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
     let watched = job::latest(m.id)?.ok_or_else(|| Error::NoJob {
         migration: m.name.clone(),
     })?;
+    let is_open = matches!(watched.state.as_str(), "running" | "paused");
+    if is_open && job::is_of_this_transaction(watched.id)? {
+        return Err(Error::WaitsForItself { migration: m.name });
+    }
     snapshot::promise_not_to_read();
     let deadline = Instant::now() + timeout;
     loop {

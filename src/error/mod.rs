@@ -47,6 +47,9 @@ pub enum Error {
     NoJob {
         migration: String,
     },
+    WaitsForItself {
+        migration: String,
+    },
     NotOwner {
         relation: String,
         role: String,

@@ -67,6 +67,12 @@ impl Error {
                 None,
                 format!("Start one: SELECT mig_backfill({});", Literal(migration)),
             ),
+            Error::WaitsForItself { migration } => report(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("the job of migration \"{migration}\" goes on when this transaction ends"),
+                "This transaction has started or changed it, and would wait for its own end. Statements that are sent as one string are one transaction.".to_owned(),
+                format!("End it, then wait: COMMIT; SELECT mig_wait({});", Literal(migration)),
+            ),
             Error::LockNotHad { relations, tries, blockers } => report(
                 Code::ERRCODE_LOCK_NOT_AVAILABLE,
                 format!("could not lock {relations} in {tries} tries"),

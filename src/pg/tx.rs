@@ -55,6 +55,14 @@ pub fn from_caught(caught: CaughtError) -> Error {
     }
 }
 
+/// Whether it is the transaction that is in progress here, or one of its subtransactions.
+pub fn is_ours(transaction: u32) -> bool {
+    // SAFETY: looks through the state of this backend.
+    unsafe {
+        pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from_inner(transaction))
+    }
+}
+
 /// The top-level transaction of this backend: its local number is never used again while the backend lives.
 pub fn local_number() -> u32 {
     // SAFETY: MyProc is this backend's own entry, there as long as it runs.

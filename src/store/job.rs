@@ -5,7 +5,7 @@ use crate::model::driver::Driver;
 use crate::model::phase::Phase;
 use crate::model::state::{Job, Task};
 use crate::model::throttle::Seen;
-use crate::pg::{cron, role, spi};
+use crate::pg::{cron, role, spi, tx};
 use pgrx::pg_sys::Oid;
 
 const COLUMNS: &str = "id, migration, driver, role::oid::bigint AS role, state, pid, error, task, goal, details, failed_then";
@@ -46,6 +46,15 @@ pub fn latest(migration: i32) -> Result<Option<Job>> {
         &format!("SELECT {COLUMNS} FROM mig.job WHERE migration = $1 ORDER BY id DESC LIMIT 1"),
         &[migration.into()],
     )
+}
+
+/// Whether this transaction has written the job's row: nobody else sees what it says.
+pub fn is_of_this_transaction(id: i64) -> Result<bool> {
+    let writer: Option<i64> = spi::value(
+        "SELECT xmin::text::bigint FROM mig.job WHERE id = $1",
+        &[id.into()],
+    )?;
+    Ok(writer.is_some_and(|w| tx::is_ours(w as u32)))
 }
 
 pub fn started(id: i64, pid: i32) -> Result<()> {

@@ -117,6 +117,13 @@ impl Kind {
         )
     }
 
+    fn floor_alone(&self) -> String {
+        format!(
+            "SET max_parallel_maintenance_workers = 0; {}; RESET max_parallel_maintenance_workers",
+            self.floor()
+        )
+    }
+
     /// An empty target with its indexes.
     fn empty(&self, name: &str) -> String {
         format!(
@@ -147,6 +154,8 @@ fn ours(client: &mut Client, workers: u32) -> std::time::Duration {
 }
 
 const FLOOR: &str = "CREATE TABLE AS, then the indexes";
+/// As one worker is one process, also while it builds an index.
+const ALONE: &str = "CREATE TABLE AS, then the indexes, without parallel helpers";
 const ONE: &str = "pg_mig, one worker";
 const TWO: &str = "pg_mig, two workers";
 const REPACK: &str = "pg_repack of a table with these indexes";
@@ -194,6 +203,7 @@ fn against_others(cluster: &Cluster, rows: usize) {
         &format!("Backfill of {rows} rows, with four indexes"),
         vec![
             by_sql(&client, &wal, FLOOR, String::new(), kind.floor()),
+            by_sql(&client, &wal, ALONE, String::new(), kind.floor_alone()),
             by_us(&client, &wal, ONE, 1),
             by_us(&client, &wal, TWO, 2),
             repack,
@@ -215,6 +225,7 @@ fn against_others(cluster: &Cluster, rows: usize) {
     );
     for (what, one, other, limit) in [
         ("one worker, × the floor", ONE, FLOOR, 1.5),
+        ("one worker, × the floor in one process", ONE, ALONE, 1.5),
         ("two workers, × the floor", TWO, FLOOR, 1.1),
         ("two workers, × pg_repack", TWO, REPACK, 1.3),
     ] {
@@ -240,14 +251,27 @@ fn against_the_floor(cluster: &Cluster, kind: &Kind, rows: usize, name: &str) {
         &format!("Backfill of {rows} rows: {}", kind.name),
         vec![
             by_sql(&client, &wal, FLOOR, String::new(), kind.floor()),
+            by_sql(&client, &wal, ALONE, String::new(), kind.floor_alone()),
             by_us(&client, &wal, ONE, 1),
+            by_us(&client, &wal, TWO, 2),
         ],
     );
-    figure(
-        &format!("time of a backfill with one worker, {name}, × the floor"),
-        times.ratio(ONE, FLOOR),
-        Wanted::AtMost(1.5),
-    );
+    for (what, one, other, wanted) in [
+        ("one worker", ONE, FLOOR, Wanted::AtMost(1.5)),
+        (
+            "one worker, in one process both",
+            ONE,
+            ALONE,
+            Wanted::AtMost(1.5),
+        ),
+        ("two workers", TWO, FLOOR, Wanted::Told),
+    ] {
+        figure(
+            &format!("time of a backfill, {name}, {what}, × the floor"),
+            times.ratio(one, other),
+            wanted,
+        );
+    }
     figure(
         &format!("thousand rows a second, {name}"),
         times.per_second(ONE, rows).scaled(0.001),

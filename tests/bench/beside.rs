@@ -3,6 +3,9 @@
 use crate::cluster::{Cluster, shell};
 use crate::rounds::{Spread, Wanted, count, figure, setting};
 use postgres::Client;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
 
 const DATABASE: &str = "bench_beside";
 const PROJECT: &str = "'00000000-0000-0000-0000-000000000001'";
@@ -64,7 +67,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 }
 
 /// The age of the oldest snapshot that a worker of ours holds while it copies, in batches of the length that is aimed at.
-fn watch(cluster: &Cluster) -> std::thread::JoinHandle<f64> {
+fn watch(cluster: &Cluster) -> JoinHandle<f64> {
     let mut client = cluster.connect(DATABASE);
     std::thread::spawn(move || {
         let mut oldest: f64 = 0.0;
@@ -81,6 +84,31 @@ fn watch(cluster: &Cluster) -> std::thread::JoinHandle<f64> {
     })
 }
 
+/// A process that only computes, for as long as the value lives: what any work beside the load takes from it on this machine.
+struct Busy(Arc<AtomicBool>, Option<JoinHandle<()>>);
+
+impl Busy {
+    fn begin() -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&end);
+        let works = move || {
+            while !seen.load(Relaxed) {
+                std::hint::spin_loop();
+            }
+        };
+        Self(end, Some(std::thread::spawn(works)))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+        if let Some(thread) = self.1.take() {
+            thread.join().expect("it ends");
+        }
+    }
+}
+
 pub fn run(cluster: &Cluster) {
     let rows = 4 * setting("PG_MIG_BENCH_ROWS", 1_000_000);
     let mut client = ready(cluster, rows);
@@ -88,7 +116,7 @@ pub fn run(cluster: &Cluster) {
         .batch_execute("SELECT mig_create(); SELECT mig_dual_write()")
         .expect("gets ready");
     load(cluster, rows);
-    let (mut ratios, mut longest, mut ages) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ratios, mut busier, mut longest, mut ages) = (vec![], vec![], vec![], vec![]);
     println!(
         "\n### A mixed load of {RATE} transactions a second, alone and beside the backfill of {rows} rows\n"
     );
@@ -100,6 +128,10 @@ pub fn run(cluster: &Cluster) {
     for _ in 0..count() {
         let alone = load(cluster, rows);
         tell("no job", &alone);
+        let busy = Busy::begin();
+        let beside_it = load(cluster, rows);
+        drop(busy);
+        tell("beside a process that only computes", &beside_it);
         let watched = watch(cluster);
         client
             .batch_execute("SELECT mig_backfill()")
@@ -107,6 +139,7 @@ pub fn run(cluster: &Cluster) {
         let beside = load(cluster, rows);
         tell("beside", &beside);
         ratios.push(quantile(&beside, 0.99) / quantile(&alone, 0.99));
+        busier.push(quantile(&beside, 0.99) / quantile(&beside_it, 0.99));
         longest.push(quantile(&beside, 1.0));
         client
             .query_one("SELECT mig_wait(timeout => '30 min')", &[])
@@ -120,6 +153,11 @@ pub fn run(cluster: &Cluster) {
         "p99 latency beside a backfill, × without",
         Spread::of(&ratios),
         Wanted::AtMost(1.3),
+    );
+    figure(
+        "p99 latency beside a backfill, × beside a process that only computes",
+        Spread::of(&busier),
+        Wanted::Told,
     );
     figure(
         "longest transaction beside a backfill, ms",

@@ -42,6 +42,11 @@ SELECT count(*) FROM mig_dual_write();
 SELECT mig_backfill(driver => 'manual') IS NOT NULL AS started;
 SELECT mig_cancel();
 SELECT phase, state, next_step FROM mig_status();
+-- Whoever waits for a job in the transaction that starts it would wait for ever.
+BEGIN;
+SELECT mig_backfill() IS NOT NULL AS started;
+SELECT mig_wait();
+ROLLBACK;
 SELECT mig_backfill() IS NOT NULL AS started;
 SELECT mig_wait();
 SELECT driver, state FROM mig.job ORDER BY id;
