@@ -48,6 +48,11 @@ impl Slice {
     }
 }
 
+/// The block that a place is in.
+pub fn block_of(place: &pg_sys::ItemPointerData) -> u32 {
+    u32::from(place.ip_blkid.bi_hi) << 16 | u32::from(place.ip_blkid.bi_lo)
+}
+
 impl Places {
     fn arg(&self) -> DatumWithOid<'_> {
         // SAFETY: the datum is a tid[] that array_agg() returned, or null.

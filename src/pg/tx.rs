@@ -63,6 +63,25 @@ pub fn is_ours(transaction: u32) -> bool {
     }
 }
 
+/// Whether somebody waits for the end of this (sub)transaction, as for a row that it has written.
+pub fn is_waited_for() -> bool {
+    // SAFETY: a look into the lock table of shared memory, at a lock that whoever has a transaction's number holds.
+    unsafe {
+        let own = pg_sys::GetCurrentTransactionIdIfAny();
+        if own == pg_sys::InvalidTransactionId {
+            return false;
+        }
+        // As SET_LOCKTAG_TRANSACTION of lock.h.
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: own.into_inner(),
+            locktag_type: pg_sys::LockTagType::LOCKTAG_TRANSACTION as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+            ..Default::default()
+        };
+        pg_sys::LockHasWaiters(&tag, pg_sys::ExclusiveLock as i32, false)
+    }
+}
+
 /// The top-level transaction of this backend: its local number is never used again while the backend lives.
 pub fn local_number() -> u32 {
     // SAFETY: MyProc is this backend's own entry, there as long as it runs.

@@ -1,7 +1,7 @@
 //! Rows written below SQL: many of one statement together, and none of them locks the scope's row.
 
 use crate::common::cluster::Cluster;
-use crate::wait::{refused, yes};
+use crate::wait::{refused, until_sql, yes};
 use postgres::Client;
 
 /// Backfilled, with nothing in the tables.
@@ -158,4 +158,39 @@ fn without_an_anchor_the_foreign_key_is_checked_as_ever() {
         &mut client,
         "SELECT count(*) = 5 FROM new_src WHERE v = 'y'"
     ));
+}
+
+/// Whoever changes a row that a batch has just copied waits for its copy, and not for the rest of the batch.
+#[test]
+fn a_batch_that_somebody_waits_for_ends_early() {
+    let cluster = Cluster::start("it_direct_early", 54433, "");
+    let mut client = cluster.database("early");
+    // A chunk of rows takes a second and more, all of them take ten.
+    client
+        .batch_execute(
+            "CREATE FUNCTION public.slow(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS \
+               $$ BEGIN PERFORM pg_sleep(0.001); RETURN $1; END $$; \
+             CREATE TABLE src (id int PRIMARY KEY, v text); INSERT INTO src SELECT g, 'v' FROM generate_series(1, 8000) g; \
+             SELECT mig_define('cover', options => '{\"batch_rows\": 1000000, \"batch_target_ms\": 60000}'); \
+             SELECT mig_add_table('cover', 'src', 'new_src', columns => '{\"v\": {\"up\": \"public.slow(v)\", \"down\": \"v\"}}'); \
+             SELECT mig_create(); SELECT mig_dual_write()",
+        )
+        .unwrap();
+    let mut writer = cluster.connect("early");
+    client.batch_execute("SELECT mig_backfill()").unwrap();
+    // Its transaction has written: the first chunk is in.
+    until_sql(
+        &mut client,
+        "SELECT EXISTS (SELECT FROM pg_stat_activity a JOIN pg_locks l USING (pid) WHERE a.backend_type = 'pg_mig worker' \
+           AND l.locktype = 'relation' AND l.relation = 'new_src'::regclass AND l.mode = 'RowExclusiveLock' AND a.backend_xid IS NOT NULL)",
+    );
+    writer
+        .batch_execute("UPDATE src SET v = 'w' WHERE id = 1")
+        .unwrap();
+    assert!(yes(
+        &mut client,
+        "SELECT NOT copied AND rows_done BETWEEN 1 AND 6000 FROM mig.mapping"
+    ));
+    client.batch_execute("SELECT mig_wait()").unwrap();
+    client.batch_execute("SELECT mig_assert()").unwrap();
 }

@@ -9,13 +9,17 @@
 //! Both write first and read then, so at least one of them sees the other (Dekker's way to exclude each other; the row's
 //! page and the index's page are each read and written under their buffer's lock). What the batch is not sure of is left to
 //! the job, which copies it alone, under a lock.
+//!
+//! A mirror may have to wait for the batch, then. So a batch that somebody waits for ends with the block that it is at: nobody waits
+//! longer than for a chunk, however long a batch may take.
 
 use super::find::{dirty, in_progress};
 use super::slot::{Slot, guarded};
 use super::written::Written;
 use super::{Direct, Event, Opened};
 use crate::error::Result;
-use crate::pg::places::Slice;
+use crate::pg::places::{self, Slice};
+use crate::pg::tx;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 
@@ -29,6 +33,8 @@ pub struct Copied {
     pub rows: i64,
     /// Where rows stand that somebody writes at this time, or whose place in the written table another row may have.
     pub busy: Vec<pg_sys::ItemPointerData>,
+    /// The block at which it has stopped before the end of the slice: somebody waits for a row of this transaction.
+    pub stopped: Option<u32>,
 }
 
 impl Direct {
@@ -64,6 +70,8 @@ struct Copy<'a> {
     bulk: pg_sys::BulkInsertState,
     /// Most rows are there already: each is looked for before it is put in.
     looks_first: bool,
+    /// Somebody waits for this transaction: it ends with the block.
+    hurries: bool,
     copied: Copied,
     // The tables are closed after all that needs them.
     written: Written<'a>,
@@ -86,6 +94,7 @@ impl<'a> Copy<'a> {
                 found: Slot::of_table(written.relation),
                 bulk: pg_sys::GetBulkInsertState(),
                 looks_first: false,
+                hurries: false,
                 copied: Copied::default(),
                 written,
                 source,
@@ -118,7 +127,14 @@ impl<'a> Copy<'a> {
             guarded(|| range(scan, &mut from, &mut to));
             let row = Slot::of_table(relation);
             let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            let mut last = None;
             while guarded(|| next(scan, forward, row.0)) {
+                let block = places::block_of(&(*row.0).tts_tid);
+                if self.hurries && last.is_some_and(|l| l != block) {
+                    self.copied.stopped = Some(block);
+                    break;
+                }
+                last = Some(block);
                 self.take(&row);
             }
             self.put_in();
@@ -159,6 +175,7 @@ impl<'a> Copy<'a> {
         if self.places.len() == CHUNK {
             // SAFETY: as the caller says.
             unsafe { self.put_in() };
+            self.hurries = tx::is_waited_for();
         }
     }
 

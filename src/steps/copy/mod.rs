@@ -50,7 +50,7 @@ fn copy(m: &Migration, p: &Mapping, stretch: &Stretch) -> Result<Outcome> {
     let batch_rows = stretch.adapted(m, rows, ms);
     stretch.checkpoint(
         p,
-        end,
+        moved.stopped.unwrap_or(end),
         &Done {
             rows,
             batch_rows,

@@ -17,6 +17,8 @@ pub struct Moved {
     pub locked: i64,
     pub leftovers: Keys,
     pub refused: Keys,
+    /// The block after the last one that was dealt with, where that is not the end of the slice.
+    pub stopped: Option<i64>,
 }
 
 /// The table whose blocks the pass goes through.
@@ -90,6 +92,7 @@ fn copy_directly(direct: &Direct, p: &Mapping, flow: &Flow, slice: &Slice) -> Re
         locked: copied.rows,
         leftovers: places::keys_at(&batch::keys_at(flow), &copied.busy)?,
         refused: Vec::new(),
+        stopped: copied.stopped.map(i64::from),
     })
 }
 
@@ -113,6 +116,7 @@ fn copy(flow: &Flow, slice: &Slice) -> Result<Moved> {
         locked: locked.count,
         leftovers,
         refused,
+        stopped: None,
     })
 }
 
@@ -130,6 +134,7 @@ fn renew(flow: &Flow, slice: &Slice) -> Result<Moved> {
         locked: locked.count,
         leftovers,
         refused,
+        stopped: None,
     })
 }
 
@@ -143,5 +148,6 @@ fn delete(flow: &Flow, slice: &Slice) -> Result<Moved> {
         locked: locked.count,
         leftovers,
         refused: Vec::new(),
+        stopped: None,
     })
 }
