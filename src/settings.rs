@@ -142,6 +142,11 @@ pub fn max_workers(m: &Migration) -> i32 {
         .unwrap_or_else(|| MAX_WORKERS.get())
 }
 
+/// Of jobs that belong to no migration.
+pub fn own_max_workers() -> i32 {
+    MAX_WORKERS.get()
+}
+
 /// How far a standby may be behind, in milliseconds.
 pub fn max_replication_lag(m: &Migration) -> Limit {
     let text = given(m, "max_replication_lag", &MAX_REPLICATION_LAG);
@@ -168,6 +173,11 @@ fn limit(text: Option<String>, read: fn(&str) -> Option<i64>) -> Limit {
         None => Limit::None,
         Some(text) => read(&text).map_or(Limit::Unreadable(text), Limit::Of),
     }
+}
+
+/// Of jobs that belong to no migration.
+pub fn own_lock_timeout_ms() -> i32 {
+    LOCK_TIMEOUT_MS.get().min(longest_wait_ms())
 }
 
 pub fn lock_timeout_ms(m: &Migration) -> i32 {

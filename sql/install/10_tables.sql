@@ -110,6 +110,28 @@ COMMENT ON COLUMN mig.job.goal IS 'The phase that a way back from stopped goes t
 COMMENT ON COLUMN mig.job.details IS 'What a check is about, and what it has found so far.';
 COMMENT ON COLUMN mig.job.failed_then IS 'Rows that failed in the last round of a way back: it goes on as long as they become fewer.';
 
+CREATE TABLE mig.change (
+  id bigint PRIMARY KEY DEFAULT pg_catalog.nextval('mig.job_id_seq'),
+  relation regclass NOT NULL,
+  role regrole NOT NULL,
+  change jsonb NOT NULL,
+  search_path text NOT NULL,
+  state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'failing', 'cancelling', 'done', 'failed', 'cancelled')),
+  looked boolean NOT NULL DEFAULT false,
+  step text,
+  pid int,
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  heartbeat_at timestamptz,
+  ended_at timestamptz,
+  waiting_for text,
+  error text
+);
+CREATE UNIQUE INDEX change_one_open ON mig.change (relation, change) WHERE ended_at IS NULL;
+COMMENT ON TABLE mig.change IS 'Constraints and indexes that are made by a worker, past and present: see mig.jobs.';
+COMMENT ON COLUMN mig.change.state IS 'failing and cancelling: what stands half-made is being taken back.';
+COMMENT ON COLUMN mig.change.looked IS 'Rows that break the constraint have been looked for: none, when it was.';
+COMMENT ON COLUMN mig.change.search_path IS 'Of whoever asked: names in his text are looked for there.';
+
 CREATE TABLE mig.leftover (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   mapping int NOT NULL REFERENCES mig.mapping ON DELETE CASCADE,

@@ -235,28 +235,85 @@ CROSS JOIN LATERAL (
   FROM mig.drift d WHERE d.migration_id = m.id AND m.phase <> 'defined') drift;
 COMMENT ON VIEW mig.status IS 'One line for each migration: where it stands, what is wrong, and the SQL to type next.';
 
+-- The worker of such a job holds an advisory lock (class "mig" + 2); it goes with its process.
+CREATE VIEW mig.jobs AS
+SELECT j.id, j.relation, j.change->>'kind' AS kind, coalesce(j.change->>'name', j.change->>'column') AS name, j.role,
+       CASE WHEN j.ended_at IS NULL AND j.pid IS NOT NULL AND l.pid IS NULL THEN 'interrupted' ELSE j.state END AS state,
+       l.pid IS NOT NULL AS at_work, l.pid,
+       CASE WHEN j.ended_at IS NULL THEN coalesce(b.phase, j.step) END AS step,
+       b.blocks_done, b.blocks_total, b.tuples_done, b.tuples_total,
+       CASE WHEN j.state = 'done' THEN 100.0
+            WHEN b.blocks_total > 0 THEN pg_catalog.round(100.0 * b.blocks_done / b.blocks_total, 1)
+            WHEN b.tuples_total > 0 THEN pg_catalog.round(100.0 * b.tuples_done / b.tuples_total, 1) END AS pct,
+       coalesce(j.waiting_for, (SELECT 'process ' || pg_catalog.string_agg(p.pid::text, ', ')
+         FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) p(pid))) AS waiting_for,
+       j.error, j.started_at, j.ended_at,
+       CASE WHEN j.ended_at IS NULL AND j.pid IS NOT NULL AND l.pid IS NULL
+            THEN pg_catalog.format('SELECT mig_cancel(%s); or call the function that began it again: it goes on', j.id)
+            WHEN j.ended_at IS NULL THEN pg_catalog.format('SELECT mig_wait(%s);', j.id) END AS next_step
+FROM mig.change j
+LEFT JOIN LATERAL (
+  SELECT l.pid FROM pg_catalog.pg_locks l
+  JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()
+  WHERE l.locktype = 'advisory' AND l.classid = 7170409 AND l.objid = (j.id & 4294967295)::oid AND l.objsubid = 2 AND l.granted) l
+  ON j.ended_at IS NULL
+LEFT JOIN pg_catalog.pg_stat_progress_create_index b ON b.pid = l.pid;
+COMMENT ON VIEW mig.jobs IS 'Constraints and indexes that workers make or have made, how far they are, and what they wait for.';
+
+-- pg_blocking_pids() knows which locks conflict and who stands before whom in a queue; pg_locks joined to itself does not.
 CREATE VIEW mig.blockers AS
-SELECT m.name AS migration, 'we wait for them' AS direction, w.pid AS our_pid, b.pid AS their_pid,
-       a.usename AS their_role, a.state AS their_state, a.xact_start AS since, a.query
-FROM mig.workers r
-JOIN mig.migration m ON m.id = r.migration_id
-JOIN pg_catalog.pg_stat_activity w ON w.pid = r.pid
-CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)
-LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid
-UNION ALL
-SELECT m.name, 'they wait for us', r.pid, a.pid, a.usename, a.state, a.xact_start, a.query
-FROM mig.workers r
-JOIN mig.migration m ON m.id = r.migration_id
-JOIN pg_catalog.pg_stat_activity a ON r.pid = ANY (pg_catalog.pg_blocking_pids(a.pid))
+WITH ours AS (
+  SELECT w.pid, m.name FROM mig.workers w JOIN mig.migration m ON m.id = w.migration_id
+  UNION ALL
+  SELECT j.pid, pg_catalog.format('job %s', j.id) FROM mig.jobs j WHERE j.at_work)
+SELECT coalesce(ow.name, ob.name) AS migration,
+       CASE WHEN ow.pid IS NOT NULL THEN 'we wait for them' WHEN ob.pid IS NOT NULL THEN 'they wait for us' ELSE 'others' END AS direction,
+       coalesce(ow.pid, ob.pid) AS our_pid, t.pid AS their_pid, t.usename AS their_role, t.state AS their_state, t.xact_start AS since, t.query,
+       w.pid AS waiting_pid, w.usename AS waiting_role, w.query AS waiting_query, l.waitstart AS waiting_since,
+       CASE WHEN l.relation IS NOT NULL THEN l.relation::regclass END AS relation, l.mode AS lock_mode,
+       p.pid AS blocking_pid, b.usename AS blocking_role, b.state AS blocking_state, b.query AS blocking_query, b.xact_start AS blocking_since
+FROM pg_catalog.pg_locks l
+JOIN pg_catalog.pg_stat_activity w ON w.pid = l.pid AND w.datname = pg_catalog.current_database()
+CROSS JOIN LATERAL (SELECT DISTINCT u.pid FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) u(pid)) p
+LEFT JOIN pg_catalog.pg_stat_activity b ON b.pid = p.pid
+LEFT JOIN ours ow ON ow.pid = w.pid
+LEFT JOIN ours ob ON ob.pid = p.pid
+-- Whoever is not us; of two others the one who is in the way.
+LEFT JOIN pg_catalog.pg_stat_activity t ON t.pid = CASE WHEN ow.pid IS NULL AND ob.pid IS NOT NULL THEN w.pid ELSE p.pid END
+WHERE NOT l.granted
 UNION ALL
 -- The wait for old snapshots (foreign keys) shows the holders of the listed virtual transactions.
-SELECT m.name, 'we wait for their snapshot', r.pid, l.pid, a.usename, a.state, a.xact_start, a.query
+SELECT m.name, 'we wait for their snapshot', r.pid, l.pid, a.usename, a.state, a.xact_start, a.query,
+       r.pid, NULL, NULL, NULL, NULL, NULL, l.pid, a.usename, a.state, a.query, a.xact_start
 FROM mig.migration m
 LEFT JOIN mig.runners r ON r.migration_id = m.id
 CROSS JOIN LATERAL pg_catalog.unnest(m.drain) d(vxid)
 JOIN pg_catalog.pg_locks l ON l.locktype = 'virtualxid' AND l.virtualxid = d.vxid AND l.granted
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid;
-COMMENT ON VIEW mig.blockers IS 'Who our jobs wait for, and who waits for our jobs.';
+COMMENT ON VIEW mig.blockers IS 'Who waits for whom in this database, since when, and what they run: our jobs, and others.';
+
+CREATE VIEW mig.activity AS
+WITH held AS (
+  SELECT 'session' AS what, a.pid, a.usename AS role, a.application_name, a.state, a.xact_start AS since,
+         CASE WHEN a.state = 'active' THEN a.query_start END AS statement_since, a.backend_xmin AS xmin, a.query
+  FROM pg_catalog.pg_stat_activity a
+  WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL
+  UNION ALL
+  SELECT 'prepared transaction', NULL, x.owner, x.gid, 'prepared', x.prepared, NULL, x.transaction, NULL
+  FROM pg_catalog.pg_prepared_xacts x WHERE x.database = pg_catalog.current_database()
+  UNION ALL
+  SELECT 'replication slot', s.active_pid, NULL, s.slot_name, CASE WHEN s.active THEN 'active' ELSE 'inactive' END, NULL, NULL, s.xmin, NULL
+  FROM pg_catalog.pg_replication_slots s WHERE s.xmin IS NOT NULL
+  UNION ALL
+  SELECT 'standby', r.pid, r.usename, r.application_name, r.state, NULL, NULL, r.backend_xmin, NULL
+  FROM pg_catalog.pg_stat_replication r WHERE r.backend_xmin IS NOT NULL)
+SELECT h.what, h.pid, h.role, h.application_name, h.state, h.since, pg_catalog.clock_timestamp() - h.since AS age,
+       h.statement_since, pg_catalog.clock_timestamp() - h.statement_since AS statement_age,
+       pg_catalog.age(h.xmin) AS snapshot_age,
+       h.xmin IS NOT NULL AND pg_catalog.age(h.xmin) = max(pg_catalog.age(h.xmin)) OVER () AS oldest_snapshot, h.query
+FROM held h
+ORDER BY h.since NULLS LAST;
+COMMENT ON VIEW mig.activity IS 'Open transactions, longest first: since when, what they run, and who holds the oldest snapshot, which keeps dead rows from being cleaned away.';
 
 -- For a scraper of metrics: numbers only, gauges all of them.
 CREATE VIEW mig.metrics AS

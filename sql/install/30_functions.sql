@@ -185,6 +185,30 @@ BEGIN
 END
 $$;
 
+-- These look for names where their caller would, and read his search_path before they set their own.
+CREATE FUNCTION mig_lint(statements text)
+  RETURNS TABLE (line int, statement text, severity text, rule text, lock_mode text, blocks text, detail text, safer text)
+  LANGUAGE c AS 'MODULE_PATHNAME', 'mig_lint_wrapper';
+
+CREATE FUNCTION mig_set_not_null(relation regclass, column_name name) RETURNS bigint
+  LANGUAGE c AS 'MODULE_PATHNAME', 'mig_set_not_null_wrapper';
+
+CREATE FUNCTION mig_add_check(relation regclass, constraint_name name, expression text) RETURNS bigint
+  LANGUAGE c AS 'MODULE_PATHNAME', 'mig_add_check_wrapper';
+
+CREATE FUNCTION mig_add_foreign_key(relation regclass, constraint_name name, columns name[], ref_relation regclass, ref_columns name[],
+                                    on_delete text DEFAULT 'NO ACTION', on_update text DEFAULT 'NO ACTION') RETURNS bigint
+  LANGUAGE c AS 'MODULE_PATHNAME', 'mig_add_foreign_key_wrapper';
+
+CREATE FUNCTION mig_create_index(statement text) RETURNS bigint
+  LANGUAGE c AS 'MODULE_PATHNAME', 'mig_create_index_wrapper';
+
+CREATE FUNCTION mig_cancel(job bigint) RETURNS boolean
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_cancel_job_wrapper';
+
+CREATE FUNCTION mig_wait(job bigint, timeout interval DEFAULT '60 s') RETURNS boolean
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_wait_job_wrapper';
+
 -- A job runs as its role, by itself after a restart: nobody may put another's name there.
 CREATE FUNCTION mig.own_role() RETURNS trigger
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -197,6 +221,7 @@ BEGIN
 END
 $$;
 CREATE TRIGGER own_role BEFORE INSERT OR UPDATE OF role ON mig.job FOR EACH ROW EXECUTE FUNCTION mig.own_role();
+CREATE TRIGGER own_role BEFORE INSERT OR UPDATE OF role ON mig.change FOR EACH ROW EXECUTE FUNCTION mig.own_role();
 
 CREATE FUNCTION mig_allow(role_name regrole) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

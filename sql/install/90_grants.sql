@@ -39,6 +39,10 @@ GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, 
 GRANT SELECT ON mig.errors, mig.blockers TO pg_monitor;
 GRANT EXECUTE ON FUNCTION mig_status(text), mig_reads(text), mig_map(text, regclass, text), mig_version(), mig.only(text), mig_config(text), mig_wait(text, interval) TO PUBLIC;
 
+GRANT SELECT ON mig.change, mig.jobs TO PUBLIC;
+GRANT SELECT ON mig.activity TO pg_monitor;
+GRANT EXECUTE ON FUNCTION mig_lint(text), mig_wait(bigint, interval) TO PUBLIC;
+
 -- The role that installs runs migrations and may let others do so.
 GRANT USAGE, CREATE ON SCHEMA mig TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA mig TO @extowner@ WITH GRANT OPTION;
@@ -52,3 +56,7 @@ GRANT EXECUTE ON FUNCTION
   mig_status(text), mig_version(), mig.only(text), mig.step_of(bigint, int), mig_config(text), mig_wait(text, interval), mig_allow(regrole)
   TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON PROCEDURE mig_run(text, interval), mig.drive(text, interval, bigint) TO @extowner@ WITH GRANT OPTION;
+GRANT EXECUTE ON FUNCTION
+  mig_lint(text), mig_set_not_null(regclass, name), mig_add_check(regclass, name, text),
+  mig_add_foreign_key(regclass, name, name[], regclass, name[], text, text), mig_create_index(text), mig_cancel(bigint), mig_wait(bigint, interval)
+  TO @extowner@ WITH GRANT OPTION;

@@ -1,6 +1,8 @@
 //! What SQL calls: read the arguments, call the engine, hand the answer back. The SQL side of each function
 //! (argument names, defaults, comments) is in `sql/install/`.
 
+mod changes;
+mod lint;
 mod proof;
 mod steps;
 
@@ -20,6 +22,10 @@ use std::time::Duration;
 /// An argument that must not be null.
 fn given<T>(value: Option<T>, name: &'static str) -> error::Result<T> {
     value.ok_or(Error::NullArgument { name })
+}
+
+fn duration(interval: Interval) -> Duration {
+    Duration::from_micros(u64::try_from(interval.as_micros()).unwrap_or(0))
 }
 
 /// Runs the engine with the settings that its statements depend on.
@@ -203,8 +209,7 @@ fn mig_cancel(migration: Option<&str>) -> Result<bool, ErrorReport> {
 #[pg_extern(sql = false)]
 fn mig_wait(migration: Option<&str>, timeout: Option<Interval>) -> Result<bool, ErrorReport> {
     guarded(|| {
-        let micros = given(timeout, "timeout")?.as_micros();
-        let timeout = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+        let timeout = duration(given(timeout, "timeout")?);
         jobs::wait_for(migration, timeout)
     })
 }

@@ -300,7 +300,10 @@ pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
     })?;
     let is_open = matches!(watched.state.as_str(), "running" | "paused");
     if is_open && job::is_of_this_transaction(watched.id)? {
-        return Err(Error::WaitsForItself { migration: m.name });
+        return Err(Error::WaitsForItself {
+            what: format!("the job of migration \"{}\"", m.name),
+            call: format!("mig_wait({})", Literal(&m.name)),
+        });
     }
     snapshot::promise_not_to_read();
     let deadline = Instant::now() + timeout;

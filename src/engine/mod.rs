@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod bring_back;
+pub mod changes;
 pub mod check;
 pub mod checklist;
 pub mod cutover;
@@ -11,6 +12,7 @@ pub mod drivers;
 pub mod help;
 pub mod inspect;
 pub mod jobs;
+pub mod lint;
 pub mod phases;
 pub mod repair;
 pub mod rollback;
@@ -18,9 +20,10 @@ pub mod throttle;
 
 use crate::error::{Error, Result};
 use crate::model::state::{Mapping, Migration};
-use crate::pg::advisory;
+use crate::pg::{advisory, wait};
 use crate::store::{job, mapping, migration};
 use pgrx::pg_sys::Oid;
+use std::time::{Duration, Instant};
 
 /// One line of the functions that return `TABLE(source, target, action)`.
 pub struct Action {
@@ -44,7 +47,7 @@ fn actions(mappings: &[Mapping], action: &str) -> Vec<Action> {
 fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Mapping>)> {
     let m = migration::find_mine(name)?;
     // Held to the end of the transaction: a job that starts meanwhile finds it taken.
-    if !advisory::try_for_transaction(m.id)? {
+    if !advisory::try_for_transaction(m.id)? && !has_left(m.id)? {
         return Err(Error::JobRunning {
             pid: job::at_work(m.id)?,
             migration: m.name,
@@ -53,6 +56,20 @@ fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Mappin
     }
     let mappings = mapping::all(m.id)?;
     Ok((m, mappings))
+}
+
+/// A worker holds its lock until its process has gone, a moment after its job has ended: whoever waited for the job must not be
+/// refused for that. True with the lock.
+fn has_left(migration: i32) -> Result<bool> {
+    const MOMENT: Duration = Duration::from_secs(5);
+    let deadline = Instant::now() + MOMENT;
+    while Instant::now() < deadline && job::open(migration)?.is_none() {
+        if advisory::try_for_transaction(migration)? {
+            return Ok(true);
+        }
+        wait::sleep(2);
+    }
+    Ok(false)
 }
 
 /// For the history: a call, and what `force` went past.

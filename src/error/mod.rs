@@ -47,8 +47,24 @@ pub enum Error {
     NoJob {
         migration: String,
     },
+    /// Whoever waits has to end first.
     WaitsForItself {
-        migration: String,
+        what: String,
+        call: String,
+    },
+    NoSuchJob {
+        id: i64,
+    },
+    /// Rows that a new constraint would refuse.
+    RowsBreak {
+        relation: String,
+        made: String,
+        rows: String,
+        look: String,
+    },
+    ChangeFailed {
+        made: String,
+        detail: String,
     },
     NotOwner {
         relation: String,

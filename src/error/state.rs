@@ -67,11 +67,29 @@ impl Error {
                 None,
                 format!("Start one: SELECT mig_backfill({});", Literal(migration)),
             ),
-            Error::WaitsForItself { migration } => report(
+            Error::WaitsForItself { what, call } => report(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("the job of migration \"{migration}\" goes on when this transaction ends"),
+                format!("{what} goes on when this transaction ends"),
                 "This transaction has started or changed it, and would wait for its own end. Statements that are sent as one string are one transaction.".to_owned(),
-                format!("End it, then wait: COMMIT; SELECT mig_wait({});", Literal(migration)),
+                format!("End it, then wait: COMMIT; SELECT {call};"),
+            ),
+            Error::NoSuchJob { id } => report(
+                Code::ERRCODE_UNDEFINED_OBJECT,
+                format!("job {id} does not exist"),
+                "It is none that makes a constraint or an index.".to_owned(),
+                "SELECT * FROM mig.jobs; shows those that are.".to_owned(),
+            ),
+            Error::RowsBreak { relation, made, rows, look } => report(
+                Code::ERRCODE_CHECK_VIOLATION,
+                format!("rows of {relation} break it"),
+                format!("For {made} these stand in the way: {rows}."),
+                format!("Mend them, and call again. All of them: {look};"),
+            ),
+            Error::ChangeFailed { made, detail } => report(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("the job failed: {made}"),
+                detail.clone(),
+                "Nothing of it is left. Call the function again when that is mended.".to_owned(),
             ),
             Error::LockNotHad { relations, tries, blockers } => report(
                 Code::ERRCODE_LOCK_NOT_AVAILABLE,

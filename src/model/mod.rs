@@ -1,11 +1,13 @@
 //! Plain data and pure rules. Nothing here touches Postgres.
 
 pub mod archive;
+pub mod change;
 pub mod config;
 pub mod driver;
 pub mod expr;
 pub mod facts;
 pub mod layout;
+pub mod lint;
 pub mod nearest;
 pub mod options;
 pub mod order;

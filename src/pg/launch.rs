@@ -10,6 +10,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// still inside the transaction.
 pub fn at_commit(
     job: i64,
+    part: Part,
     migration: &str,
     otherwise: impl FnOnce() + UnwindSafe + RefUnwindSafe + 'static,
 ) {
@@ -27,7 +28,7 @@ pub fn at_commit(
             database,
             role,
             job,
-            helps: false,
+            part,
         };
         if worker.start(transaction.into_inner(), &name) {
             return;
@@ -46,21 +47,34 @@ pub struct Worker {
     pub database: Oid,
     pub role: Oid,
     pub job: i64,
-    /// It does not run the job, it helps the one that does.
-    pub helps: bool,
+    pub part: Part,
+}
+
+/// A worker's part in a job.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It runs a migration's job.
+    Runs = 0,
+    /// It helps the one that does.
+    Helps = 1,
+    /// It makes a constraint or an index.
+    Changes = 2,
 }
 
 impl Worker {
     /// Starts it; it waits for the end of `transaction` (0 for none) first. False if no slot is free.
     pub fn start(self, transaction: u32, migration: &str) -> bool {
-        let name = format!("pg_mig backfill {migration}");
+        let name = match self.part {
+            Part::Changes => format!("pg_mig {migration}"),
+            Part::Runs | Part::Helps => format!("pg_mig backfill {migration}"),
+        };
         let (database, role) = (self.database.to_u32(), self.role.to_u32());
-        let (job, helps) = (self.job, u32::from(self.helps));
+        let (job, part) = (self.job, self.part as u32);
         let started = BackgroundWorkerBuilder::new(&name.chars().take(60).collect::<String>())
             .set_type("pg_mig worker")
             .set_library("pg_mig")
             .set_function("mig_worker_main")
-            .set_extra(&format!("{database} {role} {job} {transaction} {helps}"))
+            .set_extra(&format!("{database} {role} {job} {transaction} {part}"))
             .set_start_time(BgWorkerStartTime::RecoveryFinished)
             .set_restart_time(None)
             .enable_spi_access()
@@ -76,10 +90,15 @@ impl Worker {
             database: number()?.into(),
             role: number()?.into(),
             job: number()?.into(),
-            helps: false,
+            part: Part::Runs,
         };
         let transaction = number()?;
-        worker.helps = number()? != 0;
+        worker.part = match number()? {
+            0 => Part::Runs,
+            1 => Part::Helps,
+            2 => Part::Changes,
+            _ => return None,
+        };
         Some((worker, transaction))
     }
 }

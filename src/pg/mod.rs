@@ -15,6 +15,7 @@ pub mod launch;
 pub mod lock;
 pub mod moment;
 pub mod notice;
+pub mod parse;
 pub mod places;
 pub mod plan;
 pub mod role;

@@ -87,6 +87,24 @@ pub fn lock_timeout(ms: i32) -> SettingsGuard {
     pin(&[(c"lock_timeout", value.as_c_str())])
 }
 
+/// Where this session looks for names.
+pub fn own_search_path() -> String {
+    // SAFETY: a setting of this backend, a C string once the server is up.
+    unsafe {
+        let path = pg_sys::namespace_search_path;
+        if path.is_null() {
+            return String::new();
+        }
+        CStr::from_ptr(path).to_string_lossy().into_owned()
+    }
+}
+
+/// Where a caller looks for names, for the life of the guard.
+pub fn search_path(path: &str) -> SettingsGuard {
+    let value = std::ffi::CString::new(path).unwrap_or_default();
+    pin(&[(c"search_path", value.as_c_str())])
+}
+
 impl Drop for SettingsGuard {
     fn drop(&mut self) {
         // An abort unwinds the settings by itself.

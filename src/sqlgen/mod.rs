@@ -4,6 +4,7 @@ pub mod anchor;
 pub mod archive;
 pub mod batch;
 pub mod canary;
+pub mod change;
 pub mod details;
 pub mod digest;
 pub mod fkey;

@@ -4,6 +4,7 @@ pub mod anchor;
 pub mod archive;
 pub mod canary;
 pub mod capture;
+pub mod change;
 pub mod copy;
 pub mod create;
 pub mod define;

@@ -1,6 +1,7 @@
 //! Our own tables ↔ typed rows. The only room that names `mig.migration` and its sisters.
 
 pub mod anchor;
+pub mod change;
 pub mod check;
 pub mod compare;
 pub mod drift;

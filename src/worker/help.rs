@@ -4,7 +4,7 @@ use super::{LOOK_EVERY_MS, mine, own_settings, rest, transaction};
 use crate::engine::drive::Next;
 use crate::engine::help;
 use crate::pg::advisory;
-use crate::pg::launch::Worker;
+use crate::pg::launch::{Part, Worker};
 use crate::store::{log, migration};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ impl Helpers {
     pub fn of(runner: Worker) -> Self {
         Self {
             worker: Worker {
-                helps: true,
+                part: Part::Helps,
                 ..runner
             },
             looked: None,

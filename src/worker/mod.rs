@@ -1,5 +1,6 @@
 //! The background worker: one process, one job. It takes slices until the job ends, and is gone.
 
+mod change;
 mod help;
 pub mod resume;
 
@@ -7,7 +8,7 @@ use crate::engine::drive::{self, Ability, Next};
 use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::state::Job;
-use crate::pg::launch::Worker;
+use crate::pg::launch::{Part, Worker};
 use crate::pg::{activity, advisory, session, spi, tx, utility, wait};
 use crate::settings;
 use crate::store::{job, migration};
@@ -43,10 +44,10 @@ pub unsafe extern "C-unwind" fn mig_worker_main(_argument: pg_sys::Datum) {
     };
     wait_for_launcher(transaction);
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(told.database), Some(told.role));
-    if told.helps {
-        help::run(told.job);
-    } else {
-        run(told);
+    match told.part {
+        Part::Runs => run(told),
+        Part::Helps => help::run(told.job),
+        Part::Changes => change::run(told.job),
     }
 }
 
@@ -128,6 +129,11 @@ fn rest(id: i64, pause: i64) {
     }
 }
 
+fn rest_for(pause: i64) {
+    pgrx::check_for_interrupts!();
+    wait::sleep(pause);
+}
+
 /// How long the pause after a batch should be.
 fn pause_now(id: i64) -> Result<i64> {
     let Some(job) = mine(id)? else { return Ok(0) };
@@ -177,25 +183,12 @@ fn turn(id: i64) -> Option<i64> {
     }
 }
 
-/// An index is built by as many processes as the migration may have: the server's own helpers of a build take two cores more, and
-/// the application feels those more than anything else of a backfill.
-fn share_builds(id: i64) -> Result<()> {
-    let Some(job) = mine(id)? else { return Ok(()) };
-    let workers = migration::by_id(job.migration)?.map_or(1, |m| settings::max_workers(&m));
-    spi::run(
-        "SELECT pg_catalog.set_config(s.name, least(s.reset_val::int, $1)::text, false) \
-         FROM pg_catalog.pg_settings s WHERE s.name = 'max_parallel_maintenance_workers'",
-        &[(workers - 1).into()],
-    )?;
-    Ok(())
-}
-
 fn top_level(id: i64, sql: &str) -> Option<i64> {
-    let ran = transaction(|| share_builds(id)).and_then(|()| {
-        activity::report(sql);
-        utility::run_top_level(sql)
-    });
-    match ran {
+    let workers = || {
+        let Some(job) = mine(id)? else { return Ok(1) };
+        Ok(migration::by_id(job.migration)?.map_or(1, |m| settings::max_workers(&m)))
+    };
+    match build(workers, sql) {
         Ok(()) => Some(0),
         Err(e) if e.is_retryable() => Some(200),
         Err(e) => {
@@ -203,6 +196,20 @@ fn top_level(id: i64, sql: &str) -> Option<i64> {
             None
         }
     }
+}
+
+/// An index is built by as many processes as the migration may have: the server's own helpers of a build take two cores more, and
+/// the application feels those more than anything else of a backfill.
+fn build(workers: impl FnOnce() -> Result<i32>, sql: &str) -> Result<()> {
+    transaction(|| {
+        spi::run(
+            "SELECT pg_catalog.set_config(s.name, least(s.reset_val::int, $1)::text, false) \
+             FROM pg_catalog.pg_settings s WHERE s.name = 'max_parallel_maintenance_workers'",
+            &[(workers()? - 1).into()],
+        )
+    })?;
+    activity::report(sql);
+    utility::run_top_level(sql)
 }
 
 /// Writes the reason down, so that status can tell it.

@@ -4,7 +4,7 @@
 
 use super::{die, transaction};
 use crate::error::Result;
-use crate::pg::launch::Worker;
+use crate::pg::launch::{Part, Worker};
 use crate::pg::{databases, role, spi};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::pg_sys::Oid;
@@ -95,6 +95,7 @@ struct Interrupted {
     id: i64,
     role: u32,
     migration: String,
+    changes: bool,
 }
 
 /// This process is connected as the bootstrap superuser, and asks the catalog one thing as that role: who owns the extension.
@@ -109,8 +110,9 @@ fn interrupted() -> Result<Vec<Interrupted>> {
     };
     let _owner = role::act_as(owner);
     spi::rows(
-        "SELECT j.id, j.role::oid::bigint AS role, m.name AS migration FROM mig.job j JOIN mig.migration m ON m.id = j.migration \
-         WHERE j.state = 'running' AND j.driver = 'worker' ORDER BY j.id",
+        "SELECT j.id, j.role::oid::bigint AS role, m.name AS migration, false AS changes FROM mig.job j JOIN mig.migration m ON m.id = j.migration \
+         WHERE j.state = 'running' AND j.driver = 'worker' \
+         UNION ALL SELECT c.id, c.role::oid::bigint, pg_catalog.format('%s %s', c.change->>'kind', c.relation), true FROM mig.change c WHERE c.ended_at IS NULL ORDER BY id",
         &[],
     )
 }
@@ -120,7 +122,11 @@ fn go_on(database: Oid, job: &Interrupted) {
         database,
         role: Oid::from(job.role),
         job: job.id,
-        helps: false,
+        part: if job.changes {
+            Part::Changes
+        } else {
+            Part::Runs
+        },
     };
     if !worker.start(0, &job.migration) {
         log!("pg_mig: no worker slot is free for job {}", job.id);

@@ -58,11 +58,7 @@ pub fn run(cluster: &Cluster) {
             "SELECT * FROM mig_status()",
             Wanted::AtMost(50.0),
         ),
-        (
-            "mig.progress",
-            "SELECT * FROM mig.progress",
-            Wanted::Told,
-        ),
+        ("mig.progress", "SELECT * FROM mig.progress", Wanted::Told),
         (
             "mig.metrics",
             "SET LOCAL jit = off; SELECT * FROM mig.metrics",

@@ -8,6 +8,7 @@ mod common;
 
 mod carried;
 mod cases;
+mod changes;
 mod crash;
 mod direct;
 mod drivers;

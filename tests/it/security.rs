@@ -5,7 +5,8 @@ use crate::wait::{backfilled, refused, until, until_sql, yes};
 use postgres::Client;
 
 /// Of the functions that anybody may call.
-const OPEN: [&str; 7] = [
+const OPEN: [&str; 8] = [
+    "mig_lint",
     "mig_status",
     "mig_reads",
     // It reads the map with the caller's own rights.
@@ -72,9 +73,21 @@ fn nobody_calls_what_he_was_not_allowed_to() {
     assert_eq!(open, None);
     // Allowed to run migrations of his own, he cannot touch another's.
     client
-        .batch_execute("SELECT mig_allow('stranger')")
+        .batch_execute(
+            "SELECT mig_allow('stranger'); INSERT INTO mig.change (id, relation, role, change, search_path) \
+             VALUES (1, '\"sh''op\".child', 'keeper', '{\"kind\": \"not_null\", \"column\": \"id\"}', '')",
+        )
         .unwrap();
+    assert_eq!(
+        code(
+            &mut stranger,
+            "SELECT public.mig_create_index('CREATE INDEX mine ON \"sh''op\".child (id)')"
+        ),
+        "42501"
+    );
     let own = [
+        "mig_lint",
+        "mig_create_index",
         "mig_version",
         "only",
         "mig_status",

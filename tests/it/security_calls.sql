@@ -11,6 +11,7 @@ SELECT p.proname, format('%s %s.%I(%s)', CASE p.prokind WHEN 'p' THEN 'CALL' ELS
         WHEN a.type = 'boolean'::regtype THEN 'true'
         WHEN a.type = 'interval'::regtype THEN '''1 s'''
         WHEN a.type = 'name'::regtype THEN '''c'''
+        WHEN a.type = 'name[]'::regtype THEN '''{c}'''
         ELSE '1' END || '::' || a.type::regtype, ', ' ORDER BY a.n)
     FROM (SELECT t.n, t.t AS type, p.proargnames[t.n] AS name FROM unnest(p.proargtypes[0:pronargs - 1]) WITH ORDINALITY t(t, n)) a))
 FROM pg_proc p

@@ -1,0 +1,90 @@
+//! Constraints and indexes without blocking. None is `guarded` before it has read where the caller looks for names.
+
+use super::{given, guarded};
+use crate::engine::changes::{self, ForeignKey, control};
+use crate::error;
+use crate::pg::session;
+use pgrx::datum::Interval;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use std::ffi::CStr;
+
+/// Runs `f` with the caller's own search_path as a value.
+fn named<T>(f: impl FnOnce(&str) -> error::Result<T>) -> Result<T, ErrorReport> {
+    let path = session::own_search_path();
+    guarded(|| f(&path))
+}
+
+fn name(value: Option<&CStr>, what: &'static str) -> error::Result<String> {
+    Ok(given(value, what)?.to_string_lossy().into_owned())
+}
+
+fn names(all: Array<'_, &CStr>) -> error::Result<Vec<String>> {
+    all.iter().map(|n| name(n, "a column")).collect()
+}
+
+#[pg_extern(sql = false)]
+fn mig_set_not_null(
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+) -> Result<Option<i64>, ErrorReport> {
+    named(|path| {
+        let column = name(column_name, "column_name")?;
+        changes::set_not_null(given(relation, "relation")?, &column, path)
+    })
+}
+
+#[pg_extern(sql = false)]
+fn mig_add_check(
+    relation: Option<pg_sys::Oid>,
+    constraint_name: Option<&CStr>,
+    expression: Option<&str>,
+) -> Result<Option<i64>, ErrorReport> {
+    named(|path| {
+        let constraint = name(constraint_name, "constraint_name")?;
+        let expression = given(expression, "expression")?;
+        changes::add_check(given(relation, "relation")?, &constraint, expression, path)
+    })
+}
+
+#[pg_extern(sql = false)]
+fn mig_add_foreign_key(
+    relation: Option<pg_sys::Oid>,
+    constraint_name: Option<&CStr>,
+    columns: Option<Array<'_, &CStr>>,
+    ref_relation: Option<pg_sys::Oid>,
+    ref_columns: Option<Array<'_, &CStr>>,
+    on_delete: Option<&str>,
+    on_update: Option<&str>,
+) -> Result<Option<i64>, ErrorReport> {
+    named(|path| {
+        let constraint = name(constraint_name, "constraint_name")?;
+        let key = ForeignKey {
+            name: &constraint,
+            columns: names(given(columns, "columns")?)?,
+            references: given(ref_relation, "ref_relation")?,
+            ref_columns: names(given(ref_columns, "ref_columns")?)?,
+            on_delete: given(on_delete, "on_delete")?,
+            on_update: given(on_update, "on_update")?,
+        };
+        changes::add_foreign_key(given(relation, "relation")?, &key, path)
+    })
+}
+
+#[pg_extern(sql = false)]
+fn mig_create_index(statement: Option<&str>) -> Result<Option<i64>, ErrorReport> {
+    named(|path| changes::create_index(given(statement, "statement")?, path))
+}
+
+#[pg_extern(sql = false)]
+fn mig_cancel_job(job: Option<i64>) -> Result<bool, ErrorReport> {
+    guarded(|| control::cancel(given(job, "job")?))
+}
+
+#[pg_extern(sql = false)]
+fn mig_wait_job(job: Option<i64>, timeout: Option<Interval>) -> Result<bool, ErrorReport> {
+    guarded(|| {
+        let timeout = super::duration(given(timeout, "timeout")?);
+        control::wait_for(given(job, "job")?, timeout)
+    })
+}

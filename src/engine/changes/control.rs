@@ -1,0 +1,87 @@
+//! Ending such a job, and waiting for it.
+
+use super::{at_work, mine, start};
+use crate::error::{Error, Result};
+use crate::model::change::ChangeJob;
+use crate::pg::notice::notice;
+use crate::pg::{launch, snapshot, tx, wait};
+use crate::store::change;
+use pgrx::pg_sys::Oid;
+use std::time::{Duration, Instant};
+
+/// Ends a job of the caller's; what stands half-made is taken back by its worker. False if it has ended before.
+pub fn cancel(id: i64) -> Result<bool> {
+    let job = change::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
+    mine_or_gone(&job)?;
+    if !matches!(job.state.as_str(), "running" | "failing") {
+        notice(&format!("the job has ended before ({})", job.state));
+        return Ok(false);
+    }
+    change::give_up(id, "cancelling", None)?;
+    match (at_work(id)?, job.pid, job.table) {
+        (true, Some(pid), _) => launch::cancel_at_commit(pid),
+        (_, _, Some(table)) => {
+            change::reopen(id)?;
+            start(id, &table, &job.change);
+        }
+        _ => change::end(id, "cancelled")?,
+    }
+    Ok(true)
+}
+
+fn mine_or_gone(job: &ChangeJob) -> Result<()> {
+    match job.table {
+        Some(_) => mine(Oid::from(job.relation)).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Its worker was killed.
+fn is_dead(job: &ChangeJob) -> Result<bool> {
+    if job.pid.is_none() || at_work(job.id)? {
+        return Ok(false);
+    }
+    // It may have ended between the two looks.
+    let now = change::by_id(job.id)?;
+    Ok(now.is_some_and(|now| now.state == job.state && now.pid == job.pid))
+}
+
+/// True when the job is done, false at the timeout; raises what made it fail.
+pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
+    let open = change::by_id(id)?
+        .is_some_and(|j| !matches!(j.state.as_str(), "done" | "failed" | "cancelled"));
+    if open && change::is_of_this_transaction(id)? {
+        return Err(Error::WaitsForItself {
+            what: "the job".into(),
+            call: format!("mig_wait({id})"),
+        });
+    }
+    snapshot::promise_not_to_read();
+    tx::require_read_committed()?;
+    let deadline = Instant::now() + timeout;
+    loop {
+        let job = change::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
+        match job.state.as_str() {
+            "done" => return Ok(true),
+            "cancelled" => return Ok(false),
+            "failed" => {
+                return Err(Error::ChangeFailed {
+                    made: job.change.made(),
+                    detail: job.error.unwrap_or_else(|| "No reason was noted.".into()),
+                });
+            }
+            _ if is_dead(&job)? => {
+                return Err(Error::ChangeFailed {
+                    made: job.change.made(),
+                    detail: format!("Its process {} is gone.", job.pid.unwrap_or(0)),
+                });
+            }
+            _ => {}
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        wait::sleep(i64::try_from(left.as_millis().min(50)).unwrap_or(50));
+    }
+}

@@ -1,0 +1,254 @@
+//! Constraints and indexes without blocking, each by a job of its own: what is asked for.
+
+pub mod control;
+pub mod work;
+
+use crate::error::{Error, Result};
+use crate::ident::{Ident, QualifiedName};
+use crate::model::change::{Change, action};
+use crate::model::nearest;
+use crate::model::shape::Shape;
+use crate::pg::launch::Part;
+use crate::pg::notice::notice;
+use crate::pg::{catalog, expression, launch, parse, role, session, spi, tx};
+use crate::sqlgen::change as sql;
+use crate::steps::change as step;
+use crate::store::{change, migration};
+use pgrx::pg_sys::Oid;
+
+/// A foreign key, as the function's arguments have it.
+pub struct ForeignKey<'a> {
+    pub name: &'a str,
+    pub columns: Vec<String>,
+    pub references: Oid,
+    pub ref_columns: Vec<String>,
+    pub on_delete: &'a str,
+    pub on_update: &'a str,
+}
+
+/// None where the column is NOT NULL already.
+pub fn set_not_null(relation: Oid, column: &str, path: &str) -> Result<Option<i64>> {
+    let shape = mine(relation)?;
+    let column = column_of(&shape, column)?;
+    begin(&shape, Change::NotNull { column }, path)
+}
+
+/// None where the constraint is there and valid.
+pub fn add_check(relation: Oid, name: &str, expression: &str, path: &str) -> Result<Option<i64>> {
+    let shape = mine(relation)?;
+    {
+        let _path = session::search_path(path);
+        let checked = expression::check(name, expression, &shape.name.to_string())?;
+        if checked.type_text != "boolean" {
+            return Err(Error::BadExpression {
+                column: name.to_owned(),
+                detail: format!("Its type is {}, not boolean.", checked.type_text),
+                hint: "A CHECK is a condition over the row's columns.".into(),
+            });
+        }
+    }
+    let change = Change::Check {
+        name: Ident::new(name),
+        expression: expression.to_owned(),
+    };
+    begin(&shape, change, path)
+}
+
+/// None where the key is there and valid.
+pub fn add_foreign_key(relation: Oid, key: &ForeignKey, path: &str) -> Result<Option<i64>> {
+    let shape = mine(relation)?;
+    let parent =
+        catalog::shape(key.references)?.ok_or_else(|| catalog::gone("the referenced table"))?;
+    if key.columns.is_empty() || key.columns.len() != key.ref_columns.len() {
+        return Err(Error::Invalid {
+            message: "columns and ref_columns do not match".into(),
+            detail: format!(
+                "{} columns refer to {}.",
+                key.columns.len(),
+                key.ref_columns.len()
+            ),
+            hint: "Give as many of the one as of the other, in one order.".into(),
+        });
+    }
+    let names = |shape: &Shape, columns: &[String]| {
+        columns
+            .iter()
+            .map(|c| column_of(shape, c))
+            .collect::<Result<Vec<_>>>()
+    };
+    let ref_columns = names(&parent, &key.ref_columns)?;
+    require_unique(&parent, &ref_columns)?;
+    let change = Change::ForeignKey {
+        name: Ident::new(key.name),
+        columns: names(&shape, &key.columns)?,
+        references: parent.name.clone(),
+        ref_columns,
+        on_delete: known_action(key.on_delete)?.to_owned(),
+        on_update: known_action(key.on_update)?.to_owned(),
+    };
+    begin(&shape, change, path)
+}
+
+/// None where the index is there and valid.
+pub fn create_index(statement: &str, path: &str) -> Result<Option<i64>> {
+    let index = {
+        let _path = session::search_path(path);
+        parse::index::read(statement)?
+    };
+    let shape = mine(index.table)?;
+    let change = Change::Index {
+        name: index.name,
+        statement: index.statement,
+    };
+    begin(&shape, change, path)
+}
+
+fn known_action(text: &str) -> Result<&'static str> {
+    action(text).ok_or_else(|| Error::Invalid {
+        message: format!("unknown action \"{text}\""),
+        detail: "The actions are NO ACTION, RESTRICT, CASCADE, SET NULL and SET DEFAULT.".into(),
+        hint: "Leave it out for NO ACTION.".into(),
+    })
+}
+
+fn require_unique(parent: &Shape, columns: &[Ident]) -> Result<()> {
+    let serves = parent.indexes.iter().any(|i| {
+        let names: Vec<&Ident> = i.columns.iter().filter_map(|c| c.name.as_ref()).collect();
+        i.unique
+            && i.valid
+            && i.predicate.is_none()
+            && names.len() == i.columns.len()
+            && names.len() == columns.len()
+            && columns.iter().all(|c| names.contains(&c))
+    });
+    if serves {
+        return Ok(());
+    }
+    let list = crate::ident::list(columns);
+    Err(Error::Sql {
+        code: pgrx::PgSqlErrorCode::ERRCODE_INVALID_FOREIGN_KEY,
+        message: format!(
+            "no unique index of {} is over exactly these columns",
+            parent.name.plain()
+        ),
+        detail: Some(format!(
+            "A foreign key refers to a key. Make one first: CREATE UNIQUE INDEX … ON {} ({list});",
+            parent.name
+        )),
+    })
+}
+
+/// An ordinary table of the caller's.
+fn mine(relation: Oid) -> Result<Shape> {
+    let shape = catalog::shape(relation)?.ok_or_else(|| catalog::gone("the table"))?;
+    if shape.kind != "r" {
+        let partitioned = shape.kind == "p";
+        return Err(Error::NotSupported {
+            what: format!("a constraint or index job for {}", shape.name.plain()),
+            detail: if partitioned {
+                "It is partitioned: the statements have to be given for its partitions.".into()
+            } else {
+                "It is no ordinary table.".into()
+            },
+            hint: if partitioned {
+                format!(
+                    "SELECT relid FROM pg_partition_tree({}) WHERE isleaf;",
+                    crate::ident::Literal(&shape.name.to_string())
+                )
+            } else {
+                "Give an ordinary table.".into()
+            },
+        });
+    }
+    if role::has_privileges_of(role::current(), Oid::from(shape.owner)) {
+        return Ok(shape);
+    }
+    Err(Error::NotOwner {
+        relation: shape.name.plain(),
+        role: migration::current_role()?,
+        owner: shape.owner_name.as_str().to_owned(),
+    })
+}
+
+fn column_of(shape: &Shape, name: &str) -> Result<Ident> {
+    let names: Vec<&str> = shape.columns.iter().map(|c| c.name.as_str()).collect();
+    if names.contains(&name) {
+        return Ok(Ident::new(name));
+    }
+    Err(Error::NoSuchColumn {
+        relation: shape.name.plain(),
+        column: name.to_owned(),
+        nearest: nearest::nearest(name, names.iter().copied()).map(str::to_owned),
+    })
+}
+
+/// A job for the change, or the one that is at it.
+fn begin(shape: &Shape, wanted: Change, path: &str) -> Result<Option<i64>> {
+    if step::is_made(shape.oid, &shape.name, &wanted)? {
+        notice(&format!(
+            "{} of {} is there already",
+            wanted.made(),
+            shape.name.plain()
+        ));
+        return Ok(None);
+    }
+    if let Some(open) = change::open(shape.oid, &wanted)? {
+        if at_work(open.id)? {
+            notice(&format!("job {} is at it already", open.id));
+            return Ok(Some(open.id));
+        }
+        change::reopen(open.id)?;
+        start(open.id, &shape.name, &wanted);
+        return Ok(Some(open.id));
+    }
+    if let Change::Check { name, .. } | Change::ForeignKey { name, .. } = &wanted
+        && step::is_valid(shape.oid, name)?.is_some()
+    {
+        return Err(Error::Sql {
+            code: pgrx::PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
+            message: format!(
+                "constraint \"{}\" of {} exists, and is not valid",
+                name.as_str(),
+                shape.name.plain()
+            ),
+            detail: Some(format!(
+                "Whether it is the same is not known. Prove it: {}; or drop it first.",
+                sql::validate(&shape.name, name)
+            )),
+        });
+    }
+    let id = change::insert(shape.oid, &wanted, path)?;
+    start(id, &shape.name, &wanted);
+    Ok(Some(id))
+}
+
+fn at_work(id: i64) -> Result<bool> {
+    Ok(spi::value::<bool>(
+        "SELECT EXISTS (SELECT FROM mig.jobs WHERE id = $1 AND at_work)",
+        &[id.into()],
+    )? == Some(true))
+}
+
+/// At the commit. Without a free slot the job ends, and the statements are told.
+fn start(id: i64, table: &QualifiedName, wanted: &Change) {
+    let statements = match wanted {
+        Change::Index { statement, .. } => vec![statement.clone()],
+        other => sql::by_hand(table, &Ident::new(format!("mig_job_{id}")), other),
+    };
+    let label = format!("{} {}", wanted.kind(), table.name.as_str());
+    launch::at_commit(id, Part::Changes, &label, move || {
+        let ended = tx::subtransaction(|| {
+            change::give_up(id, "failing", Some("no worker slot is free"))?;
+            change::end(id, "failed")
+        });
+        let known = if ended.is_ok() {
+            ""
+        } else {
+            " (and could not say so)"
+        };
+        notice(&format!(
+            "no worker slot is free, job {id} ends{known}; do it by hand, each statement on its own: {};",
+            statements.join("; ")
+        ));
+    });
+}

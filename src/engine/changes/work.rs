@@ -1,0 +1,96 @@
+//! What the worker of such a job does, piece by piece.
+
+use crate::engine::drive::Next;
+use crate::error::{Error, Result};
+use crate::model::change::ChangeJob;
+use crate::pg::{advisory, tx};
+use crate::steps::{Outcome, change as step};
+use crate::store::change;
+
+const WAIT_MS: i64 = 200;
+
+/// Takes the job's lock. False where another process has it, or the job is over.
+pub fn take(id: i64, pid: i32) -> Result<bool> {
+    if change::by_id(id)?.is_none() || !advisory::try_change(id)? {
+        return Ok(false);
+    }
+    change::started(id, pid)?;
+    Ok(true)
+}
+
+/// The next piece of the job's work, in the current transaction.
+pub fn slice(id: i64) -> Result<Next> {
+    let Some(job) = change::by_id(id)? else {
+        return Ok(Next::Ended);
+    };
+    let taken_back = matches!(job.state.as_str(), "failing" | "cancelling");
+    if !taken_back && job.state != "running" {
+        return Ok(Next::Ended);
+    }
+    let Some(table) = job.table.clone() else {
+        change::give_up(id, "failing", Some("the table is gone"))?;
+        change::end(id, "failed")?;
+        return Ok(Next::Ended);
+    };
+    let worked = tx::subtransaction(|| match taken_back {
+        true => step::take_back(&job, &table),
+        false => step::next(&job, &table),
+    });
+    match worked {
+        Ok(Outcome::Did(_)) => {
+            change::heartbeat(id, None, None)?;
+            Ok(Next::Continue {
+                rows: 0,
+                pause_ms: 0,
+            })
+        }
+        Ok(Outcome::Wait(why)) => {
+            change::heartbeat(id, None, Some(&why))?;
+            Ok(Next::Wait { pause_ms: WAIT_MS })
+        }
+        Ok(Outcome::TopLevel(sql)) => {
+            let step = if taken_back {
+                "dropping what is not valid"
+            } else {
+                "building"
+            };
+            change::heartbeat(id, Some(step), None)?;
+            Ok(Next::TopLevel(sql))
+        }
+        Ok(Outcome::Done) => {
+            change::end(id, ended_as(&job.state))?;
+            Ok(Next::Ended)
+        }
+        Err(e) => wrong(&job, &e),
+    }
+}
+
+fn ended_as(state: &str) -> &'static str {
+    match state {
+        "failing" => "failed",
+        "cancelling" => "cancelled",
+        _ => "done",
+    }
+}
+
+/// A piece of work that went wrong: once more, or what stands half-made is taken back.
+pub fn wrong(job: &ChangeJob, e: &Error) -> Result<Next> {
+    let told = e
+        .detail()
+        .map_or_else(|| e.to_string(), |d| format!("{e}: {d}"));
+    if e.is_retryable() || e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED {
+        change::heartbeat(job.id, None, Some(&told))?;
+        return Ok(Next::Wait { pause_ms: WAIT_MS });
+    }
+    if job.state == "running" {
+        change::give_up(job.id, "failing", Some(&told))?;
+        return Ok(Next::Continue {
+            rows: 0,
+            pause_ms: 0,
+        });
+    }
+    // What cannot be taken back stays, and is told.
+    change::give_up(job.id, &job.state, Some(&told))?;
+    change::end(job.id, "failed")?;
+    Ok(Next::Ended)
+}

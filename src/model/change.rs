@@ -1,0 +1,116 @@
+//! One change of a table that would block the application if it were made at once.
+
+use crate::ident::{Ident, QualifiedName};
+use serde::{Deserialize, Serialize};
+
+/// What shall hold, or be there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Change {
+    NotNull {
+        column: Ident,
+    },
+    Check {
+        name: Ident,
+        expression: String,
+    },
+    ForeignKey {
+        name: Ident,
+        columns: Vec<Ident>,
+        references: QualifiedName,
+        ref_columns: Vec<Ident>,
+        on_delete: String,
+        on_update: String,
+    },
+    Index {
+        name: Ident,
+        /// As the user wrote it; `CONCURRENTLY` or not.
+        statement: String,
+    },
+}
+
+impl Change {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Change::NotNull { .. } => "not_null",
+            Change::Check { .. } => "check",
+            Change::ForeignKey { .. } => "foreign_key",
+            Change::Index { .. } => "index",
+        }
+    }
+
+    /// What it makes, for messages.
+    pub fn made(&self) -> String {
+        match self {
+            Change::NotNull { column } => format!("NOT NULL of column {}", column.as_str()),
+            Change::Check { name, .. } => format!("CHECK {}", name.as_str()),
+            Change::ForeignKey { name, .. } => format!("foreign key {}", name.as_str()),
+            Change::Index { name, .. } => format!("index {}", name.as_str()),
+        }
+    }
+}
+
+/// A job that makes a change.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ChangeJob {
+    pub id: i64,
+    /// The table, by number.
+    pub relation: u32,
+    /// Its name now; None if it is gone.
+    pub table: Option<QualifiedName>,
+    pub change: Change,
+    /// Where the caller looked for names.
+    pub search_path: String,
+    pub state: String,
+    pub pid: Option<i32>,
+    pub error: Option<String>,
+    /// Whether the rows were looked at before the constraint went in.
+    pub looked: bool,
+}
+
+impl ChangeJob {
+    /// The constraint that the job adds; for NOT NULL a CHECK of ours that goes again.
+    pub fn constraint(&self) -> Option<Ident> {
+        match &self.change {
+            Change::NotNull { .. } => Some(Ident::new(format!("!mig_job_{}_not_null", self.id))),
+            Change::Check { name, .. } | Change::ForeignKey { name, .. } => Some(name.clone()),
+            Change::Index { .. } => None,
+        }
+    }
+}
+
+/// What to do about a row that a key refers to, as users write it.
+pub const ACTIONS: [&str; 5] = [
+    "NO ACTION",
+    "RESTRICT",
+    "CASCADE",
+    "SET NULL",
+    "SET DEFAULT",
+];
+
+/// One of `ACTIONS`, however it is written.
+pub fn action(text: &str) -> Option<&'static str> {
+    let words: Vec<String> = text.split_whitespace().map(str::to_uppercase).collect();
+    let text = words.join(" ");
+    ACTIONS.into_iter().find(|a| *a == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_read_as_users_write_them() {
+        assert_eq!(action(" set  null"), Some("SET NULL"));
+        assert_eq!(action("cascade"), Some("CASCADE"));
+        assert_eq!(action("CASCADE; DROP TABLE x"), None);
+    }
+
+    #[test]
+    fn a_change_is_kept_as_json() {
+        let change = Change::NotNull { column: "a".into() };
+        let json = serde_json::to_value(&change).unwrap();
+        assert_eq!(json, serde_json::json!({"kind": "not_null", "column": "a"}));
+        assert_eq!(serde_json::from_value::<Change>(json).unwrap(), change);
+    }
+}

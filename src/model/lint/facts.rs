@@ -1,0 +1,99 @@
+//! What a database knows of the names that a file uses.
+
+use super::statement::Written;
+use serde::Deserialize;
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Table {
+    pub schema: Option<String>,
+    pub name: String,
+    pub rows: i64,
+    pub bytes: i64,
+    pub columns: Vec<Column>,
+    /// Columns that a valid CHECK keeps from being null.
+    pub checked_not_null: Vec<String>,
+    /// The table of an index.
+    pub index_of: Option<String>,
+    /// Tables whose foreign keys refer to it.
+    pub referred_by: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Column {
+    pub name: String,
+    /// As `format_type` without modifiers names it.
+    pub base: String,
+    pub modifier: i32,
+    pub not_null: bool,
+}
+
+/// A type that values of another become without being written anew.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Coercible {
+    pub from: String,
+    pub to: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Facts {
+    pub tables: Vec<Table>,
+    /// Functions, among those that the file calls, that are volatile.
+    pub volatile: Vec<String>,
+    pub coercible: Vec<Coercible>,
+    /// Types by the names that the file uses, as `format_type` names them.
+    pub types: Vec<(String, String)>,
+    pub lock_timeout_ms: i64,
+    pub timezone_is_utc: bool,
+}
+
+/// Scanned or rewritten in so little time that nobody notices.
+const SMALL: i64 = 4 << 20;
+/// Bytes that are read in a second, to give an idea; a rewrite takes three times as long.
+const PER_SECOND: i64 = 200 << 20;
+
+impl Table {
+    pub fn is(&self, written: &Written) -> bool {
+        self.name == written.name && self.schema == written.schema
+    }
+
+    pub fn is_small(&self) -> bool {
+        self.bytes <= SMALL
+    }
+
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// `about 1,000,000 rows, 96 MB`.
+    pub fn size(&self) -> String {
+        let bytes = match self.bytes {
+            b if b >= 10 << 30 => format!("{} GB", b >> 30),
+            b if b >= 10 << 20 => format!("{} MB", b >> 20),
+            b => format!("{} kB", b >> 10),
+        };
+        format!("about {} rows, {bytes}", grouped(self.rows))
+    }
+
+    /// How long to read all of it takes, or to write it anew.
+    pub fn time(&self, rewrite: bool) -> String {
+        let seconds = self.bytes / PER_SECOND * if rewrite { 3 } else { 1 };
+        match seconds {
+            0 => "less than a second".into(),
+            s if s < 120 => format!("some {s} seconds"),
+            s if s < 7200 => format!("some {} minutes", s / 60),
+            s => format!("some {} hours", s / 3600),
+        }
+    }
+}
+
+fn grouped(n: i64) -> String {
+    let digits = n.max(0).to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,177 @@
+//! Rules that rows have to keep.
+
+use crate::ident::Literal;
+use crate::model::lint::statement::{
+    Act, Change, Column, Constraint, Lock, Rule, Statement, Written,
+};
+use crate::model::lint::{File, Hit, INFO, WARNING, constraint_name};
+
+pub fn added(file: &File, s: &Statement) -> Vec<Hit> {
+    let Act::AlterTable { table, changes, .. } = &s.act else {
+        return Vec::new();
+    };
+    let new = changes.iter().filter_map(|c| match c {
+        Change::Add(constraint) => Some(constraint),
+        _ => None,
+    });
+    new.filter_map(|c| judged(file, s, table, c, changes.len() == 1))
+        .collect()
+}
+
+/// Those of a column that is added with them. A foreign key of an empty column has nothing to look at (transformColumnDefinition
+/// marks it valid), unless a default fills it.
+pub fn of_column(file: &File, s: &Statement, table: &Written, column: &Column) -> Vec<Hit> {
+    let filled =
+        column.numbered || column.computed || column.default.as_ref().is_some_and(|d| !d.is_null);
+    let costs = |c: &&Constraint| filled || !matches!(c.rule, Rule::Foreign { .. });
+    let of_it = column.constraints.iter().filter(costs);
+    of_it
+        .filter_map(|c| judged(file, s, table, c, false))
+        .collect()
+}
+
+fn judged(file: &File, s: &Statement, table: &Written, c: &Constraint, alone: bool) -> Option<Hit> {
+    if file.is_new(table) {
+        return None;
+    }
+    let name = constraint_name(table, c.name.as_ref(), &c.rule);
+    let t = table.sql();
+    let validated = |own: String| {
+        // The rest of the statement is as it was.
+        let first = if alone && c.name.is_some() {
+            format!("{} NOT VALID;", s.text)
+        } else {
+            format!("ALTER TABLE {t} ADD CONSTRAINT {name} … NOT VALID;")
+        };
+        format!(
+            "{own} -- or by hand, each a transaction of its own:\n{first}\nALTER TABLE {t} VALIDATE CONSTRAINT {name};"
+        )
+    };
+    let work = file.work(table, false);
+    let severity = file.severity(table);
+    match &c.rule {
+        _ if c.not_valid => None,
+        Rule::Check { .. } => Some(
+            Hit::new(
+                severity,
+                "add-check",
+                format!("every row is checked under AccessExclusiveLock ({work})"),
+            )
+            .safer(validated(format!(
+                "SELECT mig_add_check({}, {}, '…');",
+                Literal(&t),
+                Literal(name.as_str())
+            ))),
+        ),
+        Rule::Foreign { columns, parent } => {
+            let mut hit = Hit::new(
+                severity,
+                "add-foreign-key",
+                format!(
+                    "every row is looked up in {}, and writers of both tables wait meanwhile ({work})",
+                    parent.plain()
+                ),
+            )
+            .safer(validated(format!(
+                "SELECT mig_add_foreign_key({}, {}, {}, {}, …);",
+                Literal(&t),
+                Literal(name.as_str()),
+                Literal(&format!("{{{}}}", columns.join(","))),
+                Literal(&parent.sql())
+            )));
+            hit.lock = Some(Lock::ShareRowExclusive);
+            Some(hit)
+        }
+        Rule::Unique { index: Some(_), .. } | Rule::Primary { index: Some(_), .. } => {
+            let nullable = match &c.rule {
+                Rule::Primary { .. } => {
+                    ", and every row is read where a column of it may be null: SET NOT NULL the safe way comes first"
+                }
+                _ => "",
+            };
+            Some(Hit::new(
+                INFO,
+                "add-unique",
+                format!("takes over an index that is there: only the catalog changes{nullable}"),
+            ))
+        }
+        Rule::Unique { columns, .. } => Some(index_first(
+            file,
+            table,
+            &name.to_string(),
+            columns,
+            "UNIQUE",
+            severity,
+        )),
+        Rule::Primary { columns, .. } => Some(index_first(
+            file,
+            table,
+            &name.to_string(),
+            columns,
+            "PRIMARY KEY",
+            severity,
+        )),
+        Rule::Exclusion => Some(Hit::new(
+            severity,
+            "add-exclusion",
+            format!(
+                "the index is built under AccessExclusiveLock, and PostgreSQL has no way to build it beside writers ({work}); a new table, filled by a migration of its own, has it from the beginning"
+            ),
+        )),
+    }
+}
+
+fn index_first(
+    file: &File,
+    table: &Written,
+    name: &str,
+    columns: &[String],
+    kind: &str,
+    severity: &'static str,
+) -> Hit {
+    let columns: Vec<String> = columns
+        .iter()
+        .map(|c| crate::ident::Ident::new(c.as_str()).to_string())
+        .collect();
+    let t = table.sql();
+    Hit::new(
+        severity,
+        "add-unique",
+        format!(
+            "its index is built under AccessExclusiveLock ({})",
+            file.work(table, true)
+        ),
+    )
+    .safer(format!(
+        "CREATE UNIQUE INDEX CONCURRENTLY {name} ON {t} ({}); -- outside a transaction block, then\nALTER TABLE {t} ADD CONSTRAINT {name} {kind} USING INDEX {name};",
+        columns.join(", ")
+    ))
+}
+
+/// To validate in the transaction that adds is to read the table under the lock of the addition.
+pub fn validated(file: &File, s: &Statement) -> Vec<Hit> {
+    let Act::AlterTable { table, changes, .. } = &s.act else {
+        return Vec::new();
+    };
+    let proved = changes.iter().filter_map(|c| match c {
+        Change::Validate { constraint } => Some(constraint),
+        _ => None,
+    });
+    proved
+        .map(|constraint| {
+            if file.unproved.contains(constraint) {
+                return Hit::new(
+                    if file.is_quick(table) { INFO } else { WARNING },
+                    "validate-with-add",
+                    format!("the transaction that added {constraint} still holds its lock: all rows are read under it, as if it had been added valid"),
+                )
+                .safer(format!("COMMIT; -- then\n{};", s.text));
+            }
+            Hit::new(
+                INFO,
+                "validate-constraint",
+                format!("reads all rows, and writers go on meanwhile ({})", file.work(table, false)),
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,84 @@
+//! Rows that a file changes.
+
+use crate::model::lint::statement::{Act, Statement};
+use crate::model::lint::{File, Hit, INFO, WARNING};
+
+/// All rows in one statement: each stays locked to its end, and no dead one can be cleaned away meanwhile.
+pub fn changed(file: &File, s: &Statement) -> Vec<Hit> {
+    let (table, everything, what) = match &s.act {
+        Act::Update {
+            table, everything, ..
+        } => (table, *everything, "update-in-one-statement"),
+        Act::Delete { table, everything } => (table, *everything, "delete-in-one-statement"),
+        _ => return Vec::new(),
+    };
+    if file.is_new(table) || !everything && file.is_quick(table) {
+        return Vec::new();
+    }
+    let which = if everything {
+        "all rows"
+    } else {
+        "all rows that it finds"
+    };
+    let detail = format!(
+        "{which} are one transaction: each stays locked to its end, dead rows pile up, and standbys fall behind ({})",
+        file.work(table, true)
+    );
+    let severity = match (everything, file.is_quick(table)) {
+        (_, true) | (false, _) => INFO,
+        (true, false) => WARNING,
+    };
+    vec![
+        Hit::new(severity, what, detail)
+            .safer("-- in batches, each committed: by key or ctid, a thousand rows at a time"),
+    ]
+}
+
+/// A column that is copied once, in the file that adds it: whatever the application writes to the old one from then on is missing.
+pub fn copied_once(file: &File, s: &Statement) -> Vec<Hit> {
+    let Act::Update { table, set, .. } = &s.act else {
+        return Vec::new();
+    };
+    let copied = set.iter().filter(|(column, from)| {
+        let others = from.iter().any(|f| f != column);
+        others && file.has_added(table, column) && !file.is_new(table)
+    });
+    copied
+        .map(|(column, from)| {
+            let old = from.iter().find(|f| *f != column).map_or("", String::as_str);
+            Hit::new(
+                WARNING,
+                "copied-without-dual-write",
+                format!("what is written to {old} after this has read the row never reaches {column}: rows are lost between the copy and the version of the application that writes both"),
+            )
+            .safer("-- first a trigger BEFORE INSERT OR UPDATE that keeps both in step, committed; then the rows in batches")
+        })
+        .collect()
+}
+
+pub fn truncated(file: &File, s: &Statement) -> Vec<Hit> {
+    let Act::Truncate { tables, cascade } = &s.act else {
+        return Vec::new();
+    };
+    let mut hits: Vec<Hit> = tables
+        .iter()
+        .filter(|t| !file.is_new(t))
+        .map(|t| {
+            let rows = file.table(t).map_or(String::new(), |t| format!(" ({})", t.size()));
+            Hit::new(
+                WARNING,
+                "truncate",
+                format!("all rows of {} are gone for good{rows}, those that a dual write has put there among them; readers and writers wait for it, and it for them", t.plain()),
+            )
+            .safer("-- to begin a copy again, take the migration back: SELECT * FROM mig_rollback('migration', 'created');")
+        })
+        .collect();
+    if *cascade {
+        hits.push(Hit::new(
+            WARNING,
+            "cascade",
+            "CASCADE empties each table whose foreign keys refer to it, near or far, and only a NOTICE says which".into(),
+        ));
+    }
+    hits
+}

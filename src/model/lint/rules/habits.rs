@@ -1,0 +1,78 @@
+//! Choices that are cheap now and dear later.
+
+use crate::model::lint::statement::{Act, Change, Column, Rule, Statement};
+use crate::model::lint::{File, Hit, INFO, WARNING};
+
+pub fn columns(_: &File, s: &Statement) -> Vec<Hit> {
+    match &s.act {
+        Act::CreateTable {
+            columns,
+            temporary: false,
+            ..
+        } => columns.iter().filter_map(of_column).collect(),
+        Act::AlterTable { changes, .. } => changes
+            .iter()
+            .filter_map(|c| match c {
+                Change::AddColumn(column) => of_column(column),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn of_column(column: &Column) -> Option<Hit> {
+    let is_key = column
+        .constraints
+        .iter()
+        .any(|c| matches!(c.rule, Rule::Primary { .. }));
+    let name = &column.name;
+    let (rule, detail) = match column.kind.name.as_str() {
+        "int2" | "int4" | "serial" | "serial4" | "smallserial" | "serial2" if is_key => (
+            "prefer-bigint",
+            format!(
+                "key {name} ends at {} rows; to widen it later writes the table and all that refer to it anew",
+                if column.kind.name.contains('2') || column.kind.name.contains("small") {
+                    "32,767"
+                } else {
+                    "2,147,483,647"
+                }
+            ),
+        ),
+        "json" => (
+            "prefer-jsonb",
+            format!("{name} json cannot be compared: SELECT DISTINCT and GROUP BY fail with 42883"),
+        ),
+        "timestamp" => (
+            "prefer-timestamptz",
+            format!("{name} does not say in which time zone its times are"),
+        ),
+        "bpchar" => (
+            "prefer-text",
+            format!(
+                "{name} char(n) is padded with blanks; text with a CHECK of its length can be changed without writing the table anew"
+            ),
+        ),
+        _ => return None,
+    };
+    Some(Hit::new(INFO, rule, detail))
+}
+
+/// Locks of one relation do not wait for each other because they are of one relation: pg_blocking_pids() knows.
+pub fn lock_query(_: &File, s: &Statement) -> Vec<Hit> {
+    let Act::Select { from, calls } = &s.act else {
+        return Vec::new();
+    };
+    let locks = from.iter().filter(|t| t.name == "pg_locks").count();
+    if locks < 2 || calls.iter().any(|c| c == "pg_blocking_pids") {
+        return Vec::new();
+    }
+    vec![
+        Hit::new(
+            WARNING,
+            "lock-pairs",
+            "pg_locks joined to itself pairs sessions that do not wait for each other: it knows nothing of which modes conflict, nor of the queue".into(),
+        )
+        .safer("SELECT * FROM mig.blockers; -- or pg_blocking_pids(pid)"),
+    ]
+}

@@ -1,0 +1,127 @@
+//! Indexes that come, go, or are built anew.
+
+use crate::ident::{Ident, Literal};
+use crate::model::lint::statement::{Act, Dropped, Statement};
+use crate::model::lint::{File, Hit, INFO, WARNING};
+
+pub fn created(file: &File, s: &Statement) -> Vec<Hit> {
+    let Act::CreateIndex {
+        table,
+        name,
+        concurrently,
+        if_not_exists,
+    } = &s.act
+    else {
+        return Vec::new();
+    };
+    if file.is_new(table) {
+        return Vec::new();
+    }
+    if !concurrently {
+        let detail = format!(
+            "writers of {} wait until it is built ({})",
+            table.plain(),
+            file.work(table, true)
+        );
+        return vec![
+            Hit::new(file.severity(table), "create-index", detail).safer(format!(
+                "SELECT mig_create_index({}); -- or, outside a transaction block:\n{};",
+                Literal(&s.text),
+                concurrent(&s.text)
+            )),
+        ];
+    }
+    let mut hits = Vec::new();
+    if name.is_none() {
+        hits.push(Hit::new(
+            INFO,
+            "index-without-a-name",
+            "a build that fails leaves an INVALID index behind, and without a name of your own it is hard to tell which".into(),
+        ));
+    }
+    if *if_not_exists {
+        let index = name.as_deref().unwrap_or_default();
+        hits.push(
+            Hit::new(
+                WARNING,
+                "index-if-not-exists",
+                format!("a build that failed leaves index {index} behind, INVALID: the next run finds the name taken, says so, and the index is never used"),
+            )
+            .safer(format!(
+                "SELECT mig_create_index({}); -- builds an INVALID one anew; or look first:\nSELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid;",
+                Literal(&s.text)
+            )),
+        );
+    }
+    hits
+}
+
+/// The same statement with the word that it lacks: its position is that of the grammar.
+fn concurrent(text: &str) -> String {
+    let lower = text.to_lowercase();
+    match lower.find("index") {
+        Some(at) => format!("{} CONCURRENTLY{}", &text[..at + 5], &text[at + 5..]),
+        None => text.to_owned(),
+    }
+}
+
+pub fn dropped(file: &File, s: &Statement) -> Vec<Hit> {
+    let Act::Drop {
+        what: Dropped::Index,
+        names,
+        concurrently: false,
+        ..
+    } = &s.act
+    else {
+        return Vec::new();
+    };
+    names
+        .iter()
+        .map(|index| {
+            let of = file.table(index).and_then(|t| t.index_of.clone());
+            let of = of.map_or(String::new(), |t| format!(" of {t}"));
+            Hit::new(
+                WARNING,
+                "drop-index",
+                format!("AccessExclusiveLock on {} and its table{of}: quick in itself, but it waits for whoever reads the table, and all others wait behind it", index.plain()),
+            )
+            .safer(format!("DROP INDEX CONCURRENTLY {}; -- outside a transaction block", index.sql()))
+        })
+        .collect()
+}
+
+pub fn rebuilt(file: &File, s: &Statement) -> Vec<Hit> {
+    let Act::Reindex {
+        table,
+        index,
+        concurrently: false,
+    } = &s.act
+    else {
+        return Vec::new();
+    };
+    let Some(what) = table.as_ref().or(index.as_ref()) else {
+        return vec![Hit::new(
+            WARNING,
+            "reindex",
+            "writers of each table wait while its indexes are built, and readers that would use them, too".into(),
+        )];
+    };
+    let kind = if table.is_some() { "TABLE" } else { "INDEX" };
+    let name = match &what.schema {
+        Some(_) => what.sql(),
+        None => Ident::new(what.name.as_str()).to_string(),
+    };
+    vec![
+        Hit::new(
+            file.severity(what),
+            "reindex",
+            format!(
+                "writers wait while it is built, and readers that would use it, too ({})",
+                file.work(what, true)
+            ),
+        )
+        .safer(format!(
+            "REINDEX {kind} CONCURRENTLY {name}; -- outside a transaction block"
+        )),
+    ]
+}

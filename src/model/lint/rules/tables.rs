@@ -1,0 +1,191 @@
+//! Tables that go, are written anew, or get another behaviour.
+
+use crate::ident::Literal;
+use crate::model::lint::statement::{Act, Change, Dropped, Lock, Statement, Written};
+use crate::model::lint::{File, Hit, INFO, WARNING};
+
+pub fn dropped(file: &File, s: &Statement) -> Vec<Hit> {
+    let Act::Drop {
+        what,
+        names,
+        cascade,
+        ..
+    } = &s.act
+    else {
+        return Vec::new();
+    };
+    let mut hits = Vec::new();
+    if let Dropped::Table = what {
+        hits.extend(
+            names
+                .iter()
+                .filter(|t| !file.is_new(t))
+                .map(|t| gone(file, t)),
+        );
+    }
+    if let Dropped::Schema | Dropped::Database = what {
+        hits.push(Hit::new(
+            WARNING,
+            "drop-table",
+            "everything in it is gone for good".into(),
+        ));
+    }
+    if *cascade {
+        hits.push(Hit::new(
+            WARNING,
+            "cascade",
+            "CASCADE drops whatever depends on it, and only a NOTICE says what that was; name those things instead".into(),
+        ));
+    }
+    hits
+}
+
+fn gone(file: &File, table: &Written) -> Hit {
+    let rows = file.table(table).map_or(String::new(), |t| {
+        let parents = match t.referred_by.as_slice() {
+            [] => String::new(),
+            all => format!(
+                ", and is refused while foreign keys of {} refer to it",
+                all.join(", ")
+            ),
+        };
+        format!(" ({}{parents})", t.size())
+    });
+    Hit::new(
+        WARNING,
+        "drop-table",
+        format!("its rows are gone for good{rows}; running versions of the application that name it fail with 42P01"),
+    )
+    .safer(format!(
+        "ALTER TABLE {} RENAME TO {}; -- and drop it when nobody has missed it: what mig_archive does",
+        table.sql(),
+        crate::ident::Ident::derived(&[&table.name, "archive"])
+    ))
+}
+
+pub fn rewritten(file: &File, s: &Statement) -> Vec<Hit> {
+    match &s.act {
+        Act::VacuumFull { tables } => tables.iter().map(|t| anew(file, t, "VACUUM FULL")).collect(),
+        Act::Cluster { table: Some(t) } => vec![anew(file, t, "CLUSTER")],
+        Act::Refresh { view, concurrently: false } => vec![
+            Hit::new(
+                file.severity(view),
+                "refresh",
+                format!("readers of {} wait until its query has ended", view.plain()),
+            )
+            .safer(format!("REFRESH MATERIALIZED VIEW CONCURRENTLY {}; -- needs a unique index without a condition", view.sql())),
+        ],
+        Act::AlterTable { table, changes, .. } if !file.is_new(table) => changes
+            .iter()
+            .filter_map(|c| match c {
+                Change::Rewrite { what } => Some(anew(file, table, what)),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn anew(file: &File, table: &Written, what: &str) -> Hit {
+    Hit::new(
+        file.severity(table),
+        "rewrite-table",
+        format!("{what} writes the whole table anew; readers and writers wait meanwhile ({})", file.work(table, true)),
+    )
+    .safer(format!(
+        "SELECT mig_add_table('migration', {}, 'new_table'); -- a copy beside it that is kept in step; or pg_repack, where only space is to be won",
+        Literal(&table.sql())
+    ))
+}
+
+pub fn partitions(file: &File, s: &Statement) -> Vec<Hit> {
+    match &s.act {
+        Act::CreateTable {
+            table,
+            partition_of: Some(parent),
+            ..
+        } if !file.is_new(parent) => vec![
+            Hit::new(
+                WARNING,
+                "create-partition",
+                format!("AccessExclusiveLock on {}: readers and writers of all partitions wait", parent.plain()),
+            )
+            .safer(format!(
+                "CREATE TABLE {0} (LIKE {1} INCLUDING ALL); -- with a CHECK that says what its bounds say, then\nALTER TABLE {1} ATTACH PARTITION {0} FOR VALUES …;",
+                table.sql(),
+                parent.sql()
+            )),
+        ],
+        Act::AlterTable { table, changes, .. } => changes
+            .iter()
+            .filter_map(|c| match c {
+                Change::Attach { partition } if !file.is_new(partition) => Some(Hit::new(
+                    file.severity(partition),
+                    "attach-partition",
+                    format!(
+                        "all rows of {} are read under AccessExclusiveLock unless a valid CHECK says what the bounds say; so are those of a DEFAULT partition ({})",
+                        partition.plain(),
+                        file.work(partition, false)
+                    ),
+                )),
+                Change::Detach { concurrently: false } => Some(
+                    Hit::new(
+                        WARNING,
+                        "detach-partition",
+                        format!("AccessExclusiveLock on {}: readers and writers of all partitions wait", table.plain()),
+                    )
+                    .safer(format!("ALTER TABLE {} DETACH PARTITION … CONCURRENTLY; -- outside a transaction block", table.sql())),
+                ),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+pub fn triggers(file: &File, s: &Statement) -> Vec<Hit> {
+    let Act::AlterTable { table, changes, .. } = &s.act else {
+        return Vec::new();
+    };
+    changes
+        .iter()
+        .filter_map(|c| match c {
+            Change::DisableTrigger if !file.is_new(table) => Some(Hit::new(
+                WARNING,
+                "disable-trigger",
+                "from now on rows are written without it, those of other sessions as well; a mirror of pg_mig among them would miss them".into(),
+            )),
+            Change::EnableRowSecurity if !file.is_new(table) => Some(Hit::new(
+                WARNING,
+                "row-security",
+                "whoever is not the owner sees no row from the commit on, until there is a policy: create policies before, or in the same transaction".into(),
+            )),
+            _ => None,
+        })
+        .collect()
+}
+
+pub fn locked(file: &File, s: &Statement) -> Vec<Hit> {
+    let Act::Lock { tables, mode } = &s.act else {
+        return Vec::new();
+    };
+    let held = tables
+        .iter()
+        .filter(|t| !file.is_new(t) && *mode >= Lock::Share);
+    held.map(|t| {
+        Hit::new(
+            if *mode == Lock::AccessExclusive {
+                WARNING
+            } else {
+                INFO
+            },
+            "lock-table",
+            format!(
+                "{} on {} wait until the transaction ends",
+                mode.blocks(),
+                t.plain()
+            ),
+        )
+    })
+    .collect()
+}

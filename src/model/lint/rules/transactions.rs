@@ -1,0 +1,241 @@
+//! What goes together in one transaction, and what must not.
+
+use crate::model::lint::statement::{Act, Lock, Statement};
+use crate::model::lint::{ERROR, File, Hit, INFO, WARNING, locks};
+
+pub fn invalid(_: &File, s: &Statement) -> Vec<Hit> {
+    match &s.act {
+        Act::Invalid { message } => vec![Hit::new(ERROR, "syntax", message.clone())],
+        Act::Meta => vec![Hit::new(
+            INFO,
+            "psql-command",
+            "psql runs this, not the server; it was not looked at".into(),
+        )],
+        _ => Vec::new(),
+    }
+}
+
+/// Commands that refuse to run in a transaction block.
+pub fn alone(file: &File, s: &Statement) -> Vec<Hit> {
+    let must = match &s.act {
+        Act::CreateIndex { concurrently, .. }
+        | Act::Reindex { concurrently, .. }
+        | Act::Drop { concurrently, .. } => *concurrently,
+        Act::VacuumFull { .. } | Act::Alone => true,
+        Act::AlterTable { changes, .. } => changes.iter().any(|c| {
+            matches!(
+                c,
+                crate::model::lint::statement::Change::Detach { concurrently: true }
+            )
+        }),
+        _ => false,
+    };
+    if !must || !file.in_transaction {
+        return Vec::new();
+    }
+    vec![
+        Hit::new(
+            ERROR,
+            "not-in-a-transaction",
+            format!(
+                "{} cannot run inside a transaction block: it fails with 25001, and what stands before it is rolled back",
+                s.tag
+            ),
+        )
+        .safer(format!("COMMIT; -- then, on its own:\n{};", s.text)),
+    ]
+}
+
+/// A strong lock is held to the end of its transaction, whatever comes after it.
+pub fn held(file: &File, s: &Statement) -> Vec<Hit> {
+    let Some((table, lock, line)) = file.held.iter().max_by_key(|h| h.1) else {
+        return Vec::new();
+    };
+    if long_work(file, s) {
+        return vec![
+            Hit::new(
+                WARNING,
+                "long-work-under-lock",
+                format!(
+                    "the transaction holds {} on {} since line {line}: {} wait until all of this is done, too",
+                    lock.as_str(),
+                    table.plain(),
+                    lock.blocks()
+                ),
+            )
+            .safer(format!("COMMIT; -- the lock of line {line} is let go\nBEGIN;\n{};", s.text)),
+        ];
+    }
+    let mine = locks::of(&s.act);
+    let other = mine
+        .iter()
+        .find(|(t, l)| *l == Lock::AccessExclusive && t != table && !file.is_new(t));
+    match other {
+        Some((other, _)) if *lock == Lock::AccessExclusive && !file.held.iter().any(|h| h.0 == *other) => vec![
+            Hit::new(
+                INFO,
+                "several-tables-locked",
+                format!(
+                    "{} is locked since line {line}, and is so while this waits for {}: a transaction that uses both the other way round ends in a deadlock",
+                    table.plain(),
+                    other.plain()
+                ),
+            )
+            .safer(format!("COMMIT; -- one table for each transaction\nBEGIN;\n{};", s.text)),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+fn long_work(file: &File, s: &Statement) -> bool {
+    match &s.act {
+        Act::Update {
+            table, everything, ..
+        }
+        | Act::Delete { table, everything } => *everything && !file.is_quick(table),
+        Act::Insert { from_query, .. } => *from_query,
+        Act::CreateIndex {
+            table,
+            concurrently: false,
+            ..
+        } => !file.is_quick(table),
+        _ => false,
+    }
+}
+
+/// Whoever waits for a strong lock makes all others wait behind him.
+pub fn timeout(file: &File, s: &Statement) -> Vec<Hit> {
+    if file.lock_timeout || file.told_timeout {
+        return Vec::new();
+    }
+    let waits = locks::of(&s.act)
+        .into_iter()
+        .find(|(t, lock)| lock.stops_writes() && !file.is_new(t));
+    waits
+        .map(|(table, lock)| {
+            Hit::new(
+                WARNING,
+                "no-lock-timeout",
+                format!(
+                    "{} on {} waits for the longest transaction that uses the table, and everybody else waits behind it; said once for the file",
+                    lock.as_str(),
+                    table.plain()
+                ),
+            )
+            .safer("SET lock_timeout = '500ms'; -- and run the statement again when it fails with 55P03")
+        })
+        .into_iter()
+        .collect()
+}
+
+/// Bodies of functions and DO blocks.
+pub fn programs(file: &File, s: &Statement) -> Vec<Hit> {
+    match &s.act {
+        Act::Function {
+            body,
+            language,
+            procedure: false,
+        } if language == "plpgsql" && ends_transactions(body) => vec![
+            Hit::new(
+                ERROR,
+                "commit-in-a-function",
+                "a function runs inside its caller's statement and cannot end the transaction: it fails with 2D000 at the first COMMIT".into(),
+            )
+            .safer("CREATE PROCEDURE …, called by CALL outside a transaction block; or the batches of SELECT mig_backfill();"),
+        ],
+        Act::Do {
+            wrong: Some((_, message)),
+            ..
+        } => vec![Hit::new(
+            ERROR,
+            "syntax",
+            format!("in the block: {message}"),
+        )],
+        Act::Do { body, language, .. } if language == "plpgsql" => block(file, body),
+        _ => Vec::new(),
+    }
+}
+
+fn block(file: &File, body: &str) -> Vec<Hit> {
+    let words = words(body);
+    let has = |word: &str| words.iter().any(|w| w == word);
+    if ends_transactions(body) {
+        return file
+            .in_transaction
+            .then(|| {
+                Hit::new(
+                    ERROR,
+                    "not-in-a-transaction",
+                    "the block ends transactions, which fails with 2D000 inside a transaction block".into(),
+                )
+            })
+            .into_iter()
+            .collect();
+    }
+    if has("loop") && (has("update") || has("delete") || has("insert")) {
+        return vec![
+            Hit::new(
+                WARNING,
+                "loop-without-commit",
+                "all batches of the loop are one transaction: each row stays locked to its end, and dead rows cannot be cleaned away meanwhile".into(),
+            )
+            .safer("COMMIT; at the end of each batch (the block then stands outside a transaction); or the batches of SELECT mig_backfill();"),
+        ];
+    }
+    Vec::new()
+}
+
+fn ends_transactions(body: &str) -> bool {
+    let words = words(body);
+    words.iter().any(|w| w == "commit" || w == "rollback")
+}
+
+/// Words outside strings and comments, in lower case.
+fn words(body: &str) -> Vec<String> {
+    let mut bare = String::new();
+    let mut rest = body;
+    while let Some(c) = rest.chars().next() {
+        let skipped = match c {
+            '\'' => rest[1..].find('\'').map(|n| n + 2),
+            '-' if rest.starts_with("--") => rest.find('\n'),
+            '/' if rest.starts_with("/*") => rest.find("*/").map(|n| n + 2),
+            _ => {
+                bare.push(c);
+                rest = &rest[c.len_utf8()..];
+                continue;
+            }
+        };
+        bare.push(' ');
+        rest = skipped.map_or("", |n| &rest[n..]);
+    }
+    let cut = |c: char| !(c.is_alphanumeric() || c == '_');
+    bare.split(cut)
+        .filter(|w| !w.is_empty())
+        .map(str::to_lowercase)
+        .collect()
+}
+
+/// A value that an enum got in this transaction cannot be used in it (ALTER TYPE, manual).
+pub fn new_values(file: &File, s: &Statement) -> Vec<Hit> {
+    match &s.act {
+        Act::AlterEnum { added: Some(value), .. } if file.in_transaction => vec![
+            Hit::new(
+                WARNING,
+                "enum-value-in-a-transaction",
+                format!("the value '{value}' cannot be used before the transaction has committed (55P04)"),
+            )
+            .safer(format!("COMMIT; -- then, before whatever uses the value:\n{};", s.text)),
+        ],
+        Act::AlterEnum { added: None, .. } => vec![Hit::new(
+            WARNING,
+            "enum-value-renamed",
+            "running versions of the application go on to send the old value, and fail with 22P02".into(),
+        )],
+        Act::Update { .. } | Act::Insert { .. } if file.values => vec![Hit::new(
+            INFO,
+            "enum-value-in-a-transaction",
+            "this transaction has added a value to an enum: using it here fails with 55P04".into(),
+        )],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,141 @@
+//! Another type for a column.
+
+use crate::ident::Ident;
+use crate::model::lint::facts;
+use crate::model::lint::statement::{Act, Change, Statement, Type, Written};
+use crate::model::lint::{BESIDE, File, Hit, INFO, WARNING};
+
+pub fn changed(file: &File, s: &Statement) -> Vec<Hit> {
+    let Act::AlterTable { table, changes, .. } = &s.act else {
+        return Vec::new();
+    };
+    let all = changes.iter().filter_map(|c| match c {
+        Change::ColumnType { column, to, using } => Some((column, to, *using)),
+        _ => None,
+    });
+    all.map(|(column, to, using)| judged(file, table, column, to, using))
+        .collect()
+}
+
+fn judged(file: &File, table: &Written, column: &str, to: &Type, using: bool) -> Hit {
+    let known = file.table(table).and_then(|t| t.column(column));
+    if !using && let Some(known) = known {
+        match cost(file, known, to) {
+            Cost::Catalog => {
+                return Hit::new(
+                    INFO,
+                    "change-column-type",
+                    format!(
+                        "{} becomes {}: values stay as they are, only the catalog changes",
+                        known.base,
+                        to.text()
+                    ),
+                );
+            }
+            Cost::Scan => {
+                return Hit::new(
+                    file.severity(table),
+                    "change-column-type",
+                    format!(
+                        "{} becomes {}: every value is looked at under AccessExclusiveLock ({})",
+                        known.base,
+                        to.text(),
+                        file.work(table, false)
+                    ),
+                )
+                .safer(instead(table, column, to));
+            }
+            Cost::Rewrite => {}
+        }
+    }
+    let severity = if file.is_quick(table) { INFO } else { WARNING };
+    Hit::new(
+        severity,
+        "change-column-type",
+        format!(
+            "column {column} becomes {}: the table and its indexes are written anew under AccessExclusiveLock ({}), and running versions of the application get another type",
+            to.text(),
+            file.work(table, true)
+        ),
+    )
+    .safer(instead(table, column, to))
+}
+
+fn instead(table: &Written, column: &str, to: &Type) -> String {
+    format!(
+        "ALTER TABLE {} ADD COLUMN {} {}; {BESIDE}",
+        table.sql(),
+        Ident::new(format!("{column}_new")),
+        to.text()
+    )
+}
+
+enum Cost {
+    Catalog,
+    Scan,
+    Rewrite,
+}
+
+/// As ATColumnChangeRequiresRewrite() judges (tablecmds.c): a value stays where the new type is binary coercible, or the same with
+/// a modifier that no value can violate.
+fn cost(file: &File, old: &facts::Column, to: &Type) -> Cost {
+    if to.array {
+        return Cost::Rewrite;
+    }
+    let named = file
+        .facts
+        .types
+        .iter()
+        .find(|(written, _)| *written == to.name);
+    let new = named.map_or(to.name.as_str(), |(_, base)| base.as_str());
+    if old.base != new {
+        let coercible = file
+            .facts
+            .coercible
+            .iter()
+            .any(|c| c.from == old.base && c.to == new);
+        let utc = file.facts.timezone_is_utc
+            && old.base.starts_with("timestamp")
+            && new.starts_with("timestamp");
+        return match (coercible, to.modifiers.is_empty()) {
+            (true, true) => Cost::Catalog,
+            _ if utc => Cost::Catalog,
+            _ => Cost::Rewrite,
+        };
+    }
+    match (old.modifier, to.modifiers.as_slice()) {
+        (_, []) => Cost::Catalog,
+        (-1, _) => narrowed(new),
+        (old, [length]) if new == "character varying" || new == "bit varying" => {
+            // The modifier of varchar counts its header of four bytes.
+            let old = if new == "bit varying" { old } else { old - 4 };
+            if *length >= old {
+                Cost::Catalog
+            } else {
+                narrowed(new)
+            }
+        }
+        (old, modifiers) if new == "numeric" => wider_numeric(old, modifiers),
+        _ => Cost::Rewrite,
+    }
+}
+
+/// A length that values may exceed: each is checked, and PostgreSQL writes all of them anew for it.
+fn narrowed(base: &str) -> Cost {
+    match base {
+        "numeric" | "character varying" | "bit varying" => Cost::Rewrite,
+        _ => Cost::Scan,
+    }
+}
+
+/// More digits before the point, as many behind it (numeric_support()).
+fn wider_numeric(old: i32, new: &[i32]) -> Cost {
+    let old = old - 4;
+    let (precision, scale) = (old >> 16 & 0xffff, old & 0x7ff);
+    let (wanted, behind) = (new[0], new.get(1).copied().unwrap_or(0));
+    if behind == scale && wanted >= precision {
+        Cost::Catalog
+    } else {
+        Cost::Rewrite
+    }
+}

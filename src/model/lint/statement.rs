@@ -1,0 +1,337 @@
+//! What a statement says, as far as rules ask: a plain picture of PostgreSQL's parse tree.
+
+use crate::ident::{Ident, QualifiedName};
+
+/// A name as it is written: schema, if any, and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Written {
+    pub schema: Option<String>,
+    pub name: String,
+}
+
+impl Written {
+    /// For SQL.
+    pub fn sql(&self) -> String {
+        match &self.schema {
+            Some(schema) => QualifiedName::new(schema, &self.name).to_string(),
+            None => Ident::from(self.name.as_str()).to_string(),
+        }
+    }
+
+    /// For people.
+    pub fn plain(&self) -> String {
+        match &self.schema {
+            Some(schema) => format!("{schema}.{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// One statement of a file.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// From 1.
+    pub line: i32,
+    pub text: String,
+    /// The command, as PostgreSQL tags it: `ALTER TABLE`.
+    pub tag: String,
+    pub act: Act,
+}
+
+#[derive(Clone, Debug)]
+pub enum Act {
+    Begin,
+    Commit,
+    Rollback,
+    Set {
+        name: String,
+        value: Option<String>,
+    },
+    CreateTable {
+        table: Written,
+        temporary: bool,
+        columns: Vec<Column>,
+        constraints: Vec<Constraint>,
+        partition_of: Option<Written>,
+    },
+    AlterTable {
+        table: Written,
+        /// By the server: what it takes for these changes together.
+        lock: Lock,
+        changes: Vec<Change>,
+    },
+    CreateIndex {
+        table: Written,
+        name: Option<String>,
+        concurrently: bool,
+        if_not_exists: bool,
+    },
+    Reindex {
+        table: Option<Written>,
+        index: Option<Written>,
+        concurrently: bool,
+    },
+    Drop {
+        what: Dropped,
+        names: Vec<Written>,
+        concurrently: bool,
+        cascade: bool,
+    },
+    Rename {
+        what: Renamed,
+        table: Written,
+        from: Option<String>,
+        to: String,
+    },
+    MoveSchema {
+        table: Written,
+    },
+    Update {
+        table: Written,
+        /// Columns that are set, and the columns that each value is made of.
+        set: Vec<(String, Vec<String>)>,
+        everything: bool,
+    },
+    Delete {
+        table: Written,
+        everything: bool,
+    },
+    Insert {
+        table: Written,
+        from_query: bool,
+    },
+    Truncate {
+        tables: Vec<Written>,
+        cascade: bool,
+    },
+    Lock {
+        tables: Vec<Written>,
+        mode: Lock,
+    },
+    VacuumFull {
+        tables: Vec<Written>,
+    },
+    Cluster {
+        table: Option<Written>,
+    },
+    Refresh {
+        view: Written,
+        concurrently: bool,
+    },
+    CreateTrigger {
+        table: Written,
+    },
+    CreatePolicy {
+        table: Written,
+    },
+    /// A new value of an enum, or another name for one.
+    AlterEnum {
+        added: Option<String>,
+    },
+    /// `body` is a program of `language`.
+    Function {
+        body: String,
+        language: String,
+        procedure: bool,
+    },
+    Do {
+        body: String,
+        language: String,
+        /// What PL/pgSQL says of it, and where in the body.
+        wrong: Option<(usize, String)>,
+    },
+    Select {
+        from: Vec<Written>,
+        calls: Vec<String>,
+    },
+    /// Cannot run in a transaction block.
+    Alone,
+    /// Parsed, and none of the above.
+    Other,
+    /// Not SQL that this server understands.
+    Invalid {
+        message: String,
+    },
+    /// A command of psql.
+    Meta,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    Table,
+    Index,
+    View,
+    Trigger,
+    Schema,
+    Database,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renamed {
+    Table,
+    View,
+    Column,
+    Other,
+}
+
+#[derive(Clone, Debug)]
+pub enum Change {
+    AddColumn(Column),
+    DropColumn {
+        name: String,
+    },
+    ColumnType {
+        column: String,
+        to: Type,
+        using: bool,
+    },
+    SetNotNull {
+        column: String,
+    },
+    Add(Constraint),
+    Validate {
+        constraint: String,
+    },
+    Attach {
+        partition: Written,
+    },
+    Detach {
+        concurrently: bool,
+    },
+    /// Writes every row, or every page, anew: SET LOGGED, SET TABLESPACE, SET ACCESS METHOD, DROP EXPRESSION's kin.
+    Rewrite {
+        what: &'static str,
+    },
+    DisableTrigger,
+    EnableRowSecurity,
+    /// Changes the catalog only.
+    Catalog,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Type {
+    /// As PostgreSQL names it: `timestamptz`, `varchar`.
+    pub name: String,
+    pub modifiers: Vec<i32>,
+    pub array: bool,
+}
+
+impl Type {
+    pub fn text(&self) -> String {
+        let modifiers: Vec<String> = self.modifiers.iter().map(i32::to_string).collect();
+        let modifiers = match modifiers.is_empty() {
+            true => String::new(),
+            false => format!("({})", modifiers.join(",")),
+        };
+        let array = if self.array { "[]" } else { "" };
+        format!("{}{modifiers}{array}", self.name)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub name: String,
+    pub kind: Type,
+    pub default: Option<Default>,
+    pub not_null: bool,
+    /// serial, bigserial, GENERATED … AS IDENTITY.
+    pub numbered: bool,
+    /// GENERATED … STORED.
+    pub computed: bool,
+    pub constraints: Vec<Constraint>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Default {
+    /// Functions that it calls, by their bare names.
+    pub calls: Vec<String>,
+    pub is_null: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Constraint {
+    pub name: Option<String>,
+    pub rule: Rule,
+    pub not_valid: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// The column, where the expression is `column IS NOT NULL`.
+    Check {
+        not_null: Option<String>,
+    },
+    Unique {
+        columns: Vec<String>,
+        index: Option<String>,
+    },
+    Primary {
+        columns: Vec<String>,
+        index: Option<String>,
+    },
+    Foreign {
+        columns: Vec<String>,
+        parent: Written,
+    },
+    Exclusion,
+}
+
+/// Table locks from weak to strong, in PostgreSQL's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lock {
+    AccessShare = 1,
+    RowShare,
+    RowExclusive,
+    ShareUpdateExclusive,
+    Share,
+    ShareRowExclusive,
+    Exclusive,
+    AccessExclusive,
+}
+
+impl Lock {
+    const ALL: [Lock; 8] = [
+        Lock::AccessShare,
+        Lock::RowShare,
+        Lock::RowExclusive,
+        Lock::ShareUpdateExclusive,
+        Lock::Share,
+        Lock::ShareRowExclusive,
+        Lock::Exclusive,
+        Lock::AccessExclusive,
+    ];
+
+    /// By PostgreSQL's number (lockdefs.h).
+    pub fn of(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|l| *l as i32 == number)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lock::AccessShare => "AccessShareLock",
+            Lock::RowShare => "RowShareLock",
+            Lock::RowExclusive => "RowExclusiveLock",
+            Lock::ShareUpdateExclusive => "ShareUpdateExclusiveLock",
+            Lock::Share => "ShareLock",
+            Lock::ShareRowExclusive => "ShareRowExclusiveLock",
+            Lock::Exclusive => "ExclusiveLock",
+            Lock::AccessExclusive => "AccessExclusiveLock",
+        }
+    }
+
+    /// What an application does that has to wait for it: the conflict table of the manual's chapter on explicit locking.
+    pub fn blocks(self) -> &'static str {
+        match self {
+            Lock::AccessExclusive => "reads and writes",
+            Lock::Exclusive | Lock::ShareRowExclusive | Lock::Share => "writes",
+            Lock::ShareUpdateExclusive => "schema changes and VACUUM",
+            Lock::AccessShare | Lock::RowShare | Lock::RowExclusive => "nothing",
+        }
+    }
+
+    /// Whether writes of an application wait.
+    pub fn stops_writes(self) -> bool {
+        self >= Lock::Share
+    }
+}

@@ -1,0 +1,163 @@
+use super::statement::{Change, Column, Constraint, Default, Type};
+use super::*;
+
+fn tip() -> Written {
+    Written {
+        schema: None,
+        name: "tip".into(),
+    }
+}
+
+fn column(name: &str, base: &str, modifier: i32) -> facts::Column {
+    facts::Column {
+        name: name.into(),
+        base: base.into(),
+        modifier,
+        not_null: false,
+    }
+}
+
+/// A large table, as the database has it.
+fn facts() -> Facts {
+    Facts {
+        tables: vec![Table {
+            schema: None,
+            name: "tip".into(),
+            rows: 1_234_567,
+            bytes: 400 << 20,
+            columns: vec![
+                column("note", "character varying", 24),
+                column("amount", "numeric", (10 << 16 | 2) + 4),
+                column("n", "integer", -1),
+            ],
+            checked_not_null: vec!["note".into()],
+            index_of: None,
+            referred_by: vec![],
+        }],
+        volatile: vec!["gen_random_uuid".into()],
+        types: vec![("varchar".into(), "character varying".into())],
+        lock_timeout_ms: 500,
+        ..Facts::default()
+    }
+}
+
+fn of(text: &str, act: Act) -> Statement {
+    Statement {
+        line: 1,
+        text: text.into(),
+        tag: "SQL".into(),
+        act,
+    }
+}
+
+fn altered(change: Change) -> Act {
+    Act::AlterTable {
+        table: tip(),
+        lock: Lock::AccessExclusive,
+        changes: vec![change],
+    }
+}
+
+fn rules(acts: Vec<Act>) -> Vec<(&'static str, &'static str)> {
+    let statements: Vec<Statement> = acts.into_iter().map(|a| of("x", a)).collect();
+    let mut found = lint(&statements, &facts());
+    found.retain(|f| f.rule != "lock");
+    found.into_iter().map(|f| (f.severity, f.rule)).collect()
+}
+
+fn retyped(column: &str, name: &str, modifiers: &[i32]) -> Act {
+    altered(Change::ColumnType {
+        column: column.into(),
+        to: Type {
+            name: name.into(),
+            modifiers: modifiers.to_vec(),
+            array: false,
+        },
+        using: false,
+    })
+}
+
+#[test]
+fn a_type_that_only_grows_changes_the_catalog() {
+    let told = [(INFO, "change-column-type")];
+    let warned = [(WARNING, "change-column-type")];
+    assert_eq!(rules(vec![retyped("note", "varchar", &[40])]), told);
+    assert_eq!(rules(vec![retyped("note", "varchar", &[])]), told);
+    assert_eq!(rules(vec![retyped("note", "varchar", &[10])]), warned);
+    assert_eq!(rules(vec![retyped("amount", "numeric", &[12, 2])]), told);
+    assert_eq!(rules(vec![retyped("amount", "numeric", &[12, 4])]), warned);
+    assert_eq!(rules(vec![retyped("n", "int8", &[])]), warned);
+}
+
+#[test]
+fn not_null_needs_a_proof() {
+    let set = |c: &str| altered(Change::SetNotNull { column: c.into() });
+    assert_eq!(rules(vec![set("n")]), [(WARNING, "set-not-null")]);
+    assert_eq!(rules(vec![set("note")]), [], "a valid CHECK says so");
+    let check = altered(Change::Add(Constraint {
+        name: Some("c".into()),
+        rule: Rule::Check {
+            not_null: Some("n".into()),
+        },
+        not_valid: true,
+    }));
+    let validate = altered(Change::Validate {
+        constraint: "c".into(),
+    });
+    assert_eq!(
+        rules(vec![check, validate, set("n")]),
+        [(INFO, "validate-constraint")]
+    );
+}
+
+#[test]
+fn a_default_that_differs_from_row_to_row_writes_all_of_them() {
+    let add = |calls: &[&str]| {
+        altered(Change::AddColumn(Column {
+            name: "c".into(),
+            kind: Type {
+                name: "uuid".into(),
+                modifiers: vec![],
+                array: false,
+            },
+            default: Some(Default {
+                calls: calls.iter().map(|c| (*c).to_owned()).collect(),
+                is_null: false,
+            }),
+            not_null: true,
+            numbered: false,
+            computed: false,
+            constraints: vec![],
+        }))
+    };
+    assert_eq!(rules(vec![add(&[])]), []);
+    assert_eq!(
+        rules(vec![add(&["gen_random_uuid"])]),
+        [(WARNING, "add-column-rewrite")]
+    );
+}
+
+#[test]
+fn a_lock_is_held_to_the_end_of_its_transaction() {
+    let update = || Act::Update {
+        table: tip(),
+        set: vec![],
+        everything: true,
+    };
+    let strong = || altered(Change::Catalog);
+    let long = (WARNING, "long-work-under-lock");
+    let all = (WARNING, "update-in-one-statement");
+    assert_eq!(rules(vec![Act::Begin, strong(), update()]), [long, all]);
+    assert_eq!(rules(vec![strong(), update()]), [all]);
+    assert_eq!(
+        rules(vec![Act::Begin, strong(), Act::Commit, update()]),
+        [all]
+    );
+}
+
+#[test]
+fn a_size_is_told_as_a_person_would() {
+    let table = &facts().tables[0];
+    assert_eq!(table.size(), "about 1,234,567 rows, 400 MB");
+    assert_eq!(table.time(false), "some 2 seconds");
+}

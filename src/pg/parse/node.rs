@@ -1,0 +1,240 @@
+//! Reading nodes of a parse tree: names, lists, constants, and the columns and functions in an expression.
+
+use crate::model::lint::statement::Written;
+use pgrx::pg_sys;
+use pgrx::pg_sys::NodeTag;
+use std::ffi::{CStr, c_char};
+
+pub type Node = *mut pg_sys::Node;
+
+/// # Safety
+/// A node, or null.
+pub unsafe fn tag(node: Node) -> NodeTag {
+    // SAFETY: as the caller says.
+    unsafe { node.as_ref() }.map_or(NodeTag::T_Invalid, |n| n.type_)
+}
+
+/// # Safety
+/// A C string, or null.
+pub unsafe fn text(p: *const c_char) -> Option<String> {
+    // SAFETY: as the caller says.
+    (!p.is_null()).then(|| unsafe { CStr::from_ptr(p) }.to_string_lossy().into_owned())
+}
+
+/// # Safety
+/// A list of pointers, or null.
+pub unsafe fn items(list: *mut pg_sys::List) -> Vec<Node> {
+    // SAFETY: as the caller says; the length is the list's own.
+    unsafe {
+        let length = list.as_ref().map_or(0, |l| l.length);
+        (0..length)
+            .map(|n| pg_sys::list_nth(list, n).cast())
+            .collect()
+    }
+}
+
+/// # Safety
+/// A node of the parser, or null.
+#[cfg(not(feature = "pg14"))]
+unsafe fn string(node: Node) -> Option<String> {
+    // SAFETY: the tag says what it is.
+    unsafe {
+        (tag(node) == NodeTag::T_String)
+            .then(|| text((*node.cast::<pg_sys::String>()).sval))
+            .flatten()
+    }
+}
+
+/// # Safety
+/// A node of the parser, or null.
+#[cfg(feature = "pg14")]
+unsafe fn string(node: Node) -> Option<String> {
+    // SAFETY: the tag says what it is.
+    unsafe {
+        (tag(node) == NodeTag::T_String)
+            .then(|| text((*node.cast::<pg_sys::Value>()).val.str_))
+            .flatten()
+    }
+}
+
+/// Names in a list, of a column, a type, a function: without what is none, as a star.
+///
+/// # Safety
+/// A list of the parser, or null.
+pub unsafe fn strings(list: *mut pg_sys::List) -> Vec<String> {
+    // SAFETY: as the caller says.
+    unsafe { items(list).into_iter().filter_map(|n| string(n)).collect() }
+}
+
+/// # Safety
+/// A node of the parser.
+pub unsafe fn range(range: *mut pg_sys::RangeVar) -> Written {
+    // SAFETY: as the caller says.
+    unsafe {
+        Written {
+            schema: text((*range).schemaname),
+            name: text((*range).relname).unwrap_or_default(),
+        }
+    }
+}
+
+/// Of a name in parts, the last two.
+pub fn qualified(mut parts: Vec<String>) -> Option<Written> {
+    let name = parts.pop()?;
+    Some(Written {
+        schema: parts.pop(),
+        name,
+    })
+}
+
+/// A constant: a number, a word, or null.
+#[derive(Debug, PartialEq)]
+pub enum Constant {
+    Null,
+    Number(i32),
+    Text(String),
+    Other,
+}
+
+/// # Safety
+/// A node of the parser, or null.
+#[cfg(not(feature = "pg14"))]
+pub unsafe fn constant(node: Node) -> Option<Constant> {
+    // SAFETY: the tags say what it is.
+    unsafe {
+        if tag(node) != NodeTag::T_A_Const {
+            return None;
+        }
+        let constant = &*node.cast::<pg_sys::A_Const>();
+        if constant.isnull {
+            return Some(Constant::Null);
+        }
+        Some(match constant.val.node.type_ {
+            NodeTag::T_Integer => Constant::Number(constant.val.ival.ival),
+            NodeTag::T_String => Constant::Text(text(constant.val.sval.sval).unwrap_or_default()),
+            NodeTag::T_Float => Constant::Text(text(constant.val.fval.fval).unwrap_or_default()),
+            _ => Constant::Other,
+        })
+    }
+}
+
+/// # Safety
+/// A node of the parser, or null.
+#[cfg(feature = "pg14")]
+pub unsafe fn constant(node: Node) -> Option<Constant> {
+    // SAFETY: the tags say what it is.
+    unsafe {
+        if tag(node) != NodeTag::T_A_Const {
+            return None;
+        }
+        let value = &(*node.cast::<pg_sys::A_Const>()).val;
+        Some(match value.type_ {
+            NodeTag::T_Null => Constant::Null,
+            NodeTag::T_Integer => Constant::Number(value.val.ival),
+            NodeTag::T_String | NodeTag::T_Float => {
+                Constant::Text(text(value.val.str_).unwrap_or_default())
+            }
+            _ => Constant::Other,
+        })
+    }
+}
+
+/// What an expression is made of.
+#[derive(Default)]
+pub struct Parts {
+    pub columns: Vec<String>,
+    pub calls: Vec<String>,
+    pub tables: Vec<Written>,
+}
+
+impl Parts {
+    /// # Safety
+    /// A node of the parser, or null.
+    pub unsafe fn of(node: Node) -> Self {
+        let mut parts = Self::default();
+        // SAFETY: as the caller says.
+        unsafe { parts.visit(node) };
+        parts
+    }
+
+    /// # Safety
+    /// A list of nodes of the parser, or null.
+    pub unsafe fn visit_all(&mut self, list: *mut pg_sys::List) {
+        // SAFETY: as the caller says.
+        unsafe { items(list).into_iter().for_each(|n| self.visit(n)) }
+    }
+
+    /// # Safety
+    /// A node of the parser, or null.
+    pub unsafe fn visit(&mut self, node: Node) {
+        // SAFETY: each node is read as what its tag says.
+        unsafe {
+            match tag(node) {
+                NodeTag::T_ColumnRef => {
+                    let fields = strings((*node.cast::<pg_sys::ColumnRef>()).fields);
+                    self.columns.extend(fields.into_iter().next_back());
+                }
+                NodeTag::T_FuncCall => {
+                    let call = &*node.cast::<pg_sys::FuncCall>();
+                    self.calls
+                        .extend(strings(call.funcname).into_iter().next_back());
+                    self.visit_all(call.args);
+                }
+                NodeTag::T_A_Expr => {
+                    let e = &*node.cast::<pg_sys::A_Expr>();
+                    self.visit(e.lexpr);
+                    self.visit(e.rexpr);
+                }
+                NodeTag::T_TypeCast => self.visit((*node.cast::<pg_sys::TypeCast>()).arg),
+                NodeTag::T_BoolExpr => self.visit_all((*node.cast::<pg_sys::BoolExpr>()).args),
+                NodeTag::T_CoalesceExpr => {
+                    self.visit_all((*node.cast::<pg_sys::CoalesceExpr>()).args)
+                }
+                NodeTag::T_MinMaxExpr => self.visit_all((*node.cast::<pg_sys::MinMaxExpr>()).args),
+                NodeTag::T_NullTest => self.visit((*node.cast::<pg_sys::NullTest>()).arg.cast()),
+                NodeTag::T_CaseExpr => {
+                    let case = &*node.cast::<pg_sys::CaseExpr>();
+                    self.visit(case.arg.cast());
+                    self.visit_all(case.args);
+                    self.visit(case.defresult.cast());
+                }
+                NodeTag::T_CaseWhen => {
+                    let when = &*node.cast::<pg_sys::CaseWhen>();
+                    self.visit(when.expr.cast());
+                    self.visit(when.result.cast());
+                }
+                NodeTag::T_A_ArrayExpr => {
+                    self.visit_all((*node.cast::<pg_sys::A_ArrayExpr>()).elements)
+                }
+                NodeTag::T_ResTarget => self.visit((*node.cast::<pg_sys::ResTarget>()).val),
+                NodeTag::T_SubLink => self.visit((*node.cast::<pg_sys::SubLink>()).subselect),
+                NodeTag::T_List => self.visit_all(node.cast()),
+                NodeTag::T_RangeVar => self.tables.push(range(node.cast())),
+                NodeTag::T_JoinExpr => {
+                    let join = &*node.cast::<pg_sys::JoinExpr>();
+                    self.visit(join.larg);
+                    self.visit(join.rarg);
+                    self.visit(join.quals);
+                }
+                NodeTag::T_RangeSubselect => {
+                    self.visit((*node.cast::<pg_sys::RangeSubselect>()).subquery);
+                }
+                NodeTag::T_SelectStmt => self.visit_select(&*node.cast::<pg_sys::SelectStmt>()),
+                _ => {}
+            }
+        }
+    }
+
+    /// # Safety
+    /// A node of the parser.
+    unsafe fn visit_select(&mut self, s: &pg_sys::SelectStmt) {
+        // SAFETY: as the caller says.
+        unsafe {
+            self.visit_all(s.targetList);
+            self.visit_all(s.fromClause);
+            self.visit(s.whereClause);
+            self.visit(s.larg.cast());
+            self.visit(s.rarg.cast());
+        }
+    }
+}

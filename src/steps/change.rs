@@ -1,0 +1,205 @@
+//! A constraint or an index of a table that is in use. Where a job stands is read from the catalog each time, so that whoever goes
+//! on after a crash, or after somebody's own hand, begins with what is there.
+
+use super::Outcome;
+use crate::error::{Error, Result};
+use crate::ident::{Ident, QualifiedName};
+use crate::model::change::{Change, ChangeJob};
+use crate::pg::lock::{self, Mode};
+use crate::pg::{catalog, session, spi, tx};
+use crate::settings;
+use crate::sqlgen::change as sql;
+use crate::store::change;
+use pgrx::pg_sys::Oid;
+
+/// Rows that are named.
+const EXAMPLES: u32 = 10;
+
+/// The next piece of work.
+pub fn next(job: &ChangeJob, table: &QualifiedName) -> Result<Outcome> {
+    match (&job.change, job.constraint()) {
+        (Change::Index { name, statement }, _) => index(job, table, name, statement),
+        (_, Some(name)) => constraint(job, table, &name),
+        (_, None) => Ok(Outcome::Done),
+    }
+}
+
+/// Whether what the change wants is there already.
+pub fn is_made(relation: u32, table: &QualifiedName, wanted: &Change) -> Result<bool> {
+    match wanted {
+        Change::NotNull { column } => is_not_null(relation, column),
+        Change::Check { name, .. } | Change::ForeignKey { name, .. } => {
+            Ok(is_valid(relation, name)? == Some(true))
+        }
+        Change::Index { name, .. } => Ok(built(relation, table, name)? == Some(true)),
+    }
+}
+
+/// Takes back what stands half-made; `Done` when there is nothing.
+pub fn take_back(job: &ChangeJob, table: &QualifiedName) -> Result<Outcome> {
+    if let Change::Index { name, .. } = &job.change {
+        return Ok(match built(job.relation, table, name)? {
+            Some(false) => {
+                let index = QualifiedName::new(table.schema.as_str(), name.as_str());
+                Outcome::TopLevel(sql::drop_index(&index, true))
+            }
+            _ => Outcome::Done,
+        });
+    }
+    let Some(name) = job.constraint() else {
+        return Ok(Outcome::Done);
+    };
+    let of_ours = matches!(job.change, Change::NotNull { .. });
+    match is_valid(job.relation, &name)? {
+        Some(valid) if of_ours || !valid => {
+            lock_for(table, &job.change, true)?;
+            spi::run(&sql::drop_constraint(table, &name), &[])?;
+            Ok(Outcome::Did(0))
+        }
+        _ => Ok(Outcome::Done),
+    }
+}
+
+fn constraint(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<Outcome> {
+    let not_null = match &job.change {
+        Change::NotNull { column } => Some(column),
+        _ => None,
+    };
+    if let Some(column) = not_null
+        && is_not_null(job.relation, column)?
+    {
+        return take_back(job, table);
+    }
+    match (is_valid(job.relation, name)?, not_null) {
+        (None, _) if !job.looked => {
+            // Before the application's writes are held to it: a constraint that cannot stay should not come.
+            refuse_if_broken(job, table)?;
+            change::looked(job.id)?;
+            change::heartbeat(job.id, Some("adding"), None)?;
+        }
+        (None, _) => {
+            lock_for(table, &job.change, false)?;
+            let _path = session::search_path(&job.search_path);
+            if let Some(add) = sql::add(table, name, &job.change) {
+                spi::run(&add, &[])?;
+            }
+            change::heartbeat(job.id, Some("validating"), None)?;
+        }
+        (Some(false), _) => validate(job, table, name)?,
+        (Some(true), Some(column)) => {
+            lock_for(table, &job.change, true)?;
+            spi::run(&sql::set_not_null(table, column), &[])?;
+            spi::run(&sql::drop_constraint(table, name), &[])?;
+        }
+        (Some(true), None) => return Ok(Outcome::Done),
+    }
+    Ok(Outcome::Did(0))
+}
+
+/// ShareUpdateExclusive: readers and writers go on.
+fn validate(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<()> {
+    let proved = tx::subtransaction(|| {
+        let _path = session::search_path(&job.search_path);
+        spi::run(&sql::validate(table, name), &[])
+    });
+    match proved {
+        Ok(_) => Ok(()),
+        // One that came between the look and the constraint: it is named as the others are.
+        Err(e) if e.is_about_data() => refuse_if_broken(job, table).and(Err(e)),
+        Err(e) => Err(e),
+    }
+}
+
+fn refuse_if_broken(job: &ChangeJob, table: &QualifiedName) -> Result<()> {
+    let key = key(job.relation)?;
+    let Some(look) = sql::violators(table, &key, &job.change, EXAMPLES + 1) else {
+        return Ok(());
+    };
+    let mut rows: Vec<String> = {
+        let _path = session::search_path(&job.search_path);
+        spi::json_rows(&look, &[])?
+    };
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let more = rows.len() > EXAMPLES as usize;
+    rows.truncate(EXAMPLES as usize);
+    Err(Error::RowsBreak {
+        relation: table.plain(),
+        made: job.change.made(),
+        rows: format!(
+            "({}){}",
+            rows.join("), ("),
+            if more { " and more" } else { "" }
+        ),
+        look: look.replace("pg_catalog.to_jsonb", ""),
+    })
+}
+
+/// The primary key's columns; none without one.
+fn key(relation: u32) -> Result<Vec<Ident>> {
+    spi::json_rows(
+        "SELECT pg_catalog.to_jsonb(a.attname) FROM pg_catalog.pg_index i \
+         CROSS JOIN LATERAL pg_catalog.unnest(i.indkey) WITH ORDINALITY k(attnum, n) \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+         WHERE i.indrelid = $1 AND i.indisprimary ORDER BY k.n",
+        &[Oid::from(relation).into()],
+    )
+}
+
+/// What ALTER TABLE needs for it, had with a time limit, or not at all.
+fn lock_for(table: &QualifiedName, wanted: &Change, takes_away: bool) -> Result<()> {
+    let mode = match wanted {
+        Change::ForeignKey { .. } if !takes_away => Mode::ShareRowExclusive,
+        _ => Mode::AccessExclusive,
+    };
+    let mut tables = vec![(table.clone(), mode)];
+    if let Change::ForeignKey { references, .. } = wanted
+        && references != table
+    {
+        tables.push((references.clone(), mode));
+    }
+    lock::soon(&tables, settings::own_lock_timeout_ms())
+}
+
+fn is_not_null(relation: u32, column: &Ident) -> Result<bool> {
+    let found = spi::value::<bool>(
+        "SELECT attnotnull FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2 AND NOT attisdropped",
+        &[Oid::from(relation).into(), column.as_str().into()],
+    )?;
+    Ok(found == Some(true))
+}
+
+/// None if there is no such constraint.
+pub fn is_valid(relation: u32, name: &Ident) -> Result<Option<bool>> {
+    spi::value(
+        "SELECT convalidated FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND conname = $2",
+        &[Oid::from(relation).into(), name.as_str().into()],
+    )
+}
+
+/// Whether the index is valid; None if there is none of the name.
+fn built(relation: u32, table: &QualifiedName, name: &Ident) -> Result<Option<bool>> {
+    let index = QualifiedName::new(table.schema.as_str(), name.as_str());
+    let Some(oid) = catalog::find(&index)? else {
+        return Ok(None);
+    };
+    let valid = spi::value::<bool>(
+        "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = $1 AND indrelid = $2",
+        &[oid.into(), Oid::from(relation).into()],
+    )?;
+    valid.map(Some).ok_or_else(|| Error::Invalid {
+        message: format!("the name {} is taken", index.plain()),
+        detail: format!("It is no index of {}.", table.plain()),
+        hint: "Give the index another name.".into(),
+    })
+}
+
+fn index(job: &ChangeJob, table: &QualifiedName, name: &Ident, statement: &str) -> Result<Outcome> {
+    Ok(match built(job.relation, table, name)? {
+        None => Outcome::TopLevel(statement.to_owned()),
+        Some(true) => Outcome::Done,
+        // What an interrupted build leaves behind; writers keep it up and nobody reads it.
+        Some(false) => take_back(job, table)?,
+    })
+}

@@ -1,0 +1,113 @@
+//! `mig.change`: constraints and indexes that are made by a worker.
+
+use crate::error::{Error, Result};
+use crate::model::change::{Change, ChangeJob};
+use crate::pg::{role, spi, tx};
+use pgrx::JsonB;
+use pgrx::pg_sys::Oid;
+
+const SELECT: &str = "SELECT j.id, j.relation::oid::bigint AS relation, \
+    (SELECT pg_catalog.jsonb_build_object('schema', n.nspname, 'name', c.relname) FROM pg_catalog.pg_class c \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = j.relation) AS table, \
+    j.change, j.search_path, j.state, j.pid, j.error, j.looked FROM mig.change j";
+
+pub fn by_id(id: i64) -> Result<Option<ChangeJob>> {
+    spi::first(&format!("{SELECT} WHERE j.id = $1"), &[id.into()])
+}
+
+/// The job that is at the same change of the same table.
+pub fn open(relation: u32, change: &Change) -> Result<Option<ChangeJob>> {
+    spi::first(
+        &format!("{SELECT} WHERE j.relation = $1 AND j.change = $2 AND j.ended_at IS NULL"),
+        &[Oid::from(relation).into(), json(change)?.into()],
+    )
+}
+
+pub fn insert(relation: u32, change: &Change, search_path: &str) -> Result<i64> {
+    spi::value(
+        "INSERT INTO mig.change (relation, role, change, search_path, step) VALUES ($1::regclass, $2::regrole, $3, $4, $5) RETURNING id",
+        &[
+            Oid::from(relation).into(),
+            role::current().into(),
+            json(change)?.into(),
+            search_path.into(),
+            first_step(change).into(),
+        ],
+    )?
+    .ok_or_else(|| Error::Internal("a job without an id".into()))
+}
+
+fn first_step(change: &Change) -> &'static str {
+    match change {
+        Change::Index { .. } => "building",
+        _ => "looking at the rows",
+    }
+}
+
+/// Given to another worker, as the current role.
+pub fn reopen(id: i64) -> Result<()> {
+    spi::run(
+        "UPDATE mig.change SET role = $2::regrole, pid = NULL, waiting_for = NULL WHERE id = $1",
+        &[id.into(), role::current().into()],
+    )?;
+    Ok(())
+}
+
+pub fn started(id: i64, pid: i32) -> Result<()> {
+    spi::run(
+        "UPDATE mig.change SET pid = $2, heartbeat_at = clock_timestamp() WHERE id = $1",
+        &[id.into(), pid.into()],
+    )?;
+    Ok(())
+}
+
+/// Whether this transaction has written the job's row: nobody else sees what it says.
+pub fn is_of_this_transaction(id: i64) -> Result<bool> {
+    let writer: Option<i64> = spi::value(
+        "SELECT xmin::text::bigint FROM mig.change WHERE id = $1",
+        &[id.into()],
+    )?;
+    Ok(writer.is_some_and(|w| tx::is_ours(w as u32)))
+}
+
+/// The rows have been looked at.
+pub fn looked(id: i64) -> Result<()> {
+    spi::run(
+        "UPDATE mig.change SET looked = true WHERE id = $1",
+        &[id.into()],
+    )?;
+    Ok(())
+}
+
+/// Shows that the worker is alive, what it does, and what it waits for.
+pub fn heartbeat(id: i64, step: Option<&str>, waiting_for: Option<&str>) -> Result<()> {
+    spi::run(
+        "UPDATE mig.change SET heartbeat_at = clock_timestamp(), step = coalesce($2, step), waiting_for = $3 WHERE id = $1",
+        &[id.into(), step.into(), waiting_for.into()],
+    )?;
+    Ok(())
+}
+
+/// What has been begun is taken back; `state` is `failing` or `cancelling`.
+pub fn give_up(id: i64, state: &str, why: Option<&str>) -> Result<()> {
+    spi::run(
+        "UPDATE mig.change SET state = $2, error = coalesce(error, $3), waiting_for = NULL WHERE id = $1",
+        &[id.into(), state.into(), why.into()],
+    )?;
+    Ok(())
+}
+
+pub fn end(id: i64, state: &str) -> Result<()> {
+    spi::run(
+        "UPDATE mig.change SET state = $2, ended_at = clock_timestamp(), step = NULL, waiting_for = NULL WHERE id = $1",
+        &[id.into(), state.into()],
+    )?;
+    Ok(())
+}
+
+fn json(change: &Change) -> Result<JsonB> {
+    let value = serde_json::to_value(change);
+    value
+        .map(JsonB)
+        .map_err(|e| Error::Internal(format!("a change does not encode: {e}")))
+}

@@ -1,0 +1,70 @@
+//! Makes one constraint or index, piece by piece, and is gone.
+
+use super::{build, own_settings, rest_for, transaction};
+use crate::engine::changes::work;
+use crate::engine::drive::Next;
+use crate::error::{Error, Result};
+use crate::pg::spi;
+use crate::settings;
+use crate::store::change;
+use pgrx::prelude::*;
+
+/// A job that is not there was rolled back after all: a quiet exit.
+pub fn run(id: i64) {
+    // SAFETY: reads this process's number.
+    let pid = unsafe { pg_sys::MyProcPid };
+    let begun = transaction(own_settings).and_then(|()| transaction(|| work::take(id, pid)));
+    match begun {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(e) => {
+            log!("pg_mig worker: job {id} does not start: {e}");
+            return;
+        }
+    }
+    while let Some(pause) = turn(id) {
+        rest_for(pause);
+    }
+}
+
+/// One piece; the pause before the next, None at the end.
+fn turn(id: i64) -> Option<i64> {
+    match transaction(|| work::slice(id)) {
+        Ok(Next::Continue { pause_ms, .. } | Next::Wait { pause_ms }) => Some(pause_ms),
+        Ok(Next::TopLevel(sql)) => match named_as_by_the_caller(id)
+            .and_then(|()| build(|| Ok(settings::own_max_workers()), &sql))
+        {
+            Ok(()) => Some(0),
+            Err(e) => wrong(id, &e),
+        },
+        Ok(Next::Ended) => None,
+        Err(e) => wrong(id, &e),
+    }
+}
+
+/// The statement is the user's own text: its names are looked for where he would.
+fn named_as_by_the_caller(id: i64) -> Result<()> {
+    transaction(|| {
+        let path = change::by_id(id)?.map(|j| j.search_path);
+        spi::run(
+            "SELECT pg_catalog.set_config('search_path', $1, false)",
+            &[path.unwrap_or_default().into()],
+        )?;
+        Ok(())
+    })
+}
+
+fn wrong(id: i64, e: &Error) -> Option<i64> {
+    let noted = transaction(|| match change::by_id(id)? {
+        Some(job) => work::wrong(&job, e),
+        None => Ok(Next::Ended),
+    });
+    match noted {
+        Ok(Next::Continue { pause_ms, .. } | Next::Wait { pause_ms }) => Some(pause_ms),
+        Ok(Next::TopLevel(_) | Next::Ended) => None,
+        Err(again) => {
+            log!("pg_mig worker: job {id} failed ({e}), and could not say so: {again}");
+            None
+        }
+    }
+}
