@@ -15,7 +15,7 @@ CREATE TABLE mig.change (
   waiting_for text,
   error text
 );
-CREATE UNIQUE INDEX change_one_open ON mig.change (relation, change) WHERE ended_at IS NULL;
+CREATE UNIQUE INDEX change_one_open ON mig.change (relation, (change->>'kind'), (coalesce(change->>'name', change->>'column'))) WHERE ended_at IS NULL;
 COMMENT ON TABLE mig.change IS 'Constraints and indexes that are made by a worker, past and present: see mig.jobs.';
 COMMENT ON COLUMN mig.change.state IS 'failing and cancelling: what stands half-made is being taken back.';
 COMMENT ON COLUMN mig.change.looked IS 'Rows that break the constraint have been looked for: none, when it was.';
@@ -127,7 +127,7 @@ CREATE FUNCTION mig_wait(job bigint, timeout interval DEFAULT '60 s') RETURNS bo
 
 CREATE TRIGGER own_role BEFORE INSERT OR UPDATE OF role ON mig.change FOR EACH ROW EXECUTE FUNCTION mig.own_role();
 
-COMMENT ON FUNCTION mig_lint(text) IS 'What each statement of a migration file would lock on this database''s tables, what waits for it, and the safer way. severity: error (it fails, or loses rows), warning, info; every statement has a line. Read by the server''s own parser, nothing is run; what does not parse is a line, too. Names without a schema: on the caller''s search_path. Locks: none.';
+COMMENT ON FUNCTION mig_lint(text) IS 'What each statement of a migration file would lock on this database''s tables, what waits for it, and the safer way. severity: error (it fails, or loses rows), warning, info; every statement has a line. Read by the server''s own parser, nothing is run; what does not parse is a line, too. Names without a schema: on the caller''s search_path. Locks: AccessShare, for the size of each table.';
 COMMENT ON FUNCTION mig_set_not_null(regclass, name) IS 'Makes a column NOT NULL in a job of its own: looks for nulls, adds a CHECK that is not valid, proves it beside writers, sets NOT NULL without reading the table, drops the CHECK. Returns the job''s id (mig.jobs), null where it is NOT NULL already; a call during the job returns the same id, after a crash it goes on. Errors: 42501 not the owner, 42703, 0A000 no ordinary table; the job: rows that break it, by key. Locks: AccessExclusive twice for an instant, had within mig.lock_timeout_ms a try; ShareUpdateExclusive while it is proved.';
 COMMENT ON FUNCTION mig_add_check(regclass, name, text) IS 'Adds a CHECK in a job of its own: looks for rows that break it, adds it NOT VALID, validates it beside writers; on failure nothing of it is left. Returns the job''s id (mig.jobs), null where it is there and valid. Errors: 22023 bad expression, 42710 there but not valid, 42501, 0A000; the job: rows that break it, by key. Locks: AccessExclusive for an instant, had within mig.lock_timeout_ms a try; ShareUpdateExclusive while it is validated.';
 COMMENT ON FUNCTION mig_add_foreign_key(regclass, name, name[], regclass, name[], text, text) IS 'Adds a foreign key in a job of its own: looks for rows without a parent, adds it NOT VALID, validates it beside writers; on failure nothing of it is left. on_delete, on_update: NO ACTION, RESTRICT, CASCADE, SET NULL, SET DEFAULT. Returns the job''s id (mig.jobs), null where it is there and valid. Errors: 42830 no unique index, 42703, 42710, 42501, 0A000; the job: rows without a parent, by key. Locks: ShareRowExclusive on both tables for an instant, had within mig.lock_timeout_ms a try; ShareUpdateExclusive and RowShare while it is validated.';

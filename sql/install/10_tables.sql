@@ -126,7 +126,7 @@ CREATE TABLE mig.change (
   waiting_for text,
   error text
 );
-CREATE UNIQUE INDEX change_one_open ON mig.change (relation, change) WHERE ended_at IS NULL;
+CREATE UNIQUE INDEX change_one_open ON mig.change (relation, (change->>'kind'), (coalesce(change->>'name', change->>'column'))) WHERE ended_at IS NULL;
 COMMENT ON TABLE mig.change IS 'Constraints and indexes that are made by a worker, past and present: see mig.jobs.';
 COMMENT ON COLUMN mig.change.state IS 'failing and cancelling: what stands half-made is being taken back.';
 COMMENT ON COLUMN mig.change.looked IS 'Rows that break the constraint have been looked for: none, when it was.';

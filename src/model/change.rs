@@ -39,6 +39,16 @@ impl Change {
         }
     }
 
+    /// Of the constraint, the index or the column.
+    pub fn name(&self) -> &Ident {
+        match self {
+            Change::NotNull { column } => column,
+            Change::Check { name, .. }
+            | Change::ForeignKey { name, .. }
+            | Change::Index { name, .. } => name,
+        }
+    }
+
     /// What it makes, for messages.
     pub fn made(&self) -> String {
         match self {

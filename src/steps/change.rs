@@ -40,8 +40,13 @@ pub fn take_back(job: &ChangeJob, table: &QualifiedName) -> Result<Outcome> {
     if let Change::Index { name, .. } = &job.change {
         return Ok(match built(job.relation, table, name)? {
             Some(false) => {
+                require_nobody_builds(table)?;
                 let index = QualifiedName::new(table.schema.as_str(), name.as_str());
-                Outcome::TopLevel(sql::drop_index(&index, true))
+                match built(job.relation, table, name)? {
+                    Some(false) => Outcome::TopLevel(sql::drop_index(&index, true)),
+                    // Somebody else has come to the end of it meanwhile.
+                    _ => Outcome::Did(0),
+                }
             }
             _ => Outcome::Done,
         });
@@ -58,6 +63,17 @@ pub fn take_back(job: &ChangeJob, table: &QualifiedName) -> Result<Outcome> {
         }
         _ => Ok(Outcome::Done),
     }
+}
+
+/// Whoever builds an index holds this lock from the beginning to the end, and until then his index is not valid, either.
+/// Errors: 55P03.
+fn require_nobody_builds(table: &QualifiedName) -> Result<()> {
+    let _timeout = session::lock_timeout(settings::own_lock_timeout_ms());
+    spi::run(
+        &format!("LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE"),
+        &[],
+    )?;
+    Ok(())
 }
 
 fn constraint(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<Outcome> {

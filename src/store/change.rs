@@ -15,11 +15,17 @@ pub fn by_id(id: i64) -> Result<Option<ChangeJob>> {
     spi::first(&format!("{SELECT} WHERE j.id = $1"), &[id.into()])
 }
 
-/// The job that is at the same change of the same table.
+/// The job that is at what has this name in the same table.
 pub fn open(relation: u32, change: &Change) -> Result<Option<ChangeJob>> {
     spi::first(
-        &format!("{SELECT} WHERE j.relation = $1 AND j.change = $2 AND j.ended_at IS NULL"),
-        &[Oid::from(relation).into(), json(change)?.into()],
+        &format!(
+            "{SELECT} WHERE j.relation = $1 AND j.change->>'kind' = $2 AND coalesce(j.change->>'name', j.change->>'column') = $3 AND j.ended_at IS NULL"
+        ),
+        &[
+            Oid::from(relation).into(),
+            change.kind().into(),
+            change.name().as_str().into(),
+        ],
     )
 }
 

@@ -54,6 +54,9 @@ pub unsafe extern "C-unwind" fn mig_worker_main(_argument: pg_sys::Datum) {
 /// Before this process connects: the role, and what it may do, may be as new as the job.
 fn wait_for_launcher(transaction: u32) {
     let transaction = pg_sys::TransactionId::from_inner(transaction);
+    // SAFETY: this process's own entry, which is in the array of processes from the connection on (ProcArrayAdd): until then it holds the
+    // place of whoever had the entry before, and the look passes over that place as its own.
+    unsafe { (*pg_sys::MyProc).pgxactoff = -1 };
     // SAFETY: looks through shared memory, which this process is attached to since it began.
     let in_progress = || unsafe { pg_sys::TransactionIdIsInProgress(transaction) };
     while transaction != pg_sys::InvalidTransactionId && in_progress() {

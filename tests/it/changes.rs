@@ -1,7 +1,7 @@
 //! Constraints and indexes as jobs, with the application at work, and with what may happen to a worker.
 
 use crate::common::cluster::Cluster;
-use crate::wait::{until_sql, yes};
+use crate::wait::{refused, until, until_sql, yes};
 use postgres::Client;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -168,6 +168,40 @@ fn a_job_is_cancelled_in_the_middle_of_a_build() {
     ));
 }
 
+/// An index is not valid while somebody builds it by hand, either: a job waits for him, and finds it made.
+#[test]
+fn an_index_that_somebody_else_builds_is_left_to_him() {
+    let cluster = Cluster::start("it_changes_other", 54435, "");
+    let mut client = ready(&cluster, "changes");
+    let mut holder = cluster.connect("changes");
+    holder
+        .batch_execute("BEGIN; UPDATE posts SET votes = votes WHERE id = 1")
+        .unwrap();
+    let mut builder = cluster.connect("changes");
+    let builds = std::thread::spawn(move || {
+        builder
+            .batch_execute("CREATE INDEX CONCURRENTLY posts_user_id ON posts (user_id)")
+            .unwrap();
+    });
+    until_sql(
+        &mut client,
+        "SELECT EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)",
+    );
+    let oid = "SELECT 'posts_user_id'::regclass::oid";
+    let before: u32 = client.query_one(oid, &[]).unwrap().get(0);
+    let job = begin(&mut client, ALL[3].0);
+    let waits = format!("SELECT waiting_for IS NOT NULL FROM mig.jobs WHERE id = {job}");
+    until_sql(&mut client, &waits);
+    // Another index of this name is another matter.
+    let other = "SELECT mig_create_index('CREATE INDEX posts_user_id ON posts (votes)')";
+    assert_eq!(refused(&mut client, other).0, "42710");
+    holder.batch_execute("COMMIT").unwrap();
+    builds.join().unwrap();
+    done(&mut client, job);
+    let after: u32 = client.query_one(oid, &[]).unwrap().get(0);
+    assert_eq!(before, after);
+}
+
 #[test]
 fn a_killed_build_is_begun_anew_or_taken_back() {
     let cluster = Cluster::start("it_changes_crash", 54430, "");
@@ -239,6 +273,60 @@ fn a_constraint_that_was_left_half_made_is_made_or_taken_back() {
         );
         assert_eq!(yes(&mut client, &truth), goes_on);
     }
+}
+
+/// A worker that looks for its job before the job is there would go away for good. Five sessions stand in their commit, because each has
+/// another place in the server's array of processes.
+#[test]
+fn a_worker_waits_for_whoever_launched_it() {
+    let conf = "synchronous_standby_names = 'nobody'\nsynchronous_commit = local";
+    let cluster = Cluster::start("it_changes_launch", 54436, conf);
+    let mut first = cluster.database("launch");
+    first
+        .batch_execute("CREATE TABLE wide (c1 int, c2 int, c3 int, c4 int, c5 int)")
+        .unwrap();
+    // Whoever comes last has the first place.
+    let mut client = cluster.connect("launch");
+    let mut sessions = vec![first];
+    sessions.extend((2..=5).map(|_| cluster.connect("launch")));
+    let launchers: Vec<_> = (1..=5)
+        .zip(sessions)
+        .map(|(n, mut session)| {
+            std::thread::spawn(move || {
+                session
+                    .batch_execute("SET synchronous_commit = on")
+                    .unwrap();
+                begin(
+                    &mut session,
+                    &format!("SELECT mig_set_not_null('wide', 'c{n}')"),
+                )
+            })
+        })
+        .collect();
+    until("five workers that wait", || {
+        cluster.processes("pg_mig not_null") == 5
+    });
+    until_sql(
+        &mut client,
+        "SELECT count(*) = 5 FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+    );
+    // Before a younger transaction has ended the server need not even look.
+    client.batch_execute("CREATE TABLE younger ()").unwrap();
+    for _ in 0..20 {
+        assert_eq!(cluster.processes("pg_mig not_null"), 5, "they wait");
+    }
+    client
+        .batch_execute("ALTER SYSTEM SET synchronous_standby_names = ''")
+        .unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").unwrap();
+    for launcher in launchers {
+        let job = launcher.join().unwrap();
+        done(&mut client, job);
+    }
+    assert!(yes(
+        &mut client,
+        "SELECT bool_and(attnotnull) FROM pg_attribute WHERE attrelid = 'wide'::regclass AND attnum > 0"
+    ));
 }
 
 /// Who waits for whom, of others as of us.

@@ -190,3 +190,39 @@ fn a_batch_that_somebody_waits_for_ends_early() {
     client.batch_execute("SELECT mig_wait()").unwrap();
     client.batch_execute("SELECT mig_assert()").unwrap();
 }
+
+/// Rows of one statement are put in together only where an index tells at once what is in its way: a constraint that is checked at
+/// the end has to be asked at the end.
+#[test]
+fn a_late_constraint_of_an_adopted_table_is_asked() {
+    let cluster = Cluster::start("it_direct_late", 54434, "");
+    let mut client = cluster.database("late");
+    client
+        .batch_execute(
+            "CREATE TABLE projects (id int PRIMARY KEY); INSERT INTO projects VALUES (1); \
+             CREATE TABLE src (id int PRIMARY KEY, v int); \
+             CREATE TABLE new_src (project_id int NOT NULL REFERENCES projects, id int PRIMARY KEY, v int, \
+               EXCLUDE USING btree (v WITH =) DEFERRABLE INITIALLY DEFERRED); \
+             SELECT mig_define('cover', 'projects', '1'); SELECT mig_add_table('cover', 'src', 'new_src'); \
+             SELECT mig_create(); SELECT mig_dual_write()",
+        )
+        .unwrap();
+    client.batch_execute("CALL mig_run()").unwrap();
+    let twice = "INSERT INTO src SELECT g, 7 FROM generate_series(1, 50) g";
+    let refused = client
+        .batch_execute(twice)
+        .expect_err("the new table refuses");
+    assert_eq!(refused.code().map(|c| c.code()), Some("23P01"));
+    // For as long as the transaction lasts they may.
+    each(
+        &mut client,
+        &[
+            "BEGIN",
+            twice,
+            "UPDATE src SET v = id",
+            "COMMIT",
+            "SELECT mig_assert()",
+        ],
+    );
+    assert!(yes(&mut client, "SELECT count(*) = 50 FROM new_src"));
+}

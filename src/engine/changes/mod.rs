@@ -193,6 +193,16 @@ fn begin(shape: &Shape, wanted: Change, path: &str) -> Result<Option<i64>> {
         return Ok(None);
     }
     if let Some(open) = change::open(shape.oid, &wanted)? {
+        if open.change != wanted {
+            return Err(Error::Sql {
+                code: pgrx::PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
+                message: format!("job {} makes another {}", open.id, wanted.made()),
+                detail: Some(format!(
+                    "End it first: SELECT mig_cancel({}); or give yours another name.",
+                    open.id
+                )),
+            });
+        }
         if at_work(open.id)? {
             notice(&format!("job {} is at it already", open.id));
             return Ok(Some(open.id));

@@ -78,7 +78,9 @@ pub fn wrong(job: &ChangeJob, e: &Error) -> Result<Next> {
     let told = e
         .detail()
         .map_or_else(|| e.to_string(), |d| format!("{e}: {d}"));
-    if e.is_retryable() || e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED {
+    let cancelled =
+        e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED && !is_running(job.id)?;
+    if cancelled || e.is_retryable() {
         change::heartbeat(job.id, None, Some(&told))?;
         return Ok(Next::Wait { pause_ms: WAIT_MS });
     }
@@ -93,4 +95,9 @@ pub fn wrong(job: &ChangeJob, e: &Error) -> Result<Next> {
     change::give_up(job.id, &job.state, Some(&told))?;
     change::end(job.id, "failed")?;
     Ok(Next::Ended)
+}
+
+/// Nobody has asked for its end: a cancel that comes all the same is somebody's at the server.
+fn is_running(id: i64) -> Result<bool> {
+    Ok(change::by_id(id)?.is_some_and(|j| j.state == "running"))
 }
