@@ -191,6 +191,46 @@ fn a_batch_that_somebody_waits_for_ends_early() {
     client.batch_execute("SELECT mig_assert()").unwrap();
 }
 
+/// An index that is being built concurrently takes no rows at first: it has not even a page.
+#[test]
+fn rows_of_one_statement_pass_an_index_that_has_just_been_begun() {
+    let cluster = Cluster::start("it_direct_begun", 54437, "");
+    let mut client = ready(&cluster, "begun");
+    client.batch_execute("CREATE EXTENSION amcheck").unwrap();
+    // The build waits for whoever has written the table before.
+    let mut holder = cluster.connect("begun");
+    holder
+        .batch_execute("BEGIN; INSERT INTO src VALUES (0, 'x')")
+        .unwrap();
+    let mut builder = cluster.connect("begun");
+    let builds = std::thread::spawn(move || {
+        builder
+            .batch_execute("CREATE INDEX CONCURRENTLY begun ON new_src (id, v)")
+            .unwrap();
+    });
+    until_sql(
+        &mut client,
+        "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('begun') AND NOT indisready)",
+    );
+    for sql in [
+        "INSERT INTO src SELECT g, 'v' FROM generate_series(1, 3000) g",
+        "UPDATE src SET v = 'w' WHERE id BETWEEN 1 AND 2000",
+        "DELETE FROM src WHERE id BETWEEN 1 AND 100",
+    ] {
+        client
+            .batch_execute(sql)
+            .unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    }
+    holder.batch_execute("COMMIT").unwrap();
+    builds.join().unwrap();
+    client
+        .batch_execute("INSERT INTO src SELECT g, 'late' FROM generate_series(4000, 5000) g")
+        .unwrap();
+    client
+        .batch_execute("SELECT bt_index_check('begun', true); SELECT mig_assert()")
+        .unwrap();
+}
+
 /// Rows of one statement are put in together only where an index tells at once what is in its way: a constraint that is checked at
 /// the end has to be asked at the end.
 #[test]

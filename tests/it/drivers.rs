@@ -7,14 +7,14 @@ use crate::wait::{all_differences, backfilled, refused, until, until_sql, until_
 use postgres::Client;
 use std::process::{Command, Stdio};
 
-const SLOW: &str = "SELECT mig_configure('cover', '{\"batch_rows\": 10, \"batch_target_ms\": 1, \"delay_ms\": 20}')";
+const SLOW: &str = "SELECT mig_configure('cover', '{\"batch_rows\": 10, \"batch_target_ms\": 1, \"delay_ms\": 100}')";
 const FAST: &str = "SELECT mig_configure('cover', '{\"batch_rows\": 1000, \"batch_target_ms\": 100, \"delay_ms\": 0}')";
 
 /// The five tables, mirrored, in a database that pg_cron works in; `conf` is its part of postgresql.conf.
 fn with_cron(name: &'static str, port: u16, conf: &str) -> (Cluster, Client) {
     let conf = format!("shared_preload_libraries = 'pg_cron'\ncron.database_name = 'cron'\n{conf}");
     let cluster = Cluster::start(name, port, &conf);
-    drop(mirrored(&cluster, "cron", 3000));
+    drop(mirrored(&cluster, "cron", 20_000));
     // Its launcher needs the database at its start.
     cluster.stop("fast");
     cluster.start_again();
@@ -66,7 +66,7 @@ fn drivers_take_over_from_each_other_and_nothing_differs() {
     assert_eq!(id(&mut client, "manual"), job);
     until_sql(&mut client, "SELECT NOT EXISTS (SELECT FROM mig.runners)");
     client
-        .batch_execute("SELECT mig_step(max_ms => 50)")
+        .batch_execute("SELECT mig_step(max_ms => 5)")
         .unwrap();
     until_copies_by_hand(&mut client);
     assert_eq!(id(&mut client, "pg_cron"), job);

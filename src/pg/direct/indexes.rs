@@ -35,6 +35,10 @@ impl Written<'_> {
             };
             let mut doubles = Vec::new();
             for (n, (_, info)) in known.iter().enumerate() {
+                // As ExecInsertIndexTuples(): one that is being built concurrently may not even have its first page.
+                if !(**info).ii_ReadyForInserts {
+                    continue;
+                }
                 let index = *(*self.result).ri_IndexRelationDescs.add(n);
                 self.index_in_order(index, *info, new, &mut doubles);
             }
