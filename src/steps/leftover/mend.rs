@@ -28,6 +28,8 @@ pub struct Brought {
     pub rows: i64,
     /// Something that a row refers to is there, and locked by somebody.
     pub waits: bool,
+    /// A new row is there, and was not written: somebody holds it, or it is another scope's.
+    pub held: bool,
 }
 
 /// Inserts and updates new rows of those old rows that are free.
@@ -48,9 +50,10 @@ pub fn bring(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brought> {
             waits |= held;
         }
     }
-    let brought = Brought {
+    let mut brought = Brought {
         rows: old.count,
         waits,
+        held: false,
     };
     if old.count == 0 {
         return Ok(brought);
@@ -64,7 +67,8 @@ pub fn bring(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brought> {
         }
     }
     echo::note_next_command();
-    places::run(&mend::insert(&flow), &old)?;
+    let put_in = places::run(&mend::insert(&flow), &old)?;
+    brought.held = new.count + put_in < old.count;
     Ok(brought)
 }
 

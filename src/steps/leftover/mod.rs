@@ -138,9 +138,10 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
         spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
     }
     let arrived = spi::value::<bool>(&batch::arrived(&flow), &key())?;
-    Ok(if arrived.unwrap_or(true) {
-        Fate::Settled
-    } else {
-        Fate::Refused
+    Ok(match arrived {
+        Some(false) => Fate::Refused,
+        // Whoever holds the new row may go without a write that would put it right.
+        _ if brought.held => Fate::Busy,
+        _ => Fate::Settled,
     })
 }

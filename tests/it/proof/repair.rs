@@ -171,6 +171,33 @@ fn a_row_that_comes_while_its_place_is_cleared_is_kept() {
 }
 
 #[test]
+fn a_wrong_row_that_somebody_holds_and_does_not_write_is_put_right_after_him() {
+    let cluster = Cluster::start("it_held", 54438, "");
+    let mut client = mirrored(&cluster, "held", 200);
+    client.simple_query("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    client.simple_query("SELECT mig_switch()").unwrap();
+    behind_the_mirror(
+        &mut client,
+        "project_sign_ups",
+        "UPDATE project_sign_ups SET email = 'broken' WHERE id = 5",
+    );
+    let mut app = cluster.connect("held");
+    app.batch_execute("BEGIN; SELECT FROM project_sign_ups WHERE id = 5 FOR UPDATE")
+        .unwrap();
+    client
+        .simple_query("SELECT mig_repair(dry_run => false)")
+        .unwrap();
+    until_sql(
+        &mut client,
+        "SELECT waiting_for ~ 'row .5. of public.sign_ups' OR state = 'done' FROM mig.job ORDER BY id DESC LIMIT 1",
+    );
+    app.batch_execute("ROLLBACK").unwrap();
+    assert!(yes(&mut client, "SELECT mig_wait()"));
+    assert_eq!(all_differences(&mut client).1, 0);
+}
+
+#[test]
 fn nothing_that_has_an_old_row_goes_with_one_that_has_none() {
     let cluster = Cluster::start("it_cascade", 54384, "");
     let mut client = mirrored(&cluster, "cascade", 200);
