@@ -1,6 +1,8 @@
 //! What stands in the way, found before anything is changed. Findings of the catalog come from one query
 //! (`sql/query/preflight.sql`); those that read rows are built here.
 
+pub mod columns;
+
 use crate::error::Result;
 use crate::ident::{Ident, list};
 use crate::model::layout::back::{Stuck, way_back};

@@ -208,6 +208,11 @@ pub fn keep_map(m: &Migration) -> bool {
     m.bool_option("keep_map").unwrap_or(false)
 }
 
+/// At the archive a new column gets the name of the one that it replaces.
+pub fn take_names(m: &Migration) -> bool {
+    m.bool_option("take_names").unwrap_or(false)
+}
+
 pub fn defer_indexes(m: &Migration) -> bool {
     m.bool_option("defer_indexes")
         .unwrap_or_else(|| DEFER_INDEXES.get())

@@ -132,6 +132,42 @@ COMMENT ON COLUMN mig.change.state IS 'failing and cancelling: what stands half-
 COMMENT ON COLUMN mig.change.looked IS 'Rows that break the constraint have been looked for: none, when it was.';
 COMMENT ON COLUMN mig.change.search_path IS 'Of whoever asked: names in his text are looked for there.';
 
+CREATE TABLE mig.new_column (
+  id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  migration int NOT NULL REFERENCES mig.migration ON DELETE CASCADE,
+  leader int NOT NULL,
+  relation regclass NOT NULL,
+  name name NOT NULL,
+  type text NOT NULL,
+  up text NOT NULL,
+  down text,
+  column_default text,
+  not_null boolean NOT NULL DEFAULT false,
+  replaces name,
+  seal text,
+  bound_blocks bigint,
+  next_block bigint NOT NULL DEFAULT 0,
+  filenode oid,
+  batch_blocks bigint,
+  batch_rows int,
+  batch_ms int,
+  rows_done bigint NOT NULL DEFAULT 0,
+  rows_total bigint,
+  started_at timestamptz,
+  filled boolean NOT NULL DEFAULT false,
+  busy bigint[] NOT NULL DEFAULT '{}',
+  late jsonb,
+  archived jsonb,
+  UNIQUE (relation, name)
+);
+CREATE INDEX new_column_migration_idx ON mig.new_column (migration);
+COMMENT ON TABLE mig.new_column IS 'Columns that mig_add_column adds, and the checkpoint of their backfill.';
+COMMENT ON COLUMN mig.new_column.leader IS 'The first of the columns that replace the same old one; the checkpoint is its.';
+COMMENT ON COLUMN mig.new_column.seal IS 'Server, database and catalog row of our trigger when it went in: whoever touches it leaves another row.';
+COMMENT ON COLUMN mig.new_column.busy IS 'Blocks with rows that somebody wrote when the batch came by: looked at again.';
+COMMENT ON COLUMN mig.new_column.late IS 'Indexes, keys and checks that it gets of the old one.';
+COMMENT ON COLUMN mig.new_column.archived IS 'Names before the archive.';
+
 CREATE TABLE mig.leftover (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   mapping int NOT NULL REFERENCES mig.mapping ON DELETE CASCADE,
@@ -193,5 +229,7 @@ SELECT pg_catalog.pg_extension_config_dump('mig.migration', '');
 SELECT pg_catalog.pg_extension_config_dump('mig.migration_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('mig.mapping', '');
 SELECT pg_catalog.pg_extension_config_dump('mig.mapping_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('mig.new_column', '');
+SELECT pg_catalog.pg_extension_config_dump('mig.new_column_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('mig.step_log', '');
 SELECT pg_catalog.pg_extension_config_dump('mig.step_log_id_seq', '');

@@ -73,8 +73,42 @@ CROSS JOIN LATERAL (
   -- In another server or database it is a restored copy: its triggers are new, and rightly so.
   SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', p.source)
   WHERE p.seal LIKE p.place || ' %' AND p.seal <> p.place || ' ' || p.triggers
-    AND p.mirrors = p.mirrors_then AND p.triggers !~ ':[^A]( |$)') d(kind, what);
+    AND p.mirrors = p.mirrors_then AND p.triggers !~ ':[^A]( |$)') d(kind, what)
+UNION ALL
+SELECT c.migration, 0, c.relation, d.kind, d.what
+FROM mig.new_column c
+JOIN mig.migration m ON m.id = c.migration AND m.phase <> 'defined'
+LEFT JOIN pg_catalog.pg_class cs ON cs.oid = c.relation
+LEFT JOIN pg_catalog.pg_class cv ON cv.relnamespace = 'mig'::regnamespace AND cv.relname = 'columns_' || c.id
+LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.relation AND t.tgname = '~mig_' || c.id || '_columns'
+CROSS JOIN LATERAL (SELECT pg_catalog.format('%s/%s', (SELECT k.system_identifier FROM pg_catalog.pg_control_system() k),
+  (SELECT b.oid FROM pg_catalog.pg_database b WHERE b.datname = pg_catalog.current_database())) AS is) place
+CROSS JOIN LATERAL (
+  SELECT 'gone', pg_catalog.format('the table of column %I is gone', c.name) WHERE cs.oid IS NULL
+  UNION ALL
+  SELECT 'gone', pg_catalog.format('view mig.columns_%s, which says what column %I of %s is, is gone', c.id, c.name, c.relation)
+  WHERE cs.oid IS NOT NULL AND cv.oid IS NULL
+  UNION ALL
+  SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows fire no trigger of it', c.relation, i.inhrelid::regclass)
+  FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.relation
+  UNION ALL
+  SELECT 'mirror', pg_catalog.format('mirror of %s: ~mig_%s_columns %s', c.relation, c.id, w.state)
+  FROM (SELECT CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
+          WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state) w
+  WHERE c.seal IS NOT NULL AND cs.oid IS NOT NULL AND w.state IS NOT NULL
+  UNION ALL
+  SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', c.relation)
+  WHERE c.seal LIKE place.is || ' %' AND t.tgenabled = 'A' AND c.seal <> pg_catalog.format('%s %s:%s', place.is, t.oid, t.xmin)) d(kind, what)
+WHERE c.id = c.leader;
 COMMENT ON VIEW mig.drift IS 'What is not as we left it: tables, columns, keys and mirrors that somebody changed.';
+
+CREATE VIEW mig.columns AS
+SELECT m.name AS migration, m.phase, c.relation, c.name AS column_name, c.type, c.replaces, c.up, c.down, c.column_default, c.not_null,
+       CASE WHEN m.phase <> 'defined' THEN 'mig.columns_' || c.leader END AS view, l.filled, l.next_block, l.bound_blocks
+FROM mig.new_column c
+JOIN mig.new_column l ON l.id = c.leader
+JOIN mig.migration m ON m.id = c.migration;
+COMMENT ON VIEW mig.columns IS 'Every column that mig_add_column adds: what it replaces, how, and how far it is.';
 
 -- The runner of a job holds an advisory lock (class "mig"); it goes with its process.
 CREATE VIEW mig.runners AS
@@ -152,7 +186,25 @@ CROSS JOIN LATERAL (SELECT count(*) AS n FROM mig.leftover l WHERE l.mapping = p
 -- Which of a check's tables this is; how far it is in it, its process tells in pg_stat_activity.
 LEFT JOIN LATERAL (
   SELECT t.n - 1 AS place, (j.details->>'done')::int AS done
-  FROM pg_catalog.jsonb_array_elements_text(j.details->'tables') WITH ORDINALITY t(mapping, n) WHERE t.mapping::int = p.id) look ON true;
+  FROM pg_catalog.jsonb_array_elements_text(j.details->'tables') WITH ORDINALITY t(mapping, n) WHERE t.mapping::int = p.id) look ON true
+UNION ALL
+SELECT m.name, c.relation, c.relation, j.id,
+       CASE WHEN c.filled AND m.phase <> 'dual_write' THEN 'done' WHEN c.filled THEN 'filled'
+            WHEN c.bound_blocks IS NULL THEN 'waiting' ELSE 'filling' END,
+       r.pid, j.driver, c.rows_done, greatest(coalesce(c.rows_total, k.reltuples::bigint), c.rows_done),
+       CASE WHEN c.filled THEN 100.0 WHEN c.bound_blocks > 0 THEN pg_catalog.round(100.0 * c.next_block / c.bound_blocks, 1) ELSE 0.0 END,
+       CASE WHEN NOT c.filled AND s.seconds > 0 THEN pg_catalog.round(c.rows_done / s.seconds) END,
+       CASE WHEN NOT c.filled AND c.next_block > 0
+            THEN pg_catalog.make_interval(secs => (s.seconds * (c.bound_blocks - c.next_block) / c.next_block)::double precision) END,
+       c.batch_rows, c.batch_ms, pg_catalog.cardinality(c.busy)::bigint, j.waiting_for, j.error, j.driver_reason,
+       (SELECT count(*)::int FROM mig.workers w WHERE w.migration_id = m.id)
+FROM mig.new_column c
+JOIN mig.migration m ON m.id = c.migration
+LEFT JOIN pg_catalog.pg_class k ON k.oid = c.relation
+LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
+LEFT JOIN mig.runners r ON r.migration_id = m.id
+CROSS JOIN LATERAL (SELECT extract(epoch FROM pg_catalog.clock_timestamp() - c.started_at)::numeric AS seconds) s
+WHERE c.id = c.leader;
 COMMENT ON VIEW mig.progress IS 'How far each table''s backfill is; columns as in pg_stat_progress_*.';
 
 CREATE VIEW mig.status AS
@@ -208,10 +260,20 @@ SELECT m.name AS migration, m.phase,
             WHEN m.phase = 'switched' THEN pg_catalog.format('SELECT * FROM mig_stop(%L);', m.name) END AS next_step
 FROM mig.migration m
 CROSS JOIN LATERAL (
-  SELECT count(*) AS tables, coalesce(sum(d.rows), 0)::bigint AS rows_done,
-         coalesce(sum(greatest(coalesce(p.rows_total, c.reltuples::bigint), d.rows)), 0)::bigint AS rows_total,
+  SELECT count(DISTINCT c.relation) AS tables, coalesce(sum(c.rows_done), 0)::bigint AS rows_done,
+         coalesce(sum(greatest(coalesce(c.rows_total, k.reltuples::bigint), c.rows_done)), 0)::bigint AS rows_total,
+         coalesce(sum(b.blocks), 0) AS blocks, coalesce(sum(CASE WHEN c.filled THEN b.blocks ELSE c.next_block END), 0) AS blocks_done
+  FROM mig.new_column c
+  LEFT JOIN pg_catalog.pg_class k ON k.oid = c.relation
+  CROSS JOIN LATERAL (SELECT greatest(1, coalesce(c.bound_blocks,
+    pg_catalog.pg_relation_size(k.oid) / pg_catalog.current_setting('block_size')::bigint, 1)) AS blocks) b
+  WHERE c.migration = m.id AND c.id = c.leader) columns
+CROSS JOIN LATERAL (
+  SELECT count(*) + columns.tables AS tables, coalesce(sum(d.rows), 0)::bigint + columns.rows_done AS rows_done,
+         coalesce(sum(greatest(coalesce(p.rows_total, c.reltuples::bigint), d.rows)), 0)::bigint + columns.rows_total AS rows_total,
          pg_catalog.string_agg(CASE WHEN p.layout->'back' = 'null' THEN p.source::text END, ', ' ORDER BY p.ordinal) AS stuck,
-         sum(b.blocks) AS blocks, sum(CASE WHEN p.copied THEN b.blocks ELSE d.blocks END) AS blocks_done
+         coalesce(sum(b.blocks), 0) + columns.blocks AS blocks,
+         coalesce(sum(CASE WHEN p.copied THEN b.blocks ELSE d.blocks END), 0) + columns.blocks_done AS blocks_done
   FROM mig.mapping p
   LEFT JOIN mig.shares sh ON sh.mapping = p.id
   CROSS JOIN LATERAL (SELECT p.next_block + coalesce(sh.blocks_done, 0) AS blocks, p.rows_done + coalesce(sh.rows_done, 0) AS rows) d

@@ -190,6 +190,13 @@ CREATE FUNCTION mig_lint(statements text)
   RETURNS TABLE (line int, statement text, severity text, rule text, lock_mode text, blocks text, detail text, safer text)
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_lint_wrapper';
 
+CREATE FUNCTION mig_add_column(migration text, relation regclass, column_name name, type text, up text, down text DEFAULT NULL,
+                               column_default text DEFAULT NULL, not_null boolean DEFAULT false, replaces name DEFAULT NULL) RETURNS void
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_add_column_wrapper';
+
+CREATE FUNCTION mig.keep_columns() RETURNS trigger
+  LANGUAGE c AS 'MODULE_PATHNAME', 'mig_keep_columns';
+
 CREATE FUNCTION mig_set_not_null(relation regclass, column_name name) RETURNS bigint
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_set_not_null_wrapper';
 

@@ -32,14 +32,14 @@ $$;
 GRANT USAGE ON SCHEMA mig TO PUBLIC;
 GRANT SELECT ON mig.migration, mig.mapping, mig.share, mig.job, mig.check_result, mig.step_log, mig.updated TO PUBLIC;
 -- pg_dump, by whoever may dump the database, reads what pg_extension_config_dump() names, sequences too.
-GRANT SELECT ON SEQUENCE mig.migration_id_seq, mig.mapping_id_seq, mig.step_log_id_seq TO PUBLIC;
+GRANT SELECT ON SEQUENCE mig.migration_id_seq, mig.mapping_id_seq, mig.new_column_id_seq, mig.step_log_id_seq TO PUBLIC;
 -- And pg_restore, by the role that owns the restored extension, sets them.
-GRANT UPDATE ON SEQUENCE mig.migration_id_seq, mig.mapping_id_seq, mig.step_log_id_seq TO @extowner@;
+GRANT UPDATE ON SEQUENCE mig.migration_id_seq, mig.mapping_id_seq, mig.new_column_id_seq, mig.step_log_id_seq TO @extowner@;
 GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status, mig.standing, mig.drift, mig.workers, mig.shares, mig.metrics TO PUBLIC;
 GRANT SELECT ON mig.errors, mig.blockers TO pg_monitor;
 GRANT EXECUTE ON FUNCTION mig_status(text), mig_reads(text), mig_map(text, regclass, text), mig_version(), mig.only(text), mig_config(text), mig_wait(text, interval) TO PUBLIC;
 
-GRANT SELECT ON mig.change, mig.jobs TO PUBLIC;
+GRANT SELECT ON mig.change, mig.jobs, mig.new_column, mig.columns TO PUBLIC;
 GRANT SELECT ON mig.activity TO pg_monitor;
 GRANT EXECUTE ON FUNCTION mig_lint(text), mig_wait(bigint, interval) TO PUBLIC;
 
@@ -58,5 +58,6 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON PROCEDURE mig_run(text, interval), mig.drive(text, interval, bigint) TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON FUNCTION
   mig_lint(text), mig_set_not_null(regclass, name), mig_add_check(regclass, name, text),
-  mig_add_foreign_key(regclass, name, name[], regclass, name[], text, text), mig_create_index(text), mig_cancel(bigint), mig_wait(bigint, interval)
+  mig_add_foreign_key(regclass, name, name[], regclass, name[], text, text), mig_create_index(text), mig_cancel(bigint), mig_wait(bigint, interval),
+  mig_add_column(text, regclass, name, text, text, text, text, boolean, name), mig.keep_columns()
   TO @extowner@ WITH GRANT OPTION;

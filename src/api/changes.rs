@@ -2,6 +2,7 @@
 
 use super::{given, guarded};
 use crate::engine::changes::{self, ForeignKey, control};
+use crate::engine::columns::{self, Asked};
 use crate::error;
 use crate::pg::session;
 use pgrx::datum::Interval;
@@ -21,6 +22,34 @@ fn name(value: Option<&CStr>, what: &'static str) -> error::Result<String> {
 
 fn names(all: Array<'_, &CStr>) -> error::Result<Vec<String>> {
     all.iter().map(|n| name(n, "a column")).collect()
+}
+
+#[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments, reason = "the SQL function has them")]
+fn mig_add_column(
+    migration: Option<&str>,
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+    type_text: Option<&str>,
+    up: Option<&str>,
+    down: Option<&str>,
+    column_default: Option<&str>,
+    not_null: Option<bool>,
+    replaces: Option<&CStr>,
+) -> Result<(), ErrorReport> {
+    guarded(|| {
+        let asked = Asked {
+            relation: given(relation, "relation")?,
+            name: name(column_name, "column_name")?,
+            type_text: given(type_text, "type")?,
+            up: given(up, "up")?,
+            down,
+            column_default,
+            not_null: given(not_null, "not_null")?,
+            replaces: replaces.map(|r| r.to_string_lossy().into_owned()),
+        };
+        columns::add(given(migration, "migration")?, &asked)
+    })
 }
 
 #[pg_extern(sql = false)]

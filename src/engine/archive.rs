@@ -1,7 +1,7 @@
 //! stopped → archived, and the end.
 
 use super::phases::at;
-use super::{Action, actions, forced, idle};
+use super::{Action, actions, columns, forced, idle};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
@@ -18,6 +18,9 @@ pub fn archive(
     force: bool,
 ) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_archive")?;
+    if let Some(all) = columns::of(&m)? {
+        return columns::archive(&m, &all, suffix, compat_views, force);
+    }
     if !at(&m, Phase::Stopped, "mig_archive", "mig_stop")? {
         return Ok(actions(&mappings, "archived"));
     }
@@ -55,7 +58,7 @@ pub fn archive(
     Ok(actions(&mapping::all(m.id)?, action))
 }
 
-fn require_suffix(suffix: &str) -> Result<()> {
+pub(super) fn require_suffix(suffix: &str) -> Result<()> {
     if !suffix.is_empty() && suffix.len() < 32 {
         return Ok(());
     }
@@ -66,7 +69,7 @@ fn require_suffix(suffix: &str) -> Result<()> {
     })
 }
 
-fn too_early(
+pub(super) fn too_early(
     m: &Migration,
     days: i32,
     option: &'static str,
@@ -102,6 +105,9 @@ pub fn take_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// Forgets a migration, and drops the archives if wanted.
 pub fn drop(name: &str, archives: bool, force: bool) -> Result<Vec<Action>> {
     let (m, mappings) = idle(Some(name), "mig_drop")?;
+    if let Some(all) = columns::of(&m)? {
+        return columns::drop(&m, &all, archives, force);
+    }
     if m.phase != Phase::Archived {
         m.require_defined()?;
     }

@@ -1,6 +1,6 @@
 //! Proof: checks, now or in a job, and the rows that differ.
 
-use super::{drivers, idle, jobs};
+use super::{columns, drivers, idle, jobs};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::nearest;
@@ -95,6 +95,11 @@ fn mode(name: &str, sample: i32) -> Result<Mode> {
 /// Runs a check over all tables, or over the one that `relation` is source or target of.
 pub fn check(wanted: &Wanted) -> Result<Vec<Line>> {
     let mode = mode(wanted.mode, wanted.sample)?;
+    let m = migration::find(wanted.migration)?;
+    if let Some(all) = columns::of(&m)? {
+        migration::require_owner(&m)?;
+        return columns::proof::check(&m, &all, wanted, mode);
+    }
     let scene = scene(wanted.migration, wanted.relation)?;
     verify::run(&scene.subject(), mode)
 }
@@ -102,6 +107,17 @@ pub fn check(wanted: &Wanted) -> Result<Vec<Line>> {
 /// Errors with the first line that is not ok.
 pub fn assert(name: Option<&str>, mode_name: &str) -> Result<()> {
     let mode = mode(mode_name, 10)?;
+    let m = migration::find(name)?;
+    if let Some(all) = columns::of(&m)? {
+        migration::require_owner(&m)?;
+        let wanted = Wanted {
+            migration: name,
+            mode: mode_name,
+            relation: None,
+            sample: 10,
+        };
+        return columns::proof::assert(&m, &all, &wanted, mode);
+    }
     let scene = scene(name, None)?;
     let lines = verify::run(&scene.subject(), mode)?;
     let Some(bad) = lines.iter().find(|l| l.ok != Some(true)) else {
@@ -138,6 +154,11 @@ pub fn diff(name: Option<&str>, relation: Oid, max_rows: i32) -> Result<Vec<Diff
             hint: "Leave max_rows out for 20.".into(),
         });
     }
+    let m = migration::find(name)?;
+    if let Some(all) = columns::of(&m)? {
+        migration::require_owner(&m)?;
+        return columns::proof::diff(&m, &all, relation, i64::from(max_rows));
+    }
     let scene = scene(name, Some(relation))?;
     let mut all = Vec::new();
     for p in scene.subject().chosen {
@@ -161,6 +182,13 @@ struct Underway {
 pub fn start(wanted: &Wanted, driver: &str) -> Result<i64> {
     let asked = drivers::asked(driver)?;
     let mode = mode(wanted.mode, wanted.sample)?;
+    if columns::of(&migration::find(wanted.migration)?)?.is_some() {
+        return Err(Error::NotSupported {
+            what: "a check of columns as a job".into(),
+            detail: "It reads each table once, in the call.".into(),
+            hint: "SELECT * FROM mig_check();".into(),
+        });
+    }
     let scene = scene(wanted.migration, wanted.relation)?;
     let (m, _) = idle(Some(&scene.migration.name), "mig_check_start")?;
     jobs::require_no_open(&m, "mig_check_start")?;

@@ -1,7 +1,7 @@
 //! From `backfilled` to the end: both ways, then one, then none.
 
 use super::phases::at;
-use super::{Action, actions, bring_back, forced, idle, jobs};
+use super::{Action, actions, bring_back, columns, forced, idle, jobs};
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal};
 use crate::model::layout::KeyColumn;
@@ -19,6 +19,9 @@ use pgrx::pg_sys::Oid;
 pub fn switch(name: Option<&str>, force: bool) -> Result<Vec<Action>> {
     tx::require_read_committed()?;
     let (m, mappings) = idle(name, "mig_switch")?;
+    if let Some(all) = columns::of(&m)? {
+        return columns::switch(&m, &all, force);
+    }
     if m.phase == Phase::Switched && drift::is_there(&m)? {
         return mend(&m, &mappings);
     }
@@ -217,6 +220,9 @@ fn is_proven(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
 /// switched → stopped
 pub fn stop(name: Option<&str>) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_stop")?;
+    if let Some(all) = columns::of(&m)? {
+        return columns::stop(&m, &all);
+    }
     if m.phase == Phase::Stopped && (bring_back::is_under_way(&mappings)? || drift::is_there(&m)?) {
         return stop_again(&m, &mappings);
     }

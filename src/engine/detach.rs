@@ -1,6 +1,6 @@
 //! The emergency stop: the application's writes go on without us, and the migration says so.
 
-use super::{Action, actions, jobs};
+use super::{Action, actions, columns, jobs};
 use crate::error::Result;
 use crate::model::phase::Phase;
 use crate::pg::notice::notice;
@@ -11,6 +11,9 @@ use crate::store::{log, mapping, migration};
 /// targets, so the way on is back to `created` and forth again.
 pub fn detach(name: Option<&str>) -> Result<Vec<Action>> {
     let m = migration::find_mine(name)?;
+    if let Some(all) = columns::of(&m)? {
+        return columns::detach(&m, &all);
+    }
     let mappings = mapping::all(m.id)?;
     if m.phase < Phase::DualWrite {
         notice(&format!(

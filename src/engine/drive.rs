@@ -1,6 +1,6 @@
 //! One slice of a backfill: the same for the worker, for `mig_step` and for `mig_run`.
 
-use super::{bring_back, check, repair, throttle};
+use super::{bring_back, check, columns, repair, throttle};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
@@ -54,7 +54,11 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
         });
     }
     let mappings = mapping::all(m.id)?;
+    let reworked = columns::of(&m)?;
     let worked = tx::subtransaction(|| {
+        if let Some(all) = &reworked {
+            return columns::job::work(&m, all, able);
+        }
         let outcome = match (job.task, job.goal) {
             (Task::Check, _) => {
                 return Ok(check::work(&m, &mappings, job)?.then_some(Outcome::Did(0)));

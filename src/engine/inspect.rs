@@ -12,18 +12,21 @@ use crate::sqlgen::{Statement, anchor, fkey, guard, index, trigger};
 use crate::steps::archive;
 use crate::steps::create::{self, Planned};
 use crate::steps::define;
-use crate::store::{ids, mapping, migration};
+use crate::store::{ids, mapping, migration, new_column};
 use pgrx::pg_sys::Oid;
 
 pub fn config(name: Option<&str>) -> Result<Config> {
     let m = migration::find(name)?;
     let mappings = mapping::all(m.id)?;
-    Ok(define::config(&m, &mappings))
+    Ok(define::config(&m, &mappings, &new_column::all(m.id)?))
 }
 
 pub fn preflight(name: Option<&str>) -> Result<Vec<Finding>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
+    if let Some(all) = super::columns::of(&m)? {
+        return super::columns::findings(&m, &all);
+    }
     super::phases::findings(&m, &mapping::all(m.id)?)
 }
 
@@ -56,6 +59,9 @@ pub struct Planable {
 pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
+    if let Some(all) = super::columns::of(&m)? {
+        return super::columns::plan::plan(&m, &all);
+    }
     let planned = create::plan(mapping::all(m.id)?, define::scope::of(&m)?.as_ref())?;
     let mut steps = Vec::new();
     let defer = settings::defer_indexes(&m);
@@ -210,6 +216,13 @@ pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
         "backfilled" => true,
         _ => return Err(no_ddl(&m, phase)),
     };
+    if let Some(made) = super::columns::plan::ddl(&m)? {
+        return if keys {
+            Err(no_ddl(&m, phase))
+        } else {
+            Ok(made)
+        };
+    }
     let mut planned = create::plan(mapping::all(m.id)?, define::scope::of(&m)?.as_ref())?;
     let mut made = Vec::new();
     for p in &mut planned {

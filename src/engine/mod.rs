@@ -5,6 +5,7 @@ pub mod bring_back;
 pub mod changes;
 pub mod check;
 pub mod checklist;
+pub mod columns;
 pub mod cutover;
 pub mod detach;
 pub mod drive;

@@ -1,6 +1,6 @@
 //! From phase to phase, forth and back. Each function is one transaction's worth of work.
 
-use super::{Action, actions, idle};
+use super::{Action, actions, columns, idle};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::config::{self, Config};
@@ -39,6 +39,7 @@ pub fn define_config(document: &Value) -> Result<String> {
         scope_column,
         options,
         tables,
+        columns: new_columns,
     } = config::read(document)?;
     let table = scope_table.as_deref().map(catalog::regclass).transpose()?;
     define::migration(
@@ -54,11 +55,25 @@ pub fn define_config(document: &Value) -> Result<String> {
     for t in &tables {
         define::table(&m, catalog::regclass(&t.source)?, &t.target, &t.arguments())?;
     }
+    for c in new_columns {
+        let asked = columns::Asked {
+            relation: catalog::regclass(&c.relation)?,
+            name: c.column_name,
+            type_text: &c.type_text,
+            up: &c.up,
+            down: c.down.as_deref(),
+            column_default: c.column_default.as_deref(),
+            not_null: c.not_null,
+            replaces: c.replaces,
+        };
+        columns::add(&name, &asked)?;
+    }
     Ok(name)
 }
 
 pub fn add_table(name: &str, source: Oid, target: &str, arguments: &Arguments) -> Result<()> {
     let (m, _) = idle(Some(name), "mig_add_table")?;
+    columns::require_none(&m)?;
     define::table(&m, source, target, arguments)
 }
 
@@ -148,6 +163,9 @@ pub(super) fn at(m: &Migration, from: Phase, call: &str, earlier: &str) -> Resul
 /// defined → created
 pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_create")?;
+    if let Some(all) = columns::of(&m)? {
+        return columns::create(&m, &all);
+    }
     require_tables(&m, &mappings)?;
     if !at(&m, Phase::Defined, "mig_create", "mig_define")? {
         return Ok(actions(&mappings, "exists"));
@@ -189,6 +207,9 @@ fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
 /// created → dual_write
 pub fn dual_write(name: Option<&str>) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_dual_write")?;
+    if let Some(all) = columns::of(&m)? {
+        return columns::dual_write(&m, &all);
+    }
     if [Phase::DualWrite, Phase::Backfilled].contains(&m.phase) && drift::is_there(&m)? {
         return mend(&m, &mappings);
     }

@@ -1,6 +1,6 @@
 //! Making new tables equal to the old ones again, where something passed the mirrors.
 
-use super::{bring_back, check, drive, drivers, idle, jobs};
+use super::{bring_back, check, columns, drive, drivers, idle, jobs};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::order;
@@ -31,6 +31,12 @@ pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Resul
     let _exact = session::pin(&session::EXACT);
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
+    if columns::of(&m)?.is_some() {
+        tx::require_read_committed()?;
+        let (m, _) = idle(Some(&m.name), "mig_repair")?;
+        let all = columns::of(&m)?.unwrap_or_default();
+        return columns::proof::repair(&m, &all, relation, dry_run);
+    }
     require_phase(&m)?;
     let (m, all) = if dry_run {
         let all = mapping::all(m.id)?;

@@ -1,6 +1,6 @@
 //! The way back, a step or several, from every phase.
 
-use super::{Action, actions, archive, bring_back, idle, jobs};
+use super::{Action, actions, archive, bring_back, columns, idle, jobs};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::nearest;
@@ -18,6 +18,9 @@ pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
     let Some(to) = destination(&m, to)? else {
         return Ok(actions(&mappings, "kept"));
     };
+    if columns::of(&m)?.is_some() {
+        return columns::descend(&m, to);
+    }
     if m.phase == Phase::Archived {
         archive::take_back(&m, &mappings)?;
         let (m, mappings) = idle(Some(name), "mig_rollback")?;

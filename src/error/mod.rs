@@ -200,6 +200,13 @@ pub enum Error {
         message: String,
         detail: Option<String>,
     },
+    /// A write that our triggers refuse.
+    Refused {
+        code: Code,
+        message: String,
+        detail: String,
+        hint: String,
+    },
     /// A broken invariant of ours.
     Internal(String),
 }

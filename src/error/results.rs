@@ -41,6 +41,12 @@ impl Error {
                 message,
                 detail,
             } => report(*code, message.clone(), detail.clone(), None),
+            Error::Refused {
+                code,
+                message,
+                detail,
+                hint,
+            } => report(*code, message.clone(), detail.clone(), hint.clone()),
             Error::Internal(what) => report(
                 Code::ERRCODE_INTERNAL_ERROR,
                 format!("pg_mig: {what}"),

@@ -2,8 +2,10 @@
 //! reads the touched table again under the latest snapshot and makes the written one the same. That is right where a
 //! copy of NEW is wrong: shifted keys, other triggers' updates, transactions with old snapshots.
 
+mod columns;
 mod guard;
 mod plans;
+mod touched;
 
 use crate::error::{Error, Result};
 use crate::pg::direct::Event;
@@ -13,6 +15,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use plans::Mirror;
 use std::rc::Rc;
+use touched::{Came, Touched, touched};
 
 /// PostgreSQL's calling convention, version 1 (PG_FUNCTION_INFO_V1).
 #[unsafe(no_mangle)]
@@ -349,52 +352,5 @@ impl Writer<'_> {
                 self.mirror.written_name
             )),
         })
-    }
-}
-
-/// What became of a row.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Came {
-    New,
-    Changed,
-    Gone,
-}
-
-/// What the application did.
-enum Touched {
-    /// TRUNCATE is about to begin.
-    Emptying,
-    /// TRUNCATE.
-    All,
-    Row(Vec<pg_sys::Datum>, Came),
-    /// The old and the new key.
-    Moved(Vec<pg_sys::Datum>, Vec<pg_sys::Datum>),
-}
-
-/// # Safety
-/// `data` is the TriggerData of the running call.
-unsafe fn touched(data: &pg_sys::TriggerData, mirror: &Mirror) -> Touched {
-    // SAFETY: which tuples are there depends on the event, as the manual's chapter on trigger functions says.
-    unsafe {
-        let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
-        if event == pg_sys::TRIGGER_EVENT_TRUNCATE {
-            return match data.tg_event & pg_sys::TRIGGER_EVENT_TIMINGMASK {
-                pg_sys::TRIGGER_EVENT_BEFORE => Touched::Emptying,
-                _ => Touched::All,
-            };
-        }
-        let old = mirror.key.of_tuple(data.tg_relation, data.tg_trigtuple);
-        match event {
-            pg_sys::TRIGGER_EVENT_INSERT => return Touched::Row(old, Came::New),
-            pg_sys::TRIGGER_EVENT_DELETE => return Touched::Row(old, Came::Gone),
-            _ => {}
-        }
-        let new = mirror.key.of_tuple(data.tg_relation, data.tg_newtuple);
-        // Keys that are equal bit by bit are one key; others are looked at one by one, which is never wrong.
-        if mirror.key.is_same(&old, &new) {
-            Touched::Row(new, Came::Changed)
-        } else {
-            Touched::Moved(old, new)
-        }
     }
 }

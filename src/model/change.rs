@@ -79,6 +79,21 @@ pub struct ChangeJob {
 }
 
 impl ChangeJob {
+    /// A change that another job makes: names in it are whole, and its rows are looked at when it is validated.
+    pub fn within(relation: u32, table: QualifiedName, change: Change) -> Self {
+        Self {
+            id: 0,
+            relation,
+            table: Some(table),
+            change,
+            search_path: "pg_catalog, pg_temp".into(),
+            state: "running".into(),
+            pid: None,
+            error: None,
+            looked: true,
+        }
+    }
+
     /// The constraint that the job adds; for NOT NULL a CHECK of ours that goes again.
     pub fn constraint(&self) -> Option<Ident> {
         match &self.change {

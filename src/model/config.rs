@@ -19,6 +19,26 @@ pub struct Config {
     pub options: Value,
     #[serde(default)]
     pub tables: Vec<Table>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<Column>,
+}
+
+/// As mig_add_column takes it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Column {
+    pub relation: String,
+    pub column_name: String,
+    #[serde(rename = "type")]
+    pub type_text: String,
+    pub up: String,
+    #[serde(default)]
+    pub down: Option<String>,
+    #[serde(default)]
+    pub column_default: Option<String>,
+    #[serde(default)]
+    pub not_null: bool,
+    #[serde(default)]
+    pub replaces: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,13 +59,24 @@ pub struct Table {
     pub filter: Option<String>,
 }
 
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 7] = [
     "migration",
     "scope_table",
     "scope_value",
     "scope_column",
     "options",
     "tables",
+    "columns",
+];
+const COLUMN_KEYS: [&str; 8] = [
+    "relation",
+    "column_name",
+    "type",
+    "up",
+    "down",
+    "column_default",
+    "not_null",
+    "replaces",
 ];
 const TABLE_KEYS: [&str; 8] = [
     "source",
@@ -79,6 +110,11 @@ pub fn read(document: &Value) -> Result<Config> {
     if let Some(Value::Array(tables)) = map.get("tables") {
         for table in tables.iter().filter_map(Value::as_object) {
             known(table, &TABLE_KEYS, "a table")?;
+        }
+    }
+    if let Some(Value::Array(columns)) = map.get("columns") {
+        for column in columns.iter().filter_map(Value::as_object) {
+            known(column, &COLUMN_KEYS, "a column")?;
         }
     }
     serde_json::from_value(document.clone())

@@ -14,6 +14,7 @@ pub mod order;
 pub mod phase;
 pub mod ranges;
 pub mod reference;
+pub mod rework;
 pub mod shape;
 pub mod spec;
 pub mod state;

@@ -19,7 +19,7 @@ enum Kind {
     Text,
 }
 
-const KNOWN: [(&str, Kind); 12] = [
+const KNOWN: [(&str, Kind); 13] = [
     (
         "batch_rows",
         Kind::Int {
@@ -54,6 +54,7 @@ const KNOWN: [(&str, Kind); 12] = [
     ),
     ("defer_indexes", Kind::Bool),
     ("keep_map", Kind::Bool),
+    ("take_names", Kind::Bool),
     (
         "archive_after_days",
         Kind::Int {

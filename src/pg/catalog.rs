@@ -99,6 +99,19 @@ pub fn sequence_of(table: &QualifiedName, column: &Ident) -> Result<Option<Quali
     )
 }
 
+/// A relation by its name, from the session's catalog cache; None if there is none.
+pub fn oid_of(name: &QualifiedName) -> Option<Oid> {
+    let [schema, relation] =
+        [&name.schema, &name.name].map(|n| std::ffi::CString::new(n.as_str()).ok());
+    let (schema, relation) = (schema?, relation?);
+    // SAFETY: catalog look-ups inside a transaction that copy nothing.
+    let found = unsafe {
+        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        pg_sys::get_relname_relid(relation.as_ptr(), schema)
+    };
+    (found != pg_sys::InvalidOid).then_some(found)
+}
+
 /// Name of a relation, from the session's catalog cache; None if it is gone.
 pub fn name_of(oid: Oid) -> Option<QualifiedName> {
     // SAFETY: catalog look-ups inside a transaction; both give null or a C string in the current memory context.

@@ -39,6 +39,17 @@ pub fn policies_as(relation: u32, name: &Ident) -> Result<Vec<PolicyText>> {
     Ok(found)
 }
 
+/// An expression over `relation`, with one of its columns in the place of another one of the same type; both by number.
+pub fn with_column(tree: &str, relation: u32, name: &Ident, old: i16, new: i16) -> Result<String> {
+    // A Var's fields, as outfuncs.c writes them: nothing else in a tree has these names.
+    let changed = [":varattno", ":varattnosyn"]
+        .iter()
+        .fold(tree.to_owned(), |t, field| {
+            t.replace(&format!("{field} {old} "), &format!("{field} {new} "))
+        });
+    text(&changed, relation, name)
+}
+
 fn text(tree: &str, relation: u32, name: &Ident) -> Result<String> {
     let c_string = |s: &str| CString::new(s).map_err(|e| Error::Internal(e.to_string()));
     let (tree, name) = (c_string(tree)?, c_string(name.as_str())?);

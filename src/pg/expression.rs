@@ -26,6 +26,52 @@ pub fn check_draw(column: &str, text: &str, from: &str) -> Result<Checked> {
     judged(column, text, from, true)
 }
 
+/// Checks `text` as the default of a column of this type.
+pub fn check_default(column: &str, text: &str, type_text: &str) -> Result<()> {
+    single(column, text)?;
+    let table = QualifiedName::new("mig", "default_check");
+    let tried = tx::probe(|| {
+        spi::run(
+            &format!("CREATE TABLE {table} (value {type_text} DEFAULT ({text}\n))"),
+            &[],
+        )
+    });
+    match tried {
+        Ok(_) => Ok(()),
+        Err(Error::Sql { message, .. }) => Err(bad(column, format!("PostgreSQL says: {message}."))),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether a value of one type may be assigned to a column of the other (both as PostgreSQL writes them).
+pub fn assignable(from: &str, to: &str) -> Result<bool> {
+    let oid = |text: &str| spi::value::<pg_sys::Oid>("SELECT $1::regtype::oid", &[text.into()]);
+    let (Some(from), Some(to)) = (oid(from)?, oid(to)?) else {
+        return Ok(false);
+    };
+    // SAFETY: catalog look-ups; both arrays have one entry.
+    Ok(unsafe {
+        pg_sys::can_coerce_type(1, &from, &to, pg_sys::CoercionContext::COERCION_ASSIGNMENT)
+    })
+}
+
+/// Whether the type has a default operator class of this access method.
+pub fn indexable(type_text: &str, method: &str) -> Result<bool> {
+    spi::value::<pg_sys::Oid>("SELECT $1::regtype::oid", &[type_text.into()])?.map_or(
+        Ok(false),
+        |kind| {
+            let method = spi::value::<pg_sys::Oid>(
+                "SELECT oid FROM pg_catalog.pg_am WHERE amname = $1",
+                &[method.into()],
+            )?;
+            // SAFETY: catalog look-ups.
+            Ok(method.is_some_and(|m| unsafe {
+                pg_sys::GetDefaultOpClass(kind, m) != pg_sys::InvalidOid
+            }))
+        },
+    )
+}
+
 fn judged(column: &str, text: &str, from: &str, draws: bool) -> Result<Checked> {
     single(column, text)?;
     let view = QualifiedName::new("mig", "expression_check");

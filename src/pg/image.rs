@@ -48,6 +48,32 @@ impl Image {
     }
 }
 
+impl Image {
+    /// As `is_same`, of values that may be compressed or stored elsewhere.
+    ///
+    /// # Safety
+    /// Both are of this type, and not null.
+    pub unsafe fn is_same_stored(self, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
+        // SAFETY: as the caller says; a varlena knows its size, and copies are in the current memory context.
+        unsafe {
+            if self.length != -1 || a.value() == b.value() {
+                return a.value() == b.value() || self.is_same(a, b);
+            }
+            let [x, y] = [a, b].map(|d| d.cast_mut_ptr::<pg_sys::varlena>());
+            if varlena::varatt_is_1b_e(x) && varlena::varatt_is_1b_e(y) {
+                let bytes = |v: *mut pg_sys::varlena| {
+                    std::slice::from_raw_parts(v.cast::<u8>(), varlena::varsize_any(v))
+                };
+                if bytes(x) == bytes(y) {
+                    return true;
+                }
+            }
+            let plain = |v| pg_sys::Datum::from(pg_sys::pg_detoast_datum_packed(v));
+            self.is_same(plain(x), plain(y))
+        }
+    }
+}
+
 /// A key's columns in the rows of one table: where each stands, and how its values are stored.
 #[derive(Clone)]
 pub struct KeyColumns(Vec<(i16, Image)>);

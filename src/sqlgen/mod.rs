@@ -16,6 +16,7 @@ pub mod mend;
 pub mod mirror;
 pub mod orphan;
 pub mod parents;
+pub mod rework;
 pub mod sample;
 pub mod sweep;
 pub mod table;

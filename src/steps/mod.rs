@@ -12,6 +12,7 @@ pub mod dress;
 pub mod fkeys;
 pub mod index;
 pub mod leftover;
+pub mod rework;
 pub mod undo;
 pub mod verify;
 

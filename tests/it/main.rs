@@ -9,6 +9,7 @@ mod common;
 mod carried;
 mod cases;
 mod changes;
+mod columns;
 mod crash;
 mod direct;
 mod drivers;

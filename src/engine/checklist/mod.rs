@@ -1,6 +1,7 @@
 //! The checklist of a migration, phase by phase: what the database can answer is looked up now, what only a person can
 //! answer is listed as open.
 
+mod columns;
 mod phases;
 
 use crate::error::Result;
@@ -31,6 +32,9 @@ const PERSON: &str = "for a person to answer";
 pub fn checklist(name: Option<&str>) -> Result<Vec<Item>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
+    if let Some(all) = super::columns::of(&m)? {
+        return columns::items(&m, &all);
+    }
     let all = mapping::all(m.id)?;
     let mut lines = Vec::new();
     if m.phase > Phase::Defined {

@@ -14,6 +14,7 @@
 //! longer than for a chunk, however long a batch may take.
 
 use super::find::{dirty, in_progress};
+use super::scan::Scan;
 use super::slot::{Slot, guarded};
 use super::written::Written;
 use super::{Direct, Event, Opened};
@@ -21,7 +22,6 @@ use crate::error::Result;
 use crate::pg::places::{self, Slice};
 use crate::pg::tx;
 use pgrx::pg_sys;
-use std::ptr::null_mut;
 
 /// Rows that are put in at once, as COPY does it.
 const CHUNK: usize = 1024;
@@ -104,31 +104,16 @@ impl<'a> Copy<'a> {
 
     /// # Safety
     /// The latest snapshot is active.
-    #[allow(ffi_unwind_calls, reason = "the calls are guarded")]
     unsafe fn run(mut self, slice: &Slice) -> Copied {
-        // SAFETY: as the caller says; the scan ends here, and an abort ends it too. Heap tables have these functions
-        // (heapam_handler.c), and `direct` was made for no other kind.
+        // SAFETY: as the caller says.
         unsafe {
-            let am = &*(*self.source.0).rd_tableam;
-            let (Some(begin), Some(range), Some(next), Some(end)) = (
-                am.scan_begin,
-                am.scan_set_tidrange,
-                am.scan_getnextslot_tidrange,
-                am.scan_end,
-            ) else {
+            let relation = self.source.0;
+            let Some(scan) = Scan::begin(relation, slice) else {
                 return self.copied;
             };
-            let flags =
-                pg_sys::ScanOptions::SO_TYPE_TIDRANGESCAN | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
-            let snapshot = pg_sys::GetActiveSnapshot();
-            let relation = self.source.0;
-            let scan = guarded(|| begin(relation, snapshot, 0, null_mut(), null_mut(), flags));
-            let [mut from, mut to] = slice.places();
-            guarded(|| range(scan, &mut from, &mut to));
             let row = Slot::of_table(relation);
-            let forward = pg_sys::ScanDirection::ForwardScanDirection;
             let mut last = None;
-            while guarded(|| next(scan, forward, row.0)) {
+            while scan.next(&row) {
                 let block = places::block_of(&(*row.0).tts_tid);
                 if self.hurries && last.is_some_and(|l| l != block) {
                     self.copied.stopped = Some(block);
@@ -139,7 +124,7 @@ impl<'a> Copy<'a> {
             }
             self.put_in();
             drop(row);
-            guarded(|| end(scan));
+            scan.end();
             pg_sys::FreeBulkInsertState(self.bulk);
         }
         self.copied

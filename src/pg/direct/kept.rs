@@ -34,6 +34,15 @@ impl Kept {
         }
     }
 
+    /// All triggers but those of these constraints.
+    pub fn all_but(&self, constraints: &[pg_sys::Oid]) -> Vec<pg_sys::Oid> {
+        let others = self.constraints.iter();
+        others
+            .copied()
+            .filter(|c| !constraints.contains(c))
+            .collect()
+    }
+
     /// No trigger is left but those of the foreign keys `spared`.
     pub fn is_quiet(&self, spared: &[pg_sys::Oid]) -> bool {
         self.constraints.iter().all(|c| spared.contains(c))

@@ -8,13 +8,17 @@
 mod ahead;
 mod copy;
 mod deed;
+pub mod fill;
 mod find;
 mod indexes;
 mod kept;
 mod parent;
+pub mod rework;
 mod row;
+mod scan;
 pub(super) mod slot;
 mod suits;
+pub mod verdict;
 mod write;
 mod writing;
 mod written;

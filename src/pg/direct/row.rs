@@ -143,7 +143,7 @@ impl Row {
     ) -> bool {
         // SAFETY: as the caller says; the slot has as many values as the table has columns, and each is set.
         unsafe {
-            let evaluated = |expression| evaluate(written, expression, source);
+            let evaluated = |expression| evaluate(written.expression_context(), expression, source);
             if !self.filter.is_null() {
                 let (passes, null) = evaluated(self.filter);
                 if null || passes.value() == 0 {
@@ -252,7 +252,7 @@ unsafe fn value(
 
 /// # Safety
 /// `expression` is a checked expression; the result is in the current memory context.
-unsafe fn planned(expression: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
+pub unsafe fn planned(expression: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
     // SAFETY: as the caller says. The planner changes what it is given in place.
     unsafe {
         let copy = pg_sys::copyObjectImpl(expression.cast_const().cast());
@@ -263,15 +263,14 @@ unsafe fn planned(expression: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
 /// # Safety
 /// `source` holds a row of the touched table.
 #[allow(ffi_unwind_calls, reason = "the call is guarded")]
-unsafe fn evaluate(
-    written: &Written,
+pub unsafe fn evaluate(
+    context: *mut pg_sys::ExprContext,
     expression: *mut pg_sys::Expr,
     source: *mut pg_sys::TupleTableSlot,
 ) -> (pg_sys::Datum, bool) {
     // SAFETY: as the caller says. The state is made anew for each row: what functions keep in it may hold on to this
     // transaction.
     unsafe {
-        let context = written.expression_context();
         (*context).ecxt_scantuple = source;
         let state = pg_sys::ExecInitExpr(expression, std::ptr::null_mut());
         let mut null = false;
@@ -285,7 +284,10 @@ unsafe fn evaluate(
 
 /// # Safety
 /// `table` is open and has the column.
-unsafe fn attribute<'a>(table: pg_sys::Relation, number: i16) -> &'a pg_sys::FormData_pg_attribute {
+pub unsafe fn attribute<'a>(
+    table: pg_sys::Relation,
+    number: i16,
+) -> &'a pg_sys::FormData_pg_attribute {
     // SAFETY: as the caller says.
     unsafe {
         &(*(*table).rd_att)

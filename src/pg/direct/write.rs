@@ -6,6 +6,30 @@ use super::written::Written;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 
+/// How a row is changed.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// It is not one of many that one command changes. An index page that is full is searched for versions that are dead by now
+    /// (bottom-up deletion, nbtree's README); those that this command has replaced are not, so that where there are many of them
+    /// the search is in vain.
+    pub alone: bool,
+    /// For whoever writes the row.
+    pub waits: bool,
+    /// NOT NULL and CHECK are looked at.
+    pub checks: bool,
+}
+
+impl Manner {
+    /// As a statement does it.
+    pub fn of_a_statement(alone: bool) -> Self {
+        Self {
+            alone,
+            waits: true,
+            checks: true,
+        }
+    }
+}
+
 impl Written<'_> {
     /// # Safety
     /// `new` holds a whole row of the table, whose key it does not have.
@@ -74,21 +98,21 @@ impl Written<'_> {
         }
     }
 
-    /// False where the row is not what it was. `alone`: it is not one of many that one command changes. An index page that is full
-    /// is searched for versions that are dead by now (bottom-up deletion, nbtree's README); those that this command has replaced
-    /// are not, so that where there are many of them the search is in vain.
+    /// False where the row is not what it was, or where somebody writes it and `manner` is not to wait.
     ///
     /// # Safety
     /// `old` holds a row of the table as stored, `new` what becomes of it; a snapshot is active.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
-    pub unsafe fn update(&self, old: &Slot, new: &Slot, alone: bool) -> bool {
+    pub unsafe fn update(&self, old: &Slot, new: &Slot, manner: Manner) -> bool {
         // SAFETY: as the caller says.
         unsafe {
             let Some(update) = (*(*self.relation).rd_tableam).tuple_update else {
                 return false;
             };
             pg_sys::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_UPDATE);
-            self.check(new);
+            if manner.checks {
+                self.check(new);
+            }
             let place = &raw mut (*old.0).tts_tid;
             let command = pg_sys::GetCurrentCommandId(true);
             let mut failure = pg_sys::TM_FailureData::default();
@@ -102,7 +126,7 @@ impl Written<'_> {
                     command,
                     snapshot,
                     null_mut(),
-                    true,
+                    manner.waits,
                     &mut failure,
                     &mut mode,
                     &mut indexes,
@@ -112,7 +136,7 @@ impl Written<'_> {
                 return false;
             }
             let recheck = if indexes {
-                self.index(new, alone)
+                self.index(new, manner.alone)
             } else {
                 null_mut()
             };

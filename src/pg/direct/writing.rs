@@ -2,6 +2,7 @@
 
 use super::find::Search;
 use super::slot::Slot;
+use super::write::Manner;
 use super::written::Written;
 use super::{Direct, Event, find};
 use pgrx::pg_sys;
@@ -101,7 +102,8 @@ impl<'a> Writing<'a> {
             match source {
                 None => written.delete(found),
                 Some(source) => {
-                    row.fill(written, source, &self.new) && written.update(found, &self.new, alone)
+                    row.fill(written, source, &self.new)
+                        && written.update(found, &self.new, Manner::of_a_statement(alone))
                 }
             }
         }

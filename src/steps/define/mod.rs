@@ -2,9 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::config::{Config, Table};
+use crate::model::config::{Column, Config, Table};
 use crate::model::layout::{Layout, Member, resolve};
 use crate::model::options;
+use crate::model::rework::{NewColumn, Rework};
 use crate::model::shape::Shape;
 use crate::model::spec::{Arguments, Spec, read};
 use crate::model::state::{Mapping, Migration};
@@ -179,7 +180,7 @@ fn check_layout(
 }
 
 /// The stored definition as the document it could have been given as.
-pub fn config(m: &Migration, mappings: &[Mapping]) -> Config {
+pub fn config(m: &Migration, mappings: &[Mapping], reworks: &[Rework]) -> Config {
     let tables = mappings
         .iter()
         .map(|p| {
@@ -203,5 +204,29 @@ pub fn config(m: &Migration, mappings: &[Mapping]) -> Config {
             }),
         options: m.options.clone(),
         tables,
+        columns: reworks.iter().flat_map(columns).collect(),
     }
+}
+
+/// Names as they were before the archive.
+fn columns(r: &Rework) -> Vec<Column> {
+    let one = |c: &NewColumn| {
+        let before = c.archived.as_ref();
+        let name = before.and_then(|a| a.new.as_ref()).unwrap_or(&c.name);
+        let old = before.map(|a| &a.old).or(c.replaces.as_ref());
+        Column {
+            relation: r
+                .table
+                .as_ref()
+                .map_or_else(|| r.relation.to_string(), QualifiedName::plain),
+            column_name: name.as_str().to_owned(),
+            type_text: c.type_text.clone(),
+            up: c.up.clone(),
+            down: c.down.clone(),
+            column_default: c.column_default.clone(),
+            not_null: c.not_null,
+            replaces: old.map(|o| o.as_str().to_owned()),
+        }
+    };
+    r.columns.iter().map(one).collect()
 }

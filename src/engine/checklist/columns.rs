@@ -1,0 +1,105 @@
+//! The checklist of a migration that changes columns.
+
+use super::{Item, answered, before, person};
+use crate::engine::check::Wanted;
+use crate::engine::columns::{self, proof};
+use crate::error::Result;
+use crate::model::phase::Phase;
+use crate::model::rework::Rework;
+use crate::model::state::Migration;
+use crate::steps::verify::{Line, Mode};
+
+pub fn items(m: &Migration, all: &[Rework]) -> Result<Vec<Item>> {
+    let mut items = before();
+    let errors: Vec<String> = columns::findings(m, all)?
+        .into_iter()
+        .filter(|f| f.severity == "error")
+        .map(|f| format!("{}: {}", f.check_name, f.detail))
+        .collect();
+    items.push(answered(
+        "defined",
+        "nothing stands in the way, and every row converts",
+        Some(errors.is_empty()),
+        errors.join("; "),
+    ));
+    let lines = if m.phase >= Phase::DualWrite {
+        let wanted = Wanted {
+            migration: Some(&m.name),
+            mode: "full",
+            relation: None,
+            sample: 10,
+        };
+        proof::check(m, all, &wanted, Mode::Full)?
+    } else {
+        Vec::new()
+    };
+    let told: Vec<String> = all.iter().map(Rework::told).collect();
+    items.push(answered(
+        "created",
+        "the new columns stand",
+        Some(m.phase >= Phase::Created),
+        told.join("; "),
+    ));
+    items.push(of_lines(
+        "dual_write",
+        "columns are kept in step by triggers that are on",
+        &lines,
+        &["trigger and view"],
+    ));
+    items.push(of_lines(
+        "backfilled",
+        "every row is in step",
+        &lines,
+        &[
+            "rows pending",
+            "rows out of step",
+            "rows written on their own",
+        ],
+    ));
+    items.push(of_lines(
+        "backfilled",
+        "the new columns have indexes, keys and checks as the old ones",
+        &lines,
+        &["indexes, keys and checks lacking"],
+    ));
+    items.push(person(
+        "switched",
+        "the new version of the application reads and writes the new columns",
+    ));
+    items.push(person(
+        "stopped",
+        "no old version of the application is left",
+    ));
+    items.push(person("archived", "nobody asks for the old columns"));
+    for item in &mut items {
+        if Phase::parse(item.phase).is_some_and(|p| m.phase < p) {
+            item.ok = None;
+            item.detail = format!("not reached: the migration is in phase {}", m.phase);
+        }
+    }
+    Ok(items)
+}
+
+fn of_lines(phase: &'static str, item: &str, lines: &[Line], names: &[&str]) -> Item {
+    let mine: Vec<&Line> = lines
+        .iter()
+        .filter(|l| names.contains(&l.name.as_str()))
+        .collect();
+    let bad: Vec<String> = mine
+        .iter()
+        .filter(|l| l.ok != Some(true))
+        .map(|l| {
+            format!(
+                "{}: {}",
+                l.name,
+                l.target_value.as_deref().unwrap_or_default()
+            )
+        })
+        .collect();
+    answered(
+        phase,
+        item,
+        Some(!mine.is_empty() && bad.is_empty()),
+        bad.join("; "),
+    )
+}

@@ -1,0 +1,95 @@
+//! The backfill of columns, slice by slice: rows, then what the new column gets of what the old one has.
+
+use crate::engine::drive::Ability;
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::change::ChangeJob;
+use crate::model::rework::{Late, Rework};
+use crate::model::state::Migration;
+use crate::pg::{catalog, role, spi, tx};
+use crate::steps::rework::{fill, late};
+use crate::steps::{Outcome, change, fkeys};
+use crate::store::{drift, failing};
+use pgrx::pg_sys::Oid;
+
+/// Rows that are named.
+const EXAMPLES: usize = 10;
+
+/// The next thing to do; None when all is done.
+pub fn work(m: &Migration, all: &[Rework], able: Ability) -> Result<Option<Outcome>> {
+    drift::require_none(m)?;
+    if let Some(r) = all.iter().find(|r| !r.leader().filled) {
+        return match tx::subtransaction(|| fill::batch(m, r)) {
+            Err(e) if e.is_about_data() => Err(named(m, r, e)?),
+            other => other.map(Some),
+        };
+    }
+    if let Some(r) = all
+        .iter()
+        .find(|r| r.columns.iter().any(|c| c.late.is_none()))
+    {
+        late::plan(r)?;
+        spi::run(&format!("ANALYZE {}", r.table()?), &[])?;
+        return Ok(Some(Outcome::Did(0)));
+    }
+    for r in all {
+        for (_, l) in r.late() {
+            match next(m, r, l, able)? {
+                Outcome::Done => {}
+                other => return Ok(Some(other)),
+            }
+        }
+    }
+    // Whoever reads the new column must not do so with a snapshot in which it is half filled.
+    match fkeys::drain(m)? {
+        Outcome::Done => Ok(None),
+        other => Ok(Some(other)),
+    }
+}
+
+/// The error, with the rows that it comes from.
+fn named(m: &Migration, r: &Rework, e: Error) -> Result<Error> {
+    let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
+    let leader = r.leader();
+    let blocks = (leader.next_block, leader.bound_blocks.unwrap_or(0));
+    let found = {
+        let _owner = role::act_as(Oid::from(shape.owner));
+        failing::rows(r, &shape, blocks, EXAMPLES)?
+    };
+    if found.is_empty() {
+        return Ok(e);
+    }
+    Ok(Error::JobFailed {
+        migration: m.name.clone(),
+        detail: format!(
+            "Rows of {} do not convert: {}.",
+            r.told(),
+            failing::told(&found)
+        ),
+        hint: format!(
+            "Mend those rows and go on: SELECT mig_backfill({});",
+            Literal(&m.name)
+        ),
+    })
+}
+
+/// An index, a key or a check, as the jobs of mig_create_index and its sisters make them.
+fn next(m: &Migration, r: &Rework, l: &Late, able: Ability) -> Result<Outcome> {
+    let table = r.table()?;
+    if change::is_made(r.relation, table, &l.change)? {
+        return Ok(Outcome::Done);
+    }
+    let job = ChangeJob::within(r.relation, table.clone(), l.change.clone());
+    match change::next(&job, table)? {
+        // Built inside a transaction, it would keep the application waiting.
+        Outcome::TopLevel(sql) if !able.top_level => Err(Error::JobFailed {
+            migration: m.name.clone(),
+            detail: format!(
+                "Without a background worker {} has to be made by hand: {sql};",
+                l.change.made()
+            ),
+            hint: format!("{sql};"),
+        }),
+        other => Ok(other),
+    }
+}

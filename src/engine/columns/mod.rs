@@ -1,0 +1,350 @@
+//! Migrations that change columns of tables that stand, instead of moving tables: the same phases.
+
+pub mod job;
+pub mod plan;
+pub mod proof;
+
+use super::archive::{require_suffix, too_early};
+use super::phases::at;
+use super::{Action, forced, jobs};
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::phase::Phase;
+use crate::model::rework::{Rework, Stage};
+use crate::model::state::Migration;
+use crate::pg::notice::notice;
+use crate::pg::tx;
+use crate::preflight::{self, Finding};
+use crate::settings;
+use crate::steps::rework::define;
+pub use crate::steps::rework::define::Asked;
+use crate::steps::rework::{ending, make};
+use crate::store::{drift, log, migration, new_column};
+use pgrx::pg_sys::Oid;
+
+/// The columns of a migration; None where it moves tables.
+pub fn of(m: &Migration) -> Result<Option<Vec<Rework>>> {
+    let all = new_column::all(m.id)?;
+    Ok((!all.is_empty()).then_some(all))
+}
+
+pub fn add(name: &str, asked: &Asked) -> Result<()> {
+    let (m, mappings) = super::idle(Some(name), "mig_add_column")?;
+    if !mappings.is_empty() || m.scope_column.is_some() && m.scope_table.is_some() {
+        return Err(Error::NotSupported {
+            what: format!("a column in migration \"{}\", which moves tables", m.name),
+            detail: "A migration moves tables, or it changes columns.".into(),
+            hint: "Define another one: SELECT mig_define('columns');".into(),
+        });
+    }
+    define::column(&m, asked)
+}
+
+/// Errors with 0A000 where a table is to be added to columns.
+pub fn require_none(m: &Migration) -> Result<()> {
+    if of(m)?.is_none() {
+        return Ok(());
+    }
+    Err(Error::NotSupported {
+        what: format!("a table in migration \"{}\", which changes columns", m.name),
+        detail: "A migration moves tables, or it changes columns.".into(),
+        hint: "Define another one: SELECT mig_define('tables');".into(),
+    })
+}
+
+fn actions(all: &[Rework], action: &str) -> Vec<Action> {
+    let line = |r: &Rework| Action {
+        source: r.table.as_ref().map(|_| Oid::from(r.relation)),
+        target: r.table.as_ref().map(|_| Oid::from(r.relation)),
+        action: format!("{action}: {}", r.told()),
+    };
+    all.iter().map(line).collect()
+}
+
+pub fn findings(m: &Migration, all: &[Rework]) -> Result<Vec<Finding>> {
+    preflight::columns::findings(m, all, m.phase <= Phase::Created)
+}
+
+fn require_clean(m: &Migration, all: &[Rework]) -> Result<()> {
+    let mut found = findings(m, all)?.into_iter();
+    let Some(first) = found.find(|f| f.severity == "error") else {
+        return Ok(());
+    };
+    Err(Error::Preflight {
+        migration: m.name.clone(),
+        detail: format!("{}: {}", first.check_name, first.detail),
+        hint: first
+            .hint
+            .unwrap_or_else(|| format!("SELECT * FROM mig_preflight({});", Literal(&m.name))),
+    })
+}
+
+/// defined → created
+pub fn create(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
+    if !at(m, Phase::Defined, "mig_create", "mig_define")? {
+        return Ok(actions(all, "exists"));
+    }
+    require_clean(m, all)?;
+    make::columns(m, all)?;
+    come_to(m, Phase::Created, "mig_create")?;
+    Ok(actions(all, "created"))
+}
+
+fn come_to(m: &Migration, phase: Phase, call: &str) -> Result<()> {
+    migration::set_phase(m, phase)?;
+    log::write(&m.name, phase.as_str(), call)
+}
+
+/// created → dual_write
+pub fn dual_write(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
+    if [Phase::DualWrite, Phase::Backfilled].contains(&m.phase) && drift::is_there(m)? {
+        return mend(m, all, Stage::Old, "mig_dual_write");
+    }
+    if !at(m, Phase::Created, "mig_dual_write", "mig_create")? {
+        return Ok(actions(all, "kept in step"));
+    }
+    require_clean(m, all)?;
+    make::keep(m, all, Stage::Old, false)?;
+    all.iter().try_for_each(|r| new_column::reset(r.id))?;
+    come_to(m, Phase::DualWrite, "mig_dual_write")?;
+    Ok(actions(all, "kept in step"))
+}
+
+/// Somebody touched a trigger. It goes in anew, and what has passed it is for mig_repair to find.
+fn mend(m: &Migration, all: &[Rework], stage: Stage, call: &str) -> Result<Vec<Action>> {
+    if let Some(gone) = drift::all(m)?.iter().find(|c| c.kind != "mirror") {
+        return Err(Error::Drift {
+            migration: m.name.clone(),
+            detail: format!("Found: {}.", gone.what),
+            hint: format!(
+                "SELECT * FROM mig_rollback({}, 'defined');",
+                Literal(&m.name)
+            ),
+        });
+    }
+    make::keep(m, all, stage, true)?;
+    migration::set_state(m.id, "ok", None)?;
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        &format!("{call} put the triggers in anew"),
+    )?;
+    notice(&format!(
+        "writes may have passed the triggers; SELECT * FROM mig_repair({}); tells how many rows differ",
+        Literal(&m.name)
+    ));
+    Ok(actions(all, "kept in step anew"))
+}
+
+/// backfilled → switched
+pub fn switch(m: &Migration, all: &[Rework], force: bool) -> Result<Vec<Action>> {
+    tx::require_read_committed()?;
+    if m.phase == Phase::Switched && drift::is_there(m)? {
+        return mend(m, all, Stage::Both, "mig_switch");
+    }
+    if !at(m, Phase::Backfilled, "mig_switch", "mig_backfill")? {
+        return Ok(actions(all, "both ways"));
+    }
+    let mut passed_over: Vec<String> = drift::all(m)?.into_iter().map(|d| d.what).collect();
+    let wrong = tx::probe(|| proof::wrong(all, Stage::Old))?;
+    if wrong > 0 {
+        passed_over.push(format!("{wrong} rows are out of step"));
+    }
+    if !passed_over.is_empty() && !force {
+        return Err(Error::NotReady {
+            migration: m.name.clone(),
+            detail: format!("Found: {}.", passed_over.join("; ")),
+            hint: format!(
+                "SELECT * FROM mig_check({0}) WHERE ok IS NOT TRUE; mig_diff names rows, and SELECT * FROM mig_repair({0}, dry_run => false); mends them.",
+                Literal(&m.name)
+            ),
+        });
+    }
+    ending::switch(m, all, force)?;
+    come_to(m, Phase::Switched, &forced("mig_switch", &passed_over))?;
+    Ok(actions(all, "both ways"))
+}
+
+/// switched → stopped
+pub fn stop(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
+    if m.phase == Phase::Stopped && drift::is_there(m)? {
+        let kept: Vec<Rework> = all
+            .iter()
+            .filter(|r| r.replaces.is_some())
+            .cloned()
+            .collect();
+        return mend(m, &kept, Stage::New, "mig_stop");
+    }
+    if !at(m, Phase::Switched, "mig_stop", "mig_switch")? {
+        return Ok(actions(all, "old column refuses writes"));
+    }
+    ending::stop(m, all)?;
+    come_to(m, Phase::Stopped, "mig_stop")?;
+    Ok(actions(all, "old column refuses writes"))
+}
+
+/// stopped → archived
+pub fn archive(
+    m: &Migration,
+    all: &[Rework],
+    suffix: &str,
+    compat_views: bool,
+    force: bool,
+) -> Result<Vec<Action>> {
+    if !at(m, Phase::Stopped, "mig_archive", "mig_stop")? {
+        return Ok(actions(all, "archived"));
+    }
+    require_suffix(suffix)?;
+    if compat_views {
+        notice("compat_views is for tables: a column has no view in its place");
+    }
+    let mut passed_over = Vec::new();
+    let call = format!("mig_archive({}, force => true)", Literal(&m.name));
+    too_early(
+        m,
+        settings::archive_after_days(m),
+        "archive_after_days",
+        &call,
+        force,
+        &mut passed_over,
+    )?;
+    let users = users(all)?;
+    if !users.is_empty() && !force {
+        return Err(Error::Refused {
+            code: pgrx::PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+            message: "others use an old column and would follow it into the archive".into(),
+            detail: format!("Found: {}.", users.join("; ")),
+            hint: format!(
+                "Make them use the new column, or drop them; SELECT * FROM {call}; lets them follow and is recorded."
+            ),
+        });
+    }
+    passed_over.extend(users);
+    ending::put_away(m, all, suffix, settings::take_names(m))?;
+    come_to(m, Phase::Archived, &forced("mig_archive", &passed_over))?;
+    Ok(actions(&new_column::all(m.id)?, "archived"))
+}
+
+/// What uses old columns.
+fn users(all: &[Rework]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for r in all {
+        if let Some(old) = &r.replaces {
+            let named = |what| format!("{what} uses \"{}\"", old.name.as_str());
+            let mine = new_column::dependents(r.relation, &old.name)?;
+            found.extend(mine.into_iter().map(named));
+        }
+    }
+    Ok(found)
+}
+
+/// What was written to computed columns is not what they are computed to be.
+fn tell_of_own_writes(m: &Migration, all: &[Rework]) -> Result<()> {
+    let computed: Vec<Rework> = all
+        .iter()
+        .filter(|r| r.replaces.is_none())
+        .cloned()
+        .collect();
+    let own = proof::wrong(&computed, Stage::Old)?;
+    if own > 0 {
+        notice(&format!(
+            "{own} rows have values of their own in computed columns; SELECT * FROM mig_repair({}, dry_run => false); computes them anew",
+            Literal(&m.name)
+        ));
+    }
+    Ok(())
+}
+
+/// Back to `to`, step by step in one transaction.
+pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
+    jobs::end_open(m, Some("rolled back"))?;
+    let mut done = Vec::new();
+    if m.phase == Phase::Archived {
+        ending::take_back(m, &new_column::all(m.id)?)?;
+        done.push("has its name again");
+    }
+    let all = new_column::all(m.id)?;
+    if m.phase >= Phase::Stopped && to < Phase::Stopped {
+        ending::stop_back(m, &all)?;
+        done.push("both ways again");
+    }
+    if m.phase >= Phase::Switched && to == Phase::Backfilled {
+        ending::switch_back(m, &all)?;
+        done.push("old column is the truth again");
+        tell_of_own_writes(m, &all)?;
+    }
+    if m.phase >= Phase::DualWrite && to < Phase::DualWrite {
+        make::let_go(m, &all)?;
+        make::remove(m, &all)?;
+        if to == Phase::Created {
+            make::columns(m, &all)?;
+        }
+        all.iter().try_for_each(|r| new_column::reset(r.id))?;
+        migration::set_drain(m.id, None)?;
+        done.push("new columns emptied");
+    }
+    if to == Phase::Defined {
+        if m.phase == Phase::Created {
+            make::remove(m, &all)?;
+        }
+        done.push("new columns removed");
+    }
+    come_to(m, to, &format!("mig_rollback from {}", m.phase))?;
+    migration::set_state(m.id, "ok", None)?;
+    Ok(actions(&all, &done.join(", ")))
+}
+
+/// The emergency stop.
+pub fn detach(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
+    if m.phase < Phase::DualWrite || make::disable(all)? == 0 {
+        notice(&format!(
+            "migration \"{}\" has no trigger that is on",
+            m.name
+        ));
+        return Ok(actions(all, "kept"));
+    }
+    jobs::end_open(m, Some("mig_detach"))?;
+    migration::set_state(
+        m.id,
+        "failed",
+        Some("detached by mig_detach: columns are not kept in step"),
+    )?;
+    log::write(&m.name, m.phase.as_str(), "mig_detach")?;
+    Ok(actions(all, "trigger disabled"))
+}
+
+/// Forgets a migration, and drops the old columns if wanted.
+pub fn drop(m: &Migration, all: &[Rework], archives: bool, force: bool) -> Result<Vec<Action>> {
+    if m.phase != Phase::Archived {
+        m.require_defined()?;
+    }
+    let mut passed_over = Vec::new();
+    if m.phase == Phase::Archived {
+        if archives {
+            let call = format!(
+                "mig_drop({}, archives => true, force => true)",
+                Literal(&m.name)
+            );
+            too_early(
+                m,
+                settings::drop_after_days(m),
+                "drop_after_days",
+                &call,
+                force,
+                &mut passed_over,
+            )?;
+        }
+        ending::let_go(m, all, archives)?;
+    }
+    migration::delete(m.id)?;
+    log::write(&m.name, "dropped", &forced("mig_drop", &passed_over))?;
+    let gone = m.phase == Phase::Archived && archives;
+    Ok(actions(
+        all,
+        if gone {
+            "old column dropped"
+        } else {
+            "forgotten"
+        },
+    ))
+}

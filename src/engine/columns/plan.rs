@@ -1,0 +1,143 @@
+//! What is to come, as statements: nothing of it is run.
+
+use super::of;
+use crate::engine::inspect::Planable;
+use crate::error::Result;
+use crate::ident::Ident;
+use crate::model::change::Change;
+use crate::model::phase::Phase;
+use crate::model::rework::{Late, NewColumn, Rework, Stage};
+use crate::model::shape::Shape;
+use crate::model::state::Migration;
+use crate::pg::catalog;
+use crate::sqlgen::rework::{self as sql, compare, late};
+use crate::sqlgen::{Statement, change};
+
+const BRIEF: &str = "AccessExclusiveLock (brief)";
+
+/// Every statement from here to the archive.
+pub fn plan(m: &Migration, all: &[Rework]) -> Result<Vec<Planable>> {
+    let mut steps = Vec::new();
+    for r in all {
+        let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
+        steps.extend(of_one(r, &shape));
+    }
+    // By phase, and within one as they are defined.
+    steps.sort_by_key(|s| s.phase);
+    Ok(steps.into_iter().filter(|s| s.phase > m.phase).collect())
+}
+
+fn of_one(r: &Rework, shape: &Shape) -> Vec<Planable> {
+    let table = &shape.name;
+    let mut steps = Vec::new();
+    let mut add = |phase, lock, sql, moves_rows: bool| {
+        steps.push(Planable {
+            phase,
+            statement: Statement::new(table, lock, sql),
+            rows: if moves_rows { shape.est_rows } else { 0 },
+            bytes: if moves_rows { shape.bytes } else { 0 },
+        });
+    };
+    for c in &r.columns {
+        add(
+            Phase::Created,
+            BRIEF,
+            sql::add_column(table, c, None),
+            false,
+        );
+    }
+    let old = r.replaces.as_ref().and_then(|o| shape.column(&o.name));
+    let old_type = old.map(|o| o.type_text.as_str());
+    add(
+        Phase::Created,
+        "AccessShareLock",
+        sql::create_view(table, r, old_type),
+        false,
+    );
+    for text in sql::create_trigger(table, r.id, Stage::Old) {
+        add(Phase::DualWrite, "ShareRowExclusiveLock", text, false);
+    }
+    let rows = "RowExclusiveLock, rows FOR NO KEY UPDATE";
+    add(Phase::Backfilled, rows, compare::fill(table, r), true);
+    for (c, l) in planned(r, shape) {
+        for (lock, text) in made(table, &l) {
+            add(Phase::Backfilled, lock, text, false);
+        }
+        if l.not_null {
+            add(
+                Phase::Switched,
+                BRIEF,
+                sql::set_not_null(table, &c.name, true),
+                false,
+            );
+        }
+        if let Some(deferrable) = l.unique {
+            add(
+                Phase::Switched,
+                BRIEF,
+                late::attach(table, l.change.name(), deferrable),
+                false,
+            );
+        }
+    }
+    for text in sql::create_trigger(table, r.id, Stage::Both) {
+        add(Phase::Switched, BRIEF, text, false);
+    }
+    if let Some(old) = &r.replaces {
+        for text in sql::create_trigger(table, r.id, Stage::New) {
+            add(Phase::Stopped, BRIEF, text, false);
+        }
+        let away = Ident::derived(&[&format!("{}_archive", old.name.as_str())]);
+        add(
+            Phase::Archived,
+            BRIEF,
+            sql::rename(table, &old.name, &away),
+            false,
+        );
+    } else {
+        add(Phase::Stopped, BRIEF, sql::drop_trigger(table, r.id), false);
+    }
+    steps
+}
+
+/// As decided on, or as it would be by now.
+fn planned<'a>(r: &'a Rework, shape: &Shape) -> Vec<(&'a NewColumn, Late)> {
+    let mut all = Vec::new();
+    for c in &r.columns {
+        let alone = r.replaces.as_ref().filter(|_| r.columns.len() == 1);
+        let late = c
+            .late
+            .clone()
+            .unwrap_or_else(|| late::of(shape, c, alone, &[]));
+        all.extend(late.into_iter().map(|l| (c, l)));
+    }
+    all
+}
+
+fn made(table: &crate::ident::QualifiedName, l: &Late) -> Vec<(&'static str, String)> {
+    let name = l.change.name();
+    match &l.change {
+        Change::Index { statement, .. } => vec![("ShareUpdateExclusiveLock", statement.clone())],
+        other => {
+            let lock = match other {
+                Change::ForeignKey { .. } => "ShareRowExclusiveLock (brief)",
+                _ => BRIEF,
+            };
+            let add = change::add(table, name, other).map(|sql| (lock, sql));
+            let valid = ("ShareUpdateExclusiveLock", change::validate(table, name));
+            add.into_iter().chain([valid]).collect()
+        }
+    }
+}
+
+/// The statements that add the columns, for a migration file of an ORM; None where the migration moves tables.
+pub fn ddl(m: &Migration) -> Result<Option<Vec<String>>> {
+    let Some(all) = of(m)? else { return Ok(None) };
+    let mut made = Vec::new();
+    for r in &all {
+        for c in &r.columns {
+            made.push(format!("{};", sql::add_column(r.table()?, c, None)));
+        }
+    }
+    Ok(Some(made))
+}

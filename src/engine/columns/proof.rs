@@ -1,0 +1,264 @@
+//! Are old and new columns in step? Rows, triggers, indexes and keys.
+
+use crate::engine::check::Wanted;
+use crate::engine::repair::Repair;
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::change::Change;
+use crate::model::phase::Phase;
+use crate::model::rework::{Rework, Stage};
+use crate::model::state::Migration;
+use crate::pg::notice::notice;
+use crate::steps::change;
+use crate::steps::rework::{fill, proof};
+use crate::steps::verify::rows::Difference;
+use crate::steps::verify::{self, About, Findings, Line, Mode};
+use crate::store::{check, drift, log};
+use pgrx::pg_sys::Oid;
+
+/// Rows that are out of step; what is computed counts as long as nobody else may write it.
+pub fn wrong(all: &[Rework], stage: Stage) -> Result<i64> {
+    let mut sum = 0;
+    for r in all {
+        sum += proof::count(r, stage)?.wrong;
+    }
+    Ok(sum)
+}
+
+fn line(r: &Rework, about: About, name: &str, values: (&str, &str), ok: Option<bool>) -> Line {
+    Line {
+        source: r.relation,
+        target: Some(r.relation),
+        name: name.to_owned(),
+        source_value: Some(values.0.to_owned()),
+        target_value: Some(values.1.to_owned()),
+        ok,
+        about,
+    }
+}
+
+/// Those of one relation, or all.
+fn chosen(all: &[Rework], relation: Option<Oid>) -> Result<Vec<&Rework>> {
+    let found: Vec<&Rework> = all
+        .iter()
+        .filter(|r| relation.is_none_or(|o| o.to_u32() == r.relation))
+        .collect();
+    if found.is_empty() {
+        return Err(Error::Invalid {
+            message: "the relation is no part of this migration".into(),
+            detail: "None of its columns is the migration's.".into(),
+            hint: "SELECT * FROM mig.columns; lists them.".into(),
+        });
+    }
+    Ok(found)
+}
+
+/// What the triggers do by now.
+fn stage(m: &Migration) -> Stage {
+    match m.phase {
+        p if p < Phase::Switched => Stage::Old,
+        Phase::Switched => Stage::Both,
+        _ => Stage::New,
+    }
+}
+
+fn require_phase(m: &Migration) -> Result<()> {
+    if m.phase < Phase::DualWrite {
+        return Err(m.wrong_phase("phase \"dual_write\" or later"));
+    }
+    Ok(())
+}
+
+/// Runs a check, keeps the result in `mig.check_result` and returns its lines.
+pub fn check(m: &Migration, all: &[Rework], wanted: &Wanted, mode: Mode) -> Result<Vec<Line>> {
+    require_phase(m)?;
+    let mut found = Findings {
+        started: check::now()?,
+        ..Findings::default()
+    };
+    for r in chosen(all, wanted.relation)? {
+        found.tables += 1;
+        found.lines.extend(state(m, r)?);
+        if mode != Mode::Quick {
+            rows(m, r, &mut found)?;
+        }
+    }
+    verify::keep(m, mode, &found)?;
+    Ok(found.lines)
+}
+
+fn state(m: &Migration, r: &Rework) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    let changes = drift::all(m)?;
+    let what: Vec<&str> = changes.iter().map(|c| c.what.as_str()).collect();
+    let (fine, is) = ("as left by us", what.join("; "));
+    let is = if is.is_empty() { fine } else { &is };
+    let ok = Some(is == fine);
+    lines.push(line(r, About::State, "trigger and view", (fine, is), ok));
+    if m.phase >= Phase::Backfilled {
+        let mut lacking = Vec::new();
+        for (c, l) in r.late() {
+            // The CHECK that stands for NOT NULL goes at the archive.
+            let column = Change::NotNull {
+                column: c.name.clone(),
+            };
+            let is_set = l.not_null && change::is_made(r.relation, r.table()?, &column)?;
+            if !is_set && !change::is_made(r.relation, r.table()?, &l.change)? {
+                lacking.push(l.change.name().as_str().to_owned());
+            }
+        }
+        let is = lacking.join(", ");
+        lines.push(line(
+            r,
+            About::State,
+            "indexes, keys and checks lacking",
+            ("", &is),
+            Some(is.is_empty()),
+        ));
+    }
+    Ok(lines)
+}
+
+fn rows(m: &Migration, r: &Rework, found: &mut Findings) -> Result<()> {
+    let counted = proof::count(r, stage(m))?;
+    let wrong = counted.wrong.to_string();
+    let own = r.replaces.is_none() && m.phase >= Phase::Switched;
+    let pending = m.phase == Phase::DualWrite && !r.leader().filled;
+    let (name, ok) = if own {
+        ("rows written on their own", Some(true))
+    } else if pending {
+        (
+            "rows pending",
+            if counted.wrong == 0 { Some(true) } else { None },
+        )
+    } else {
+        ("rows out of step", Some(counted.wrong == 0))
+    };
+    let count = counted.rows.to_string();
+    found
+        .lines
+        .push(line(r, About::Count, "rows", (&count, &count), Some(true)));
+    found
+        .lines
+        .push(line(r, About::New, name, ("0", &wrong), ok));
+    found.compared += counted.rows;
+    if !own && !pending {
+        found.differences += counted.wrong;
+    }
+    Ok(())
+}
+
+/// Errors with the first line that is not ok.
+pub fn assert(m: &Migration, all: &[Rework], wanted: &Wanted, mode: Mode) -> Result<()> {
+    let lines = check(m, all, wanted, mode)?;
+    let Some(bad) = lines.iter().find(|l| l.ok != Some(true)) else {
+        return Ok(());
+    };
+    let text = |v: &Option<String>| v.clone().unwrap_or_default();
+    let told = all
+        .iter()
+        .find(|r| r.relation == bad.source)
+        .map(Rework::told)
+        .unwrap_or_default();
+    Err(Error::CheckFailed {
+        migration: m.name.clone(),
+        detail: format!(
+            "{told}: {}: expected {}, found {}.",
+            bad.name,
+            text(&bad.source_value),
+            text(&bad.target_value)
+        ),
+        hint: format!(
+            "SELECT * FROM mig_check({}, {}) WHERE ok IS NOT TRUE;",
+            Literal(&m.name),
+            Literal(mode.as_str())
+        ),
+    })
+}
+
+/// The first rows that are out of step.
+pub fn diff(m: &Migration, all: &[Rework], relation: Oid, limit: i64) -> Result<Vec<Difference>> {
+    require_phase(m)?;
+    let mut found = Vec::new();
+    for r in chosen(all, Some(relation))? {
+        for w in proof::list(r, stage(m), limit)? {
+            found.push(Difference {
+                key: w.key,
+                kind: "different".into(),
+                source: w.source,
+                target: w.target,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Makes new columns what the old ones make of them, where they are out of step. Nobody's row is waited for.
+pub fn repair(
+    m: &Migration,
+    all: &[Rework],
+    relation: Option<Oid>,
+    dry_run: bool,
+) -> Result<Vec<Repair>> {
+    require_phase(m)?;
+    if m.phase > Phase::Switched {
+        return Err(m.wrong_phase(
+            "phase \"switched\" or earlier: from \"stopped\" on the new columns are the truth",
+        ));
+    }
+    let mut lines = Vec::new();
+    for r in chosen(all, relation)? {
+        let own = r.replaces.is_none() && m.phase >= Phase::Switched;
+        let wrong = if own {
+            0
+        } else {
+            proof::count(r, stage(m))?.wrong
+        };
+        if wrong > 0 {
+            lines.push(Repair {
+                source: r.relation,
+                kind: "different",
+                rows: wrong,
+            });
+            if !dry_run {
+                mend(m, r, wrong)?;
+            }
+        }
+    }
+    if lines.is_empty() {
+        notice("nothing differs");
+    } else if dry_run {
+        notice(&format!(
+            "nothing was changed; SELECT * FROM mig_repair({}, dry_run => false); mends these rows",
+            Literal(&m.name)
+        ));
+    }
+    Ok(lines)
+}
+
+fn mend(m: &Migration, r: &Rework, wrong: i64) -> Result<()> {
+    if m.phase == Phase::DualWrite && !r.leader().filled {
+        notice(&format!(
+            "{wrong} rows are left to the backfill: SELECT mig_backfill({});",
+            Literal(&m.name)
+        ));
+        return Ok(());
+    }
+    let filled = fill::everywhere(m, r, stage(m))?;
+    let left = filled.busy.len();
+    if left > 0 {
+        notice(&format!(
+            "rows in {left} blocks are held by somebody, and were left as they are; SELECT * FROM mig_repair({}, dry_run => false); again",
+            Literal(&m.name)
+        ));
+    }
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        &format!(
+            "mig_repair: {} of {wrong} rows of {} mended",
+            filled.written,
+            r.told()
+        ),
+    )
+}

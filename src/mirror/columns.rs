@@ -1,0 +1,232 @@
+//! The trigger that keeps old and new columns of one table in step. It works on the row that is being written and on nothing else:
+//! no snapshot, no second row, nothing to race with.
+
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::rework::Stage;
+use crate::pg::direct::rework::{Rework, Set};
+use crate::pg::direct::verdict::Verdict;
+use crate::pg::{catalog, role, session};
+use crate::sqlgen::rework as sql;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::rc::Rc;
+
+/// PostgreSQL's calling convention, version 1 (PG_FUNCTION_INFO_V1).
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_mig_keep_columns() -> &'static pg_sys::Pg_finfo_record {
+    const V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &V1
+}
+
+/// `mig.keep_columns()`, the trigger function.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager only.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn mig_keep_columns(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: fcinfo is valid for the length of the call.
+    match unsafe { fire(fcinfo) } {
+        Ok(tuple) => pg_sys::Datum::from(tuple),
+        Err(e) => {
+            ErrorReport::from(e).report(PgLogLevel::ERROR);
+            pg_sys::Datum::from(0)
+        }
+    }
+}
+
+/// # Safety
+/// `fcinfo` is what the function manager passed.
+unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
+    // SAFETY: the context of a function called as a trigger is a TriggerData; the tag is checked first. A row trigger that fires
+    // before the event has these slots and tuples (trigger.c).
+    unsafe {
+        if !pgrx::trigger_support::called_as_trigger(fcinfo) {
+            return Err(stray());
+        }
+        let data = &*((*fcinfo).context as *mut pg_sys::TriggerData);
+        let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
+        let is_update = event == pg_sys::TRIGGER_EVENT_UPDATE;
+        let before_row = pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_BEFORE;
+        if data.tg_event & before_row != before_row
+            || !is_update && event != pg_sys::TRIGGER_EVENT_INSERT
+        {
+            return Err(stray());
+        }
+        let (kept, stage) = of(data)?;
+        if is_update && kept.is_untouched(data.tg_trigslot, data.tg_newslot, stage) {
+            return Ok(data.tg_newtuple);
+        }
+        let _owner = role::act_as(kept.owner);
+        let _safe = session::pin_names();
+        let (tuple, verdict) = if is_update {
+            let verdict = kept.updated(data.tg_trigslot, data.tg_newslot, stage);
+            (data.tg_newtuple, verdict)
+        } else {
+            (data.tg_trigtuple, kept.inserted(data.tg_trigslot, stage))
+        };
+        match verdict {
+            Verdict::Set(values) if values.is_empty() => Ok(tuple),
+            Verdict::Set(values) => Ok(with(tuple, (*data.tg_relation).rd_att, &values)),
+            refused => Err(refusal(&refused, data)),
+        }
+    }
+}
+
+/// # Safety
+/// `tuple` is of this description, and the values are of its columns.
+unsafe fn with(
+    tuple: pg_sys::HeapTuple,
+    description: pg_sys::TupleDesc,
+    set: &[Set],
+) -> pg_sys::HeapTuple {
+    let mut numbers: Vec<i32> = set.iter().map(|s| i32::from(s.0)).collect();
+    let mut values: Vec<pg_sys::Datum> = set.iter().map(|s| s.1).collect();
+    let mut nulls: Vec<bool> = set.iter().map(|s| s.2).collect();
+    // SAFETY: as the caller says; all three arrays have a place for each.
+    unsafe {
+        pg_sys::heap_modify_tuple_by_cols(
+            tuple,
+            description,
+            set.len() as i32,
+            numbers.as_mut_ptr(),
+            values.as_mut_ptr(),
+            nulls.as_mut_ptr(),
+        )
+    }
+}
+
+/// # Safety
+/// `data` is the TriggerData of a trigger that is running.
+unsafe fn refusal(verdict: &Verdict, data: &pg_sys::TriggerData) -> Error {
+    // SAFETY: as the caller says.
+    let relation = unsafe { (*data.tg_relation).rd_id };
+    let table = catalog::name_of(relation).map_or_else(String::new, |n| n.plain());
+    let (code, message, detail) = match verdict {
+        Verdict::Replaced => (
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("a column of {table} that has been replaced is written"),
+            "The new column is the truth, and the old one follows it.",
+        ),
+        Verdict::Computed => (
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("a computed column of {table} is written with another value"),
+            "Until mig_switch it is what other columns make it: no \"down\" says how they would follow.",
+        ),
+        _ => (
+            PgSqlErrorCode::ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION,
+            format!("an old and a new column of {table} contradict each other"),
+            "Both are written at once, and neither is what the other makes of it.",
+        ),
+    };
+    Error::Refused {
+        code,
+        message,
+        detail: detail.into(),
+        hint: format!(
+            "Which ones, and how: SELECT column_name, replaces, up, down FROM mig.columns WHERE relation = {}::regclass;",
+            Literal(&table)
+        ),
+    }
+}
+
+fn stray() -> Error {
+    Error::Sql {
+        code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        message: "this trigger was not installed by mig_dual_write".into(),
+        detail: Some("mig.keep_columns() serves columns of mig_add_column only.".into()),
+    }
+}
+
+struct Kept {
+    rework: Rc<Rework>,
+    stage: Stage,
+    stale: Cell<bool>,
+}
+
+thread_local! {
+    static KEPT: RefCell<HashMap<pg_sys::Oid, Kept>> = RefCell::new(HashMap::new());
+    static WATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What the running trigger keeps in step, from the session's cache or made anew.
+///
+/// # Safety
+/// `data` is the TriggerData of a trigger that is running.
+unsafe fn of(data: &pg_sys::TriggerData) -> Result<(Rc<Rework>, Stage)> {
+    // SAFETY: both pointers are valid while the trigger runs.
+    let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
+    let known = KEPT.with_borrow(|all| {
+        all.get(&trigger.tgoid)
+            .filter(|k| !k.stale.get() && k.rework.relation == relation)
+            .map(|k| (Rc::clone(&k.rework), k.stage))
+    });
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    watch();
+    // SAFETY: `trigger` is the running trigger.
+    let (rework, stage) = unsafe { make(trigger, relation) }.ok_or_else(stray)?;
+    let rework = Rc::new(rework);
+    KEPT.with_borrow_mut(|all| {
+        // Others that are stale may be of triggers that are gone.
+        all.retain(|_, k| !k.stale.get());
+        let kept = Kept {
+            rework: Rc::clone(&rework),
+            stage,
+            stale: Cell::new(false),
+        };
+        all.insert(trigger.tgoid, kept);
+    });
+    Ok((rework, stage))
+}
+
+/// None if the trigger is not one that we installed.
+///
+/// # Safety
+/// `trigger` is the running trigger.
+unsafe fn make(trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Option<(Rework, Stage)> {
+    if trigger.tgnargs != 2 {
+        return None;
+    }
+    // SAFETY: tgargs has tgnargs C strings, and the name is one, too.
+    let (id, stage, name) = unsafe {
+        let text = |n| CStr::from_ptr(*trigger.tgargs.add(n)).to_str().ok();
+        let name = CStr::from_ptr(trigger.tgname).to_str().ok()?;
+        (text(0)?.parse::<i32>().ok()?, Stage::parse(text(1)?)?, name)
+    };
+    if sql::trigger_name(id).as_str() != name {
+        return None;
+    }
+    let view = catalog::oid_of(&sql::view_name(id))?;
+    let rework = Rework::of(view)?;
+    (rework.relation == relation).then_some((rework, stage))
+}
+
+/// Registers for the server's messages about changed relations, once for the session.
+fn watch() {
+    if !WATCHING.replace(true) {
+        // SAFETY: the callback lives as long as the library, which is never unloaded.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(changed), pg_sys::Datum::from(0)) };
+    }
+}
+
+/// Only sets flags: it may be called in the middle of anything.
+#[pg_guard]
+extern "C-unwind" fn changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    KEPT.with(|all| {
+        if let Ok(all) = all.try_borrow() {
+            let hit = |k: &&Kept| {
+                relation == pg_sys::InvalidOid
+                    || [k.rework.relation, k.rework.view].contains(&relation)
+            };
+            all.values().filter(hit).for_each(|k| k.stale.set(true));
+        }
+    });
+}

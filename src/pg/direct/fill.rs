@@ -1,0 +1,163 @@
+//! New columns filled in the rows that stand, below SQL: no trigger of the application fires, so that nothing else in the row
+//! changes (an `updated_at`), and rows that are right are not touched. No row is waited for: one that somebody writes at this
+//! moment is passed over, and looked at again.
+
+use super::Opened;
+use super::kept::Kept;
+use super::rework::{Context, Rework, Set};
+use super::scan::Scan;
+use super::slot::Slot;
+use super::write::Manner;
+use super::written::Written;
+use crate::model::rework::Stage;
+use crate::pg::places::{self, Slice};
+use crate::pg::tx;
+use pgrx::pg_sys;
+
+/// Rows between two looks whether somebody waits.
+const CHUNK: usize = 256;
+
+/// What became of a slice.
+#[derive(Default)]
+pub struct Filled {
+    pub rows: i64,
+    pub written: i64,
+    /// Blocks with a row that somebody else writes.
+    pub busy: Vec<i64>,
+    /// The block at which it has stopped before the end of the slice: somebody waits for a row of this transaction.
+    pub stopped: Option<u32>,
+}
+
+/// What the table's constraints have to do with the new columns.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+pub struct Concerned {
+    /// Oids of foreign keys and late unique constraints over them: their triggers fire.
+    pub constraints: Vec<u32>,
+    /// A CHECK or NOT NULL speaks of them.
+    pub checks: bool,
+}
+
+impl Rework {
+    /// Until the transaction ends, the table must not be truncated or rewritten: the caller holds ROW EXCLUSIVE on it.
+    pub fn fill(&self, slice: &Slice, stage: Stage, concerned: &Concerned) -> Filled {
+        // SAFETY: inside a transaction; an ERROR pops the snapshot together with the (sub)transaction.
+        unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            let kept = {
+                let table = Opened::read(self.relation);
+                Kept::of(table.0)
+            };
+            let heeded: Vec<_> = concerned
+                .constraints
+                .iter()
+                .map(|c| pg_sys::Oid::from(*c))
+                .collect();
+            let spared = kept.all_but(&heeded);
+            let filled = Fill {
+                rework: self,
+                stage,
+                context: Context::new(),
+                written: Written::open(self.relation, &kept, &spared),
+                manner: Manner {
+                    alone: false,
+                    waits: false,
+                    checks: concerned.checks,
+                },
+                filled: Filled::default(),
+            }
+            .run(slice);
+            pg_sys::PopActiveSnapshot();
+            filled
+        }
+    }
+}
+
+struct Fill<'a> {
+    rework: &'a Rework,
+    stage: Stage,
+    context: Context,
+    written: Written<'a>,
+    manner: Manner,
+    filled: Filled,
+}
+
+impl Fill<'_> {
+    /// # Safety
+    /// The latest snapshot is active.
+    unsafe fn run(mut self, slice: &Slice) -> Filled {
+        // SAFETY: as the caller says. New versions of rows are younger than the snapshot: the scan does not meet them.
+        unsafe {
+            let Some(scan) = Scan::begin(self.written.relation, slice) else {
+                return self.filled;
+            };
+            let row = Slot::of_table(self.written.relation);
+            let new = Slot::to_fill(self.written.relation);
+            let (mut last, mut since, mut hurries) = (None, 0, false);
+            while scan.next(&row) {
+                let block = places::block_of(&(*row.0).tts_tid);
+                if hurries && last.is_some_and(|l| l != block) {
+                    self.filled.stopped = Some(block);
+                    break;
+                }
+                last = Some(block);
+                since += 1;
+                if since == CHUNK {
+                    since = 0;
+                    pgrx::check_for_interrupts!();
+                    hurries = tx::is_waited_for();
+                }
+                self.take(&row, &new, block);
+            }
+            drop((row, new));
+            scan.end();
+        }
+        self.filled
+    }
+
+    /// # Safety
+    /// `row` holds a row of the table, `new` is one to fill.
+    unsafe fn take(&mut self, row: &Slot, new: &Slot, block: u32) {
+        // SAFETY: as the caller says. What expressions leave behind goes with the row.
+        unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(self.written.row_memory());
+            let lacks = self.rework.lacks(&self.context, row.0, self.stage);
+            self.filled.rows += 1;
+            if !lacks.is_empty() {
+                merge(row, &lacks, new);
+                if self.written.update(row, new, self.manner) {
+                    self.filled.written += 1;
+                } else if self.filled.busy.last() != Some(&i64::from(block)) {
+                    self.filled.busy.push(i64::from(block));
+                }
+                pg_sys::ExecClearTuple(new.0);
+            }
+            pg_sys::MemoryContextSwitchTo(before);
+            pg_sys::MemoryContextReset(self.written.row_memory());
+        }
+    }
+}
+
+/// The row with other values in some columns.
+///
+/// # Safety
+/// As `Fill::take`; `row` keeps its values for as long as `new` is used.
+unsafe fn merge(row: &Slot, set: &[Set], new: &Slot) {
+    // SAFETY: as the caller says; both slots have as many values as the table has columns.
+    unsafe {
+        let (from, to) = (&*row.0, &mut *new.0);
+        let width = (*from.tts_tupleDescriptor).natts;
+        if i32::from(from.tts_nvalid) < width {
+            pg_sys::slot_getsomeattrs_int(row.0, width);
+        }
+        pg_sys::ExecClearTuple(new.0);
+        std::ptr::copy_nonoverlapping(from.tts_values, to.tts_values, width as usize);
+        std::ptr::copy_nonoverlapping(from.tts_isnull, to.tts_isnull, width as usize);
+        for (number, value, null) in set {
+            let at = *number as usize - 1;
+            *to.tts_values.add(at) = *value;
+            *to.tts_isnull.add(at) = *null;
+        }
+        pg_sys::ExecStoreVirtualTuple(new.0);
+    }
+}

@@ -1,0 +1,304 @@
+//! New columns of a row, and the old one that they replace: what each should be. The view says so (`sqlgen::rework`); its target
+//! list is planned once and evaluated over the row itself, in a trigger or in a batch.
+
+use super::row::{attribute, evaluate, planned};
+use super::slot::Slot;
+use super::{Opened, items};
+use crate::model::rework::Stage;
+use crate::pg::image::Image;
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// A column, and the expression that makes it.
+pub(super) struct Made {
+    pub number: i16,
+    pub image: Image,
+    from: *mut pg_sys::Expr,
+    /// Columns that the expression reads.
+    pub reads: Vec<i16>,
+}
+
+/// What an INSERT that does not name a column leaves in it.
+pub(super) enum Unnamed {
+    Null,
+    Default(*mut pg_sys::Expr),
+    /// Another value each time.
+    Anything,
+}
+
+pub(super) struct Old {
+    pub made: Made,
+    unnamed: Unnamed,
+}
+
+/// What is known as long as neither view nor table changes. It holds no lock.
+pub struct Rework {
+    memory: pg_sys::MemoryContext,
+    pub relation: pg_sys::Oid,
+    pub view: pg_sys::Oid,
+    /// Whose expressions these are.
+    pub owner: pg_sys::Oid,
+    pub(super) new: Vec<Made>,
+    pub(super) old: Option<Old>,
+}
+
+/// A value that is to be put into a row.
+pub type Set = (i16, pg_sys::Datum, bool);
+
+impl Rework {
+    /// None if the view is not one of ours.
+    pub fn of(view: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: a context for what lives as long as the value. An ERROR in between leaks it, once.
+        unsafe {
+            let memory = pg_sys::AllocSetContextCreateInternal(
+                pg_sys::TopMemoryContext,
+                c"pg_mig columns".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+            );
+            let before = pg_sys::MemoryContextSwitchTo(memory);
+            let made = Self::made(memory, view);
+            pg_sys::MemoryContextSwitchTo(before);
+            if made.is_none() {
+                pg_sys::MemoryContextDelete(memory);
+            }
+            made
+        }
+    }
+
+    /// # Safety
+    /// `memory` is the current context and lives as long as the value.
+    unsafe fn made(memory: pg_sys::MemoryContext, view: pg_sys::Oid) -> Option<Self> {
+        let opened = Opened::read(view);
+        // SAFETY: the view is open; its query lives in the relation cache, and what is kept of it is copied.
+        unsafe {
+            if (*(*opened.0).rd_rel).relkind as u8 != pg_sys::RELKIND_VIEW {
+                return None;
+            }
+            let query = &*pg_sys::get_view_query(opened.0);
+            let (number, relation) = the_table(query)?;
+            let table = Opened::read(relation);
+            let entry = |name: &str| {
+                items::<pg_sys::TargetEntry>(query.targetList)
+                    .find(|e| CStr::from_ptr((**e).resname).to_bytes() == name.as_bytes())
+                    .map(|e| (*e).expr)
+            };
+            let pair = |is: &str, should: &str| {
+                let column = (*entry(is)?.cast::<pg_sys::Var>()).varattno;
+                let from = entry(should)?;
+                Some(Made {
+                    number: column,
+                    image: Image::of(attribute(table.0, column).atttypid),
+                    reads: reads(from, number),
+                    from: planned(from),
+                })
+            };
+            let mut new = Vec::new();
+            while let Some(made) = pair(
+                &format!("new:{}", new.len() + 1),
+                &format!("up:{}", new.len() + 1),
+            ) {
+                new.push(made);
+            }
+            let old = pair("old", "down").map(|made| Old {
+                unnamed: unnamed(table.0, made.number),
+                made,
+            });
+            (!new.is_empty()).then(|| Self {
+                memory,
+                relation,
+                view,
+                owner: (*(*opened.0).rd_rel).relowner,
+                new,
+                old,
+            })
+        }
+    }
+
+    /// Columns that the expressions set.
+    pub fn numbers(&self) -> Vec<i16> {
+        self.new.iter().map(|m| m.number).collect()
+    }
+
+    /// New columns that are not what they should be, with what they should be.
+    ///
+    /// # Safety
+    /// As `inserted`.
+    pub(super) unsafe fn off(
+        &self,
+        context: &Context,
+        row: *mut pg_sys::TupleTableSlot,
+    ) -> Vec<Set> {
+        // SAFETY: as the caller says.
+        self.new
+            .iter()
+            .filter_map(|m| unsafe { m.off(context, row) })
+            .collect()
+    }
+
+    /// What a row that was there before the trigger lacks; as `sqlgen::rework::compare::wrong` has it.
+    ///
+    /// # Safety
+    /// `row` holds a row of the table.
+    pub unsafe fn lacks(
+        &self,
+        context: &Context,
+        row: *mut pg_sys::TupleTableSlot,
+        stage: Stage,
+    ) -> Vec<Set> {
+        // SAFETY: as the caller says.
+        unsafe {
+            let off = self.off(context, row);
+            let Some(old) = self.old.as_ref().filter(|_| !off.is_empty()) else {
+                return off;
+            };
+            let unfilled = stage == Stage::Old && off.iter().any(|(n, ..)| Slot::value(row, *n).1);
+            if unfilled || old.made.off(context, row).is_some() {
+                off
+            } else {
+                Vec::new()
+            }
+        }
+    }
+
+    /// # Safety
+    /// `row` is a slot of the table.
+    pub(super) unsafe fn image_of(&self, number: i16, row: *mut pg_sys::TupleTableSlot) -> Image {
+        // SAFETY: as the caller says.
+        unsafe {
+            let tuple = &*(*row).tts_tupleDescriptor;
+            Image::of(tuple.attrs.as_slice(tuple.natts as usize)[number as usize - 1].atttypid)
+        }
+    }
+}
+
+impl Made {
+    /// What the column should be, where it is not.
+    ///
+    /// # Safety
+    /// `row` holds a row of the table.
+    pub(super) unsafe fn off(
+        &self,
+        context: &Context,
+        row: *mut pg_sys::TupleTableSlot,
+    ) -> Option<Set> {
+        // SAFETY: as the caller says; both values are of the column's type.
+        unsafe {
+            let (value, null) = evaluate(context.0, self.from, row);
+            let (is, is_null) = Slot::value(row, self.number);
+            let same = null == is_null && (null || self.image.is_same_stored(is, value));
+            (!same).then_some((self.number, value, null))
+        }
+    }
+}
+
+impl Old {
+    /// Whether this may be an INSERT that did not name the column.
+    ///
+    /// # Safety
+    /// `row` holds a row of the table.
+    pub(super) unsafe fn is_unnamed(
+        &self,
+        context: &Context,
+        row: *mut pg_sys::TupleTableSlot,
+    ) -> bool {
+        // SAFETY: as the caller says.
+        unsafe {
+            let (is, is_null) = Slot::value(row, self.made.number);
+            match self.unnamed {
+                Unnamed::Anything => true,
+                Unnamed::Null => is_null,
+                Unnamed::Default(text) => {
+                    let (value, null) = evaluate(context.0, text, row);
+                    is_null || !null && self.made.image.is_same_stored(is, value)
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Rework {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: everything in it is ours, and nobody uses it any more.
+            unsafe { pg_sys::MemoryContextDelete(self.memory) };
+        }
+    }
+}
+
+/// Where expressions are evaluated. Values are made in the caller's memory.
+pub struct Context(pub *mut pg_sys::ExprContext);
+
+impl Context {
+    pub fn new() -> Self {
+        // SAFETY: inside a transaction; freed on drop, or with the memory of whoever is unwound.
+        Self(unsafe { pg_sys::CreateStandaloneExprContext() })
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: made by `new`.
+            unsafe { pg_sys::FreeExprContext(self.0, true) };
+        }
+    }
+}
+
+/// Number and oid of the one table that the view reads.
+///
+/// # Safety
+/// The query is a view's.
+unsafe fn the_table(query: &pg_sys::Query) -> Option<(i32, pg_sys::Oid)> {
+    // SAFETY: the FROM clause of a query is a list of nodes; a RangeTblRef counts tables from 1.
+    unsafe {
+        let first = items::<pg_sys::Node>((*query.jointree).fromlist).next()?;
+        if (*first).type_ != pg_sys::NodeTag::T_RangeTblRef {
+            return None;
+        }
+        let number = (*first.cast::<pg_sys::RangeTblRef>()).rtindex;
+        let mut tables = items::<pg_sys::RangeTblEntry>(query.rtable);
+        let table = tables.nth(usize::try_from(number - 1).ok()?)?;
+        Some((number, (*table).relid))
+    }
+}
+
+/// # Safety
+/// `expression` is a checked one over the table of this number.
+unsafe fn reads(expression: *mut pg_sys::Expr, table: i32) -> Vec<i16> {
+    let mut found = Vec::new();
+    let mut set = std::ptr::null_mut();
+    // SAFETY: as the caller says; numbers are counted from the lowest system column (pull_varattnos in var.c).
+    unsafe {
+        pg_sys::pull_varattnos(expression.cast(), table as u32, &mut set);
+        let mut member = -1;
+        loop {
+            member = pg_sys::bms_next_member(set, member);
+            if member < 0 {
+                break;
+            }
+            found.push((member + pg_sys::FirstLowInvalidHeapAttributeNumber) as i16);
+        }
+    }
+    found.retain(|n| *n > 0);
+    found
+}
+
+/// # Safety
+/// The table is open and has the column; what is returned is in the current memory context.
+unsafe fn unnamed(table: pg_sys::Relation, number: i16) -> Unnamed {
+    // SAFETY: as the caller says.
+    unsafe {
+        let default = pg_sys::build_column_default(table, i32::from(number));
+        if attribute(table, number).attidentity != 0 {
+            Unnamed::Anything
+        } else if default.is_null() {
+            Unnamed::Null
+        } else if pg_sys::contain_volatile_functions(default) {
+            Unnamed::Anything
+        } else {
+            Unnamed::Default(planned(default.cast()))
+        }
+    }
+}

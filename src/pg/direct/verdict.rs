@@ -1,0 +1,153 @@
+//! What becomes of a row that is written, whose columns are kept in step.
+
+use super::rework::{Context, Made, Rework, Set};
+use super::slot::Slot;
+use crate::model::rework::Stage;
+use crate::pg::image::Image;
+use pgrx::pg_sys;
+
+pub enum Verdict {
+    Set(Vec<Set>),
+    /// Both sides are written, and contradict each other.
+    Contradiction,
+    /// The computed column is written, and not what it is computed to be.
+    Computed,
+    /// The old column is written, which has been replaced.
+    Replaced,
+}
+
+impl Verdict {
+    fn nothing() -> Self {
+        Verdict::Set(Vec::new())
+    }
+}
+
+impl Rework {
+    /// Whether an UPDATE has nothing to do with any of these columns.
+    ///
+    /// # Safety
+    /// As `updated`.
+    pub unsafe fn is_untouched(
+        &self,
+        before: *mut pg_sys::TupleTableSlot,
+        new: *mut pg_sys::TupleTableSlot,
+        stage: Stage,
+    ) -> bool {
+        // SAFETY: as the caller says.
+        let kept = |number: i16| unsafe { same(before, new, number, self.image_of(number, new)) };
+        let mut columns = self.new.iter().chain(self.old.iter().map(|o| &o.made));
+        columns.all(|m| kept(m.number) && (stage == Stage::New || m.reads.iter().all(|n| kept(*n))))
+            // SAFETY: as the caller says.
+            && (stage != Stage::Old || !self.new.iter().any(|m| unsafe { Slot::value(new, m.number).1 }))
+    }
+
+    /// # Safety
+    /// `new` holds the row that is to be put in.
+    pub unsafe fn inserted(&self, new: *mut pg_sys::TupleTableSlot, stage: Stage) -> Verdict {
+        // SAFETY: as the caller says.
+        unsafe {
+            let context = Context::new();
+            let written = self.new.iter().any(|m| !Slot::value(new, m.number).1);
+            if let (Stage::New, Some(old)) = (stage, &self.old) {
+                return self.follow(&context, new, old.is_unnamed(&context, new));
+            }
+            let ups = self.off(&context, new);
+            if !written || ups.is_empty() {
+                return Verdict::Set(ups);
+            }
+            let Some(old) = &self.old else {
+                return if stage == Stage::Old {
+                    Verdict::Computed
+                } else {
+                    Verdict::nothing()
+                };
+            };
+            match old.made.off(&context, new) {
+                None => Verdict::nothing(),
+                Some(down) if old.is_unnamed(&context, new) => Verdict::Set(vec![down]),
+                Some(_) => Verdict::Contradiction,
+            }
+        }
+    }
+
+    /// # Safety
+    /// `before` and `new` hold both versions of the row.
+    pub unsafe fn updated(
+        &self,
+        before: *mut pg_sys::TupleTableSlot,
+        new: *mut pg_sys::TupleTableSlot,
+        stage: Stage,
+    ) -> Verdict {
+        // SAFETY: as the caller says.
+        unsafe {
+            let changed = |number: i16, image: Image| !same(before, new, number, image);
+            let new_changed = self.new.iter().any(|m| changed(m.number, m.image));
+            let context = Context::new();
+            if let (Stage::New, Some(old)) = (stage, &self.old) {
+                let untouched = !changed(old.made.number, old.made.image);
+                if untouched && !new_changed {
+                    return Verdict::nothing();
+                }
+                return self.follow(&context, new, untouched);
+            }
+            let image = |n: i16| self.image_of(n, new);
+            let moved = |m: &Made| m.reads.iter().any(|n| changed(*n, image(*n)));
+            if !new_changed {
+                let unfilled = |m: &Made| stage == Stage::Old && Slot::value(new, m.number).1;
+                let due = self.new.iter().filter(|m| moved(m) || unfilled(m));
+                return Verdict::Set(due.filter_map(|m| m.off(&context, new)).collect());
+            }
+            if self.off(&context, new).is_empty() {
+                return Verdict::nothing();
+            }
+            let Some(old) = &self.old else {
+                return if stage == Stage::Old {
+                    Verdict::Computed
+                } else {
+                    Verdict::nothing()
+                };
+            };
+            match old.made.off(&context, new) {
+                None => Verdict::nothing(),
+                Some(down) if !self.new.iter().any(moved) => Verdict::Set(vec![down]),
+                Some(_) => Verdict::Contradiction,
+            }
+        }
+    }
+
+    /// The old column follows the new ones, and nobody else may write it.
+    ///
+    /// # Safety
+    /// As `inserted`.
+    unsafe fn follow(
+        &self,
+        context: &Context,
+        new: *mut pg_sys::TupleTableSlot,
+        untouched: bool,
+    ) -> Verdict {
+        let Some(old) = &self.old else {
+            return Verdict::nothing();
+        };
+        // SAFETY: as the caller says.
+        match unsafe { old.made.off(context, new) } {
+            None => Verdict::nothing(),
+            Some(down) if untouched => Verdict::Set(vec![down]),
+            Some(_) => Verdict::Replaced,
+        }
+    }
+}
+
+/// # Safety
+/// Both hold rows of one table.
+unsafe fn same(
+    a: *mut pg_sys::TupleTableSlot,
+    b: *mut pg_sys::TupleTableSlot,
+    number: i16,
+    image: Image,
+) -> bool {
+    // SAFETY: as the caller says.
+    unsafe {
+        let ((a, no_a), (b, no_b)) = (Slot::value(a, number), Slot::value(b, number));
+        no_a == no_b && (no_a || image.is_same_stored(a, b))
+    }
+}

@@ -1,0 +1,309 @@
+//! What stands in the way of new columns.
+
+mod rows;
+
+use crate::error::{Error, Result};
+use crate::ident::Ident;
+use crate::model::rework::{NewColumn, Replaced, Rework};
+use crate::model::shape::{Index, Shape};
+use crate::model::state::Migration;
+use crate::pg::{catalog, expression, spi};
+use crate::preflight::Finding;
+use crate::sqlgen::rework::{as_it_will_be, late};
+use crate::store::new_column;
+use pgrx::pg_sys::Oid;
+
+/// All findings; rows are read as long as nothing is kept in step.
+pub fn findings(m: &Migration, all: &[Rework], reads_rows: bool) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for r in all {
+        let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
+        let look = Look {
+            r,
+            shape: &shape,
+            all,
+        };
+        found.extend(look.table(m)?);
+        if let Some(old) = &r.replaces {
+            found.extend(look.way_back(old)?);
+            found.extend(look.keys(old)?);
+            found.extend(look.indexes(old)?);
+            found.extend(look.left_behind(old)?);
+        }
+        found.extend(look.expressions()?);
+        if reads_rows && found.iter().all(|f| f.severity != "error") {
+            found.extend(look.rows()?);
+        }
+    }
+    Ok(found)
+}
+
+struct Look<'a> {
+    r: &'a Rework,
+    shape: &'a Shape,
+    all: &'a [Rework],
+}
+
+impl Look<'_> {
+    fn finding(
+        &self,
+        severity: &str,
+        check: &str,
+        detail: String,
+        hint: Option<String>,
+    ) -> Finding {
+        Finding {
+            severity: severity.into(),
+            check_name: check.into(),
+            relation: Some(self.r.relation),
+            detail,
+            hint,
+        }
+    }
+
+    fn table(&self, m: &Migration) -> Result<Option<Finding>> {
+        let Some(other) = new_column::other_migration(m.id, self.r.relation)? else {
+            return Ok(None);
+        };
+        let detail = format!("Migration \"{other}\" is at work on this table.");
+        let hint = format!(
+            "End it first: SELECT next_step FROM mig_status({});",
+            crate::ident::Literal(&other)
+        );
+        Ok(Some(self.finding(
+            "error",
+            "other migration",
+            detail,
+            Some(hint),
+        )))
+    }
+
+    /// Columns of all reworks of this table, by name and type.
+    fn more(&self) -> Vec<(&Ident, &str)> {
+        let same = self.all.iter().filter(|r| r.relation == self.r.relation);
+        same.flat_map(|r| &r.columns)
+            .filter(|c| self.shape.column(&c.name).is_none())
+            .map(|c| (&c.name, c.type_text.as_str()))
+            .collect()
+    }
+
+    fn way_back(&self, old: &Replaced) -> Result<Option<Finding>> {
+        let from = as_it_will_be(&self.shape.name, &self.more());
+        let bad = |detail: String, hint: String| {
+            Ok(Some(self.finding("error", "way back", detail, Some(hint))))
+        };
+        match expression::check(old.name.as_str(), &old.down, &from) {
+            Err(Error::BadExpression { detail, hint, .. }) => bad(
+                format!(
+                    "\"down\" of column \"{}\" cannot be used. {detail}",
+                    old.name.as_str()
+                ),
+                hint,
+            ),
+            Err(e) => Err(e),
+            Ok(_) => Ok(None),
+        }
+    }
+
+    /// Keys that we cannot take over yet.
+    fn keys(&self, old: &Replaced) -> Result<Vec<Finding>> {
+        let mut found = Vec::new();
+        let name = old.name.as_str();
+        let column = self.shape.column(&old.name);
+        if self.shape.key_columns().contains(&old.name) {
+            found.push(self.finding(
+                "error",
+                "primary key",
+                format!("Column \"{name}\" is part of the primary key, by which rows are told apart meanwhile."),
+                Some("Move the table instead, with mig_add_table and its columns.".into()),
+            ));
+        }
+        if column.is_some_and(|c| c.identity.is_some()) {
+            found.push(self.finding(
+                "error",
+                "identity",
+                format!("Column \"{name}\" is an identity column."),
+                Some("Move the table instead, with mig_add_table.".into()),
+            ));
+        }
+        let referring: Vec<String> = spi::json_rows(
+            "SELECT pg_catalog.to_jsonb(pg_catalog.format('%I of %s', k.conname, k.conrelid::regclass)) FROM pg_catalog.pg_constraint k \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey) \
+             WHERE k.contype = 'f' AND k.confrelid = $1 AND a.attname = $2",
+            &[Oid::from(self.r.relation).into(), name.into()],
+        )?;
+        if !referring.is_empty() {
+            found.push(self.finding(
+                "error",
+                "referenced",
+                format!("Foreign keys refer to column \"{name}\": {}.", referring.join(", ")),
+                Some("Move the table instead, with mig_add_table, or give those tables columns of their own first.".into()),
+            ));
+        }
+        Ok(found)
+    }
+
+    fn indexes(&self, old: &Replaced) -> Result<Vec<Finding>> {
+        let mut found = Vec::new();
+        let c = self.r.leader();
+        for i in &self.shape.indexes {
+            if i.exclusion && i.plain_columns().contains(&old.name) {
+                found.push(self.left_index(i, old));
+            } else if late::moves(i, &old.name) && self.r.columns.len() == 1 {
+                found.extend(self.unindexable(i, c, old)?);
+            }
+        }
+        let more: Vec<String> = spi::json_rows(
+            "SELECT DISTINCT pg_catalog.to_jsonb(x.relname) FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid \
+             JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid AND a.attname = $2 \
+             WHERE i.indrelid = $1 AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)",
+            &[Oid::from(self.r.relation).into(), old.name.as_str().into()],
+        )?;
+        for i in self
+            .shape
+            .indexes
+            .iter()
+            .filter(|i| more.iter().any(|n| n == i.name.as_str()))
+        {
+            found.push(self.left_index(i, old));
+        }
+        Ok(found)
+    }
+
+    fn left_index(&self, i: &Index, old: &Replaced) -> Finding {
+        self.finding(
+            "warning",
+            "index",
+            format!(
+                "Index {} has column \"{}\" in an expression, a condition or an exclusion constraint; the new column gets none like it.",
+                i.name.as_str(),
+                old.name.as_str()
+            ),
+            Some("After mig_create: SELECT mig_create_index('CREATE INDEX …');".into()),
+        )
+    }
+
+    fn unindexable(&self, i: &Index, c: &NewColumn, old: &Replaced) -> Result<Option<Finding>> {
+        if i.include.contains(&old.name) || expression::indexable(&c.type_text, i.method.as_str())?
+        {
+            return Ok(None);
+        }
+        Ok(Some(self.finding(
+            "error",
+            "index",
+            format!(
+                "Index {} is over column \"{}\", and type {} has no operator class for {}.",
+                i.name.as_str(),
+                old.name.as_str(),
+                c.type_text,
+                i.method.as_str()
+            ),
+            Some(format!(
+                "Drop it first, if it is not needed any more: DROP INDEX CONCURRENTLY {};",
+                i.name
+            )),
+        )))
+    }
+
+    /// What stays with the old column.
+    fn left_behind(&self, old: &Replaced) -> Result<Vec<Finding>> {
+        let mut found = Vec::new();
+        let name = old.name.as_str();
+        let readers = new_column::dependents(self.r.relation, &old.name)?;
+        if !readers.is_empty() {
+            found.push(self.finding(
+                "warning",
+                "dependents",
+                format!("Column \"{name}\" is used by: {}.", readers.join(", ")),
+                Some("Make them use the new column between mig_switch and mig_archive, which refuses until then.".into()),
+            ));
+        }
+        let same = self.shape.column(&old.name).map(|o| &o.type_text)
+            == Some(&self.r.leader().type_text)
+            && self.r.columns.len() == 1;
+        for k in self
+            .shape
+            .checks
+            .iter()
+            .filter(|k| !same && k.columns.contains(&old.name))
+        {
+            found.push(self.finding(
+                "warning",
+                "check",
+                format!(
+                    "{} is over column \"{name}\", and cannot be written for the new one.",
+                    k.name.as_str()
+                ),
+                Some("After mig_create: SELECT mig_add_check(…);".into()),
+            ));
+        }
+        if self.r.columns.len() > 1 {
+            let keyed = self
+                .shape
+                .indexes
+                .iter()
+                .filter(|i| late::moves(i, &old.name));
+            let names: Vec<&str> = keyed
+                .map(|i| i.name.as_str())
+                .chain(
+                    self.shape
+                        .fkeys
+                        .iter()
+                        .filter(|k| k.columns.contains(&old.name))
+                        .map(|k| k.name.as_str()),
+                )
+                .collect();
+            if !names.is_empty() {
+                found.push(self.finding(
+                    "warning",
+                    "index",
+                    format!(
+                        "Column \"{name}\" becomes several; none of them inherits {}.",
+                        names.join(", ")
+                    ),
+                    Some("After mig_create: mig_create_index, mig_add_foreign_key.".into()),
+                ));
+            }
+        }
+        if !same
+            && self
+                .shape
+                .column(&old.name)
+                .is_some_and(|c| c.default.is_some())
+            && self.r.columns.iter().all(|c| c.column_default.is_none())
+        {
+            found.push(self.finding(
+                "warning",
+                "default",
+                format!("Column \"{name}\" has a default; the new one gets none at mig_stop."),
+                Some("Define it again with column_default.".into()),
+            ));
+        }
+        Ok(found)
+    }
+
+    fn expressions(&self) -> Result<Vec<Finding>> {
+        let mut found = Vec::new();
+        for c in &self.r.columns {
+            let checked = expression::check(c.name.as_str(), &c.up, &self.shape.name.to_string())?;
+            if !checked.immutable {
+                found.push(self.finding(
+                    "warning",
+                    "mutable expression",
+                    format!("The value of {} may depend on settings of the session or on the time of day.", c.up),
+                    None,
+                ));
+            }
+        }
+        if self.r.replaces.is_none() {
+            found.push(self.finding(
+                "info",
+                "one way",
+                format!("{} is computed: until mig_switch nobody else may write it, and what is written after that does not come back.", self.r.told()),
+                None,
+            ));
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,126 @@
+//! Rows that will not do.
+
+use super::Look;
+use crate::error::Result;
+use crate::model::rework::NewColumn;
+use crate::pg::{catalog, role, session, spi, tx};
+use crate::preflight::Finding;
+use crate::sqlgen::rework::compare;
+use crate::store::failing;
+use pgrx::pg_sys::Oid;
+use serde::Deserialize;
+
+/// Rows that are named.
+const EXAMPLES: usize = 10;
+/// Rows that go there and back for a look.
+const SAMPLE: u32 = 1000;
+
+impl Look<'_> {
+    pub fn rows(&self) -> Result<Vec<Finding>> {
+        let blocks = catalog::extent(self.r.relation)?.map_or(0, |e| e.blocks);
+        let _owner = role::act_as(Oid::from(self.shape.owner));
+        let failing = failing::rows(self.r, self.shape, (0, blocks), EXAMPLES)?;
+        if !failing.is_empty() {
+            return Ok(vec![self.finding(
+                "error",
+                "rows that do not convert",
+                format!("{}.", failing::told(&failing)),
+                Some("Mend those rows, or write an expression that takes them.".into()),
+            )]);
+        }
+        let _safe = session::pin_names();
+        let mut found = Vec::new();
+        for c in self.r.columns.iter().filter(|c| c.not_null) {
+            found.extend(self.nulls(c)?);
+        }
+        found.extend(self.round_trip()?);
+        Ok(found)
+    }
+
+    fn nulls(&self, c: &NewColumn) -> Result<Option<Finding>> {
+        let keys: Vec<String> = spi::json_rows(
+            &compare::nulls(&self.shape.name, c, &self.shape.key_columns(), EXAMPLES),
+            &[],
+        )?;
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.finding(
+            "error",
+            "nulls",
+            format!(
+                "\"{}\" is to be NOT NULL, and up yields null for ({}).",
+                c.name.as_str(),
+                keys.join("), (")
+            ),
+            Some(format!("Say what it is then: coalesce({}, …)", c.up)),
+        )))
+    }
+
+    fn round_trip(&self) -> Result<Option<Finding>> {
+        #[derive(Deserialize)]
+        struct Other {
+            key: String,
+            was: Option<String>,
+            back: Option<String>,
+        }
+        let old_type = self
+            .r
+            .replaces
+            .as_ref()
+            .and_then(|o| self.shape.column(&o.name));
+        let old_type = old_type.map_or("", |c| c.type_text.as_str());
+        // Once the columns are there, this has been said.
+        if self
+            .r
+            .columns
+            .iter()
+            .any(|c| self.shape.column(&c.name).is_some())
+        {
+            return Ok(None);
+        }
+        let sql = compare::round_trip(
+            &self.shape.name,
+            self.r,
+            old_type,
+            &self.shape.key_columns(),
+            SAMPLE,
+        );
+        let Some(sql) = sql else { return Ok(None) };
+        let others: Vec<Other> = match tx::probe(|| spi::rows(&sql, &[])) {
+            Err(e) if e.is_about_data() => {
+                return Ok(Some(self.finding(
+                    "warning",
+                    "round trip",
+                    format!("\"down\" fails for a value that \"up\" makes: {e}."),
+                    None,
+                )));
+            }
+            other => other?,
+        };
+        if others.is_empty() {
+            return Ok(None);
+        }
+        let text = |t: &Option<String>| t.clone().unwrap_or_else(|| "null".into());
+        let each: Vec<String> = others
+            .iter()
+            .map(|o| {
+                format!(
+                    "({}) {} comes back as {}",
+                    o.key,
+                    text(&o.was),
+                    text(&o.back)
+                )
+            })
+            .collect();
+        Ok(Some(self.finding(
+            "warning",
+            "round trip",
+            format!(
+                "What goes through both expressions is not what it was: {}. Rows keep their old value until the new column is written.",
+                each.join("; ")
+            ),
+            None,
+        )))
+    }
+}

@@ -1,0 +1,176 @@
+//! One batch of a column's backfill: blocks in, a checkpoint out, in one transaction.
+
+use crate::error::{Error, Result};
+use crate::model::rework::{NewColumn, Rework, Stage};
+use crate::model::state::Migration;
+use crate::pg::direct::fill::{Concerned, Filled};
+use crate::pg::direct::rework::Rework as Expressions;
+use crate::pg::places::Slice;
+use crate::pg::{catalog, role, session, spi};
+use crate::settings;
+use crate::sqlgen::rework as sql;
+use crate::steps::Outcome;
+use crate::store::log;
+use crate::store::new_column::{self, Batch};
+use pgrx::pg_sys::Oid;
+use std::time::Instant;
+
+/// Blocks of a batch, however few rows they hold.
+const MAX_BLOCKS: i64 = 8192;
+
+/// Fills the next blocks; then those that somebody was at, again and again, until nobody is.
+pub fn batch(m: &Migration, r: &Rework) -> Result<Outcome> {
+    let leader = bounded(m, r)?;
+    let end = leader.bound_blocks.unwrap_or(0);
+    if leader.next_block < end {
+        return stretch(m, r, &leader, end);
+    }
+    let Some(block) = leader.busy.first().copied() else {
+        let done = Batch {
+            filled: true,
+            ..progress(&leader)
+        };
+        new_column::checkpoint(r.id, done)?;
+        return Ok(Outcome::Did(0));
+    };
+    again(r, &leader, block)
+}
+
+/// Rows that somebody was writing when the batch came by.
+fn again(r: &Rework, leader: &NewColumn, block: i64) -> Result<Outcome> {
+    let filled = fill(r, Stage::Old, block, block + 1)?;
+    let mut busy: Vec<i64> = leader.busy[1..].to_vec();
+    let still = !filled.busy.is_empty();
+    if still {
+        // The others first.
+        busy.push(block);
+    }
+    new_column::checkpoint(
+        r.id,
+        Batch {
+            busy,
+            ..progress(leader)
+        },
+    )?;
+    Ok(if still {
+        Outcome::Wait(format!("a row in block {block} of {}", r.table()?.plain()))
+    } else {
+        Outcome::Did(filled.written)
+    })
+}
+
+fn progress(leader: &NewColumn) -> Batch {
+    Batch {
+        next_block: leader.next_block,
+        busy: leader.busy.clone(),
+        rows: 0,
+        ms: 0,
+        batch_blocks: leader.batch_blocks.unwrap_or(1),
+        filled: false,
+    }
+}
+
+fn stretch(m: &Migration, r: &Rework, leader: &NewColumn, end: i64) -> Result<Outcome> {
+    let started = Instant::now();
+    let blocks = match leader.batch_blocks {
+        Some(blocks) => blocks,
+        None => first_blocks(m, r)?,
+    };
+    let to = (leader.next_block + blocks).min(end);
+    let filled = fill(r, Stage::Old, leader.next_block, to)?;
+    let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let mut busy = leader.busy.clone();
+    busy.extend(&filled.busy);
+    // At most twice or half of this one, towards the time that a batch should take.
+    let wanted = i64::from(settings::batch_target_ms(m));
+    let batch_blocks = (blocks * wanted / ms.max(1))
+        .clamp(blocks / 2, blocks * 2)
+        .clamp(1, MAX_BLOCKS);
+    new_column::checkpoint(
+        r.id,
+        Batch {
+            next_block: filled.stopped.map_or(to, i64::from),
+            busy,
+            rows: filled.rows,
+            ms,
+            batch_blocks,
+            filled: false,
+        },
+    )?;
+    Ok(Outcome::Did(filled.rows))
+}
+
+/// Blocks that hold about `batch_rows`.
+fn first_blocks(m: &Migration, r: &Rework) -> Result<i64> {
+    let density = catalog::extent(r.relation)?.map_or(1, |e| e.rows / e.blocks.max(1));
+    Ok((i64::from(settings::batch_rows(m)) / density.max(1)).clamp(1, MAX_BLOCKS))
+}
+
+/// All of the table at once, in the caller's transaction.
+pub fn everywhere(m: &Migration, r: &Rework, stage: Stage) -> Result<Filled> {
+    hold(m, r)?;
+    let blocks = catalog::extent(r.relation)?.map_or(0, |e| e.blocks);
+    fill(r, stage, 0, blocks)
+}
+
+/// Held to the end of the transaction: nobody rewrites the table under the batch.
+fn hold(m: &Migration, r: &Rework) -> Result<()> {
+    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
+    let table = r.table()?;
+    spi::run(
+        &format!("LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE"),
+        &[],
+    )?;
+    Ok(())
+}
+
+/// As the owner, below SQL.
+fn fill(r: &Rework, stage: Stage, from: i64, to: i64) -> Result<Filled> {
+    let view = catalog::oid_of(&sql::view_name(r.id));
+    let expressions = view.and_then(Expressions::of).ok_or_else(|| Error::Drift {
+        migration: r.told(),
+        detail: "The view that says what the columns should be is gone.".into(),
+        hint: "Go back and forth again: SELECT mig_rollback(…, 'defined');".into(),
+    })?;
+    let concerned: Concerned = spi::first(
+        "SELECT coalesce((SELECT pg_catalog.jsonb_agg(c.oid::bigint) FROM pg_catalog.pg_constraint c \
+           WHERE c.conrelid = $1 AND c.contype IN ('f', 'u') AND c.conkey && $2), '[]') AS constraints, \
+         EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conrelid = $1 AND c.contype = 'c' AND c.conkey && $2) \
+           OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1 AND a.attnum = ANY ($2) AND a.attnotnull) AS checks",
+        &[Oid::from(r.relation).into(), expressions.numbers().into()],
+    )?
+    .unwrap_or_default();
+    let slice = Slice::new(from, to)?;
+    let _owner = role::act_as(expressions.owner);
+    let _safe = session::pin_names();
+    Ok(expressions.fill(&slice, stage, &concerned))
+}
+
+/// Fixes the bound at the first batch, and starts over where the table was rewritten since (VACUUM FULL, CLUSTER, TRUNCATE, a
+/// restored dump): blocks mean nothing in another file.
+fn bounded(m: &Migration, r: &Rework) -> Result<NewColumn> {
+    hold(m, r)?;
+    let leader = r.leader();
+    let extent = catalog::extent(r.relation)?
+        .ok_or_else(|| Error::Internal("the table has no extent".into()))?;
+    if leader.bound_blocks.is_some() && leader.filenode == Some(extent.filenode) {
+        return Ok(leader.clone());
+    }
+    if leader.bound_blocks.is_some() {
+        log::write(
+            &m.name,
+            m.phase.as_str(),
+            &format!(
+                "backfill of {} starts over: the table was rewritten",
+                r.told()
+            ),
+        )?;
+    }
+    new_column::set_bound(r.id, &extent)?;
+    Ok(NewColumn {
+        bound_blocks: Some(extent.blocks),
+        next_block: 0,
+        busy: Vec::new(),
+        ..leader.clone()
+    })
+}

@@ -1,0 +1,25 @@
+//! Columns of one table that take the place of another: asked for, made, kept in step, filled, ended.
+
+pub mod define;
+pub mod ending;
+pub mod fill;
+pub mod late;
+pub mod make;
+pub mod proof;
+
+use crate::error::Result;
+use crate::ident::QualifiedName;
+use crate::model::rework::Rework;
+use crate::pg::lock::Mode;
+
+/// Their tables, each once.
+fn tables(all: &[Rework], mode: Mode) -> Result<Vec<(QualifiedName, Mode)>> {
+    let mut found: Vec<(QualifiedName, Mode)> = Vec::new();
+    for r in all {
+        let table = r.table()?;
+        if !found.iter().any(|(name, _)| name == table) {
+            found.push((table.clone(), mode));
+        }
+    }
+    Ok(found)
+}

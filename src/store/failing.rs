@@ -1,0 +1,94 @@
+//! Rows for which an expression fails: found by halving what fails.
+
+use crate::error::Result;
+use crate::model::rework::Rework;
+use crate::model::shape::Shape;
+use crate::pg::places::Slice;
+use crate::pg::{session, spi, tx};
+use crate::sqlgen::rework::{compare as sql, typed};
+use pgrx::datum::DatumWithOid;
+
+/// Such a row by its key, with what PostgreSQL says.
+pub struct Failing {
+    pub key: String,
+    pub why: String,
+}
+
+/// The first `limit` rows of blocks `from` to `to` for which the values of `up` cannot be had.
+pub fn rows(r: &Rework, shape: &Shape, blocks: (i64, i64), limit: usize) -> Result<Vec<Failing>> {
+    let table = r.table()?;
+    let texts: Vec<String> = r
+        .columns
+        .iter()
+        .map(|c| typed(&c.up, &c.type_text))
+        .collect();
+    let looks = Looks {
+        range: sql::evaluated(table, &texts),
+        places: sql::places_in(table),
+        one: sql::evaluated_one(table, &texts),
+        key: sql::named(table, &shape.key_columns()),
+    };
+    let _safe = session::pin_names();
+    let mut found = Vec::new();
+    looks.search(blocks, limit, &mut found)?;
+    Ok(found)
+}
+
+struct Looks {
+    range: String,
+    places: String,
+    one: String,
+    key: String,
+}
+
+impl Looks {
+    /// Halves what fails until it is one block, and takes that row by row.
+    fn search(&self, (from, to): (i64, i64), limit: usize, found: &mut Vec<Failing>) -> Result<()> {
+        if from >= to || found.len() >= limit {
+            return Ok(());
+        }
+        let slice = Slice::new(from, to)?;
+        match fails(&self.range, &slice.args())? {
+            None => Ok(()),
+            Some(_) if to - from > 1 => {
+                let middle = from + (to - from) / 2;
+                self.search((from, middle), limit, found)?;
+                self.search((middle, to), limit, found)
+            }
+            Some(_) => {
+                let places: Vec<String> = spi::json_rows(&self.places, &slice.args())?;
+                for place in places {
+                    if found.len() >= limit {
+                        break;
+                    }
+                    if let Some(why) = fails(&self.one, &[place.as_str().into()])? {
+                        let key = spi::value::<String>(&self.key, &[place.as_str().into()])?;
+                        found.push(Failing {
+                            key: key.unwrap_or(place),
+                            why,
+                        });
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What PostgreSQL says, if it is about the data.
+fn fails(sql: &str, args: &[DatumWithOid]) -> Result<Option<String>> {
+    match tx::probe(|| spi::run(sql, args)) {
+        Ok(_) => Ok(None),
+        Err(e) if e.is_about_data() => Ok(Some(e.to_string())),
+        Err(e) => Err(e),
+    }
+}
+
+/// For messages.
+pub fn told(failing: &[Failing]) -> String {
+    let each: Vec<String> = failing
+        .iter()
+        .map(|f| format!("({}): {}", f.key, f.why))
+        .collect();
+    each.join("; ")
+}

@@ -1,0 +1,178 @@
+//! `mig.new_column`: columns that `mig_add_column` adds, and the checkpoint of their backfill.
+
+use crate::error::{Error, Result};
+use crate::ident::Ident;
+use crate::model::rework::{Archived, Late, NewColumn, Rework};
+use crate::pg::catalog::Extent;
+use crate::pg::spi;
+use crate::sqlgen::rework::trigger_name;
+use pgrx::JsonB;
+use pgrx::pg_sys::Oid;
+
+const SELECT: &str = "SELECT c.id, c.leader, c.relation::oid::bigint AS relation, k.relowner::bigint AS owner, \
+    CASE WHEN k.oid IS NOT NULL THEN pg_catalog.jsonb_build_object('schema', n.nspname, 'name', k.relname) END AS table, \
+    c.name, c.type, c.up, c.down, c.column_default, c.not_null, c.replaces, c.bound_blocks, c.next_block, \
+    c.filenode::bigint AS filenode, c.batch_blocks, c.filled, c.busy, c.late, c.archived \
+    FROM mig.new_column c LEFT JOIN pg_catalog.pg_class k ON k.oid = c.relation \
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace";
+
+/// Those of a migration; none where it moves tables.
+pub fn all(migration: i32) -> Result<Vec<Rework>> {
+    let found: Vec<NewColumn> = spi::rows(
+        &format!("{SELECT} WHERE c.migration = $1 ORDER BY c.id"),
+        &[migration.into()],
+    )?;
+    Ok(Rework::all(found))
+}
+
+/// The migration that adds a column of this name to the table.
+pub fn taken_by(relation: u32, name: &str) -> Result<Option<String>> {
+    spi::value(
+        "SELECT m.name FROM mig.new_column c JOIN mig.migration m ON m.id = c.migration WHERE c.relation = $1 AND c.name = $2",
+        &[Oid::from(relation).into(), name.into()],
+    )
+}
+
+/// The migration that has another migration's hands on the table: its tables or its columns.
+pub fn other_migration(migration: i32, relation: u32) -> Result<Option<String>> {
+    spi::value(
+        "SELECT m.name FROM mig.migration m WHERE m.id <> $1 AND m.phase NOT IN ('defined', 'archived') \
+         AND (EXISTS (SELECT FROM mig.mapping p WHERE p.migration = m.id AND $2 IN (p.source::oid, p.target::oid)) \
+           OR EXISTS (SELECT FROM mig.new_column c WHERE c.migration = m.id AND c.relation = $2)) LIMIT 1",
+        &[migration.into(), Oid::from(relation).into()],
+    )
+}
+
+/// As it was asked for.
+pub struct Wanted<'a> {
+    pub relation: u32,
+    pub name: &'a str,
+    pub type_text: &'a str,
+    pub up: &'a str,
+    pub down: Option<&'a str>,
+    pub column_default: Option<&'a str>,
+    pub not_null: bool,
+    pub replaces: Option<&'a str>,
+}
+
+/// `leader` is the first column that replaces the same one.
+pub fn insert(migration: i32, w: &Wanted, leader: Option<i32>) -> Result<()> {
+    spi::run(
+        "INSERT INTO mig.new_column (id, leader, migration, relation, name, type, up, down, column_default, not_null, replaces) \
+         OVERRIDING SYSTEM VALUE SELECT n.id, coalesce($1, n.id), $2, $3::regclass, $4, $5, $6, $7, $8, $9, $10 \
+         FROM (SELECT pg_catalog.nextval('mig.new_column_id_seq')::int AS id) n",
+        &[
+            leader.into(),
+            migration.into(),
+            Oid::from(w.relation).into(),
+            w.name.into(),
+            w.type_text.into(),
+            w.up.into(),
+            w.down.into(),
+            w.column_default.into(),
+            w.not_null.into(),
+            w.replaces.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// How our trigger stands in the catalog from now on; whoever touches it leaves another row there.
+pub fn seal(r: &Rework) -> Result<()> {
+    spi::run(
+        "UPDATE mig.new_column c SET seal = (SELECT pg_catalog.format('%s/%s %s:%s', k.system_identifier, d.oid, t.oid, t.xmin) \
+         FROM pg_catalog.pg_trigger t, pg_catalog.pg_control_system() k, pg_catalog.pg_database d \
+         WHERE t.tgrelid = c.relation AND t.tgname = $2 AND d.datname = pg_catalog.current_database()) WHERE c.id = $1",
+        &[r.id.into(), trigger_name(r.id).as_str().into()],
+    )?;
+    Ok(())
+}
+
+/// The backfill begins anew.
+pub fn reset(id: i32) -> Result<()> {
+    spi::run(
+        "UPDATE mig.new_column SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_blocks = NULL, batch_rows = NULL, \
+         batch_ms = NULL, rows_done = 0, rows_total = NULL, started_at = NULL, filled = false, busy = '{}', late = NULL WHERE leader = $1",
+        &[id.into()],
+    )?;
+    Ok(())
+}
+
+pub fn set_bound(id: i32, extent: &Extent) -> Result<()> {
+    spi::run(
+        "UPDATE mig.new_column SET bound_blocks = $2, next_block = 0, filenode = $3::bigint::oid, rows_done = 0, rows_total = $4, \
+         busy = '{}', filled = false, started_at = clock_timestamp() WHERE id = $1",
+        &[
+            id.into(),
+            extent.blocks.into(),
+            extent.filenode.into(),
+            extent.rows.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// What a batch came to.
+pub struct Batch {
+    pub next_block: i64,
+    pub busy: Vec<i64>,
+    pub rows: i64,
+    pub ms: i64,
+    pub batch_blocks: i64,
+    pub filled: bool,
+}
+
+pub fn checkpoint(id: i32, b: Batch) -> Result<()> {
+    spi::run(
+        "UPDATE mig.new_column SET next_block = $2, busy = $3, rows_done = rows_done + $4, batch_rows = $4, batch_ms = $5, batch_blocks = $6, \
+         filled = $7 WHERE id = $1",
+        &[
+            id.into(),
+            b.next_block.into(),
+            b.busy.into(),
+            b.rows.into(),
+            i32::try_from(b.ms).unwrap_or(i32::MAX).into(),
+            b.batch_blocks.into(),
+            b.filled.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+pub fn set_late(id: i32, late: &[Late]) -> Result<()> {
+    let document = serde_json::to_value(late).map_err(|e| Error::Internal(e.to_string()))?;
+    spi::run(
+        "UPDATE mig.new_column SET late = $2 WHERE id = $1",
+        &[id.into(), JsonB(document).into()],
+    )?;
+    Ok(())
+}
+
+pub fn set_archived(id: i32, names: Option<&Archived>) -> Result<()> {
+    let document = names
+        .map(serde_json::to_value)
+        .transpose()
+        .map_err(|e| Error::Internal(e.to_string()))?;
+    spi::run(
+        "UPDATE mig.new_column SET archived = $2 WHERE id = $1",
+        &[id.into(), document.map(JsonB).into()],
+    )?;
+    Ok(())
+}
+
+/// Names as the archive, or the way back from it, leaves them.
+pub fn set_names(id: i32, name: &str, replaces: Option<&str>) -> Result<()> {
+    spi::run(
+        "UPDATE mig.new_column SET name = $2, replaces = $3 WHERE id = $1",
+        &[id.into(), name.into(), replaces.into()],
+    )?;
+    Ok(())
+}
+
+/// What reads a column beside its own indexes and constraints: views, policies, generated columns, triggers; as text.
+pub fn dependents(relation: u32, column: &Ident) -> Result<Vec<String>> {
+    spi::json_rows(
+        include_str!("../../sql/query/column_dependents.sql"),
+        &[Oid::from(relation).into(), column.as_str().into()],
+    )
+}
