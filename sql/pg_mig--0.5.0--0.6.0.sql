@@ -33,6 +33,7 @@ CREATE TABLE mig.new_column (
   column_default text,
   not_null boolean NOT NULL DEFAULT false,
   replaces name,
+  mutable boolean NOT NULL DEFAULT false,
   seal text,
   bound_blocks bigint,
   next_block bigint NOT NULL DEFAULT 0,
@@ -52,6 +53,7 @@ CREATE TABLE mig.new_column (
 CREATE INDEX new_column_migration_idx ON mig.new_column (migration);
 COMMENT ON TABLE mig.new_column IS 'Columns that mig_add_column adds, and the checkpoint of their backfill.';
 COMMENT ON COLUMN mig.new_column.leader IS 'The first of the columns that replace the same old one; the checkpoint is its.';
+COMMENT ON COLUMN mig.new_column.mutable IS 'The value may depend on settings of the session or on the time of day.';
 COMMENT ON COLUMN mig.new_column.seal IS 'Server, database and catalog row of our trigger when it went in: whoever touches it leaves another row.';
 COMMENT ON COLUMN mig.new_column.busy IS 'Blocks with rows that somebody wrote when the batch came by: looked at again.';
 COMMENT ON COLUMN mig.new_column.late IS 'Indexes, keys and checks that it gets of the old one.';

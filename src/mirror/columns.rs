@@ -63,8 +63,8 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
         if is_update && kept.is_untouched(data.tg_trigslot, data.tg_newslot, stage) {
             return Ok(data.tg_newtuple);
         }
-        let _owner = role::act_as(kept.owner);
-        let _safe = session::pin_names();
+        let _owner = (!kept.plain).then(|| owner(data));
+        let _safe = (!kept.plain).then(session::pin_names);
         let (tuple, verdict) = if is_update {
             let verdict = kept.updated(data.tg_trigslot, data.tg_newslot, stage);
             (data.tg_newtuple, verdict)
@@ -77,6 +77,15 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
             refused => Err(refusal(&refused, data)),
         }
     }
+}
+
+/// Expressions run with the rights of the table's owner.
+///
+/// # Safety
+/// `data` is the TriggerData of a trigger that is running.
+unsafe fn owner(data: &pg_sys::TriggerData) -> role::RoleGuard {
+    // SAFETY: as the caller says.
+    role::act_as(unsafe { (*(*data.tg_relation).rd_rel).relowner })
 }
 
 /// # Safety
@@ -171,6 +180,9 @@ unsafe fn of(data: &pg_sys::TriggerData) -> Result<(Rc<Rework>, Stage)> {
         return Ok(known);
     }
     watch();
+    // SAFETY: as the caller says. Planning an expression may run functions already.
+    let _owner = unsafe { owner(data) };
+    let _safe = session::pin_names();
     // SAFETY: `trigger` is the running trigger.
     let (rework, stage) = unsafe { make(trigger, relation) }.ok_or_else(stray)?;
     let rework = Rc::new(rework);
@@ -205,7 +217,8 @@ unsafe fn make(trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Option<(Rewo
         return None;
     }
     let view = catalog::oid_of(&sql::view_name(id))?;
-    let rework = Rework::of(view)?;
+    let mut rework = Rework::of(view)?;
+    rework.plain &= catalog::uses_nothing_of_users(view).ok()?;
     (rework.relation == relation).then_some((rework, stage))
 }
 

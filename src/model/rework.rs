@@ -22,6 +22,8 @@ pub struct NewColumn {
     pub column_default: Option<String>,
     pub not_null: bool,
     pub replaces: Option<Ident>,
+    /// The value may depend on settings of the session or on the time of day.
+    pub mutable: bool,
     pub bound_blocks: Option<i64>,
     pub next_block: i64,
     pub filenode: Option<i64>,
@@ -178,7 +180,7 @@ mod tests {
         serde_json::from_value(serde_json::json!({
             "id": id, "leader": leader, "relation": 7, "table": {"schema": "public", "name": "t"}, "owner": 10,
             "name": format!("c{id}"), "type": "text", "up": "a", "down": down, "column_default": null, "not_null": false,
-            "replaces": replaces, "bound_blocks": null, "next_block": 0, "filenode": null, "batch_blocks": null,
+            "replaces": replaces, "mutable": false, "bound_blocks": null, "next_block": 0, "filenode": null, "batch_blocks": null,
             "filled": false, "busy": [], "late": null, "archived": null
         }))
         .unwrap()

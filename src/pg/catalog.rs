@@ -99,6 +99,17 @@ pub fn sequence_of(table: &QualifiedName, column: &Ident) -> Result<Option<Quali
     )
 }
 
+/// Whether a view's expressions have no function, operator or type that came after the server was made: those that were there are
+/// pinned, and nothing is noted of them (pg_depend, manual).
+pub fn uses_nothing_of_users(view: Oid) -> Result<bool> {
+    let used = spi::value::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid \
+         WHERE r.ev_class = $1 AND d.refclassid <> 'pg_catalog.pg_class'::regclass)",
+        &[view.into()],
+    )?;
+    Ok(used == Some(false))
+}
+
 /// A relation by its name, from the session's catalog cache; None if there is none.
 pub fn oid_of(name: &QualifiedName) -> Option<Oid> {
     let [schema, relation] =

@@ -11,7 +11,7 @@ use pgrx::pg_sys::Oid;
 
 const SELECT: &str = "SELECT c.id, c.leader, c.relation::oid::bigint AS relation, k.relowner::bigint AS owner, \
     CASE WHEN k.oid IS NOT NULL THEN pg_catalog.jsonb_build_object('schema', n.nspname, 'name', k.relname) END AS table, \
-    c.name, c.type, c.up, c.down, c.column_default, c.not_null, c.replaces, c.bound_blocks, c.next_block, \
+    c.name, c.type, c.up, c.down, c.column_default, c.not_null, c.replaces, c.mutable, c.bound_blocks, c.next_block, \
     c.filenode::bigint AS filenode, c.batch_blocks, c.filled, c.busy, c.late, c.archived \
     FROM mig.new_column c LEFT JOIN pg_catalog.pg_class k ON k.oid = c.relation \
     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace";
@@ -53,14 +53,14 @@ pub struct Wanted<'a> {
     pub column_default: Option<&'a str>,
     pub not_null: bool,
     pub replaces: Option<&'a str>,
+    pub mutable: bool,
 }
 
 /// `leader` is the first column that replaces the same one.
 pub fn insert(migration: i32, w: &Wanted, leader: Option<i32>) -> Result<()> {
-    spi::run(
-        "INSERT INTO mig.new_column (id, leader, migration, relation, name, type, up, down, column_default, not_null, replaces) \
-         OVERRIDING SYSTEM VALUE SELECT n.id, coalesce($1, n.id), $2, $3::regclass, $4, $5, $6, $7, $8, $9, $10 \
-         FROM (SELECT pg_catalog.nextval('mig.new_column_id_seq')::int AS id) n",
+    let id: Option<i32> = spi::value(
+        "INSERT INTO mig.new_column (leader, migration, relation, name, type, up, down, column_default, not_null, replaces, mutable) \
+         VALUES (coalesce($1, 0), $2, $3::regclass, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
         &[
             leader.into(),
             migration.into(),
@@ -72,8 +72,15 @@ pub fn insert(migration: i32, w: &Wanted, leader: Option<i32>) -> Result<()> {
             w.column_default.into(),
             w.not_null.into(),
             w.replaces.into(),
+            w.mutable.into(),
         ],
     )?;
+    if leader.is_none() {
+        spi::run(
+            "UPDATE mig.new_column SET leader = id WHERE id = $1",
+            &[id.into()],
+        )?;
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod beside;
 mod check;
 #[path = "../common/cluster.rs"]
 mod cluster;
+mod column;
 mod dual_write;
 mod many;
 mod rounds;
@@ -34,6 +35,9 @@ fn main() {
     }
     if is_wanted("beside") {
         beside::run(&cluster);
+    }
+    if is_wanted("column") {
+        column::run(&cluster);
     }
     if is_wanted("many") {
         many::run(&cluster);

@@ -186,3 +186,93 @@ fn nobody_waits_long_behind_a_reader_who_does_not_end() {
     reader.batch_execute("COMMIT").unwrap();
     client.batch_execute("SELECT mig_create()").unwrap();
 }
+
+/// Three roles: one installs and lets others, one owns the table, one writes it. And a fourth who must gain nothing.
+#[test]
+fn expressions_run_with_the_rights_of_the_tables_owner() {
+    let cluster = Cluster::start("it_columns_roles", 54445, "");
+    let mut admin = cluster.database("roles");
+    admin
+        .batch_execute(
+            "CREATE ROLE keeper LOGIN; CREATE ROLE app LOGIN; CREATE ROLE crook LOGIN; SELECT mig_allow('keeper'); SELECT mig_allow('crook'); \
+             GRANT CREATE ON SCHEMA public TO keeper, crook; GRANT CREATE ON DATABASE roles TO crook",
+        )
+        .unwrap();
+    let mut keeper = cluster.connect_as("roles", "keeper");
+    keeper
+        .batch_execute(
+            "CREATE TABLE tips (id int PRIMARY KEY, amount text); GRANT SELECT, INSERT, UPDATE ON tips TO app; \
+             CREATE FUNCTION cents(text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT ($1::numeric * 100)::int'; REVOKE ALL ON FUNCTION cents FROM PUBLIC; \
+             INSERT INTO tips SELECT g, g::text FROM generate_series(1, 500) g; SELECT mig_define('tips'); \
+             SELECT mig_add_column('tips', 'tips', 'cents', 'int', 'public.cents(amount)', '(cents / 100)::text', replaces => 'amount'); \
+             SELECT mig_create(); SELECT mig_dual_write()",
+        )
+        .unwrap();
+    let mut app = cluster.connect_as("roles", "app");
+    // He may not call the function, nor read the view.
+    app.batch_execute(
+        "INSERT INTO tips VALUES (1000, '7'); UPDATE tips SET amount = '8' WHERE id = 1",
+    )
+    .unwrap();
+    keeper.batch_execute("SELECT mig_backfill()").unwrap();
+    backfilled(&mut keeper);
+    keeper
+        .batch_execute("SELECT mig_assert(); SELECT mig_switch()")
+        .unwrap();
+    app.batch_execute("UPDATE tips SET cents = 900 WHERE id = 2")
+        .unwrap();
+    let right = "SELECT count(*) = 501 FROM tips WHERE cents = 100 * amount::int";
+    assert!(yes(&mut app, right));
+
+    // Whoever writes a crook's table, or looks at his migration, lends him nothing: his function tells who runs it.
+    let mut crook = cluster.connect_as("roles", "crook");
+    crook
+        .batch_execute(
+            "CREATE TABLE trap (id int PRIMARY KEY, v text); INSERT INTO trap SELECT g, 'v' FROM generate_series(1, 50) g; \
+             CREATE FUNCTION look(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$BEGIN IF current_user <> 'crook' THEN RAISE EXCEPTION 'run by %', current_user; END IF; RETURN $1; END$$; \
+             SELECT mig_define('trap'); SELECT mig_add_column('trap', 'trap', 'w', 'text', 'public.look(v) || public.look(''x'')', 'public.look(w)', replaces => 'v')",
+        )
+        .unwrap();
+    for step in [
+        "SELECT count(*) FROM mig_preflight('trap')",
+        "SELECT count(*) FROM mig_plan('trap')",
+        "SELECT mig_create('trap')",
+        "SELECT mig_dual_write('trap')",
+        "INSERT INTO trap VALUES (100, 'of a superuser'); UPDATE trap SET v = 'y' WHERE id = 1",
+        "SELECT count(*) FROM mig_check('trap')",
+        "SELECT count(*) FROM mig_diff('trap', 'trap')",
+        "SELECT mig_backfill('trap')",
+    ] {
+        admin
+            .batch_execute(step)
+            .unwrap_or_else(|e| panic!("{step}: {e:?}"));
+    }
+    backfilled_named(&mut admin, "trap");
+    for step in [
+        "SELECT mig_assert('trap')",
+        "SELECT mig_switch('trap')",
+        "UPDATE trap SET w = 'z' WHERE id = 2; INSERT INTO trap (id, w) VALUES (101, 'x')",
+        "SELECT mig_repair('trap', dry_run => false)",
+        "SELECT count(*) FROM mig_checklist('trap')",
+    ] {
+        admin
+            .batch_execute(step)
+            .unwrap_or_else(|e| panic!("{step}: {e:?}"));
+    }
+    // His trigger on another's table does nothing.
+    keeper.batch_execute("CREATE TABLE other (id int PRIMARY KEY, amount text, cents int); GRANT ALL ON other TO crook").unwrap();
+    crook
+        .batch_execute("CREATE TRIGGER \"~mig_1_columns\" BEFORE INSERT ON other FOR EACH ROW EXECUTE FUNCTION mig.keep_columns('1', 'old')")
+        .unwrap();
+    let (code, ..) = refused(&mut keeper, "INSERT INTO other VALUES (1, '1')");
+    assert_eq!(code, "42501");
+}
+
+fn backfilled_named(client: &mut Client, migration: &str) {
+    until("the backfill", || {
+        yes(
+            client,
+            &format!("SELECT phase = 'backfilled' FROM mig_status('{migration}')"),
+        )
+    });
+}

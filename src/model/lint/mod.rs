@@ -7,7 +7,7 @@ mod locks;
 mod rules;
 pub mod statement;
 
-use crate::ident::Ident;
+use crate::ident::{Ident, Literal};
 use facts::{Facts, Table};
 use statement::{Act, Change, Lock, Rule, Statement, Written};
 
@@ -38,8 +38,25 @@ const ERROR: &str = "error";
 const WARNING: &str = "warning";
 const INFO: &str = "info";
 
-/// The way around what an application would notice of a change of a column.
-const BESIDE: &str = "-- beside the old one; keep both in step by a trigger, fill it in batches, and drop the old one when no version names it";
+/// The way around what an application would notice of a change of a column: another one beside it, both kept in step.
+fn beside(
+    table: &Written,
+    new: &Ident,
+    of_type: &str,
+    up: &str,
+    old: Option<(&Ident, &str)>,
+) -> String {
+    let replaces = old.map_or_else(String::new, |(old, down)| {
+        format!(", {}, replaces => {}", Literal(down), Literal(old.as_str()))
+    });
+    format!(
+        "SELECT mig_define('columns');\nSELECT mig_add_column('columns', {}, {}, {}, {}{replaces});\n-- then mig_create, mig_dual_write, mig_backfill, mig_switch: old and new versions of the application write beside each other",
+        Literal(&table.sql()),
+        Literal(new.as_str()),
+        Literal(of_type),
+        Literal(up),
+    )
+}
 
 impl Hit {
     fn new(severity: &'static str, rule: &'static str, detail: String) -> Self {

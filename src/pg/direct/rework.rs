@@ -1,12 +1,13 @@
 //! New columns of a row, and the old one that they replace: what each should be. The view says so (`sqlgen::rework`); its target
 //! list is planned once and evaluated over the row itself, in a trigger or in a batch.
 
-use super::row::{attribute, evaluate, planned};
-use super::slot::Slot;
+use super::row::{attribute, planned};
+use super::slot::{Slot, guarded};
 use super::{Opened, items};
 use crate::model::rework::Stage;
 use crate::pg::image::Image;
 use pgrx::pg_sys;
+use std::cell::RefCell;
 use std::ffi::CStr;
 
 /// A column, and the expression that makes it.
@@ -26,6 +27,18 @@ pub(super) enum Unnamed {
     Anything,
 }
 
+impl Unnamed {
+    fn is_constant(&self) -> bool {
+        match self {
+            // SAFETY: planned, in the memory of the whole.
+            Unnamed::Default(text) => unsafe {
+                (*text.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_Const
+            },
+            _ => true,
+        }
+    }
+}
+
 pub(super) struct Old {
     pub made: Made,
     unnamed: Unnamed,
@@ -36,8 +49,9 @@ pub struct Rework {
     memory: pg_sys::MemoryContext,
     pub relation: pg_sys::Oid,
     pub view: pg_sys::Oid,
-    /// Whose expressions these are.
-    pub owner: pg_sys::Oid,
+    /// Nothing in the expressions but what the server brings along and what always answers the same: nobody's rights and no
+    /// setting have a say in it.
+    pub plain: bool,
     pub(super) new: Vec<Made>,
     pub(super) old: Option<Old>,
 }
@@ -105,11 +119,14 @@ impl Rework {
                 unnamed: unnamed(table.0, made.number),
                 made,
             });
+            let mut all = new.iter().chain(old.as_ref().map(|o| &o.made));
+            let plain = all.all(|m| !pg_sys::contain_mutable_functions(m.from.cast()))
+                && old.as_ref().is_none_or(|o| o.unnamed.is_constant());
             (!new.is_empty()).then(|| Self {
                 memory,
+                plain,
                 relation,
                 view,
-                owner: (*(*opened.0).rd_rel).relowner,
                 new,
                 old,
             })
@@ -185,7 +202,7 @@ impl Made {
     ) -> Option<Set> {
         // SAFETY: as the caller says; both values are of the column's type.
         unsafe {
-            let (value, null) = evaluate(context.0, self.from, row);
+            let (value, null) = context.evaluate(self.from, row);
             let (is, is_null) = Slot::value(row, self.number);
             let same = null == is_null && (null || self.image.is_same_stored(is, value));
             (!same).then_some((self.number, value, null))
@@ -210,7 +227,7 @@ impl Old {
                 Unnamed::Anything => true,
                 Unnamed::Null => is_null,
                 Unnamed::Default(text) => {
-                    let (value, null) = evaluate(context.0, text, row);
+                    let (value, null) = context.evaluate(text, row);
                     is_null || !null && self.made.image.is_same_stored(is, value)
                 }
             }
@@ -227,13 +244,59 @@ impl Drop for Rework {
     }
 }
 
-/// Where expressions are evaluated. Values are made in the caller's memory.
-pub struct Context(pub *mut pg_sys::ExprContext);
+/// Where expressions are evaluated, and what the executor has made of them: for one call or one batch, because what functions keep
+/// there may hold on to this transaction. Values are made in the caller's memory.
+pub struct Context {
+    context: *mut pg_sys::ExprContext,
+    states: RefCell<Vec<(*mut pg_sys::Expr, *mut pg_sys::ExprState)>>,
+}
 
 impl Context {
+    /// It lives no longer than the current memory context.
     pub fn new() -> Self {
-        // SAFETY: inside a transaction; freed on drop, or with the memory of whoever is unwound.
-        Self(unsafe { pg_sys::CreateStandaloneExprContext() })
+        Self {
+            // SAFETY: inside a transaction; freed on drop, or with the memory of whoever is unwound.
+            context: unsafe { pg_sys::CreateStandaloneExprContext() },
+            states: RefCell::default(),
+        }
+    }
+
+    /// # Safety
+    /// `expression` is a planned one over rows of the table, and `row` holds one.
+    #[allow(ffi_unwind_calls, reason = "the call is guarded")]
+    unsafe fn evaluate(
+        &self,
+        expression: *mut pg_sys::Expr,
+        row: *mut pg_sys::TupleTableSlot,
+    ) -> (pg_sys::Datum, bool) {
+        // SAFETY: as the caller says.
+        unsafe {
+            (*self.context).ecxt_scantuple = row;
+            let state = self.state(expression);
+            let mut null = false;
+            match (*state).evalfunc {
+                Some(run) => (guarded(|| run(state, self.context, &mut null)), null),
+                None => (pg_sys::Datum::from(0), true),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As `evaluate`.
+    unsafe fn state(&self, expression: *mut pg_sys::Expr) -> *mut pg_sys::ExprState {
+        let mut states = self.states.borrow_mut();
+        if let Some((_, state)) = states.iter().find(|(e, _)| *e == expression) {
+            return *state;
+        }
+        // SAFETY: as the caller says; the state lives as long as the context.
+        let state = unsafe {
+            let before = pg_sys::MemoryContextSwitchTo((*self.context).ecxt_per_query_memory);
+            let state = pg_sys::ExecInitExpr(expression, std::ptr::null_mut());
+            pg_sys::MemoryContextSwitchTo(before);
+            state
+        };
+        states.push((expression, state));
+        state
     }
 }
 
@@ -241,7 +304,7 @@ impl Drop for Context {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: made by `new`.
-            unsafe { pg_sys::FreeExprContext(self.0, true) };
+            unsafe { pg_sys::FreeExprContext(self.context, true) };
         }
     }
 }

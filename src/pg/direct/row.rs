@@ -263,7 +263,7 @@ pub unsafe fn planned(expression: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
 /// # Safety
 /// `source` holds a row of the touched table.
 #[allow(ffi_unwind_calls, reason = "the call is guarded")]
-pub unsafe fn evaluate(
+unsafe fn evaluate(
     context: *mut pg_sys::ExprContext,
     expression: *mut pg_sys::Expr,
     source: *mut pg_sys::TupleTableSlot,

@@ -88,6 +88,11 @@ pub fn create_view(table: &QualifiedName, r: &Rework, old_type: Option<&str>) ->
     )
 }
 
+/// Expressions are evaluated as the table's owner, whoever made the view.
+pub fn grant_view(id: i32, owner: &Ident) -> String {
+    format!("GRANT SELECT ON {} TO {owner}", view_name(id))
+}
+
 pub fn drop_view(id: i32) -> String {
     format!("DROP VIEW IF EXISTS {}", view_name(id))
 }
@@ -146,7 +151,7 @@ pub mod tests {
         let column = serde_json::json!({
             "id": 7, "leader": 7, "relation": 1, "table": table, "owner": 10, "name": "facts", "type": "jsonb",
             "up": "meta::jsonb", "down": "facts::text", "column_default": null, "not_null": true, "replaces": "meta",
-            "bound_blocks": null, "next_block": 0, "filenode": null, "batch_blocks": null, "filled": false, "busy": [],
+            "mutable": false, "bound_blocks": null, "next_block": 0, "filenode": null, "batch_blocks": null, "filled": false, "busy": [],
             "late": null, "archived": null
         });
         let r = Rework {

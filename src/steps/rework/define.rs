@@ -32,7 +32,7 @@ pub fn column(m: &Migration, asked: &Asked) -> Result<()> {
     let all = new_column::all(m.id)?;
     free_name(&shape, &asked.name)?;
     let type_text = known_type(&shape, asked)?;
-    up(&shape, asked, &type_text)?;
+    let mutable = !up(&shape, asked, &type_text)?;
     let leader = leader(&shape, &all, asked)?;
     if let Some(text) = asked.column_default {
         expression::check_default(&asked.name, text, &type_text)?;
@@ -48,6 +48,7 @@ pub fn column(m: &Migration, asked: &Asked) -> Result<()> {
             column_default: asked.column_default,
             not_null: asked.not_null,
             replaces: asked.replaces.as_deref(),
+            mutable,
         },
         leader,
     )?;
@@ -153,7 +154,8 @@ fn known_type(shape: &Shape, asked: &Asked) -> Result<String> {
     Ok(checked.type_text)
 }
 
-fn up(shape: &Shape, asked: &Asked, type_text: &str) -> Result<()> {
+/// Whether it is immutable.
+fn up(shape: &Shape, asked: &Asked, type_text: &str) -> Result<bool> {
     let checked = expression::check(&asked.name, asked.up, &shape.name.to_string())?;
     fits(&asked.name, asked.up, &checked, type_text)?;
     let generated = |name: &&Ident| shape.column(name).is_some_and(|c| c.generated.is_some());
@@ -165,7 +167,7 @@ fn up(shape: &Shape, asked: &Asked, type_text: &str) -> Result<()> {
             hint: "Write its expression in place of it.".into(),
         });
     }
-    Ok(())
+    Ok(checked.immutable)
 }
 
 /// The value can be assigned to the type, and nothing of it is cut off in silence.

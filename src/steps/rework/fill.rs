@@ -126,6 +126,8 @@ fn hold(m: &Migration, r: &Rework) -> Result<()> {
 
 /// As the owner, below SQL.
 fn fill(r: &Rework, stage: Stage, from: i64, to: i64) -> Result<Filled> {
+    let _owner = role::act_as(Oid::from(r.leader().owner.unwrap_or(0)));
+    let _safe = session::pin_names();
     let view = catalog::oid_of(&sql::view_name(r.id));
     let expressions = view.and_then(Expressions::of).ok_or_else(|| Error::Drift {
         migration: r.told(),
@@ -141,8 +143,6 @@ fn fill(r: &Rework, stage: Stage, from: i64, to: i64) -> Result<Filled> {
     )?
     .unwrap_or_default();
     let slice = Slice::new(from, to)?;
-    let _owner = role::act_as(expressions.owner);
-    let _safe = session::pin_names();
     Ok(expressions.fill(&slice, stage, &concerned))
 }
 

@@ -33,6 +33,7 @@ pub fn columns(m: &Migration, all: &[Rework]) -> Result<()> {
         let table = r.table()?;
         let shape = catalog::shape_of(r.relation, &table.plain())?;
         spi::run(&sql::create_view(table, r, old_type(r, &shape)), &[])?;
+        spi::run(&sql::grant_view(r.id, &shape.owner_name), &[])?;
     }
     Ok(())
 }

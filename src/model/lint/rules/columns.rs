@@ -3,7 +3,7 @@
 use super::constraints;
 use crate::ident::{Ident, Literal};
 use crate::model::lint::statement::{Act, Change, Column, Statement, Written};
-use crate::model::lint::{ERROR, File, Hit, INFO, WARNING};
+use crate::model::lint::{ERROR, File, Hit, INFO, WARNING, beside};
 
 pub fn added(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
@@ -41,10 +41,7 @@ fn rewrites(file: &File, table: &Written, column: &Column) -> Option<Hit> {
     } else if column.computed {
         (
             "is computed for every row".to_owned(),
-            format!(
-                "ALTER TABLE {} ADD COLUMN {name} {of_type}; -- kept by a trigger, filled in batches",
-                table.sql()
-            ),
+            beside(table, &name, &of_type, "the expression", None),
         )
     } else if let Some(function) = volatile {
         (

@@ -1,7 +1,8 @@
 //! Rows that a file changes.
 
+use crate::ident::Ident;
 use crate::model::lint::statement::{Act, Statement};
-use crate::model::lint::{File, Hit, INFO, WARNING};
+use crate::model::lint::{File, Hit, INFO, WARNING, beside};
 
 /// All rows in one statement: each stays locked to its end, and no dead one can be cleaned away meanwhile.
 pub fn changed(file: &File, s: &Statement) -> Vec<Hit> {
@@ -51,7 +52,13 @@ pub fn copied_once(file: &File, s: &Statement) -> Vec<Hit> {
                 "copied-without-dual-write",
                 format!("what is written to {old} after this has read the row never reaches {column}: rows are lost between the copy and the version of the application that writes both"),
             )
-            .safer("-- first a trigger BEFORE INSERT OR UPDATE that keeps both in step, committed; then the rows in batches")
+            .safer(beside(
+                table,
+                &Ident::new(column.as_str()),
+                "type",
+                "the expression",
+                Some((&Ident::new(old), "and the way back")),
+            ))
         })
         .collect()
 }

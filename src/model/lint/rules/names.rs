@@ -2,7 +2,7 @@
 
 use crate::ident::{Ident, Literal};
 use crate::model::lint::statement::{Act, Renamed, Statement};
-use crate::model::lint::{BESIDE, File, Hit, WARNING};
+use crate::model::lint::{File, Hit, WARNING, beside};
 
 pub fn renamed(file: &File, s: &Statement) -> Vec<Hit> {
     match &s.act {
@@ -16,16 +16,19 @@ pub fn renamed(file: &File, s: &Statement) -> Vec<Hit> {
                 .table(table)
                 .and_then(|t| t.column(column))
                 .map_or("type", |c| c.base.as_str());
+            let (old, new) = (Ident::new(column.as_str()), Ident::new(to.as_str()));
             vec![
                 Hit::new(
                     WARNING,
                     "rename-column",
                     format!("versions of the application that run say {column} and fail with 42703 from the commit on; those that come say {to}: both run at the same time during a deployment"),
                 )
-                .safer(format!(
-                    "ALTER TABLE {} ADD COLUMN {} {of_type}; {BESIDE}",
-                    table.sql(),
-                    Ident::new(to.as_str())
+                .safer(beside(
+                    table,
+                    &new,
+                    of_type,
+                    &old.to_string(),
+                    Some((&old, &new.to_string())),
                 )),
             ]
         }

@@ -3,7 +3,7 @@
 use crate::ident::Ident;
 use crate::model::lint::facts;
 use crate::model::lint::statement::{Act, Change, Statement, Type, Written};
-use crate::model::lint::{BESIDE, File, Hit, INFO, WARNING};
+use crate::model::lint::{File, Hit, INFO, WARNING, beside};
 
 pub fn changed(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
@@ -43,7 +43,7 @@ fn judged(file: &File, table: &Written, column: &str, to: &Type, using: bool) ->
                         file.work(table, false)
                     ),
                 )
-                .safer(instead(table, column, to));
+                .safer(instead(file, table, column, to));
             }
             Cost::Rewrite => {}
         }
@@ -58,15 +58,19 @@ fn judged(file: &File, table: &Written, column: &str, to: &Type, using: bool) ->
             file.work(table, true)
         ),
     )
-    .safer(instead(table, column, to))
+    .safer(instead(file, table, column, to))
 }
 
-fn instead(table: &Written, column: &str, to: &Type) -> String {
-    format!(
-        "ALTER TABLE {} ADD COLUMN {} {}; {BESIDE}",
-        table.sql(),
-        Ident::new(format!("{column}_new")),
-        to.text()
+fn instead(file: &File, table: &Written, column: &str, to: &Type) -> String {
+    let (old, new) = (Ident::new(column), Ident::new(format!("{column}_new")));
+    let known = file.table(table).and_then(|t| t.column(column));
+    let back = known.map_or("old type", |c| c.base.as_str());
+    beside(
+        table,
+        &new,
+        &to.text(),
+        &format!("{old}::{}", to.text()),
+        Some((&old, &format!("{new}::{back}"))),
     )
 }
 
