@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
-use crate::pg::{session, spi, tx, wait};
+use crate::pg::{session, spi, tx, vacuum, wait};
 use crate::settings;
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
@@ -69,7 +69,9 @@ impl Mode {
 /// DDL that follows locks the same tables and asks for its own.
 /// Errors: 55P03 with the holders' names after twenty tries and fifteen seconds.
 pub fn all(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
-    within(OF_A_CALL, tables, |attempt| patience(attempt, timeout_ms))
+    // Whoever queues behind us waits a moment longer than we do.
+    let most = timeout_ms - timeout_ms / 10;
+    within(OF_A_CALL, tables, |attempt| patience(attempt, most))
 }
 
 /// As `all`, with as much patience as there may be from the first try on: for an emergency, in which the
@@ -103,7 +105,11 @@ fn within(
             Try::Busy(place) => {
                 wanted[..=place].rotate_right(1);
                 waits += 1;
-                backoff(waits)
+                if waits > UNHURRIED && is_vacuums(tables)? {
+                    1
+                } else {
+                    backoff(waits)
+                }
             }
             Try::InTheWay(place) => {
                 wanted[..=place].rotate_right(1);
@@ -116,6 +122,18 @@ fn within(
         }
         wait::sleep(pause);
     }
+}
+
+/// Tries before autovacuum is asked to leave: it may be about to end.
+const UNHURRIED: u32 = 1;
+
+/// True if autovacuum was in the way, and has been told to end.
+fn is_vacuums(tables: &[(QualifiedName, Mode)]) -> Result<bool> {
+    let strong = tables
+        .iter()
+        .filter(|(_, mode)| *mode != Mode::AccessShare)
+        .map(|(name, _)| oid(name));
+    vacuum::cancel(&strong.collect::<Result<Vec<_>>>()?)
 }
 
 /// What one try came to. The place is that of a table that was not free.

@@ -25,4 +25,5 @@ pub mod spi;
 pub mod stamp;
 pub mod tx;
 pub mod utility;
+pub mod vacuum;
 pub mod wait;

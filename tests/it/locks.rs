@@ -130,3 +130,43 @@ fn ddl_never_waits_while_it_holds_a_lock_and_gets_there_all_the_same() {
     backfilled(&mut client);
     assert_eq!(all_differences(&mut client).1, 0);
 }
+
+#[test]
+fn autovacuum_gives_way_as_it_does_to_everybody() {
+    // It would be at its work for minutes.
+    let cluster = Cluster::start(
+        "it_vacuum",
+        54446,
+        "autovacuum_naptime = 1s\nautovacuum_vacuum_cost_delay = 100ms\nautovacuum_vacuum_cost_limit = 1",
+    );
+    let mut client = cluster.database("vacuum");
+    client
+        .batch_execute(
+            "CREATE TABLE src (id int PRIMARY KEY, v text); INSERT INTO src SELECT g, repeat('v', 500) FROM generate_series(1, 20000) g; \
+             SELECT mig_define('t'); SELECT mig_add_table('t', 'src', 'dst'); SELECT mig_create()",
+        )
+        .unwrap();
+    client.batch_execute("UPDATE src SET v = v || 'x'").unwrap();
+    let holds = "SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+                 WHERE l.relation = 'src'::regclass AND a.backend_type = 'autovacuum worker' AND l.granted";
+    until_sql(&mut client, holds);
+    let mut app = cluster.connect("vacuum");
+    let done = AtomicBool::new(false);
+    let longest = std::thread::scope(|s| {
+        let writer = s.spawn(|| {
+            let mut longest = Duration::ZERO;
+            while !done.load(Ordering::SeqCst) {
+                let began = std::time::Instant::now();
+                app.batch_execute("UPDATE src SET v = 'y' WHERE id = 1")
+                    .unwrap();
+                longest = longest.max(began.elapsed());
+            }
+            longest
+        });
+        let called = client.batch_execute("SELECT mig_dual_write()");
+        done.store(true, Ordering::SeqCst);
+        called.unwrap();
+        writer.join().unwrap()
+    });
+    assert!(longest < Duration::from_millis(500), "{longest:?}");
+}
