@@ -187,6 +187,38 @@ fn nobody_waits_long_behind_a_reader_who_does_not_end() {
     client.batch_execute("SELECT mig_create()").unwrap();
 }
 
+#[test]
+fn without_a_worker_the_statement_to_run_by_hand_is_told() {
+    let cluster = Cluster::start("it_columns_slots", 54447, "max_worker_processes = 0");
+    let mut client = table(&cluster, "slots");
+    for sql in [
+        "SELECT mig_create(); SELECT mig_dual_write()",
+        "SELECT mig_backfill()",
+        "CALL mig_run()",
+    ] {
+        client.batch_execute(sql).unwrap();
+    }
+    let problem: String = client
+        .query_one("SELECT problem FROM mig_status()", &[])
+        .unwrap()
+        .get(0);
+    let (_, statement) = problem
+        .split_once("by hand: ")
+        .expect("the statement is told");
+    assert!(
+        statement.starts_with("CREATE INDEX CONCURRENTLY"),
+        "{problem}"
+    );
+    client.batch_execute(statement).unwrap();
+    client.batch_execute("SELECT mig_backfill()").unwrap();
+    client.batch_execute("CALL mig_run()").unwrap();
+    assert!(yes(
+        &mut client,
+        "SELECT phase = 'backfilled' FROM mig_status()"
+    ));
+    assert_eq!(count(&mut client, WRONG), 0);
+}
+
 /// Three roles: one installs and lets others, one owns the table, one writes it. And a fourth who must gain nothing.
 #[test]
 fn expressions_run_with_the_rights_of_the_tables_owner() {

@@ -196,6 +196,17 @@ fn without_a_free_slot_the_user_drives() {
             .any(|n| n.contains("no worker slot is free") && n.contains("\\watch")),
         "{notices:?}"
     );
+    listener
+        .simple_query("SELECT mig_add_check('sign_ups', 'mine', 'id > 0')")
+        .unwrap();
+    assert!(
+        notices
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|n| n.contains("VALIDATE CONSTRAINT \"mine\"")),
+        "{notices:?}"
+    );
     client.simple_query("CALL mig_run()").unwrap();
     let phase: String = client
         .query_one("SELECT phase FROM mig_status()", &[])

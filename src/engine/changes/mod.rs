@@ -243,7 +243,9 @@ fn at_work(id: i64) -> Result<bool> {
 fn start(id: i64, table: &QualifiedName, wanted: &Change) {
     let statements = match wanted {
         Change::Index { statement, .. } => vec![statement.clone()],
-        other => sql::by_hand(table, &Ident::new(format!("mig_job_{id}")), other),
+        // The CHECK that proves NOT NULL has no name of its own.
+        Change::NotNull { .. } => sql::by_hand(table, &Ident::new(format!("mig_job_{id}")), wanted),
+        named => sql::by_hand(table, named.name(), named),
     };
     let label = format!("{} {}", wanted.kind(), table.name.as_str());
     launch::at_commit(id, Part::Changes, &label, move || {
