@@ -149,6 +149,12 @@ CROSS JOIN LATERAL (
   SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows fire no trigger of it', c.relation, i.inhrelid::regclass)
   FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.relation
   UNION ALL
+  SELECT 'shape', pg_catalog.format('column %I of %s is gone, or has another name', w.name, c.relation)
+  FROM mig.new_column x
+  CROSS JOIN LATERAL (VALUES (x.name), (CASE WHEN x.id = x.leader THEN x.replaces END)) w(name)
+  WHERE x.leader = c.id AND cs.oid IS NOT NULL AND w.name IS NOT NULL
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.relation AND a.attname = w.name AND NOT a.attisdropped)
+  UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s: ~mig_%s_columns %s', c.relation, c.id, w.state)
   FROM (SELECT CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
           WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state) w

@@ -113,6 +113,38 @@ fn a_row_that_somebody_holds_is_filled_after_him() {
     assert_eq!(count(&mut client, WRONG), 0);
 }
 
+/// Foreign keys lock the rows that they refer to, and with enough writers somebody always does.
+#[test]
+fn rows_that_are_referred_to_all_the_time_are_filled_all_the_same() {
+    let cluster = Cluster::start("it_columns_shared", 54448, "");
+    let mut client = table(&cluster, "shared");
+    client
+        .batch_execute("SELECT mig_create(); SELECT mig_dual_write()")
+        .unwrap();
+    let mut app = cluster.connect("shared");
+    app.batch_execute("BEGIN; SELECT FROM videos WHERE id % 100 = 0 FOR KEY SHARE")
+        .unwrap();
+    client.batch_execute("SELECT mig_backfill()").unwrap();
+    until("every row is filled", || count(&mut client, WRONG) == 0);
+    app.batch_execute("COMMIT").unwrap();
+    backfilled(&mut client);
+    // A name that is not ours: the trigger follows it, and status says so.
+    client
+        .batch_execute("ALTER TABLE videos RENAME COLUMN facts TO details; UPDATE videos SET metadata = '{\"renamed\": 1}' WHERE id = 1")
+        .unwrap();
+    assert!(yes(
+        &mut client,
+        "SELECT details = metadata::jsonb FROM videos WHERE id = 1"
+    ));
+    assert!(yes(
+        &mut client,
+        "SELECT problem ~ 'column facts of public.videos is gone, or has another name' FROM mig_status()"
+    ));
+    client
+        .batch_execute("ALTER TABLE videos RENAME COLUMN details TO facts; SELECT mig_assert()")
+        .unwrap();
+}
+
 #[test]
 fn a_row_that_does_not_convert_is_named_by_preflight_and_by_the_job() {
     let cluster = Cluster::start("it_columns_bad", 54441, "");

@@ -81,7 +81,10 @@ fn a_standby_that_lags_is_waited_for() {
     assert_eq!(said, "max_replication_lag: no standby is connected");
     stands_still(&mut client);
 
+    // Slow enough to be at work when the limit is reached, however long that takes.
+    configure(&mut client, r#"{"delay_ms": 1000}"#);
     let standby = primary.standby("it_lag_standby", 54415);
+    until("the first batch", || rows(&mut client) > 0);
     let mut there = standby.connect("lag");
     there
         .batch_execute("SELECT pg_wal_replay_pause()")
@@ -90,12 +93,10 @@ fn a_standby_that_lags_is_waited_for() {
         let state = there.query_one("SELECT pg_get_wal_replay_pause_state()", &[]);
         state.expect("reads").get::<_, String>(0) == "paused"
     });
-    // Slow enough to be at work when the limit is reached.
-    configure(&mut client, r#"{"delay_ms": 100}"#);
     until("the lag is told", || {
         waits_for(&mut client, "max_replication_lag").contains("behind, the limit is 1.0 s")
     });
-    assert!((1..20_000).contains(&rows(&mut client)));
+    assert!(rows(&mut client) < 20_000);
     stands_still(&mut client);
     there
         .batch_execute("SELECT pg_wal_replay_resume()")
@@ -161,7 +162,7 @@ fn wal_and_pauses_are_kept_to_their_rate() {
         waits_for(&mut client, "delay_ms"),
         "delay_ms: 3600000 ms after each batch"
     );
-    assert!((1..20_000).contains(&rows(&mut client)));
+    assert!(rows(&mut client) < 20_000);
     configure(&mut client, r#"{"delay_ms": 0}"#);
     backfilled(&mut client);
     equal(&mut client);

@@ -19,7 +19,7 @@ const EXAMPLES: usize = 10;
 pub fn work(m: &Migration, all: &[Rework], able: Ability) -> Result<Option<Outcome>> {
     drift::require_none(m)?;
     if let Some(r) = all.iter().find(|r| !r.leader().filled) {
-        return match tx::subtransaction(|| fill::batch(m, r)) {
+        return match tx::subtransaction(|| fill::batch(m, r, able.may_wait)) {
             Err(e) if e.is_about_data() => Err(named(m, r, e)?),
             other => other.map(Some),
         };

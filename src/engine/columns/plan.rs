@@ -108,7 +108,7 @@ fn planned<'a>(r: &'a Rework, shape: &Shape) -> Vec<(&'a NewColumn, Late)> {
         let late = c
             .late
             .clone()
-            .unwrap_or_else(|| late::of(shape, c, alone, &[]));
+            .unwrap_or_else(|| late::of(shape, c, alone, &mut Vec::new()));
         all.extend(late.into_iter().map(|l| (c, l)));
     }
     all

@@ -244,8 +244,7 @@ fn mend(m: &Migration, r: &Rework, wrong: i64) -> Result<()> {
         ));
         return Ok(());
     }
-    let filled = fill::everywhere(m, r, stage(m))?;
-    let left = filled.busy.len();
+    let (written, left) = fill::everywhere(m, r, stage(m))?;
     if left > 0 {
         notice(&format!(
             "rows in {left} blocks are held by somebody, and were left as they are; SELECT * FROM mig_repair({}, dry_run => false); again",
@@ -257,7 +256,7 @@ fn mend(m: &Migration, r: &Rework, wrong: i64) -> Result<()> {
         m.phase.as_str(),
         &format!(
             "mig_repair: {} of {wrong} rows of {} mended",
-            filled.written,
+            written,
             r.told()
         ),
     )

@@ -1,6 +1,7 @@
 //! New columns filled in the rows that stand, below SQL: no trigger of the application fires, so that nothing else in the row
-//! changes (an `updated_at`), and rows that are right are not touched. No row is waited for: one that somebody writes at this
-//! moment is passed over, and looked at again.
+//! changes (an `updated_at`), and rows that are right are not touched. A batch waits for no row: one that somebody has locked at this
+//! moment is passed over, and comes later, alone. Only whoever may wait learns that a lock is in nobody's way: rows that foreign keys
+//! refer to are locked by somebody all the time, and may be changed all the same (heap_update()).
 
 use super::Opened;
 use super::kept::Kept;
@@ -28,6 +29,15 @@ pub struct Filled {
     pub stopped: Option<u32>,
 }
 
+/// How the rows of a slice are taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// All that are free.
+    Batch,
+    /// The first that lacks something, waited for, because nothing else is held.
+    OneRow,
+}
+
 /// What the table's constraints have to do with the new columns.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
 pub struct Concerned {
@@ -39,7 +49,7 @@ pub struct Concerned {
 
 impl Rework {
     /// Until the transaction ends, the table must not be truncated or rewritten: the caller holds ROW EXCLUSIVE on it.
-    pub fn fill(&self, slice: &Slice, stage: Stage, concerned: &Concerned) -> Filled {
+    pub fn fill(&self, slice: &Slice, stage: Stage, pace: Pace, concerned: &Concerned) -> Filled {
         // SAFETY: inside a transaction; an ERROR pops the snapshot together with the (sub)transaction.
         unsafe {
             pg_sys::CommandCounterIncrement();
@@ -61,7 +71,7 @@ impl Rework {
                 written: Written::open(self.relation, &kept, &spared),
                 manner: Manner {
                     alone: false,
-                    waits: false,
+                    waits: pace == Pace::OneRow,
                     checks: concerned.checks,
                 },
                 filled: Filled::default(),
@@ -107,7 +117,10 @@ impl Fill<'_> {
                     pgrx::check_for_interrupts!();
                     hurries = tx::is_waited_for();
                 }
-                self.take(&row, &new, block);
+                let tried = self.take(&row, &new, block);
+                if tried && self.manner.waits {
+                    break;
+                }
             }
             drop((row, new));
             scan.end();
@@ -115,9 +128,11 @@ impl Fill<'_> {
         self.filled
     }
 
+    /// False where the row lacks nothing.
+    ///
     /// # Safety
     /// `row` holds a row of the table, `new` is one to fill.
-    unsafe fn take(&mut self, row: &Slot, new: &Slot, block: u32) {
+    unsafe fn take(&mut self, row: &Slot, new: &Slot, block: u32) -> bool {
         // SAFETY: as the caller says. What expressions leave behind goes with the row.
         unsafe {
             let before = pg_sys::MemoryContextSwitchTo(self.written.row_memory());
@@ -133,7 +148,10 @@ impl Fill<'_> {
                 pg_sys::ExecClearTuple(new.0);
             }
             pg_sys::MemoryContextSwitchTo(before);
+            let tried = !lacks.is_empty();
+            drop(lacks);
             pg_sys::MemoryContextReset(self.written.row_memory());
+            tried
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct Made {
     pub image: Image,
     from: *mut pg_sys::Expr,
     /// Columns that the expression reads.
-    pub reads: Vec<i16>,
+    pub reads: Vec<(i16, Image)>,
 }
 
 /// What an INSERT that does not name a column leaves in it.
@@ -104,7 +104,7 @@ impl Rework {
                 Some(Made {
                     number: column,
                     image: Image::of(attribute(table.0, column).atttypid),
-                    reads: reads(from, number),
+                    reads: reads(from, number, table.0),
                     from: planned(from),
                 })
             };
@@ -176,16 +176,6 @@ impl Rework {
             } else {
                 Vec::new()
             }
-        }
-    }
-
-    /// # Safety
-    /// `row` is a slot of the table.
-    pub(super) unsafe fn image_of(&self, number: i16, row: *mut pg_sys::TupleTableSlot) -> Image {
-        // SAFETY: as the caller says.
-        unsafe {
-            let tuple = &*(*row).tts_tupleDescriptor;
-            Image::of(tuple.attrs.as_slice(tuple.natts as usize)[number as usize - 1].atttypid)
         }
     }
 }
@@ -328,23 +318,29 @@ unsafe fn the_table(query: &pg_sys::Query) -> Option<(i32, pg_sys::Oid)> {
 }
 
 /// # Safety
-/// `expression` is a checked one over the table of this number.
-unsafe fn reads(expression: *mut pg_sys::Expr, table: i32) -> Vec<i16> {
+/// `expression` is a checked one over the table, which has this number in it.
+unsafe fn reads(
+    expression: *mut pg_sys::Expr,
+    number: i32,
+    table: pg_sys::Relation,
+) -> Vec<(i16, Image)> {
     let mut found = Vec::new();
     let mut set = std::ptr::null_mut();
     // SAFETY: as the caller says; numbers are counted from the lowest system column (pull_varattnos in var.c).
     unsafe {
-        pg_sys::pull_varattnos(expression.cast(), table as u32, &mut set);
+        pg_sys::pull_varattnos(expression.cast(), number as u32, &mut set);
         let mut member = -1;
         loop {
             member = pg_sys::bms_next_member(set, member);
             if member < 0 {
                 break;
             }
-            found.push((member + pg_sys::FirstLowInvalidHeapAttributeNumber) as i16);
+            let column = (member + pg_sys::FirstLowInvalidHeapAttributeNumber) as i16;
+            if column > 0 {
+                found.push((column, Image::of(attribute(table, column).atttypid)));
+            }
         }
     }
-    found.retain(|n| *n > 0);
     found
 }
 

@@ -34,11 +34,14 @@ impl Rework {
         stage: Stage,
     ) -> bool {
         // SAFETY: as the caller says.
-        let kept = |number: i16| unsafe { same(before, new, number, self.image_of(number, new)) };
+        let kept = |(number, image): (i16, Image)| unsafe { same(before, new, number, image) };
         let mut columns = self.new.iter().chain(self.old.iter().map(|o| &o.made));
-        columns.all(|m| kept(m.number) && (stage == Stage::New || m.reads.iter().all(|n| kept(*n))))
-            // SAFETY: as the caller says.
-            && (stage != Stage::Old || !self.new.iter().any(|m| unsafe { Slot::value(new, m.number).1 }))
+        let untouched = columns.all(|m| {
+            kept((m.number, m.image)) && (stage == Stage::New || m.reads.iter().all(|r| kept(*r)))
+        });
+        // SAFETY: as the caller says.
+        let unfilled = |m: &Made| unsafe { Slot::value(new, m.number).1 };
+        untouched && (stage != Stage::Old || !self.new.iter().any(unfilled))
     }
 
     /// # Safety
@@ -90,8 +93,7 @@ impl Rework {
                 }
                 return self.follow(&context, new, untouched);
             }
-            let image = |n: i16| self.image_of(n, new);
-            let moved = |m: &Made| m.reads.iter().any(|n| changed(*n, image(*n)));
+            let moved = |m: &Made| m.reads.iter().any(|(n, image)| changed(*n, *image));
             if !new_changed {
                 let unfilled = |m: &Made| stage == Stage::Old && Slot::value(new, m.number).1;
                 let due = self.new.iter().filter(|m| moved(m) || unfilled(m));

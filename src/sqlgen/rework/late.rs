@@ -7,27 +7,31 @@ use crate::model::rework::{Late, NewColumn, Replaced, renamed};
 use crate::model::shape::{ForeignKey, Index, IndexColumn, Shape};
 use crate::sqlgen::index;
 
-/// All of it, for a column that takes the place of `old`. `taken` are names that relations of the schema have, and constraints of
+/// All of it, for a column that takes the place of `old`. `taken`: names that relations of the schema have, and constraints of
 /// the table. Indexes that have more of the old column than a plain key or INCLUDE column are not among them: preflight has
 /// refused those.
-pub fn of(shape: &Shape, c: &NewColumn, old: Option<&Replaced>, taken: &[Ident]) -> Vec<Late> {
-    let mut taken = taken.to_vec();
+pub fn of(
+    shape: &Shape,
+    c: &NewColumn,
+    old: Option<&Replaced>,
+    taken: &mut Vec<Ident>,
+) -> Vec<Late> {
     let mut all = Vec::new();
     if let Some(old) = old {
         let same_type = shape.column(&old.name).map(|o| &o.type_text) == Some(&c.type_text);
         for i in shape.indexes.iter().filter(|i| moves(i, &old.name)) {
-            let name = free(renamed(&i.name, &old.name, &c.name), &mut taken);
+            let name = free(renamed(&i.name, &old.name, &c.name), taken);
             all.push(index_of(shape, i, c, &old.name, same_type, name));
         }
         for k in shape.fkeys.iter().filter(|k| k.columns.contains(&old.name)) {
-            let name = free(renamed(&k.name, &old.name, &c.name), &mut taken);
+            let name = free(renamed(&k.name, &old.name, &c.name), taken);
             all.push(key_of(k, &old.name, c, name));
         }
     }
     if c.not_null {
         let name = free(
             Ident::derived(&["mig", &c.id.to_string(), "not_null"]),
-            &mut taken,
+            taken,
         );
         all.push(Late {
             change: Change::Check {
@@ -50,7 +54,8 @@ pub fn moves(i: &Index, old: &Ident) -> bool {
         && (i.columns.iter().any(|c| c.name.as_ref() == Some(old)) || i.include.contains(old))
 }
 
-fn free(name: Ident, taken: &mut Vec<Ident>) -> Ident {
+/// A name that nothing has, and that is taken from now on.
+pub fn free(name: Ident, taken: &mut Vec<Ident>) -> Ident {
     let mut chosen = name.clone();
     for n in 1.. {
         if !taken.contains(&chosen) {

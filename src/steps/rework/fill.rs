@@ -3,10 +3,10 @@
 use crate::error::{Error, Result};
 use crate::model::rework::{NewColumn, Rework, Stage};
 use crate::model::state::Migration;
-use crate::pg::direct::fill::{Concerned, Filled};
+use crate::pg::direct::fill::{Concerned, Filled, Pace};
 use crate::pg::direct::rework::Rework as Expressions;
 use crate::pg::places::Slice;
-use crate::pg::{catalog, role, session, spi};
+use crate::pg::{catalog, role, session, spi, tx};
 use crate::settings;
 use crate::sqlgen::rework as sql;
 use crate::steps::Outcome;
@@ -18,14 +18,14 @@ use std::time::Instant;
 /// Blocks of a batch, however few rows they hold.
 const MAX_BLOCKS: i64 = 8192;
 
-/// Fills the next blocks; then those that somebody was at, again and again, until nobody is.
-pub fn batch(m: &Migration, r: &Rework) -> Result<Outcome> {
+/// Fills the next blocks; then rows that somebody had locked, each alone.
+pub fn batch(m: &Migration, r: &Rework, may_wait: bool) -> Result<Outcome> {
     let leader = bounded(m, r)?;
     let end = leader.bound_blocks.unwrap_or(0);
     if leader.next_block < end {
         return stretch(m, r, &leader, end);
     }
-    let Some(block) = leader.busy.first().copied() else {
+    let Some((block, others)) = leader.busy.split_first() else {
         let done = Batch {
             filled: true,
             ..progress(&leader)
@@ -33,15 +33,31 @@ pub fn batch(m: &Migration, r: &Rework) -> Result<Outcome> {
         new_column::checkpoint(r.id, done)?;
         return Ok(Outcome::Did(0));
     };
-    again(r, &leader, block)
+    again(m, r, &leader, *block, others, may_wait)
 }
 
-/// Rows that somebody was writing when the batch came by.
-fn again(r: &Rework, leader: &NewColumn, block: i64) -> Result<Outcome> {
-    let filled = fill(r, Stage::Old, block, block + 1)?;
-    let mut busy: Vec<i64> = leader.busy[1..].to_vec();
-    let still = !filled.busy.is_empty();
-    if still {
+/// Rows of a block that somebody had locked when the batch came by. Whoever waits for one holds no other.
+fn again(
+    m: &Migration,
+    r: &Rework,
+    leader: &NewColumn,
+    block: i64,
+    others: &[i64],
+    may_wait: bool,
+) -> Result<Outcome> {
+    let pace = if may_wait { Pace::OneRow } else { Pace::Batch };
+    let tried = one_block(r, Stage::Old, pace, block, settings::lock_timeout_ms(m))?;
+    let mut busy: Vec<i64> = others.to_vec();
+    let (keeps, outcome) = match tried {
+        // There may be more of them.
+        Some(f) if may_wait && f.written > 0 => (true, Outcome::Did(1)),
+        Some(f) if f.busy.is_empty() => (false, Outcome::Did(f.written)),
+        _ => {
+            let row = format!("a row in block {block} of {}", r.table()?.plain());
+            (true, Outcome::Wait(row))
+        }
+    };
+    if keeps {
         // The others first.
         busy.push(block);
     }
@@ -52,11 +68,26 @@ fn again(r: &Rework, leader: &NewColumn, block: i64) -> Result<Outcome> {
             ..progress(leader)
         },
     )?;
-    Ok(if still {
-        Outcome::Wait(format!("a row in block {block} of {}", r.table()?.plain()))
-    } else {
-        Outcome::Did(filled.written)
-    })
+    Ok(outcome)
+}
+
+/// None where a row was waited for in vain.
+fn one_block(
+    r: &Rework,
+    stage: Stage,
+    pace: Pace,
+    block: i64,
+    timeout_ms: i32,
+) -> Result<Option<Filled>> {
+    let tried = tx::subtransaction(|| {
+        let _timeout = session::lock_timeout(timeout_ms);
+        fill(r, stage, pace, block, block + 1)
+    });
+    match tried {
+        Ok(filled) => Ok(Some(filled)),
+        Err(e) if e.is_retryable() => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 fn progress(leader: &NewColumn) -> Batch {
@@ -77,7 +108,7 @@ fn stretch(m: &Migration, r: &Rework, leader: &NewColumn, end: i64) -> Result<Ou
         None => first_blocks(m, r)?,
     };
     let to = (leader.next_block + blocks).min(end);
-    let filled = fill(r, Stage::Old, leader.next_block, to)?;
+    let filled = fill(r, Stage::Old, Pace::Batch, leader.next_block, to)?;
     let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
     let mut busy = leader.busy.clone();
     busy.extend(&filled.busy);
@@ -106,11 +137,27 @@ fn first_blocks(m: &Migration, r: &Rework) -> Result<i64> {
     Ok((i64::from(settings::batch_rows(m)) / density.max(1)).clamp(1, MAX_BLOCKS))
 }
 
-/// All of the table at once, in the caller's transaction.
-pub fn everywhere(m: &Migration, r: &Rework, stage: Stage) -> Result<Filled> {
+/// All of the table at once, in the caller's transaction: rows that were written, and blocks in which some are left.
+pub fn everywhere(m: &Migration, r: &Rework, stage: Stage) -> Result<(i64, usize)> {
+    /// Long enough to see that a lock is in nobody's way.
+    const GLANCE_MS: i32 = 1;
     hold(m, r)?;
     let blocks = catalog::extent(r.relation)?.map_or(0, |e| e.blocks);
-    fill(r, stage, 0, blocks)
+    let filled = fill(r, stage, Pace::Batch, 0, blocks)?;
+    let (mut written, mut left) = (filled.written, 0);
+    for block in filled.busy {
+        loop {
+            match one_block(r, stage, Pace::OneRow, block, GLANCE_MS)? {
+                Some(f) if f.written > 0 => written += f.written,
+                Some(f) if f.busy.is_empty() => break,
+                _ => {
+                    left += 1;
+                    break;
+                }
+            }
+        }
+    }
+    Ok((written, left))
 }
 
 /// Held to the end of the transaction: nobody rewrites the table under the batch.
@@ -125,7 +172,7 @@ fn hold(m: &Migration, r: &Rework) -> Result<()> {
 }
 
 /// As the owner, below SQL.
-fn fill(r: &Rework, stage: Stage, from: i64, to: i64) -> Result<Filled> {
+fn fill(r: &Rework, stage: Stage, pace: Pace, from: i64, to: i64) -> Result<Filled> {
     let _owner = role::act_as(Oid::from(r.leader().owner.unwrap_or(0)));
     let _safe = session::pin_names();
     let view = catalog::oid_of(&sql::view_name(r.id));
@@ -143,7 +190,7 @@ fn fill(r: &Rework, stage: Stage, from: i64, to: i64) -> Result<Filled> {
     )?
     .unwrap_or_default();
     let slice = Slice::new(from, to)?;
-    Ok(expressions.fill(&slice, stage, &concerned))
+    Ok(expressions.fill(&slice, stage, pace, &concerned))
 }
 
 /// Fixes the bound at the first batch, and starts over where the table was rewritten since (VACUUM FULL, CLUSTER, TRUNCATE, a

@@ -23,11 +23,10 @@ pub fn plan(r: &Rework) -> Result<()> {
         // Keys of a column that becomes several have no one heir.
         let alone = r.columns.len() == 1 && n == 0;
         let old = r.replaces.as_ref().filter(|_| alone);
-        let mut all = sql::of(&shape, c, old, &taken);
+        let mut all = sql::of(&shape, c, old, &mut taken);
         if let Some(old) = old {
-            all.extend(checks(&shape, c, old)?);
+            all.extend(checks(&shape, c, old, &mut taken)?);
         }
-        taken.extend(all.iter().map(|l| l.change.name().clone()));
         new_column::set_late(c.id, &all)?;
     }
     Ok(())
@@ -44,7 +43,12 @@ struct Stored {
 
 /// CHECKs over the old column, with the new one in its place; where that is of another type, they are left to the operator, as
 /// preflight has said.
-fn checks(shape: &Shape, c: &NewColumn, old: &Replaced) -> Result<Vec<Late>> {
+fn checks(
+    shape: &Shape,
+    c: &NewColumn,
+    old: &Replaced,
+    taken: &mut Vec<Ident>,
+) -> Result<Vec<Late>> {
     if shape.column(&old.name).map(|o| &o.type_text) != Some(&c.type_text) {
         return Ok(Vec::new());
     }
@@ -61,10 +65,10 @@ fn checks(shape: &Shape, c: &NewColumn, old: &Replaced) -> Result<Vec<Late>> {
             c.name.as_str().into(),
         ],
     )?;
-    let made = |s: &Stored| -> Result<Late> {
+    let mut made = |s: &Stored| -> Result<Late> {
         Ok(Late {
             change: Change::Check {
-                name: renamed(&s.name, &old.name, &c.name),
+                name: sql::free(renamed(&s.name, &old.name, &c.name), taken),
                 expression: deparse::with_column(
                     &s.tree,
                     shape.oid,
@@ -78,5 +82,5 @@ fn checks(shape: &Shape, c: &NewColumn, old: &Replaced) -> Result<Vec<Late>> {
             comment: s.comment.clone(),
         })
     };
-    stored.iter().map(made).collect()
+    stored.iter().map(&mut made).collect()
 }
