@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::phase::Phase;
+use crate::model::shape::Shape;
 use crate::model::state::Migration;
 use crate::pg::{role, spi, tx};
 use pgrx::pg_sys::Oid;
@@ -57,6 +58,18 @@ pub fn require_owner(migration: &Migration) -> Result<()> {
         migration: migration.name.clone(),
         role: current_role()?,
         owner: migration.owner_name.clone(),
+    })
+}
+
+/// Errors with 42501 unless the caller may do what the table's owner may.
+pub fn require_owner_of(table: &Shape) -> Result<()> {
+    if role::has_privileges_of(role::current(), Oid::from(table.owner)) {
+        return Ok(());
+    }
+    Err(Error::NotOwner {
+        relation: table.name.plain(),
+        role: current_role()?,
+        owner: table.owner_name.as_str().to_owned(),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::model::nearest;
 use crate::model::shape::Shape;
 use crate::pg::launch::Part;
 use crate::pg::notice::notice;
-use crate::pg::{catalog, expression, launch, parse, role, session, spi, tx};
+use crate::pg::{catalog, expression, launch, parse, session, spi, tx};
 use crate::sqlgen::change as sql;
 use crate::steps::change as step;
 use crate::store::{change, migration};
@@ -160,14 +160,8 @@ fn mine(relation: Oid) -> Result<Shape> {
             },
         });
     }
-    if role::has_privileges_of(role::current(), Oid::from(shape.owner)) {
-        return Ok(shape);
-    }
-    Err(Error::NotOwner {
-        relation: shape.name.plain(),
-        role: migration::current_role()?,
-        owner: shape.owner_name.as_str().to_owned(),
-    })
+    migration::require_owner_of(&shape)?;
+    Ok(shape)
 }
 
 fn column_of(shape: &Shape, name: &str) -> Result<Ident> {

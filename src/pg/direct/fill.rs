@@ -5,9 +5,9 @@
 
 use super::Opened;
 use super::kept::Kept;
-use super::rework::{Context, Rework, Set};
+use super::rework::{Context, Rework};
 use super::scan::Scan;
-use super::slot::Slot;
+use super::slot::{Slot, merge};
 use super::write::Manner;
 use super::written::Written;
 use crate::model::rework::Stage;
@@ -139,7 +139,7 @@ impl Fill<'_> {
             let lacks = self.rework.lacks(&self.context, row.0, self.stage);
             self.filled.rows += 1;
             if !lacks.is_empty() {
-                merge(row, &lacks, new);
+                merge(row.0, &lacks, new);
                 if self.written.update(row, new, self.manner) {
                     self.filled.written += 1;
                 } else if self.filled.busy.last() != Some(&i64::from(block)) {
@@ -153,29 +153,5 @@ impl Fill<'_> {
             pg_sys::MemoryContextReset(self.written.row_memory());
             tried
         }
-    }
-}
-
-/// The row with other values in some columns.
-///
-/// # Safety
-/// As `Fill::take`; `row` keeps its values for as long as `new` is used.
-unsafe fn merge(row: &Slot, set: &[Set], new: &Slot) {
-    // SAFETY: as the caller says; both slots have as many values as the table has columns.
-    unsafe {
-        let (from, to) = (&*row.0, &mut *new.0);
-        let width = (*from.tts_tupleDescriptor).natts;
-        if i32::from(from.tts_nvalid) < width {
-            pg_sys::slot_getsomeattrs_int(row.0, width);
-        }
-        pg_sys::ExecClearTuple(new.0);
-        std::ptr::copy_nonoverlapping(from.tts_values, to.tts_values, width as usize);
-        std::ptr::copy_nonoverlapping(from.tts_isnull, to.tts_isnull, width as usize);
-        for (number, value, null) in set {
-            let at = *number as usize - 1;
-            *to.tts_values.add(at) = *value;
-            *to.tts_isnull.add(at) = *null;
-        }
-        pg_sys::ExecStoreVirtualTuple(new.0);
     }
 }

@@ -2,6 +2,7 @@
 //! list is planned once and evaluated over the row itself, in a trigger or in a batch.
 
 use super::row::{attribute, planned};
+pub use super::slot::Set;
 use super::slot::{Slot, guarded};
 use super::{Opened, items};
 use crate::model::rework::Stage;
@@ -55,9 +56,6 @@ pub struct Rework {
     pub(super) new: Vec<Made>,
     pub(super) old: Option<Old>,
 }
-
-/// A value that is to be put into a row.
-pub type Set = (i16, pg_sys::Datum, bool);
 
 impl Rework {
     /// None if the view is not one of ours.

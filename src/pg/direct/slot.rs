@@ -21,8 +21,17 @@ impl Slot {
     /// `table` is open, for longer than the slot lives.
     pub unsafe fn to_fill(table: pg_sys::Relation) -> Self {
         // SAFETY: as the caller says.
+        unsafe { Self::of_row((*table).rd_att) }
+    }
+
+    /// The same, of rows that this describes.
+    ///
+    /// # Safety
+    /// The description lives for longer than the slot.
+    pub unsafe fn of_row(description: pg_sys::TupleDesc) -> Self {
+        // SAFETY: as the caller says.
         Self(unsafe {
-            pg_sys::MakeSingleTupleTableSlot((*table).rd_att, &raw const pg_sys::TTSOpsVirtual)
+            pg_sys::MakeSingleTupleTableSlot(description, &raw const pg_sys::TTSOpsVirtual)
         })
     }
 
@@ -49,6 +58,33 @@ impl Drop for Slot {
             // SAFETY: made above, and dropped once.
             unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.0) };
         }
+    }
+}
+
+/// A value that is to be put into a row: the column's number, the value, and whether it is null.
+pub type Set = (i16, pg_sys::Datum, bool);
+
+/// The row with other values in some columns.
+///
+/// # Safety
+/// `row` holds a row and keeps its values for as long as `new`, which is one to fill, is used; the values are of its columns.
+pub unsafe fn merge(row: *mut pg_sys::TupleTableSlot, set: &[Set], new: &Slot) {
+    // SAFETY: as the caller says; both slots have as many values as the table has columns.
+    unsafe {
+        let (from, to) = (&*row, &mut *new.0);
+        let width = (*from.tts_tupleDescriptor).natts;
+        if i32::from(from.tts_nvalid) < width {
+            pg_sys::slot_getsomeattrs_int(row, width);
+        }
+        pg_sys::ExecClearTuple(new.0);
+        std::ptr::copy_nonoverlapping(from.tts_values, to.tts_values, width as usize);
+        std::ptr::copy_nonoverlapping(from.tts_isnull, to.tts_isnull, width as usize);
+        for (number, value, null) in set {
+            let at = *number as usize - 1;
+            *to.tts_values.add(at) = *value;
+            *to.tts_isnull.add(at) = *null;
+        }
+        pg_sys::ExecStoreVirtualTuple(new.0);
     }
 }
 

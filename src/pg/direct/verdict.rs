@@ -1,7 +1,7 @@
 //! What becomes of a row that is written, whose columns are kept in step.
 
-use super::rework::{Context, Made, Rework, Set};
-use super::slot::Slot;
+use super::rework::{Context, Made, Old, Rework, Set};
+use super::slot::{Slot, merge};
 use crate::model::rework::Stage;
 use crate::pg::image::Image;
 use pgrx::pg_sys;
@@ -58,18 +58,8 @@ impl Rework {
             if !written || ups.is_empty() {
                 return Verdict::Set(ups);
             }
-            let Some(old) = &self.old else {
-                return if stage == Stage::Old {
-                    Verdict::Computed
-                } else {
-                    Verdict::nothing()
-                };
-            };
-            match old.made.off(&context, new) {
-                None => Verdict::nothing(),
-                Some(down) if old.is_unnamed(&context, new) => Verdict::Set(vec![down]),
-                Some(_) => Verdict::Contradiction,
-            }
+            let unnamed = |old: &Old| old.is_unnamed(&context, new);
+            self.go_back(&context, new, stage, unnamed)
         }
     }
 
@@ -102,18 +92,50 @@ impl Rework {
             if self.off(&context, new).is_empty() {
                 return Verdict::nothing();
             }
-            let Some(old) = &self.old else {
-                return if stage == Stage::Old {
-                    Verdict::Computed
-                } else {
-                    Verdict::nothing()
-                };
-            };
-            match old.made.off(&context, new) {
-                None => Verdict::nothing(),
-                Some(down) if !self.new.iter().any(moved) => Verdict::Set(vec![down]),
-                Some(_) => Verdict::Contradiction,
+            let untouched = |_: &Old| !self.new.iter().any(moved);
+            // One of several columns is written before the backfill has come by: the others are what the old one says.
+            let lacking = self.new.iter().filter(|m| {
+                stage == Stage::Old && !changed(m.number, m.image) && Slot::value(new, m.number).1
+            });
+            let mut set: Vec<Set> = lacking.filter_map(|m| m.off(&context, new)).collect();
+            if set.is_empty() {
+                return self.go_back(&context, new, stage, untouched);
             }
+            let filled = Slot::of_row((*new).tts_tupleDescriptor);
+            merge(new, &set, &filled);
+            match self.go_back(&context, filled.0, stage, untouched) {
+                Verdict::Set(down) => {
+                    set.extend(down);
+                    Verdict::Set(set)
+                }
+                refused => refused,
+            }
+        }
+    }
+
+    /// New columns are written, and are not what the old one makes of them: it becomes what they make of it, unless it is written, too.
+    ///
+    /// # Safety
+    /// As `inserted`.
+    unsafe fn go_back(
+        &self,
+        context: &Context,
+        new: *mut pg_sys::TupleTableSlot,
+        stage: Stage,
+        untouched: impl FnOnce(&Old) -> bool,
+    ) -> Verdict {
+        let Some(old) = &self.old else {
+            return if stage == Stage::Old {
+                Verdict::Computed
+            } else {
+                Verdict::nothing()
+            };
+        };
+        // SAFETY: as the caller says.
+        match unsafe { old.made.off(context, new) } {
+            None => Verdict::nothing(),
+            Some(down) if untouched(old) => Verdict::Set(vec![down]),
+            Some(_) => Verdict::Contradiction,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::model::rework::{NewColumn, Rework};
 use crate::model::shape::Shape;
 use crate::model::spec::{Arguments, Spec, read};
 use crate::model::state::{Mapping, Migration};
-use crate::pg::{catalog, role};
+use crate::pg::catalog;
 use crate::store::{log, mapping, migration};
 use pgrx::pg_sys::Oid;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ pub fn table(m: &Migration, source: Oid, target: &str, arguments: &Arguments) ->
         hint: "Give the name of an existing table.".into(),
     })?;
     suitable(&shape)?;
-    require_owner(&shape)?;
+    migration::require_owner_of(&shape)?;
     if shape.primary_key().is_none() {
         return Err(Error::NoPrimaryKey {
             relation: shape.name,
@@ -102,17 +102,6 @@ fn suitable(shape: &Shape) -> Result<()> {
         relation: shape.name.plain(),
         kind: kind.into(),
         hint,
-    })
-}
-
-fn require_owner(shape: &Shape) -> Result<()> {
-    if role::has_privileges_of(role::current(), Oid::from(shape.owner)) {
-        return Ok(());
-    }
-    Err(Error::NotOwner {
-        relation: shape.name.plain(),
-        role: migration::current_role()?,
-        owner: shape.owner_name.as_str().to_owned(),
     })
 }
 

@@ -7,7 +7,7 @@ use crate::model::rework::Rework;
 use crate::model::shape::Shape;
 use crate::model::state::Migration;
 use crate::pg::expression::{self, Checked};
-use crate::pg::{catalog, role, spi};
+use crate::pg::{catalog, spi};
 use crate::sqlgen::rework as sql;
 use crate::store::new_column::{self, Wanted};
 use crate::store::{log, migration};
@@ -85,14 +85,8 @@ fn table(relation: Oid) -> Result<Shape> {
         }
         _ => return unsupported("It is no table.", "Give an ordinary table."),
     }
-    if role::has_privileges_of(role::current(), Oid::from(shape.owner)) {
-        return Ok(shape);
-    }
-    Err(Error::NotOwner {
-        relation: shape.name.plain(),
-        role: migration::current_role()?,
-        owner: shape.owner_name.as_str().to_owned(),
-    })
+    migration::require_owner_of(&shape)?;
+    Ok(shape)
 }
 
 fn is_inherited(relation: Oid) -> Result<bool> {

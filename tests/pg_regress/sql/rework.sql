@@ -82,6 +82,8 @@ SELECT mig_dual_write();
 INSERT INTO people (first_name, last_name, discord_id) VALUES ('Ada', 'Lovelace', 'ada') RETURNING "discordId", full_name, adult;
 INSERT INTO people (first_name, last_name, full_name, discord_id) VALUES ('Ada', 'Lovelace', 'Bob', 'bob');
 UPDATE people SET adult = true WHERE id = 1;
+-- One of two columns, before the backfill has come by.
+UPDATE people SET first_name = 'Zoe' WHERE id = 9 RETURNING full_name, first_name, last_name;
 SELECT check_name, source_value, target_value, ok FROM mig_check() WHERE check_name <> 'rows' ORDER BY 1, 3;
 SELECT mig_switch();
 SELECT mig_backfill() > 0;
