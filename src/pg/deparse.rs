@@ -39,14 +39,21 @@ pub fn policies_as(relation: u32, name: &Ident) -> Result<Vec<PolicyText>> {
     Ok(found)
 }
 
-/// An expression over `relation`, with one of its columns in the place of another one of the same type; both by number.
-pub fn with_column(tree: &str, relation: u32, name: &Ident, old: i16, new: i16) -> Result<String> {
-    // A Var's fields, as outfuncs.c writes them: nothing else in a tree has these names.
-    let changed = [":varattno", ":varattnosyn"]
-        .iter()
-        .fold(tree.to_owned(), |t, field| {
-            t.replace(&format!("{field} {old} "), &format!("{field} {new} "))
-        });
+/// An expression over `relation`, with some of its columns in the place of others of the same types: pairs of old and new numbers,
+/// no new one of which is an old one.
+pub fn with_columns(
+    tree: &str,
+    relation: u32,
+    name: &Ident,
+    pairs: &[(i16, i16)],
+) -> Result<String> {
+    let mut changed = tree.to_owned();
+    for (old, new) in pairs {
+        // A Var's fields, as outfuncs.c writes them: nothing else in a tree has these names.
+        for field in [":varattno", ":varattnosyn"] {
+            changed = changed.replace(&format!("{field} {old} "), &format!("{field} {new} "));
+        }
+    }
     text(&changed, relation, name)
 }
 

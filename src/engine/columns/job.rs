@@ -28,7 +28,7 @@ pub fn work(m: &Migration, all: &[Rework], able: Ability) -> Result<Option<Outco
         .iter()
         .find(|r| r.columns.iter().any(|c| c.late.is_none()))
     {
-        late::plan(r)?;
+        late::plan(r, all)?;
         spi::run(&format!("ANALYZE {}", r.table()?), &[])?;
         return Ok(Some(Outcome::Did(0)));
     }

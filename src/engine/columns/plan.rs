@@ -20,14 +20,15 @@ pub fn plan(m: &Migration, all: &[Rework]) -> Result<Vec<Planable>> {
     let mut steps = Vec::new();
     for r in all {
         let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
-        steps.extend(of_one(r, &shape));
+        let heirs = late::heirs(all, r.relation);
+        steps.extend(of_one(r, &shape, &heirs));
     }
     // By phase, and within one as they are defined.
     steps.sort_by_key(|s| s.phase);
     Ok(steps.into_iter().filter(|s| s.phase > m.phase).collect())
 }
 
-fn of_one(r: &Rework, shape: &Shape) -> Vec<Planable> {
+fn of_one(r: &Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<Planable> {
     let table = &shape.name;
     let mut steps = Vec::new();
     let mut add = |phase, lock, sql, moves_rows: bool| {
@@ -59,7 +60,7 @@ fn of_one(r: &Rework, shape: &Shape) -> Vec<Planable> {
     }
     let rows = "RowExclusiveLock, rows FOR NO KEY UPDATE";
     add(Phase::Backfilled, rows, compare::fill(table, r), true);
-    for (c, l) in planned(r, shape) {
+    for (c, l) in planned(r, shape, heirs) {
         for (lock, text) in made(table, &l) {
             add(Phase::Backfilled, lock, text, false);
         }
@@ -101,14 +102,13 @@ fn of_one(r: &Rework, shape: &Shape) -> Vec<Planable> {
 }
 
 /// As decided on, or as it would be by now.
-fn planned<'a>(r: &'a Rework, shape: &Shape) -> Vec<(&'a NewColumn, Late)> {
+fn planned<'a>(r: &'a Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<(&'a NewColumn, Late)> {
     let mut all = Vec::new();
     for c in &r.columns {
-        let alone = r.replaces.as_ref().filter(|_| r.columns.len() == 1);
         let late = c
             .late
             .clone()
-            .unwrap_or_else(|| late::of(shape, c, alone, &mut Vec::new()));
+            .unwrap_or_else(|| late::of(shape, c, heirs, &mut Vec::new()));
         all.extend(late.into_iter().map(|l| (c, l)));
     }
     all

@@ -3,30 +3,45 @@
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::change::Change;
 use crate::model::layout::TargetIndex;
-use crate::model::rework::{Late, NewColumn, Replaced, renamed};
+use crate::model::rework::{Late, NewColumn, Rework, renamed};
 use crate::model::shape::{ForeignKey, Index, IndexColumn, Shape};
 use crate::sqlgen::index;
 
-/// All of it, for a column that takes the place of `old`. `taken`: names that relations of the schema have, and constraints of
-/// the table. Indexes that have more of the old column than a plain key or INCLUDE column are not among them: preflight has
-/// refused those.
-pub fn of(
-    shape: &Shape,
-    c: &NewColumn,
-    old: Option<&Replaced>,
-    taken: &mut Vec<Ident>,
-) -> Vec<Late> {
+/// Old columns of one table that have one new column each, and those.
+pub type Heirs<'a> = [(&'a Ident, &'a NewColumn)];
+
+pub fn heirs(all: &[Rework], relation: u32) -> Vec<(&Ident, &NewColumn)> {
+    all.iter()
+        .filter(|r| r.relation == relation && r.columns.len() == 1)
+        .filter_map(|r| Some((&r.replaces.as_ref()?.name, r.leader())))
+        .collect()
+}
+
+/// Whether what has these columns is taken over together with this one: by the first of its heirs, with all new columns in it.
+fn is_mine(c: &NewColumn, heirs: &Heirs, has: impl Fn(&Ident) -> bool) -> bool {
+    let first = heirs.iter().find(|(old, _)| has(old));
+    first.is_some_and(|(_, heir)| heir.id == c.id)
+}
+
+/// All that a new column gets. `taken`: names that relations of the schema have, and constraints of the table. Indexes that have
+/// more of an old column than a plain key or INCLUDE column are not among them: preflight has said so.
+pub fn of(shape: &Shape, c: &NewColumn, heirs: &Heirs, taken: &mut Vec<Ident>) -> Vec<Late> {
     let mut all = Vec::new();
-    if let Some(old) = old {
-        let same_type = shape.column(&old.name).map(|o| &o.type_text) == Some(&c.type_text);
-        for i in shape.indexes.iter().filter(|i| moves(i, &old.name)) {
-            let name = free(renamed(&i.name, &old.name, &c.name), taken);
-            all.push(index_of(shape, i, c, &old.name, same_type, name));
-        }
-        for k in shape.fkeys.iter().filter(|k| k.columns.contains(&old.name)) {
-            let name = free(renamed(&k.name, &old.name, &c.name), taken);
-            all.push(key_of(k, &old.name, c, name));
-        }
+    for i in shape
+        .indexes
+        .iter()
+        .filter(|i| is_mine(c, heirs, |old| moves(i, old)))
+    {
+        let name = free(renamed_all(&i.name, heirs, |old| moves(i, old)), taken);
+        all.push(index_of(shape, i, heirs, name));
+    }
+    for k in shape
+        .fkeys
+        .iter()
+        .filter(|k| is_mine(c, heirs, |old| k.columns.contains(old)))
+    {
+        let name = renamed_all(&k.name, heirs, |old| k.columns.contains(old));
+        all.push(key_of(k, heirs, free(name, taken)));
     }
     if c.not_null {
         let name = free(
@@ -44,6 +59,25 @@ pub fn of(
         });
     }
     all
+}
+
+/// The name with those columns' names exchanged that it has to do with.
+pub fn renamed_all(name: &Ident, heirs: &Heirs, has: impl Fn(&Ident) -> bool) -> Ident {
+    heirs
+        .iter()
+        .filter(|(old, _)| has(old))
+        .fold(name.clone(), |name, (old, heir)| {
+            renamed(&name, old, &heir.name)
+        })
+}
+
+fn heir<'a>(heirs: &Heirs<'a>, old: &Ident) -> Option<&'a NewColumn> {
+    heirs.iter().find(|(o, _)| *o == old).map(|(_, h)| *h)
+}
+
+fn inherited(heirs: &Heirs, columns: &[Ident]) -> Vec<Ident> {
+    let one = |x: &Ident| heir(heirs, x).map_or_else(|| x.clone(), |h| h.name.clone());
+    columns.iter().map(one).collect()
 }
 
 /// The index is valid, no key or exclusion constraint, and names the old column plainly.
@@ -67,21 +101,15 @@ pub fn free(name: Ident, taken: &mut Vec<Ident>) -> Ident {
     chosen
 }
 
-fn index_of(
-    shape: &Shape,
-    i: &Index,
-    c: &NewColumn,
-    old: &Ident,
-    same_type: bool,
-    name: Ident,
-) -> Late {
+fn index_of(shape: &Shape, i: &Index, heirs: &Heirs, name: Ident) -> Late {
     let column = |x: &IndexColumn| {
-        if x.name.as_ref() != Some(old) {
+        let Some((old, heir)) = x.name.as_ref().and_then(|n| Some((n, heir(heirs, n)?))) else {
             return x.clone();
-        }
+        };
+        let same_type = shape.column(old).map(|o| &o.type_text) == Some(&heir.type_text);
         IndexColumn {
-            name: Some(c.name.clone()),
-            text: c.name.to_string(),
+            name: Some(heir.name.clone()),
+            text: heir.name.to_string(),
             // Another type has another operator class; the order stays.
             suffix: if same_type {
                 x.suffix.clone()
@@ -99,11 +127,7 @@ fn index_of(
         nulls_not_distinct: i.nulls_not_distinct,
         method: i.method.clone(),
         columns: i.columns.iter().map(column).collect(),
-        include: i
-            .include
-            .iter()
-            .map(|x| if x == old { c.name.clone() } else { x.clone() })
-            .collect(),
+        include: inherited(heirs, &i.include),
         predicate: i.predicate.clone(),
         options: i.options.clone(),
         comment: None,
@@ -129,7 +153,7 @@ fn order(suffix: &str) -> String {
     kept.join(" ")
 }
 
-fn key_of(k: &ForeignKey, old: &Ident, c: &NewColumn, name: Ident) -> Late {
+fn key_of(k: &ForeignKey, heirs: &Heirs, name: Ident) -> Late {
     let action = |code: &str| {
         match code {
             "r" => "RESTRICT",
@@ -140,14 +164,10 @@ fn key_of(k: &ForeignKey, old: &Ident, c: &NewColumn, name: Ident) -> Late {
         }
         .to_owned()
     };
-    let columns = k
-        .columns
-        .iter()
-        .map(|x| if x == old { c.name.clone() } else { x.clone() });
     Late {
         change: Change::ForeignKey {
             name,
-            columns: columns.collect(),
+            columns: inherited(heirs, &k.columns),
             references: k.ref_name.clone(),
             ref_columns: k.ref_columns.clone(),
             on_delete: action(&k.on_delete),

@@ -1,9 +1,9 @@
 //! What the new column gets of what the old one has, planned once the rows are filled.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ident::Ident;
 use crate::model::change::Change;
-use crate::model::rework::{Late, NewColumn, Replaced, Rework, renamed};
+use crate::model::rework::{Late, NewColumn, Rework};
 use crate::model::shape::Shape;
 use crate::pg::{catalog, deparse, spi};
 use crate::sqlgen::rework::late as sql;
@@ -11,23 +11,20 @@ use crate::store::new_column;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
-/// Decides on it, for each column that has not been decided on.
-pub fn plan(r: &Rework) -> Result<()> {
+/// Decides on it, for each column that has not been decided on. Keys of a column that becomes several have no one heir.
+pub fn plan(r: &Rework, all: &[Rework]) -> Result<()> {
     let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
     let mut taken: Vec<Ident> = spi::json_rows(
         "SELECT pg_catalog.to_jsonb(c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_class t ON t.oid = $1 AND c.relnamespace = t.relnamespace \
-         UNION SELECT pg_catalog.to_jsonb(k.conname) FROM pg_catalog.pg_constraint k WHERE k.conrelid = $1",
+         UNION SELECT pg_catalog.to_jsonb(k.conname) FROM pg_catalog.pg_constraint k WHERE k.conrelid = $1 \
+         UNION SELECT l->'change'->'name' FROM mig.new_column n, pg_catalog.jsonb_array_elements(n.late) l WHERE n.relation = $1",
         &[Oid::from(r.relation).into()],
     )?;
-    for (n, c) in r.columns.iter().enumerate() {
-        // Keys of a column that becomes several have no one heir.
-        let alone = r.columns.len() == 1 && n == 0;
-        let old = r.replaces.as_ref().filter(|_| alone);
-        let mut all = sql::of(&shape, c, old, &mut taken);
-        if let Some(old) = old {
-            all.extend(checks(&shape, c, old, &mut taken)?);
-        }
-        new_column::set_late(c.id, &all)?;
+    let heirs = sql::heirs(all, r.relation);
+    for c in &r.columns {
+        let mut late = sql::of(&shape, c, &heirs, &mut taken);
+        late.extend(checks(&shape, c, &heirs, &mut taken)?);
+        new_column::set_late(c.id, &late)?;
     }
     Ok(())
 }
@@ -36,51 +33,55 @@ pub fn plan(r: &Rework) -> Result<()> {
 struct Stored {
     name: Ident,
     tree: String,
-    old: i16,
-    new: i16,
+    columns: Vec<Ident>,
     comment: Option<String>,
 }
 
-/// CHECKs over the old column, with the new one in its place; where that is of another type, they are left to the operator, as
+/// CHECKs over old columns, with the new ones in their place; where one is of another type, they are left to the operator, as
 /// preflight has said.
 fn checks(
     shape: &Shape,
     c: &NewColumn,
-    old: &Replaced,
+    heirs: &sql::Heirs,
     taken: &mut Vec<Ident>,
 ) -> Result<Vec<Late>> {
-    if shape.column(&old.name).map(|o| &o.type_text) != Some(&c.type_text) {
-        return Ok(Vec::new());
-    }
     let stored: Vec<Stored> = spi::rows(
-        "SELECT k.conname AS name, k.conbin::text AS tree, o.attnum AS old, n.attnum AS new, \
-         pg_catalog.obj_description(k.oid, 'pg_constraint') AS comment \
-         FROM pg_catalog.pg_constraint k \
-         JOIN pg_catalog.pg_attribute o ON o.attrelid = k.conrelid AND o.attname = $2 AND o.attnum = ANY (k.conkey) \
-         JOIN pg_catalog.pg_attribute n ON n.attrelid = k.conrelid AND n.attname = $3 \
-         WHERE k.conrelid = $1 AND k.contype = 'c' ORDER BY k.conname",
-        &[
-            Oid::from(shape.oid).into(),
-            old.name.as_str().into(),
-            c.name.as_str().into(),
-        ],
+        "SELECT k.conname AS name, k.conbin::text AS tree, pg_catalog.obj_description(k.oid, 'pg_constraint') AS comment, \
+         (SELECT pg_catalog.jsonb_agg(a.attname) FROM pg_catalog.pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)) AS columns \
+         FROM pg_catalog.pg_constraint k WHERE k.conrelid = $1 AND k.contype = 'c' AND k.conkey <> '{}' ORDER BY k.conname",
+        &[Oid::from(shape.oid).into()],
     )?;
-    let mut made = |s: &Stored| -> Result<Late> {
-        Ok(Late {
+    let mut made = Vec::new();
+    for s in stored {
+        let has = |old: &Ident| s.columns.contains(old);
+        let mut concerned = heirs.iter().filter(|(old, _)| has(old)).peekable();
+        let first = concerned.peek().is_some_and(|(_, heir)| heir.id == c.id);
+        let same = |(old, heir): &(&Ident, &NewColumn)| {
+            shape.column(old).map(|o| &o.type_text) == Some(&heir.type_text)
+        };
+        if !first || !concerned.clone().all(same) {
+            continue;
+        }
+        let pairs = concerned
+            .map(|(old, heir)| Ok((number(shape, old)?, number(shape, &heir.name)?)))
+            .collect::<Result<Vec<_>>>()?;
+        made.push(Late {
             change: Change::Check {
-                name: sql::free(renamed(&s.name, &old.name, &c.name), taken),
-                expression: deparse::with_column(
-                    &s.tree,
-                    shape.oid,
-                    &shape.name.name,
-                    s.old,
-                    s.new,
-                )?,
+                name: sql::free(sql::renamed_all(&s.name, heirs, has), taken),
+                expression: deparse::with_columns(&s.tree, shape.oid, &shape.name.name, &pairs)?,
             },
             unique: None,
             not_null: false,
             comment: s.comment.clone(),
-        })
-    };
-    stored.iter().map(&mut made).collect()
+        });
+    }
+    Ok(made)
+}
+
+fn number(shape: &Shape, column: &Ident) -> Result<i16> {
+    spi::value(
+        "SELECT attnum FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2 AND NOT attisdropped",
+        &[Oid::from(shape.oid).into(), column.as_str().into()],
+    )?
+    .ok_or_else(|| Error::Internal(format!("column {} is gone", column.as_str())))
 }

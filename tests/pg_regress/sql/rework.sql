@@ -8,6 +8,7 @@ CREATE TABLE people (
 CREATE TABLE teams (id int PRIMARY KEY);
 INSERT INTO teams VALUES (1), (2);
 ALTER TABLE people ADD CONSTRAINT people_team_fkey FOREIGN KEY (team) REFERENCES teams ON DELETE SET NULL;
+ALTER TABLE people ADD CONSTRAINT "people_discordId_team_key" UNIQUE ("discordId", team);
 CREATE INDEX people_age_idx ON people USING btree (age DESC) INCLUDE (full_name);
 COMMENT ON COLUMN people."discordId" IS 'as Discord knows him';
 CREATE ROLE reader;
