@@ -54,7 +54,11 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
         });
     }
     let mappings = mapping::all(m.id)?;
-    let reworked = columns::of(&m)?;
+    let reworked = if mappings.is_empty() {
+        columns::of(&m)?
+    } else {
+        None
+    };
     let worked = tx::subtransaction(|| {
         if let Some(all) = &reworked {
             return columns::job::work(&m, all, able);

@@ -2,6 +2,7 @@
 
 use crate::ident::{Ident, QualifiedName, list};
 use crate::model::change::Change;
+use crate::sqlgen::row_name;
 
 /// NOT VALID: holds for what is written from now on.
 pub fn add(table: &QualifiedName, name: &Ident, change: &Change) -> Option<String> {
@@ -71,19 +72,7 @@ pub fn violators(
         }
         Change::Index { .. } => return None,
     };
-    let shown = match key {
-        [] => "'ctid = ' || r.ctid::pg_catalog.text".to_owned(),
-        key => format!(
-            "pg_catalog.concat_ws(', ', {})",
-            key.iter()
-                .map(|k| format!(
-                    "{} || r.{k}::pg_catalog.text",
-                    crate::ident::Literal(&format!("{} = ", k.as_str()))
-                ))
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
-    };
+    let shown = row_name("r", key);
     Some(format!(
         "SELECT pg_catalog.to_jsonb({shown}) FROM {table} r WHERE {condition} LIMIT {limit}"
     ))

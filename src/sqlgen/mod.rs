@@ -23,7 +23,8 @@ pub mod table;
 pub mod trigger;
 pub mod view;
 
-use crate::ident::QualifiedName;
+use crate::ident::{Ident, Literal, QualifiedName};
+use std::fmt::Display;
 
 /// One statement of the plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,5 +42,21 @@ impl Statement {
             relation: relation.clone(),
             lock,
         }
+    }
+}
+
+/// What names a row of `alias` to a person: its key, or its place where it has none.
+fn row_name(alias: impl Display, key: &[Ident]) -> String {
+    let each: Vec<String> = key
+        .iter()
+        .map(|k| {
+            let label = format!("{} = ", k.as_str());
+            format!("{} || {alias}.{k}::pg_catalog.text", Literal(&label))
+        })
+        .collect();
+    if each.is_empty() {
+        format!("'ctid = ' || {alias}.ctid::pg_catalog.text")
+    } else {
+        format!("pg_catalog.concat_ws(', ', {})", each.join(", "))
     }
 }

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const PROJECT: &str = "00000000-0000-0000-0000-000000000001";
-const LEVELS: [IsolationLevel; 3] = [
+pub const LEVELS: [IsolationLevel; 3] = [
     IsolationLevel::ReadCommitted,
     IsolationLevel::RepeatableRead,
     IsolationLevel::Serializable,
@@ -219,7 +219,6 @@ fn statement(me: u64, of: u64, random: &mut Random) -> String {
     }
 }
 
-/// One transaction of one to three statements, some under a savepoint that is rolled back.
 fn transaction(
     client: &mut Client,
     level: IsolationLevel,
@@ -228,14 +227,26 @@ fn transaction(
     of: u64,
     random: &mut Random,
 ) -> Result<(), postgres::Error> {
-    let mut tx = client.build_transaction().isolation_level(level).start()?;
-    for _ in 0..=random.below(3) {
+    some_statements(client, level, random, |random| {
         let spoken = match (side, random.below(2)) {
             (Side::Both, 0) => Side::Old,
             (Side::Both, _) => Side::New,
             _ => side,
         };
-        let sql = spoken.speak(&statement(me, of, random));
+        spoken.speak(&statement(me, of, random))
+    })
+}
+
+/// One transaction of one to three statements, some under a savepoint that is rolled back.
+pub fn some_statements(
+    client: &mut Client,
+    level: IsolationLevel,
+    random: &mut Random,
+    mut statement: impl FnMut(&mut Random) -> String,
+) -> Result<(), postgres::Error> {
+    let mut tx = client.build_transaction().isolation_level(level).start()?;
+    for _ in 0..=random.below(3) {
+        let sql = statement(random);
         if random.below(6) == 0 {
             let mut inner = tx.transaction()?;
             inner.batch_execute(&sql)?;

@@ -68,7 +68,7 @@ fn of_one(r: &Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<Planable> {
             add(
                 Phase::Switched,
                 BRIEF,
-                sql::set_not_null(table, &c.name, true),
+                change::set_not_null(table, &c.name),
                 false,
             );
         }

@@ -76,9 +76,10 @@ pub fn check(m: &Migration, all: &[Rework], wanted: &Wanted, mode: Mode) -> Resu
         started: check::now()?,
         ..Findings::default()
     };
+    let changes = drift::all(m)?;
     for r in chosen(all, wanted.relation)? {
         found.tables += 1;
-        found.lines.extend(state(m, r)?);
+        found.lines.extend(state(m, r, &changes)?);
         if mode != Mode::Quick {
             rows(m, r, &mut found)?;
         }
@@ -87,9 +88,8 @@ pub fn check(m: &Migration, all: &[Rework], wanted: &Wanted, mode: Mode) -> Resu
     Ok(found.lines)
 }
 
-fn state(m: &Migration, r: &Rework) -> Result<Vec<Line>> {
+fn state(m: &Migration, r: &Rework, changes: &[drift::Change]) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
-    let changes = drift::all(m)?;
     let what: Vec<&str> = changes.iter().map(|c| c.what.as_str()).collect();
     let (fine, is) = ("as left by us", what.join("; "));
     let is = if is.is_empty() { fine } else { &is };

@@ -37,7 +37,7 @@ use pgrx::pg_sys;
 use row::Row;
 use slot::Slot;
 use std::cell::RefCell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use writing::Writing;
 
 /// What happened to the touched row.
@@ -123,24 +123,10 @@ impl Direct {
     }
 
     fn of(parties: &Parties) -> Option<Self> {
-        // SAFETY: a context for what lives as long as the value; all three relations are locked by the caller's use of
-        // them. An ERROR in between leaks the context, once.
-        unsafe {
-            let context = pg_sys::AllocSetContextCreateInternal(
-                pg_sys::TopMemoryContext,
-                c"pg_mig direct".as_ptr(),
-                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
-                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
-                pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
-            );
-            let before = pg_sys::MemoryContextSwitchTo(context);
-            let made = Self::made(context, parties);
-            pg_sys::MemoryContextSwitchTo(before);
-            if made.is_none() {
-                pg_sys::MemoryContextDelete(context);
-            }
-            made
-        }
+        // SAFETY: all three relations are locked by the caller's use of them.
+        in_memory(c"pg_mig direct", |context| unsafe {
+            Self::made(context, parties)
+        })
     }
 
     /// # Safety
@@ -245,6 +231,31 @@ impl Drop for Direct {
             // SAFETY: everything in it is ours, and nobody uses it any more.
             unsafe { pg_sys::MemoryContextDelete(self.context) };
         }
+    }
+}
+
+/// What `make` makes in a memory context of its own, which is the current one meanwhile, lives until somebody deletes that, and goes
+/// if nothing comes of it. An ERROR in between leaks it, once.
+fn in_memory<T>(
+    name: &'static CStr,
+    make: impl FnOnce(pg_sys::MemoryContext) -> Option<T>,
+) -> Option<T> {
+    // SAFETY: a new context below the one that is never deleted; the old current one is put back.
+    unsafe {
+        let context = pg_sys::AllocSetContextCreateInternal(
+            pg_sys::TopMemoryContext,
+            name.as_ptr(),
+            pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+            pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+            pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+        );
+        let before = pg_sys::MemoryContextSwitchTo(context);
+        let made = make(context);
+        pg_sys::MemoryContextSwitchTo(before);
+        if made.is_none() {
+            pg_sys::MemoryContextDelete(context);
+        }
+        made
     }
 }
 

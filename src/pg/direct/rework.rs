@@ -4,7 +4,7 @@
 use super::row::{attribute, planned};
 pub use super::slot::Set;
 use super::slot::{Slot, guarded};
-use super::{Opened, items};
+use super::{Opened, in_memory, items};
 use crate::model::rework::Stage;
 use crate::pg::image::Image;
 use pgrx::pg_sys;
@@ -60,23 +60,10 @@ pub struct Rework {
 impl Rework {
     /// None if the view is not one of ours.
     pub fn of(view: pg_sys::Oid) -> Option<Self> {
-        // SAFETY: a context for what lives as long as the value. An ERROR in between leaks it, once.
-        unsafe {
-            let memory = pg_sys::AllocSetContextCreateInternal(
-                pg_sys::TopMemoryContext,
-                c"pg_mig columns".as_ptr(),
-                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
-                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
-                pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
-            );
-            let before = pg_sys::MemoryContextSwitchTo(memory);
-            let made = Self::made(memory, view);
-            pg_sys::MemoryContextSwitchTo(before);
-            if made.is_none() {
-                pg_sys::MemoryContextDelete(memory);
-            }
-            made
-        }
+        // SAFETY: the memory is the current one, and lives as long as the value.
+        in_memory(c"pg_mig columns", |memory| unsafe {
+            Self::made(memory, view)
+        })
     }
 
     /// # Safety

@@ -3,6 +3,7 @@
 use super::{DOWN, OLD, PLACE, new_name, up_name, view_name};
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::rework::{NewColumn, Rework, Stage};
+use crate::sqlgen::row_name;
 
 /// Two values differ bit by bit: works for types without an equality operator (json), and tells 1.0 from 1.00.
 fn differ(a: &str, b: &str) -> String {
@@ -119,7 +120,7 @@ pub fn places_in(table: &QualifiedName) -> String {
 
 /// `$1` text: what names the row at that place.
 pub fn named(table: &QualifiedName, key: &[Ident]) -> String {
-    let shown = shown(&"r".into(), key);
+    let shown = row_name("r", key);
     format!(
         "SELECT {shown} FROM ONLY {table} AS r WHERE r.ctid OPERATOR(pg_catalog.=) $1::pg_catalog.tid"
     )
@@ -130,25 +131,9 @@ pub fn nulls(table: &QualifiedName, c: &NewColumn, key: &[Ident], limit: usize) 
     let alias = &table.name;
     format!(
         "SELECT pg_catalog.to_jsonb({}) FROM ONLY {table} AS {alias} WHERE {} IS NULL LIMIT {limit}",
-        shown(alias, key),
+        row_name(alias, key),
         super::typed(&c.up, &c.type_text)
     )
-}
-
-/// What names a row to a person.
-fn shown(alias: &Ident, key: &[Ident]) -> String {
-    let each: Vec<String> = key
-        .iter()
-        .map(|k| {
-            let label = format!("{} = ", k.as_str());
-            format!("{} || {alias}.{k}::pg_catalog.text", Literal(&label))
-        })
-        .collect();
-    if each.is_empty() {
-        format!("'ctid = ' || {alias}.ctid::pg_catalog.text")
-    } else {
-        format!("pg_catalog.concat_ws(', ', {})", each.join(", "))
-    }
 }
 
 /// Rows of a sample whose old value comes back from the new one as another: key, what it was, what it would be.
@@ -169,7 +154,7 @@ pub fn round_trip(
     let back = super::typed(&old.down, old_type);
     let shown = match key {
         [] => "'a row'".to_owned(),
-        key => shown(&"q".into(), key),
+        key => row_name("q", key),
     };
     Some(format!(
         "SELECT {shown} AS key, pg_catalog.left(q.{0}::pg_catalog.text, 60) AS was, pg_catalog.left(q.\"mig:back\"::pg_catalog.text, 60) AS back \

@@ -120,9 +120,8 @@ pub fn drop_trigger(table: &QualifiedName, id: i32) -> String {
     format!("DROP TRIGGER IF EXISTS {} ON {table}", trigger_name(id))
 }
 
-pub fn set_not_null(table: &QualifiedName, column: &Ident, is: bool) -> String {
-    let verb = if is { "SET" } else { "DROP" };
-    format!("ALTER TABLE {table} ALTER COLUMN {column} {verb} NOT NULL")
+pub fn drop_not_null(table: &QualifiedName, column: &Ident) -> String {
+    format!("ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
 }
 
 /// None takes the default away.

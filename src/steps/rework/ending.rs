@@ -1,27 +1,17 @@
 //! From the switch to the end: what the new column takes over, what becomes of the old one, and the way back.
 
 use super::make::put_in;
-use super::tables;
+use super::{lock_all, there};
 use crate::error::Result;
 use crate::ident::Ident;
 use crate::model::rework::{Archived, Rework, Stage};
 use crate::model::shape::Shape;
 use crate::model::state::Migration;
-use crate::pg::lock::{self, Mode};
 use crate::pg::{catalog, spi};
-use crate::settings;
 use crate::sqlgen::rework as sql;
 use crate::sqlgen::{change, rework::late};
 use crate::store::{drift, new_column};
 use pgrx::pg_sys::Oid;
-
-/// AccessExclusive on the tables, for changes of the catalog.
-fn lock_all(m: &Migration, all: &[Rework]) -> Result<()> {
-    lock::all(
-        &tables(all, Mode::AccessExclusive)?,
-        settings::lock_timeout_ms(m),
-    )
-}
 
 /// Both columns are written from now on, and the new one has all that the old one has: NOT NULL (which a valid CHECK proves, so that
 /// no row is read), unique constraints, comments, rights.
@@ -36,7 +26,7 @@ pub fn switch(m: &Migration, all: &[Rework], force: bool) -> Result<()> {
         let shape = catalog::shape_of(r.relation, &table.plain())?;
         for (c, l) in r.late() {
             if l.not_null {
-                spi::run(&sql::set_not_null(table, &c.name, true), &[])?;
+                spi::run(&change::set_not_null(table, &c.name), &[])?;
             }
             if let Some(deferrable) = l.unique
                 && !has_constraint(r, l.change.name())?
@@ -186,7 +176,7 @@ pub fn take_back(m: &Migration, all: &[Rework]) -> Result<()> {
 
 /// The end: nothing of ours is left on the tables. The old column goes, or stays as it is; then rows may lack it.
 pub fn let_go(m: &Migration, all: &[Rework], drops: bool) -> Result<()> {
-    let there: Vec<Rework> = all.iter().filter(|r| r.table.is_some()).cloned().collect();
+    let there = there(all);
     lock_all(m, &there)?;
     for r in all {
         spi::run(&sql::drop_view(r.id), &[])?;
@@ -197,7 +187,7 @@ pub fn let_go(m: &Migration, all: &[Rework], drops: bool) -> Result<()> {
         let Some(old) = &r.replaces else { continue };
         spi::run(&sql::drop_trigger(table, r.id), &[])?;
         if !drops {
-            spi::run(&sql::set_not_null(table, &old.name, false), &[])?;
+            spi::run(&sql::drop_not_null(table, &old.name), &[])?;
             continue;
         }
         // It would go with the column that it belongs to.

@@ -1,6 +1,6 @@
 //! The columns and the views made, the trigger put in, and all of it taken away.
 
-use super::tables;
+use super::{lock_all, tables, there};
 use crate::error::Result;
 use crate::model::rework::{Rework, Stage};
 use crate::model::shape::Shape;
@@ -13,10 +13,7 @@ use crate::store::{drift, new_column};
 
 /// Adds the columns, nullable and without a default: AccessExclusive for changes of the catalog, no row is read.
 pub fn columns(m: &Migration, all: &[Rework]) -> Result<()> {
-    lock::all(
-        &tables(all, Mode::AccessExclusive)?,
-        settings::lock_timeout_ms(m),
-    )?;
+    lock_all(m, all)?;
     for r in all {
         let table = r.table()?;
         let shape = catalog::shape_of(r.relation, &table.plain())?;
@@ -45,11 +42,8 @@ fn old_type<'a>(r: &Rework, shape: &'a Shape) -> Option<&'a str> {
 
 /// Views and columns go. What was written to a new column alone goes with it.
 pub fn remove(m: &Migration, all: &[Rework]) -> Result<()> {
-    let there: Vec<Rework> = all.iter().filter(|r| r.table.is_some()).cloned().collect();
-    lock::all(
-        &tables(&there, Mode::AccessExclusive)?,
-        settings::lock_timeout_ms(m),
-    )?;
+    let there = there(all);
+    lock_all(m, &there)?;
     for r in all {
         spi::run(&sql::drop_view(r.id), &[])?;
     }
@@ -103,11 +97,8 @@ fn standing(all: &[Rework]) -> Result<bool> {
 
 /// The triggers go: from the commit on nothing is kept in step.
 pub fn let_go(m: &Migration, all: &[Rework]) -> Result<()> {
-    let there: Vec<Rework> = all.iter().filter(|r| r.table.is_some()).cloned().collect();
-    lock::all(
-        &tables(&there, Mode::AccessExclusive)?,
-        settings::lock_timeout_ms(m),
-    )?;
+    let there = there(all);
+    lock_all(m, &there)?;
     for r in &there {
         spi::run(&sql::drop_trigger(r.table()?, r.id), &[])?;
         new_column::seal(r)?;

@@ -10,7 +10,9 @@ pub mod proof;
 use crate::error::Result;
 use crate::ident::QualifiedName;
 use crate::model::rework::Rework;
-use crate::pg::lock::Mode;
+use crate::model::state::Migration;
+use crate::pg::lock::{self, Mode};
+use crate::settings;
 
 /// Their tables, each once.
 fn tables(all: &[Rework], mode: Mode) -> Result<Vec<(QualifiedName, Mode)>> {
@@ -22,4 +24,17 @@ fn tables(all: &[Rework], mode: Mode) -> Result<Vec<(QualifiedName, Mode)>> {
         }
     }
     Ok(found)
+}
+
+/// AccessExclusive on the tables, for changes of the catalog.
+fn lock_all(m: &Migration, all: &[Rework]) -> Result<()> {
+    lock::all(
+        &tables(all, Mode::AccessExclusive)?,
+        settings::lock_timeout_ms(m),
+    )
+}
+
+/// Those whose tables have not been dropped.
+fn there(all: &[Rework]) -> Vec<Rework> {
+    all.iter().filter(|r| r.table.is_some()).cloned().collect()
 }

@@ -1,10 +1,11 @@
 //! Old and new versions side by side, through all phases and back from each.
 
 use super::{TABLE, WRONG, count};
+use crate::common::both_sides::{LEVELS, some_statements};
 use crate::common::cluster::Cluster;
 use crate::common::writers::Random;
 use crate::wait::{backfilled, yes};
-use postgres::{Client, IsolationLevel};
+use postgres::Client;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -70,15 +71,15 @@ fn work(
     side: &AtomicU8,
     done: &AtomicU64,
 ) -> BTreeMap<String, u64> {
-    const LEVELS: [IsolationLevel; 3] = [
-        IsolationLevel::ReadCommitted,
-        IsolationLevel::RepeatableRead,
-        IsolationLevel::Serializable,
-    ];
     let (mut errors, mut random) = (BTreeMap::new(), Random::new(me + 1));
     while !stop.load(Ordering::SeqCst) {
         let level = LEVELS[usize::try_from(random.below(3)).unwrap_or(0)];
-        if let Err(e) = transaction(&mut client, level, side.load(Ordering::SeqCst), &mut random) {
+        let side = side.load(Ordering::SeqCst);
+        let worked = some_statements(&mut client, level, &mut random, |random| {
+            let new = side == NEW || side == BOTH && random.below(2) == 0;
+            statement(new, random)
+        });
+        if let Err(e) = worked {
             let text = e.as_db_error().map_or_else(
                 || e.to_string(),
                 |d| match d.code().code() {
@@ -92,31 +93,6 @@ fn work(
         done.fetch_add(1, Ordering::SeqCst);
     }
     errors
-}
-
-fn transaction(
-    client: &mut Client,
-    level: IsolationLevel,
-    side: u8,
-    random: &mut Random,
-) -> Result<(), postgres::Error> {
-    let mut tx = client.build_transaction().isolation_level(level).start()?;
-    for _ in 0..=random.below(3) {
-        let new = side == NEW || side == BOTH && random.below(2) == 0;
-        let sql = statement(new, random);
-        if random.below(6) == 0 {
-            let mut inner = tx.transaction()?;
-            inner.batch_execute(&sql)?;
-            inner.rollback()?;
-        } else {
-            tx.batch_execute(&sql)?;
-        }
-    }
-    if random.below(10) == 0 {
-        tx.rollback()
-    } else {
-        tx.commit()
-    }
 }
 
 fn statement(new: bool, random: &mut Random) -> String {
