@@ -2,12 +2,13 @@
 //! (`sql/query/preflight.sql`); those that read rows are built here.
 
 pub mod columns;
+pub mod combined;
 
 use crate::error::Result;
 use crate::ident::{Ident, list};
 use crate::model::layout::back::{Stuck, way_back};
 use crate::model::layout::remap::Drawn;
-use crate::model::layout::{Layout, Origin};
+use crate::model::layout::{Layout, Origin, Scope};
 use crate::model::shape::{Publication, Shape};
 use crate::model::state::Mapping;
 use crate::pg::{role, spi};
@@ -288,13 +289,12 @@ pub fn occupied(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
         return Ok(Vec::new());
     };
     let name = &p.target_name;
-    let has_scope = match &layout.scope {
-        None => true,
-        Some(s) => crate::pg::catalog::shape(target)?.is_some_and(|t| {
-            t.column(&s.column)
-                .is_some_and(|c| c.type_text == s.type_text)
-        }),
+    let standing = crate::pg::catalog::shape(target)?;
+    let has = |s: &Scope| {
+        let column = standing.as_ref().and_then(|t| t.column(&s.column));
+        column.is_some_and(|c| c.type_text == s.type_text)
     };
+    let has_scope = layout.marks().all(has);
     let own = crate::sqlgen::flow::scope_is_mine("t", layout)
         .map_or(String::new(), |s| format!(" WHERE {s}"));
     if !has_scope

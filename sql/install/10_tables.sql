@@ -54,8 +54,7 @@ CREATE TABLE mig.mapping (
   pass text NOT NULL DEFAULT 'forth' CHECK (pass IN ('forth', 'sweep', 'back')),
   archived jsonb,
   settled boolean NOT NULL DEFAULT false,
-  UNIQUE (migration, source),
-  UNIQUE (migration, target_schema, target_name)
+  UNIQUE (migration, source)
 );
 COMMENT ON TABLE mig.mapping IS 'One source table and its target; the checkpoint of its backfill.';
 COMMENT ON COLUMN mig.mapping.facts IS 'Defaults, grants, policies, checks and indexes of both sides when the target was made; checks compare them with what stands.';

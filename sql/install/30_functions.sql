@@ -21,7 +21,7 @@ CREATE FUNCTION mig_config(migration text DEFAULT NULL) RETURNS jsonb
 
 CREATE FUNCTION mig_add_table(migration text, source regclass, target text, unique_keys jsonb DEFAULT NULL,
                               columns jsonb DEFAULT NULL, refs jsonb DEFAULT NULL, target_key jsonb DEFAULT NULL,
-                              id_mode text DEFAULT 'preserve', filter text DEFAULT NULL) RETURNS void
+                              id_mode text DEFAULT 'preserve', filter text DEFAULT NULL, combine text DEFAULT NULL) RETURNS void
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_add_table_wrapper';
 
 CREATE FUNCTION mig_configure(migration text, options jsonb) RETURNS jsonb

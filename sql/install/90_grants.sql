@@ -48,7 +48,7 @@ GRANT USAGE, CREATE ON SCHEMA mig TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA mig TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON FUNCTION
   mig.mirror(), mig.guard(), mig_switch(text, boolean), mig_stop(text), mig_archive(text, text, boolean, boolean), mig_reads(text), mig_map(text, regclass, text),
-  mig_define(text, regclass, text, name, jsonb), mig_define(jsonb), mig_add_table(text, regclass, text, jsonb, jsonb, jsonb, jsonb, text, text),
+  mig_define(text, regclass, text, name, jsonb), mig_define(jsonb), mig_add_table(text, regclass, text, jsonb, jsonb, jsonb, jsonb, text, text, text),
   mig_configure(text, jsonb), mig_preflight(text), mig_plan(text), mig_ddl(text, text), mig_create(text), mig_dual_write(text),
   mig_backfill(text, text), mig_step(text, int), mig_pause(text), mig_resume(text), mig_cancel(text),
   mig_check(text, text, regclass, int), mig_check_start(text, text, regclass, int, text), mig_diff(text, regclass, int),

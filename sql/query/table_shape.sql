@@ -143,6 +143,7 @@ SELECT jsonb_build_object(
       'ref_name', (SELECT jsonb_build_object('schema', rn.nspname, 'name', rc.relname)
                    FROM pg_catalog.pg_class rc JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace WHERE rc.oid = co.confrelid),
       'validated', co.convalidated,
+      'deferrable', co.condeferrable,
       'comment', obj_description(co.oid, 'pg_constraint'),
       'enforced', NOT EXISTS (SELECT FROM pg_catalog.pg_trigger tg WHERE tg.tgconstraint = co.oid AND tg.tgenabled = 'D'),
       'equals', (SELECT jsonb_agg(jsonb_build_object('schema', opn.nspname, 'name', op.oprname) ORDER BY k.n)

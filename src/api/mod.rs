@@ -82,6 +82,7 @@ fn mig_add_table(
     target_key: Option<JsonB>,
     id_mode: Option<&str>,
     filter: Option<String>,
+    combine: Option<String>,
 ) -> Result<(), ErrorReport> {
     let json = |v: Option<JsonB>| v.map(|j| j.0);
     guarded(|| {
@@ -92,6 +93,7 @@ fn mig_add_table(
             target_key: json(target_key),
             id_mode: given(id_mode, "id_mode")?.to_owned(),
             filter,
+            combine,
         };
         let (migration, source) = (given(migration, "migration")?, given(source, "source")?);
         phases::add_table(migration, source, given(target, "target")?, &arguments)

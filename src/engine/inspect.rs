@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Literal, QualifiedName};
 use crate::model::config::Config;
+use crate::model::layout::TargetKey;
 use crate::model::phase::Phase;
 use crate::model::state::Migration;
 use crate::preflight::Finding;
@@ -66,7 +67,7 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
     let mut steps = Vec::new();
     let defer = settings::defer_indexes(&m);
     for p in &planned {
-        let made = create::statements(p, defer).into_iter();
+        let made = create::statements(&planned, p, defer).into_iter();
         steps.extend(
             made.chain(create::maps(p))
                 .map(|s| planable(Phase::Created, s, p, false)),
@@ -101,7 +102,7 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
         .filter(|p| !p.mapping.adopted && (m.phase > Phase::Defined || p.standing.is_none()))
     {
         steps.extend(
-            late_statements(p, defer)
+            late_statements(&planned, p, defer)
                 .into_iter()
                 .map(|s| planable(Phase::Backfilled, s, p, false)),
         );
@@ -167,7 +168,7 @@ fn planable(phase: Phase, statement: Statement, p: &Planned, moves_rows: bool) -
     }
 }
 
-fn late_statements(p: &Planned, defer_indexes: bool) -> Vec<Statement> {
+fn late_statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Statement> {
     let target: &QualifiedName = &p.mapping.target_name;
     let mut made = Vec::new();
     for i in p.layout.indexes.iter().filter(|_| defer_indexes) {
@@ -181,7 +182,7 @@ fn late_statements(p: &Planned, defer_indexes: bool) -> Vec<Statement> {
                 .map(|sql| Statement::new(target, "AccessExclusiveLock (brief)", sql)),
         );
     }
-    for key in &p.layout.fkeys {
+    for key in own_keys(all, p) {
         made.push(Statement::new(
             target,
             "ShareRowExclusiveLock (brief)",
@@ -227,11 +228,13 @@ pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
     let mut made = Vec::new();
     for p in &mut planned {
         p.standing = None;
+    }
+    for p in &planned {
         if keys {
-            made.extend(late_keys(p));
+            made.extend(late_keys(&planned, p));
             continue;
         }
-        let own = create::statements(p, false).into_iter();
+        let own = create::statements(&planned, p, false).into_iter();
         made.extend(own.map(|s| format!("{};", s.sql)));
     }
     Ok(made)
@@ -248,7 +251,7 @@ fn no_ddl(m: &Migration, phase: &str) -> Error {
 }
 
 /// Foreign keys, as the end of the backfill adds them: where they stand already nothing is done.
-fn late_keys(p: &Planned) -> Vec<String> {
+fn late_keys(all: &[Planned], p: &Planned) -> Vec<String> {
     let target = &p.mapping.target_name;
     let one = |key| {
         let body = fkey::add_unless_there(target, key);
@@ -257,5 +260,15 @@ fn late_keys(p: &Planned) -> Vec<String> {
             format!("{};", fkey::validate(target, key)),
         ]
     };
-    p.layout.fkeys.iter().flat_map(one).collect()
+    own_keys(all, p).flat_map(one).collect()
+}
+
+/// Foreign keys that no source of the target before this one brings.
+fn own_keys<'a>(all: &'a [Planned], p: &'a Planned) -> impl Iterator<Item = &'a TargetKey> {
+    let before = move |key: &TargetKey| {
+        create::sharing(all, p)
+            .take_while(|o| o.mapping.id != p.mapping.id)
+            .any(|o| o.layout.fkeys.iter().any(|k| k.name == key.name))
+    };
+    p.layout.fkeys.iter().filter(move |k| !before(k))
 }

@@ -10,7 +10,7 @@ use crate::model::spec::Arguments;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::catalog;
 use crate::pg::notice::notice;
-use crate::preflight::{self, Finding};
+use crate::preflight::{self, Finding, combined};
 use crate::settings;
 use crate::steps::define::scope::ScopeArguments;
 use crate::steps::{canary, capture, create, define};
@@ -103,9 +103,27 @@ pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Finding>> {
             found.extend(preflight::published(&p.mapping, &p.source, &p.layout));
             found.extend(preflight::swapping(&p.mapping, &p.layout));
             found.extend(preflight::occupied(&p.mapping, &p.layout)?);
+            found.extend(sharing(&planned, p)?);
         }
     }
     Ok(found)
+}
+
+/// Of the target of `p`, if it is the first of several sources.
+fn sharing(planned: &[create::Planned], p: &create::Planned) -> Result<Vec<Finding>> {
+    let sources: Vec<_> = create::sharing(planned, p)
+        .map(|o| combined::Source {
+            mapping: &o.mapping,
+            shape: &o.source,
+            layout: &o.layout,
+        })
+        .collect();
+    match sources.first() {
+        Some(first) if first.mapping.id == p.mapping.id => {
+            combined::findings(&sources, p.standing.is_some())
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 fn require_clean(m: &Migration, mappings: &[Mapping]) -> Result<()> {

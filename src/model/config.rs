@@ -57,6 +57,8 @@ pub struct Table {
     pub id_mode: String,
     #[serde(default)]
     pub filter: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combine: Option<String>,
 }
 
 const KEYS: [&str; 7] = [
@@ -78,7 +80,7 @@ const COLUMN_KEYS: [&str; 8] = [
     "not_null",
     "replaces",
 ];
-const TABLE_KEYS: [&str; 8] = [
+const TABLE_KEYS: [&str; 9] = [
     "source",
     "target",
     "unique_keys",
@@ -87,6 +89,7 @@ const TABLE_KEYS: [&str; 8] = [
     "target_key",
     "id_mode",
     "filter",
+    "combine",
 ];
 
 pub fn default_scope_column() -> String {
@@ -151,6 +154,7 @@ impl Table {
             target_key: self.target_key.clone(),
             id_mode: self.id_mode.clone(),
             filter: self.filter.clone(),
+            combine: self.combine.clone(),
         }
     }
 
@@ -181,6 +185,7 @@ impl Table {
             target_key: spec.target_key.as_ref().map(|k| json!(k)),
             id_mode,
             filter: spec.filter.clone(),
+            combine: spec.combine.map(|c| c.as_str().to_owned()),
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct Expression {
     pub reads: Vec<Ident>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gives: Option<Ident>,
+    /// Its value, where it is the same for all rows; filled in likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constant: Option<String>,
 }
 
 impl Expression {
@@ -30,6 +33,7 @@ impl Expression {
             type_text: None,
             reads: Vec::new(),
             gives: None,
+            constant: None,
         }
     }
 

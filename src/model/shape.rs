@@ -122,6 +122,8 @@ pub struct ForeignKey {
     /// The operators that compare them, the referenced column on the left.
     pub equals: Vec<QualifiedName>,
     pub validated: bool,
+    #[serde(default)]
+    pub deferrable: bool,
     /// Its triggers are enabled.
     pub enforced: bool,
     pub comment: Option<String>,

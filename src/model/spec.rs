@@ -7,6 +7,16 @@ use crate::model::{expr::Expression, nearest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// How several sources come into one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Combine {
+    /// Each row of each source becomes a row of its own; a constant column tells them apart.
+    Union,
+    /// Rows of one key become one row, to which each source gives its own columns.
+    Merge,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
     /// Unique keys of the target; the scope is put in front.
@@ -22,9 +32,21 @@ pub struct Spec {
     pub target_key: Option<Vec<Ident>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// How it shares its target with other sources; None where the keys tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combine: Option<Combine>,
     /// Columns (and "filter") whose expression is not immutable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mutable: Vec<String>,
+}
+
+impl Combine {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Combine::Union => "union",
+            Combine::Merge => "merge",
+        }
+    }
 }
 
 /// The raw arguments of `mig_add_table` that need reading.
@@ -36,6 +58,7 @@ pub struct Arguments {
     pub target_key: Option<Value>,
     pub id_mode: String,
     pub filter: Option<String>,
+    pub combine: Option<String>,
 }
 
 /// Reads the arguments against the source's shape. Expressions are not parsed here: PostgreSQL does that.
@@ -58,6 +81,7 @@ pub fn read(args: &Arguments, source: &Shape) -> Result<Spec> {
             ),
         },
         filter: args.filter.clone(),
+        combine: args.combine.as_deref().map(read_combine).transpose()?,
         mutable: Vec::new(),
     };
     if spec.unique_keys.iter().any(Vec::is_empty)
@@ -80,6 +104,20 @@ fn check_id_mode(mode: &str) -> Result<()> {
             detail: "The id modes are preserve and remap.".into(),
             hint: nearest::hint(other, ["preserve", "remap"], '\'', || {
                 "Leave id_mode out to keep the source's key values.".into()
+            }),
+        }),
+    }
+}
+
+fn read_combine(text: &str) -> Result<Combine> {
+    match text {
+        "union" => Ok(Combine::Union),
+        "merge" => Ok(Combine::Merge),
+        other => Err(Error::Invalid {
+            message: format!("invalid way to combine \"{other}\""),
+            detail: "Several sources of one target are combined by union or by merge.".into(),
+            hint: nearest::hint(other, ["union", "merge"], '\'', || {
+                "Leave combine out where the keys tell: a key that refers to the other source's key is a merge.".into()
             }),
         }),
     }

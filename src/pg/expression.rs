@@ -13,6 +13,8 @@ pub struct Checked {
     pub immutable: bool,
     /// Columns of a table that it reads.
     pub reads: Vec<Ident>,
+    /// Its value, where no row and no setting has a say in it.
+    pub constant: Option<String>,
 }
 
 /// Checks `text` as an expression over rows of `from`, an item of a FROM list. Refused: text that is more or
@@ -89,10 +91,16 @@ fn judged(column: &str, text: &str, from: &str, draws: bool) -> Result<Checked> 
         )?;
         let type_text =
             type_text.ok_or_else(|| Error::Internal("a view without its column".into()))?;
+        let reads: Vec<Ident> = spi::json_rows(READS, &[])?;
+        let constant = match reads.is_empty() && immutable {
+            true => spi::value(&format!("SELECT ({text}\n)::pg_catalog.text"), &[])?,
+            false => None,
+        };
         Ok(Checked {
             type_text,
             immutable,
-            reads: spi::json_rows(READS, &[])?,
+            reads,
+            constant,
         })
     });
     match found {

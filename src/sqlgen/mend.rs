@@ -41,7 +41,7 @@ pub fn renew(flow: &Flow) -> String {
 
 /// As `renew`, for key columns that are equal and look different (1.0 and 1.00).
 pub fn renew_keys(flow: &Flow) -> Option<String> {
-    let own = flow.fixed.iter().filter(|c| flow.scope.as_ref() != Some(c));
+    let own = flow.fixed.iter().filter(|c| !flow.marks.contains(c));
     let keys: BTreeSet<&Ident> = own.collect();
     let each = |f: &dyn Fn(&Ident) -> String, by: &str| {
         keys.iter().map(|c| f(c)).collect::<Vec<_>>().join(by)

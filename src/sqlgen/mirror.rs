@@ -66,7 +66,7 @@ pub fn statements(flow: &Flow) -> MirrorSql {
                 flow.view_key("v", 0)
             )
         }),
-        others: flow.follows.as_ref().map(|s| {
+        others: flow.scope.as_ref().map(|s| {
             format!(
                 "SELECT 1 FROM {} AS t WHERE {} LIMIT 1",
                 flow.touched,
@@ -198,7 +198,7 @@ fn rekey(flow: &Flow) -> String {
     let moved: Vec<String> = flow
         .columns
         .iter()
-        .filter(|c| flow.scope.as_ref() != Some(c))
+        .filter(|c| !flow.marks.contains(c))
         .map(|c| flow.assigned(c, &format!("v.{c}"), &at))
         .collect();
     format!(

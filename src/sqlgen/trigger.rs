@@ -13,7 +13,7 @@ fn name(id: i32, way: Way, kind: &str) -> Ident {
 fn triggers(flow: &Flow) -> Vec<(Ident, &'static str, String)> {
     let name = |kind| self::name(flow.mapping, flow.way, kind);
     let statement = |kind, event| (name(kind), event, " FOR EACH STATEMENT".to_owned());
-    let Some(scope) = &flow.follows else {
+    if flow.follows.is_empty() {
         return vec![
             (
                 name("row"),
@@ -22,9 +22,13 @@ fn triggers(flow: &Flow) -> Vec<(Ident, &'static str, String)> {
             ),
             statement("truncate", "AFTER TRUNCATE"),
         ];
-    };
+    }
     let row = |kind, event, rows: &[&str]| {
-        let ours: Vec<String> = rows.iter().map(|r| in_scope(r, scope)).collect();
+        let all = |r: &&str| {
+            let marks = flow.follows.iter().map(|s| in_scope(r, s));
+            marks.collect::<Vec<_>>().join(" AND ")
+        };
+        let ours: Vec<String> = rows.iter().map(all).collect();
         (
             name(kind),
             event,

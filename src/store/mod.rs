@@ -17,4 +17,5 @@ pub mod new_column;
 pub mod rights;
 pub mod rows;
 pub mod sequence;
+pub mod sessions;
 pub mod share;

@@ -32,7 +32,7 @@ pub(super) fn target_columns(
     }
     let replaced = |name: &Ident| me.spec.columns.iter().any(|(n, _)| n == name);
     // Generated columns stay generated only where every column they may name is still there.
-    let untouched = me.spec.columns.is_empty();
+    let untouched = me.keeps_all();
     for c in me.shape.columns.iter().filter(|c| !replaced(&c.name)) {
         columns.push(TargetColumn {
             name: c.name.clone(),

@@ -1,7 +1,7 @@
 //! Indexes of the target.
 
 use super::{Layout, Member, TargetIndex, mapped};
-use crate::ident::Ident;
+use crate::ident::{Ident, Literal};
 use crate::model::shape::{Index, IndexColumn};
 use std::collections::BTreeMap;
 
@@ -47,19 +47,26 @@ fn plain_index(me: &Member, layout: &Layout, columns: &[Ident], unique: bool) ->
         .chain(columns)
         .cloned()
         .collect();
-    index_over(me, &columns, unique)
+    of_kind(index_over(me, &columns, unique), layout)
+}
+
+/// Where sources share the target: a unique key of one of them is none of the others'.
+fn of_kind(mut index: TargetIndex, layout: &Layout) -> TargetIndex {
+    let Some(kind) = layout.kind.as_ref().filter(|_| index.unique) else {
+        return index;
+    };
+    let condition = format!("{} = {}::{}", kind.column, Literal(&kind.value), kind.type_text);
+    index.predicate = Some(match &index.predicate {
+        None => condition,
+        Some(own) => format!("({own}) AND {condition}"),
+    });
+    index.constraint = false;
+    index.name = Ident::derived(&[index.name.as_str(), &kind.value]);
+    index
 }
 
 fn index_over(me: &Member, columns: &[Ident], unique: bool) -> TargetIndex {
-    let columns: Vec<IndexColumn> = columns
-        .iter()
-        .map(|name| IndexColumn {
-            name: Some(name.clone()),
-            text: name.to_string(),
-            suffix: String::new(),
-            equals: None,
-        })
-        .collect();
+    let columns: Vec<IndexColumn> = columns.iter().map(plain_column).collect();
     TargetIndex {
         name: index_name(me, &columns, unique),
         unique,
@@ -84,7 +91,7 @@ fn carried_index(
     names: &BTreeMap<Ident, Ident>,
 ) -> Option<TargetIndex> {
     let uses_text = index.predicate.is_some() || index.columns.iter().any(|c| c.name.is_none());
-    if uses_text && !me.spec.columns.is_empty() {
+    if uses_text && !me.keeps_all() {
         return None;
     }
     let mut columns = Vec::new();
@@ -105,17 +112,14 @@ fn carried_index(
     // Other access methods have no operator class for the scope's type, or gain nothing from it.
     if let (Some(scope), "btree") = (&layout.scope, index.method.as_str()) {
         before = 1;
-        columns.insert(
-            0,
-            IndexColumn {
-                name: Some(scope.column.clone()),
-                text: scope.column.to_string(),
-                suffix: String::new(),
-                equals: None,
-            },
-        );
+        columns.insert(0, plain_column(&scope.column));
     }
-    Some(TargetIndex {
+    // A key that is checked late cannot have a condition.
+    if let (Some(kind), true) = (&layout.kind, index.deferrable) {
+        columns.insert(before as usize, plain_column(&kind.column));
+        before += 1;
+    }
+    let made = TargetIndex {
         name: index_name(me, &columns, index.unique),
         unique: index.unique,
         constraint: index.constraint,
@@ -132,7 +136,20 @@ fn carried_index(
             .iter()
             .map(|(n, to)| (n + before, *to))
             .collect(),
+    };
+    Some(match index.deferrable {
+        true => made,
+        false => of_kind(made, layout),
     })
+}
+
+fn plain_column(name: &Ident) -> IndexColumn {
+    IndexColumn {
+        name: Some(name.clone()),
+        text: name.to_string(),
+        suffix: String::new(),
+        equals: None,
+    }
 }
 
 fn index_name(me: &Member, columns: &[IndexColumn], unique: bool) -> Ident {

@@ -1,10 +1,11 @@
 //! Foreign keys of the target: between members they carry the scope.
 
 use super::columns::{renames, target_columns};
-use super::{Member, Scope, TargetKey, joined, mapped};
+use super::{Member, Scope, TargetKey, combine, joined, mapped};
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::ForeignKey;
+use crate::model::spec::Combine;
 use std::collections::BTreeMap;
 
 pub(super) fn target_keys(
@@ -35,10 +36,19 @@ pub(super) fn target_keys(
         let Some(columns) = mapped(&fkey.columns, names) else {
             continue;
         };
+        if !combine::all_refer(members, me, &columns, fkey.ref_oid, scope)? {
+            continue;
+        }
         let Some(parent) = members.iter().find(|m| m.shape.oid == fkey.ref_oid) else {
             keys.push(outside_key(me, fkey, columns, names));
             continue;
         };
+        // Its key alone is none where rows of several sources may have the same one.
+        let parents = combine::peers(members, parent);
+        let apart = combine::way(members, parent)? == Some(Combine::Union);
+        if apart && !combine::is_surrogate(&parents) {
+            continue;
+        }
         let parent_names = renames(&target_columns(members, parent, scope)?);
         if let Some(ref_columns) = mapped(&fkey.ref_columns, &parent_names) {
             let pairs = (columns, ref_columns);

@@ -4,12 +4,13 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::nearest::nearest;
-use crate::model::shape::{Column, Index, IndexColumn, Likeness, Shape};
-use crate::model::spec::{Spec, known_column};
+use crate::model::shape::{Column, IndexColumn, Likeness, Shape};
+use crate::model::spec::{Combine, Spec, known_column};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub mod back;
+pub mod combine;
 mod columns;
 mod indexes;
 mod keys;
@@ -31,6 +32,9 @@ pub struct Scope {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Layout {
     pub scope: Option<Scope>,
+    /// Where several sources share the target: the column that tells their rows apart, and the value in rows of this one.
+    #[serde(default)]
+    pub kind: Option<Scope>,
     pub columns: Vec<TargetColumn>,
     /// The source's key, in its order, and where each part stands in the target.
     pub key: Vec<KeyColumn>,
@@ -147,6 +151,14 @@ pub struct Member<'a> {
     pub stood: Option<&'a Shape>,
 }
 
+impl Member<'_> {
+    /// Every column of the source is carried under its own name, so that texts over them stay true; others may be beside them.
+    fn keeps_all(&self) -> bool {
+        let mut columns = self.spec.columns.iter();
+        columns.all(|(name, _)| self.shape.column(name).is_none())
+    }
+}
+
 /// Works the layout of `members[which]` out.
 pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Result<Layout> {
     let me = &members[which];
@@ -157,22 +169,30 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     let names = renames(&columns);
     let key = key_columns(me, pk, &columns)?;
     let drawn = remap::drawn(members, me)?;
+    let peers = combine::peers(members, me);
+    let kind = match combine::way(members, me)? {
+        Some(Combine::Union) => Some(combine::kind(members, me, scope)?),
+        _ => None,
+    };
     let scoped = |columns: &[Ident]| {
-        scope
-            .iter()
-            .map(|s| s.column.clone())
-            .chain(columns.iter().cloned())
-            .collect::<Vec<_>>()
+        let marks = scope.iter().copied().chain(&kind);
+        let marks = marks.map(|s| s.column.clone());
+        marks.chain(columns.iter().cloned()).collect::<Vec<_>>()
     };
 
     let target_key: Vec<Ident> = key.iter().map(|k| k.target.clone()).collect();
-    let surrogate = matches!(key.as_slice(), [k] if drawn.is_some() || me.shape.column(&k.source).is_some_and(Column::is_surrogate));
+    let surrogate = match kind {
+        Some(_) => combine::is_surrogate(&peers),
+        None => {
+            matches!(key.as_slice(), [k] if drawn.is_some() || me.shape.column(&k.source).is_some_and(Column::is_surrogate))
+        }
+    };
     let primary_key = match &me.spec.target_key {
         Some(columns) => columns.clone(),
         None if surrogate => target_key.clone(),
         None => scoped(&target_key),
     };
-    let scoped_key = (scope.is_some() && is_referenced(members, me, pk))
+    let scoped_key = (scope.is_some() && combine::are_referenced(members, &peers))
         .then(|| scoped(&target_key))
         .filter(|wanted| !same_columns(wanted, &primary_key));
     let arbiter = scoped_key.clone().unwrap_or_else(|| {
@@ -184,6 +204,7 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     });
     let mut layout = Layout {
         scope: scope.cloned(),
+        kind,
         columns,
         key,
         key_deferrable: pk.deferrable,
@@ -221,6 +242,22 @@ impl Layout {
             let likeness = target.column(&key.target).map(|c| c.compare);
             key.hashable = likeness.is_some_and(|l| l != Likeness::Text);
         }
+    }
+
+    /// Columns that this source gives, and the scope.
+    pub fn given(&self) -> impl Iterator<Item = &TargetColumn> {
+        self.columns.iter()
+    }
+
+    /// An index of this name comes with another source of the same target.
+    pub fn leave_indexes_to(&mut self, other: &Layout) {
+        self.indexes
+            .retain(|i| !other.indexes.iter().any(|o| o.name == i.name));
+    }
+
+    /// Columns that have one value in all rows that are ours.
+    pub fn marks(&self) -> impl Iterator<Item = &Scope> {
+        self.scope.iter().chain(&self.kind)
     }
 
     /// Columns whose value goes through a map, the drawn one among them.
@@ -262,14 +299,6 @@ impl KeyColumn {
             .as_ref()
             .map_or_else(|| self.equals.clone(), Via::target_equals)
     }
-}
-
-fn is_referenced(members: &[Member], me: &Member, pk: &Index) -> bool {
-    let key = pk.plain_columns();
-    members
-        .iter()
-        .flat_map(|m| &m.shape.fkeys)
-        .any(|f| f.ref_oid == me.shape.oid && same_columns(&f.ref_columns, &key))
 }
 
 fn same_columns(a: &[Ident], b: &[Ident]) -> bool {

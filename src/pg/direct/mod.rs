@@ -107,8 +107,12 @@ impl Direct {
         view: pg_sys::Oid,
         written: pg_sys::Oid,
     ) -> Option<Self> {
-        let scope = flow.scope.as_ref().filter(|_| flow.own.is_some());
-        if flow.way == Way::Reverse || flow.deferrable || flow.own.is_some() != scope.is_some() {
+        let scope = flow.marks.first();
+        if flow.way == Way::Reverse
+            || flow.deferrable
+            || flow.marks.len() > 1
+            || flow.own.is_some() != scope.is_some()
+        {
             return None;
         }
         Self::of(&Parties {

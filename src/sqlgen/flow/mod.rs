@@ -55,10 +55,12 @@ pub struct Flow {
     pub own: Option<String>,
     /// Two rows may have one key until the transaction's end.
     pub deferrable: bool,
-    /// The written table's scope column: a moved row keeps it.
-    pub scope: Option<Ident>,
-    /// Only rows of this scope in the touched table are followed.
-    pub follows: Option<Scope>,
+    /// The written table's columns with one value in all rows that are ours: a moved row keeps it.
+    pub marks: Vec<Ident>,
+    /// Only rows with these values in the touched table are followed.
+    pub follows: Vec<Scope>,
+    /// Rows of other scopes in the touched table are none of the migration's.
+    pub scope: Option<Scope>,
     /// Back: the new table's columns as they come forth again.
     pub comes_forth: Vec<Ident>,
     /// Columns whose value in the written table may stay as it is, and on what condition.
@@ -101,8 +103,9 @@ impl Flow {
             fixed: fixed.cloned().collect(),
             own: scope_is_mine("t", layout),
             deferrable: layout.key_deferrable,
-            scope: layout.scope.as_ref().map(|s| s.column.clone()),
-            follows: None,
+            marks: layout.marks().map(|s| s.column.clone()).collect(),
+            follows: Vec::new(),
+            scope: None,
             comes_forth: Vec::new(),
             kept: Vec::new(),
             drawn: layout.drawn.clone(),
@@ -140,8 +143,9 @@ impl Flow {
             arbiter,
             key,
             deferrable: false,
-            scope: None,
-            follows: layout.scope.clone(),
+            marks: Vec::new(),
+            follows: layout.marks().cloned().collect(),
+            scope: layout.scope.clone(),
             comes_forth: layout
                 .columns
                 .iter()
@@ -203,7 +207,8 @@ fn kept(column: &BackColumn) -> Option<Kept> {
 
 /// `t.project_id = '…'::uuid`
 pub fn scope_is_mine(alias: &str, layout: &Layout) -> Option<String> {
-    layout.scope.as_ref().map(|s| in_scope(alias, s))
+    let each: Vec<String> = layout.marks().map(|s| in_scope(alias, s)).collect();
+    (!each.is_empty()).then(|| each.join(" AND "))
 }
 
 pub fn in_scope(alias: &str, scope: &Scope) -> String {

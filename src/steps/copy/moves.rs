@@ -8,7 +8,7 @@ use crate::pg::places::{self, Slice};
 use crate::pg::{catalog, role, spi};
 use crate::sqlgen::flow::Flow;
 use crate::sqlgen::{batch, sweep};
-use crate::store::{ids, mapping};
+use crate::store::{ids, mapping, sessions};
 use pgrx::pg_sys::Oid;
 
 type Keys = Vec<Vec<String>>;
@@ -78,7 +78,7 @@ fn direct(p: &Mapping, flow: &Flow) -> Result<Option<Direct>> {
         return Ok(None);
     };
     // The mirrors of those would not wait for a copy that is not committed.
-    if spi::value(include_str!("../../../sql/query/older_sessions.sql"), &[])? == Some(true) {
+    if sessions::are_older_than("0.4.0")? {
         return Ok(None);
     }
     let found = Direct::between(flow, Oid::from(p.source), view, Oid::from(target))?;

@@ -177,7 +177,7 @@ fn may_be_null(source: &Shape, column: &TargetColumn) -> bool {
 /// The unique columns of a standing table that tell the scope's rows apart by the source's key.
 fn arbiter_of(standing: &Shape, layout: &Layout) -> Option<Vec<Ident>> {
     let key: Vec<&Ident> = layout.key.iter().map(|k| &k.target).collect();
-    let scope = layout.scope.as_ref().map(|s| &s.column);
+    let marks: Vec<&Ident> = layout.marks().map(|s| &s.column).collect();
     let usable = standing
         .indexes
         .iter()
@@ -187,7 +187,7 @@ fn arbiter_of(standing: &Shape, layout: &Layout) -> Option<Vec<Ident>> {
         .filter(|(columns, n)| {
             columns.len() == *n
                 && key.iter().all(|k| columns.contains(k))
-                && columns.iter().all(|c| key.contains(&c) || Some(c) == scope)
+                && columns.iter().all(|c| key.contains(&c) || marks.contains(&c))
         })
         .map(|(columns, _)| columns)
         .collect();

@@ -50,9 +50,16 @@ pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<Planned
                 .filter(|_| p.adopted || p.target.is_none()),
         })
         .collect();
-    let layouts = (0..members.len())
+    let mut layouts = (0..members.len())
         .map(|n| resolve(&members, n, scope))
         .collect::<Result<Vec<_>>>()?;
+    for n in 1..layouts.len() {
+        let (before, rest) = layouts.split_at_mut(n);
+        let shared = members.iter().zip(before).filter(|(m, _)| m.target == members[n].target);
+        for (_, other) in shared {
+            rest[0].leave_indexes_to(other);
+        }
+    }
     drop(members);
     let mut planned = Vec::new();
     let tables = shapes.into_iter().zip(standing);
@@ -84,13 +91,31 @@ fn policies(source: &Shape, target: &QualifiedName) -> Result<Vec<Policy>> {
     Ok(translated)
 }
 
-/// The statements that make one target, in order; none for a table that stands.
-pub fn statements(p: &Planned, defer_indexes: bool) -> Vec<Statement> {
+/// The sources of a target, in the order they were added: the first one makes it, or takes it over.
+pub fn sharing<'a>(all: &'a [Planned], p: &'a Planned) -> impl Iterator<Item = &'a Planned> {
+    let target = &p.mapping.target_name;
+    all.iter().filter(move |o| o.mapping.target_name == *target)
+}
+
+/// Whether another source makes the target of this one.
+fn follows(all: &[Planned], p: &Planned) -> bool {
+    sharing(all, p).next().is_some_and(|first| first.mapping.id != p.mapping.id)
+}
+
+/// The statements that make one target, in order; none for a table that stands, or that another source of it makes.
+pub fn statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Statement> {
     let mut made = Vec::new();
-    if p.standing.is_none() {
-        made = table::create(&p.source, &p.mapping.target_name, &p.layout, &p.policies);
+    if p.standing.is_none() && !follows(all, p) {
+        let parts: Vec<table::Part> = sharing(all, p)
+            .map(|o| table::Part {
+                source: &o.source,
+                layout: &o.layout,
+                policies: &o.policies,
+            })
+            .collect();
+        made = table::create(&parts, &p.mapping.target_name);
         if !defer_indexes {
-            for i in &p.layout.indexes {
+            for i in sharing(all, p).flat_map(|o| &o.layout.indexes) {
                 let target = &p.mapping.target_name;
                 let sql = std::iter::once(index::create(target, i, false))
                     .chain(index::attach(target, i))
@@ -162,7 +187,9 @@ pub fn run(all: &[Planned], defer_indexes: bool) -> Result<Vec<&'static str>> {
         ids::let_in(all, p)?;
     }
     let mut verbs = Vec::new();
-    for (p, (layout, target)) in all.iter().zip(made) {
+    for (p, (layout, _)) in all.iter().zip(made) {
+        // As it is when all of its sources have given what is theirs.
+        let target = standing_now(p)?;
         for statement in views(p) {
             spi::run(&statement.sql, &[])?;
         }
@@ -185,18 +212,25 @@ fn make(all: &[Planned], which: usize, defer_indexes: bool) -> Result<(Layout, S
         Some(standing) => adopt::layout(standing, all, which)?,
         None => p.layout.clone(),
     };
-    for (n, statement) in statements(p, defer_indexes).into_iter().enumerate() {
+    for (n, statement) in statements(all, p, defer_indexes)
+        .into_iter()
+        .enumerate()
+    {
         spi::run(&statement.sql, &[])?;
         if n == 0 && p.standing.is_none() {
             rights::revoke_defaults(&p.mapping.target_name)?;
         }
     }
+    let made = standing_now(p)?;
+    layout.compare_as(&made);
+    Ok((layout, made))
+}
+
+fn standing_now(p: &Planned) -> Result<Shape> {
     let name = &p.mapping.target_name;
     let target =
         catalog::find(name)?.ok_or_else(|| Error::Internal("the target was not made".into()))?;
-    let made = catalog::shape_of(target.to_u32(), &name.plain())?;
-    layout.compare_as(&made);
-    Ok((layout, made))
+    catalog::shape_of(target.to_u32(), &name.plain())
 }
 
 /// The mapping views read with their owner's rights: nobody else has any on them.

@@ -34,6 +34,7 @@ pub fn typed(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec> {
         let checked = expression::check(name.as_str(), &expression.up, &source)?;
         expression.type_text = Some(checked.type_text);
         expression.reads = checked.reads;
+        expression.constant = checked.constant;
         if !checked.immutable {
             spec.mutable.push(name.as_str().to_owned());
         }

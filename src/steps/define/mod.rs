@@ -123,11 +123,11 @@ fn free_target(m: &Migration, source: &Shape, target: &QualifiedName) -> Result<
         });
     }
     match mapping::takes_target(target)? {
-        Some(migration) => Err(Error::MappingExists {
+        Some(migration) if migration != m.name => Err(Error::MappingExists {
             migration,
             relation: target.plain(),
         }),
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -157,15 +157,33 @@ fn check_layout(
     target: &QualifiedName,
     remap: bool,
 ) -> Result<Layout> {
-    let members = [Member {
+    // Sources that were added before and share the target.
+    let sharing: Vec<Mapping> = mapping::all(m.id)?
+        .into_iter()
+        .filter(|p| p.target_name == *target)
+        .collect();
+    let shapes = sharing
+        .iter()
+        .map(|p| catalog::shape_of(p.source, &p.source_text()))
+        .collect::<Result<Vec<_>>>()?;
+    let before = sharing.iter().zip(&shapes).map(|(p, shape)| Member {
+        id: p.id,
+        shape,
+        spec: &p.spec,
+        target,
+        remap: p.remaps(),
+        stood: None,
+    });
+    let me = Member {
         id: 0,
         shape,
         spec,
         target,
         remap,
         stood: None,
-    }];
-    resolve(&members, 0, scope::of(m)?.as_ref())
+    };
+    let members: Vec<Member> = before.chain([me]).collect();
+    resolve(&members, members.len() - 1, scope::of(m)?.as_ref())
 }
 
 /// The stored definition as the document it could have been given as.

@@ -1,0 +1,295 @@
+//! Several sources of one target: which way they share it, and what tells their rows apart.
+
+use super::columns::{key_columns, target_columns};
+use super::{Member, Scope, TargetColumn, remap, same_columns};
+use crate::error::{Error, Result};
+use crate::ident::{Ident, Literal};
+use crate::model::expr::Expression;
+use crate::model::shape::Column;
+use crate::model::spec::Combine;
+
+/// The members whose rows go where those of `me` go, itself among them, in the order they were added.
+pub(super) fn peers<'a>(members: &'a [Member], me: &Member) -> Vec<&'a Member<'a>> {
+    let shares = |m: &&Member| m.target == me.target;
+    members.iter().filter(shares).collect()
+}
+
+/// How the target is shared; None where it has one source. Errors with 22023 where nothing tells.
+pub fn way(members: &[Member], me: &Member) -> Result<Option<Combine>> {
+    let peers = peers(members, me);
+    if peers.len() < 2 {
+        return Ok(None);
+    }
+    let said: Vec<Combine> = peers.iter().filter_map(|p| p.spec.combine).collect();
+    if let Some(first) = said.first() {
+        return match said.iter().all(|s| s == first) {
+            true => Ok(Some(*first)),
+            false => Err(unfit(
+                &peers,
+                "One of them says union, another merge.".into(),
+                "Give both the same combine.".into(),
+            )),
+        };
+    }
+    if main(&peers).is_some() {
+        return Ok(Some(Combine::Merge));
+    }
+    if kind_column(&peers).is_some() {
+        return Ok(Some(Combine::Union));
+    }
+    Err(unfit(
+        &peers,
+        "No key of one refers to the key of the other, and no constant column tells their rows apart.".into(),
+        union_hint(&peers) + " Or combine => 'merge', where rows of one key become one row.",
+    ))
+}
+
+/// The source whose key the keys of all others refer to: a row is there as long as it is there. The key has to be checked at once and
+/// for all rows, so that no moment sees a row of another source without its own.
+pub(super) fn main<'a>(peers: &[&'a Member<'a>]) -> Option<&'a Member<'a>> {
+    let refers = |one: &Member, to: &Member| {
+        let (own, theirs) = (one.shape.key_columns(), to.shape.key_columns());
+        one.shape.fkeys.iter().any(|f| {
+            f.ref_oid == to.shape.oid
+                && f.columns == own
+                && f.ref_columns == theirs
+                && f.validated
+                && f.enforced
+                && !f.deferrable
+        })
+    };
+    let found = peers.iter().find(|to| {
+        let mut others = peers.iter().filter(|p| p.shape.oid != to.shape.oid);
+        others.all(|p| refers(p, to))
+    });
+    found.copied()
+}
+
+/// The column that is constant in all sources, with another value in each, and its type.
+fn kind_column(peers: &[&Member]) -> Option<(Ident, String)> {
+    let (first, others) = peers.split_first()?;
+    let names = first.spec.columns.iter().map(|(name, _)| name);
+    let tells = |name: &&Ident| {
+        let mut values: Vec<&str> = Vec::new();
+        for p in std::iter::once(first).chain(others) {
+            match constant(p, name) {
+                Some((value, _)) if !values.contains(&value) => values.push(value),
+                _ => return false,
+            }
+        }
+        true
+    };
+    let name = names.into_iter().find(tells)?;
+    Some((name.clone(), constant(first, name)?.1.to_owned()))
+}
+
+fn constant<'a>(member: &'a Member, name: &Ident) -> Option<(&'a str, &'a str)> {
+    let mut columns = member.spec.columns.iter();
+    let found: &Expression = columns.find(|(n, _)| n == name)?.1.as_ref()?;
+    Some((found.constant.as_deref()?, found.type_text.as_deref()?))
+}
+
+/// Of a union: the column and the value of all rows that come from `me`.
+pub(super) fn kind(members: &[Member], me: &Member, scope: Option<&Scope>) -> Result<Scope> {
+    let peers = peers(members, me);
+    let told = kind_column(&peers).ok_or_else(|| {
+        unfit(
+            &peers,
+            "No column is constant in each of them, with another value in each.".into(),
+            union_hint(&peers),
+        )
+    })?;
+    let (column, type_text) = told;
+    let value = constant(me, &column).map_or("", |c| c.0);
+    require_alike(members, &peers, scope)?;
+    require_one_generator(members, &peers)?;
+    Ok(Scope {
+        column,
+        type_text,
+        value: value.to_owned(),
+        table: None,
+    })
+}
+
+fn union_hint(peers: &[&Member]) -> String {
+    let name = peers.last().map_or("", |p| p.shape.name.name.as_str());
+    format!("Name a column of the target that tells the kind of a row, in each source: columns => '{{\"kind\": \"''{name}''\"}}'.")
+}
+
+/// Columns of one name have one type, and the keys stand in the same columns.
+pub(super) fn require_alike(
+    members: &[Member],
+    peers: &[&Member],
+    scope: Option<&Scope>,
+) -> Result<()> {
+    let mut seen: Vec<(&Member, TargetColumn)> = Vec::new();
+    let mut first_key: Option<Vec<Ident>> = None;
+    for p in peers {
+        let columns = target_columns(members, p, scope)?;
+        let pk = p.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
+            relation: p.shape.name.clone(),
+        })?;
+        let key = key_columns(p, pk, &columns)?;
+        let key: Vec<Ident> = key.into_iter().map(|k| k.target).collect();
+        match &first_key {
+            Some(first) if *first != key => {
+                return Err(unfit(
+                    peers,
+                    format!(
+                        "Their keys would stand in different columns: ({}) and ({}).",
+                        crate::ident::list(first),
+                        crate::ident::list(&key)
+                    ),
+                    "Rename a key column: columns => '{\"new_name\": \"old_name\", \"old_name\": null}'.".into(),
+                ));
+            }
+            Some(_) => {}
+            None => first_key = Some(key),
+        }
+        for column in columns {
+            let other = seen.iter().find(|(_, c)| c.name == column.name);
+            if let Some((theirs, c)) = other.filter(|(_, c)| c.type_text != column.type_text) {
+                return Err(unfit(
+                    peers,
+                    format!(
+                        "Column \"{}\" has type {} in {} and {} in {}.",
+                        column.name.as_str(),
+                        c.type_text,
+                        theirs.shape.name.plain(),
+                        column.type_text,
+                        p.shape.name.plain()
+                    ),
+                    format!(
+                        "Convert one of them: columns => '{{\"{0}\": {{\"up\": \"{0}::{1}\", \"down\": \"{0}::{2}\"}}}}'.",
+                        column.name.as_str(),
+                        c.type_text,
+                        column.type_text
+                    ),
+                ));
+            }
+            if other.is_some_and(|(_, c)| c.insert != column.insert) {
+                return Err(unfit(
+                    peers,
+                    format!("Column \"{}\" is generated in one of them only.", column.name.as_str()),
+                    "Leave it out in one of them: columns => '{\"…\": null}'.".into(),
+                ));
+            }
+            if other.is_none() {
+                seen.push((p, column));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the server makes up the keys of all of them.
+pub(super) fn is_surrogate(peers: &[&Member]) -> bool {
+    peers.iter().all(|p| p.remap || drawing(p).is_some())
+}
+
+/// The key column of a source whose key is one column that the server makes up.
+fn drawing<'a>(member: &'a Member) -> Option<&'a Column> {
+    match member.shape.key_columns().as_slice() {
+        [only] => member.shape.column(only).filter(|c| c.is_surrogate()),
+        _ => None,
+    }
+}
+
+/// Rows that keep their ids must not get ids that rows of another source have or will have.
+fn require_one_generator(members: &[Member], peers: &[&Member]) -> Result<()> {
+    let drawing = |p: &&&Member| !p.remap && drawing(p).is_some();
+    let keeping: Vec<&&Member> = peers.iter().filter(drawing).collect();
+    let Some(first) = keeping.first() else {
+        return Ok(());
+    };
+    let other = keeping.iter().find(|p| generator(p) != generator(first));
+    if let Some(other) = other {
+        return Err(unfit(
+            peers,
+            format!(
+                "The ids of {} and {} are drawn by different sequences, so rows of one would get ids of the other.",
+                first.shape.name.plain(),
+                other.shape.name.plain()
+            ),
+            format!(
+                "Give one of them new ids: id_mode => 'remap'; or let both draw from one sequence, where they have no id in common: ALTER TABLE {} ALTER COLUMN {} SET DEFAULT {};",
+                other.shape.name,
+                crate::ident::list(&other.shape.key_columns()),
+                generator(first)
+            ),
+        ));
+    }
+    let leads = peers.first().is_some_and(|p| !p.remap);
+    if !leads && generator(first) != RANDOM {
+        return Err(unfit(
+            peers,
+            format!(
+                "{} keeps its ids, and the target would draw others from a sequence of its own.",
+                first.shape.name.plain()
+            ),
+            format!("Add {} first.", first.shape.name.plain()),
+        ));
+    }
+    remap::drawn(members, first).map(|_| ())
+}
+
+const RANDOM: &str = "gen_random_uuid()";
+
+/// What draws the ids of a source.
+fn generator(member: &Member) -> String {
+    let Some(column) = drawing(member) else {
+        return String::new();
+    };
+    match (&column.identity, &column.default) {
+        (Some(sequence), _) => format!("nextval({}::regclass)", Literal(&sequence.to_string())),
+        (None, Some(default)) if default.starts_with("nextval(") => default.clone(),
+        _ => RANDOM.to_owned(),
+    }
+}
+
+/// Whether each source that gives one of these columns has a foreign key over them to the same table: what one of them allows, the
+/// target must allow.
+pub(super) fn all_refer(
+    members: &[Member],
+    me: &Member,
+    columns: &[Ident],
+    to: u32,
+    scope: Option<&Scope>,
+) -> Result<bool> {
+    for p in peers(members, me) {
+        let theirs = target_columns(members, p, scope)?;
+        let names = super::columns::renames(&theirs);
+        let gives = theirs.iter().any(|c| columns.contains(&c.name));
+        let refers = p.shape.fkeys.iter().any(|f| {
+            f.ref_oid == to && super::mapped(&f.columns, &names).is_some_and(|c| c == columns)
+        });
+        if gives && !refers {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Members that refer to rows of any of these.
+pub(super) fn are_referenced(members: &[Member], peers: &[&Member]) -> bool {
+    peers.iter().any(|p| {
+        let key = p.shape.key_columns();
+        members
+            .iter()
+            .flat_map(|m| &m.shape.fkeys)
+            .any(|f| f.ref_oid == p.shape.oid && same_columns(&f.ref_columns, &key))
+    })
+}
+
+fn unfit(peers: &[&Member], detail: String, hint: String) -> Error {
+    let names: Vec<String> = peers.iter().map(|p| p.shape.name.plain()).collect();
+    Error::Invalid {
+        message: format!(
+            "{} do not fit into one target, {}",
+            names.join(" and "),
+            peers.first().map_or_else(String::new, |p| p.target.plain())
+        ),
+        detail,
+        hint,
+    }
+}

@@ -1,0 +1,125 @@
+//! What keeps several sources from sharing a target that we make: rights that differ, and keys that both have.
+
+use super::Finding;
+use crate::error::Result;
+use crate::ident::QualifiedName;
+use crate::model::layout::Layout;
+use crate::model::shape::{Grant, Shape};
+use crate::model::state::Mapping;
+use crate::pg::{role, spi};
+use crate::store::mapping;
+
+/// One source of a target.
+pub struct Source<'a> {
+    pub mapping: &'a Mapping,
+    pub shape: &'a Shape,
+    pub layout: &'a Layout,
+}
+
+/// Findings for one target; `stands` where it was there before.
+pub fn findings(sources: &[Source], stands: bool) -> Result<Vec<Finding>> {
+    let Some((first, others)) = sources.split_first() else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for other in others.iter().filter(|_| !stands) {
+        found.extend(rights(first, other));
+    }
+    for (n, one) in sources.iter().enumerate() {
+        for other in &sources[..n] {
+            found.extend(same_ids(one, other)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Whoever may read one of the old tables would read the rows of the other in the new one.
+fn rights(first: &Source, other: &Source) -> Option<Finding> {
+    let (a, b) = (first.shape, other.shape);
+    let whole = |shape: &Shape| -> Vec<(String, String, bool)> {
+        let grants = shape.grants.iter().filter(|g| g.column.is_none());
+        let one = |g: &Grant| (g.grantee.clone(), g.privilege.clone(), g.grantable);
+        let mut all: Vec<_> = grants.map(one).collect();
+        all.sort();
+        all
+    };
+    let differs = if a.owner != b.owner {
+        "owners"
+    } else if (a.rls, a.force_rls) != (b.rls, b.force_rls) {
+        "row-level security settings"
+    } else if whole(a) != whole(b) {
+        "grants"
+    } else {
+        return None;
+    };
+    let target = &first.mapping.target_name;
+    Some(Finding {
+        severity: "error".into(),
+        check_name: "different rights".into(),
+        relation: Some(other.mapping.source),
+        detail: format!(
+            "{} and {} have different {differs}, and their rows would stand in one table, {}.",
+            a.name.plain(),
+            b.name.plain(),
+            target.plain()
+        ),
+        hint: Some(format!(
+            "Make them alike, or make {} yourself with the rights that you want (SELECT mig_ddl(...) shows its columns): a table that stands is taken over.",
+            target.plain()
+        )),
+    })
+}
+
+/// Rows of two sources with one id cannot both keep it.
+fn same_ids(one: &Source, other: &Source) -> Result<Option<Finding>> {
+    let apart = |s: &Source| {
+        let key: Vec<_> = s.layout.key.iter().map(|k| &k.target).collect();
+        let kind = s.layout.kind.as_ref().map(|k| &k.column);
+        s.layout.drawn.is_some() || kind.is_none_or(|k| s.layout.primary_key.contains(k)) || key.is_empty()
+    };
+    if apart(one) || apart(other) {
+        return Ok(None);
+    }
+    let (a, b): (&QualifiedName, &QualifiedName) =
+        (mapping::source(one.mapping)?, mapping::source(other.mapping)?);
+    let pairs = one.layout.key.iter().zip(&other.layout.key);
+    let same: Vec<String> = pairs
+        .map(|(k, o)| k.equals.between(&format!("a.{}", k.source), &format!("b.{}", o.source)))
+        .collect();
+    let keys: Vec<String> = one
+        .layout
+        .key
+        .iter()
+        .map(|k| format!("a.{}", k.source))
+        .collect();
+    let sql = format!(
+        "SELECT pg_catalog.concat_ws(', ', {}) AS key FROM {a} AS a JOIN {b} AS b ON {} ORDER BY 1 LIMIT 3",
+        keys.join(", "),
+        same.join(" AND ")
+    );
+    #[derive(serde::Deserialize)]
+    struct Same {
+        key: String,
+    }
+    let examples: Vec<Same> = {
+        let _owner = role::act_as(mapping::owner(one.mapping)?);
+        spi::rows(&sql, &[])?
+    };
+    if examples.is_empty() {
+        return Ok(None);
+    }
+    let examples: Vec<String> = examples.into_iter().map(|e| e.key).collect();
+    Ok(Some(Finding {
+        severity: "error".into(),
+        check_name: "same ids".into(),
+        relation: Some(one.mapping.source),
+        detail: format!(
+            "{} and {} have rows with the same key: {}. Both cannot keep it in {}.",
+            other.mapping.source_text(),
+            one.mapping.source_text(),
+            examples.join("; "),
+            one.mapping.target_name.plain()
+        ),
+        hint: Some("Give the rows of one of them new ids: id_mode => 'remap'.".into()),
+    }))
+}

@@ -1,0 +1,110 @@
+//! The checks of the target: each source's own, for the rows that come from it.
+
+use super::Part;
+use crate::ident::{Ident, Literal, QualifiedName};
+use crate::model::layout::{Layout, Origin, Scope};
+use crate::model::shape::{Check, Shape};
+use crate::sqlgen::details;
+
+/// A check of the target.
+pub struct Made<'a> {
+    pub name: Ident,
+    pub definition: String,
+    comment: Option<&'a String>,
+}
+
+/// The checks of all sources, each for the rows that come from its own.
+pub fn all<'a>(parts: &[Part<'a>]) -> Vec<Made<'a>> {
+    let mut made: Vec<Made> = Vec::new();
+    for part in parts {
+        for check in part.source.checks.iter() {
+            if !is_carried(check, part.layout) {
+                continue;
+            }
+            let mut name = check.name.clone();
+            let mut n = 1;
+            while made.iter().any(|m| m.name == name) {
+                n += 1;
+                name = Ident::derived(&[check.name.as_str(), &n.to_string()]);
+            }
+            made.push(Made {
+                name,
+                definition: for_own_rows(&check.definition, part.layout),
+                comment: check.comment.as_ref(),
+            });
+        }
+    }
+    made
+}
+
+/// `CHECK (kind <> 'x' OR (…))`: rows of other sources do as they like.
+fn for_own_rows(definition: &str, layout: &Layout) -> String {
+    let (Some(others), Some(open), Some(close)) = (
+        others(layout),
+        definition.find('('),
+        definition.rfind(')'),
+    ) else {
+        return definition.to_owned();
+    };
+    let (before, condition, after) = (
+        &definition[..open],
+        &definition[open..=close],
+        &definition[close + 1..],
+    );
+    format!("{before}({others} OR {condition}){after}")
+}
+
+/// Whether a row comes from another source.
+pub fn others(layout: &Layout) -> Option<String> {
+    let kind = layout.kind.as_ref()?;
+    Some(format!(
+        "{} <> {}::{}",
+        kind.column,
+        Literal(&kind.value),
+        kind.type_text
+    ))
+}
+
+/// A check over a column that is gone or renamed would speak of something else.
+fn is_carried(check: &Check, layout: &Layout) -> bool {
+    let carried = |name: &Ident| {
+        let mut columns = layout.columns.iter();
+        columns.any(|c| {
+            let kept = c
+                .via
+                .as_ref()
+                .is_none_or(|v| v.source_type == v.target_type);
+            c.name == *name && c.origin == Origin::Source(name.clone()) && kept
+        })
+    };
+    check.columns.iter().all(carried)
+}
+
+/// No row is of a kind that no old table has: it could not go back.
+pub fn kinds(parts: &[Part], target: &QualifiedName) -> Option<String> {
+    let all: Vec<&Scope> = parts.iter().filter_map(|p| p.layout.kind.as_ref()).collect();
+    let first = all.first()?;
+    let values: Vec<String> = all
+        .iter()
+        .map(|k| format!("{}::{}", Literal(&k.value), k.type_text))
+        .collect();
+    Some(format!(
+        "CONSTRAINT {} CHECK ({} IN ({}))",
+        Ident::derived(&[target.name.as_str(), first.column.as_str(), "check"]),
+        first.column,
+        values.join(", ")
+    ))
+}
+
+/// Of the checks and of the primary key; other keys come later.
+pub fn comments(source: &Shape, target: &QualifiedName, checks: &[Made]) -> Vec<String> {
+    let checks = checks
+        .iter()
+        .filter_map(|c| Some((c.name.clone(), c.comment?)));
+    let key = source.primary_key().and_then(|k| k.comment.as_ref());
+    checks
+        .chain(key.map(|text| (super::primary_key_name(target), text)))
+        .map(|(name, text)| details::on_constraint(target, &name, text))
+        .collect()
+}
+

@@ -1,0 +1,156 @@
+//! The target table, with what it takes over from its source.
+
+use crate::ident::{Ident, Literal, QualifiedName, list};
+use crate::model::layout::{Layout, Origin};
+use crate::model::shape::{Policy, Shape};
+use crate::sqlgen::{Statement, details};
+
+mod checks;
+mod columns;
+mod rights;
+
+use checks::Made;
+pub use rights::revoke;
+
+/// What one source gives to the target.
+pub struct Part<'a> {
+    pub source: &'a Shape,
+    pub layout: &'a Layout,
+    pub policies: &'a [Policy],
+}
+
+/// Every statement that makes the target, keys included; other indexes and foreign keys come after the copy. The first source is the
+/// one whose owner, grants and settings the target gets.
+pub fn create(parts: &[Part], target: &QualifiedName) -> Vec<Statement> {
+    let mut made = Vec::new();
+    let mut add = |sql: String| {
+        made.push(Statement::new(
+            target,
+            "AccessExclusiveLock (new table)",
+            sql,
+        ))
+    };
+    let Some(first) = parts.first() else {
+        return made;
+    };
+    let source = first.source;
+    let checks = checks::all(parts);
+    add(create_table(parts, target, &checks));
+    if let Some(comment) = &source.comment {
+        add(format!("COMMENT ON TABLE {target} IS {}", Literal(comment)));
+    }
+    for (part, column) in columns::all(parts) {
+        if let Origin::Source(name) = &column.origin
+            && let Some(from) = part.source.column(name)
+        {
+            let details = columns::details(target, &column.name, from);
+            details.into_iter().for_each(&mut add);
+        }
+    }
+    add(format!(
+        "ALTER TABLE {target} OWNER TO {}",
+        source.owner_name
+    ));
+    for sql in rights::grants(parts, target) {
+        add(sql);
+    }
+    if source.rls {
+        add(format!("ALTER TABLE {target} ENABLE ROW LEVEL SECURITY"));
+    }
+    if source.force_rls {
+        add(format!("ALTER TABLE {target} FORCE ROW LEVEL SECURITY"));
+    }
+    for policy in &rights::policies(parts) {
+        add(rights::create_policy(target, policy));
+        let comment = policy.comment.as_ref();
+        comment
+            .map(|text| rights::policy_comment(target, policy, text))
+            .into_iter()
+            .for_each(&mut add);
+    }
+    checks::comments(source, target, &checks)
+        .into_iter()
+        .for_each(&mut add);
+    for part in parts {
+        details::statistics(part.source, target, part.layout)
+            .into_iter()
+            .for_each(&mut add);
+    }
+    match source.replica_identity.as_str() {
+        "f" => add(format!("ALTER TABLE {target} REPLICA IDENTITY FULL")),
+        "n" => add(format!("ALTER TABLE {target} REPLICA IDENTITY NOTHING")),
+        _ => {}
+    }
+    made
+}
+
+fn create_table(parts: &[Part], target: &QualifiedName, checks: &[Made]) -> String {
+    let mut texts: Vec<String> = columns::all(parts)
+        .iter()
+        .map(|(part, column)| columns::definition(parts, part, column))
+        .collect();
+    let text = |c: &Made| format!("CONSTRAINT {} {}", c.name, c.definition);
+    texts.extend(checks.iter().map(text));
+    let name = target.name.as_str();
+    let Some(Part { source, layout, .. }) = parts.first() else {
+        return String::new();
+    };
+    texts.extend(checks::kinds(parts, target));
+    texts.push(format!(
+        "CONSTRAINT {} PRIMARY KEY ({})",
+        primary_key_name(target),
+        list(&layout.primary_key)
+    ));
+    if let Some(key) = &layout.scoped_key {
+        let mut words = vec![name];
+        words.extend(key.iter().map(Ident::as_str));
+        words.push("key");
+        texts.push(format!(
+            "CONSTRAINT {} UNIQUE ({})",
+            Ident::derived(&words),
+            list(key)
+        ));
+    }
+    let options = if source.options.is_empty() {
+        String::new()
+    } else {
+        format!(" WITH ({})", source.options.join(", "))
+    };
+    format!(
+        "CREATE TABLE {target} (\n  {}\n){options}",
+        texts.join(",\n  ")
+    )
+}
+
+fn primary_key_name(target: &QualifiedName) -> Ident {
+    Ident::derived(&[target.name.as_str(), "pkey"])
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixture;
+
+    #[test]
+    fn the_table_has_scope_keys_and_defaults() {
+        let (source, target, layout) = fixture::sign_ups();
+        assert_eq!(
+            create_table(
+                &[Part {
+                    source: &source,
+                    layout: &layout,
+                    policies: &[]
+                }],
+                &target,
+                &[]
+            ),
+            "CREATE TABLE \"public\".\"project_sign_ups\" (\n  \
+             \"project_id\" uuid NOT NULL,\n  \
+             \"id\" integer DEFAULT nextval('sign_ups_id_seq'::regclass),\n  \
+             \"round_id\" integer NOT NULL,\n  \
+             \"email\" text,\n  \
+             CONSTRAINT \"project_sign_ups_pkey\" PRIMARY KEY (\"id\")\n)"
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! Who may do what with the target.
+
+use super::{Part, checks};
+use crate::ident::{Ident, Literal, QualifiedName};
+use crate::model::layout::{Layout, Origin};
+use crate::model::shape::{Grant, Policy};
+
+/// The policies of all sources, each for the rows that come from its own.
+pub fn policies(parts: &[Part]) -> Vec<Policy> {
+    let mut made: Vec<Policy> = Vec::new();
+    for part in parts {
+        let own = |text: &String, permissive: bool| match (&part.layout.kind, checks::others(part.layout)) {
+            (Some(kind), _) if permissive => format!(
+                "{} = {}::{} AND ({text})",
+                kind.column,
+                Literal(&kind.value),
+                kind.type_text
+            ),
+            (_, Some(others)) => format!("{others} OR ({text})"),
+            _ => text.clone(),
+        };
+        for policy in part.policies {
+            let mut policy = policy.clone();
+            policy.using = policy.using.as_ref().map(|t| own(t, policy.permissive));
+            policy.check = policy.check.as_ref().map(|t| own(t, policy.permissive));
+            let mut n = 1;
+            let base = policy.name.clone();
+            while made.iter().any(|p| p.name == policy.name) {
+                n += 1;
+                policy.name = Ident::derived(&[base.as_str(), &n.to_string()]);
+            }
+            made.push(policy);
+        }
+    }
+    made
+}
+
+pub fn policy_comment(target: &QualifiedName, policy: &Policy, text: &str) -> String {
+    format!(
+        "COMMENT ON POLICY {} ON {target} IS {}",
+        policy.name,
+        Literal(text)
+    )
+}
+
+/// The grants of the sources, which are the same ones where several share the target; each gives those on its own columns. What
+/// default privileges gave is taken back before, see `revoke`.
+pub fn grants(parts: &[Part], target: &QualifiedName) -> Vec<String> {
+    let mut made: Vec<String> = Vec::new();
+    for part in parts {
+        for g in &part.source.grants {
+            let owner = &part.source.owner_name;
+            let sql = grant_statement(target, part.layout, g, owner);
+            made.extend(sql.filter(|sql| !made.contains(sql)));
+        }
+    }
+    made
+}
+
+/// Takes back what default privileges gave to `grantee` (a quoted name, or PUBLIC).
+pub fn revoke(target: &QualifiedName, grantee: &str) -> String {
+    format!("REVOKE ALL ON TABLE {target} FROM {grantee}")
+}
+
+fn grant_statement(
+    target: &QualifiedName,
+    layout: &Layout,
+    grant: &Grant,
+    owner: &Ident,
+) -> Option<String> {
+    // quote_ident() leaves simple names bare, Ident never does: compare what they stand for.
+    if grant.grantee == owner.as_str() || grant.grantee == owner.to_string() {
+        return None;
+    }
+    let columns = match &grant.column {
+        None => String::new(),
+        Some(name) => {
+            let target = layout
+                .columns
+                .iter()
+                .find(|c| c.origin == Origin::Source(name.clone()))?;
+            format!(" ({})", target.name)
+        }
+    };
+    let option = if grant.grantable {
+        " WITH GRANT OPTION"
+    } else {
+        ""
+    };
+    Some(format!(
+        "GRANT {}{columns} ON TABLE {target} TO {}{option}",
+        grant.privilege, grant.grantee
+    ))
+}
+
+pub fn create_policy(target: &QualifiedName, policy: &Policy) -> String {
+    let mut text = format!(
+        "CREATE POLICY {} ON {target} AS {} FOR {} TO {}",
+        policy.name,
+        if policy.permissive {
+            "PERMISSIVE"
+        } else {
+            "RESTRICTIVE"
+        },
+        policy.command,
+        policy.roles.join(", "),
+    );
+    if let Some(using) = &policy.using {
+        text.push_str(&format!(" USING ({using})"));
+    }
+    if let Some(check) = &policy.check {
+        text.push_str(&format!(" WITH CHECK ({check})"));
+    }
+    text
+}
+
