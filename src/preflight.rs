@@ -189,7 +189,7 @@ fn source_text(layout: &Layout, column: &Ident) -> Option<String> {
         .iter()
         .find(|c| c.name == *column)
         .and_then(|c| match &c.origin {
-            Origin::Scope => None,
+            Origin::Scope | Origin::Partner => None,
             Origin::Source(name) => Some(name.to_string()),
             Origin::Expression(text) => Some(format!("({text}\n)")),
         })

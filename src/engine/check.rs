@@ -61,7 +61,10 @@ pub(super) fn chosen(all: &[Mapping], relation: Option<Oid>) -> Result<Vec<&Mapp
     let is_it = |p: &&Mapping| {
         relation.is_none_or(|r| p.source == r.to_u32() || p.target == Some(r.to_u32()))
     };
-    let found: Vec<&Mapping> = all.iter().filter(is_it).collect();
+    let named: Vec<i32> = all.iter().filter(is_it).map(Mapping::leader).collect();
+    // Rows that several tables have a part of are looked at once, for all of them.
+    let is_meant = |p: &&Mapping| is_it(p) || named.contains(&p.id);
+    let found: Vec<&Mapping> = all.iter().filter(is_meant).collect();
     if found.is_empty() {
         return Err(Error::Invalid {
             message: "the relation is no part of this migration".into(),
@@ -161,7 +164,7 @@ pub fn diff(name: Option<&str>, relation: Oid, max_rows: i32) -> Result<Vec<Diff
     }
     let scene = scene(name, Some(relation))?;
     let mut all = Vec::new();
-    for p in scene.subject().chosen {
+    for p in scene.subject().chosen.iter().filter(|p| !p.is_partner()) {
         all.extend(rows::diff(&scene.migration, p, i64::from(max_rows))?);
     }
     Ok(all)

@@ -116,7 +116,7 @@ fn work(m: &Migration, mappings: &[Mapping], able: Ability) -> Result<Option<Out
         }
         return copy::batch(m, p).map(Some);
     }
-    if mappings.iter().any(|p| p.names_remapped() && !p.settled) {
+    if mappings.iter().any(|p| p.notes() && !p.settled) {
         capture::settle(m, mappings)?;
         return Ok(Some(Outcome::Did(0)));
     }

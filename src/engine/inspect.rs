@@ -74,7 +74,7 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
         );
     }
     for p in &planned {
-        let views = create::views(p).into_iter();
+        let views = create::views(&planned, p).into_iter();
         steps.extend(views.map(|s| planable(Phase::Created, s, p, false)));
     }
     for p in &planned {

@@ -48,7 +48,8 @@ pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Resul
         require_mirrors(&m)?;
         (m, all)
     };
-    let chosen = check::chosen(&all, relation)?;
+    let mut chosen = check::chosen(&all, relation)?;
+    chosen.retain(|p| !p.is_partner());
     if !dry_run {
         rows::try_again(m.id)?;
         for p in &chosen {

@@ -4,6 +4,7 @@
 
 mod columns;
 mod guard;
+mod merged;
 mod plans;
 mod touched;
 
@@ -14,7 +15,6 @@ use crate::sqlgen::flow::Way;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use plans::Mirror;
-use std::rc::Rc;
 use touched::{Came, Touched, touched};
 
 /// PostgreSQL's calling convention, version 1 (PG_FUNCTION_INFO_V1).
@@ -60,9 +60,25 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     let mirror = plans::of(data)?;
     // SAFETY: `data` belongs to this call.
     let touched = unsafe { touched(data, &mirror) };
+    if mirror.partners.is_empty() {
+        // SAFETY: as above.
+        return unsafe { follow(data, &mirror, touched) };
+    }
+    for one in mirror.in_order(&touched) {
+        // SAFETY: as above.
+        unsafe { follow(data, one, touched.clone()) }?;
+    }
+    Ok(())
+}
+
+/// Brings one written table in step.
+///
+/// # Safety
+/// `data` is the TriggerData of the running call, and `touched` what it says.
+unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: Touched) -> Result<()> {
     let _owner = role::act_as(mirror.owner);
-    // SAFETY: as above.
-    if unsafe { written_directly(data, &mirror, &touched) }? {
+    // SAFETY: as the caller says.
+    if unsafe { written_directly(data, mirror, &touched) }? {
         return Ok(());
     }
     // One row or one statement: pinned only around our own statements.
@@ -70,14 +86,16 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     let connection = plan::connect()?;
     let writer = Writer {
         connection: &connection,
-        mirror: &mirror,
+        mirror,
     };
     match touched {
-        Touched::Emptying => refuse_others(&connection, &mirror)?,
+        Touched::Emptying => refuse_others(&connection, mirror)?,
         Touched::All => {
-            // TRUNCATE has no place for queued events of other tables.
-            echo::note_next_command();
-            connection.run_latest(&mirror.clear, &mut [])?;
+            for plan in &mirror.clear {
+                // TRUNCATE has no place for queued events of other tables.
+                echo::note_next_command();
+                connection.run_latest(plan, &mut [])?;
+            }
         }
         Touched::Row(mut key, came) => writer.now_or_later(&mut [&mut key], came)?,
         Touched::Moved(mut old, mut new) => {
@@ -144,7 +162,7 @@ fn refuse_others(connection: &plan::Connection, mirror: &Mirror) -> Result<()> {
 /// Writes of one call.
 struct Writer<'a> {
     connection: &'a plan::Connection,
-    mirror: &'a Rc<Mirror>,
+    mirror: &'a Mirror,
 }
 
 impl Writer<'_> {
@@ -253,6 +271,9 @@ impl Writer<'_> {
     /// The source took the keys one after the other, and so do we: to put that row in at once would break a second
     /// unique key that its old target row still holds. Only a deferrable key lets two rows have it at one time.
     fn follow(&self, old: &mut [pg_sys::Datum], new: &mut [pg_sys::Datum]) -> Result<()> {
+        if let Some(merged) = &self.mirror.merged {
+            return self.meet_both(merged, old, new);
+        }
         let mut both: Vec<_> = old.iter().chain(new.iter()).copied().collect();
         let moved = match &self.mirror.rekey {
             Some(rekey) => self.write(rekey, &mut both)? > 0,
@@ -286,6 +307,14 @@ impl Writer<'_> {
     /// likeliest write is tried first.
     fn reconcile(&self, key: &mut [pg_sys::Datum], came: Came) -> Result<()> {
         let (connection, mirror) = (self.connection, self.mirror);
+        if let Some(merged) = &mirror.merged {
+            return self.meet(merged, key);
+        }
+        if let Some(same) = mirror.same.as_ref().filter(|_| came != Came::Gone)
+            && connection.run_latest(same, key)? > 0
+        {
+            return Ok(());
+        }
         if let Some(lock) = &mirror.lock {
             // Only the lock on a key's row keeps a batch away, and a double of it is another row.
             connection.run_latest(lock, key)?;

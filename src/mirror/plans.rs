@@ -1,10 +1,13 @@
 //! Plans of the mirrors that this session has met, dropped when their tables change.
 
+use super::merged::{self, Merged};
 use crate::error::{Error, Result};
+use crate::model::layout::merge::Merge;
 use crate::pg::direct::Direct;
 use crate::pg::image::KeyColumns;
 use crate::pg::{plan, role, session};
 use crate::sqlgen::flow::{Flow, Way};
+use crate::sqlgen::mirror::MergeSql;
 use crate::sqlgen::{mirror, trigger};
 use crate::store::mapping::{self, Registered};
 use pgrx::prelude::*;
@@ -37,7 +40,7 @@ pub struct Mirror {
     pub rewrites: bool,
     pub delete: plan::KeptPlan,
     pub exists: plan::KeptPlan,
-    pub clear: plan::KeptPlan,
+    pub clear: Vec<plan::KeptPlan>,
     /// None where the target's key cannot be updated (GENERATED ALWAYS AS IDENTITY).
     pub rekey: Option<plan::KeptPlan>,
     pub lock: Option<plan::KeptPlan>,
@@ -51,6 +54,12 @@ pub struct Mirror {
     pub give: Option<plan::KeptPlan>,
     /// Where the row may name others whose ids differ.
     pub names: Option<Names>,
+    /// Where the written row is made of rows of several tables.
+    pub merged: Option<Merged>,
+    /// Back to one of several tables: finds the row that is right already.
+    pub same: Option<plan::KeptPlan>,
+    /// The other tables that a touched row goes to.
+    pub partners: Vec<Mirror>,
 }
 
 /// Rows that a row names, and that may have no id on the other side yet.
@@ -93,7 +102,9 @@ pub fn of(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
         // The lock that our writes take anyway, before the plans are chosen: with it come the messages of whoever
         // changed that table, and nobody puts a mirror on it from here to the end of the transaction.
         // SAFETY: inside a transaction; an oid that is gone is locked all the same.
-        unsafe { pg_sys::LockRelationOid(found.relations[1], pg_sys::RowExclusiveLock as i32) };
+        for one in std::iter::once(&*found).chain(&found.partners) {
+            unsafe { pg_sys::LockRelationOid(one.relations[1], pg_sys::RowExclusiveLock as i32) };
+        }
         if !found.stale.get() {
             return Ok(found);
         }
@@ -118,7 +129,7 @@ fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     let _safe = session::pin_names();
     // SAFETY: `trigger` is the running trigger.
     let (id, way) = unsafe { arguments(trigger)? };
-    let made = Rc::new(make(id, way, trigger, relation)?);
+    let made = Rc::new(make(id, way, trigger, relation, None)?);
     // Others that are stale may be of triggers that are gone. They are freed outside the borrow, and only when no call
     // further up still uses them.
     let stale = MIRRORS.with_borrow_mut(|mirrors| {
@@ -151,10 +162,21 @@ fn stray() -> Error {
     }
 }
 
-fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Result<Mirror> {
+/// `leader`: the flow whose trigger it is, if that is another mapping's.
+pub(super) fn make(
+    id: i32,
+    way: Way,
+    trigger: &pg_sys::Trigger,
+    relation: pg_sys::Oid,
+    leader: Option<&Flow>,
+) -> Result<Mirror> {
     let found = mapping::registered(id, way)?.ok_or_else(stray)?;
     let flow = mapping::flow(&found.mapping, way)?.ok_or_else(stray)?;
-    let parties = trusted(&found, &flow, trigger, relation)?;
+    let parties = trusted(&found, &flow, leader.unwrap_or(&flow), trigger, relation)?;
+    let partners = match (way, leader) {
+        (Way::Reverse, None) => merged::partners(&found, &flow, trigger, relation)?,
+        _ => Vec::new(),
+    };
     let sql = mirror::statements(&flow);
     let types: Vec<pg_sys::Oid> = found
         .attributes
@@ -221,6 +243,24 @@ fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> 
             note: planned(noting.then(|| mirror::note(&flow)).as_ref(), &types)?,
         }),
     };
+    let merge = found.mapping.layout.as_ref().and_then(|l| l.merge.as_ref());
+    let decides = merge.is_none_or(|m| m.decides());
+    let merged = match &sql.merge {
+        None => None,
+        Some(texts) => {
+            let note = noting.then(|| mirror::note(&flow));
+            let others = other_parts(merge)?;
+            Some(Merged::new(
+                &connection,
+                texts,
+                &others,
+                note.as_ref(),
+                &types,
+            )?)
+        }
+    };
+    let clear =
+        std::iter::once(mirror::clear_all(&flow, &truncated)).chain(mirror::clear_share(&flow));
     Ok(Mirror {
         relations: [relation, parties.written, parties.view],
         stale: Cell::new(false),
@@ -251,15 +291,44 @@ fn make(id: i32, way: Way, trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> 
         rewrites: found.rewrites,
         delete: connection.prepare(&sql.delete, &types)?,
         exists: connection.prepare(&sql.exists, &types)?,
-        clear: connection.prepare(&mirror::clear_all(&flow, &truncated), &[])?,
-        rekey: planned((!found.fixed_identity).then_some(&sql.rekey), &both)?,
+        clear: clear
+            .map(|sql| connection.prepare(&sql, &[]))
+            .collect::<Result<_>>()?,
+        rekey: planned(
+            (decides || way == Way::Reverse)
+                .then_some(&sql.rekey)
+                .filter(|_| !found.fixed_identity),
+            &both,
+        )?,
         lock: planned(sql.lock.as_ref(), &types)?,
         others: planned(sql.others.as_ref(), &[])?,
         forth,
         later,
         give: planned(sql.give.as_ref(), &types)?,
         names,
+        merged,
+        same: planned(sql.same.as_ref(), &types)?,
+        partners,
     })
+}
+
+/// The parts that a row may be there for beside this one: all others, or the one that decides.
+fn other_parts(merge: Option<&Merge>) -> Result<Vec<MergeSql>> {
+    let Some(merge) = merge.filter(|m| !m.decides()) else {
+        return Ok(Vec::new());
+    };
+    let matters = |id: &i32| *id != merge.me && (!merge.by_main || *id == merge.leader());
+    let ids: Vec<i32> = merge
+        .sources
+        .iter()
+        .map(|s| s.mapping)
+        .filter(matters)
+        .collect();
+    let mut found = Vec::new();
+    for p in mapping::partners(&ids)? {
+        found.extend(mirror::statements(&mapping::forward(&p)?).merge);
+    }
+    Ok(found)
 }
 
 /// Who owns what is written, and what it is.
@@ -274,13 +343,14 @@ struct Parties {
 fn trusted(
     found: &Registered,
     flow: &Flow,
+    leader: &Flow,
     trigger: &pg_sys::Trigger,
     relation: pg_sys::Oid,
 ) -> Result<Parties> {
     // SAFETY: the name is a C string that lives as long as the trigger.
     let name = unsafe { std::ffi::CStr::from_ptr(trigger.tgname) }.to_string_lossy();
     let p = &found.mapping;
-    let ours = trigger::names(flow).iter().any(|n| n.as_str() == name);
+    let ours = trigger::names(leader).iter().any(|n| n.as_str() == name);
     let oid = |o: Option<u32>| o.map(pg_sys::Oid::from);
     let source = (Some(pg_sys::Oid::from(p.source)), oid(p.source_owner));
     let target = (oid(p.target), oid(p.target_owner));
@@ -327,8 +397,10 @@ fn watch() {
 extern "C-unwind" fn changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
     MIRRORS.with(|mirrors| {
         if let Ok(mirrors) = mirrors.try_borrow() {
-            let hit =
-                |m: &&Rc<Mirror>| relation == pg_sys::InvalidOid || m.relations.contains(&relation);
+            let hit = |m: &&Rc<Mirror>| {
+                let mut all = std::iter::once(&***m).chain(&m.partners);
+                relation == pg_sys::InvalidOid || all.any(|m| m.relations.contains(&relation))
+            };
             mirrors.values().filter(hit).for_each(|m| m.stale.set(true));
         }
     });

@@ -12,6 +12,7 @@ pub enum Came {
 }
 
 /// What the application did.
+#[derive(Clone)]
 pub enum Touched {
     /// TRUNCATE is about to begin.
     Emptying,

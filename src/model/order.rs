@@ -10,10 +10,11 @@ pub fn parents_first(mappings: &[Mapping]) -> Vec<usize> {
         mappings.iter().map(|p| p.target_now.as_ref()).collect();
     let waits_for = |n: usize, other: usize| {
         let keys = mappings[n].layout.iter().flat_map(|l| &l.fkeys);
+        let refers = keys
+            .into_iter()
+            .any(|k| names[other] == Some(&k.references) && names[n] != names[other]);
         n != other
-            && keys
-                .into_iter()
-                .any(|k| names[other] == Some(&k.references))
+            && (refers || mappings[n].is_partner() && mappings[n].leader() == mappings[other].id)
     };
     let mut order: Vec<usize> = Vec::new();
     let mut rest: Vec<usize> = (0..mappings.len()).collect();

@@ -184,6 +184,27 @@ impl Mapping {
             .is_some_and(|l| l.vias().next().is_some())
     }
 
+    /// Its mirror leaves rows to the backfill as long as that has not come by.
+    pub fn notes(&self) -> bool {
+        self.names_remapped() || self.is_merged()
+    }
+
+    /// Its rows become one with those of other sources.
+    pub fn is_merged(&self) -> bool {
+        self.layout.as_ref().is_some_and(|l| l.merge.is_some())
+    }
+
+    /// Another mapping compares its rows, and mends them.
+    pub fn is_partner(&self) -> bool {
+        self.layout.as_ref().is_some_and(Layout::is_partner)
+    }
+
+    /// The mapping that does so, itself or another.
+    pub fn leader(&self) -> i32 {
+        let merge = self.layout.as_ref().and_then(|l| l.merge.as_ref());
+        merge.map_or(self.id, |m| m.leader())
+    }
+
     /// For messages: the source's name, or that it is gone.
     pub fn source_text(&self) -> String {
         self.source_name

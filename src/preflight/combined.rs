@@ -7,7 +7,7 @@ use crate::model::layout::Layout;
 use crate::model::shape::{Grant, Shape};
 use crate::model::state::Mapping;
 use crate::pg::{role, spi};
-use crate::store::mapping;
+use crate::store::{mapping, sessions};
 
 /// One source of a target.
 pub struct Source<'a> {
@@ -22,6 +22,9 @@ pub fn findings(sources: &[Source], stands: bool) -> Result<Vec<Finding>> {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
+    if !others.is_empty() && sessions::are_older_than("0.7.0")? {
+        found.push(old_sessions(first.mapping));
+    }
     for other in others.iter().filter(|_| !stands) {
         found.extend(rights(first, other));
     }
@@ -49,6 +52,8 @@ fn rights(first: &Source, other: &Source) -> Option<Finding> {
         "row-level security settings"
     } else if whole(a) != whole(b) {
         "grants"
+    } else if other.layout.merge.is_some() && !(a.policies.is_empty() && b.policies.is_empty()) {
+        "policies, which speak of their own columns,"
     } else {
         return None;
     };
@@ -70,21 +75,39 @@ fn rights(first: &Source, other: &Source) -> Option<Finding> {
     })
 }
 
+/// The library of earlier versions knows one source for each target, and a session keeps the one that it has loaded.
+fn old_sessions(first: &Mapping) -> Finding {
+    Finding {
+        severity: "error".into(),
+        check_name: "old sessions".into(),
+        relation: Some(first.source),
+        detail: "Sessions that began before ALTER EXTENSION pg_mig UPDATE may still run an earlier version, which takes every new table for one old table's.".into(),
+        hint: Some("Let them connect anew; these are they: SELECT pid, usename, application_name FROM pg_stat_activity WHERE datname = current_database() AND backend_start < (SELECT at FROM mig.updated WHERE version = '0.7.0');".into()),
+    }
+}
+
 /// Rows of two sources with one id cannot both keep it.
 fn same_ids(one: &Source, other: &Source) -> Result<Option<Finding>> {
     let apart = |s: &Source| {
         let key: Vec<_> = s.layout.key.iter().map(|k| &k.target).collect();
         let kind = s.layout.kind.as_ref().map(|k| &k.column);
-        s.layout.drawn.is_some() || kind.is_none_or(|k| s.layout.primary_key.contains(k)) || key.is_empty()
+        s.layout.drawn.is_some()
+            || kind.is_none_or(|k| s.layout.primary_key.contains(k))
+            || key.is_empty()
     };
     if apart(one) || apart(other) {
         return Ok(None);
     }
-    let (a, b): (&QualifiedName, &QualifiedName) =
-        (mapping::source(one.mapping)?, mapping::source(other.mapping)?);
+    let (a, b): (&QualifiedName, &QualifiedName) = (
+        mapping::source(one.mapping)?,
+        mapping::source(other.mapping)?,
+    );
     let pairs = one.layout.key.iter().zip(&other.layout.key);
     let same: Vec<String> = pairs
-        .map(|(k, o)| k.equals.between(&format!("a.{}", k.source), &format!("b.{}", o.source)))
+        .map(|(k, o)| {
+            k.equals
+                .between(&format!("a.{}", k.source), &format!("b.{}", o.source))
+        })
         .collect();
     let keys: Vec<String> = one
         .layout

@@ -120,7 +120,15 @@ pub fn compat_view(
             )
         })
         .collect();
-    let ours = scope_is_mine("t", layout).map_or(String::new(), |s| format!(" WHERE {s}"));
+    let share = view::merged::has_share(layout, "t", None);
+    let ours: Vec<String> = scope_is_mine("t", layout)
+        .into_iter()
+        .chain(share)
+        .collect();
+    let ours = match ours.as_slice() {
+        [] => String::new(),
+        all => format!(" WHERE {}", all.join(" AND ")),
+    };
     vec![
         format!(
             "CREATE VIEW {name} WITH (security_invoker = true) AS SELECT {} FROM {target} AS t{ours}",

@@ -16,6 +16,14 @@ pub fn slice(alias: &str) -> String {
 /// Locks the slice's free rows against change and returns their places. FOR SHARE lets foreign-key checks
 /// of referencing rows pass; SKIP LOCKED never waits, so no application can deadlock with a batch.
 pub fn lock(flow: &Flow) -> String {
+    if flow.locks_table() {
+        return format!(
+            "SELECT pg_catalog.array_agg(q.place) AS places, count(*) AS n FROM \
+             (SELECT l.ctid AS place FROM {} AS l WHERE l.ctid OPERATOR(pg_catalog.>=) $1 AND l.ctid OPERATOR(pg_catalog.<) $2 \
+             FOR SHARE OF l SKIP LOCKED) q",
+            flow.touched,
+        );
+    }
     format!(
         "SELECT pg_catalog.array_agg(q.place) AS places, count(*) AS n FROM \
          (SELECT v.{} AS place FROM {} AS v WHERE {} FOR SHARE OF v SKIP LOCKED) q",
@@ -132,11 +140,20 @@ pub fn arrived(flow: &Flow) -> String {
 
 /// `$1` text[] the key: waits for the row's lock.
 pub fn lock_one(flow: &Flow, skip: bool) -> String {
+    let (from, key) = match flow.locks_table() {
+        true => (&flow.touched, flow.touched_key_text("v")),
+        false => (&flow.view, flow.view_key_text("v")),
+    };
+    let skip = if skip { " SKIP LOCKED" } else { "" };
+    format!("SELECT 1 FROM {from} AS v WHERE {key} FOR SHARE OF v{skip}")
+}
+
+/// `$1` text[] the key: whether the table itself has the row, which the view may have from another one.
+pub fn is_here(flow: &Flow) -> String {
     format!(
-        "SELECT 1 FROM {} AS v WHERE {} FOR SHARE OF v{}",
-        flow.view,
-        flow.view_key_text("v"),
-        if skip { " SKIP LOCKED" } else { "" },
+        "SELECT 1 FROM {} AS v WHERE {}",
+        flow.touched,
+        flow.touched_key_text("v")
     )
 }
 

@@ -83,7 +83,7 @@ pub fn publication(p: &Publication, target: &QualifiedName, layout: &Layout) -> 
     let plain = |c: &crate::model::layout::TargetColumn| match &c.origin {
         Origin::Scope => true,
         Origin::Source(name) => *name == c.name,
-        Origin::Expression(_) => false,
+        Origin::Expression(_) | Origin::Partner => false,
     };
     let filter = match &p.filter {
         None => String::new(),

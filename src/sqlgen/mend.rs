@@ -1,10 +1,10 @@
 //! Making the target's rows of some keys what the mapping says, or taking them away. As in a batch, lock first and decide
 //! with a newer snapshot; see `batch`. `$1` jsonb: the keys, an array of arrays of text.
 
-use crate::ident::{Ident, QualifiedName};
+use crate::ident::{Ident, QualifiedName, list};
 use crate::model::reference::Pair as Columns;
 use crate::sqlgen::digest::{Pair, Side};
-use crate::sqlgen::flow::Flow;
+use crate::sqlgen::flow::{Flow, FlowKey};
 use crate::sqlgen::{batch, mirror, view};
 use std::collections::BTreeSet;
 
@@ -60,6 +60,61 @@ pub fn renew_keys(flow: &Flow) -> Option<String> {
             ),
         )
     })
+}
+
+/// `$1` jsonb: locks rows of these keys in one of the tables that a row is made of, and returns their keys.
+pub fn lock_part(part: &Flow) -> String {
+    let key: Vec<String> = part
+        .key
+        .iter()
+        .map(|k| format!("s.{}::pg_catalog.text", k.touched))
+        .collect();
+    let given = |n: usize, k: &FlowKey| {
+        let value = format!("(c.key OPERATOR(pg_catalog.->>) {n})::{}", k.type_text);
+        k.equals.between(&format!("s.{}", k.touched), &value)
+    };
+    format!(
+        "SELECT pg_catalog.jsonb_agg(q.key) FROM (SELECT pg_catalog.jsonb_build_array({}) AS key FROM {} AS s \
+         WHERE EXISTS (SELECT FROM pg_catalog.jsonb_array_elements($1) AS c(key) WHERE {}) FOR SHARE OF s SKIP LOCKED) q",
+        key.join(", "),
+        part.touched,
+        by_key(part, given),
+    )
+}
+
+fn by_key(part: &Flow, one: impl Fn(usize, &FlowKey) -> String) -> String {
+    let each = part.key.iter().enumerate().map(|(n, k)| one(n, k));
+    each.collect::<Vec<_>>().join(" AND ")
+}
+
+/// `$1` jsonb the keys, `$2` jsonb for each part the keys of its locked rows: inserts rows that the target lacks, all of whose parts
+/// are locked.
+pub fn insert_whole(flow: &Flow, pair: &Pair, parts: &[Flow]) -> String {
+    let columns = list(&flow.columns);
+    let free = parts.iter().enumerate().map(|(at, part)| {
+        let same = by_key(part, |n, k| {
+            k.equals.between(&format!("s.{}", k.touched), &format!("r.{}", view::key_name(n)))
+        });
+        let is_locked = by_key(part, |n, k| {
+            let value = format!("(c.key OPERATOR(pg_catalog.->>) {n})::{}", k.type_text);
+            k.equals.between(&format!("s.{}", k.touched), &value)
+        });
+        format!(
+            " AND NOT EXISTS (SELECT FROM {} AS s WHERE {same} AND NOT EXISTS (SELECT FROM \
+             pg_catalog.jsonb_array_elements($2 OPERATOR(pg_catalog.->) {at}) AS c(key) WHERE {is_locked}))",
+            part.touched
+        )
+    });
+    format!(
+        "INSERT INTO {} AS t ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} {} AND NOT EXISTS (SELECT FROM {} AS n WHERE {}){} \
+         ON CONFLICT ({}) DO NOTHING",
+        flow.written,
+        pair.from(Side::Source, pair.chosen().of(Side::Source)),
+        flow.written,
+        flow.meets("r", "n"),
+        free.collect::<String>(),
+        list(&flow.arbiter),
+    )
 }
 
 fn locked() -> String {

@@ -2,7 +2,7 @@
 
 use crate::ident::{QualifiedName, list};
 use crate::model::layout::Layout;
-use crate::sqlgen::flow::{Flow, in_another_scope, in_scope, scope_is_mine};
+use crate::sqlgen::flow::{Flow, Way, in_another_scope, in_scope, scope_is_mine};
 use crate::sqlgen::map::{self, Chosen};
 use crate::sqlgen::view;
 
@@ -38,6 +38,23 @@ pub struct MirrorSql {
     pub unready: Option<String>,
     /// Gives those theirs.
     pub give_named: Vec<String>,
+    /// Where rows of several tables become one.
+    pub merge: Option<MergeSql>,
+    /// Back to one of several tables: finds the row that is right already. To write it would be more than the application did.
+    pub same: Option<String>,
+}
+
+/// All who write a part of one row meet at that row: whoever holds it reads all parts then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MergeSql {
+    /// Locks the row of the written table.
+    pub hold: String,
+    /// Makes it what all parts are, where it differs.
+    pub settle: String,
+    /// Finds the part that is in this flow's touched table.
+    pub there: String,
+    /// Locks it against being taken away.
+    pub keep: String,
 }
 
 pub fn statements(flow: &Flow) -> MirrorSql {
@@ -78,7 +95,43 @@ pub fn statements(flow: &Flow) -> MirrorSql {
         give: map::give(flow, Chosen::Key),
         unready: map::is_unready(flow, Chosen::Key),
         give_named: map::give_named(flow, Chosen::Key),
+        merge: flow.locks_table().then(|| merge(flow)),
+        same: (flow.merged && flow.way == Way::Reverse).then(|| same(flow)),
     }
+}
+
+fn merge(flow: &Flow) -> MergeSql {
+    let there = format!(
+        "SELECT 1 FROM {} AS s WHERE {}",
+        flow.touched,
+        flow.touched_key("s", 0)
+    );
+    MergeSql {
+        hold: format!(
+            "SELECT 1 FROM {} AS t WHERE {} FOR NO KEY UPDATE OF t",
+            flow.written,
+            flow.written_key("t", flow.own.as_deref(), 0)
+        ),
+        settle: renew(flow, &flow.view_key("v", 0)),
+        keep: format!("{there} FOR KEY SHARE OF s"),
+        there,
+    }
+}
+
+fn same(flow: &Flow) -> String {
+    format!(
+        "SELECT 1 FROM {} AS v, {} AS t WHERE {} AND {} AND NOT ({})",
+        flow.view,
+        flow.written,
+        flow.view_key("v", 0),
+        flow.meets("v", "t"),
+        differs(flow),
+    )
+}
+
+/// After TRUNCATE of one of several tables: the rows that are left become what the others make of them.
+pub fn clear_share(flow: &Flow) -> Option<String> {
+    flow.locks_table().then(|| renew(flow, "true"))
 }
 
 /// Takes all our rows away, for TRUNCATE; and with them those of tables that had to be truncated together with it, in one
@@ -98,6 +151,16 @@ pub fn clear_all(flow: &Flow, with: &[Flow]) -> String {
 }
 
 fn clear_one(flow: &Flow) -> String {
+    if flow.locks_table() {
+        let own = flow.own.iter().map(|o| format!("{o} AND "));
+        return format!(
+            "DELETE FROM {} AS t WHERE {}NOT EXISTS (SELECT FROM {} AS v WHERE {})",
+            flow.written,
+            own.collect::<String>(),
+            flow.view,
+            flow.met_by("v", "t")
+        );
+    }
     match &flow.own {
         Some(own) => format!("DELETE FROM {} AS t WHERE {own}", flow.written),
         None => format!("DELETE FROM {}", flow.written),
@@ -117,6 +180,18 @@ fn update(flow: &Flow) -> String {
 
 /// Updates rows that differ from the view's, and no others. They are compared by text, which every type has.
 pub fn renew(flow: &Flow, condition: &str) -> String {
+    format!(
+        "UPDATE {} AS t SET {} FROM {} AS v WHERE {condition} AND {} AND ({})",
+        flow.written,
+        assignments(flow, "v"),
+        flow.view,
+        flow.meets("v", "t"),
+        differs(flow),
+    )
+}
+
+/// Whether row `t` is another one than the view's row `v`.
+fn differs(flow: &Flow) -> String {
     let set = flow.columns.iter().filter(|c| !flow.fixed.contains(c));
     let differs: Vec<String> = set
         .map(|c| match flow.stays(c, &flow.touched_of("n", "t")) {
@@ -124,18 +199,11 @@ pub fn renew(flow: &Flow, condition: &str) -> String {
             None => format!("v.{c}::pg_catalog.text IS DISTINCT FROM t.{c}::pg_catalog.text"),
         })
         .collect();
-    let differs = if differs.is_empty() {
+    if differs.is_empty() {
         "false".to_owned()
     } else {
         differs.join(" OR ")
-    };
-    format!(
-        "UPDATE {} AS t SET {} FROM {} AS v WHERE {condition} AND {} AND ({differs})",
-        flow.written,
-        assignments(flow, "v"),
-        flow.view,
-        flow.meets("v", "t"),
-    )
+    }
 }
 
 /// All columns but the fixed ones, from the row `from`.

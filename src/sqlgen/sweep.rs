@@ -16,9 +16,20 @@ fn stale(back: &Flow) -> String {
 
 /// `$1`, `$2` the slice: locks its stale rows that are free, and returns their places.
 pub fn lock(back: &Flow) -> String {
+    let (join, locked) = match back.merged {
+        true => (
+            format!(
+                " JOIN {} AS l ON l.ctid OPERATOR(pg_catalog.=) v.{}",
+                back.written,
+                view::place()
+            ),
+            "l",
+        ),
+        false => (String::new(), "v"),
+    };
     format!(
         "SELECT pg_catalog.array_agg(q.place) AS places, count(*) AS n FROM \
-         (SELECT v.{} AS place FROM {} AS v WHERE {} AND {} FOR UPDATE OF v SKIP LOCKED) q",
+         (SELECT v.{} AS place FROM {} AS v{join} WHERE {} AND {} FOR UPDATE OF {locked} SKIP LOCKED) q",
         view::place(),
         view::name(back.mapping),
         slice("v"),
@@ -58,11 +69,11 @@ pub fn keys(back: &Flow) -> String {
 
 /// `$1` text[] the key: the old table's row of this key, locked if it is free.
 pub fn lock_one(back: &Flow) -> String {
-    format!(
-        "SELECT 1 FROM {} AS v WHERE {} FOR UPDATE OF v SKIP LOCKED",
-        view::name(back.mapping),
-        back.forth_row_text("v"),
-    )
+    let (from, key) = match back.merged {
+        true => (back.written.clone(), back.written_key_text("v")),
+        false => (view::name(back.mapping), back.forth_row_text("v")),
+    };
+    format!("SELECT 1 FROM {from} AS v WHERE {key} FOR UPDATE OF v SKIP LOCKED")
 }
 
 /// `$1` text[] the key: whether the old table has it.

@@ -11,6 +11,9 @@ fn name(id: i32, way: Way, kind: &str) -> Ident {
 
 /// All triggers of a flow as (name, event, condition). Rows of other scopes never fire the reverse mirror.
 fn triggers(flow: &Flow) -> Vec<(Ident, &'static str, String)> {
+    if flow.led {
+        return Vec::new();
+    }
     let name = |kind| self::name(flow.mapping, flow.way, kind);
     let statement = |kind, event| (name(kind), event, " FOR EACH STATEMENT".to_owned());
     if flow.follows.is_empty() {

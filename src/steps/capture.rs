@@ -53,7 +53,7 @@ pub fn install<T>(
     let before = tried(None)?;
     for p in mappings {
         mapping::reset_copy(p.id)?;
-        if p.names_remapped() {
+        if p.notes() {
             rows::let_note(mapping::owner(p)?)?;
         }
         put_in(p, &mapping::forward(p)?)?;

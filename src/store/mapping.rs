@@ -88,7 +88,8 @@ pub fn registered(id: i32, way: Way) -> Result<Option<Registered>> {
          EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = x.{written}::oid AND NOT g.tgisinternal \
            AND g.tgtype & 3 = 3 AND g.tgenabled <> 'D' AND g.tgname OPERATOR(pg_catalog.!~) '^!mig_') AS rewrites, \
          EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = x.{written}::oid \
-           AND g.tgname OPERATOR(pg_catalog.~) ('^!mig_' || x.id || '_(forward|reverse)_')) AS both_ways, \
+           AND g.tgname OPERATOR(pg_catalog.~) pg_catalog.format('^!mig_(%s)_(forward|reverse)_', coalesce((SELECT pg_catalog.string_agg(s.one OPERATOR(pg_catalog.->>) 'mapping', '|') \
+           FROM pg_catalog.jsonb_array_elements(CASE WHEN x.layout OPERATOR(pg_catalog.->) 'merge' <> 'null' THEN x.layout OPERATOR(pg_catalog.#>) '{{merge,sources}}' END) s(one)), x.id::text))) AS both_ways, \
          EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = x.{written}::oid \
            AND g.tgname OPERATOR(pg_catalog.~) ('^!mig_' || x.id || '_guard_')) AS catching_up, \
          (SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') FROM pg_catalog.pg_constraint c \
@@ -134,6 +135,23 @@ pub fn truncated_with(id: i32, way: Way) -> Result<Vec<Mapping>> {
         &[pgrx::pg_sys::INT4OID],
         &mut [pgrx::pg_sys::Datum::from(id)],
     )?;
+    Ok(found.map_or_else(Vec::new, |f| f.all))
+}
+
+/// Mappings by their ids, in the order of these. Under the latest snapshot, as `registered`.
+pub fn partners(ids: &[i32]) -> Result<Vec<Mapping>> {
+    #[derive(serde::Deserialize)]
+    struct Found {
+        all: Vec<Mapping>,
+    }
+    let sql = format!(
+        "SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x) ORDER BY pg_catalog.array_position($1, x.id)), '[]') AS \"all\" \
+         FROM ({} WHERE p.id = ANY ($1)) x",
+        select()
+    );
+    let given = pgrx::IntoDatum::into_datum(ids.to_vec()).unwrap_or(pgrx::pg_sys::Datum::from(0));
+    let found: Option<Found> =
+        plan::first_latest(&sql, &[pgrx::pg_sys::INT4ARRAYOID], &mut [given])?;
     Ok(found.map_or_else(Vec::new, |f| f.all))
 }
 

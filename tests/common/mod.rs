@@ -3,4 +3,5 @@
 pub mod both_sides;
 pub mod cluster;
 pub mod cover;
+pub mod crew;
 pub mod writers;

@@ -10,6 +10,7 @@ mod carried;
 mod cases;
 mod changes;
 mod columns;
+mod combined;
 mod crash;
 mod direct;
 mod drivers;

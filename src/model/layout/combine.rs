@@ -5,7 +5,7 @@ use super::{Member, Scope, TargetColumn, remap, same_columns};
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal};
 use crate::model::expr::Expression;
-use crate::model::shape::Column;
+use crate::model::shape::{Column, ForeignKey};
 use crate::model::spec::Combine;
 
 /// The members whose rows go where those of `me` go, itself among them, in the order they were added.
@@ -113,7 +113,9 @@ pub(super) fn kind(members: &[Member], me: &Member, scope: Option<&Scope>) -> Re
 
 fn union_hint(peers: &[&Member]) -> String {
     let name = peers.last().map_or("", |p| p.shape.name.name.as_str());
-    format!("Name a column of the target that tells the kind of a row, in each source: columns => '{{\"kind\": \"''{name}''\"}}'.")
+    format!(
+        "Name a column of the target that tells the kind of a row, in each source: columns => '{{\"kind\": \"''{name}''\"}}'."
+    )
 }
 
 /// Columns of one name have one type, and the keys stand in the same columns.
@@ -170,7 +172,10 @@ pub(super) fn require_alike(
             if other.is_some_and(|(_, c)| c.insert != column.insert) {
                 return Err(unfit(
                     peers,
-                    format!("Column \"{}\" is generated in one of them only.", column.name.as_str()),
+                    format!(
+                        "Column \"{}\" is generated in one of them only.",
+                        column.name.as_str()
+                    ),
                     "Leave it out in one of them: columns => '{\"…\": null}'.".into(),
                 ));
             }
@@ -270,6 +275,18 @@ pub(super) fn all_refer(
     Ok(true)
 }
 
+/// Whether the foreign key ties two sources of one row together: in the target both of its ends are that row's key.
+pub(super) fn ties(members: &[Member], me: &Member, fkey: &ForeignKey) -> Result<bool> {
+    let parent = members.iter().find(|m| m.shape.oid == fkey.ref_oid);
+    let one_row = parent.is_some_and(|p| {
+        p.target == me.target
+            && p.shape.oid != me.shape.oid
+            && fkey.columns == me.shape.key_columns()
+            && fkey.ref_columns == p.shape.key_columns()
+    });
+    Ok(one_row && way(members, me)? == Some(Combine::Merge))
+}
+
 /// Members that refer to rows of any of these.
 pub(super) fn are_referenced(members: &[Member], peers: &[&Member]) -> bool {
     peers.iter().any(|p| {
@@ -281,7 +298,7 @@ pub(super) fn are_referenced(members: &[Member], peers: &[&Member]) -> bool {
     })
 }
 
-fn unfit(peers: &[&Member], detail: String, hint: String) -> Error {
+pub(super) fn unfit(peers: &[&Member], detail: String, hint: String) -> Error {
     let names: Vec<String> = peers.iter().map(|p| p.shape.name.plain()).collect();
     Error::Invalid {
         message: format!(

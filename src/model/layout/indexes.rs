@@ -55,7 +55,12 @@ fn of_kind(mut index: TargetIndex, layout: &Layout) -> TargetIndex {
     let Some(kind) = layout.kind.as_ref().filter(|_| index.unique) else {
         return index;
     };
-    let condition = format!("{} = {}::{}", kind.column, Literal(&kind.value), kind.type_text);
+    let condition = format!(
+        "{} = {}::{}",
+        kind.column,
+        Literal(&kind.value),
+        kind.type_text
+    );
     index.predicate = Some(match &index.predicate {
         None => condition,
         Some(own) => format!("({own}) AND {condition}"),

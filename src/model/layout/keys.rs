@@ -39,6 +39,9 @@ pub(super) fn target_keys(
         if !combine::all_refer(members, me, &columns, fkey.ref_oid, scope)? {
             continue;
         }
+        if combine::ties(members, me, fkey)? {
+            continue;
+        }
         let Some(parent) = members.iter().find(|m| m.shape.oid == fkey.ref_oid) else {
             keys.push(outside_key(me, fkey, columns, names));
             continue;

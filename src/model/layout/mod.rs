@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub mod back;
-pub mod combine;
 mod columns;
+pub mod combine;
 mod indexes;
 mod keys;
+pub mod merge;
 pub mod remap;
 
 use back::BackColumn;
 use columns::{key_columns, renames, target_columns};
+use merge::Merge;
 use remap::{Drawn, Via};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +37,9 @@ pub struct Layout {
     /// Where several sources share the target: the column that tells their rows apart, and the value in rows of this one.
     #[serde(default)]
     pub kind: Option<Scope>,
+    /// Where rows of several sources become one row.
+    #[serde(default)]
+    pub merge: Option<Merge>,
     pub columns: Vec<TargetColumn>,
     /// The source's key, in its order, and where each part stands in the target.
     pub key: Vec<KeyColumn>,
@@ -89,6 +94,8 @@ pub enum Origin {
     /// A column of the source, under its own or another name.
     Source(Ident),
     Expression(String),
+    /// Another source of the same row gives it.
+    Partner,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -139,6 +146,7 @@ pub struct TargetKey {
 }
 
 /// A table of the migration, as the others see it.
+#[derive(Clone, Copy)]
 pub struct Member<'a> {
     /// Its mapping; 0 before there is one.
     pub id: i32,
@@ -165,13 +173,21 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     let pk = me.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
         relation: me.shape.name.clone(),
     })?;
-    let columns = target_columns(members, me, scope)?;
+    let way = combine::way(members, me)?;
+    let columns = match way {
+        Some(Combine::Merge) => merge::columns(members, me, scope)?,
+        _ => target_columns(members, me, scope)?,
+    };
     let names = renames(&columns);
     let key = key_columns(me, pk, &columns)?;
     let drawn = remap::drawn(members, me)?;
     let peers = combine::peers(members, me);
-    let kind = match combine::way(members, me)? {
+    let kind = match way {
         Some(Combine::Union) => Some(combine::kind(members, me, scope)?),
+        _ => None,
+    };
+    let merge = match way {
+        Some(Combine::Merge) => Some(merge::of(members, me, scope)?),
         _ => None,
     };
     let scoped = |columns: &[Ident]| {
@@ -181,8 +197,9 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     };
 
     let target_key: Vec<Ident> = key.iter().map(|k| k.target.clone()).collect();
-    let surrogate = match kind {
-        Some(_) => combine::is_surrogate(&peers),
+    let surrogate = match way {
+        Some(Combine::Union) => combine::is_surrogate(&peers),
+        Some(Combine::Merge) => merge::is_drawn(&peers),
         None => {
             matches!(key.as_slice(), [k] if drawn.is_some() || me.shape.column(&k.source).is_some_and(Column::is_surrogate))
         }
@@ -205,6 +222,7 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     let mut layout = Layout {
         scope: scope.cloned(),
         kind,
+        merge,
         columns,
         key,
         key_deferrable: pk.deferrable,
@@ -234,7 +252,7 @@ impl Layout {
             let likeness = target.column(&column.name).map(|c| c.compare);
             column.compare = match (&column.origin, likeness) {
                 (_, None | Some(Likeness::Text)) => Compare::Text,
-                (Origin::Source(_), Some(Likeness::Value)) => Compare::Text,
+                (Origin::Source(_) | Origin::Partner, Some(Likeness::Value)) => Compare::Text,
                 (_, Some(_)) => Compare::Hash,
             };
         }
@@ -246,7 +264,13 @@ impl Layout {
 
     /// Columns that this source gives, and the scope.
     pub fn given(&self) -> impl Iterator<Item = &TargetColumn> {
-        self.columns.iter()
+        let mut columns = self.columns.iter();
+        std::iter::from_fn(move || columns.by_ref().find(|c| c.origin != Origin::Partner))
+    }
+
+    /// Other sources of the same rows decide which rows there are, and compare them.
+    pub fn is_partner(&self) -> bool {
+        self.merge.as_ref().is_some_and(|m| !m.leads())
     }
 
     /// An index of this name comes with another source of the same target.

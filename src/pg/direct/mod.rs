@@ -110,6 +110,7 @@ impl Direct {
         let scope = flow.marks.first();
         if flow.way == Way::Reverse
             || flow.deferrable
+            || flow.merged
             || flow.marks.len() > 1
             || flow.own.is_some() != scope.is_some()
         {

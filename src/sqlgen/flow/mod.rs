@@ -71,6 +71,10 @@ pub struct Flow {
     pub vias: Vec<Reference>,
     /// `$1 …` is a key of the written table, not of the touched one.
     pub by_written: bool,
+    /// Rows of the new table are made of rows of several old ones.
+    pub merged: bool,
+    /// Another mapping's triggers stand for this one's.
+    pub led: bool,
 }
 
 /// `up` and `down` need not be each other's inverse. As long as the old value gives what the new table holds, it stays:
@@ -111,6 +115,8 @@ impl Flow {
             drawn: layout.drawn.clone(),
             vias: references(layout, Way::Forward),
             by_written: false,
+            merged: layout.merge.is_some(),
+            led: false,
         }
     }
 
@@ -147,8 +153,7 @@ impl Flow {
             follows: layout.marks().cloned().collect(),
             scope: layout.scope.clone(),
             comes_forth: layout
-                .columns
-                .iter()
+                .given()
                 .filter(|c| c.insert)
                 .map(|c| c.name.clone())
                 .collect(),
@@ -156,6 +161,8 @@ impl Flow {
             drawn: layout.drawn.clone(),
             vias: references(layout, Way::Reverse),
             by_written: false,
+            merged: layout.merge.is_some(),
+            led: layout.is_partner(),
         })
     }
 
@@ -170,6 +177,11 @@ impl Flow {
             by_written: true,
             ..self
         }
+    }
+
+    /// A view of several tables cannot be locked for one of them: its rows are locked in the table.
+    pub fn locks_table(&self) -> bool {
+        self.merged && self.way == Way::Forward
     }
 
     /// What `column` is set to when the row `t` is updated to `value`: that, or what it is already. `at` finds row `n` of the

@@ -1,7 +1,7 @@
 //! The checks of the target: each source's own, for the rows that come from it.
 
 use super::Part;
-use crate::ident::{Ident, Literal, QualifiedName};
+use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::{Layout, Origin, Scope};
 use crate::model::shape::{Check, Shape};
 use crate::sqlgen::details;
@@ -39,11 +39,9 @@ pub fn all<'a>(parts: &[Part<'a>]) -> Vec<Made<'a>> {
 
 /// `CHECK (kind <> 'x' OR (…))`: rows of other sources do as they like.
 fn for_own_rows(definition: &str, layout: &Layout) -> String {
-    let (Some(others), Some(open), Some(close)) = (
-        others(layout),
-        definition.find('('),
-        definition.rfind(')'),
-    ) else {
+    let (Some(others), Some(open), Some(close)) =
+        (others(layout), definition.find('('), definition.rfind(')'))
+    else {
         return definition.to_owned();
     };
     let (before, condition, after) = (
@@ -54,8 +52,13 @@ fn for_own_rows(definition: &str, layout: &Layout) -> String {
     format!("{before}({others} OR {condition}){after}")
 }
 
-/// Whether a row comes from another source.
+/// Whether a row comes from another source, or this one has no share in it.
 pub fn others(layout: &Layout) -> Option<String> {
+    if let Some(merge) = layout.merge.as_ref().filter(|m| !m.decides()) {
+        let columns = merge.mine().map(|g| list(&g.columns));
+        let columns = columns.filter(|c| !c.is_empty())?;
+        return Some(format!("pg_catalog.num_nonnulls({columns}) = 0"));
+    }
     let kind = layout.kind.as_ref()?;
     Some(format!(
         "{} <> {}::{}",
@@ -82,7 +85,10 @@ fn is_carried(check: &Check, layout: &Layout) -> bool {
 
 /// No row is of a kind that no old table has: it could not go back.
 pub fn kinds(parts: &[Part], target: &QualifiedName) -> Option<String> {
-    let all: Vec<&Scope> = parts.iter().filter_map(|p| p.layout.kind.as_ref()).collect();
+    let all: Vec<&Scope> = parts
+        .iter()
+        .filter_map(|p| p.layout.kind.as_ref())
+        .collect();
     let first = all.first()?;
     let values: Vec<String> = all
         .iter()
@@ -107,4 +113,3 @@ pub fn comments(source: &Shape, target: &QualifiedName, checks: &[Made]) -> Vec<
         .map(|(name, text)| details::on_constraint(target, &name, text))
         .collect()
 }
-

@@ -20,9 +20,12 @@ pub fn all<'a>(parts: &'a [Part<'a>]) -> Vec<(&'a Part<'a>, &'a TargetColumn)> {
 
 /// Whether every row of the target has a value of this column from a source that gives one for each of its rows.
 fn is_whole(parts: &[Part], part: &Part, column: &TargetColumn) -> bool {
-    match &part.layout.kind {
-        None => true,
-        Some(_) => parts
+    let layout = part.layout;
+    let in_key = layout.key.iter().any(|k| k.target == column.name);
+    match (&layout.kind, &layout.merge) {
+        (None, None) => true,
+        (None, Some(merge)) => in_key || merge.decides(),
+        (Some(_), _) => parts
             .iter()
             .all(|p| p.layout.given().any(|c| c.name == column.name)),
     }
@@ -44,9 +47,14 @@ pub fn definition(parts: &[Part], part: &Part, column: &TargetColumn) -> String 
     let mut text = format!("{} {}", column.name, column.type_text);
     let whole = is_whole(parts, part, column);
     match &column.origin {
+        Origin::Partner => {}
         Origin::Scope => text.push_str(" NOT NULL"),
         Origin::Expression(_) => {
-            if layout.kind.as_ref().is_some_and(|k| k.column == column.name) {
+            if layout
+                .kind
+                .as_ref()
+                .is_some_and(|k| k.column == column.name)
+            {
                 text.push_str(" NOT NULL");
             }
         }

@@ -126,7 +126,6 @@ fn primary_key_name(target: &QualifiedName) -> Ident {
     Ident::derived(&[target.name.as_str(), "pkey"])
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

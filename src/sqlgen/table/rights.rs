@@ -9,14 +9,15 @@ use crate::model::shape::{Grant, Policy};
 pub fn policies(parts: &[Part]) -> Vec<Policy> {
     let mut made: Vec<Policy> = Vec::new();
     for part in parts {
-        let own = |text: &String, permissive: bool| match (&part.layout.kind, checks::others(part.layout)) {
+        let kind = part.layout.kind.as_ref();
+        let own = |text: &String, permissive: bool| match (kind, checks::others(part.layout)) {
             (Some(kind), _) if permissive => format!(
                 "{} = {}::{} AND ({text})",
                 kind.column,
                 Literal(&kind.value),
                 kind.type_text
             ),
-            (_, Some(others)) => format!("{others} OR ({text})"),
+            (Some(_), Some(others)) => format!("{others} OR ({text})"),
             _ => text.clone(),
         };
         for policy in part.policies {
@@ -113,4 +114,3 @@ pub fn create_policy(target: &QualifiedName, policy: &Policy) -> String {
     }
     text
 }
-

@@ -8,7 +8,7 @@ use super::Outcome;
 use crate::error::{Error, Result};
 use crate::model::state::{Mapping, Migration};
 use crate::pg::catalog::Extent;
-use crate::pg::{catalog, session, spi};
+use crate::pg::{catalog, session, spi, tx};
 use crate::settings;
 use crate::store::{log, mapping, rows};
 use std::time::Instant;
@@ -16,6 +16,9 @@ use stretch::{Done, Stretch};
 
 /// The smallest and largest batch that adapting may come to.
 const ROWS: std::ops::RangeInclusive<i64> = 50..=100_000;
+
+/// As long a batch waits, with rows locked, for a row that somebody else is putting in.
+const MERGED_WAIT_MS: i32 = 100;
 
 /// Copies the next slice of one mapping, for the process that runs the job.
 pub fn batch(m: &Migration, p: &Mapping) -> Result<Outcome> {
@@ -41,8 +44,18 @@ fn copy(m: &Migration, p: &Mapping, stretch: &Stretch) -> Result<Outcome> {
     let started = Instant::now();
     let (slice, end) = stretch.slice(m, p)?;
     // For what the target's own constraints wait for (an adopted one may have foreign keys), with rows locked.
-    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
-    let moved = moves::run(p, &slice)?;
+    let timeout = settings::lock_timeout_ms(m);
+    let moved = if p.is_merged() {
+        // Whoever writes another part of a row may have put the whole of it in, and not committed yet: it is left for later.
+        let _timeout = session::lock_timeout(timeout.min(MERGED_WAIT_MS));
+        match tx::subtransaction(|| moves::run(p, &slice)) {
+            Err(e) if e.is_retryable() => return smaller(m, p, stretch),
+            other => other?,
+        }
+    } else {
+        let _timeout = session::lock_timeout(timeout);
+        moves::run(p, &slice)?
+    };
     rows::add_leftovers(p.id, &moved.leftovers)?;
     rows::add_refused(p.id, &moved.refused)?;
     let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
@@ -73,22 +86,26 @@ pub fn give_up_slice(m: &Migration, p: &Mapping, helps: bool) -> Result<Outcome>
         let found = stretch::find(m, &p)?;
         (p, found)
     };
-    let Some(stretch) = found else {
-        return Ok(Outcome::Did(0));
-    };
+    match found {
+        Some(stretch) => smaller(m, &p, &stretch),
+        None => Ok(Outcome::Did(0)),
+    }
+}
+
+fn smaller(m: &Migration, p: &Mapping, stretch: &Stretch) -> Result<Outcome> {
     let done = Done {
         rows: 0,
         batch_rows: i32::try_from(*ROWS.start()).unwrap_or(50),
         ms: 0,
     };
     if stretch.batch_rows(m) > *ROWS.start() {
-        stretch.again(&p, &done)?;
+        stretch.again(p, &done)?;
         return Ok(Outcome::Did(0));
     }
-    let (slice, end) = stretch.slice(m, &p)?;
-    let keys = moves::keys(&p, &slice)?;
+    let (slice, end) = stretch.slice(m, p)?;
+    let keys = moves::keys(p, &slice)?;
     rows::add_leftovers(p.id, &keys)?;
-    stretch.checkpoint(&p, end, &done)?;
+    stretch.checkpoint(p, end, &done)?;
     Ok(Outcome::Did(i64::try_from(keys.len()).unwrap_or(0)))
 }
 

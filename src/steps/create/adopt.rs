@@ -187,7 +187,9 @@ fn arbiter_of(standing: &Shape, layout: &Layout) -> Option<Vec<Ident>> {
         .filter(|(columns, n)| {
             columns.len() == *n
                 && key.iter().all(|k| columns.contains(k))
-                && columns.iter().all(|c| key.contains(&c) || marks.contains(&c))
+                && columns
+                    .iter()
+                    .all(|c| key.contains(&c) || marks.contains(&c))
         })
         .map(|(columns, _)| columns)
         .collect();

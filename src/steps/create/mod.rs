@@ -3,10 +3,12 @@
 use crate::error::{Error, Result};
 use crate::ident::{Literal, QualifiedName};
 use crate::model::facts::{Facts, Left};
+use crate::model::layout::merge::Merge;
 use crate::model::layout::{Layout, Member, Scope, resolve};
 use crate::model::shape::{Policy, Shape};
 use crate::model::state::Mapping;
 use crate::pg::{catalog, deparse, spi};
+use crate::sqlgen::view::merged;
 use crate::sqlgen::{Statement, details, index, map, table, view};
 use crate::store::{self, mapping, rights};
 use pgrx::pg_sys::Oid;
@@ -55,7 +57,10 @@ pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<Planned
         .collect::<Result<Vec<_>>>()?;
     for n in 1..layouts.len() {
         let (before, rest) = layouts.split_at_mut(n);
-        let shared = members.iter().zip(before).filter(|(m, _)| m.target == members[n].target);
+        let shared = members
+            .iter()
+            .zip(before)
+            .filter(|(m, _)| m.target == members[n].target);
         for (_, other) in shared {
             rest[0].leave_indexes_to(other);
         }
@@ -99,7 +104,9 @@ pub fn sharing<'a>(all: &'a [Planned], p: &'a Planned) -> impl Iterator<Item = &
 
 /// Whether another source makes the target of this one.
 fn follows(all: &[Planned], p: &Planned) -> bool {
-    sharing(all, p).next().is_some_and(|first| first.mapping.id != p.mapping.id)
+    sharing(all, p)
+        .next()
+        .is_some_and(|first| first.mapping.id != p.mapping.id)
 }
 
 /// The statements that make one target, in order; none for a table that stands, or that another source of it makes.
@@ -136,14 +143,32 @@ pub fn statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Stat
 }
 
 /// The mapping views, forth and, where there is a way, back.
-pub fn views(p: &Planned) -> Vec<Statement> {
+pub fn views(all: &[Planned], p: &Planned) -> Vec<Statement> {
     let (id, target) = (p.mapping.id, &p.mapping.target_name);
     let filter = p.mapping.spec.filter.as_deref();
-    let forth = view::create(id, &p.source.name, &p.layout, filter);
-    let back = view::create_reverse(id, target, &p.layout);
+    let forth = match &p.layout.merge {
+        None => view::create(id, &p.source.name, &p.layout, filter),
+        Some(merge) => merged_view(all, merge),
+    };
+    let back = view::create_reverse(id, &p.source.name, target, &p.layout);
     std::iter::once(Statement::new(&p.source.name, "AccessShareLock", forth))
         .chain(back.map(|sql| Statement::new(target, "AccessShareLock", sql)))
         .collect()
+}
+
+fn merged_view(all: &[Planned], merge: &Merge) -> String {
+    let sources: Vec<merged::Source> = merge
+        .sources
+        .iter()
+        .filter_map(|s| all.iter().find(|p| p.mapping.id == s.mapping))
+        .map(|p| merged::Source {
+            mapping: p.mapping.id,
+            table: &p.source.name,
+            layout: &p.layout,
+        })
+        .collect();
+    let me = sources.iter().position(|s| s.mapping == merge.me);
+    me.map_or_else(String::new, |me| merged::create(&sources, me))
 }
 
 /// The table that ties old ids to new ones, where there is one.
@@ -190,7 +215,7 @@ pub fn run(all: &[Planned], defer_indexes: bool) -> Result<Vec<&'static str>> {
     for (p, (layout, _)) in all.iter().zip(made) {
         // As it is when all of its sources have given what is theirs.
         let target = standing_now(p)?;
-        for statement in views(p) {
+        for statement in views(all, p) {
             spi::run(&statement.sql, &[])?;
         }
         close_views(p)?;
@@ -212,10 +237,7 @@ fn make(all: &[Planned], which: usize, defer_indexes: bool) -> Result<(Layout, S
         Some(standing) => adopt::layout(standing, all, which)?,
         None => p.layout.clone(),
     };
-    for (n, statement) in statements(all, p, defer_indexes)
-        .into_iter()
-        .enumerate()
-    {
+    for (n, statement) in statements(all, p, defer_indexes).into_iter().enumerate() {
         spi::run(&statement.sql, &[])?;
         if n == 0 && p.standing.is_none() {
             rights::revoke_defaults(&p.mapping.target_name)?;

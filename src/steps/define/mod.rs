@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::config::{Column, Config, Table};
-use crate::model::layout::{Layout, Member, resolve};
+use crate::model::layout::{Layout, Member, merge, resolve};
 use crate::model::options;
 use crate::model::rework::{NewColumn, Rework};
 use crate::model::shape::Shape;
@@ -59,9 +59,9 @@ pub fn table(m: &Migration, source: Oid, target: &str, arguments: &Arguments) ->
         })?;
     free_target(m, &shape, &name)?;
     let remap = arguments.id_mode == "remap";
-    let spec = expressions::typed(read(arguments, &shape)?, &shape, remap)?;
+    let mut spec = expressions::typed(read(arguments, &shape)?, &shape, remap)?;
     check_refs(&spec, &shape)?;
-    let layout = check_layout(m, &shape, &spec, &name, remap)?;
+    let layout = check_layout(m, &shape, &mut spec, &name, remap)?;
     let spec = expressions::given_back(spec, &shape, &layout, &name)?;
     mapping::insert(m.id, source, &name, &arguments.id_mode, &spec)?;
     log::write(
@@ -153,7 +153,7 @@ fn check_refs(spec: &Spec, shape: &Shape) -> Result<()> {
 fn check_layout(
     m: &Migration,
     shape: &Shape,
-    spec: &Spec,
+    spec: &mut Spec,
     target: &QualifiedName,
     remap: bool,
 ) -> Result<Layout> {
@@ -174,7 +174,9 @@ fn check_layout(
         remap: p.remaps(),
         stood: None,
     });
-    let me = Member {
+    let mut members: Vec<Member> = before.collect();
+    let given = spec.clone();
+    let me = |spec| Member {
         id: 0,
         shape,
         spec,
@@ -182,7 +184,9 @@ fn check_layout(
         remap,
         stood: None,
     };
-    let members: Vec<Member> = before.chain([me]).collect();
+    spec.columns
+        .extend(merge::renamed_key(&members, me(&given))?);
+    members.push(me(spec));
     resolve(&members, members.len() - 1, scope::of(m)?.as_ref())
 }
 

@@ -1,5 +1,6 @@
 //! Many leftovers at once, without waiting for any row: the target's rows of these keys become what the mapping says.
 
+use super::merged;
 use crate::error::Result;
 use crate::model::state::{Leftover, Mapping, Migration};
 use crate::pg::moment::Moment;
@@ -35,6 +36,9 @@ pub struct Brought {
 /// Inserts and updates new rows of those old rows that are free.
 pub fn bring(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brought> {
     let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
+    if let Some(merge) = &layout.merge {
+        return merged::bring(m, p, merge, keys);
+    }
     let pair = Pair::new(p.id, mapping::target(p)?, layout);
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     let _owner = role::act_as(mapping::owner(p)?);

@@ -2,6 +2,7 @@
 //! without waiting, then each alone in its transaction, so that waiting for it holds nothing else.
 
 pub mod mend;
+mod merged;
 
 use super::Outcome;
 use crate::error::{Error, Result};
@@ -115,12 +116,20 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
     let _owner = role::act_as(mapping::owner(p)?);
     let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
     let lock = |skip| spi::run(&batch::lock_one(&flow, skip), &key());
+    let found = |sql: &str| Ok::<bool, Error>(spi::run(sql, &key())? > 0);
     if lock(true)? == 0 {
-        if !may_wait && spi::run(&batch::exists(&flow), &key())? > 0 {
+        let here = match flow.merged {
+            true => batch::is_here(&flow),
+            false => batch::exists(&flow),
+        };
+        if !may_wait && found(&here)? {
             return Ok(Fate::Busy);
         }
         if !may_wait || lock(false)? == 0 {
-            return not_there(p, l);
+            // Of a row that several tables have a part of this one may have none.
+            if !flow.merged || !found(&batch::exists(&flow))? {
+                return not_there(p, l);
+            }
         }
     }
     // The mirror keeps a row right that is there: this is for one that passed it.

@@ -211,7 +211,7 @@ pub fn look_on(subject: &Subject, mode: Mode, progress: &mut dyn Progress) -> Re
     if let Mode::Sample(n) = mode {
         sample::add(subject, &known, n, &at, &mut found)?;
     }
-    for p in &subject.chosen {
+    for p in subject.chosen.iter().filter(|p| !p.is_partner()) {
         match mode {
             Mode::Full => rows::compare(m, p, &at, progress, &mut found)?,
             Mode::Quick | Mode::Sample(_) => found.lines.push(rows::count(m, p, &at)?),

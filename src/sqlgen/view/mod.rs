@@ -3,9 +3,11 @@
 
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::back::{Back, BackColumn};
-use crate::model::layout::{Layout, Origin};
+use crate::model::layout::{Layout, Origin, TargetColumn};
 use crate::sqlgen::flow::scope_is_mine;
 use crate::sqlgen::map;
+
+pub mod merged;
 
 /// Name of the view of mapping `id`.
 pub fn name(id: i32) -> QualifiedName {
@@ -44,22 +46,7 @@ pub fn create(id: i32, source: &QualifiedName, layout: &Layout, filter: Option<&
     let mut columns: Vec<String> = layout
         .columns
         .iter()
-        .map(|c| match &c.origin {
-            Origin::Scope => {
-                let value = layout.scope.as_ref().map_or("", |s| s.value.as_str());
-                format!("{}::{} AS {}", Literal(value), c.type_text, c.name)
-            }
-            Origin::Source(from) => {
-                let old = |c: &Ident| format!("{alias}.{c}");
-                let value = match &c.via {
-                    None => old(from),
-                    Some(via) => map::forth(via, &old(from)),
-                };
-                format!("{value} AS {}", c.name)
-            }
-            // The line break ends a comment that the expression may end with.
-            Origin::Expression(text) => format!("({text}\n) AS {}", c.name),
-        })
+        .map(|c| format!("{} AS {}", value(c, alias, layout), c.name))
         .collect();
     let key = layout.key.iter().map(|k| &k.source);
     columns.extend(whereabouts(alias, key));
@@ -67,8 +54,33 @@ pub fn create(id: i32, source: &QualifiedName, layout: &Layout, filter: Option<&
     define(&name(id), &columns, source, &filter)
 }
 
+/// What a row of the source, under this alias, gives for a column.
+fn value(column: &TargetColumn, alias: &Ident, layout: &Layout) -> String {
+    match &column.origin {
+        Origin::Scope => {
+            let value = layout.scope.as_ref().map_or("", |s| s.value.as_str());
+            format!("{}::{}", Literal(value), column.type_text)
+        }
+        Origin::Source(from) => {
+            let old = format!("{alias}.{from}");
+            match &column.via {
+                None => old,
+                Some(via) => map::forth(via, &old),
+            }
+        }
+        // The line break ends a comment that the expression may end with.
+        Origin::Expression(text) => format!("({text}\n)"),
+        Origin::Partner => format!("NULL::{}", column.type_text),
+    }
+}
+
 /// None where the mapping has no way back. The expressions were checked by PostgreSQL when the mapping was added.
-pub fn create_reverse(id: i32, target: &QualifiedName, layout: &Layout) -> Option<String> {
+pub fn create_reverse(
+    id: i32,
+    source: &QualifiedName,
+    target: &QualifiedName,
+    layout: &Layout,
+) -> Option<String> {
     let alias = &target.name;
     let column = |c: &BackColumn| match &c.from {
         Back::Target(from) => format!(
@@ -82,7 +94,12 @@ pub fn create_reverse(id: i32, target: &QualifiedName, layout: &Layout) -> Optio
     let key = layout.key.iter().map(|k| &k.target);
     columns.extend(whereabouts(alias, key));
     let scope = scope_is_mine(&alias.to_string(), layout);
-    let ours = scope.map_or(String::new(), |s| format!("\nWHERE {s}"));
+    let share = merged::has_share(layout, &alias.to_string(), Some(source));
+    let ours: Vec<String> = scope.into_iter().chain(share).collect();
+    let ours = match ours.as_slice() {
+        [] => String::new(),
+        all => format!("\nWHERE {}", all.join(" AND ")),
+    };
     Some(define(&reverse_name(id), &columns, target, &ours))
 }
 
@@ -110,10 +127,14 @@ fn whereabouts<'a>(alias: &Ident, key: impl Iterator<Item = &'a Ident>) -> Vec<S
 }
 
 fn define(name: &QualifiedName, columns: &[String], table: &QualifiedName, rest: &str) -> String {
-    format!(
-        "CREATE VIEW {name} AS\nSELECT {}\nFROM {table}{rest}",
-        columns.join(",\n  ")
+    define_query(
+        name,
+        &format!("SELECT {}\nFROM {table}{rest}", columns.join(",\n  ")),
     )
+}
+
+fn define_query(name: &QualifiedName, query: &str) -> String {
+    format!("CREATE VIEW {name} AS\n{query}")
 }
 
 #[cfg(test)]

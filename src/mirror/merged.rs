@@ -1,0 +1,163 @@
+//! A row that several old tables have a part of. Whoever writes a part goes to the whole row then, and reads all parts when he holds
+//! it. So the last one there sees what all before him have written; whoever is not committed yet has not been there, and comes after.
+
+use super::plans::Mirror;
+use super::touched::{Came, Touched};
+use super::{Writer, plans};
+use crate::error::{Error, Result};
+use crate::pg::{plan, session};
+use crate::sqlgen::mirror::MergeSql;
+use pgrx::prelude::*;
+
+pub struct Merged {
+    /// Locks the row.
+    hold: plan::KeptPlan,
+    /// Makes it what its parts are, where it differs.
+    settle: plan::KeptPlan,
+    others: Vec<Other>,
+    /// As long as not all old rows are copied: leaves the row to the job.
+    note: Option<plan::KeptPlan>,
+}
+
+/// Another part of the row, of those that it may be there for.
+struct Other {
+    /// Finds it.
+    there: plan::KeptPlan,
+    /// Locks it against being taken away: whoever took it away while there was no row has not been at that.
+    keep: plan::KeptPlan,
+}
+
+impl Merged {
+    pub fn new(
+        connection: &plan::Connection,
+        sql: &MergeSql,
+        others: &[MergeSql],
+        note: Option<&String>,
+        types: &[pg_sys::Oid],
+    ) -> Result<Self> {
+        let kept = |sql: &String| connection.prepare(sql, types);
+        let others = others.iter().map(|o| {
+            Ok(Other {
+                there: kept(&o.there)?,
+                keep: kept(&o.keep)?,
+            })
+        });
+        Ok(Self {
+            hold: kept(&sql.hold)?,
+            settle: kept(&sql.settle)?,
+            others: others.collect::<Result<_>>()?,
+            note: note.map(kept).transpose()?,
+        })
+    }
+}
+
+impl Mirror {
+    /// The tables that one of the new table's rows goes back to. A part may refer to the leading one: that comes first, and goes last.
+    pub fn in_order<'a>(&'a self, touched: &Touched) -> Vec<&'a Mirror> {
+        let mut all: Vec<&Mirror> = vec![self];
+        all.extend(&self.partners);
+        if matches!(touched, Touched::Row(_, Came::Gone) | Touched::All) {
+            all.reverse();
+        }
+        all
+    }
+}
+
+/// Between two looks the row may come or go.
+const TRIES: usize = 10;
+
+impl Writer<'_> {
+    /// Makes the row of this key what all its parts are.
+    pub(super) fn meet(&self, merged: &Merged, key: &mut [pg_sys::Datum]) -> Result<()> {
+        let (connection, mirror) = (self.connection, self.mirror);
+        for _ in 0..TRIES {
+            if connection.run_latest(&merged.hold, key)? > 0 {
+                return self.settle(merged, key);
+            }
+            if !self.may_put_in(merged, key)? {
+                return Ok(());
+            }
+            // It waits for whoever is about to put the row in.
+            if self.write(&mirror.insert, key)? > 0 {
+                return self.settle(merged, key);
+            }
+            if connection.run_latest(&mirror.exists, key)? == 0 {
+                return Ok(());
+            }
+        }
+        Err(Error::Sql {
+            code: PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+            message: format!("the row cannot be mirrored to {}", mirror.written_name),
+            detail: Some(format!("{} The write is refused.", mirror.refused)),
+        })
+    }
+
+    /// There is no row yet, and another part of it may be in somebody's hands: a row of parts that were not locked when they were read
+    /// could be wrong for ever. Before the backfill has come by that is left to the job, because whoever waits here for the other part
+    /// may be waited for; later it is rare.
+    fn may_put_in(&self, merged: &Merged, key: &mut [pg_sys::Datum]) -> Result<bool> {
+        for other in &merged.others {
+            match &merged.note {
+                None => {
+                    self.connection.run_latest(&other.keep, key)?;
+                }
+                Some(note) if self.connection.run_latest(&other.there, key)? > 0 => {
+                    let _exact = session::pin(&session::EXACT);
+                    self.connection.run_latest(note, key)?;
+                    return Ok(false);
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// The row is held: what is read now is all that others have committed.
+    fn settle(&self, merged: &Merged, key: &mut [pg_sys::Datum]) -> Result<()> {
+        let gone = self.write(&merged.settle, key)? == 0
+            && self.connection.run_latest(&self.mirror.exists, key)? == 0;
+        if gone {
+            self.write(&self.mirror.delete, key)?;
+        }
+        Ok(())
+    }
+
+    /// A part has another key now. Where it is the one that decides, the whole row moves with it: to delete it would run the actions of
+    /// foreign keys that refer to it.
+    pub(super) fn meet_both(
+        &self,
+        merged: &Merged,
+        old: &mut [pg_sys::Datum],
+        new: &mut [pg_sys::Datum],
+    ) -> Result<()> {
+        if let Some(rekey) = &self.mirror.rekey {
+            let mut both: Vec<_> = old.iter().chain(new.iter()).copied().collect();
+            self.write(rekey, &mut both)?;
+        }
+        self.meet(merged, old)?;
+        self.meet(merged, new)
+    }
+}
+
+/// Mirrors of the other tables that a new row goes back to.
+pub(super) fn partners(
+    found: &crate::store::mapping::Registered,
+    leader: &crate::sqlgen::flow::Flow,
+    trigger: &pg_sys::Trigger,
+    relation: pg_sys::Oid,
+) -> Result<Vec<Mirror>> {
+    let Some(merge) = found
+        .mapping
+        .layout
+        .as_ref()
+        .and_then(|l| l.merge.as_ref())
+        .filter(|m| m.leads())
+    else {
+        return Ok(Vec::new());
+    };
+    let others = merge.sources.iter().map(|s| s.mapping);
+    others
+        .filter(|id| *id != merge.me)
+        .map(|id| plans::make(id, leader.way, trigger, relation, Some(leader)))
+        .collect()
+}

@@ -1,0 +1,193 @@
+//! The view of a source that shares its rows with others. It yields every row that the target should have, whole; the place is that of
+//! this source's own row, and null where it has none. So mirrors, batches and checks of all sources agree.
+
+use super::{define_query, key_name, name, place, value, writer};
+use crate::ident::{Ident, QualifiedName};
+use crate::model::layout::merge::Given;
+use crate::model::layout::{Layout, Origin, TargetColumn};
+
+/// One source, in the order of `Merge::sources`.
+pub struct Source<'a> {
+    pub mapping: i32,
+    pub table: &'a QualifiedName,
+    pub layout: &'a Layout,
+}
+
+/// The view of `sources[me]`.
+pub fn create(sources: &[Source], me: usize) -> String {
+    let by_main = sources[me].layout.merge.as_ref().is_some_and(|m| m.by_main);
+    let arms = if by_main {
+        vec![arm(sources, 0, &[], me)]
+    } else {
+        // This one's own rows first, then rows that it lacks, each from the first source that has it.
+        let mut order = vec![me];
+        order.extend((0..sources.len()).filter(|n| *n != me));
+        let arms = order.iter().enumerate();
+        arms.map(|(at, base)| arm(sources, *base, &order[..at], me))
+            .collect()
+    };
+    define_query(&name(sources[me].mapping), &arms.join("\nUNION ALL\n"))
+}
+
+fn alias(n: usize) -> Ident {
+    Ident::new(format!("mig:s{}", n + 1))
+}
+
+/// Rows of `base`, joined with the others, without those that one of `before` has.
+fn arm(sources: &[Source], base: usize, before: &[usize], me: usize) -> String {
+    let joined: Vec<usize> = (0..sources.len())
+        .filter(|n| *n != base && !before.contains(n))
+        .collect();
+    let layout = sources[me].layout;
+    let there = |n: usize| n == base || joined.contains(&n);
+    let mut columns: Vec<String> = layout
+        .columns
+        .iter()
+        .map(|c| {
+            let text = column(sources, c, base, &there, me);
+            format!("{text} AS {}", c.name)
+        })
+        .collect();
+    let key = (0..layout.key.len()).map(|n| format!("{0}.{1} AS {1}", alias(base), key_name(n)));
+    columns.extend(key);
+    let [transaction, command] = writer();
+    let whereabouts = [(place(), "tid"), (transaction, "xid"), (command, "cid")];
+    columns.extend(whereabouts.map(|(name, kind)| match there(me) {
+        true => format!("{}.{name} AS {name}", alias(me)),
+        false => format!("NULL::pg_catalog.{kind} AS {name}"),
+    }));
+    let mut from = rows(&sources[base], base);
+    for n in joined {
+        from.push_str(&format!(
+            "\nLEFT JOIN {} ON {}",
+            rows(&sources[n], n),
+            same(layout, &alias(n).to_string(), &alias(base).to_string())
+        ));
+    }
+    let absent: Vec<String> = before
+        .iter()
+        .map(|n| {
+            let there = format!("\"mig:o{n}\"");
+            let key = sources[*n].layout.key.iter().zip(0..);
+            let same: Vec<String> = key
+                .map(|(k, at)| {
+                    k.equals.between(
+                        &format!("{there}.{}", k.source),
+                        &format!("{}.{}", alias(base), key_name(at)),
+                    )
+                })
+                .collect();
+            format!(
+                "NOT EXISTS (SELECT FROM {} AS {there} WHERE {})",
+                sources[*n].table,
+                same.join(" AND ")
+            )
+        })
+        .collect();
+    let rest = match absent.as_slice() {
+        [] => String::new(),
+        all => format!("\nWHERE {}", all.join(" AND ")),
+    };
+    format!("SELECT {}\nFROM {from}{rest}", columns.join(",\n  "))
+}
+
+/// A column of the target, from whichever source gives it.
+fn column(
+    sources: &[Source],
+    wanted: &TargetColumn,
+    base: usize,
+    there: &dyn Fn(usize) -> bool,
+    me: usize,
+) -> String {
+    if wanted.origin == Origin::Scope {
+        return value(wanted, &alias(me), sources[me].layout);
+    }
+    let key = &sources[me].layout.key;
+    if let Some(n) = key.iter().position(|k| k.target == wanted.name) {
+        return format!("{}.{}", alias(base), key_name(n));
+    }
+    let gives = |s: &Source| s.layout.given().any(|c| c.name == wanted.name);
+    match sources.iter().position(gives) {
+        Some(n) if there(n) => format!("{}.{}", alias(n), wanted.name),
+        _ => format!("NULL::{}", wanted.type_text),
+    }
+}
+
+/// What one source gives, its key under names that are the same for all.
+fn rows(source: &Source, n: usize) -> String {
+    let (table, layout) = (&source.table.name, source.layout);
+    let key = |name: &Ident| layout.key.iter().any(|k| k.target == *name);
+    let given = layout
+        .given()
+        .filter(|c| c.origin != Origin::Scope && !key(&c.name));
+    let mut columns: Vec<String> = given
+        .map(|c| format!("{} AS {}", value(c, table, layout), c.name))
+        .collect();
+    columns.extend(super::whereabouts(
+        table,
+        layout.key.iter().map(|k| &k.source),
+    ));
+    format!(
+        "(SELECT {} FROM {}) AS {}",
+        columns.join(", "),
+        source.table,
+        alias(n)
+    )
+}
+
+/// Rows of one key, both under the common names.
+fn same(layout: &Layout, left: &str, right: &str) -> String {
+    let each = layout.key.iter().zip(0..).map(|(k, n)| {
+        k.equals.between(
+            &format!("{left}.{}", key_name(n)),
+            &format!("{right}.{}", key_name(n)),
+        )
+    });
+    each.collect::<Vec<_>>().join(" AND ")
+}
+
+/// Whether the target's row under this alias holds anything of this source's; None where each does. `source` is asked for rows whose
+/// own columns are all null; without it those count as none.
+pub fn has_share(layout: &Layout, alias: &str, source: Option<&QualifiedName>) -> Option<String> {
+    let merge = layout.merge.as_ref().filter(|m| !m.decides())?;
+    let holds = |given: &Given| {
+        (!given.columns.is_empty()).then(|| {
+            let names = given.columns.iter().map(|n| format!("{alias}.{n}"));
+            format!(
+                "pg_catalog.num_nonnulls({}) OPERATOR(pg_catalog.>) 0",
+                names.collect::<Vec<_>>().join(", ")
+            )
+        })
+    };
+    let mine = merge.mine()?;
+    let mut ways: Vec<String> = holds(mine).into_iter().collect();
+    if let (Some(source), true) = (source, mine.required.is_empty()) {
+        let key: Vec<String> = layout
+            .key
+            .iter()
+            .map(|k| {
+                k.equals.between(
+                    &format!("\"mig:own\".{}", k.source),
+                    &format!("{alias}.{}", k.target),
+                )
+            })
+            .collect();
+        ways.push(format!(
+            "EXISTS (SELECT FROM {source} AS \"mig:own\" WHERE {})",
+            key.join(" AND ")
+        ));
+    }
+    // A row that holds nothing of anybody's is the first one's.
+    if merge.leads() {
+        let others = merge.sources.iter().filter(|g| g.mapping != merge.me);
+        let others: Vec<String> = others.filter_map(holds).collect();
+        ways.push(match others.is_empty() {
+            true => "true".to_owned(),
+            false => format!("NOT ({})", others.join(" OR ")),
+        });
+    }
+    match ways.is_empty() {
+        true => Some("false".to_owned()),
+        false => Some(format!("({})", ways.join(" OR "))),
+    }
+}
