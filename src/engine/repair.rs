@@ -178,7 +178,7 @@ fn at_once(m: &Migration, all: &[Mapping]) -> Result<()> {
         other => other?,
     }
     for (p, of) in &listed {
-        mend::settle(m, p, of)?;
+        mend::settle(p, of)?;
     }
     Ok(())
 }
@@ -237,7 +237,7 @@ fn batch(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<Outcome> {
         }
         Err(e) => Err(e),
         Ok(()) => {
-            let left = mend::settle(m, p, of)?;
+            let left = mend::settle(p, of)?;
             Ok(Outcome::Did(i64::try_from(of.len() - left).unwrap_or(0)))
         }
     }

@@ -30,6 +30,11 @@ pub enum Error {
         migration: String,
         relation: String,
     },
+    TargetTaken {
+        target: String,
+        source: String,
+        hint: String,
+    },
     NoTables {
         migration: String,
     },

@@ -37,6 +37,12 @@ impl Error {
                 None,
                 format!("See SELECT * FROM mig.tables WHERE migration = {};", Literal(migration)),
             ),
+            Error::TargetTaken { target, source, hint } => report(
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("table {target} is already the target of {source}"),
+                "No key of one source refers to the key of the other, and no constant column tells their rows apart.".to_owned(),
+                hint.clone(),
+            ),
             Error::NoTables { migration } => report(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("migration \"{migration}\" has no tables"),

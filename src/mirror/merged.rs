@@ -3,7 +3,7 @@
 
 use super::plans::Mirror;
 use super::touched::{Came, Touched};
-use super::{Writer, plans};
+use super::{Writer, make};
 use crate::error::{Error, Result};
 use crate::pg::{plan, session};
 use crate::sqlgen::mirror::MergeSql;
@@ -158,6 +158,6 @@ pub(super) fn partners(
     let others = merge.sources.iter().map(|s| s.mapping);
     others
         .filter(|id| *id != merge.me)
-        .map(|id| plans::make(id, leader.way, trigger, relation, Some(leader)))
+        .map(|id| make::mirror(id, leader.way, trigger, relation, Some(leader)))
         .collect()
 }

@@ -4,6 +4,7 @@
 
 mod columns;
 mod guard;
+mod make;
 mod merged;
 mod plans;
 mod touched;

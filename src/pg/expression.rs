@@ -83,7 +83,7 @@ fn judged(column: &str, text: &str, from: &str, draws: bool) -> Result<Checked> 
             &format!("CREATE VIEW {view} AS SELECT ({text}\n) AS value FROM {from}"),
             &[],
         )?;
-        let immutable = harmless(column, draws)?;
+        let Harmless { immutable, fixed } = harmless(column, draws)?;
         let type_text = spi::value::<String>(
             "SELECT pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute \
              WHERE attrelid = 'mig.expression_check'::pg_catalog.regclass AND attnum = 1",
@@ -92,7 +92,7 @@ fn judged(column: &str, text: &str, from: &str, draws: bool) -> Result<Checked> 
         let type_text =
             type_text.ok_or_else(|| Error::Internal("a view without its column".into()))?;
         let reads: Vec<Ident> = spi::json_rows(READS, &[])?;
-        let constant = match reads.is_empty() && immutable {
+        let constant = match fixed && immutable {
             true => spi::value(&format!("SELECT ({text}\n)::pg_catalog.text"), &[])?,
             false => None,
         };
@@ -179,15 +179,22 @@ unsafe fn is_bare_select(parsed: *mut pg_sys::List) -> bool {
     }
 }
 
-/// Looks at the analysed query of the view that `check` made; whether the expression is immutable.
-fn harmless(column: &str, draws: bool) -> Result<bool> {
+/// What is known of an expression that may be stored.
+struct Harmless {
+    immutable: bool,
+    /// It reads nothing of a row.
+    fixed: bool,
+}
+
+/// Looks at the analysed query of the view that `check` made.
+fn harmless(column: &str, draws: bool) -> Result<Harmless> {
     let oid: Option<pg_sys::Oid> = spi::value(
         "SELECT 'mig.expression_check'::pg_catalog.regclass::pg_catalog.oid",
         &[],
     )?;
     let oid = oid.ok_or_else(|| Error::Internal("the view is not there".into()))?;
     // SAFETY: the view exists and is ours; the relation is closed again, and the query tree is only read.
-    let (reads_tables, grouped, sets, volatile, mutable) = unsafe {
+    let (reads_tables, grouped, sets, volatile, mutable, varies) = unsafe {
         let relation = pg_sys::relation_open(oid, pg_sys::AccessShareLock as i32);
         let q = &*pg_sys::get_view_query(relation);
         let values = q.targetList as *mut pg_sys::Node;
@@ -197,6 +204,7 @@ fn harmless(column: &str, draws: bool) -> Result<bool> {
             q.hasTargetSRFs,
             pg_sys::contain_volatile_functions(values),
             pg_sys::contain_mutable_functions(values),
+            pg_sys::contain_var_clause(values),
         );
         pg_sys::relation_close(relation, pg_sys::AccessShareLock as i32);
         found
@@ -215,6 +223,9 @@ fn harmless(column: &str, draws: bool) -> Result<bool> {
     ];
     match refusals.iter().find(|(hit, _)| *hit) {
         Some((_, why)) => Err(bad(column, (*why).into())),
-        None => Ok(!mutable),
+        None => Ok(Harmless {
+            immutable: !mutable,
+            fixed: !varies,
+        }),
     }
 }

@@ -295,6 +295,19 @@ fn written_before(source: &str, target: &str) -> String {
     )
 }
 
+/// In place of TRUNCATE of the touched table, where that holds rows of other scopes.
+pub fn clear_scope(flow: &Flow) -> String {
+    let own = flow
+        .scope
+        .iter()
+        .map(|s| format!(" WHERE {}", in_scope("t", s)));
+    format!(
+        "DELETE FROM {} AS t{}",
+        flow.touched,
+        own.collect::<String>()
+    )
+}
+
 /// Deletes the scope's rows, or all where there is no scope.
 pub fn clear(target: &QualifiedName, layout: &Layout) -> String {
     match scope_is_mine("t", layout) {

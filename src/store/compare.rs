@@ -129,6 +129,16 @@ impl<'a> Beside<'a> {
         })
     }
 
+    /// Whatever differs differs, also where a batch is still to come.
+    pub fn strictly(mapping: &'a Mapping, at: &'a Moment) -> Result<Self> {
+        Ok(Self {
+            mapping,
+            at,
+            target: mapping::target(mapping)?,
+            pending: Pending::nothing()?,
+        })
+    }
+
     pub fn pair(&self) -> Result<Pair<'_>> {
         Ok(Pair::new(
             self.mapping.id,
@@ -272,6 +282,21 @@ impl std::ops::AddAssign for Sum {
     }
 }
 
+impl Pending {
+    fn nothing() -> Result<Self> {
+        Ok(Self {
+            places: Slice::new(0, 0)?,
+            leftovers: json!([]),
+        })
+    }
+}
+
+/// Mappings whose rows become one with those of `p`.
+fn partners(p: &Mapping) -> Vec<i32> {
+    let merge = p.layout.as_ref().and_then(|l| l.merge.as_ref());
+    merge.map_or_else(Vec::new, |m| m.sources.iter().map(|s| s.mapping).collect())
+}
+
 /// Before the backfill is through, rows of blocks between the checkpoint and the bound are still to come, and so are
 /// leftovers; what lies elsewhere has been copied or written with the mirror in place.
 fn pending(m: &Migration, p: &Mapping, at: &Moment) -> Result<Pending> {
@@ -282,26 +307,26 @@ fn pending(m: &Migration, p: &Mapping, at: &Moment) -> Result<Pending> {
         next_block: i64,
         filenode: Option<i64>,
         copied: bool,
+        /// Rows that another table has a part of.
+        others_come: bool,
         leftovers: Value,
     }
-    let none = || Slice::new(0, 0);
     if m.phase != Phase::DualWrite {
-        return Ok(Pending {
-            places: none()?,
-            leftovers: json!([]),
-        });
+        return Pending::nothing();
     }
     let now: Option<Checkpoint> = at.first(
         "SELECT p.bound_blocks, p.next_block, p.filenode::bigint AS filenode, p.copied, \
-         (SELECT coalesce(pg_catalog.jsonb_agg(k.key), '[]') FROM (SELECT l.key FROM mig.leftover l WHERE l.mapping = p.id \
-          UNION ALL SELECT e.key FROM mig.row_error e WHERE e.mapping = p.id) k) AS leftovers FROM mig.mapping p WHERE p.id = $1",
-        &[p.id.into()],
+         EXISTS (SELECT FROM mig.mapping o WHERE o.id = ANY ($2) AND NOT o.copied) AS others_come, \
+         (SELECT coalesce(pg_catalog.jsonb_agg(k.key), '[]') FROM (SELECT l.key FROM mig.leftover l WHERE l.mapping = p.id OR l.mapping = ANY ($2) \
+          UNION ALL SELECT e.key FROM mig.row_error e WHERE e.mapping = p.id OR e.mapping = ANY ($2)) k) AS leftovers FROM mig.mapping p WHERE p.id = $1",
+        &[p.id.into(), partners(p).into()],
     )?;
     let now = now.ok_or_else(|| Error::Internal("the mapping is gone".into()))?;
     let rewritten = catalog::extent(p.source)?.map(|e| e.filenode) != now.filenode;
     let places = match now.bound_blocks {
         None => Slice::new(0, ALL)?,
-        Some(_) if now.copied => none()?,
+        Some(_) if now.others_come => Slice::new(0, ALL)?,
+        Some(_) if now.copied => Slice::new(0, 0)?,
         Some(_) if rewritten => Slice::new(0, ALL)?,
         Some(bound) => Slice::new(now.next_block, bound)?,
     };

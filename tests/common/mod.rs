@@ -3,5 +3,4 @@
 pub mod both_sides;
 pub mod cluster;
 pub mod cover;
-pub mod crew;
 pub mod writers;

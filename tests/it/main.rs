@@ -12,6 +12,7 @@ mod changes;
 mod columns;
 mod combined;
 mod crash;
+mod crew;
 mod direct;
 mod drivers;
 mod dump;

@@ -156,6 +156,7 @@ mod tests {
             type_text: Some("text".into()),
             reads: vec![reads.into()],
             gives: down.map(|d| d.1.into()),
+            constant: None,
         })
     }
 

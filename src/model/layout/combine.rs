@@ -37,11 +37,11 @@ pub fn way(members: &[Member], me: &Member) -> Result<Option<Combine>> {
     if kind_column(&peers).is_some() {
         return Ok(Some(Combine::Union));
     }
-    Err(unfit(
-        &peers,
-        "No key of one refers to the key of the other, and no constant column tells their rows apart.".into(),
-        union_hint(&peers) + " Or combine => 'merge', where rows of one key become one row.",
-    ))
+    Err(Error::TargetTaken {
+        target: me.target.plain(),
+        source: peers[0].shape.name.plain(),
+        hint: union_hint(&peers) + " Or combine => 'merge', where rows of one key become one row.",
+    })
 }
 
 /// The source whose key the keys of all others refer to: a row is there as long as it is there. The key has to be checked at once and
@@ -151,6 +151,12 @@ pub(super) fn require_alike(
         for column in columns {
             let other = seen.iter().find(|(_, c)| c.name == column.name);
             if let Some((theirs, c)) = other.filter(|(_, c)| c.type_text != column.type_text) {
+                let name = column.name.as_str();
+                let in_key = first_key.iter().flatten().any(|k| *k == column.name);
+                let convert = format!(
+                    "Convert one of them: columns => '{{\"{name}\": {{\"up\": \"{name}::{}\", \"down\": \"{name}::{}\"}}}}'.",
+                    c.type_text, column.type_text
+                );
                 return Err(unfit(
                     peers,
                     format!(
@@ -161,12 +167,12 @@ pub(super) fn require_alike(
                         column.type_text,
                         p.shape.name.plain()
                     ),
-                    format!(
-                        "Convert one of them: columns => '{{\"{0}\": {{\"up\": \"{0}::{1}\", \"down\": \"{0}::{2}\"}}}}'.",
-                        column.name.as_str(),
-                        c.type_text,
-                        column.type_text
-                    ),
+                    match in_key {
+                        true => format!(
+                            "Give the rows of all of them new ids of one type: id_mode => 'remap', columns => '{{\"{name}\": \"gen_random_uuid()\"}}'."
+                        ),
+                        false => convert,
+                    },
                 ));
             }
             if other.is_some_and(|(_, c)| c.insert != column.insert) {

@@ -91,6 +91,7 @@ pub(super) fn columns(
     scope: Option<&Scope>,
 ) -> Result<Vec<TargetColumn>> {
     let peers = peers(members, me);
+    require_fit(&peers)?;
     require_alike(members, &peers, scope)?;
     let mut all: Vec<TargetColumn> = Vec::new();
     for p in &peers {
@@ -126,7 +127,6 @@ pub(super) fn columns(
 /// Who gives what. Errors with 22023 where two give the same column, or a key does not serve.
 pub(super) fn of(members: &[Member], me: &Member, scope: Option<&Scope>) -> Result<Merge> {
     let peers = peers(members, me);
-    require_fit(&peers)?;
     let leader = main(&peers);
     let first = leader.or(peers.first().copied());
     let mut sources: Vec<Given> = Vec::new();

@@ -110,6 +110,7 @@ fn renames_are_followed_and_expressions_are_not_columns_of_the_source() {
             down: None,
             reads: Vec::new(),
             gives: None,
+            constant: None,
             type_text: Some("text".into()),
         })
     };

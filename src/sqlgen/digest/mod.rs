@@ -87,8 +87,8 @@ impl<'a> Pair<'a> {
     }
 
     /// Rows that differ, among those that `condition` chooses, as (kind, key, new_key, k0 …): the old key, null where a new row
-    /// has none, and the new one. `$2`, `$3`: the places of old rows that are not copied yet, `$4` jsonb: keys of leftovers. What
-    /// is missing there is pending.
+    /// has none, and the new one. `$2`, `$3`: the places of old rows that are not copied yet: what is missing there is pending, and so is a row whose place is in
+    /// another table. `$4` jsonb: keys of leftovers, pending as well.
     pub fn differing(&self, condition: &Condition) -> String {
         let side = |side: Side| {
             let key = self.layout.key.iter().enumerate();
@@ -128,9 +128,10 @@ impl<'a> Pair<'a> {
             format!("ARRAY[{}]", parts.join(", "))
         };
         format!(
-            "SELECT CASE WHEN s.h IS NULL THEN 'extra' WHEN t.h IS NOT NULL THEN 'different' \
-             WHEN s.place OPERATOR(pg_catalog.>=) $2 AND s.place OPERATOR(pg_catalog.<) $3 \
-             OR pg_catalog.to_jsonb(s.key) IN (SELECT pg_catalog.jsonb_array_elements($4)) THEN 'pending' ELSE 'missing' END AS kind, \
+            "SELECT CASE WHEN s.h IS NULL THEN 'extra' \
+             WHEN pg_catalog.to_jsonb(s.key) IN (SELECT pg_catalog.jsonb_array_elements($4)) THEN 'pending' WHEN t.h IS NOT NULL THEN 'different' \
+             WHEN coalesce(s.place, '(0,0)') OPERATOR(pg_catalog.>=) $2 AND coalesce(s.place, '(0,0)') OPERATOR(pg_catalog.<) $3 THEN 'pending' \
+             ELSE 'missing' END AS kind, \
              coalesce(s.key, {}) AS key, {} AS new_key, {} FROM ({}) s FULL JOIN ({}) t ON {} WHERE s.h IS DISTINCT FROM t.h",
             texts(&|n| self.old_part(n, &format!("t.k{n}"))),
             texts(&|n| format!("coalesce(s.k{n}, t.k{n})")),

@@ -129,7 +129,7 @@ fn fits(standing: &Shape, p: &Planned) -> Result<()> {
                     ),
                 ));
             }
-            Some(c) if c.not_null && may_be_null(&p.source, column) => {
+            Some(c) if c.not_null && may_be_null(p, column) => {
                 let name = column.name.as_str();
                 let detail =
                     format!("Column \"{name}\" is NOT NULL, and may be null in the source.");
@@ -167,7 +167,17 @@ fn fits(standing: &Shape, p: &Planned) -> Result<()> {
     Ok(())
 }
 
-fn may_be_null(source: &Shape, column: &TargetColumn) -> bool {
+fn may_be_null(p: &Planned, column: &TargetColumn) -> bool {
+    let (source, layout) = (&p.source, &p.layout);
+    let in_key = layout.key.iter().any(|k| k.target == column.name);
+    // A row may lack the part that gives it.
+    let lacking = layout.merge.as_ref().is_some_and(|m| match column.origin {
+        Origin::Partner => !m.by_main || m.leads() || !m.sources[0].columns.contains(&column.name),
+        _ => !m.decides(),
+    });
+    if lacking && !in_key && column.origin != Origin::Scope {
+        return true;
+    }
     match &column.origin {
         Origin::Source(name) => source.column(name).is_some_and(|c| !c.not_null),
         _ => false,

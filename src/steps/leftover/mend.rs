@@ -127,9 +127,9 @@ pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
 }
 
 /// Strikes those off that are equal now, and marks the others as tried; how many are left.
-pub fn settle(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<usize> {
+pub fn settle(p: &Mapping, of: &[Leftover]) -> Result<usize> {
     let at = Moment::now();
-    let beside = Beside::new(m, p, &at)?;
+    let beside = Beside::strictly(p, &at)?;
     let choice = Choice {
         condition: beside.pair()?.chosen(),
         argument: Argument::Keys(keys(of)),

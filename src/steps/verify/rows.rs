@@ -79,7 +79,8 @@ fn kinds_of(beside: &Beside, source: Sum, target: Sum) -> Result<Kinds> {
 fn read(beside: &Beside, side: Side, progress: &mut dyn Progress) -> Result<Sum> {
     let mut sum = Sum::default();
     let slices = progress.slices(beside.mapping, side)?;
-    if slices.is_empty() {
+    // A row that several tables have a part of may have its place in another one.
+    if slices.is_empty() || beside.mapping.is_merged() {
         progress.tell(beside.mapping, side, 0, 1);
         sum += beside.sum(side, None)?;
     }

@@ -25,7 +25,9 @@ pub fn lines(m: &Migration, p: &Mapping, known: &Known, at: &Moment) -> Result<V
     if m.phase >= Phase::Backfilled {
         lines.push(foreign_keys(p, target)?);
     }
-    lines.extend(sequences(m, p, at)?);
+    if !p.is_partner() {
+        lines.extend(sequences(m, p, at)?);
+    }
     let open = rows::open(m.id, Some(p.id))?;
     lines.push(state(p, "errors", "0", open.errors.to_string()));
     if m.phase >= Phase::Backfilled {

@@ -2,8 +2,8 @@
 
 use super::{TABLE, WRONG, count};
 use crate::common::cluster::Cluster;
-use crate::common::crew::{Crew, Writes};
 use crate::common::writers::Random;
+use crate::crew::{Crew, Writes};
 use crate::wait::{backfilled, yes};
 use postgres::Client;
 

@@ -2,8 +2,8 @@
 
 use super::{DIFFERENT, SCHEMA, count, nothing_differs};
 use crate::common::cluster::Cluster;
-use crate::common::crew::{Crew, Writes};
 use crate::common::writers::Random;
+use crate::crew::{Crew, Writes};
 use crate::wait::backfilled;
 use postgres::Client;
 

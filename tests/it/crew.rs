@@ -1,8 +1,8 @@
 //! Instances of an application that are told which side to write, and go on through everything that a migration does.
 
-use super::both_sides::{LEVELS, some_statements};
-use super::cluster::Cluster;
-use super::writers::Random;
+use crate::common::both_sides::{LEVELS, some_statements};
+use crate::common::cluster::Cluster;
+use crate::common::writers::Random;
 use postgres::Client;
 use std::collections::BTreeMap;
 use std::sync::Arc;
