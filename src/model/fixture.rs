@@ -3,7 +3,7 @@
 use crate::ident::QualifiedName;
 use crate::model::layout::{Layout, Member, Scope, TargetKey, resolve};
 use crate::model::shape::Shape;
-use crate::model::spec::Spec;
+use crate::model::spec::{Combine, Spec};
 use crate::model::state::Mapping;
 use serde_json::{Value, json};
 
@@ -146,4 +146,49 @@ pub fn mapping(target: &str, references: &[&str]) -> Mapping {
         "bound_blocks": null, "next_block": 0, "filenode": null, "batch_rows": null, "rows_done": 0, "copied": false,
         "pass": "forth", "archived": null});
     serde_json::from_value(doc).expect("the fixture is a mapping")
+}
+
+/// Two tables whose rows of one key become one row; with `main` the key of the second refers to that of the first.
+pub fn merged(main: bool) -> ([Shape; 2], Vec<Layout>) {
+    let key = |name: &str| json!([index(&format!("{name}_pkey"), &["code"], true, true)]);
+    let code = column("code", "text", true, None);
+    let refers = json!([{"name": "stocks_code_fkey", "columns": ["code"], "ref_oid": 1, "ref_name": {"schema": "public", "name": "prices"},
+        "ref_columns": ["code"], "equals": [], "validated": true, "enforced": true, "comment": null, "on_delete": "a", "on_update": "a",
+        "set_columns": []}]);
+    let tables = [
+        shape(
+            1,
+            "prices",
+            json!([code, column("price", "numeric", false, None)]),
+            key("prices"),
+            json!([]),
+        ),
+        shape(
+            2,
+            "stocks",
+            json!([code, column("pieces", "integer", true, None)]),
+            key("stocks"),
+            if main { refers } else { json!([]) },
+        ),
+    ];
+    let spec = Spec {
+        combine: Some(Combine::Merge),
+        ..Spec::default()
+    };
+    let target = QualifiedName::new("public", "goods");
+    let members: Vec<Member> = tables
+        .iter()
+        .zip(1..)
+        .map(|(shape, id)| Member {
+            id,
+            shape,
+            spec: &spec,
+            target: &target,
+            remap: false,
+            stood: None,
+        })
+        .collect();
+    let layouts = (0..2).map(|n| resolve(&members, n, None).expect("the fixture has a layout"));
+    let layouts = layouts.collect();
+    (tables, layouts)
 }

@@ -366,11 +366,15 @@ pub fn source(mapping: &Mapping) -> Result<&QualifiedName> {
 /// Both tables of every mapping, old ones first.
 pub fn both_sides(mappings: &[Mapping], mode: Mode) -> Result<Vec<(QualifiedName, Mode)>> {
     let sources = mappings.iter().map(source);
-    let targets = mappings.iter().map(target);
-    sources
-        .chain(targets)
-        .map(|name| Ok((name?.clone(), mode)))
-        .collect()
+    let mut tables: Vec<(QualifiedName, Mode)> = Vec::new();
+    // Several sources may share a target.
+    for name in sources.chain(mappings.iter().map(target)) {
+        let name = name?;
+        if !tables.iter().any(|(known, _)| known == name) {
+            tables.push((name.clone(), mode));
+        }
+    }
+    Ok(tables)
 }
 
 /// Owner of the source, as whom rows are read and written: expressions run with his rights.

@@ -191,3 +191,67 @@ pub fn has_share(layout: &Layout, alias: &str, source: Option<&QualifiedName>) -
         false => Some(format!("({})", ways.join(" OR "))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixture::merged;
+
+    #[test]
+    fn rows_that_one_source_lacks_come_from_the_next_and_have_no_place() {
+        let (tables, layouts) = merged(false);
+        let sources: Vec<Source> = tables
+            .iter()
+            .zip(&layouts)
+            .zip(1..)
+            .map(|((table, layout), mapping)| Source {
+                mapping,
+                table: &table.name,
+                layout,
+            })
+            .collect();
+        let sql = create(&sources, 1);
+        let (own, rest) = sql.split_once("\nUNION ALL\n").expect("two arms");
+        assert!(
+            own.contains("\"mig:s2\".\"mig:ctid\" AS \"mig:ctid\""),
+            "{own}"
+        );
+        assert!(
+            own.contains("LEFT JOIN (SELECT \"prices\".\"price\" AS \"price\""),
+            "{own}"
+        );
+        assert!(
+            rest.contains("NULL::pg_catalog.tid AS \"mig:ctid\""),
+            "{rest}"
+        );
+        assert!(
+            rest.contains("WHERE NOT EXISTS (SELECT FROM \"public\".\"stocks\""),
+            "{rest}"
+        );
+        assert!(rest.contains("NULL::integer AS \"pieces\""), "{rest}");
+    }
+
+    #[test]
+    fn where_one_decides_there_are_its_rows_and_no_others() {
+        let (tables, layouts) = merged(true);
+        let sources: Vec<Source> = tables
+            .iter()
+            .zip(&layouts)
+            .zip(1..)
+            .map(|((table, layout), mapping)| Source {
+                mapping,
+                table: &table.name,
+                layout,
+            })
+            .collect();
+        let sql = create(&sources, 1);
+        assert!(!sql.contains("UNION"), "{sql}");
+        assert!(sql.contains("FROM (SELECT \"prices\".\"price\""), "{sql}");
+        assert_eq!(has_share(&layouts[0], "t", None), None);
+        let share = has_share(&layouts[1], "t", None).expect("a condition");
+        assert_eq!(
+            share,
+            "(pg_catalog.num_nonnulls(t.\"pieces\") OPERATOR(pg_catalog.>) 0)"
+        );
+    }
+}

@@ -4,8 +4,9 @@ use super::{DIFFERENT, SCHEMA, count, nothing_differs};
 use crate::common::cluster::Cluster;
 use crate::common::writers::Random;
 use crate::crew::{Crew, Writes};
-use crate::wait::backfilled;
+use crate::wait::{backfilled, until};
 use postgres::Client;
+use postgres::error::SqlState;
 
 /// An event that nobody deletes, and a statement that deletes one that only this instance knows of.
 fn statement(new: bool, me: u64, n: u64, random: &mut Random) -> String {
@@ -112,10 +113,18 @@ fn statement(new: bool, me: u64, n: u64, random: &mut Random) -> String {
     }
 }
 
+/// As an operator does it: where so many writers leave no gap, the call is made again.
+fn step(client: &mut Client, sql: &str) {
+    until(sql, || match client.batch_execute(sql) {
+        Ok(()) => true,
+        Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => false,
+        Err(e) => panic!("{sql}: {e:?}"),
+    });
+}
+
 fn forth(client: &mut Client) {
-    client
-        .batch_execute("SELECT mig_create(); SELECT mig_dual_write()")
-        .unwrap();
+    client.batch_execute("SELECT mig_create()").unwrap();
+    step(client, "SELECT mig_dual_write()");
     client.batch_execute("SELECT mig_backfill()").unwrap();
     backfilled(client);
     nothing_differs(client);
@@ -133,58 +142,53 @@ fn seven_tables_become_four_beside_old_and_new_instances_and_back_from_everywher
     forth(&mut client);
     crew.some_more();
     nothing_differs(&mut client);
-    client.batch_execute("SELECT mig_switch()").unwrap();
+    step(&mut client, "SELECT mig_switch()");
     crew.write(Writes::Both);
     nothing_differs(&mut client);
     // Back, and forth again.
     crew.write(Writes::Old);
-    client
-        .batch_execute("SELECT mig_rollback('seven')")
-        .unwrap();
+    step(&mut client, "SELECT mig_rollback('seven')");
     crew.some_more();
     nothing_differs(&mut client);
-    client.batch_execute("SELECT mig_switch()").unwrap();
+    step(&mut client, "SELECT mig_switch()");
     crew.write(Writes::New);
     nothing_differs(&mut client);
-    client.batch_execute("SELECT mig_stop()").unwrap();
+    step(&mut client, "SELECT mig_stop()");
     crew.some_more();
-    client
-        .batch_execute("SELECT mig_rollback('seven')")
-        .unwrap();
+    step(&mut client, "SELECT mig_rollback('seven')");
     client.batch_execute("SELECT mig_wait()").unwrap();
     crew.write(Writes::Both);
     nothing_differs(&mut client);
     crew.write(Writes::New);
-    client
-        .batch_execute(
-            "SELECT mig_stop(); SELECT mig_archive('seven', compat_views => true, force => true)",
-        )
-        .unwrap();
+    step(&mut client, "SELECT mig_stop()");
+    step(
+        &mut client,
+        "SELECT mig_archive('seven', compat_views => true, force => true)",
+    );
     crew.some_more();
     assert_eq!(
         count(&mut client, DIFFERENT),
         0,
         "the views show what there is"
     );
-    client
-        .batch_execute("SELECT mig_rollback('seven', 'switched')")
-        .unwrap();
+    step(&mut client, "SELECT mig_rollback('seven', 'switched')");
     client.batch_execute("SELECT mig_wait()").unwrap();
     crew.write(Writes::Both);
     nothing_differs(&mut client);
     crew.write(Writes::Old);
-    client
-        .batch_execute("SELECT mig_rollback('seven', 'defined')")
-        .unwrap();
+    step(&mut client, "SELECT mig_rollback('seven', 'defined')");
     crew.some_more();
     // All the way to the end.
     forth(&mut client);
-    client.batch_execute("SELECT mig_switch()").unwrap();
+    step(&mut client, "SELECT mig_switch()");
     crew.write(Writes::New);
     nothing_differs(&mut client);
-    client
-        .batch_execute("SELECT mig_stop(); SELECT mig_archive('seven', force => true); SELECT mig_drop('seven', archives => true, force => true)")
-        .unwrap();
+    step(&mut client, "SELECT mig_stop()");
+    step(&mut client, "SELECT mig_archive('seven', force => true)");
+    step(
+        &mut client,
+        "SELECT mig_drop('seven', archives => true, force => true)",
+    );
     crew.some_more();
     let errors = crew.stop();
     println!("{errors:?}");

@@ -114,6 +114,9 @@ SELECT count(*) FROM mig_rollback('news', 'defined');
 SELECT mig_drop('news');
 
 DROP TABLE activity;
+ALTER TABLE mails DISABLE ROW LEVEL SECURITY;
+REVOKE ALL ON mails FROM together_reader;
+INSERT INTO mails (address) VALUES ('m1'), ('m2');
 -- Ids of two types: all get new ones.
 SELECT mig_define('mixed');
 SELECT mig_add_table('mixed', 'requests', 'activity', columns => '{"kind": "''request''", "id": "gen_random_uuid()"}', id_mode => 'remap');
