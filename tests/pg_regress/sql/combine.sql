@@ -133,6 +133,33 @@ SELECT mig_assert('mixed');
 SELECT count(*) FROM mig_rollback('mixed', 'defined');
 SELECT mig_drop('mixed');
 
+-- Keys that both have: the kind comes in front.
+CREATE TABLE tags (code text PRIMARY KEY, label text, note text);
+CREATE TABLE genres (code text PRIMARY KEY, label text);
+INSERT INTO tags VALUES ('a', 'tag a'), ('b', 'tag b');
+INSERT INTO genres VALUES ('a', 'genre a'), ('c', 'genre c');
+SELECT mig_define('words');
+SELECT mig_add_table('words', 'tags', 'words', columns => '{"kind": "1"}');
+SELECT mig_add_table('words', 'genres', 'words', columns => '{"kind": "2"}');
+SELECT count(*) FROM mig_create('words');
+\d words
+SELECT count(*) FROM mig_dual_write('words');
+DELETE FROM tags WHERE code = 'a';
+SELECT mig_step('words') > 0 AS copied;
+DO $$ BEGIN WHILE mig_step('words') > 0 LOOP END LOOP; END $$;
+UPDATE genres SET code = 'b', label = 'was c' WHERE code = 'c';
+TRUNCATE tags;
+INSERT INTO tags VALUES ('a', 'again', 'n');
+SELECT kind, code, label, note FROM words ORDER BY 1, 2;
+SELECT count(*) FROM mig_switch('words');
+UPDATE words SET code = 'z' WHERE kind = 2 AND code = 'a';
+DELETE FROM words WHERE kind = 1;
+SELECT * FROM genres ORDER BY 1;
+SELECT count(*) FROM tags;
+SELECT mig_assert('words');
+SELECT count(*) FROM mig_rollback('words', 'defined');
+SELECT mig_drop('words');
+
 -- One row of two: the key of one refers to the key of the other.
 SELECT mig_define('events');
 SELECT mig_add_table('events', 'settings', 'events');
