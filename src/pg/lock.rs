@@ -96,7 +96,12 @@ fn within(
     patience: impl Fn(u32) -> i32,
 ) -> Result<()> {
     let began = Instant::now();
-    let mut wanted: Vec<&(QualifiedName, Mode)> = tables.iter().collect();
+    let mut wanted: Vec<&(QualifiedName, Mode)> = Vec::new();
+    for table in tables {
+        if !is_ours(table)? {
+            wanted.push(table);
+        }
+    }
     let (mut tries, mut waits) = (0, 0);
     loop {
         tries += 1;
@@ -122,6 +127,14 @@ fn within(
         }
         wait::sleep(pause);
     }
+}
+
+/// Whether this transaction has the lock, or a stronger one. To ask for a weaker one again would not be granted at once while others wait
+/// for the table (LockAcquireExtended in lock.c looks at those who wait before it looks at what the asker holds).
+fn is_ours((name, mode): &(QualifiedName, Mode)) -> Result<bool> {
+    let oid = oid(name)?;
+    // SAFETY: looks at this session's own locks.
+    Ok(unsafe { pg_sys::CheckRelationOidLockedByMe(oid, mode.number(), true) })
 }
 
 /// Tries before autovacuum is asked to leave: it may be about to end.

@@ -4,7 +4,7 @@ use crate::common::cluster::Cluster;
 use crate::common::cover::{DEFINE, fill};
 use crate::faults::{back_and_forth, beside};
 use crate::live::mirrored;
-use crate::wait::{all_differences, backfilled, refused, until_sql};
+use crate::wait::{all_differences, backfilled, refused, until_sql, yes};
 use postgres::Client;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -169,4 +169,45 @@ fn autovacuum_gives_way_as_it_does_to_everybody() {
         writer.join().unwrap()
     });
     assert!(longest < Duration::from_millis(500), "{longest:?}");
+}
+
+#[test]
+fn what_a_transaction_has_locked_it_need_not_wait_for_again() {
+    let cluster = Cluster::start("it_held", 54452, "");
+    let mut client = mirrored(&cluster, "held", 300);
+    client.batch_execute("SELECT mig_backfill()").unwrap();
+    backfilled(&mut client);
+    client
+        .batch_execute(
+            "SELECT mig_switch(); SELECT mig_stop(); SELECT mig_archive('cover', force => true)",
+        )
+        .unwrap();
+    // The way back renames and goes on in the same transaction: writers of all new tables have queued up meanwhile.
+    client
+        .batch_execute(
+            "BEGIN; LOCK TABLE project_rounds, project_sign_ups, project_submissions, project_votes IN ACCESS EXCLUSIVE MODE",
+        )
+        .unwrap();
+    std::thread::scope(|scope| {
+        for table in [
+            "project_rounds",
+            "project_sign_ups",
+            "project_submissions",
+            "project_votes",
+        ] {
+            let mut app = cluster.connect("held");
+            scope.spawn(move || {
+                app.batch_execute(&format!("UPDATE {table} SET project_id = project_id WHERE false"))
+                    .unwrap();
+            });
+        }
+        let waiting =
+            "SELECT count(*) = 4 FROM pg_locks WHERE NOT granted AND locktype = 'relation'";
+        until_sql(&mut client, waiting);
+        let back = client.batch_execute("SELECT mig_rollback('cover', 'switched')");
+        client.batch_execute("COMMIT").unwrap();
+        back.unwrap();
+    });
+    assert!(yes(&mut client, "SELECT mig_wait()"));
+    assert_eq!(all_differences(&mut client).1, 0);
 }

@@ -117,7 +117,10 @@ fn statement(new: bool, me: u64, n: u64, random: &mut Random) -> String {
 fn step(client: &mut Client, sql: &str) {
     until(sql, || match client.batch_execute(sql) {
         Ok(()) => true,
-        Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => false,
+        Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            println!("{sql}: {e:?}");
+            false
+        }
         Err(e) => panic!("{sql}: {e:?}"),
     });
 }
