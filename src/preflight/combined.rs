@@ -7,7 +7,8 @@ use crate::model::layout::Layout;
 use crate::model::shape::{Grant, Shape};
 use crate::model::state::Mapping;
 use crate::pg::{role, spi};
-use crate::store::{mapping, sessions};
+use crate::store::mapping;
+use crate::store::sessions::{self, Older};
 
 /// One source of a target.
 pub struct Source<'a> {
@@ -22,8 +23,8 @@ pub fn findings(sources: &[Source], stands: bool) -> Result<Vec<Finding>> {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
-    if !others.is_empty() && sessions::are_older_than("0.7.0")? {
-        found.push(old_sessions(first.mapping));
+    if !others.is_empty() {
+        found.extend(old_sessions(first.mapping)?);
     }
     for other in others.iter().filter(|_| !stands) {
         found.extend(rights(first, other));
@@ -76,14 +77,26 @@ fn rights(first: &Source, other: &Source) -> Option<Finding> {
 }
 
 /// The library of earlier versions knows one source for each target, and a session keeps the one that it has loaded.
-fn old_sessions(first: &Mapping) -> Finding {
-    Finding {
-        severity: "error".into(),
+fn old_sessions(first: &Mapping) -> Result<Option<Finding>> {
+    let older = sessions::older_than("0.7.0")?;
+    let (severity, which) = match older {
+        Older { maybe: 0, .. } => return Ok(None),
+        Older { known: 0, .. } => (
+            "warning",
+            "Sessions of other roles, whose beginning the caller may not see,",
+        ),
+        Older { .. } => (
+            "error",
+            "Sessions that began before ALTER EXTENSION pg_mig UPDATE",
+        ),
+    };
+    Ok(Some(Finding {
+        severity: severity.into(),
         check_name: "old sessions".into(),
         relation: Some(first.source),
-        detail: "Sessions that began before ALTER EXTENSION pg_mig UPDATE may still run an earlier version, which takes every new table for one old table's.".into(),
+        detail: format!("{which} may still run an earlier version, which takes every new table for one old table's."),
         hint: Some("Let them connect anew; these are they: SELECT pid, usename, application_name FROM pg_stat_activity WHERE datname = current_database() AND backend_start < (SELECT at FROM mig.updated WHERE version = '0.7.0');".into()),
-    }
+    }))
 }
 
 /// Rows of two sources with one id cannot both keep it.

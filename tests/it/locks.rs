@@ -197,8 +197,10 @@ fn what_a_transaction_has_locked_it_need_not_wait_for_again() {
         ] {
             let mut app = cluster.connect("held");
             scope.spawn(move || {
-                app.batch_execute(&format!("UPDATE {table} SET project_id = project_id WHERE false"))
-                    .unwrap();
+                app.batch_execute(&format!(
+                    "UPDATE {table} SET project_id = project_id WHERE false"
+                ))
+                .unwrap();
             });
         }
         let waiting =

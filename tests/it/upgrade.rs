@@ -2,7 +2,7 @@
 
 use crate::common::cluster::Cluster;
 use crate::live::mirrored;
-use crate::wait::{all_differences, backfilled, refused, yes};
+use crate::wait::{all_differences, backfilled, refused, until_sql, yes};
 use postgres::Client;
 use std::collections::BTreeSet;
 
@@ -121,7 +121,23 @@ fn under_way(cluster: &Cluster) {
     let locked = "SELECT count(*) > 10 FROM email_reminders_sent WHERE xmax::text <> '0'";
     assert!(yes(&mut client, locked));
     client.batch_execute("SELECT mig_switch()").unwrap();
+    // It might also take a table that several others become for one old table's.
+    let mut later = cluster.connect("moved");
+    later
+        .batch_execute(
+            "CREATE TABLE a (id uuid PRIMARY KEY DEFAULT gen_random_uuid()); CREATE TABLE b (id uuid PRIMARY KEY DEFAULT gen_random_uuid()); \
+             SELECT mig_define('pair'); SELECT mig_add_table('pair', 'a', 'ab', columns => '{\"kind\": \"1\"}'); \
+             SELECT mig_add_table('pair', 'b', 'ab', columns => '{\"kind\": \"2\"}')",
+        )
+        .unwrap();
+    let (code, detail, _) = refused(&mut later, "SELECT mig_create('pair')");
+    assert_eq!(code, "55000");
+    assert!(detail.contains("old sessions"), "{detail}");
     drop(client);
+    let gone =
+        "SELECT NOT EXISTS (SELECT FROM mig_preflight('pair') WHERE check_name = 'old sessions')";
+    until_sql(&mut later, gone);
+    later.batch_execute("SELECT mig_create('pair')").unwrap();
 
     let mut client = mirrored(cluster, "new", 1000);
     client.batch_execute("SELECT mig_backfill()").unwrap();

@@ -78,7 +78,7 @@ fn direct(p: &Mapping, flow: &Flow) -> Result<Option<Direct>> {
         return Ok(None);
     };
     // The mirrors of those would not wait for a copy that is not committed.
-    if sessions::are_older_than("0.4.0")? {
+    if sessions::older_than("0.4.0")?.maybe > 0 {
         return Ok(None);
     }
     let found = Direct::between(flow, Oid::from(p.source), view, Oid::from(target))?;

@@ -22,6 +22,7 @@ pub struct Ids {
 }
 
 const SHARE: usize = 13;
+const SHARE_TOGETHER: usize = 29;
 
 /// Keys that are kept, in a table whose rows are written below SQL. The batch visits each row three times: to read it, to
 /// check it, and to put it into an index, after that of the key.
@@ -106,6 +107,72 @@ pub const NAMED: Ids = Ids {
         ),
     ],
     share: SHARE,
+};
+
+/// Rows of another table stand beside them, with the same keys.
+pub const UNION: Ids = Ids {
+    name: "union",
+    before: "CREATE TABLE other (id int PRIMARY KEY, v text)",
+    add: "CREATE TABLE dst (kind text, id int, v text, filler text, PRIMARY KEY (kind, id), CHECK (public.gate(id))); \
+          CREATE INDEX ON dst (v) WHERE public.gate(id); \
+          SELECT mig_add_table('race', 'src', 'dst', columns => '{\"kind\": \"''src''\"}', filter => 'public.gate(id)'); \
+          SELECT mig_add_table('race', 'other', 'dst', columns => '{\"kind\": \"''other''\"}')",
+    fill: "TRUNCATE src, other; INSERT INTO src SELECT g * 10, 'old', repeat('-', 1500) FROM generate_series(1, 9) g; \
+           INSERT INTO other SELECT g * 10, 'other' FROM generate_series(1, 9) g",
+    back: "SELECT id, v, filler FROM dst WHERE kind = 'src'",
+    more: "(SELECT count(*) FROM (TABLE other EXCEPT ALL SELECT id, v FROM dst WHERE kind = 'other') d) \
+           + (SELECT count(*) FROM (SELECT id, v FROM dst WHERE kind = 'other' EXCEPT ALL TABLE other) d)",
+    operations: &[
+        (
+            "the same key in both",
+            "INSERT INTO src VALUES (35, 'new'); INSERT INTO other VALUES (35, 'new, too')",
+        ),
+        (
+            "from one to the other",
+            "WITH d AS (DELETE FROM src WHERE id = 30 RETURNING id, v) UPDATE other SET v = d.v FROM d WHERE other.id = d.id",
+        ),
+    ],
+    share: SHARE_TOGETHER,
+    ..KEPT
+};
+
+/// Rows of another table are parts of them: each is there as long as one of the two has it.
+pub const MERGED: Ids = Ids {
+    name: "merged",
+    before: "CREATE TABLE part (id int PRIMARY KEY, w text NOT NULL)",
+    add: "CREATE TABLE dst (id int PRIMARY KEY, v text, filler text, w text, CHECK (public.gate(id))); CREATE INDEX ON dst (v) WHERE public.gate(id); \
+          SELECT mig_add_table('race', 'src', 'dst', columns => '{\"v\": {\"up\": \"CASE WHEN public.gate(id) THEN v END\", \"down\": \"v\"}}', combine => 'merge'); \
+          SELECT mig_add_table('race', 'part', 'dst', combine => 'merge')",
+    fill: "TRUNCATE src, part; INSERT INTO src SELECT g * 10, 'old', repeat('-', 1500) FROM generate_series(1, 9) g; \
+           INSERT INTO part SELECT g * 10, 'part' FROM generate_series(2, 12, 2) g; INSERT INTO part VALUES (30, 'part')",
+    back: "SELECT id, v, filler FROM dst WHERE v IS NOT NULL",
+    more: "(SELECT count(*) FROM (TABLE part EXCEPT ALL SELECT id, w FROM dst WHERE w IS NOT NULL) d) \
+           + (SELECT count(*) FROM (SELECT id, w FROM dst WHERE w IS NOT NULL EXCEPT ALL TABLE part) d) \
+           + (SELECT count(*) FROM dst WHERE v IS NULL AND w IS NULL)",
+    operations: &[
+        ("part", "UPDATE part SET w = 'changed' WHERE id IN (30, 80)"),
+        ("part goes", "DELETE FROM part WHERE id IN (20, 30)"),
+        (
+            "part comes",
+            "INSERT INTO part VALUES (10, 'new'), (50, 'new'), (35, 'alone')",
+        ),
+        ("parts' key", "UPDATE part SET id = 50 WHERE id = 30"),
+        ("all parts go", "TRUNCATE part"),
+        (
+            "both parts",
+            "UPDATE src SET v = 'both' WHERE id = 30; UPDATE part SET w = 'both' WHERE id = 30",
+        ),
+        (
+            "both parts go",
+            "DELETE FROM src WHERE id IN (30, 40); DELETE FROM part WHERE id IN (30, 40)",
+        ),
+        (
+            "one part for the other",
+            "DELETE FROM src WHERE id = 50; INSERT INTO part VALUES (50, 'in its place')",
+        ),
+    ],
+    share: SHARE_TOGETHER,
+    ..KEPT
 };
 
 /// A tree: rows get new keys and name each other.

@@ -8,7 +8,7 @@ mod session;
 
 use crate::common::cluster::Cluster;
 use arena::Arena;
-use ids::{BELOW, BY_SQL, DRAWN, Ids, KEPT, NAMED, TREE};
+use ids::{BELOW, BY_SQL, DRAWN, Ids, KEPT, MERGED, NAMED, TREE, UNION};
 use matrix::{Case, ENDS, LEVELS, Moment, OPERATIONS, OPERATIONS_ON_A_DEFERRABLE_KEY, Operation};
 
 const KEY: &str = "PRIMARY KEY (id)";
@@ -52,6 +52,19 @@ fn no_interleaving_loses_a_row_or_its_id_where_ids_change() {
         let mut failed = play(&cluster, "tree", KEY, &TREE, &all(&TREE));
         failed.extend(drawn.join().expect("the thread ends"));
         failed.extend(other.join().expect("the thread ends"));
+        failed
+    });
+    report(&failed);
+}
+
+#[test]
+fn no_interleaving_loses_a_row_where_tables_become_one() {
+    let cluster = Cluster::start("it_race_together", 54453, "");
+    let all = |ids: &Ids| [&OPERATIONS[..], ids.operations].concat();
+    let failed = std::thread::scope(|scope| {
+        let merged = scope.spawn(|| play(&cluster, "merged", KEY, &MERGED, &all(&MERGED)));
+        let mut failed = play(&cluster, "side_by_side", KEY, &UNION, &all(&UNION));
+        failed.extend(merged.join().expect("the thread ends"));
         failed
     });
     report(&failed);
