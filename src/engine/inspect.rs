@@ -191,7 +191,7 @@ fn late_statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Sta
         made.push(Statement::new(
             target,
             "ShareUpdateExclusiveLock",
-            fkey::validate(target, key),
+            fkey::validate(target, &key.name),
         ));
     }
     let kept = p.layout.drawn.is_none() && p.layout.vias().next().is_none();
@@ -257,7 +257,7 @@ fn late_keys(all: &[Planned], p: &Planned) -> Vec<String> {
         let body = fkey::add_unless_there(target, key);
         [
             format!("DO {};", Literal(&body)),
-            format!("{};", fkey::validate(target, key)),
+            format!("{};", fkey::validate(target, &key.name)),
         ]
     };
     own_keys(all, p).flat_map(one).collect()

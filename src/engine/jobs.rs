@@ -306,32 +306,24 @@ pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
         });
     }
     snapshot::promise_not_to_read();
-    let deadline = Instant::now() + timeout;
-    loop {
+    wait::until_decided(timeout, || {
         let now = job_now(watched.id)?;
         match now.as_ref().map(|j| j.state.as_str()) {
-            Some("done") => return Ok(true),
-            Some("failed") => {
-                return Err(Error::JobFailed {
-                    detail: now
-                        .and_then(|j| j.error)
-                        .unwrap_or_else(|| "No reason was noted.".into()),
-                    hint: format!(
-                        "SELECT problem, next_step FROM mig_status({});",
-                        Literal(&m.name)
-                    ),
-                    migration: m.name,
-                });
-            }
-            Some("running" | "paused") => died(&m, now)?,
-            _ => return Ok(false),
+            Some("done") => Ok(Some(true)),
+            Some("failed") => Err(Error::JobFailed {
+                detail: now
+                    .and_then(|j| j.error)
+                    .unwrap_or_else(|| "No reason was noted.".into()),
+                hint: format!(
+                    "SELECT problem, next_step FROM mig_status({});",
+                    Literal(&m.name)
+                ),
+                migration: m.name.clone(),
+            }),
+            Some("running" | "paused") => died(&m, now).map(|()| None),
+            _ => Ok(Some(false)),
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(false);
-        }
-        wait::sleep(i64::try_from(left.as_millis().min(50)).unwrap_or(50));
-    }
+    })
 }
 
 /// A runner that holds no lock any more while its job is open has been killed.

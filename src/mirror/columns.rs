@@ -6,11 +6,12 @@ use crate::ident::Literal;
 use crate::model::rework::Stage;
 use crate::pg::direct::rework::{Rework, Set};
 use crate::pg::direct::verdict::Verdict;
+use crate::pg::watch::{self, Flag};
 use crate::pg::{catalog, role, session};
 use crate::sqlgen::rework as sql;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::rc::Rc;
@@ -156,12 +157,11 @@ fn stray() -> Error {
 struct Kept {
     rework: Rc<Rework>,
     stage: Stage,
-    stale: Cell<bool>,
+    changed: Rc<Flag>,
 }
 
 thread_local! {
     static KEPT: RefCell<HashMap<pg_sys::Oid, Kept>> = RefCell::new(HashMap::new());
-    static WATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What the running trigger keeps in step, from the session's cache or made anew.
@@ -173,13 +173,12 @@ unsafe fn of(data: &pg_sys::TriggerData) -> Result<(Rc<Rework>, Stage)> {
     let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
     let known = KEPT.with_borrow(|all| {
         all.get(&trigger.tgoid)
-            .filter(|k| !k.stale.get() && k.rework.relation == relation)
+            .filter(|k| !k.changed.is_raised() && k.rework.relation == relation)
             .map(|k| (Rc::clone(&k.rework), k.stage))
     });
     if let Some(known) = known {
         return Ok(known);
     }
-    watch();
     // SAFETY: as the caller says. Planning an expression may run functions already.
     let _owner = unsafe { owner(data) };
     let _safe = session::pin_names();
@@ -188,11 +187,11 @@ unsafe fn of(data: &pg_sys::TriggerData) -> Result<(Rc<Rework>, Stage)> {
     let rework = Rc::new(rework);
     KEPT.with_borrow_mut(|all| {
         // Others that are stale may be of triggers that are gone.
-        all.retain(|_, k| !k.stale.get());
+        all.retain(|_, k| !k.changed.is_raised());
         let kept = Kept {
             rework: Rc::clone(&rework),
             stage,
-            stale: Cell::new(false),
+            changed: watch::relations(vec![rework.relation, rework.view]),
         };
         all.insert(trigger.tgoid, kept);
     });
@@ -220,26 +219,4 @@ unsafe fn make(trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Option<(Rewo
     let mut rework = Rework::of(view)?;
     rework.plain &= catalog::uses_nothing_of_users(view).ok()?;
     (rework.relation == relation).then_some((rework, stage))
-}
-
-/// Registers for the server's messages about changed relations, once for the session.
-fn watch() {
-    if !WATCHING.replace(true) {
-        // SAFETY: the callback lives as long as the library, which is never unloaded.
-        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(changed), pg_sys::Datum::from(0)) };
-    }
-}
-
-/// Only sets flags: it may be called in the middle of anything.
-#[pg_guard]
-extern "C-unwind" fn changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
-    KEPT.with(|all| {
-        if let Ok(all) = all.try_borrow() {
-            let hit = |k: &&Kept| {
-                relation == pg_sys::InvalidOid
-                    || [k.rework.relation, k.rework.view].contains(&relation)
-            };
-            all.values().filter(hit).for_each(|k| k.stale.set(true));
-        }
-    });
 }

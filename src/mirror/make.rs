@@ -6,13 +6,12 @@ use crate::error::{Error, Result};
 use crate::model::layout::merge::Merge;
 use crate::pg::direct::Direct;
 use crate::pg::image::KeyColumns;
-use crate::pg::{plan, role};
+use crate::pg::{plan, role, watch};
 use crate::sqlgen::flow::{Flow, Way};
 use crate::sqlgen::mirror::MergeSql;
 use crate::sqlgen::{mirror, trigger};
 use crate::store::mapping::{self, Registered};
 use pgrx::prelude::*;
-use std::cell::Cell;
 
 /// `leader`: the flow whose trigger it is, if that is another mapping's.
 pub(super) fn mirror(
@@ -111,11 +110,15 @@ pub(super) fn mirror(
             )?)
         }
     };
+    let mut watched = vec![relation, parties.written, parties.view];
+    let theirs = partners.iter().flat_map(|p| p.changed.relations());
+    watched.extend(theirs);
     let clear =
         std::iter::once(mirror::clear_all(&flow, &truncated)).chain(mirror::clear_share(&flow));
     Ok(Mirror {
-        relations: [relation, parties.written, parties.view],
-        stale: Cell::new(false),
+        touched: relation,
+        written: parties.written,
+        changed: watch::relations(watched),
         owner: parties.owner,
         written_name: flow.written.plain(),
         touched_name: flow.touched.plain(),

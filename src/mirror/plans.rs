@@ -5,17 +5,20 @@ use super::merged::Merged;
 use crate::error::{Error, Result};
 use crate::pg::direct::Direct;
 use crate::pg::image::KeyColumns;
+use crate::pg::watch::Flag;
 use crate::pg::{plan, session};
 use crate::sqlgen::flow::Way;
 use pgrx::prelude::*;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Everything that one trigger needs to run.
 pub struct Mirror {
-    pub(super) relations: [pg_sys::Oid; 3],
-    pub(super) stale: Cell<bool>,
+    pub(super) touched: pg_sys::Oid,
+    pub(super) written: pg_sys::Oid,
+    /// One of the tables or of the views that it was made from.
+    pub(super) changed: Rc<Flag>,
     /// Owner of the table that is written.
     pub owner: pg_sys::Oid,
     pub written_name: String,
@@ -89,7 +92,6 @@ pub struct Forth {
 
 thread_local! {
     static MIRRORS: RefCell<HashMap<pg_sys::Oid, Rc<Mirror>>> = RefCell::new(HashMap::new());
-    static WATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The mirror of the trigger that fired, from the session's cache or made anew.
@@ -100,9 +102,9 @@ pub fn of(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
         // changed that table, and nobody puts a mirror on it from here to the end of the transaction.
         for one in std::iter::once(&*found).chain(&found.partners) {
             // SAFETY: inside a transaction; an oid that is gone is locked all the same.
-            unsafe { pg_sys::LockRelationOid(one.relations[1], pg_sys::RowExclusiveLock as i32) };
+            unsafe { pg_sys::LockRelationOid(one.written, pg_sys::RowExclusiveLock as i32) };
         }
-        if !found.stale.get() {
+        if !found.changed.is_raised() {
             return Ok(found);
         }
     }
@@ -113,16 +115,15 @@ pub fn known(data: &pg_sys::TriggerData) -> Option<Rc<Mirror>> {
     // SAFETY: the trigger is there while it runs.
     let trigger = unsafe { (*data.tg_trigger).tgoid };
     let found = MIRRORS.with_borrow(|m| m.get(&trigger).cloned());
-    found.filter(|m| !m.stale.get())
+    found.filter(|m| !m.changed.is_raised())
 }
 
 fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     // SAFETY: both pointers are valid while the trigger runs.
     let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
-    if let Some(found) = known(data).filter(|m| m.relations[0] == relation) {
+    if let Some(found) = known(data).filter(|m| m.touched == relation) {
         return Ok(found);
     }
-    watch();
     let _safe = session::pin_names();
     // SAFETY: `trigger` is the running trigger.
     let (id, way) = unsafe { arguments(trigger)? };
@@ -130,7 +131,7 @@ fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     // Others that are stale may be of triggers that are gone. They are freed outside the borrow, and only when no call
     // further up still uses them.
     let stale = MIRRORS.with_borrow_mut(|mirrors| {
-        let (stale, good) = mirrors.drain().partition(|(_, m)| m.stale.get());
+        let (stale, good) = mirrors.drain().partition(|(_, m)| m.changed.is_raised());
         *mirrors = good;
         mirrors.insert(trigger.tgoid, Rc::clone(&made));
         stale
@@ -157,26 +158,4 @@ pub(super) fn stray() -> Error {
         message: "this trigger was not installed by mig_dual_write".into(),
         detail: Some("mig.mirror() serves registered tables only.".into()),
     }
-}
-
-/// Registers for the server's messages about changed relations, once for the session.
-fn watch() {
-    if !WATCHING.replace(true) {
-        // SAFETY: the callback lives as long as the library, which is never unloaded.
-        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(changed), pg_sys::Datum::from(0)) };
-    }
-}
-
-/// Only sets flags: it may be called in the middle of anything.
-#[pg_guard]
-extern "C-unwind" fn changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
-    MIRRORS.with(|mirrors| {
-        if let Ok(mirrors) = mirrors.try_borrow() {
-            let hit = |m: &&Rc<Mirror>| {
-                let mut all = std::iter::once(&***m).chain(&m.partners);
-                relation == pg_sys::InvalidOid || all.any(|m| m.relations.contains(&relation))
-            };
-            mirrors.values().filter(hit).for_each(|m| m.stale.set(true));
-        }
-    });
 }

@@ -138,7 +138,7 @@ impl Rework {
         self.table.as_ref().ok_or_else(|| Error::Unsuitable {
             relation: format!("relation {}", self.relation),
             kind: "gone".into(),
-            hint: "SELECT * FROM mig_drop(…, force => true); forgets the migration.".into(),
+            hint: format!("Forget the migration: SELECT mig_drop(migration, force => true) FROM (SELECT DISTINCT migration FROM mig.columns WHERE relation::oid = {}) gone;", self.relation),
         })
     }
 

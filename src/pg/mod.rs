@@ -27,3 +27,4 @@ pub mod tx;
 pub mod utility;
 pub mod vacuum;
 pub mod wait;
+pub mod watch;

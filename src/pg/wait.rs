@@ -1,7 +1,27 @@
 //! Waiting on the process latch only, so that every interrupt is served at once.
 
+use crate::error::Result;
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
+
+/// Looks until it is decided; false at the timeout. Somebody else decides it: a look has to see what is committed now.
+pub fn until_decided(
+    timeout: Duration,
+    mut look: impl FnMut() -> Result<Option<bool>>,
+) -> Result<bool> {
+    const LOOK_EVERY_MS: u128 = 50;
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(decided) = look()? {
+            return Ok(decided);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        sleep(i64::try_from(left.as_millis().min(LOOK_EVERY_MS)).unwrap_or(50));
+    }
+}
 
 /// Sleeps for `ms`; a cancel, a termination or DROP DATABASE gets through. Somebody may have set the latch before, or
 /// sets it for another reason (a lock timeout does): that alone does not end the sleep.

@@ -2,6 +2,7 @@
 
 use crate::ident::{Ident, QualifiedName, list};
 use crate::model::change::Change;
+pub use crate::sqlgen::fkey::validate;
 use crate::sqlgen::row_name;
 
 /// NOT VALID: holds for what is written from now on.
@@ -27,10 +28,6 @@ pub fn add(table: &QualifiedName, name: &Ident, change: &Change) -> Option<Strin
     Some(format!(
         "ALTER TABLE {table} ADD CONSTRAINT {name} {rule} NOT VALID"
     ))
-}
-
-pub fn validate(table: &QualifiedName, name: &Ident) -> String {
-    format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
 }
 
 /// The server believes the valid CHECK instead of reading the table (ALTER TABLE, manual; PostgreSQL 12 and later).
@@ -78,9 +75,8 @@ pub fn violators(
     ))
 }
 
-pub fn drop_index(name: &QualifiedName, concurrently: bool) -> String {
-    let how = if concurrently { "CONCURRENTLY " } else { "" };
-    format!("DROP INDEX {how}IF EXISTS {name}")
+pub fn drop_index(name: &QualifiedName) -> String {
+    format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")
 }
 
 /// By hand, without a worker: each a transaction of its own.

@@ -1,6 +1,6 @@
 //! Foreign keys of the target: added without a scan, validated after.
 
-use crate::ident::{Literal, QualifiedName, list};
+use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::TargetKey;
 
 /// Always checked at the end of the transaction: rows arrive one table after the other, in whatever order
@@ -39,8 +39,8 @@ pub fn add_unless_there(target: &QualifiedName, key: &TargetKey) -> String {
     )
 }
 
-pub fn validate(target: &QualifiedName, key: &TargetKey) -> String {
-    format!("ALTER TABLE {target} VALIDATE CONSTRAINT {}", key.name)
+pub fn validate(table: &QualifiedName, constraint: &Ident) -> String {
+    format!("ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")
 }
 
 /// RESTRICT cannot be deferred (its check is never postponed); NO ACTION forbids the same end state.

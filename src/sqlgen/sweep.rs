@@ -69,20 +69,18 @@ pub fn keys(back: &Flow) -> String {
 
 /// `$1` text[] the key: the old table's row of this key, locked if it is free.
 pub fn lock_one(back: &Flow) -> String {
-    let (from, key) = match back.merged {
-        true => (back.written.clone(), back.written_key_text("v")),
-        false => (view::name(back.mapping), back.forth_row_text("v")),
-    };
-    format!("SELECT 1 FROM {from} AS v WHERE {key} FOR UPDATE OF v SKIP LOCKED")
+    let there = exists(back);
+    format!("{there} FOR UPDATE OF v SKIP LOCKED")
 }
 
 /// `$1` text[] the key: whether the old table has it.
 pub fn exists(back: &Flow) -> String {
-    format!(
-        "SELECT 1 FROM {} AS v WHERE {}",
-        view::name(back.mapping),
-        back.forth_row_text("v")
-    )
+    // The view of one part has a row where another part has one.
+    let (from, key) = match back.merged {
+        true => (back.written.clone(), back.written_key_text("v")),
+        false => (view::name(back.mapping), back.forth_row_text("v")),
+    };
+    format!("SELECT 1 FROM {from} AS v WHERE {key}")
 }
 
 /// `$1` text[] the key: deletes the row if it is stale.

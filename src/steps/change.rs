@@ -43,7 +43,7 @@ pub fn take_back(job: &ChangeJob, table: &QualifiedName) -> Result<Outcome> {
                 require_nobody_builds(table)?;
                 let index = QualifiedName::new(table.schema.as_str(), name.as_str());
                 match built(job.relation, table, name)? {
-                    Some(false) => Outcome::TopLevel(sql::drop_index(&index, true)),
+                    Some(false) => Outcome::TopLevel(sql::drop_index(&index)),
                     // Somebody else has come to the end of it meanwhile.
                     _ => Outcome::Did(0),
                 }

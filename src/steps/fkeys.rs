@@ -61,7 +61,7 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<Outcome> {
         )?;
         match state {
             Some(s) if s.valid => continue,
-            Some(_) => spi::run(&fkey::validate(target, key), &[])?,
+            Some(_) => spi::run(&fkey::validate(target, &key.name), &[])?,
             None => {
                 let strong = lock::Mode::ShareRowExclusive;
                 let mut tables = vec![(target.clone(), strong)];

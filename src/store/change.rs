@@ -69,11 +69,10 @@ pub fn started(id: i64, pid: i32) -> Result<()> {
 
 /// Whether this transaction has written the job's row: nobody else sees what it says.
 pub fn is_of_this_transaction(id: i64) -> Result<bool> {
-    let writer: Option<i64> = spi::value(
+    tx::wrote(
         "SELECT xmin::text::bigint FROM mig.change WHERE id = $1",
-        &[id.into()],
-    )?;
-    Ok(writer.is_some_and(|w| tx::is_ours(w as u32)))
+        id,
+    )
 }
 
 /// The rows have been looked at.

@@ -50,11 +50,7 @@ pub fn latest(migration: i32) -> Result<Option<Job>> {
 
 /// Whether this transaction has written the job's row: nobody else sees what it says.
 pub fn is_of_this_transaction(id: i64) -> Result<bool> {
-    let writer: Option<i64> = spi::value(
-        "SELECT xmin::text::bigint FROM mig.job WHERE id = $1",
-        &[id.into()],
-    )?;
-    Ok(writer.is_some_and(|w| tx::is_ours(w as u32)))
+    tx::wrote("SELECT xmin::text::bigint FROM mig.job WHERE id = $1", id)
 }
 
 pub fn started(id: i64, pid: i32) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::pg::notice::notice;
 use crate::pg::{launch, snapshot, tx, wait};
 use crate::store::change;
 use pgrx::pg_sys::Oid;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Ends a job of the caller's; what stands half-made is taken back by its worker. False if it has ended before.
 pub fn cancel(id: i64) -> Result<bool> {
@@ -58,30 +58,20 @@ pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
     }
     snapshot::promise_not_to_read();
     tx::require_read_committed()?;
-    let deadline = Instant::now() + timeout;
-    loop {
+    wait::until_decided(timeout, || {
         let job = change::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
         match job.state.as_str() {
-            "done" => return Ok(true),
-            "cancelled" => return Ok(false),
-            "failed" => {
-                return Err(Error::ChangeFailed {
-                    made: job.change.made(),
-                    detail: job.error.unwrap_or_else(|| "No reason was noted.".into()),
-                });
-            }
-            _ if is_dead(&job)? => {
-                return Err(Error::ChangeFailed {
-                    made: job.change.made(),
-                    detail: format!("Its process {} is gone.", job.pid.unwrap_or(0)),
-                });
-            }
-            _ => {}
+            "done" => Ok(Some(true)),
+            "cancelled" => Ok(Some(false)),
+            "failed" => Err(Error::ChangeFailed {
+                made: job.change.made(),
+                detail: job.error.unwrap_or_else(|| "No reason was noted.".into()),
+            }),
+            _ if is_dead(&job)? => Err(Error::ChangeFailed {
+                made: job.change.made(),
+                detail: format!("Its process {} is gone.", job.pid.unwrap_or(0)),
+            }),
+            _ => Ok(None),
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(false);
-        }
-        wait::sleep(i64::try_from(left.as_millis().min(50)).unwrap_or(50));
-    }
+    })
 }

@@ -113,13 +113,15 @@ fn follows(all: &[Planned], p: &Planned) -> bool {
 pub fn statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Statement> {
     let mut made = Vec::new();
     if p.standing.is_none() && !follows(all, p) {
-        let parts: Vec<table::Part> = sharing(all, p)
+        let mut parts: Vec<table::Part> = sharing(all, p)
             .map(|o| table::Part {
                 source: &o.source,
                 layout: &o.layout,
                 policies: &o.policies,
             })
             .collect();
+        // The one that leads says what the key is and who draws it, whenever it was added.
+        parts.sort_by_key(|part| part.layout.is_partner());
         made = table::create(&parts, &p.mapping.target_name);
         if !defer_indexes {
             for i in sharing(all, p).flat_map(|o| &o.layout.indexes) {

@@ -128,8 +128,11 @@ DO $$ BEGIN WHILE mig_step('mixed') > 0 LOOP END LOOP; END $$;
 SELECT kind, song, address FROM activity ORDER BY 1, 2, 3;
 SELECT count(*) FROM mig_switch('mixed');
 INSERT INTO activity (kind, song) VALUES ('request', 'from the new side');
+UPDATE activity SET kind = 'mail', address = 'was a song', song = NULL WHERE song = 'from the new side';
 SELECT song FROM requests ORDER BY id;
+SELECT address FROM mails ORDER BY 1;
 SELECT mig_assert('mixed');
+SELECT bool_and(ok) FROM mig_check('mixed', 'sample');
 SELECT count(*) FROM mig_rollback('mixed', 'defined');
 SELECT mig_drop('mixed');
 
@@ -197,10 +200,23 @@ UPDATE events SET theme = 'back', guests = 5 WHERE id = 2;
 DELETE FROM events WHERE id = 4;
 SELECT s.slug, e.theme, e.guests FROM settings s LEFT JOIN event_settings e ON e.event_id = s.id ORDER BY 1;
 SELECT mig_assert('events');
+SELECT bool_and(ok) FROM mig_check('events', 'sample');
+SELECT bool_and(ok) FROM mig_check('events', 'quick');
+SELECT phase, item, ok FROM mig_checklist('events') WHERE ok IS NOT TRUE ORDER BY 1, 2;
+UPDATE events SET id = 500 WHERE slug = 'event1';
+UPDATE events SET id = 501 WHERE slug = 'event2';
+\echo :SQLSTATE
 TRUNCATE event_settings;
 SELECT slug, theme, guests FROM events ORDER BY 1;
 SELECT count(*) FROM mig_rollback('events', 'defined');
 SELECT mig_drop('events');
+
+-- Added the other way round it is the same table.
+SELECT mig_define('round');
+SELECT mig_add_table('round', 'event_settings', 'events', columns => '{"id": "event_id", "event_id": null}');
+SELECT mig_add_table('round', 'settings', 'events');
+SELECT statement FROM mig_ddl('round') AS statement WHERE statement LIKE 'CREATE%';
+SELECT mig_drop('round');
 
 -- One row of three that know nothing of each other: it is there as long as any of them has it.
 CREATE TABLE prices (code text PRIMARY KEY, price numeric);
