@@ -92,7 +92,7 @@ impl Facts<'_> {
     pub(super) fn backfilled(&self) -> Result<Vec<Item>> {
         const PHASE: &str = "backfilled";
         let mut items = Vec::new();
-        for p in self.all {
+        for p in self.all.iter().filter(|p| !p.is_partner()) {
             let of = |name: &str| {
                 let mine = self.lines.iter().filter(|l| l.source == p.source);
                 mine.filter(|l| l.name == name).collect::<Vec<_>>()

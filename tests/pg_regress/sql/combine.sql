@@ -205,7 +205,8 @@ SELECT bool_and(ok) FROM mig_check('events', 'quick');
 SELECT phase, item, ok FROM mig_checklist('events') WHERE ok IS NOT TRUE ORDER BY 1, 2;
 UPDATE events SET id = 500 WHERE slug = 'event1';
 UPDATE events SET id = 501 WHERE slug = 'event2';
-\echo :SQLSTATE
+SELECT s.id, slug, theme FROM settings s LEFT JOIN event_settings e ON e.event_id = s.id ORDER BY 1;
+SELECT mig_assert('events');
 TRUNCATE event_settings;
 SELECT slug, theme, guests FROM events ORDER BY 1;
 SELECT count(*) FROM mig_rollback('events', 'defined');
