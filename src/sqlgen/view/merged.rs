@@ -197,20 +197,23 @@ mod tests {
     use super::*;
     use crate::model::fixture::merged;
 
-    #[test]
-    fn rows_that_one_source_lacks_come_from_the_next_and_have_no_place() {
-        let (tables, layouts) = merged(false);
-        let sources: Vec<Source> = tables
-            .iter()
-            .zip(&layouts)
-            .zip(1..)
+    /// The view of the second of two sources.
+    fn of_second(by_main: bool) -> String {
+        let (tables, layouts) = merged(by_main);
+        let each = tables.iter().zip(&layouts).zip(1..);
+        let sources: Vec<Source> = each
             .map(|((table, layout), mapping)| Source {
                 mapping,
                 table: &table.name,
                 layout,
             })
             .collect();
-        let sql = create(&sources, 1);
+        create(&sources, 1)
+    }
+
+    #[test]
+    fn rows_that_one_source_lacks_come_from_the_next_and_have_no_place() {
+        let sql = of_second(false);
         let (own, rest) = sql.split_once("\nUNION ALL\n").expect("two arms");
         assert!(
             own.contains("\"mig:s2\".\"mig:ctid\" AS \"mig:ctid\""),
@@ -233,20 +236,10 @@ mod tests {
 
     #[test]
     fn where_one_decides_there_are_its_rows_and_no_others() {
-        let (tables, layouts) = merged(true);
-        let sources: Vec<Source> = tables
-            .iter()
-            .zip(&layouts)
-            .zip(1..)
-            .map(|((table, layout), mapping)| Source {
-                mapping,
-                table: &table.name,
-                layout,
-            })
-            .collect();
-        let sql = create(&sources, 1);
+        let sql = of_second(true);
         assert!(!sql.contains("UNION"), "{sql}");
         assert!(sql.contains("FROM (SELECT \"prices\".\"price\""), "{sql}");
+        let (_, layouts) = merged(true);
         assert_eq!(has_share(&layouts[0], "t", None), None);
         let share = has_share(&layouts[1], "t", None).expect("a condition");
         assert_eq!(
