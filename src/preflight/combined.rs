@@ -2,9 +2,9 @@
 
 use super::Finding;
 use crate::error::Result;
-use crate::ident::QualifiedName;
+use crate::ident::{Literal, QualifiedName};
 use crate::model::layout::Layout;
-use crate::model::shape::{Grant, Shape};
+use crate::model::shape::{Grant, Publication, Shape};
 use crate::model::state::Mapping;
 use crate::pg::{role, spi};
 use crate::store::mapping;
@@ -28,6 +28,9 @@ pub fn findings(sources: &[Source], stands: bool) -> Result<Vec<Finding>> {
     }
     for other in others.iter().filter(|_| !stands) {
         found.extend(rights(first, other));
+    }
+    for source in sources.iter().filter(|_| !stands) {
+        found.extend(published_alone(source, sources));
     }
     for (n, one) in sources.iter().enumerate() {
         for other in &sources[..n] {
@@ -74,6 +77,42 @@ fn rights(first: &Source, other: &Source) -> Option<Finding> {
             target.plain()
         )),
     })
+}
+
+/// Publications of one source that the others are not in.
+fn published_alone(source: &Source, all: &[Source]) -> Vec<Finding> {
+    let target = &source.mapping.target_name;
+    let lacks = |s: &&Source, b: &Publication| {
+        let mut theirs = s.shape.publications.iter();
+        !theirs.any(|x| x.name == b.name)
+    };
+    let finding = |b: &Publication| {
+        let other = all.iter().find(|s| lacks(s, b))?;
+        let rows = source.layout.kind.as_ref().map_or_else(String::new, |k| {
+            format!(" WHERE ({} = {})", k.column, Literal(&k.value))
+        });
+        Some(Finding {
+            severity: "warning".into(),
+            check_name: "publication".into(),
+            relation: Some(source.mapping.source),
+            detail: format!(
+                "Publication \"{}\" publishes {} and not {}, whose rows will stand beside: the target does not come into it.",
+                b.name.as_str(),
+                source.shape.name.plain(),
+                other.shape.name.plain()
+            ),
+            hint: Some(format!(
+                "After mig_create: ALTER PUBLICATION {} ADD TABLE {target}{rows};",
+                b.name
+            )),
+        })
+    };
+    source
+        .shape
+        .publications
+        .iter()
+        .filter_map(finding)
+        .collect()
 }
 
 /// The library of earlier versions knows one source for each target, and a session keeps the one that it has loaded.

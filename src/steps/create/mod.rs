@@ -5,7 +5,7 @@ use crate::ident::{Literal, QualifiedName};
 use crate::model::facts::{Facts, Left};
 use crate::model::layout::merge::Merge;
 use crate::model::layout::{Layout, Member, Scope, resolve};
-use crate::model::shape::{Policy, Shape};
+use crate::model::shape::{Policy, Publication, Shape};
 use crate::model::state::Mapping;
 use crate::pg::{catalog, deparse, spi};
 use crate::sqlgen::view::merged;
@@ -135,7 +135,12 @@ pub fn statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Stat
             }
         }
         let target = &p.mapping.target_name;
+        // Whoever follows one of several sources would get the rows of the others, too.
+        let everybodys = |b: &&Publication| {
+            sharing(all, p).all(|o| o.source.publications.iter().any(|x| x.name == b.name))
+        };
         let mine = p.source.publications.iter().filter(|b| b.mine);
+        let mine = mine.filter(everybodys);
         made.extend(
             mine.filter_map(|b| details::publication(b, target, &p.layout))
                 .map(|sql| Statement::new(target, "ShareUpdateExclusiveLock", sql)),

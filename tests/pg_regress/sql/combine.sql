@@ -55,8 +55,14 @@ SELECT mig_add_table('post', 'mails', 'messages', columns => '{"kind": "''mail''
 SELECT mig_add_table('post', 'letters', 'messages', columns => '{"kind": "''letter''"}');
 SELECT severity, check_name, relation, detail, hint FROM mig_preflight('post') WHERE severity = 'error';
 SELECT mig_create('post');
+SET client_min_messages = error;
+CREATE PUBLICATION both_of_them FOR TABLE mails, letters;
+CREATE PUBLICATION one_of_them FOR TABLE letters;
+RESET client_min_messages;
+SELECT check_name, relation, detail, hint FROM mig_preflight('post') WHERE check_name = 'publication';
 GRANT SELECT ON letters TO together_reader;
 SELECT * FROM mig_create('post');
+SELECT pubname FROM pg_publication_tables WHERE tablename = 'messages';
 \d messages
 SELECT * FROM mig_dual_write('post');
 SELECT mig_step('post') > 0 AS copied;
@@ -257,5 +263,6 @@ SELECT * FROM prices FULL JOIN stocks USING (code) FULL JOIN notes USING (code) 
 SELECT count(*) FROM mig_rollback('goods', 'defined');
 SELECT mig_drop('goods');
 SET client_min_messages = warning;
+DROP PUBLICATION both_of_them, one_of_them;
 DROP SCHEMA together CASCADE;
 DROP ROLE together_reader;
