@@ -14,6 +14,17 @@ impl Ident {
     }
 
     /// The bare name, for binds, messages and comparisons; never for SQL text.
+    /// This name, or where that is taken the first free one with a number behind it.
+    pub fn apart(&self, taken: impl Fn(&Ident) -> bool) -> Self {
+        let mut name = self.clone();
+        let mut n = 1;
+        while taken(&name) {
+            n += 1;
+            name = Self::derived(&[self.as_str(), &n.to_string()]);
+        }
+        name
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -111,6 +111,9 @@ pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Finding>> {
 
 /// Of the target of `p`, if it is the first of several sources.
 fn sharing(planned: &[create::Planned], p: &create::Planned) -> Result<Vec<Finding>> {
+    if create::follows(planned, p) {
+        return Ok(Vec::new());
+    }
     let sources: Vec<_> = create::sharing(planned, p)
         .map(|o| combined::Source {
             mapping: &o.mapping,
@@ -118,12 +121,7 @@ fn sharing(planned: &[create::Planned], p: &create::Planned) -> Result<Vec<Findi
             layout: &o.layout,
         })
         .collect();
-    match sources.first() {
-        Some(first) if first.mapping.id == p.mapping.id => {
-            combined::findings(&sources, p.standing.is_some())
-        }
-        _ => Ok(Vec::new()),
-    }
+    combined::findings(&sources, p.standing.is_some())
 }
 
 fn require_clean(m: &Migration, mappings: &[Mapping]) -> Result<()> {

@@ -94,7 +94,7 @@ pub(super) fn mirror(
             note: planned(noting.then(|| mirror::note(&flow)).as_ref(), &types)?,
         }),
     };
-    let merge = found.mapping.layout.as_ref().and_then(|l| l.merge.as_ref());
+    let merge = found.mapping.merge();
     let decides = merge.is_none_or(|m| m.decides());
     let merged = match &sql.merge {
         None => None,
@@ -173,12 +173,7 @@ fn other_parts(merge: Option<&Merge>) -> Result<Vec<MergeSql>> {
         return Ok(Vec::new());
     };
     let matters = |id: &i32| *id != merge.me && (!merge.by_main || *id == merge.leader());
-    let ids: Vec<i32> = merge
-        .sources
-        .iter()
-        .map(|s| s.mapping)
-        .filter(matters)
-        .collect();
+    let ids: Vec<i32> = merge.mappings().filter(matters).collect();
     let mut found = Vec::new();
     for p in mapping::partners(&ids)? {
         found.extend(mirror::statements(&mapping::forward(&p)?).merge);

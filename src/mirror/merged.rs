@@ -6,7 +6,9 @@ use super::touched::{Came, Touched};
 use super::{Writer, make};
 use crate::error::{Error, Result};
 use crate::pg::{plan, session};
+use crate::sqlgen::flow::Flow;
 use crate::sqlgen::mirror::MergeSql;
+use crate::store::mapping::Registered;
 use pgrx::prelude::*;
 
 pub struct Merged {
@@ -141,22 +143,16 @@ impl Writer<'_> {
 
 /// Mirrors of the other tables that a new row goes back to.
 pub(super) fn partners(
-    found: &crate::store::mapping::Registered,
-    leader: &crate::sqlgen::flow::Flow,
+    found: &Registered,
+    leader: &Flow,
     trigger: &pg_sys::Trigger,
     relation: pg_sys::Oid,
 ) -> Result<Vec<Mirror>> {
-    let Some(merge) = found
-        .mapping
-        .layout
-        .as_ref()
-        .and_then(|l| l.merge.as_ref())
-        .filter(|m| m.leads())
-    else {
+    let Some(merge) = found.mapping.merge().filter(|m| m.leads()) else {
         return Ok(Vec::new());
     };
-    let others = merge.sources.iter().map(|s| s.mapping);
-    others
+    merge
+        .mappings()
         .filter(|id| *id != merge.me)
         .map(|id| make::mirror(id, leader.way, trigger, relation, Some(leader)))
         .collect()

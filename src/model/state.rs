@@ -6,6 +6,7 @@ use crate::model::archive::Archived;
 use crate::model::driver::Driver;
 use crate::model::facts::Left;
 use crate::model::layout::Layout;
+use crate::model::layout::merge::Merge;
 use crate::model::phase::Phase;
 use crate::model::spec::Spec;
 use serde::Deserialize;
@@ -189,9 +190,13 @@ impl Mapping {
         self.names_remapped() || self.is_merged()
     }
 
+    pub fn merge(&self) -> Option<&Merge> {
+        self.layout.as_ref()?.merge.as_ref()
+    }
+
     /// Its rows become one with those of other sources.
     pub fn is_merged(&self) -> bool {
-        self.layout.as_ref().is_some_and(|l| l.merge.is_some())
+        self.merge().is_some()
     }
 
     /// Another mapping compares its rows, and mends them.
@@ -201,8 +206,7 @@ impl Mapping {
 
     /// The mapping that does so, itself or another.
     pub fn leader(&self) -> i32 {
-        let merge = self.layout.as_ref().and_then(|l| l.merge.as_ref());
-        merge.map_or(self.id, |m| m.leader())
+        self.merge().map_or(self.id, Merge::leader)
     }
 
     /// For messages: the source's name, or that it is gone.

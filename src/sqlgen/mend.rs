@@ -69,10 +69,6 @@ pub fn lock_part(part: &Flow) -> String {
         .iter()
         .map(|k| format!("s.{}::pg_catalog.text", k.touched))
         .collect();
-    let given = |n: usize, k: &FlowKey| {
-        let value = format!("(c.key OPERATOR(pg_catalog.->>) {n})::{}", k.type_text);
-        k.equals.between(&format!("s.{}", k.touched), &value)
-    };
     format!(
         "SELECT pg_catalog.jsonb_agg(q.key) FROM (SELECT pg_catalog.jsonb_build_array({}) AS key FROM {} AS s \
          WHERE EXISTS (SELECT FROM pg_catalog.jsonb_array_elements($1) AS c(key) WHERE {}) FOR SHARE OF s SKIP LOCKED) q",
@@ -80,6 +76,12 @@ pub fn lock_part(part: &Flow) -> String {
         part.touched,
         by_key(part, given),
     )
+}
+
+/// Part `n` of the key of row `s` is that of the document `c`.
+fn given(n: usize, k: &FlowKey) -> String {
+    let value = format!("(c.key OPERATOR(pg_catalog.->>) {n})::{}", k.type_text);
+    k.equals.between(&format!("s.{}", k.touched), &value)
 }
 
 fn by_key(part: &Flow, one: impl Fn(usize, &FlowKey) -> String) -> String {
@@ -95,10 +97,7 @@ pub fn insert_whole(flow: &Flow, pair: &Pair, parts: &[Flow]) -> String {
         let same = by_key(part, |n, k| {
             k.equals.between(&format!("s.{}", k.touched), &format!("r.{}", view::key_name(n)))
         });
-        let is_locked = by_key(part, |n, k| {
-            let value = format!("(c.key OPERATOR(pg_catalog.->>) {n})::{}", k.type_text);
-            k.equals.between(&format!("s.{}", k.touched), &value)
-        });
+        let is_locked = by_key(part, given);
         format!(
             " AND NOT EXISTS (SELECT FROM {} AS s WHERE {same} AND NOT EXISTS (SELECT FROM \
              pg_catalog.jsonb_array_elements($2 OPERATOR(pg_catalog.->) {at}) AS c(key) WHERE {is_locked}))",

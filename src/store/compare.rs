@@ -293,8 +293,7 @@ impl Pending {
 
 /// Mappings whose rows become one with those of `p`.
 fn partners(p: &Mapping) -> Vec<i32> {
-    let merge = p.layout.as_ref().and_then(|l| l.merge.as_ref());
-    merge.map_or_else(Vec::new, |m| m.sources.iter().map(|s| s.mapping).collect())
+    p.merge().map_or_else(Vec::new, |m| m.mappings().collect())
 }
 
 /// Before the backfill is through, rows of blocks between the checkpoint and the bound are still to come, and so are

@@ -114,10 +114,6 @@ pub fn registered(id: i32, way: Way) -> Result<Option<Registered>> {
 /// Other mappings of the migration whose touched tables refer to this one's by foreign keys, near or far: TRUNCATE takes
 /// them all or none. Under the latest snapshot, as `registered`.
 pub fn truncated_with(id: i32, way: Way) -> Result<Vec<Mapping>> {
-    #[derive(serde::Deserialize)]
-    struct Found {
-        all: Vec<Mapping>,
-    }
     let touched = match way {
         Way::Forward => "source",
         Way::Reverse => "target",
@@ -130,28 +126,27 @@ pub fn truncated_with(id: i32, way: Way) -> Result<Vec<Mapping>> {
          AND p.{touched}::oid IN (SELECT r.relation FROM referring r) ORDER BY p.ordinal) x",
         select()
     );
-    let found: Option<Found> = plan::first_latest(
-        &sql,
-        &[pgrx::pg_sys::INT4OID],
-        &mut [pgrx::pg_sys::Datum::from(id)],
-    )?;
-    Ok(found.map_or_else(Vec::new, |f| f.all))
+    several(&sql, pgrx::pg_sys::INT4OID, pgrx::pg_sys::Datum::from(id))
 }
 
 /// Mappings by their ids, in the order of these. Under the latest snapshot, as `registered`.
 pub fn partners(ids: &[i32]) -> Result<Vec<Mapping>> {
-    #[derive(serde::Deserialize)]
-    struct Found {
-        all: Vec<Mapping>,
-    }
     let sql = format!(
         "SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x) ORDER BY pg_catalog.array_position($1, x.id)), '[]') AS \"all\" \
          FROM ({} WHERE p.id = ANY ($1)) x",
         select()
     );
     let given = pgrx::IntoDatum::into_datum(ids.to_vec()).unwrap_or(pgrx::pg_sys::Datum::from(0));
-    let found: Option<Found> =
-        plan::first_latest(&sql, &[pgrx::pg_sys::INT4ARRAYOID], &mut [given])?;
+    several(&sql, pgrx::pg_sys::INT4ARRAYOID, given)
+}
+
+/// The mappings that `sql` gives as one document, `all`, for one argument. Under the latest snapshot.
+fn several(sql: &str, kind: Oid, argument: pgrx::pg_sys::Datum) -> Result<Vec<Mapping>> {
+    #[derive(serde::Deserialize)]
+    struct Found {
+        all: Vec<Mapping>,
+    }
+    let found: Option<Found> = plan::first_latest(sql, &[kind], &mut [argument])?;
     Ok(found.map_or_else(Vec::new, |f| f.all))
 }
 

@@ -214,12 +214,8 @@ fn without_served(made: Vec<TargetIndex>, layout: &Layout) -> Vec<TargetIndex> {
 /// Two indexes over the same columns (partial ones, other methods) still need two names.
 fn name_apart(mut indexes: Vec<TargetIndex>) -> Vec<TargetIndex> {
     for at in 1..indexes.len() {
-        let base = indexes[at].name.clone();
-        let mut n = 1;
-        while indexes[..at].iter().any(|i| i.name == indexes[at].name) {
-            n += 1;
-            indexes[at].name = Ident::derived(&[base.as_str(), &n.to_string()]);
-        }
+        let (before, rest) = indexes.split_at_mut(at);
+        rest[0].name = rest[0].name.apart(|n| before.iter().any(|i| i.name == *n));
     }
     indexes
 }

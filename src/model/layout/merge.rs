@@ -39,6 +39,11 @@ impl Merge {
         self.sources.first().map_or(self.me, |s| s.mapping)
     }
 
+    /// All of them, the one that leads first.
+    pub fn mappings(&self) -> impl Iterator<Item = i32> {
+        self.sources.iter().map(|s| s.mapping)
+    }
+
     pub fn mine(&self) -> Option<&Given> {
         self.sources.iter().find(|s| s.mapping == self.me)
     }

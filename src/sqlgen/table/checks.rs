@@ -21,12 +21,7 @@ pub fn all<'a>(parts: &[Part<'a>]) -> Vec<Made<'a>> {
             if !is_carried(check, part.layout) {
                 continue;
             }
-            let mut name = check.name.clone();
-            let mut n = 1;
-            while made.iter().any(|m| m.name == name) {
-                n += 1;
-                name = Ident::derived(&[check.name.as_str(), &n.to_string()]);
-            }
+            let name = check.name.apart(|n| made.iter().any(|m| m.name == *n));
             made.push(Made {
                 name,
                 definition: for_own_rows(&check.definition, part.layout),

@@ -24,12 +24,7 @@ pub fn policies(parts: &[Part]) -> Vec<Policy> {
             let mut policy = policy.clone();
             policy.using = policy.using.as_ref().map(|t| own(t, policy.permissive));
             policy.check = policy.check.as_ref().map(|t| own(t, policy.permissive));
-            let mut n = 1;
-            let base = policy.name.clone();
-            while made.iter().any(|p| p.name == policy.name) {
-                n += 1;
-                policy.name = Ident::derived(&[base.as_str(), &n.to_string()]);
-            }
+            policy.name = policy.name.apart(|n| made.iter().any(|p| p.name == *n));
             made.push(policy);
         }
     }

@@ -103,7 +103,7 @@ pub fn sharing<'a>(all: &'a [Planned], p: &'a Planned) -> impl Iterator<Item = &
 }
 
 /// Whether another source makes the target of this one.
-fn follows(all: &[Planned], p: &Planned) -> bool {
+pub fn follows(all: &[Planned], p: &Planned) -> bool {
     sharing(all, p)
         .next()
         .is_some_and(|first| first.mapping.id != p.mapping.id)

@@ -24,7 +24,7 @@ pub fn bring(m: &Migration, p: &Mapping, merge: &Merge, keys: &Value) -> Result<
         let here = "t.ctid OPERATOR(pg_catalog.=) ANY ($1)";
         places::run(&mirror::renew(&flow, here), &new)?;
     }
-    let ids: Vec<i32> = merge.sources.iter().map(|s| s.mapping).collect();
+    let ids: Vec<i32> = merge.mappings().collect();
     let mut parts = Vec::new();
     let mut held = Vec::new();
     for part in mapping::partners(&ids)? {

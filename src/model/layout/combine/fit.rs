@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal};
 use crate::model::layout::columns::{key_columns, target_columns};
-use crate::model::layout::{Member, Scope, TargetColumn, remap};
+use crate::model::layout::{Member, Scope, TargetColumn};
 use crate::model::shape::Column;
 
 /// Columns of one name have one type, and the keys stand in the same columns.
@@ -86,7 +86,7 @@ pub fn drawing<'a>(member: &'a Member) -> Option<&'a Column> {
 }
 
 /// Rows that keep their ids must not get ids that rows of another source have or will have.
-pub fn require_one_generator(members: &[Member], peers: &[&Member]) -> Result<()> {
+pub fn require_one_generator(peers: &[&Member]) -> Result<()> {
     let drawing = |p: &&&Member| !p.remap && drawing(p).is_some();
     let keeping: Vec<&&Member> = peers.iter().filter(drawing).collect();
     let Some(first) = keeping.first() else {
@@ -120,7 +120,7 @@ pub fn require_one_generator(members: &[Member], peers: &[&Member]) -> Result<()
             format!("Add {} first.", first.shape.name.plain()),
         ));
     }
-    remap::drawn(members, first).map(|_| ())
+    Ok(())
 }
 
 const RANDOM: &str = "gen_random_uuid()";

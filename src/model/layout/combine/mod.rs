@@ -107,7 +107,7 @@ pub(super) fn kind(members: &[Member], me: &Member, scope: Option<&Scope>) -> Re
     let (column, type_text) = told;
     let value = constant(me, &column).map_or("", |c| c.0);
     require_alike(members, &peers, scope)?;
-    require_one_generator(members, &peers)?;
+    require_one_generator(&peers)?;
     Ok(Scope {
         column,
         type_text,
@@ -128,7 +128,7 @@ pub(super) fn is_surrogate(peers: &[&Member]) -> bool {
     peers.iter().all(|p| p.remap || drawing(p).is_some())
 }
 
-/// Whether each source that gives one of these columns has a foreign key over them to the same table: what one of them allows, the
+/// Whether each other source that gives one of these columns has a foreign key over them to the same table: what one of them allows, the
 /// target must allow.
 pub(super) fn all_refer(
     members: &[Member],
@@ -137,7 +137,8 @@ pub(super) fn all_refer(
     to: u32,
     scope: Option<&Scope>,
 ) -> Result<bool> {
-    for p in peers(members, me) {
+    let others = peers(members, me).into_iter();
+    for p in others.filter(|p| p.shape.oid != me.shape.oid) {
         let theirs = target_columns(members, p, scope)?;
         let names = super::columns::renames(&theirs);
         let gives = theirs.iter().any(|c| columns.contains(&c.name));
