@@ -188,13 +188,13 @@ fn against_others(cluster: &Cluster, rows: usize) {
         .expect("the contenders are there");
     client.batch_execute("VACUUM ANALYZE").expect("vacuums");
     let (client, wal) = (RefCell::new(client), Wal::default());
-    let (dir, port, database) = (cluster.host(), cluster.port(), kind.database);
+    let (dir, database) = (cluster.host(), kind.database);
     let repack = Contender {
         name: REPACK,
         run: Box::new(|| {
             timed(|| {
                 shell(&format!(
-                    "$pg_bin/pg_repack -h {dir} -p {port} -U postgres -t packed {database} >/dev/null 2>&1"
+                    "$pg_bin/pg_repack -h {dir} -U postgres -t packed {database} >/dev/null 2>&1"
                 ));
             })
         }),

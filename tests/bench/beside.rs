@@ -40,11 +40,11 @@ fn ready(cluster: &Cluster, rows: usize) -> Client {
 
 /// Milliseconds of each transaction, from the moment it was due.
 fn load(cluster: &Cluster, rows: usize) -> Vec<f64> {
-    let (dir, port) = (cluster.host(), cluster.port());
+    let dir = cluster.host();
     let script = format!("{dir}/beside.sql");
     std::fs::write(&script, LOAD.replace("ROWS", &rows.to_string())).expect("the script writes");
     let log = shell(&format!(
-        "cd {dir}; rm -f beside.log*; $pg_bin/pgbench -h {dir} -p {port} -U postgres -n -M prepared -c 4 -j 1 -R {RATE} -T {SECONDS} \
+        "cd {dir}; rm -f beside.log*; $pg_bin/pgbench -h {dir} -U postgres -n -M prepared -c 4 -j 1 -R {RATE} -T {SECONDS} \
          -l --log-prefix={dir}/beside.log -f {script} {DATABASE} >{dir}/beside.out 2>&1 || {{ cat {dir}/beside.out; exit 1; }}; \
          cat beside.log*"
     ));

@@ -11,6 +11,8 @@ mod cluster;
 mod column;
 mod dual_write;
 mod many;
+#[path = "../common/patience.rs"]
+mod patience;
 mod rounds;
 
 use cluster::Cluster;
@@ -22,7 +24,7 @@ const CONF: &str = "shared_buffers = 1GB\nwork_mem = 64MB\nmaintenance_work_mem 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    let cluster = Cluster::start("bench", 54328, CONF);
+    let cluster = Cluster::start("bench", CONF);
     rounds::settings(&mut cluster.connect("postgres"));
     if is_wanted("single_rows") {
         dual_write::single_rows(&cluster);

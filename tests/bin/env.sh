@@ -19,6 +19,8 @@ export PGRX_HOME=$work/pgrx
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$repo/target}
 # Client and server speak the same language on every machine: golden output depends on it.
 export LC_ALL=C.UTF-8 PGTZ=UTC
+# How long pg_ctl waits for a server, in seconds: it only matters where one hangs.
+export PGCTLTIMEOUT=300
 unset PGHOST PGPORT PGDATABASE PGUSER PGOPTIONS PGSERVICE PGPASSWORD
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -28,37 +30,51 @@ as_postgres() {
   if [ "$(id -u)" = 0 ]; then runuser -u postgres -- env LC_ALL=C.UTF-8 "$@"; else "$@"; fi
 }
 
-# cluster_start DIR PORT [SUPERUSER]: a new server in DIR, reachable by its socket there. Trust is for that socket only.
+# cluster_new DIR SUPERUSER: what initdb makes, which takes a second or two, is made once for each superuser and copied.
+cluster_new() {
+  local dir=$1 superuser=$2 model=$work/model.$2
+  (
+    flock 9
+    if [ ! -d "$model/data" ]; then
+      rm -rf "$model.new"
+      mkdir -p "$model.new"
+      [ "$(id -u)" != 0 ] || chown postgres "$model.new"
+      as_postgres "$pg_bin/initdb" -D "$model.new/data" -U "$superuser" -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$model.log" 2>&1
+      mv "$model.new" "$model"
+    fi
+  ) 9>"$model.lock"
+  cp -a "$model" "$dir"
+}
+
+# cluster_start DIR [SUPERUSER [FILE]]: a new server in DIR, with the settings of FILE. It is reachable by its socket there and by
+# nothing else, so that all of them can have the port that clients take where none is named. Trust is for that socket only.
 cluster_start() {
-  local dir=$1 port=$2 superuser=${3:-postgres}
+  local dir=$1 superuser=${2:-postgres} settings=${3:-/dev/null}
   cluster_stop "$dir"
   rm -rf "$dir"
-  mkdir -p "$dir"
+  cluster_new "$dir" "$superuser"
   chmod 755 "$dir"
-  [ "$(id -u)" != 0 ] || chown postgres "$dir"
-  as_postgres "$pg_bin/initdb" -D "$dir/data" -U "$superuser" -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir.initdb.log" 2>&1
   cat >>"$dir/data/postgresql.conf" <<CONF
 listen_addresses = ''
-port = $port
 unix_socket_directories = '$dir'
 max_connections = 60
 max_prepared_transactions = 10
 timezone = 'UTC'
 log_timezone = 'UTC'
 fsync = ${PG_MIG_FSYNC:-off}
+$(cat "$settings")
 CONF
   as_postgres "$pg_bin/pg_ctl" -D "$dir/data" -l "$dir/server.log" -w start >/dev/null
 }
 
-# bouncer_start DIR PORT: PgBouncer in transaction mode before the server of cluster_start, reachable by a socket in
-# DIR/bouncer under the same port.
+# bouncer_start DIR: PgBouncer in transaction mode before the server of cluster_start, reachable by a socket in DIR/bouncer.
 bouncer_start() {
-  local dir=$1 port=$2
+  local dir=$1 port=5432
   mkdir -p "$dir/bouncer"
   printf '"authenticator" ""\n' >"$dir/bouncer/users"
   cat >"$dir/bouncer/conf" <<CONF
 [databases]
-* = host=$dir port=$port
+* = host=$dir
 [pgbouncer]
 pool_mode = transaction
 listen_port = $port
@@ -75,7 +91,7 @@ CONF
   # It leaves its parent before it listens.
   local waited=0
   until [ -S "$dir/bouncer/.s.PGSQL.$port" ]; do
-    if [ $((waited += 1)) -gt 600 ]; then
+    if [ $((waited += 1)) -gt 3000 ]; then
       cat "$dir/bouncer/log" >&2
       return 1
     fi

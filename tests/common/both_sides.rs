@@ -2,12 +2,10 @@
 //! in all isolation levels.
 
 use super::cluster::Cluster;
+use super::load::{Load, Place};
 use super::writers::Random;
 use postgres::{Client, IsolationLevel};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const PROJECT: &str = "00000000-0000-0000-0000-000000000001";
@@ -83,48 +81,49 @@ pub const ROLLING: [Side; 6] = [
 ];
 
 /// Instances at work, until they are stopped.
-pub struct Crew {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Tally>>,
-}
+pub struct Crew(Load<Tally>);
 
+#[allow(dead_code)]
 impl Crew {
     /// One instance for each of `sides`; `think` is the pause between two transactions.
     pub fn start(cluster: &Cluster, database: &str, sides: &[Side], think: Duration) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
         let of = sides.len() as u64;
         let instance = |(me, side): (usize, &Side)| {
-            let (client, stop, side) = (cluster.connect(database), Arc::clone(&stop), *side);
-            std::thread::spawn(move || work(client, side, me as u64, of, think, &stop))
+            let (client, side) = (cluster.connect(database), *side);
+            move |place: &Place| work(client, side, me as u64, of, think, place)
         };
-        let threads = sides.iter().enumerate().map(instance).collect();
-        Self { stop, threads }
+        Self(Load::start(sides.iter().enumerate().map(instance)))
+    }
+
+    /// Until `more` transactions have come to a good end than now.
+    pub fn wait_for(&self, more: u64) {
+        self.0.wait_for(more);
+    }
+
+    /// Transactions that have come to a good end.
+    pub fn done(&self) -> u64 {
+        self.0.done()
     }
 
     pub fn stop(self) -> Tally {
-        self.stop.store(true, Ordering::Relaxed);
         let mut all = Tally::default();
-        for thread in self.threads {
-            all.add(thread.join().expect("an instance ends"));
+        for tally in self.0.stop() {
+            all.add(tally);
         }
         all
     }
 }
 
-fn work(
-    mut client: Client,
-    side: Side,
-    me: u64,
-    of: u64,
-    think: Duration,
-    stop: &AtomicBool,
-) -> Tally {
+fn work(mut client: Client, side: Side, me: u64, of: u64, think: Duration, place: &Place) -> Tally {
     let (mut tally, mut random) = (Tally::default(), Random::new(me + 1));
-    while !stop.load(Ordering::Relaxed) {
+    while !place.is_over() {
         let level = LEVELS[usize::try_from(random.below(3)).unwrap_or(0)];
         let began = Instant::now();
         match transaction(&mut client, level, side, me, of, &mut random) {
-            Ok(()) => tally.transactions += 1,
+            Ok(()) => {
+                tally.transactions += 1;
+                place.count();
+            }
             // The server went away (a crash test): that ends this instance, it is no error of a statement.
             Err(e)
                 if client.is_closed()

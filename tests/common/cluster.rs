@@ -1,17 +1,25 @@
 //! A throw-away server of its own, driven through the functions of `tests/bin/env.sh`.
 
+use super::patience::until;
 use postgres::{Client, NoTls};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
 
 // The demo and the tests each use a part of this.
 #[allow(dead_code)]
 pub struct Cluster {
     name: &'static str,
-    port: u16,
     dir: PathBuf,
     keep: bool,
+}
+
+/// Servers are told apart by their folders, which bear their names.
+fn take_name(name: &'static str) {
+    static TAKEN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let is_new = TAKEN.lock().expect("nobody panics here").insert(name);
+    assert!(is_new, "two servers are called {name}");
 }
 
 /// Runs shell text with the functions of env.sh at hand; its output.
@@ -33,27 +41,25 @@ pub fn shell(text: &str) -> String {
 #[allow(dead_code)]
 impl Cluster {
     /// A new, empty server; `conf` goes to postgresql.conf.
-    pub fn start(name: &'static str, port: u16, conf: &str) -> Self {
-        Self::start_as(name, port, conf, "postgres")
+    pub fn start(name: &'static str, conf: &str) -> Self {
+        Self::start_as(name, conf, "postgres")
     }
 
     /// With another name for the superuser.
-    pub fn start_as(name: &'static str, port: u16, conf: &str, superuser: &str) -> Self {
+    pub fn start_as(name: &'static str, conf: &str, superuser: &str) -> Self {
+        take_name(name);
         let dir = PathBuf::from(shell("printf %s \"$work\"")).join(name);
         let cluster = Self {
             name,
-            port,
             dir,
             keep: false,
         };
-        shell(&format!("cluster_start $work/{name} {port} {superuser}"));
-        if !conf.is_empty() {
-            let file = cluster.dir.join("data/postgresql.conf");
-            let old = std::fs::read_to_string(&file).expect("the configuration reads");
-            std::fs::write(&file, format!("{old}\n{conf}\n")).expect("the configuration writes");
-            cluster.stop("fast");
-            cluster.start_again();
-        }
+        let settings = cluster.dir.with_extension("conf");
+        std::fs::write(&settings, conf).expect("the settings write");
+        shell(&format!(
+            "cluster_start $work/{name} {superuser} {}",
+            settings.display()
+        ));
         cluster
     }
 
@@ -61,13 +67,8 @@ impl Cluster {
     pub fn bouncer(&self) -> Bouncer {
         let bouncer = Bouncer {
             dir: self.dir.clone(),
-            port: self.port,
         };
-        shell(&format!(
-            "bouncer_start {} {}",
-            self.dir.display(),
-            self.port
-        ));
+        shell(&format!("bouncer_start {}", self.dir.display()));
         bouncer
     }
 
@@ -81,17 +82,17 @@ impl Cluster {
     }
 
     /// A streaming standby of this server, caught up to now.
-    pub fn standby(&self, name: &'static str, port: u16) -> Self {
-        let (dir, from, old) = (self.dir.with_file_name(name), self.dir.display(), self.port);
+    pub fn standby(&self, name: &'static str) -> Self {
+        take_name(name);
+        let (dir, from) = (self.dir.with_file_name(name), self.dir.display());
         let to = dir.display();
         shell(&format!(
             "cluster_stop {to}; rm -rf {to}; mkdir -p {to}; chmod 755 {to}; [ \"$(id -u)\" != 0 ] || chown postgres {to}; \
-             as_postgres $pg_bin/pg_basebackup -h {from} -p {old} -U postgres -D {to}/data -R -X stream -c fast; \
-             printf \"port = {port}\\nunix_socket_directories = '{to}'\\n\" >>{to}/data/postgresql.conf"
+             as_postgres $pg_bin/pg_basebackup -h {from} -U postgres -D {to}/data -R -X stream -c fast; \
+             printf \"unix_socket_directories = '{to}'\\n\" >>{to}/data/postgresql.conf"
         ));
         let standby = Self {
             name,
-            port,
             dir,
             keep: false,
         };
@@ -139,11 +140,11 @@ impl Cluster {
 
     /// Runs pgbench with prepared statements: `each` transactions in each of four clients. Seconds, without those that it takes to connect.
     pub fn pgbench(&self, database: &str, script: &str, each: usize) -> f64 {
-        let (name, port) = (self.name, self.port);
+        let name = self.name;
         let file = self.dir.join("pgbench.sql");
         std::fs::write(&file, script).expect("the script writes");
         let told = shell(&format!(
-            "$pg_bin/pgbench -h $work/{name} -p {port} -U postgres -n -M prepared -c 4 -j 2 -t {each} -f {} {database} 2>&1",
+            "$pg_bin/pgbench -h $work/{name} -U postgres -n -M prepared -c 4 -j 2 -t {each} -f {} {database} 2>&1",
             file.display()
         ));
         let tps: Option<f64> = told
@@ -162,19 +163,15 @@ impl Cluster {
 
     /// pg_dump of one database and pg_restore into another, which is empty, as `user`; the first error ends it.
     pub fn copy_by_dump(&self, from: &str, to: &str, user: &str) {
-        let (dir, port) = (self.dir.display(), self.port);
-        let server = format!("-h {dir} -p {port} -U {user}");
+        let server = format!("-h {} -U {user}", self.dir.display());
         shell(&format!(
             "$pg_bin/pg_dump {server} -Fc {from} >$work/{to}.dump; $pg_bin/pg_restore {server} --exit-on-error -d {to} $work/{to}.dump; rm $work/{to}.dump"
         ));
     }
 
+    /// The folder of its socket, by which it is reached: all servers have the port that clients take where none is named.
     pub fn host(&self) -> String {
         self.dir.display().to_string()
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
     }
 
     pub fn connect(&self, database: &str) -> Client {
@@ -184,17 +181,13 @@ impl Cluster {
 
     /// A connection to a server that is restarting itself.
     pub fn connect_again(&self, database: &str) -> Client {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let connected = self.try_connect(database, "postgres");
-            if let Ok(mut client) = connected
-                && client.batch_execute("SELECT 1").is_ok()
-            {
-                return client;
-            }
-            assert!(Instant::now() < deadline, "the server comes back");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut connected = None;
+        until("the server comes back", || {
+            connected = self.try_connect(database, "postgres").ok();
+            let client = connected.as_mut();
+            client.is_some_and(|c| c.batch_execute("SELECT 1").is_ok())
+        });
+        connected.expect("there it is")
     }
 
     pub fn connect_as(&self, database: &str, user: &str) -> Client {
@@ -204,13 +197,8 @@ impl Cluster {
 
     pub fn try_connect(&self, database: &str, user: &str) -> Result<Client, postgres::Error> {
         let host = self.dir.display();
-        Client::connect(
-            &format!(
-                "host={host} port={} user={user} dbname={database}",
-                self.port
-            ),
-            NoTls,
-        )
+        let to = format!("host={host} user={user} dbname={database}");
+        Client::connect(&to, NoTls)
     }
 
     /// A database of its own for one test.
@@ -242,7 +230,6 @@ impl Drop for Cluster {
 #[allow(dead_code)]
 pub struct Bouncer {
     dir: PathBuf,
-    port: u16,
 }
 
 #[allow(dead_code)]
@@ -251,15 +238,11 @@ impl Bouncer {
     /// next.
     pub fn connect(&self, database: &str) -> Client {
         let host = self.dir.join("bouncer");
-        Client::connect(
-            &format!(
-                "host={} port={} user=authenticator dbname={database}",
-                host.display(),
-                self.port
-            ),
-            NoTls,
-        )
-        .expect("PgBouncer accepts connections")
+        let to = format!(
+            "host={} user=authenticator dbname={database}",
+            host.display()
+        );
+        Client::connect(&to, NoTls).expect("PgBouncer accepts connections")
     }
 }
 

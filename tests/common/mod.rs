@@ -3,4 +3,6 @@
 pub mod both_sides;
 pub mod cluster;
 pub mod cover;
+pub mod load;
+pub mod patience;
 pub mod writers;

@@ -2,10 +2,8 @@
 //! READ COMMITTED and half in REPEATABLE READ, each on rows of its own so that they cannot fail each other.
 
 use super::cluster::Cluster;
+use super::load::{Load, Place};
 use postgres::{Client, IsolationLevel};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Debug, Default)]
@@ -15,10 +13,7 @@ pub struct Report {
     pub longest: Duration,
 }
 
-pub struct Writers {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Report>>,
-}
+pub struct Writers(Load<Report>);
 
 /// Pause between two transactions of one writer.
 const THINK_MS: u64 = 4;
@@ -39,24 +34,25 @@ impl Random {
     }
 }
 
+#[allow(dead_code)]
 impl Writers {
     pub fn start(cluster: &Cluster, database: &str, count: u64) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let threads = (0..count)
-            .map(|n| {
-                let (client, stop) = (cluster.connect(database), Arc::clone(&stop));
-                std::thread::spawn(move || write(client, n, count, &stop))
-            })
-            .collect();
-        Self { stop, threads }
+        let writer = |me: u64| {
+            let client = cluster.connect(database);
+            move |place: &Place| write(client, me, count, place)
+        };
+        Self(Load::start((0..count).map(writer)))
+    }
+
+    /// Until `more` transactions have come to a good end than now.
+    pub fn wait_for(&self, more: u64) {
+        self.0.wait_for(more);
     }
 
     /// Ends the writers after their current transaction; what they did, together.
     pub fn stop(self) -> Report {
-        self.stop.store(true, Ordering::Relaxed);
         let mut all = Report::default();
-        for thread in self.threads {
-            let one = thread.join().expect("a writer thread ends");
+        for one in self.0.stop() {
             all.transactions += one.transactions;
             all.errors.extend(one.errors);
             all.longest = all.longest.max(one.longest);
@@ -65,7 +61,7 @@ impl Writers {
     }
 }
 
-fn write(mut client: Client, me: u64, of: u64, stop: &AtomicBool) -> Report {
+fn write(mut client: Client, me: u64, of: u64, place: &Place) -> Report {
     let mut random = Random::new(me + 1);
     let mut report = Report::default();
     let level = if me.is_multiple_of(2) {
@@ -73,12 +69,13 @@ fn write(mut client: Client, me: u64, of: u64, stop: &AtomicBool) -> Report {
     } else {
         IsolationLevel::RepeatableRead
     };
-    while !stop.load(Ordering::Relaxed) {
+    while !place.is_over() {
         match transaction(&mut client, level, me, of, &mut random) {
             Ok(longest) => {
                 // An application thinks between two requests; without this, six threads only measure the machine.
                 std::thread::sleep(Duration::from_millis(THINK_MS));
                 report.transactions += 1;
+                place.count();
                 report.longest = report.longest.max(longest);
             }
             // The server went away (a crash test): that ends this writer, it is no error of a statement.

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// Sign-ups; all five tables together have about four times as many rows.
 const SCALE: u32 = 80_000;
 const WRITERS: u64 = 6;
-/// How long both sides are written at once.
-const LIVE: Duration = Duration::from_secs(8);
+/// Transactions while both sides are written at once, and while the new one is alone.
+const LIVE: u64 = 4000;
 
 /// What a user types: as the tables are, or with new ids for some.
 fn definition() -> Vec<String> {
@@ -32,7 +32,7 @@ fn definition() -> Vec<String> {
 
 fn main() {
     let definition = definition();
-    let mut cluster = Cluster::start("demo", 54329, "max_connections = 60");
+    let mut cluster = Cluster::start("demo", "max_connections = 60");
     cluster.keep();
     say("a server of its own is up; loading the five tables");
     let mut admin = cluster.connect("postgres");
@@ -51,6 +51,7 @@ fn main() {
     let writers = Writers::start(&cluster, "demo", WRITERS);
     migrate(&mut client, &definition);
     let mut result = Outcome::default();
+    writers.wait_for(1);
     result.compare("while the writers go on", &mut client);
     let report = writers.stop();
     result.compare("after they stopped", &mut client);
@@ -58,9 +59,8 @@ fn main() {
     let clean = result.finish(&report, &tally);
     println!(
         "\nThe server goes on running; `make clean` stops it. The same tables, not migrated, for the README's quick start:\n  \
-         psql -h {} -p {} -U postgres quickstart",
-        cluster.host(),
-        cluster.port()
+         psql -h {} -U postgres quickstart",
+        cluster.host()
     );
     std::process::exit(if clean { 0 } else { 1 });
 }
@@ -125,7 +125,7 @@ fn cut_over(cluster: &Cluster, client: &mut Client, result: &mut Outcome) -> Tal
     sql(client, "SELECT * FROM mig_switch();");
     all.add(old.stop());
     let both = Crew::start(cluster, "demo", &ROLLING, THINK);
-    std::thread::sleep(LIVE);
+    both.wait_for(LIVE);
     result.compare("while both write", client);
     all.add(both.stop());
 
@@ -139,7 +139,7 @@ fn cut_over(cluster: &Cluster, client: &mut Client, result: &mut Outcome) -> Tal
     say("no old instance is left: the end of dual writing");
     let new = Crew::start(cluster, "demo", &[Side::New; 6], THINK);
     sql(client, "SELECT * FROM mig_stop();");
-    std::thread::sleep(LIVE);
+    new.wait_for(LIVE);
     say("and back even from there: what the new tables took since comes back in batches");
     sql(client, "SELECT mig_rollback('cover');");
     sql(client, "SELECT mig_wait(timeout => '5 min');");
@@ -246,10 +246,6 @@ impl Outcome {
         for error in report.errors.iter().take(5) {
             println!("   writer error: {error}");
         }
-        report.errors.is_empty()
-            && tally.is_clean()
-            && self.differences == 0
-            && report.transactions > 0
-            && tally.transactions > 0
+        report.errors.is_empty() && tally.is_clean() && self.differences == 0
     }
 }

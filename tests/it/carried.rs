@@ -101,7 +101,7 @@ fn expect(found: &[String], expected: &str, when: &str) {
 
 #[test]
 fn everything_is_carried_or_told() {
-    let cluster = Cluster::start("it_carried", 54398, "wal_level = logical");
+    let cluster = Cluster::start("it_carried", "wal_level = logical");
     let mut admin = cluster.database("carried");
     admin
         .batch_execute(include_str!("carried.sql"))

@@ -1,10 +1,10 @@
 //! Constraints and indexes as jobs, with the application at work, and with what may happen to a worker.
 
 use crate::common::cluster::Cluster;
+use crate::common::load::{Load, Place};
+use crate::common::patience::PATIENCE_SQL;
 use crate::wait::{refused, until, until_sql, yes};
 use postgres::Client;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 const TABLES: &str = "CREATE TABLE users (id int PRIMARY KEY, name text); \
     CREATE TABLE posts (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, user_id int, title text, votes int NOT NULL DEFAULT 1); \
@@ -46,32 +46,28 @@ fn begin(client: &mut Client, call: &str) -> i64 {
 }
 
 fn done(client: &mut Client, job: i64) {
-    let call = format!("SELECT mig_wait({job}, '60 s')");
+    let call = format!("SELECT mig_wait({job}, '{PATIENCE_SQL}')");
     if !yes(client, &call) {
         let now = format!(
             "SELECT to_jsonb(j)::text || coalesce((SELECT to_jsonb(a)::text FROM pg_stat_activity a WHERE a.pid = j.pid), '') FROM mig.jobs j WHERE id = {job}"
         );
         let now: String = client.query_one(&now, &[]).unwrap().get(0);
-        panic!("not done within a minute: {now}");
+        panic!("not done: {now}");
     }
 }
 
 /// Writes and reads until it is told to stop; all that went wrong. Nobody who waits for the application's own transactions may make
-/// others wait: a second is twice what a job's lock may take.
-struct Application {
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<Vec<String>>,
-}
+/// others wait: ten seconds are twenty times what a job's lock may take.
+struct Application(Load<Vec<String>>);
 
 impl Application {
     fn start(cluster: &Cluster, database: &str) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (seen, mut client) = (Arc::clone(&stop), cluster.connect(database));
-        let works = move || {
+        let mut client = cluster.connect(database);
+        let works = move |place: &Place| {
             let mut wrong = Vec::new();
-            client.batch_execute("SET lock_timeout = '1s'").unwrap();
+            client.batch_execute("SET lock_timeout = '10 s'").unwrap();
             for n in 1.. {
-                if seen.load(Relaxed) {
+                if place.is_over() {
                     break;
                 }
                 let sql = format!(
@@ -81,31 +77,34 @@ impl Application {
                 if let Err(e) = client.batch_execute(&sql) {
                     wrong.push(e.to_string());
                 }
+                place.count();
             }
             wrong
         };
-        Self {
-            stop,
-            thread: std::thread::spawn(works),
-        }
+        Self(Load::start([works]))
+    }
+
+    fn wait_for(&self, more: u64) {
+        self.0.wait_for(more);
     }
 
     fn stop(self) -> Vec<String> {
-        self.stop.store(true, Relaxed);
-        self.thread.join().unwrap()
+        self.0.stop().concat()
     }
 }
 
 #[test]
 fn constraints_and_indexes_come_beside_an_application() {
-    let cluster = Cluster::start("it_changes", 54427, "");
+    let cluster = Cluster::start("it_changes", "");
     let mut client = ready(&cluster, "changes");
     let application = Application::start(&cluster, "changes");
     for (call, truth) in ALL {
+        application.wait_for(10);
         let job = begin(&mut client, call);
         done(&mut client, job);
         assert!(yes(&mut client, truth), "{truth}");
     }
+    application.wait_for(10);
     assert_eq!(application.stop(), Vec::<String>::new());
     assert!(yes(&mut client, NOTHING_LEFT));
 }
@@ -113,7 +112,7 @@ fn constraints_and_indexes_come_beside_an_application() {
 /// A transaction that is open and has written the table: a job waits for it, and nobody else waits for the job.
 #[test]
 fn a_job_that_waits_makes_nobody_wait() {
-    let cluster = Cluster::start("it_changes_wait", 54428, "");
+    let cluster = Cluster::start("it_changes_wait", "");
     let mut client = ready(&cluster, "changes");
     let mut holder = cluster.connect("changes");
     for (call, truth) in &ALL[..3] {
@@ -123,6 +122,9 @@ fn a_job_that_waits_makes_nobody_wait() {
         let application = Application::start(&cluster, "changes");
         let job = begin(&mut client, call);
         let waits = format!("SELECT waiting_for IS NOT NULL FROM mig.jobs WHERE id = {job}");
+        until_sql(&mut client, &waits);
+        // While it waits, and the holder stays.
+        application.wait_for(20);
         until_sql(&mut client, &waits);
         assert_eq!(application.stop(), Vec::<String>::new(), "{call}");
         holder.batch_execute("COMMIT").unwrap();
@@ -149,7 +151,7 @@ fn stuck(client: &mut Client, holder: &mut Client) -> i64 {
 
 #[test]
 fn a_job_is_cancelled_in_the_middle_of_a_build() {
-    let cluster = Cluster::start("it_changes_cancel", 54429, "");
+    let cluster = Cluster::start("it_changes_cancel", "");
     let mut client = ready(&cluster, "changes");
     let mut holder = cluster.connect("changes");
     let job = stuck(&mut client, &mut holder);
@@ -171,7 +173,7 @@ fn a_job_is_cancelled_in_the_middle_of_a_build() {
 /// An index is not valid while somebody builds it by hand, either: a job waits for him, and finds it made.
 #[test]
 fn an_index_that_somebody_else_builds_is_left_to_him() {
-    let cluster = Cluster::start("it_changes_other", 54435, "");
+    let cluster = Cluster::start("it_changes_other", "");
     let mut client = ready(&cluster, "changes");
     let mut holder = cluster.connect("changes");
     holder
@@ -204,7 +206,7 @@ fn an_index_that_somebody_else_builds_is_left_to_him() {
 
 #[test]
 fn a_killed_build_is_begun_anew_or_taken_back() {
-    let cluster = Cluster::start("it_changes_crash", 54430, "");
+    let cluster = Cluster::start("it_changes_crash", "");
     for goes_on in [true, false] {
         let name = if goes_on { "again" } else { "back" };
         let mut client = ready(&cluster, name);
@@ -235,7 +237,7 @@ fn a_killed_build_is_begun_anew_or_taken_back() {
 /// Half-way through a constraint: whoever goes on begins with what is there.
 #[test]
 fn a_constraint_that_was_left_half_made_is_made_or_taken_back() {
-    let cluster = Cluster::start("it_changes_half", 54431, "");
+    let cluster = Cluster::start("it_changes_half", "");
     let mut client = ready(&cluster, "changes");
     let mut holder = cluster.connect("changes");
     for (goes_on, column) in [(false, "user_id"), (true, "title")] {
@@ -280,7 +282,7 @@ fn a_constraint_that_was_left_half_made_is_made_or_taken_back() {
 #[test]
 fn a_worker_waits_for_whoever_launched_it() {
     let conf = "synchronous_standby_names = 'nobody'\nsynchronous_commit = local";
-    let cluster = Cluster::start("it_changes_launch", 54436, conf);
+    let cluster = Cluster::start("it_changes_launch", conf);
     let mut first = cluster.database("launch");
     first
         .batch_execute("CREATE TABLE wide (c1 int, c2 int, c3 int, c4 int, c5 int)")
@@ -332,7 +334,7 @@ fn a_worker_waits_for_whoever_launched_it() {
 /// Who waits for whom, of others as of us.
 #[test]
 fn blockers_are_those_who_really_wait() {
-    let cluster = Cluster::start("it_blockers", 54432, "");
+    let cluster = Cluster::start("it_blockers", "");
     let mut client = ready(&cluster, "blockers");
     let mut reader = cluster.connect("blockers");
     reader.batch_execute("BEGIN; SELECT FROM posts").unwrap();

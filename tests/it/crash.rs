@@ -4,19 +4,17 @@ use crate::common::cluster::Cluster;
 use crate::common::cover::fill;
 use crate::common::writers::Writers;
 use crate::live::{mirrored, ready};
-use crate::wait::{all_differences, backfilled, refused, until_sql, yes};
+use crate::wait::{all_differences, at_full_speed, backfilled, go_slowly, refused, until_sql, yes};
 
 #[test]
 fn a_killed_server_goes_on_at_the_checkpoint() {
     // Durable, because that is what is tested; `fsync` only matters for the machine, not for a killed process.
-    let cluster = Cluster::start("it_crash", 54344, "synchronous_commit = on");
+    let cluster = Cluster::start("it_crash", "synchronous_commit = on");
     let mut client = cluster.database("crash");
     fill(&mut client, 6000);
     let writers = Writers::start(&cluster, "crash", 3);
     ready(&mut client);
-    client
-        .simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1, \"delay_ms\": 10}')")
-        .unwrap();
+    go_slowly(&mut client, "cover", 3000);
     client.simple_query("SELECT mig_backfill()").unwrap();
     until_sql(
         &mut client,
@@ -52,9 +50,7 @@ fn a_killed_server_goes_on_at_the_checkpoint() {
     );
 
     let writers = Writers::start(&cluster, "crash", 3);
-    client
-        .simple_query("SELECT mig_configure('cover', '{\"delay_ms\": 0}')")
-        .unwrap();
+    at_full_speed(&mut client, "cover");
     client.simple_query("SELECT mig_backfill()").unwrap();
     backfilled(&mut client);
     let resumed: String = client
@@ -85,11 +81,9 @@ fn a_killed_server_goes_on_at_the_checkpoint() {
 
 #[test]
 fn a_terminated_worker_is_noticed_and_resumed() {
-    let cluster = Cluster::start("it_term", 54345, "");
+    let cluster = Cluster::start("it_term", "");
     let mut client = mirrored(&cluster, "term", 4000);
-    client
-        .simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1, \"delay_ms\": 20}')")
-        .unwrap();
+    go_slowly(&mut client, "cover", 5000);
     for round in 1..=5 {
         client.simple_query("SELECT mig_backfill()").unwrap();
         until_sql(
@@ -112,9 +106,7 @@ fn a_terminated_worker_is_noticed_and_resumed() {
         &mut client,
         "SELECT problem IS NULL AND next_step LIKE 'CALL mig_run%' FROM mig_status()"
     ));
-    client
-        .simple_query("SELECT mig_configure('cover', '{\"delay_ms\": 0}')")
-        .unwrap();
+    at_full_speed(&mut client, "cover");
     client.simple_query("SELECT mig_backfill()").unwrap();
     backfilled(&mut client);
     assert_eq!(all_differences(&mut client).1, 0);

@@ -2,13 +2,12 @@
 
 use crate::common::both_sides::{LEVELS, some_statements};
 use crate::common::cluster::Cluster;
+use crate::common::load::{Load, Place};
 use crate::common::writers::Random;
 use postgres::Client;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// What the instances know.
 #[derive(Clone, Copy)]
@@ -24,52 +23,40 @@ pub type Statement = fn(bool, u64, u64, &mut Random) -> String;
 const INSTANCES: u64 = 5;
 
 pub struct Crew {
-    stop: Arc<AtomicBool>,
     side: Arc<AtomicU8>,
-    done: Arc<AtomicU64>,
-    threads: Vec<JoinHandle<BTreeMap<String, u64>>>,
+    load: Load<BTreeMap<String, u64>>,
 }
 
 impl Crew {
     /// They write the old side at first.
     pub fn start(cluster: &Cluster, database: &str, statement: Statement) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
         let side = Arc::new(AtomicU8::new(Writes::Old as u8));
-        let done = Arc::new(AtomicU64::new(0));
         let instance = |me: u64| {
-            let client = cluster.connect(database);
-            let (stop, side, done) = (Arc::clone(&stop), Arc::clone(&side), Arc::clone(&done));
-            std::thread::spawn(move || work(client, me, statement, &stop, &side, &done))
+            let (client, side) = (cluster.connect(database), Arc::clone(&side));
+            move |place: &Place| work(client, me, statement, place, &side)
         };
         Self {
-            threads: (0..INSTANCES).map(instance).collect(),
-            stop,
+            load: Load::start((0..INSTANCES).map(instance)),
             side,
-            done,
         }
     }
 
     /// From now on they write this side; whoever began before has ended when it returns.
     pub fn write(&self, side: Writes) {
         self.side.store(side as u8, Ordering::SeqCst);
+        self.load.wait_for_each();
         self.some_more();
     }
 
     pub fn some_more(&self) {
-        let now = self.done.load(Ordering::SeqCst);
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while self.done.load(Ordering::SeqCst) <= now + 100 {
-            assert!(Instant::now() < deadline, "the crew does not get on");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.load.wait_for(100);
     }
 
     /// Their errors: by SQLSTATE what an application tries again, with their text all others.
     pub fn stop(self) -> BTreeMap<String, u64> {
-        self.stop.store(true, Ordering::SeqCst);
         let mut all = BTreeMap::new();
-        for thread in self.threads {
-            for (error, n) in thread.join().expect("an instance ends") {
+        for errors in self.load.stop() {
+            for (error, n) in errors {
                 *all.entry(error).or_default() += n;
             }
         }
@@ -81,13 +68,12 @@ fn work(
     mut client: Client,
     me: u64,
     statement: Statement,
-    stop: &AtomicBool,
+    place: &Place,
     side: &AtomicU8,
-    done: &AtomicU64,
 ) -> BTreeMap<String, u64> {
     let (mut errors, mut random) = (BTreeMap::new(), Random::new(me + 1));
     let mut n = 0;
-    while !stop.load(Ordering::SeqCst) {
+    while !place.is_over() {
         let level = LEVELS[usize::try_from(random.below(3)).unwrap_or(0)];
         let side = side.load(Ordering::SeqCst);
         let worked = some_statements(&mut client, level, &mut random, |random| {
@@ -105,7 +91,7 @@ fn work(
             );
             *errors.entry(text).or_default() += 1;
         }
-        done.fetch_add(1, Ordering::SeqCst);
+        place.count();
     }
     errors
 }

@@ -1,7 +1,7 @@
 //! Rows written below SQL: many of one statement together, and none of them locks the scope's row.
 
 use crate::common::cluster::Cluster;
-use crate::wait::{refused, until_sql, yes};
+use crate::wait::{backfilled, refused, until_sql, yes};
 use postgres::Client;
 
 /// Backfilled, with nothing in the tables.
@@ -33,7 +33,7 @@ fn number(client: &mut Client, sql: &str) -> i64 {
 
 #[test]
 fn rows_of_one_statement_are_written_by_few_commands() {
-    let cluster = Cluster::start("it_direct", 54424, "");
+    let cluster = Cluster::start("it_direct", "");
     let mut client = ready(&cluster, "together");
     client.batch_execute("BEGIN").unwrap();
     let commands = "SELECT count(DISTINCT cmin::text) FROM new_src WHERE xmin::text = (pg_current_xact_id()::text::bigint % (1::bigint << 32))::text";
@@ -83,7 +83,7 @@ fn locks_the_project(cluster: &Cluster, client: &mut Client, id: i32) -> bool {
 
 #[test]
 fn the_anchor_holds_the_project_and_mirrors_do_not_lock_it() {
-    let cluster = Cluster::start("it_anchor", 54425, "");
+    let cluster = Cluster::start("it_anchor", "");
     let mut client = ready(&cluster, "anchored");
     let held = "SELECT count(*) FROM mig.m1_anchor WHERE project_id = 1";
     assert_eq!(number(&mut client, held), 1);
@@ -135,7 +135,7 @@ fn the_anchor_holds_the_project_and_mirrors_do_not_lock_it() {
 
 #[test]
 fn without_an_anchor_the_foreign_key_is_checked_as_ever() {
-    let cluster = Cluster::start("it_unanchored", 54426, "");
+    let cluster = Cluster::start("it_unanchored", "");
     let mut client = ready(&cluster, "anchored");
     client.batch_execute("DROP TABLE mig.m1_anchor").unwrap();
     let mut client = cluster.connect("anchored");
@@ -163,38 +163,43 @@ fn without_an_anchor_the_foreign_key_is_checked_as_ever() {
 /// Whoever changes a row that a batch has just copied waits for its copy, and not for the rest of the batch.
 #[test]
 fn a_batch_that_somebody_waits_for_ends_early() {
-    let cluster = Cluster::start("it_direct_early", 54433, "");
+    let cluster = Cluster::start("it_direct_early", "");
     let mut client = cluster.database("early");
-    // A chunk of rows takes a second and more, all of them take five.
+    // A batch of all rows stands at one in the middle for as long as somebody holds the gate.
     client
         .batch_execute(
-            "CREATE FUNCTION public.slow(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS \
-               $$ BEGIN PERFORM pg_sleep(0.001); RETURN $1; END $$; \
-             CREATE TABLE src (id int PRIMARY KEY, v text); INSERT INTO src SELECT g, 'v' FROM generate_series(1, 4000) g; \
+            "CREATE FUNCTION public.pass(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS \
+               $$ BEGIN IF $1 = 'gate' THEN PERFORM pg_advisory_xact_lock_shared(42); END IF; RETURN $1; END $$; \
+             CREATE TABLE src (id int PRIMARY KEY, v text); \
+             INSERT INTO src SELECT g, CASE g WHEN 1500 THEN 'gate' ELSE 'v' END FROM generate_series(1, 4000) g; \
              SELECT mig_define('cover', options => '{\"batch_rows\": 1000000, \"batch_target_ms\": 60000}'); \
-             SELECT mig_add_table('cover', 'src', 'new_src', columns => '{\"v\": {\"up\": \"public.slow(v)\", \"down\": \"v\"}}'); \
+             SELECT mig_add_table('cover', 'src', 'new_src', columns => '{\"v\": {\"up\": \"public.pass(v)\", \"down\": \"v\"}}'); \
              SELECT mig_create(); SELECT mig_dual_write()",
         )
         .unwrap();
     let mut writer = cluster.connect("early");
-    // One page of the key's index is there already: mig_dual_write has tried a row.
-    let size = number(&mut client, "SELECT pg_relation_size('new_src_pkey')");
-    client.batch_execute("SELECT mig_backfill()").unwrap();
-    let grown = format!("SELECT pg_relation_size('new_src_pkey') > {size}");
-    until_sql(&mut client, &grown);
-    writer
-        .batch_execute("UPDATE src SET v = 'w' WHERE id = 1")
+    client
+        .batch_execute("SELECT pg_advisory_lock(42); SELECT mig_backfill()")
         .unwrap();
+    let waits = "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND locktype";
+    until_sql(&mut client, &format!("{waits} = 'advisory'"));
+    let writes =
+        std::thread::spawn(move || writer.batch_execute("UPDATE src SET v = 'w' WHERE id = 1"));
+    until_sql(&mut client, &format!("{waits} = 'transactionid'"));
+    client
+        .batch_execute("SELECT pg_advisory_unlock(42)")
+        .unwrap();
+    writes.join().unwrap().unwrap();
     let rows = number(&mut client, "SELECT rows_done FROM mig.mapping");
     assert!((1..3000).contains(&rows), "{rows} rows of 4000");
-    client.batch_execute("SELECT mig_wait()").unwrap();
+    backfilled(&mut client);
     client.batch_execute("SELECT mig_assert()").unwrap();
 }
 
 /// An index that is being built concurrently takes no rows at first: it has not even a page.
 #[test]
 fn rows_of_one_statement_pass_an_index_that_has_just_been_begun() {
-    let cluster = Cluster::start("it_direct_begun", 54437, "");
+    let cluster = Cluster::start("it_direct_begun", "");
     let mut client = ready(&cluster, "begun");
     client.batch_execute("CREATE EXTENSION amcheck").unwrap();
     // The build waits for whoever has written the table before.
@@ -235,7 +240,7 @@ fn rows_of_one_statement_pass_an_index_that_has_just_been_begun() {
 /// the end has to be asked at the end.
 #[test]
 fn a_late_constraint_of_an_adopted_table_is_asked() {
-    let cluster = Cluster::start("it_direct_late", 54434, "");
+    let cluster = Cluster::start("it_direct_late", "");
     let mut client = cluster.database("late");
     client
         .batch_execute(

@@ -4,6 +4,7 @@ use crate::common::cluster::Cluster;
 use crate::common::cover::{DEFINE, fill};
 use crate::wait::{backfilled, until_sql};
 use postgres::Client;
+use std::collections::BTreeSet;
 
 /// Everything that somebody could find in the catalog, a line each, and what runs.
 const INVENTORY: &str = "SELECT string_agg(what, E'\\n' ORDER BY what) FROM (
@@ -19,7 +20,7 @@ const INVENTORY: &str = "SELECT string_agg(what, E'\\n' ORDER BY what) FROM (
     UNION ALL SELECT format('function %s %s', f.oid::regprocedure, f.proacl) FROM pg_proc f
     UNION ALL SELECT format('sequence %s of %s.%s', d.objid::regclass, d.refobjid::regclass, d.refobjsubid)
     FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S' WHERE d.deptype IN ('a', 'i')
-    UNION ALL SELECT format('advisory lock %s', l.objid) FROM pg_locks l WHERE l.locktype = 'advisory'
+    UNION ALL SELECT format('lock %s %s', l.objid, l.objsubid) FROM pg_locks l WHERE l.locktype = 'object' AND l.classid = 'mig.migration'::regclass
     UNION ALL SELECT format('worker %s', b.pid) FROM pg_stat_activity b WHERE b.backend_type LIKE 'pg_mig%'
     UNION ALL SELECT format('our rows %s', (SELECT count(*) FROM mig.migration) + (SELECT count(*) FROM mig.mapping) + (SELECT count(*) FROM mig.job)
       + (SELECT count(*) FROM mig.leftover) + (SELECT count(*) FROM mig.row_error) + (SELECT count(*) FROM mig.check_result))) x";
@@ -33,16 +34,15 @@ fn inventory(client: &mut Client) -> String {
 
 /// What the second has and the first lacks, and the other way round.
 fn changes(before: &str, after: &str) -> Vec<String> {
-    let only = |sign: &str, a: &str, b: &str| -> Vec<String> {
-        let lines = a.lines().filter(|l| !b.lines().any(|o| o == *l));
-        lines.map(|l| format!("{sign} {l}")).collect()
-    };
-    [only("-", before, after), only("+", after, before)].concat()
+    let [before, after] = [before, after].map(|all| all.lines().collect::<BTreeSet<_>>());
+    let gone = before.difference(&after).map(|l| format!("- {l}"));
+    let come = after.difference(&before).map(|l| format!("+ {l}"));
+    gone.chain(come).collect()
 }
 
 #[test]
 fn back_from_each_phase_nothing_is_left() {
-    let cluster = Cluster::start("it_endings", 54375, "");
+    let cluster = Cluster::start("it_endings", "");
     let mut client = cluster.database("endings");
     fill(&mut client, 300);
     let before = inventory(&mut client);

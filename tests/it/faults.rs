@@ -3,25 +3,26 @@
 
 use crate::common::cluster::{Cluster, SmallDisk};
 use crate::common::cover::fill;
+use crate::common::load::Shift;
 use crate::common::writers::Writers;
 use crate::live::{mirrored, ready};
-use crate::wait::{all_differences, backfilled, refused, until, until_sql, yes};
+use crate::wait::{
+    all_differences, at_full_speed, backfilled, go_slowly, is_long, refused, step, until,
+    until_sql, yes,
+};
 use postgres::Client;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-const SLOWLY: &str = "SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1, \"delay_ms\": 20}')";
-const FAST: &str = "SELECT mig_configure('cover', '{\"batch_rows\": 1000, \"batch_target_ms\": 100, \"delay_ms\": 0}')";
 
 #[test]
 fn a_promoted_standby_goes_on_where_the_primary_was() {
-    let primary = Cluster::start("it_primary", 54361, "");
+    let primary = Cluster::start("it_primary", "");
     let mut client = mirrored(&primary, "moved", 4000);
-    let standby = primary.standby("it_standby", 54362);
+    let standby = primary.standby("it_standby");
     let writers = Writers::start(&primary, "moved", 3);
-    client.simple_query(SLOWLY).unwrap();
+    go_slowly(&mut client, "cover", 5000);
     client.simple_query("SELECT mig_backfill()").unwrap();
     until_sql(&mut client, "SELECT sum(rows_done) > 2000 FROM mig.mapping");
+    writers.wait_for(20);
     // On a standby nothing can be changed, and looking works.
     let mut there = standby.connect("moved");
     until_sql(&mut there, "SELECT sum(rows_done) > 0 FROM mig.mapping");
@@ -52,7 +53,7 @@ fn a_promoted_standby_goes_on_where_the_primary_was() {
         .unwrap()
         .get(0);
     let writers = Writers::start(&standby, "moved", 3);
-    client.simple_query(FAST).unwrap();
+    at_full_speed(&mut client, "cover");
     client.simple_query("SELECT mig_backfill()").unwrap();
     backfilled(&mut client);
     assert!(
@@ -69,7 +70,7 @@ fn a_promoted_standby_goes_on_where_the_primary_was() {
 
 #[test]
 fn a_full_disk_is_escaped_by_detaching_and_mended_by_starting_over() {
-    let cluster = Cluster::start("it_disk", 54363, "");
+    let cluster = Cluster::start("it_disk", "");
     let mut client = cluster.database("disk");
     fill(&mut client, 8000);
     let mut disk = SmallDisk::mount(&cluster, "it_disk_small", 2);
@@ -131,7 +132,7 @@ fn a_full_disk_is_escaped_by_detaching_and_mended_by_starting_over() {
 
 #[test]
 fn a_backend_killed_inside_the_mirror_leaves_both_sides_as_they_were() {
-    let cluster = Cluster::start("it_inside", 54364, "");
+    let cluster = Cluster::start("it_inside", "");
     let mut client = mirrored(&cluster, "inside", 1000);
     client.simple_query("SELECT mig_backfill()").unwrap();
     backfilled(&mut client);
@@ -169,7 +170,7 @@ fn a_backend_killed_inside_the_mirror_leaves_both_sides_as_they_were() {
 
 #[test]
 fn what_logical_replication_applies_to_the_source_is_mirrored() {
-    let cluster = Cluster::start("it_apply", 54370, "wal_level = logical");
+    let cluster = Cluster::start("it_apply", "wal_level = logical");
     let table = "CREATE TABLE src (id int PRIMARY KEY, v text); INSERT INTO src SELECT g, 'v' FROM generate_series(1, 500) g";
     let mut publisher = cluster.database("publisher");
     publisher.batch_execute(table).unwrap();
@@ -185,10 +186,9 @@ fn what_logical_replication_applies_to_the_source_is_mirrored() {
         .batch_execute("SELECT mig_define('apply'); SELECT mig_add_table('apply', 'src', 'dst'); SELECT mig_create(); SELECT mig_dual_write()")
         .unwrap();
     let subscription = format!(
-        "CREATE SUBSCRIPTION s CONNECTION 'host={} port={} dbname=publisher user=postgres' PUBLICATION p \
+        "CREATE SUBSCRIPTION s CONNECTION 'host={} dbname=publisher user=postgres' PUBLICATION p \
          WITH (create_slot = false, slot_name = 's', copy_data = false)",
-        cluster.host(),
-        cluster.port()
+        cluster.host()
     );
     client.simple_query(&subscription).unwrap();
     let same = "SELECT NOT EXISTS ((TABLE src EXCEPT ALL TABLE dst) UNION ALL (TABLE dst EXCEPT ALL TABLE src))";
@@ -212,7 +212,7 @@ fn what_logical_replication_applies_to_the_source_is_mirrored() {
 
 #[test]
 fn an_index_build_that_was_interrupted_is_made_again() {
-    let cluster = Cluster::start("it_invalid", 54367, "");
+    let cluster = Cluster::start("it_invalid", "");
     let mut client = mirrored(&cluster, "invalid", 1000);
     // CREATE INDEX CONCURRENTLY waits for this snapshot, and leaves an invalid index when it is terminated.
     let mut old = cluster.connect("invalid");
@@ -241,7 +241,7 @@ fn an_index_build_that_was_interrupted_is_made_again() {
 
 #[test]
 fn a_mirrored_row_costs_no_transaction_id() {
-    let cluster = Cluster::start("it_xids", 54368, "autovacuum = off");
+    let cluster = Cluster::start("it_xids", "autovacuum = off");
     let mut client = mirrored(&cluster, "xids", 1000);
     let xid = |client: &mut Client| -> i64 {
         let sql = "SELECT pg_current_xact_id()::text::bigint";
@@ -257,60 +257,58 @@ fn a_mirrored_row_costs_no_transaction_id() {
 
 /// Mirrors out and in again, as often as it takes to have the locks.
 pub fn back_and_forth(client: &mut Client) {
-    for call in [
-        "SELECT mig_rollback('cover', 'created')",
-        "SELECT mig_dual_write()",
-    ] {
-        until("locks are had", || client.simple_query(call).is_ok());
+    step(client, "SELECT mig_rollback('cover', 'created')");
+    step(client, "SELECT mig_dual_write()");
+}
+
+/// Ends its sessions also where the test fails.
+struct Ends<'a>(&'a Shift);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
-/// Runs `each` over and over in `count` sessions while `f` works; the errors of all of them.
+/// Runs `each` over and over in `count` sessions while `f` works, which sees how far they are; the errors of all of them.
 pub fn beside(
     cluster: &Cluster,
     database: &str,
     count: usize,
     each: impl Fn(&mut Client, usize) -> Result<(), postgres::Error> + Sync,
-    f: impl FnOnce(),
-) -> (u64, Vec<String>) {
-    let stop = AtomicBool::new(false);
+    f: impl FnOnce(&Shift),
+) -> Vec<String> {
+    let shift = Shift::of(count);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..count)
-            .map(|n| {
-                let (mut client, stop, each) = (cluster.connect(database), &stop, &each);
-                scope.spawn(move || {
-                    let (mut done, mut errors) = (0, Vec::new());
-                    while !stop.load(Ordering::Relaxed) {
-                        match each(&mut client, n) {
-                            Ok(()) => done += 1,
-                            Err(e) => {
-                                errors.push(format!("{e:?}"));
-                                let _ = client.batch_execute("ROLLBACK");
-                            }
+        let session = |n: usize| {
+            let (mut client, shift, each) = (cluster.connect(database), &shift, &each);
+            scope.spawn(move || {
+                let mut errors = Vec::new();
+                while !shift.is_over() {
+                    match each(&mut client, n) {
+                        Ok(()) => shift.count(n),
+                        Err(e) => {
+                            errors.push(format!("{e:?}"));
+                            let _ = client.batch_execute("ROLLBACK");
                         }
                     }
-                    (done, errors)
-                })
+                }
+                errors
             })
-            .collect();
-        f();
-        stop.store(true, Ordering::Relaxed);
-        let mut all = (0, Vec::new());
-        for t in threads {
-            let (done, errors) = t.join().unwrap();
-            all.0 += done;
-            all.1.extend(errors);
-        }
-        all
+        };
+        let threads: Vec<_> = (0..count).map(session).collect();
+        let ends = Ends(&shift);
+        f(&shift);
+        drop(ends);
+        let all = threads.into_iter().map(|t| t.join().unwrap());
+        all.flatten().collect()
     })
 }
 
 #[test]
 fn rows_locked_in_the_opposite_order_never_make_the_application_a_victim() {
-    let cluster = Cluster::start("it_victim", 54365, "deadlock_timeout = 100ms");
+    let cluster = Cluster::start("it_victim", "deadlock_timeout = 100ms");
     let mut client = mirrored(&cluster, "victim", 2000);
-    let mut rounds = 0;
-    let mut leftovers = 0;
     // Two rows, the later one first; the batches go up through the table. All sessions go down, so that no two of
     // them can deadlock. The server looks for deadlocks as soon as anybody waits 100 ms.
     let downward = |app: &mut Client, n: usize| {
@@ -324,31 +322,39 @@ fn rows_locked_in_the_opposite_order_never_make_the_application_a_victim() {
             "UPDATE sign_ups SET email = 'low' WHERE id = {low}; COMMIT"
         ))
     };
-    let (done, errors) = beside(&cluster, "victim", 4, downward, || {
-        while rounds < 12 || leftovers == 0 && rounds < 60 {
-            client.simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1}')").unwrap();
-            client.simple_query("SELECT mig_backfill()").unwrap();
-            until("the rows are copied", || {
-                let row = client.query_one("SELECT (SELECT count(*) FROM mig.leftover), (SELECT bool_and(copied) FROM mig.mapping)", &[]).unwrap();
-                leftovers += row.get::<_, i64>(0);
-                row.get(1)
-            });
-            backfilled(&mut client);
-            assert_eq!(all_differences(&mut client).1, 0);
-            back_and_forth(&mut client);
-            rounds += 1;
-        }
+    let round = |client: &mut Client| {
+        let mut leftovers = 0;
+        client
+            .simple_query(
+                "SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1}')",
+            )
+            .unwrap();
+        client.simple_query("SELECT mig_backfill()").unwrap();
+        until("the rows are copied", || {
+            let row = client.query_one("SELECT (SELECT count(*) FROM mig.leftover), (SELECT bool_and(copied) FROM mig.mapping)", &[]).unwrap();
+            leftovers += row.get::<_, i64>(0);
+            row.get(1)
+        });
+        backfilled(client);
+        assert_eq!(all_differences(client).1, 0);
+        back_and_forth(client);
+        leftovers
+    };
+    let errors = beside(&cluster, "victim", 4, downward, |shift| {
+        let mut met: i64 = (0..if is_long() { 12 } else { 4 })
+            .map(|_| round(&mut client))
+            .sum();
+        until("a row that is held when its turn comes", || {
+            met += round(&mut client);
+            met > 0 && shift.done() > 100
+        });
     });
     assert_eq!(errors, Vec::<String>::new());
-    assert!(
-        done > 100 && leftovers > 0,
-        "they met: {done} transactions, {leftovers} leftovers seen"
-    );
 }
 
 #[test]
 fn a_storm_of_table_locks_delays_the_job_and_fails_nobody() {
-    let cluster = Cluster::start("it_storm", 54366, "");
+    let cluster = Cluster::start("it_storm", "");
     let mut client = mirrored(&cluster, "storm", 1500);
     client
         .simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 100, \"batch_target_ms\": 1, \"lock_timeout_ms\": 5}')")
@@ -363,11 +369,11 @@ fn a_storm_of_table_locks_delays_the_job_and_fails_nobody() {
         std::thread::sleep(Duration::from_millis(3));
         Ok(())
     };
-    let (done, errors) = beside(&cluster, "storm", 3, storm, || {
+    let errors = beside(&cluster, "storm", 3, storm, |shift| {
+        shift.wait_for(20);
         client.simple_query("SELECT mig_backfill()").unwrap();
         backfilled(&mut client);
     });
     assert_eq!(errors, Vec::<String>::new());
-    assert!(done > 20, "{done}");
     assert_eq!(all_differences(&mut client).1, 0);
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 #[test]
 fn dual_write_names_who_holds_it_up_and_changes_nothing() {
-    let cluster = Cluster::start("it_locks", 54350, "");
+    let cluster = Cluster::start("it_locks", "");
     let mut client = cluster.database("locks");
     fill(&mut client, 1000);
     for sql in DEFINE {
@@ -53,7 +53,7 @@ fn dual_write_names_who_holds_it_up_and_changes_nothing() {
 
 #[test]
 fn a_long_transaction_is_worked_around_and_copied_last() {
-    let cluster = Cluster::start("it_long", 54351, "");
+    let cluster = Cluster::start("it_long", "");
     let mut client = mirrored(&cluster, "long", 3000);
     let mut app = cluster.connect("long");
     app.batch_execute("BEGIN; UPDATE sign_ups SET email = 'held' WHERE id % 100 = 0")
@@ -87,7 +87,7 @@ const HOLDS_AND_WAITS: &str = "SELECT count(*) FROM pg_locks h JOIN pg_locks w U
 
 #[test]
 fn ddl_never_waits_while_it_holds_a_lock_and_gets_there_all_the_same() {
-    let cluster = Cluster::start("it_ddl", 54369, "deadlock_timeout = 200ms");
+    let cluster = Cluster::start("it_ddl", "deadlock_timeout = 200ms");
     let mut client = mirrored(&cluster, "ddl", 500);
     // Reads two tables and then writes both, each session in its own order: whatever the DDL has locked first,
     // somebody holds the next and wants that one.
@@ -106,7 +106,7 @@ fn ddl_never_waits_while_it_holds_a_lock_and_gets_there_all_the_same() {
     let mut observer = cluster.connect("ddl");
     let over = AtomicBool::new(false);
     let mut at_risk = 0;
-    let (done, errors) = beside(&cluster, "ddl", 3, upgrade, || {
+    let errors = beside(&cluster, "ddl", 3, upgrade, |shift| {
         std::thread::scope(|scope| {
             let watch = scope.spawn(|| {
                 let mut seen = 0;
@@ -117,6 +117,7 @@ fn ddl_never_waits_while_it_holds_a_lock_and_gets_there_all_the_same() {
                 seen
             });
             for _ in 0..8 {
+                shift.wait_for(8);
                 back_and_forth(&mut client);
             }
             over.store(true, Ordering::Relaxed);
@@ -125,7 +126,6 @@ fn ddl_never_waits_while_it_holds_a_lock_and_gets_there_all_the_same() {
     });
     assert_eq!(errors, Vec::<String>::new());
     assert_eq!(at_risk, 0);
-    assert!(done > 50, "{done} transactions");
     client.simple_query("SELECT mig_backfill()").unwrap();
     backfilled(&mut client);
     assert_eq!(all_differences(&mut client).1, 0);
@@ -136,7 +136,6 @@ fn autovacuum_gives_way_as_it_does_to_everybody() {
     // It would be at its work for minutes.
     let cluster = Cluster::start(
         "it_vacuum",
-        54446,
         "autovacuum_naptime = 1s\nautovacuum_vacuum_cost_delay = 100ms\nautovacuum_vacuum_cost_limit = 1",
     );
     let mut client = cluster.database("vacuum");
@@ -150,30 +149,27 @@ fn autovacuum_gives_way_as_it_does_to_everybody() {
     let holds = "SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
                  WHERE l.relation = 'src'::regclass AND a.backend_type = 'autovacuum worker' AND l.granted";
     until_sql(&mut client, holds);
+    // Whoever waited for the whole of the work, or of a call's tries, would wait longer.
     let mut app = cluster.connect("vacuum");
-    let done = AtomicBool::new(false);
-    let longest = std::thread::scope(|s| {
+    app.batch_execute("SET lock_timeout = '10 s'").unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|s| {
         let writer = s.spawn(|| {
-            let mut longest = Duration::ZERO;
-            while !done.load(Ordering::SeqCst) {
-                let began = std::time::Instant::now();
-                app.batch_execute("UPDATE src SET v = 'y' WHERE id = 1")
-                    .unwrap();
-                longest = longest.max(began.elapsed());
+            while !over.load(Ordering::SeqCst) {
+                app.batch_execute("UPDATE src SET v = 'y' WHERE id = 1")?;
             }
-            longest
+            Ok::<_, postgres::Error>(())
         });
         let called = client.batch_execute("SELECT mig_dual_write()");
-        done.store(true, Ordering::SeqCst);
+        over.store(true, Ordering::SeqCst);
         called.unwrap();
-        writer.join().unwrap()
+        writer.join().unwrap().unwrap();
     });
-    assert!(longest < Duration::from_millis(500), "{longest:?}");
 }
 
 #[test]
 fn what_a_transaction_has_locked_it_need_not_wait_for_again() {
-    let cluster = Cluster::start("it_held", 54452, "");
+    let cluster = Cluster::start("it_locked", "");
     let mut client = mirrored(&cluster, "held", 300);
     client.batch_execute("SELECT mig_backfill()").unwrap();
     backfilled(&mut client);

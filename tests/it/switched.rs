@@ -3,14 +3,11 @@
 use crate::common::both_sides::{Crew, ROLLING, Side};
 use crate::common::cluster::Cluster;
 use crate::live::mirrored;
-use crate::wait::{all_differences, backfilled, refused, until, until_sql, yes};
+use crate::wait::{
+    all_differences, at_full_speed, backfilled, go_slowly, is_long, refused, step, until_sql, yes,
+};
 use postgres::Client;
-use std::time::{Duration, Instant};
-
-fn seconds() -> u64 {
-    let given = std::env::var("PG_MIG_SWITCHED_SECONDS").ok();
-    given.and_then(|s| s.parse().ok()).unwrap_or(12)
-}
+use std::time::Duration;
 
 fn switched(cluster: &Cluster, database: &str, scale: u32) -> Client {
     let mut client = mirrored(cluster, database, scale);
@@ -22,66 +19,61 @@ fn switched(cluster: &Cluster, database: &str, scale: u32) -> Client {
 
 #[test]
 fn both_sides_are_written_on_the_same_rows_and_nothing_differs() {
-    let cluster = Cluster::start("it_switched", 54371, "deadlock_timeout = 50ms");
+    let cluster = Cluster::start("it_switched", "deadlock_timeout = 50ms");
     let mut client = switched(&cluster, "sides", 1000);
     let crew = Crew::start(&cluster, "sides", &ROLLING, Duration::ZERO);
-    let deadline = Instant::now() + Duration::from_secs(seconds());
-    let mut looks = 0;
-    while Instant::now() < deadline {
+    let looks = if is_long() { 1000 } else { 40 };
+    for _ in 0..looks {
+        crew.wait_for(10);
         assert_eq!(all_differences(&mut client).1, 0);
-        looks += 1;
     }
     let tally = crew.stop();
     println!("{looks} looks, {tally:?}");
     assert!(tally.is_clean(), "{tally:?}");
-    assert!(tally.transactions > 200, "{tally:?}");
     assert_eq!(all_differences(&mut client).1, 0);
     client.simple_query("SELECT mig_assert()").unwrap();
 }
 
-/// As often as it takes to have the locks beside sessions that never rest.
-fn step(client: &mut Client, call: &str) {
-    until(call, || client.simple_query(call).is_ok());
-}
-
 #[test]
 fn to_and_fro_beside_an_application_that_never_rests() {
-    let cluster = Cluster::start("it_fro", 54376, "deadlock_timeout = 200ms");
+    let cluster = Cluster::start("it_fro", "deadlock_timeout = 200ms");
     let mut client = switched(&cluster, "fro", 1000);
     let old = Crew::start(&cluster, "fro", &[Side::Old; 3], Duration::from_millis(2));
     for _ in 0..3 {
+        old.wait_for(15);
         step(&mut client, "SELECT mig_rollback('cover')");
         assert_eq!(all_differences(&mut client).1, 0);
+        old.wait_for(15);
         step(&mut client, "SELECT mig_switch()");
         assert_eq!(all_differences(&mut client).1, 0);
     }
     let mut all = old.stop();
     let new = Crew::start(&cluster, "fro", &[Side::New; 3], Duration::from_millis(2));
     step(&mut client, "SELECT mig_stop()");
+    new.wait_for(15);
     step(&mut client, "SELECT mig_rollback('cover')");
     backfilled(&mut client);
+    new.wait_for(15);
     assert_eq!(all_differences(&mut client).1, 0);
     all.add(new.stop());
-    assert!(all.is_clean() && all.transactions > 100, "{all:?}");
+    assert!(all.is_clean(), "{all:?}");
     client.simple_query("SELECT mig_assert()").unwrap();
 }
 
 #[test]
 fn stopped_and_back_beside_the_new_application_and_through_a_crash() {
-    let cluster = Cluster::start("it_return", 54372, "synchronous_commit = on");
+    let cluster = Cluster::start("it_return", "synchronous_commit = on");
     let mut client = switched(&cluster, "return", 2000);
     client.simple_query("SELECT mig_stop()").unwrap();
     let crew = Crew::start(&cluster, "return", &[Side::New; 3], Duration::ZERO);
-    until_sql(&mut client, "SELECT count(*) > 2100 FROM project_sign_ups");
+    crew.wait_for(300);
     let (code, _, hint) = refused(&mut client, "DELETE FROM sign_ups");
     assert_eq!(
         (code.as_str(), hint.as_str()),
         ("55000", "Write to public.project_sign_ups instead.")
     );
-    client
-        .simple_query("SELECT mig_configure('cover', '{\"batch_rows\": 50, \"batch_target_ms\": 1, \"delay_ms\": 20}')")
-        .unwrap();
-    client.simple_query("SELECT mig_rollback('cover')").unwrap();
+    go_slowly(&mut client, "cover", 2000);
+    step(&mut client, "SELECT mig_rollback('cover')");
     until_sql(
         &mut client,
         "SELECT sum(rows_done) > 300 AND bool_or(pass = 'back') FROM mig.mapping",
@@ -111,31 +103,31 @@ fn stopped_and_back_beside_the_new_application_and_through_a_crash() {
     );
     refused(&mut client, "DELETE FROM sign_ups");
     let crew = Crew::start(&cluster, "return", &[Side::New; 3], Duration::ZERO);
-    client
-        .simple_query("SELECT mig_configure('cover', '{\"delay_ms\": 0}')")
-        .unwrap();
-    client.simple_query(&next).unwrap();
+    at_full_speed(&mut client, "cover");
+    step(&mut client, &next);
     backfilled(&mut client);
     assert!(yes(
         &mut client,
         "SELECT phase = 'switched' FROM mig_status()"
     ));
+    crew.wait_for(20);
     let alone = crew.stop();
     // Old instances may come back.
     let sides = [Side::New, Side::Old, Side::Both];
     let crew = Crew::start(&cluster, "return", &sides, Duration::ZERO);
     for _ in 0..20 {
+        crew.wait_for(5);
         assert_eq!(all_differences(&mut client).1, 0);
     }
     for tally in [alone, crew.stop()] {
-        assert!(tally.is_clean() && tally.transactions > 0, "{tally:?}");
+        assert!(tally.is_clean(), "{tally:?}");
     }
     client.simple_query("SELECT mig_assert()").unwrap();
 }
 
 #[test]
 fn the_new_application_writes_what_the_old_tables_cannot_take_yet() {
-    let cluster = Cluster::start("it_catch", 54374, "");
+    let cluster = Cluster::start("it_catch", "");
     let mut client = switched(&cluster, "catch", 500);
     client
         .batch_execute("ALTER TABLE email_reminders_sent ALTER CONSTRAINT email_reminders_sent_round_id_fkey DEFERRABLE INITIALLY DEFERRED")
@@ -201,7 +193,7 @@ fn names_the_holder(cluster: &Cluster, client: &mut Client) {
 
 #[test]
 fn the_switch_names_who_holds_it_up_and_a_killed_step_did_not_happen() {
-    let cluster = Cluster::start("it_step", 54373, "synchronous_commit = on");
+    let cluster = Cluster::start("it_step", "synchronous_commit = on");
     let mut client = switched(&cluster, "step", 500);
     client
         .simple_query(
@@ -257,7 +249,7 @@ fn the_switch_names_who_holds_it_up_and_a_killed_step_did_not_happen() {
             "SELECT (SELECT count(*) FROM pg_trigger WHERE tgname LIKE '!mig%') + (SELECT count(*) FROM pg_class WHERE relname LIKE 'project\\_%' OR relname LIKE '%archive') \
              + (SELECT count(*) FROM pg_class WHERE relnamespace = 'mig'::regnamespace AND relname ~ '^m[0-9]') \
              + (SELECT count(*) FROM mig.mapping) + (SELECT count(*) FROM mig.leftover) + (SELECT count(*) FROM mig.job) \
-             + (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')",
+             + (SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'mig.migration'::regclass)",
             &[],
         )
         .unwrap()

@@ -1,23 +1,26 @@
 //! Waiting for conditions, never for time.
 
 use crate::common::cover::{TABLES, differences};
+use crate::common::patience::PATIENCE_SQL;
+pub use crate::common::patience::until;
 use postgres::Client;
-use std::time::{Duration, Instant};
+use postgres::error::SqlState;
 
-/// Until `condition` is true; panics after a minute with `what`.
-pub fn until(what: &str, condition: impl FnMut() -> bool) {
-    until_within(1, what, condition);
+/// As an operator does it: where so many sessions at work leave no gap, the call is made again.
+pub fn step(client: &mut Client, call: &str) {
+    until(call, || match client.batch_execute(call) {
+        Ok(()) => true,
+        Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            println!("{call}: {e:?}");
+            false
+        }
+        Err(e) => panic!("{call}: {e:?}"),
+    });
 }
 
-pub fn until_within(minutes: u64, what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60 * minutes);
-    while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "waited {minutes} min for: {what}"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// Whether there is time for everything: `make soak` asks for all cases and many rounds, `make test` for some of each kind.
+pub fn is_long() -> bool {
+    std::env::var_os("PG_MIG_LONG").is_some()
 }
 
 /// Until the query, of one boolean, says true (null is not true).
@@ -46,10 +49,28 @@ pub fn yes(client: &mut Client, query: &str) -> bool {
 
 /// Until the job is done; an error of the job fails the test.
 pub fn backfilled(client: &mut Client) {
-    assert!(
-        yes(client, "SELECT mig_wait(timeout => '2 min')"),
-        "done within two minutes"
+    let wait = format!("SELECT mig_wait(timeout => '{PATIENCE_SQL}')");
+    assert!(yes(client, &wait), "the job ends");
+}
+
+/// Small batches of `migration`, and none beyond `rows`: what a test does in the middle of a job finds it there, however slow the
+/// machine. `at_full_speed` ends that.
+pub fn go_slowly(client: &mut Client, migration: &str, rows: u64) {
+    let options = format!(
+        r#"{{"batch_rows": 50, "batch_target_ms": 1, "delay_ms": 10, "throttle_query": "SELECT sum(rows_done) >= {rows} FROM mig.mapping"}}"#
     );
+    configure(client, migration, &options);
+}
+
+pub fn at_full_speed(client: &mut Client, migration: &str) {
+    let options =
+        r#"{"batch_rows": null, "batch_target_ms": null, "delay_ms": 0, "throttle_query": null}"#;
+    configure(client, migration, options);
+}
+
+pub fn configure(client: &mut Client, migration: &str, options: &str) {
+    let call = format!("SELECT mig_configure('{migration}', '{options}')");
+    client.simple_query(&call).expect("the options are taken");
 }
 
 /// Rows compared and differences of all five tables.

@@ -3,13 +3,12 @@
 use crate::common::cluster::Cluster;
 use crate::live::mirrored;
 use crate::wait::{all_differences, backfilled, refused, until, until_sql, yes};
-use std::time::{Duration, Instant};
 
 const BUSY: &str = "SELECT EXISTS (SELECT FROM mig.runners)";
 
 #[test]
 fn a_busy_worker_holds_up_neither_drop_database_nor_shutdown() {
-    let cluster = Cluster::start("it_worker", 54346, "");
+    let cluster = Cluster::start("it_worker", "");
     let mut client = mirrored(&cluster, "busy", 4000);
     // One batch an hour: the worker is asleep in its pause when the database goes.
     client
@@ -22,18 +21,13 @@ fn a_busy_worker_holds_up_neither_drop_database_nor_shutdown() {
     until_sql(&mut client, "SELECT sum(rows_done) > 0 FROM mig.mapping");
     drop(client);
     let mut admin = cluster.connect("postgres");
-    let began = Instant::now();
+    // The server itself waits for five seconds at most, and would fail it then.
     admin
         .batch_execute("DROP DATABASE busy WITH (FORCE)")
         .unwrap();
-    assert!(
-        began.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        began.elapsed()
-    );
 
     let mut client = mirrored(&cluster, "busy", 4000);
-    // The worker is inside a statement: a lock on the source that it waits for.
+    // The worker is inside a statement: a lock on the source that it waits for, over and over.
     let mut holder = cluster.connect("busy");
     client
         .simple_query("SELECT mig_configure('cover', '{\"lock_timeout_ms\": 60000}')")
@@ -46,26 +40,17 @@ fn a_busy_worker_holds_up_neither_drop_database_nor_shutdown() {
         &mut client,
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'pg_mig worker' AND wait_event_type = 'Lock')",
     );
-    let waits: i64 = client
-        .query_one(
-            "SELECT count(*) FROM mig.blockers WHERE direction = 'we wait for them'",
-            &[],
-        )
-        .unwrap()
-        .get(0);
-    assert_eq!(waits, 1);
-    let began = Instant::now();
-    cluster.stop("fast");
-    assert!(
-        began.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        began.elapsed()
+    until_sql(
+        &mut client,
+        "SELECT count(*) = 1 FROM mig.blockers WHERE direction = 'we wait for them'",
     );
+    // pg_ctl fails where somebody stays.
+    cluster.stop("fast");
 }
 
 #[test]
 fn rollback_starts_nothing_and_commit_does() {
-    let cluster = Cluster::start("it_start", 54347, "");
+    let cluster = Cluster::start("it_start", "");
     let mut client = mirrored(&cluster, "starts", 1000);
     client
         .batch_execute("BEGIN; SELECT mig_backfill(); ROLLBACK")
@@ -91,7 +76,7 @@ fn rollback_starts_nothing_and_commit_does() {
 
 #[test]
 fn a_worker_waits_for_the_commit_that_makes_its_role() {
-    let cluster = Cluster::start("it_commit", 54397, "");
+    let cluster = Cluster::start("it_commit", "");
     let mut client = mirrored(&cluster, "late", 500);
     // Nobody confirms this commit: it hangs when all is done but its end.
     for sql in [
@@ -137,7 +122,7 @@ fn a_worker_waits_for_the_commit_that_makes_its_role() {
 
 #[test]
 fn what_must_not_run_beside_a_job_is_refused() {
-    let cluster = Cluster::start("it_beside", 54348, "");
+    let cluster = Cluster::start("it_beside", "");
     let mut client = mirrored(&cluster, "beside", 2000);
     client
         .simple_query(
@@ -175,14 +160,13 @@ fn what_must_not_run_beside_a_job_is_refused() {
 
 #[test]
 fn without_a_free_slot_the_user_drives() {
-    let cluster = Cluster::start("it_slots", 54349, "max_worker_processes = 0");
+    let cluster = Cluster::start("it_slots", "max_worker_processes = 0");
     let mut client = mirrored(&cluster, "slots", 1000);
     let notices = std::sync::Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
     let heard = std::sync::Arc::clone(&notices);
     let mut config = postgres::Config::new();
     config
         .host(&cluster.host())
-        .port(cluster.port())
         .user("postgres")
         .dbname("slots");
     config.notice_callback(move |n| heard.lock().unwrap().push(n.message().to_owned()));
@@ -218,7 +202,7 @@ fn without_a_free_slot_the_user_drives() {
 
 #[test]
 fn hostile_role_settings_do_not_reach_the_worker() {
-    let cluster = Cluster::start("it_role", 54352, "");
+    let cluster = Cluster::start("it_role", "");
     let mut client = cluster.database("hostile");
     client
         .batch_execute(
@@ -265,7 +249,7 @@ fn hostile_role_settings_do_not_reach_the_worker() {
 
 #[test]
 fn cancel_interrupts_an_index_build_that_waits() {
-    let cluster = Cluster::start("it_cancel", 54353, "");
+    let cluster = Cluster::start("it_cancel", "");
     let mut client = mirrored(&cluster, "cancels", 1000);
     let mut app = cluster.connect("cancels");
     app.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM sign_ups")

@@ -1,28 +1,22 @@
 //! Several workers for one job: they copy beside each other, come and go, and nothing differs.
 
 use crate::common::cluster::Cluster;
+use crate::common::patience::PATIENCE_SQL;
 use crate::common::writers::Writers;
 use crate::live::mirrored;
-use crate::wait::{all_differences, backfilled, until_sql, yes};
+use crate::wait::{all_differences, at_full_speed, backfilled, configure, step, until_sql, yes};
 use postgres::Client;
 
 const HELPING: &str = "SELECT count(*) = 2 FROM mig.workers WHERE helps";
-/// So that three workers are met in the middle, and the end of that.
-const SLOW: &str = r#"{"max_workers": 3, "batch_rows": 50, "batch_target_ms": 1, "delay_ms": 20}"#;
-const FAST: &str = r#"{"batch_rows": null, "batch_target_ms": null, "delay_ms": 0}"#;
+/// So that three workers are met in the middle of 30,000 rows, however slow the machine.
+const SLOW: &str = r#"{"max_workers": 3, "batch_rows": 50, "batch_target_ms": 1, "delay_ms": 20, "throttle_query": "SELECT sum(rows_done) > 15000 FROM mig.mapping"}"#;
 const NOBODY: &str = "SELECT NOT EXISTS (SELECT FROM mig.workers)";
-
-fn configure(client: &mut Client, options: &str) {
-    client
-        .simple_query(&format!("SELECT mig_configure('cover', '{options}')"))
-        .unwrap();
-}
 
 /// Of those that help, or of the one that runs the job.
 fn terminate(client: &mut Client, helper: bool) -> i32 {
     let gone = client
         .query_one(
-            "SELECT w.pid, pg_terminate_backend(w.pid, 10000) FROM mig.workers w WHERE w.helps = $1 LIMIT 1",
+            "SELECT w.pid, pg_terminate_backend(w.pid, 300000) FROM mig.workers w WHERE w.helps = $1 LIMIT 1",
             &[&helper],
         )
         .unwrap();
@@ -32,10 +26,10 @@ fn terminate(client: &mut Client, helper: bool) -> i32 {
 
 #[test]
 fn several_workers_copy_beside_writers_and_come_and_go() {
-    let cluster = Cluster::start("it_workers", 54421, "max_worker_processes = 16");
+    let cluster = Cluster::start("it_workers", "max_worker_processes = 16");
     let mut client = mirrored(&cluster, "several", 30_000);
     let writers = Writers::start(&cluster, "several", 4);
-    configure(&mut client, SLOW);
+    configure(&mut client, "cover", SLOW);
     client.simple_query("SELECT mig_backfill()").unwrap();
     until_sql(&mut client, HELPING);
     until_sql(
@@ -62,25 +56,25 @@ fn several_workers_copy_beside_writers_and_come_and_go() {
     client.simple_query("SELECT mig_backfill()").unwrap();
     until_sql(&mut client, HELPING);
     // Fewer are wanted: the others leave, one alone goes on.
-    configure(&mut client, r#"{"max_workers": 1}"#);
+    configure(&mut client, "cover", r#"{"max_workers": 1}"#);
     until_sql(
         &mut client,
         "SELECT count(*) = 1 AND NOT bool_or(helps) FROM mig.workers",
     );
-    configure(&mut client, r#"{"max_workers": 3}"#);
+    configure(&mut client, "cover", r#"{"max_workers": 3}"#);
     until_sql(&mut client, HELPING);
     // What is proven in the middle holds in the middle.
+    writers.wait_for(100);
     assert!(yes(
         &mut client,
         "SELECT bool_and(ok IS NOT FALSE) FROM mig_check()"
     ));
-    configure(&mut client, FAST);
+    at_full_speed(&mut client, "cover");
     backfilled(&mut client);
     // Nobody stands in the way of the next step.
-    client.simple_query("SELECT mig_switch()").unwrap();
+    step(&mut client, "SELECT mig_switch()");
     let report = writers.stop();
     assert_eq!(report.errors, Vec::<String>::new());
-    assert!(report.transactions > 100, "the writers worked: {report:?}");
     assert_eq!(all_differences(&mut client).1, 0);
     assert!(yes(
         &mut client,
@@ -96,9 +90,9 @@ fn several_workers_copy_beside_writers_and_come_and_go() {
 #[test]
 fn without_a_slot_for_another_worker_one_does_it_and_says_so() {
     // One slot is the logical replication launcher's.
-    let cluster = Cluster::start("it_workers_few", 54422, "max_worker_processes = 2");
+    let cluster = Cluster::start("it_workers_few", "max_worker_processes = 2");
     let mut client = mirrored(&cluster, "few", 20_000);
-    configure(&mut client, r#"{"max_workers": 8}"#);
+    configure(&mut client, "cover", r#"{"max_workers": 8}"#);
     client.simple_query("SELECT mig_backfill()").unwrap();
     backfilled(&mut client);
     assert_eq!(all_differences(&mut client).1, 0);
@@ -114,7 +108,7 @@ fn without_a_slot_for_another_worker_one_does_it_and_says_so() {
 
 #[test]
 fn a_rewrite_and_a_row_that_fails_are_everybodys_business() {
-    let cluster = Cluster::start("it_workers_rows", 54423, "max_worker_processes = 16");
+    let cluster = Cluster::start("it_workers_rows", "max_worker_processes = 16");
     let mut client = cluster.database("rows");
     client
         .batch_execute(
@@ -125,7 +119,7 @@ fn a_rewrite_and_a_row_that_fails_are_everybodys_business() {
              SELECT mig_create(); SELECT mig_dual_write()",
         )
         .unwrap();
-    configure(&mut client, SLOW);
+    configure(&mut client, "cover", SLOW);
     client.simple_query("SELECT mig_backfill()").unwrap();
     until_sql(&mut client, HELPING);
     until_sql(
@@ -137,9 +131,12 @@ fn a_rewrite_and_a_row_that_fails_are_everybodys_business() {
         &mut client,
         "SELECT EXISTS (SELECT FROM mig.history WHERE what ~ 'starts over')",
     );
-    configure(&mut client, FAST);
+    at_full_speed(&mut client, "cover");
     let failed = client
-        .query_one("SELECT mig_wait(timeout => '1 min')", &[])
+        .query_one(
+            &format!("SELECT mig_wait(timeout => '{PATIENCE_SQL}')"),
+            &[],
+        )
         .unwrap_err();
     assert_eq!(
         failed.as_db_error().map(|e| e.message()),

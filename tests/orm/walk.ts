@@ -1,5 +1,9 @@
 // The six phases, walked beside an application that writes and reads through its ORM all the time. The same for each ORM.
+import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
+
+/** A user thinks between two clicks, or the machine would do nothing else. */
+const THINK_MS = 5
 
 /** One version of an application: the old one knows the old tables, the new one the new tables. */
 export interface Version {
@@ -47,6 +51,7 @@ class Users {
     let n = 0
     for (; this.going || n < 20; n++) {
       await version.act(from + n)
+      await setTimeout(THINK_MS)
       const email = `u${from + n}@example.org`
       assert((await version.read(email)) !== undefined, `${email} is not there for whoever wrote it`)
     }

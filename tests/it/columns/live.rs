@@ -4,7 +4,7 @@ use super::{TABLE, WRONG, count};
 use crate::common::cluster::Cluster;
 use crate::common::writers::Random;
 use crate::crew::{Crew, Writes};
-use crate::wait::{backfilled, yes};
+use crate::wait::{backfilled, step, yes};
 use postgres::Client;
 
 fn statement(new: bool, _me: u64, _n: u64, random: &mut Random) -> String {
@@ -50,9 +50,8 @@ fn right(client: &mut Client, all: bool) {
 }
 
 fn forth(client: &mut Client) {
-    client
-        .batch_execute("SELECT mig_create(); SELECT mig_dual_write()")
-        .unwrap();
+    step(client, "SELECT mig_create()");
+    step(client, "SELECT mig_dual_write()");
     right(client, false);
     client.batch_execute("SELECT mig_backfill()").unwrap();
     right(client, false);
@@ -63,64 +62,56 @@ fn forth(client: &mut Client) {
 
 #[test]
 fn no_value_is_lost_while_versions_take_turns_and_there_is_a_way_back_from_everywhere() {
-    let cluster = Cluster::start("it_columns_live", 54443, "deadlock_timeout = 200ms");
+    let cluster = Cluster::start("it_columns_live", "deadlock_timeout = 200ms");
     let mut client = cluster.database("live");
     client.batch_execute(TABLE).unwrap();
     let crew = Crew::start(&cluster, "live", statement);
     forth(&mut client);
     crew.write(Writes::Both);
     right(&mut client, true);
-    client.batch_execute("SELECT mig_switch()").unwrap();
+    step(&mut client, "SELECT mig_switch()");
     crew.some_more();
     right(&mut client, true);
     // Back, and forth again.
-    client
-        .batch_execute("SELECT mig_rollback('videos')")
-        .unwrap();
+    step(&mut client, "SELECT mig_rollback('videos')");
     crew.some_more();
     right(&mut client, true);
-    client.batch_execute("SELECT mig_switch()").unwrap();
+    step(&mut client, "SELECT mig_switch()");
     crew.write(Writes::New);
-    client.batch_execute("SELECT mig_stop()").unwrap();
+    step(&mut client, "SELECT mig_stop()");
     crew.some_more();
     right(&mut client, true);
-    client
-        .batch_execute("SELECT mig_rollback('videos')")
-        .unwrap();
+    step(&mut client, "SELECT mig_rollback('videos')");
     crew.write(Writes::Both);
     right(&mut client, true);
     client.batch_execute("SELECT mig_assert()").unwrap();
     crew.write(Writes::New);
-    client
-        .batch_execute("SELECT mig_stop(); SELECT mig_archive('videos', force => true)")
-        .unwrap();
+    step(&mut client, "SELECT mig_stop()");
+    step(&mut client, "SELECT mig_archive('videos', force => true)");
     crew.some_more();
     assert!(yes(
         &mut client,
         "SELECT string_agg(attname, ' ' ORDER BY attnum) = 'id metadata_archive urgent_archive title touched facts priority' \
          FROM pg_attribute WHERE attrelid = 'videos'::regclass AND attnum > 0 AND NOT attisdropped"
     ));
-    client
-        .batch_execute("SELECT mig_rollback('videos', 'switched')")
-        .unwrap();
+    step(&mut client, "SELECT mig_rollback('videos', 'switched')");
     crew.write(Writes::Both);
     right(&mut client, true);
     crew.write(Writes::Old);
-    client
-        .batch_execute("SELECT mig_rollback('videos', 'created')")
-        .unwrap();
+    step(&mut client, "SELECT mig_rollback('videos', 'created')");
     crew.some_more();
-    client
-        .batch_execute("SELECT mig_rollback('videos')")
-        .unwrap();
+    step(&mut client, "SELECT mig_rollback('videos')");
     crew.some_more();
     // All the way to the end.
     forth(&mut client);
-    client.batch_execute("SELECT mig_switch()").unwrap();
+    step(&mut client, "SELECT mig_switch()");
     crew.write(Writes::New);
-    client
-        .batch_execute("SELECT mig_stop(); SELECT mig_archive('videos', force => true); SELECT mig_drop('videos', archives => true, force => true)")
-        .unwrap();
+    step(&mut client, "SELECT mig_stop()");
+    step(&mut client, "SELECT mig_archive('videos', force => true)");
+    step(
+        &mut client,
+        "SELECT mig_drop('videos', archives => true, force => true)",
+    );
     crew.some_more();
     let errors = crew.stop();
     println!("{errors:?}");

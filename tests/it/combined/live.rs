@@ -4,9 +4,8 @@ use super::{DIFFERENT, SCHEMA, count, nothing_differs};
 use crate::common::cluster::Cluster;
 use crate::common::writers::Random;
 use crate::crew::{Crew, Writes};
-use crate::wait::{backfilled, until};
+use crate::wait::{backfilled, step};
 use postgres::Client;
-use postgres::error::SqlState;
 
 /// An event that nobody deletes, and a statement that deletes one that only this instance knows of.
 fn statement(new: bool, me: u64, n: u64, random: &mut Random) -> String {
@@ -113,18 +112,6 @@ fn statement(new: bool, me: u64, n: u64, random: &mut Random) -> String {
     }
 }
 
-/// As an operator does it: where so many writers leave no gap, the call is made again.
-fn step(client: &mut Client, sql: &str) {
-    until(sql, || match client.batch_execute(sql) {
-        Ok(()) => true,
-        Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-            println!("{sql}: {e:?}");
-            false
-        }
-        Err(e) => panic!("{sql}: {e:?}"),
-    });
-}
-
 fn forth(client: &mut Client) {
     client.batch_execute("SELECT mig_create()").unwrap();
     step(client, "SELECT mig_dual_write()");
@@ -135,7 +122,7 @@ fn forth(client: &mut Client) {
 
 #[test]
 fn seven_tables_become_four_beside_old_and_new_instances_and_back_from_everywhere() {
-    let cluster = Cluster::start("it_combined_live", 54449, "deadlock_timeout = 200ms");
+    let cluster = Cluster::start("it_combined_live", "deadlock_timeout = 200ms");
     let mut client = cluster.database("live");
     client.batch_execute(SCHEMA).unwrap();
     client

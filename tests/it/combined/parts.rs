@@ -3,6 +3,7 @@
 
 use super::count;
 use crate::common::cluster::Cluster;
+use crate::common::patience::PATIENCE;
 use crate::wait::{backfilled, until, until_sql};
 use postgres::Client;
 use std::sync::mpsc;
@@ -204,14 +205,14 @@ impl Arena {
         });
         let end = if one { case.ends[0] } else { "ROLLBACK" };
         let _ = Self::expected(self.one.batch_execute(end));
-        let answer = answer.unwrap_or_else(|| answers.recv().unwrap());
+        let answer = answer.unwrap_or_else(|| answers.recv_timeout(PATIENCE).unwrap());
         let end = if Self::expected(answer) {
             case.ends[1]
         } else {
             "ROLLBACK"
         };
         self.other.send(end.to_owned()).unwrap();
-        let _ = Self::expected(self.answers.recv().unwrap());
+        let _ = Self::expected(self.answers.recv_timeout(PATIENCE).unwrap());
     }
 }
 
@@ -274,7 +275,7 @@ fn matrix(cluster: &Cluster, mut client: Client, database: &str, key: &str) {
 
 #[test]
 fn two_parts_of_one_row_are_written_at_once_and_both_are_there() {
-    let cluster = Cluster::start("it_combined_parts", 54450, "deadlock_timeout = 100ms");
+    let cluster = Cluster::start("it_combined_parts", "deadlock_timeout = 100ms");
     let [main, any] = ["main_part", "any_part"].map(|d| cluster.database(d));
     std::thread::scope(|scope| {
         scope.spawn(|| matrix(&cluster, main, "main_part", MAIN));
@@ -285,20 +286,20 @@ fn two_parts_of_one_row_are_written_at_once_and_both_are_there() {
 /// Writes that are open while the backfill passes by: each leaves a row that a batch cannot have whole.
 #[test]
 fn a_backfill_that_meets_open_writes_of_any_part_ends_right() {
-    let cluster = Cluster::start("it_combined_open", 54451, "deadlock_timeout = 1s");
+    let cluster = Cluster::start("it_combined_open", "deadlock_timeout = 1s");
     for (database, key) in [("main_part", MAIN), ("any_part", ANY)] {
         let mut client = cluster.database(database);
         client.batch_execute(&tables(key)).unwrap();
         client
             .batch_execute(
-                "INSERT INTO a SELECT g, 'x' || g, 'y' || g FROM generate_series(1, 4000) g; \
-                 INSERT INTO b SELECT g, 'z' || g, 'w' || g FROM generate_series(1, 4000, 2) g; \
-                 INSERT INTO c SELECT g, 'v' || g FROM generate_series(1, 4000, 3) g",
+                "INSERT INTO a SELECT g, 'x' || g, 'y' || g FROM generate_series(1, 1200) g; \
+                 INSERT INTO b SELECT g, 'z' || g, 'w' || g FROM generate_series(1, 1200, 2) g; \
+                 INSERT INTO c SELECT g, 'v' || g FROM generate_series(1, 1200, 3) g",
             )
             .unwrap();
         if key == ANY {
             client
-                .batch_execute("INSERT INTO b SELECT g, 'z', 'w' FROM generate_series(5001, 6000) g; INSERT INTO c SELECT g, 'v' FROM generate_series(5501, 6500) g")
+                .batch_execute("INSERT INTO b SELECT g, 'z', 'w' FROM generate_series(5001, 5300) g; INSERT INTO c SELECT g, 'v' FROM generate_series(5151, 5450) g")
                 .unwrap();
         }
         client.batch_execute(DEFINE).unwrap();
@@ -315,7 +316,7 @@ fn a_backfill_that_meets_open_writes_of_any_part_ends_right() {
         let mut open: Vec<(Client, &str)> = Vec::new();
         for (n, write) in writes.iter().cycle().take(24).enumerate() {
             let mut session = cluster.connect(database);
-            let key = 1 + 164 * n;
+            let key = 1 + 50 * n;
             session
                 .batch_execute(&format!("BEGIN; {}", write.replace('#', &key.to_string())))
                 .unwrap();
@@ -323,7 +324,7 @@ fn a_backfill_that_meets_open_writes_of_any_part_ends_right() {
         }
         client
             .batch_execute(
-                "SELECT mig_configure('parts', '{\"batch_rows\": 300}'); SELECT mig_backfill()",
+                "SELECT mig_configure('parts', '{\"batch_rows\": 90}'); SELECT mig_backfill()",
             )
             .unwrap();
         until_sql(&mut client, "SELECT bool_and(copied) FROM mig.mapping");
@@ -341,7 +342,7 @@ fn a_backfill_that_meets_open_writes_of_any_part_ends_right() {
 #[test]
 fn a_part_that_goes_while_its_row_is_held_does_not_hold_up_the_way_back() {
     // Without workers it is driven by hand.
-    let cluster = Cluster::start("it_combined_back", 54454, "max_worker_processes = 0");
+    let cluster = Cluster::start("it_combined_back", "max_worker_processes = 0");
     let mut client = cluster.database("back");
     client.batch_execute(&tables(MAIN)).unwrap();
     client

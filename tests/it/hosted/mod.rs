@@ -4,13 +4,13 @@
 mod users;
 
 use crate::common::cluster::Cluster;
-use crate::wait::{backfilled, until, yes};
+use crate::wait::{backfilled, step, yes};
 use postgres::Client;
 use users::{Side, Users};
 
-fn hosted(name: &'static str, port: u16) -> (Cluster, Client) {
+fn hosted(name: &'static str) -> (Cluster, Client) {
     let conf = "max_worker_processes = 4\nwal_level = logical";
-    let cluster = Cluster::start_as(name, port, conf, "supabase_admin");
+    let cluster = Cluster::start_as(name, conf, "supabase_admin");
     let mut admin = cluster.connect_as("postgres", "supabase_admin");
     admin.batch_execute("CREATE DATABASE app").unwrap();
     let mut admin = cluster.connect_as("app", "supabase_admin");
@@ -63,14 +63,9 @@ fn differences(client: &mut Client) -> i64 {
         .sum()
 }
 
-/// As often as it takes to have the locks beside users who never rest.
-fn step(client: &mut Client, call: &str) {
-    until(call, || client.simple_query(call).is_ok());
-}
-
 #[test]
 fn the_whole_way_and_back_through_pgbouncer_and_no_user_sees_an_error() {
-    let (cluster, mut client) = hosted("it_hosted", 54388);
+    let (cluster, mut client) = hosted("it_hosted");
     assert!(yes(
         &mut client,
         "SELECT NOT rolsuper FROM pg_roles WHERE rolname = current_user"
@@ -85,6 +80,7 @@ fn the_whole_way_and_back_through_pgbouncer_and_no_user_sees_an_error() {
         .unwrap();
     backfilled(&mut client);
     for _ in 0..5 {
+        users.some_more();
         client.simple_query("SELECT mig_assert()").unwrap();
         assert_eq!(differences(&mut client), 0);
     }
@@ -92,6 +88,7 @@ fn the_whole_way_and_back_through_pgbouncer_and_no_user_sees_an_error() {
     users.write(Side::Both);
     users.some_more();
     for _ in 0..5 {
+        users.some_more();
         client.simple_query("SELECT mig_assert()").unwrap();
         assert_eq!(differences(&mut client), 0);
     }
@@ -115,7 +112,6 @@ fn the_whole_way_and_back_through_pgbouncer_and_no_user_sees_an_error() {
     let report = users.stop();
     println!("{report:?}");
     assert_eq!(report.errors, Vec::<String>::new());
-    assert!(report.transactions > 500, "{report:?}");
     // What is left of ours at the very end: nothing.
     client
         .simple_query("SELECT mig_drop('cover', archives => true, force => true)")
@@ -174,7 +170,7 @@ fn findings(client: &mut Client) -> Vec<String> {
 
 #[test]
 fn the_hosts_own_lints_find_nothing_new() {
-    let (_cluster, mut client) = hosted("it_lints", 54389);
+    let (_cluster, mut client) = hosted("it_lints");
     let before = findings(&mut client);
     client.batch_execute(DEFINE).unwrap();
     client

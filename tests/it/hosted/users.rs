@@ -1,11 +1,11 @@
 //! People who use the application while it moves: each transaction is one of `authenticated`, with a user of its own.
 
 use crate::common::cluster::Bouncer;
+use crate::common::load::{Load, Place};
 use crate::common::writers::Random;
 use postgres::Client;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Side {
@@ -22,52 +22,39 @@ pub struct Report {
 }
 
 pub struct Users {
-    stop: Arc<AtomicBool>,
     side: Arc<AtomicU8>,
-    done: Arc<AtomicU64>,
-    threads: Vec<JoinHandle<Report>>,
+    count: u64,
+    load: Load<Report>,
 }
 
 impl Users {
     pub fn start(bouncer: &Bouncer, database: &str, count: u64) -> Self {
-        let (stop, side, done) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU8::new(Side::Old as u8)),
-            Arc::new(AtomicU64::new(0)),
-        );
+        let side = Arc::new(AtomicU8::new(Side::Old as u8));
         let one = |me: u64| {
-            let client = bouncer.connect(database);
-            let (stop, side, done) = (Arc::clone(&stop), Arc::clone(&side), Arc::clone(&done));
-            std::thread::spawn(move || work(client, me, count, &stop, &side, &done))
+            let (client, side) = (bouncer.connect(database), Arc::clone(&side));
+            move |place: &Place| work(client, me, count, place, &side)
         };
-        let threads = (0..count).map(one).collect();
         Self {
-            stop,
+            load: Load::start((0..count).map(one)),
             side,
-            done,
-            threads,
+            count,
         }
     }
 
-    /// From now on they write this side.
+    /// From now on they write this side; whoever began before has ended when it returns.
     pub fn write(&self, side: Side) {
         self.side.store(side as u8, Ordering::SeqCst);
-        // Whoever began before has ended by then.
-        self.some_more();
+        self.load.wait_for_each();
     }
 
     /// Until everybody has done something more, on the average.
     pub fn some_more(&self) {
-        let now = self.done.load(Ordering::SeqCst);
-        let more = 4 * self.threads.len() as u64;
-        crate::wait::until("users", || self.done.load(Ordering::SeqCst) >= now + more);
+        self.load.wait_for(10 * self.count);
     }
 
     pub fn stop(self) -> Report {
-        self.stop.store(true, Ordering::SeqCst);
         let mut all = Report::default();
-        for thread in self.threads {
-            let one = thread.join().expect("a user ends");
+        for one in self.load.stop() {
             all.transactions += one.transactions;
             all.errors.extend(one.errors);
         }
@@ -75,16 +62,9 @@ impl Users {
     }
 }
 
-fn work(
-    mut client: Client,
-    me: u64,
-    of: u64,
-    stop: &AtomicBool,
-    side: &AtomicU8,
-    done: &AtomicU64,
-) -> Report {
+fn work(mut client: Client, me: u64, of: u64, place: &Place, side: &AtomicU8) -> Report {
     let (mut report, mut random) = (Report::default(), Random::new(me + 1));
-    while !stop.load(Ordering::SeqCst) {
+    while !place.is_over() {
         let new = match side.load(Ordering::SeqCst) {
             0 => false,
             1 => random.below(2) == 0,
@@ -100,7 +80,7 @@ fn work(
                 report.errors.push(format!("{e:?}"));
             }
         }
-        done.fetch_add(1, Ordering::SeqCst);
+        place.count();
     }
     report
 }

@@ -36,7 +36,7 @@ fn equal(client: &mut Client, when: &str) {
 
 #[test]
 fn rows_that_are_there_are_taken_for_the_sources_and_come_back_as_they_were() {
-    let cluster = Cluster::start("it_ids_merge", 54412, "");
+    let cluster = Cluster::start("it_ids_merge", "");
     let mut client = cluster.database("merge");
     client.batch_execute(TABLES).unwrap();
     assert!(yes(
@@ -77,7 +77,7 @@ fn rows_that_are_there_are_taken_for_the_sources_and_come_back_as_they_were() {
 
 #[test]
 fn rows_that_are_nobodys_are_named_by_preflight() {
-    let cluster = Cluster::start("it_ids_nobody", 54413, "");
+    let cluster = Cluster::start("it_ids_nobody", "");
     let mut client = cluster.database("merge");
     client.batch_execute(TABLES).unwrap();
     client

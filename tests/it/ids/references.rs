@@ -115,7 +115,7 @@ const WRITES: [&str; 9] = [
 
 #[test]
 fn references_of_every_kind_follow_the_new_ids() {
-    let cluster = Cluster::start("it_ids_refs", 54410, "");
+    let cluster = Cluster::start("it_ids_refs", "");
     for written in ["before", "after", "switched"] {
         let mut client = cluster.database(&format!("refs_{written}"));
         client.batch_execute("CREATE SEQUENCE numbers").unwrap();
@@ -176,7 +176,7 @@ fn on_the_new_side(client: &mut Client) {
 
 #[test]
 fn what_cannot_be_remapped_is_refused_with_the_way_out() {
-    let cluster = Cluster::start("it_ids_no", 54411, "");
+    let cluster = Cluster::start("it_ids_no", "");
     let mut client = cluster.database("no");
     client
         .batch_execute(

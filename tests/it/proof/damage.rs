@@ -397,7 +397,7 @@ fn named_and_mended(client: &mut Client, d: &Damage) {
 
 #[test]
 fn every_damage_is_named_by_its_check_and_data_is_repaired() {
-    let cluster = Cluster::start("it_damage", 54377, "");
+    let cluster = Cluster::start("it_damage", "");
     let mut client = backfilled_database(&cluster, "damage");
     let images = count(
         &mut client,
@@ -467,7 +467,7 @@ fn behind_both(sql: &str) -> String {
 
 #[test]
 fn a_key_that_another_project_holds_is_named_and_never_overwritten() {
-    let cluster = Cluster::start("it_held", 54379, "");
+    let cluster = Cluster::start("it_held_key", "");
     let mut client = backfilled_database(&cluster, "held");
     client
         .batch_execute(&format!(
@@ -515,7 +515,7 @@ fn a_key_that_another_project_holds_is_named_and_never_overwritten() {
 
 #[test]
 fn the_end_is_proven_too() {
-    let cluster = Cluster::start("it_endproof", 54378, "");
+    let cluster = Cluster::start("it_endproof", "");
     let mut client = backfilled_database(&cluster, "ending");
     client.simple_query("SELECT mig_switch()").unwrap();
     client.simple_query("SELECT mig_stop()").unwrap();

@@ -31,11 +31,13 @@ pub fn behind_the_mirror(client: &mut Client, tables: &str, sql: &str) {
              WHERE tgrelid = ANY ('{{{tables}}}'::regclass[]) AND tgname ~ '^!mig_' LOOP EXECUTE format('ALTER TABLE %s {w} TRIGGER %I', t.r, t.n); END LOOP; END $$"
         )
     };
-    for step in [word("DISABLE"), sql.to_owned(), word("ENABLE ALWAYS")] {
-        client
-            .batch_execute(&step)
-            .unwrap_or_else(|e| panic!("{step}: {e:?}"));
-    }
+    // In one transaction: nobody else writes them while the mirror is off.
+    let (off, on) = (word("DISABLE"), word("ENABLE ALWAYS"));
+    client
+        .batch_execute(&format!(
+            "BEGIN; {off}; {sql}; SET CONSTRAINTS ALL IMMEDIATE; {on}; COMMIT"
+        ))
+        .unwrap_or_else(|e| panic!("{sql}: {e:?}"));
 }
 
 pub fn count(client: &mut Client, sql: &str) -> i64 {

@@ -1,6 +1,7 @@
 //! A session that can be left waiting: its statement runs in a thread, and we look at it from outside.
 
 use crate::common::cluster::Cluster;
+use crate::common::patience::PATIENCE;
 use postgres::{Client, SimpleQueryMessage};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ impl Session {
 
     /// Looks again at a statement that was left waiting.
     pub fn settle(&mut self, control: &mut Client) -> Option<Reply> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Ok(reply) = self.replies.recv_timeout(Duration::from_millis(1)) {
                 self.waits = false;
@@ -60,20 +61,20 @@ impl Session {
                 return None;
             }
         }
-        panic!("neither done nor blocked after a minute");
+        panic!("neither done nor blocked after {PATIENCE:?}");
     }
 
     /// The end of a statement that was left waiting.
     pub fn finish(&mut self) -> Reply {
         assert!(self.waits, "a statement is under way");
         self.waits = false;
-        self.replies.recv().expect("the thread lives")
+        self.replies.recv_timeout(PATIENCE).expect("it ends")
     }
 
     /// A statement that nobody holds up.
     pub fn run(&mut self, sql: &str) -> Reply {
         self.send.send(sql.to_owned()).expect("the thread lives");
-        self.replies.recv().expect("the thread lives")
+        self.replies.recv_timeout(PATIENCE).expect("it ends")
     }
 }
 

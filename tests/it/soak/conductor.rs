@@ -3,10 +3,11 @@
 use super::schema::Schema;
 use super::writers::{Crew, Tally};
 use crate::common::cluster::Cluster;
+use crate::common::patience::until;
 use crate::common::writers::Random;
 use postgres::Client;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const DATABASE: &str = "soak";
 const WRITERS: u64 = 4;
@@ -108,8 +109,8 @@ impl<'a> Conductor<'a> {
             self.call("SELECT mig_dual_write()");
             self.disturb(&crew);
             for _ in 0..3 {
+                crew.wait_for(10);
                 self.compare(&schema);
-                std::thread::sleep(Duration::from_millis(100));
             }
             let tally = crew.stop();
             assert_eq!(tally.ours, Vec::<String>::new(), "errors that are ours");
@@ -127,16 +128,11 @@ impl<'a> Conductor<'a> {
         let slow = "SELECT mig_configure('soak', '{\"batch_rows\": 10, \"batch_target_ms\": 1, \"delay_ms\": 20, \"lock_timeout_ms\": 400}')";
         self.call(slow);
         self.call("SELECT mig_backfill()");
-        let (deadline, mut disturbances) = (
-            Instant::now() + Duration::from_secs(120),
-            6 + self.random.below(8),
-        );
-        while !self.yes("SELECT phase = 'backfilled' FROM mig_status()") {
-            assert!(
-                Instant::now() < deadline,
-                "the backfill does not end: {:?}",
-                self.problem()
-            );
+        let mut disturbances = 6 + self.random.below(8);
+        until("the end of the backfill", || {
+            if self.yes("SELECT phase = 'backfilled' FROM mig_status()") {
+                return true;
+            }
             if disturbances > 0 {
                 disturbances -= 1;
                 self.disturb_once(crew);
@@ -146,7 +142,8 @@ impl<'a> Conductor<'a> {
             }
             self.keep_going();
             std::thread::sleep(Duration::from_millis(self.random.below(60)));
-        }
+            false
+        });
     }
 
     /// A job that was stopped goes on: by a worker, or by hand.
@@ -232,18 +229,21 @@ impl<'a> Conductor<'a> {
 
     /// A call that must come to an end: locks that were not had, and jobs that have not stopped yet, are tried again.
     fn call(&mut self, sql: &str) {
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while let Err(e) = self.client.batch_execute(sql) {
+        until(sql, || {
+            let Err(e) = self.client.batch_execute(sql) else {
+                return true;
+            };
             let code = e.as_db_error().map_or("closed", |d| d.code().code());
             let again = [
                 "55P03", "55006", "40001", "40P01", "closed", "57P01", "57P02", "57P03",
             ]
             .contains(&code);
-            assert!(again && Instant::now() < deadline, "`{sql}`: {e:?}");
+            assert!(again, "`{sql}`: {e:?}");
             if self.client.is_closed() {
                 self.reconnect();
             }
-        }
+            false
+        });
     }
 
     /// A call that may come too late.
@@ -279,13 +279,6 @@ impl<'a> Conductor<'a> {
                 }
             }
         }
-    }
-
-    fn problem(&mut self) -> Option<String> {
-        self.client
-            .query_one("SELECT problem FROM mig_status()", &[])
-            .ok()?
-            .get(0)
     }
 
     /// The oracle, and our own check, both with the writers running: neither may find a difference.

@@ -3,10 +3,10 @@
 
 use super::schema::Schema;
 use crate::common::cluster::Cluster;
+use crate::common::load::Shift;
 use crate::common::writers::Random;
 use postgres::Client;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Tally {
 pub type Pids = Arc<Mutex<BTreeSet<i32>>>;
 
 pub struct Crew<'a> {
-    stop: Arc<AtomicBool>,
+    shift: Arc<Shift>,
     threads: Vec<ScopedJoinHandle<'a, Tally>>,
     pub pids: Pids,
 }
@@ -55,7 +55,7 @@ impl<'a> Crew<'a> {
         seed: u64,
         size: u64,
     ) -> Self {
-        let (stop, pids) = (Arc::new(AtomicBool::new(false)), Pids::default());
+        let (shift, pids) = (Arc::new(Shift::of(size as usize)), Pids::default());
         let threads = (0..size)
             .map(|n| {
                 let writer = Writer {
@@ -63,7 +63,8 @@ impl<'a> Crew<'a> {
                     database: database.to_owned(),
                     schema: schema.clone(),
                     random: Random::new(seed * 100 + n),
-                    stop: Arc::clone(&stop),
+                    shift: Arc::clone(&shift),
+                    me: n as usize,
                     pids: Arc::clone(&pids),
                     tally: Tally::default(),
                 };
@@ -71,14 +72,19 @@ impl<'a> Crew<'a> {
             })
             .collect();
         Self {
-            stop,
+            shift,
             threads,
             pids,
         }
     }
 
+    /// Until `more` transactions are done than now, whether they come to a good end or not.
+    pub fn wait_for(&self, more: u64) {
+        self.shift.wait_for(more);
+    }
+
     pub fn stop(mut self) -> Tally {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shift.end();
         let mut all = Tally::default();
         for t in std::mem::take(&mut self.threads) {
             all.add(&t.join().expect("a writer ends"));
@@ -90,7 +96,7 @@ impl<'a> Crew<'a> {
 /// A round that fails ends its writers too.
 impl Drop for Crew<'_> {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shift.end();
     }
 }
 
@@ -99,7 +105,8 @@ struct Writer<'a> {
     database: String,
     schema: Schema,
     random: Random,
-    stop: Arc<AtomicBool>,
+    shift: Arc<Shift>,
+    me: usize,
     pids: Pids,
     tally: Tally,
 }
@@ -107,7 +114,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn work(mut self) -> Tally {
         let mut client = None;
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.shift.is_over() {
             let Some(mut connected) = client.take().or_else(|| self.connect()) else {
                 // The server restarts.
                 std::thread::sleep(Duration::from_millis(20));
@@ -117,6 +124,7 @@ impl Writer<'_> {
                 self.judge(&e);
                 let _ = connected.batch_execute("ROLLBACK");
             }
+            self.shift.count(self.me);
             if connected.is_closed() {
                 self.tally.reconnects += 1;
             } else {
