@@ -93,6 +93,9 @@ impl QualifiedName {
             if tail.is_empty() {
                 break;
             }
+            if parts.len() == 2 {
+                return None;
+            }
             rest = tail.strip_prefix('.')?.trim_start();
         }
         match parts.as_slice() {

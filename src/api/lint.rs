@@ -2,13 +2,14 @@
 
 use super::given;
 use crate::engine::lint;
+use crate::pg::argument::Text;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 /// Not `guarded`: names are looked for on the caller's own search_path.
 #[pg_extern(sql = false)]
 fn mig_lint(
-    statements: Option<&str>,
+    statements: Option<Text>,
 ) -> Result<
     TableIterator<
         'static,
@@ -25,12 +26,12 @@ fn mig_lint(
     >,
     ErrorReport,
 > {
-    let found = given(statements, "statements").and_then(lint::lint);
+    let found = given(statements, "statements").and_then(|s| lint::lint(&s.0));
     let found = found.map_err(ErrorReport::from)?;
     Ok(TableIterator::new(found.into_iter().map(|f| {
         (
             f.line,
-            f.statement,
+            f.statement.to_string(),
             f.severity.to_owned(),
             f.rule.to_owned(),
             f.lock.map(|l| l.as_str().to_owned()),

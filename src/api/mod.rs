@@ -9,6 +9,7 @@ mod steps;
 use crate::engine::{cutover, inspect, jobs, phases};
 use crate::error::{self, Error};
 use crate::model::spec::Arguments;
+use crate::pg::argument::Document;
 use crate::pg::session;
 use crate::steps::define::scope::ScopeArguments;
 use crate::store::migration;
@@ -24,8 +25,10 @@ fn given<T>(value: Option<T>, name: &'static str) -> error::Result<T> {
     value.ok_or(Error::NullArgument { name })
 }
 
+/// Less than nothing is nothing. An interval may be longer than microseconds can be counted.
 fn duration(interval: Interval) -> Duration {
-    Duration::from_micros(u64::try_from(interval.as_micros()).unwrap_or(0))
+    let micros = interval.as_micros().max(0);
+    u64::try_from(micros).map_or(Duration::MAX, Duration::from_micros)
 }
 
 /// Runs the engine with the settings that its statements depend on.
@@ -42,7 +45,7 @@ fn mig_define(
     scope_table: Option<pg_sys::Oid>,
     scope_value: Option<String>,
     scope_column: Option<&CStr>,
-    options: Option<JsonB>,
+    options: Option<Document>,
 ) -> Result<String, ErrorReport> {
     guarded(|| {
         let column = given(scope_column, "scope_column")?;
@@ -57,7 +60,7 @@ fn mig_define(
 }
 
 #[pg_extern(sql = false)]
-fn mig_define_config(config: Option<JsonB>) -> Result<String, ErrorReport> {
+fn mig_define_config(config: Option<Document>) -> Result<String, ErrorReport> {
     guarded(|| phases::define_config(&given(config, "config")?.0))
 }
 
@@ -76,15 +79,15 @@ fn mig_add_table(
     migration: Option<&str>,
     source: Option<pg_sys::Oid>,
     target: Option<&str>,
-    unique_keys: Option<JsonB>,
-    columns: Option<JsonB>,
-    refs: Option<JsonB>,
-    target_key: Option<JsonB>,
+    unique_keys: Option<Document>,
+    columns: Option<Document>,
+    refs: Option<Document>,
+    target_key: Option<Document>,
     id_mode: Option<&str>,
     filter: Option<String>,
     combine: Option<String>,
 ) -> Result<(), ErrorReport> {
-    let json = |v: Option<JsonB>| v.map(|j| j.0);
+    let json = |v: Option<Document>| v.map(|d| d.0);
     guarded(|| {
         let arguments = Arguments {
             unique_keys: json(unique_keys),
@@ -101,7 +104,7 @@ fn mig_add_table(
 }
 
 #[pg_extern(sql = false)]
-fn mig_configure(migration: Option<&str>, options: Option<JsonB>) -> Result<JsonB, ErrorReport> {
+fn mig_configure(migration: Option<&str>, options: Option<Document>) -> Result<JsonB, ErrorReport> {
     guarded(|| {
         let options = given(options, "options")?;
         phases::configure(given(migration, "migration")?, &options.0).map(JsonB)
@@ -218,7 +221,17 @@ fn mig_wait(migration: Option<&str>, timeout: Option<Interval>) -> Result<bool, 
 
 #[pg_extern(sql = false)]
 fn mig_only(migration: Option<&str>) -> Result<String, ErrorReport> {
-    guarded(|| migration::find(migration).map(|m| m.name))
+    guarded(|| migration::find_visible(migration).map(|m| m.name))
+}
+
+#[pg_extern(sql = false)]
+fn mig_open_job(migration: Option<&str>) -> Result<Option<i64>, ErrorReport> {
+    guarded(|| jobs::open(migration))
+}
+
+#[pg_extern(sql = false)]
+fn mig_cron_drives(job: i64) -> Result<bool, ErrorReport> {
+    guarded(|| jobs::cron_drives(job))
 }
 
 #[pg_extern(sql = false)]

@@ -1,39 +1,82 @@
 //! What statements would do, said by `model::lint` with what this database knows of their tables. Nothing is run.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::lint::facts::Facts;
 use crate::model::lint::statement::{Act, Change, Column, Statement, Written};
-use crate::model::lint::{self, Finding};
-use crate::pg::{parse, session, spi};
+use crate::model::lint::{self, Finding, Linter};
+use crate::pg::{parse, session, spi, wait};
+use pgrx::JsonB;
+use std::collections::BTreeSet;
 
 /// Names without a schema are looked for as the caller's own statements would.
 pub fn lint(text: &str) -> Result<Vec<Finding>> {
     let path: Option<Vec<String>> =
         spi::look("SELECT pg_catalog.current_schemas(true)::text[]", &[])?;
+    let path = path.unwrap_or_default();
     let _safe = session::pin(&session::SAFE);
-    let statements = parse::statements(text);
-    let facts = facts(&statements, path.unwrap_or_default())?;
-    Ok(lint::lint(&statements, &facts))
+    let mut reader = parse::Reader::new(text);
+    let mut linter = Linter::default();
+    let mut asked = false;
+    while let Some(statements) = reader.batch()? {
+        let names = Names::of(&statements);
+        // The settings of the session are facts, too.
+        if !asked || !names.is_empty() {
+            asked = true;
+            linter.learn(names.looked_up(&path)?);
+        }
+        for s in &statements {
+            wait::hear_interrupts();
+            if !linter.read(s) {
+                return Ok(linter.findings());
+            }
+        }
+    }
+    Ok(linter.findings())
 }
 
-fn facts(statements: &[Statement], path: Vec<String>) -> Result<Facts> {
-    let tables = lint::tables(statements);
-    let schemas: Vec<Option<String>> = tables.iter().map(|t| t.schema.clone()).collect();
-    let names: Vec<String> = tables.into_iter().map(|t: Written| t.name).collect();
-    let columns: Vec<&Column> = statements.iter().flat_map(columns).collect();
-    let calls = columns.iter().filter_map(|c| c.default.as_ref());
-    let calls: Vec<String> = calls.flat_map(|d| d.calls.clone()).collect();
-    let found: Vec<Facts> = spi::json_rows(
-        include_str!("../../sql/query/lint_facts.sql"),
-        &[
-            schemas.into(),
-            names.into(),
-            path.into(),
-            calls.into(),
-            types(statements).into(),
-        ],
-    )?;
-    Ok(found.into_iter().next().unwrap_or_default())
+/// What statements name, each once.
+struct Names {
+    tables: BTreeSet<Written>,
+    calls: BTreeSet<String>,
+    types: BTreeSet<String>,
+}
+
+impl Names {
+    fn of(statements: &[Statement]) -> Self {
+        let defaults = statements
+            .iter()
+            .flat_map(columns)
+            .filter_map(|c| c.default.as_ref());
+        Self {
+            tables: lint::tables(statements).into_iter().collect(),
+            calls: defaults.flat_map(|d| d.calls.iter().cloned()).collect(),
+            types: types(statements).into_iter().collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.calls.is_empty() && self.types.is_empty()
+    }
+
+    fn looked_up(self, path: &[String]) -> Result<Facts> {
+        let schemas: Vec<Option<String>> = self.tables.iter().map(|t| t.schema.clone()).collect();
+        let names: Vec<String> = self.tables.into_iter().map(|t| t.name).collect();
+        // On a standby, too, and without a transaction id.
+        let found: Option<JsonB> = spi::look(
+            include_str!("../../sql/query/lint_facts.sql"),
+            &[
+                schemas.into(),
+                names.into(),
+                path.to_vec().into(),
+                Vec::from_iter(self.calls).into(),
+                Vec::from_iter(self.types).into(),
+            ],
+        )?;
+        let found = found.map(|d| serde_json::from_value(d.0)).transpose();
+        found
+            .map(Option::unwrap_or_default)
+            .map_err(|e| Error::Internal(format!("facts do not decode: {e}")))
+    }
 }
 
 fn columns(s: &Statement) -> Vec<&Column> {

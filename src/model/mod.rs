@@ -15,6 +15,7 @@ pub mod phase;
 pub mod ranges;
 pub mod reference;
 pub mod rework;
+pub mod scan;
 pub mod shape;
 pub mod spec;
 pub mod state;
@@ -23,3 +24,5 @@ pub mod units;
 
 #[cfg(test)]
 pub mod fixture;
+#[cfg(test)]
+mod tests;

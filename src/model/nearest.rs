@@ -3,13 +3,20 @@
 /// The candidate with the smallest edit distance to `name`, if it is near enough to be a slip of the
 /// hand (a third of its length, at least two).
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|c| (distance(name, c), c))
-        .min()
-        .filter(|(d, c)| *d <= (c.len() / 3).max(2))
-        .map(|(_, c)| c)
+    let length = name.chars().take(MOST + 1).count();
+    let near = candidates.into_iter().filter_map(|c| {
+        let slip = (c.len() / 3).max(2);
+        // To compare takes the product of both lengths: a name that is much longer is not asked for.
+        let other = c.chars().take(MOST + 1).count();
+        let close = length.max(other) <= MOST && length.abs_diff(other) <= slip;
+        let far = close.then(|| distance(name, c));
+        far.filter(|d| *d <= slip).map(|d| (d, c))
+    });
+    near.min().map(|(_, c)| c)
 }
+
+/// Characters of a name that is compared with others; PostgreSQL's own have 63 bytes.
+const MOST: usize = 200;
 
 /// The hint for an unknown name: the nearest known one between `quote`s, or what `otherwise` says.
 pub fn hint<'a>(
@@ -51,6 +58,13 @@ mod tests {
         assert_eq!(nearest("batchrows", names), Some("batch_rows"));
         assert_eq!(nearest("dealy_ms", names), Some("delay_ms"));
         assert_eq!(nearest("colour", names), None);
+    }
+
+    #[test]
+    fn a_name_of_any_length_is_answered_at_once() {
+        let long = "x".repeat(10_000_000);
+        assert_eq!(nearest(&long, ["batch_rows", &long]), None);
+        assert_eq!(nearest("batch_rows", [long.as_str()]), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The options of a migration: which there are, what they may be, how they are merged.
 
 use crate::error::{Error, Result};
-use crate::model::{nearest, units};
+use crate::model::{nearest, scan, units};
 use serde_json::{Map, Value};
 
 /// What an option may hold.
@@ -71,6 +71,9 @@ const KNOWN: [(&str, Kind); 13] = [
     ),
 ];
 
+/// Words, numbers and signs of a query that is asked before each batch.
+const MOST_TOKENS: usize = 10_000;
+
 /// `stored` with `changes` laid over it. A null takes an option back to its default.
 pub fn merge(stored: &Value, changes: &Value) -> Result<Value> {
     let Value::Object(changes) = changes else {
@@ -113,7 +116,12 @@ fn check(name: &str, value: &Value) -> Result<()> {
         (Kind::Size, _) => wrong(format!(
             "The value {value} is no size, like \"512 kB\" or \"64 MB\"."
         )),
-        (Kind::Text, Value::String(text)) if !text.trim().is_empty() => Ok(()),
+        (Kind::Text, Value::String(text)) if !text.trim().is_empty() => {
+            match scan::weight(text, false).too_much(MOST_TOKENS) {
+                None => Ok(()),
+                Some(why) => wrong(format!("Nobody can read the query: {why}.")),
+            }
+        }
         (Kind::Text, _) => wrong(format!("The value {value} is no text.")),
         (Kind::Bool, Value::Bool(_)) => Ok(()),
         (Kind::Bool, _) => wrong(format!("The value {value} is not true or false.")),
@@ -171,6 +179,7 @@ mod tests {
             json!({"max_workers": 65}),
             json!({"throttle_query": true}),
             json!({"throttle_query": " "}),
+            json!({"throttle_query": "+".repeat(10_001)}),
             json!({"max_replication_lag": 10}),
             json!({"max_replication_lag": "10 parsecs"}),
             json!({"max_wal_rate": "fast"}),

@@ -10,12 +10,15 @@ pub fn until_decided(
     mut look: impl FnMut() -> Result<Option<bool>>,
 ) -> Result<bool> {
     const LOOK_EVERY_MS: u128 = 50;
-    let deadline = Instant::now() + timeout;
+    // None is for ever: an interval may be longer than the clock goes.
+    let deadline = Instant::now().checked_add(timeout);
     loop {
         if let Some(decided) = look()? {
             return Ok(decided);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.map_or(Duration::MAX, |d| {
+            d.saturating_duration_since(Instant::now())
+        });
         if left.is_zero() {
             return Ok(false);
         }
@@ -26,6 +29,8 @@ pub fn until_decided(
 /// Sleeps for `ms`; a cancel, a termination or DROP DATABASE gets through. Somebody may have set the latch before, or
 /// sets it for another reason (a lock timeout does): that alone does not end the sleep.
 pub fn sleep(ms: i64) {
+    // The server's own limit for one wait; whoever sleeps for so long looks around in between.
+    let ms = ms.min(i64::from(i32::MAX));
     let deadline = Instant::now() + Duration::from_millis(ms.unsigned_abs());
     let mut left = ms;
     while left > 0 {
@@ -34,6 +39,11 @@ pub fn sleep(ms: i64) {
         // Rounded up: the last fraction of a millisecond is slept too.
         left = i64::try_from(rest.as_micros().div_ceil(1000)).unwrap_or(0);
     }
+}
+
+/// For work that goes on for long without a wait.
+pub fn hear_interrupts() {
+    pgrx::check_for_interrupts!();
 }
 
 fn until_woken(ms: i64) {

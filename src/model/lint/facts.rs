@@ -52,8 +52,12 @@ const SMALL: i64 = 4 << 20;
 const PER_SECOND: i64 = 200 << 20;
 
 impl Table {
-    pub fn is(&self, written: &Written) -> bool {
-        self.name == written.name && self.schema == written.schema
+    /// The name that the file has for it.
+    pub fn written(&self) -> Written {
+        Written {
+            schema: self.schema.clone(),
+            name: self.name.clone(),
+        }
     }
 
     pub fn is_small(&self) -> bool {

@@ -137,8 +137,7 @@ pub enum Act {
     Do {
         body: String,
         language: String,
-        /// What PL/pgSQL says of it, and where in the body.
-        wrong: Option<(usize, String)>,
+        checked: Checked,
     },
     Select {
         from: Vec<Written>,
@@ -152,8 +151,21 @@ pub enum Act {
     Invalid {
         message: String,
     },
+    /// Not given to the server to read.
+    Unread {
+        why: String,
+    },
     /// A command of psql.
     Meta,
+}
+
+/// What PL/pgSQL says of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Nothing, or it was not asked.
+    Fine,
+    Wrong(String),
+    TooLong,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-use super::statement::{Change, Column, Constraint, Default, Type};
+use super::facts::Table;
+use super::statement::{Act, Change, Column, Constraint, Default, Type};
 use super::*;
 
 fn tip() -> Written {

@@ -1,6 +1,7 @@
 //! CREATE TABLE and ALTER TABLE.
 
-use super::node::{Constant, Node, Parts, constant, items, range, strings, tag, text};
+use super::node::{Constant, Node, constant, items, range, strings, tag, text};
+use super::parts::Parts;
 use super::tree::is_temporary;
 use crate::model::lint::statement::{Act, Change, Column, Constraint, Default, Lock, Rule, Type};
 use pgrx::pg_sys;

@@ -2,17 +2,21 @@
 
 use super::node::{range, tag, text};
 use crate::error::{Error, Result};
-use crate::ident::Ident;
+use crate::ident::{Ident, QualifiedName};
 use crate::model::lint::statement::Written;
-use crate::pg::{spi, tx};
+use crate::pg::{spi, utility};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::CString;
 
+/// Words, numbers and signs of a statement.
+const MOST_TOKENS: usize = 100_000;
+
+/// What is known of the statement before PostgreSQL has analysed it.
 pub struct Index {
     pub table: Oid,
     pub name: Ident,
-    /// The same with CONCURRENTLY and the name.
-    pub statement: String,
+    /// None for the default one.
+    pub tablespace: Option<Ident>,
 }
 
 /// Names are looked for on the session's own search_path. Errors: 22023 for anything but one CREATE INDEX, 42P01 without its table.
@@ -39,42 +43,53 @@ pub fn read(statement: &str) -> Result<Index> {
             ),
         });
     };
-    let statement = if given.concurrently {
-        statement.trim().trim_end_matches(';').to_owned()
-    } else {
-        concurrent(statement)?
-    };
     Ok(Index {
         table,
         name: Ident::new(name),
-        statement,
+        tablespace: given.tablespace.map(Ident::new),
     })
 }
 
-/// With the word that it lacks, behind the first INDEX that makes the parser agree.
-fn concurrent(statement: &str) -> Result<String> {
-    let statement = statement.trim().trim_end_matches(';');
-    let lower = statement.to_ascii_lowercase();
-    let places = lower
-        .match_indices("index")
-        .map(|(at, word)| at + word.len());
-    for at in places {
-        let text = format!("{} CONCURRENTLY{}", &statement[..at], &statement[at..]);
-        if let Ok(Parsed::Index(found)) = parse(&text)
-            && found.concurrently
-        {
-            return Ok(text);
+/// Runs the statement for another table with the same columns, which is empty: what it says is then in the catalog, with every name
+/// resolved on the session's search_path.
+pub fn make_on(statement: &str, table: &QualifiedName) -> Result<()> {
+    let c_string = |s: &str| CString::new(s).map_err(|_| nul_byte());
+    let text = c_string(statement)?;
+    let (schema, name) = (
+        c_string(table.schema.as_str())?,
+        c_string(table.name.as_str())?,
+    );
+    // SAFETY: inside a transaction; the three texts outlive the call, and nodes are read as what their tags say.
+    unsafe {
+        let parsed = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
+        for raw in super::node::items(parsed) {
+            let raw = raw.cast::<pg_sys::RawStmt>();
+            if tag((*raw).stmt) != NodeTag::T_IndexStmt {
+                continue;
+            }
+            let index = &mut *(*raw).stmt.cast::<pg_sys::IndexStmt>();
+            (*index.relation).schemaname = pg_sys::pstrdup(schema.as_ptr());
+            (*index.relation).relname = pg_sys::pstrdup(name.as_ptr());
+            index.concurrent = false;
+            index.tableSpace = std::ptr::null_mut();
+            utility::run_parsed(raw, &text);
         }
     }
-    Err(Error::Internal(
-        "a CREATE INDEX without the word INDEX".into(),
-    ))
+    Ok(())
+}
+
+fn nul_byte() -> Error {
+    Error::Invalid {
+        message: "the statement contains a NUL byte".into(),
+        detail: String::new(),
+        hint: "Leave it out.".into(),
+    }
 }
 
 struct Given {
     table: Written,
     name: Option<String>,
-    concurrently: bool,
+    tablespace: Option<String>,
 }
 
 enum Parsed {
@@ -94,30 +109,27 @@ fn bare(parsed: Parsed) -> Result<Given> {
 }
 
 fn parse(statement: &str) -> Result<Parsed> {
-    let sql = CString::new(statement).map_err(|_| Error::Invalid {
-        message: "the statement contains a NUL byte".into(),
-        detail: String::new(),
-        hint: "Leave it out.".into(),
-    })?;
-    tx::probe(|| {
-        // SAFETY: the parser only allocates, and raises on a syntax error, which the subtransaction catches; nodes are read as
-        // what their tags say.
-        Ok(unsafe {
-            let parsed = pg_sys::raw_parser(sql.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
-            let statements = super::node::items(parsed);
-            let [one] = statements.as_slice() else {
-                return Ok(Parsed::Other);
-            };
-            let node = (*one.cast::<pg_sys::RawStmt>()).stmt;
-            if tag(node) != NodeTag::T_IndexStmt {
-                return Ok(Parsed::Other);
-            }
-            let s = &*node.cast::<pg_sys::IndexStmt>();
-            Parsed::Index(Given {
-                table: range(s.relation),
-                name: text(s.idxname),
-                concurrently: s.concurrent,
-            })
+    if let Some(why) = super::too_much(statement, MOST_TOKENS) {
+        return Err(Error::Invalid {
+            message: "the statement is too long to be read".into(),
+            detail: format!("Nobody can read it: {why}."),
+            hint: "Put a long expression into a function, and the function into the index.".into(),
+        });
+    }
+    // SAFETY: the statements are the parser's; nodes are read as what their tags say.
+    super::raw(statement, |all| unsafe {
+        let [one] = all else {
+            return Parsed::Other;
+        };
+        let node = (**one).stmt;
+        if tag(node) != NodeTag::T_IndexStmt {
+            return Parsed::Other;
+        }
+        let s = &*node.cast::<pg_sys::IndexStmt>();
+        Parsed::Index(Given {
+            table: range(s.relation),
+            name: text(s.idxname),
+            tablespace: text(s.tableSpace),
         })
     })
 }

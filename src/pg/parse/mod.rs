@@ -1,243 +1,205 @@
-//! A text of SQL, statement by statement, read by the server's own parser; nothing is run. It knows one error at a time: what
-//! stands before the statement that has it is read alone, then what stands behind it.
+//! A text of SQL, statement by statement, read by the server's own parser; nothing is run. The text is cut first, and each
+//! statement is read alone: whatever is wrong with one is said of that one, and costs no more than its length.
 
 mod alter;
 pub mod index;
 mod node;
+mod parts;
 mod plpgsql;
+mod raw;
 mod tree;
 
-use crate::error::Error;
+use crate::error::Result;
 use crate::model::lint::statement::{Act, Statement};
-use crate::pg::tx;
+use crate::model::scan::{Piece, Pieces, Scanner};
+use crate::pg::wait;
 use pgrx::pg_sys;
-use std::ffi::{CString, c_int, c_void};
+use std::borrow::Cow;
+use std::ops::Range;
 
-/// Ends of statements that are tried for the one before an error.
-const TRIES: usize = 200;
+pub use raw::{raw, said, too_much};
 
-/// All statements of a text, in its order.
-pub fn statements(text: &str) -> Vec<Statement> {
-    let mut found = Vec::new();
-    let mut rest = text.to_owned();
-    let mut from = 0;
-    while from < rest.len() {
-        let wrong = match parse(&rest[from..]) {
-            Ok(parsed) => {
-                found.extend(parsed.into_iter().map(|p| p.moved(from)));
-                break;
-            }
-            Err(wrong) => wrong,
-        };
-        let at = (from + wrong.at).min(rest.len() - 1);
-        let at = (0..=at)
-            .rev()
-            .find(|n| rest.is_char_boundary(*n))
-            .unwrap_or(from);
-        if let Some(line) = line_of_psql(&rest, from, at) {
-            found.push(Found::meta(line.clone()));
-            rest.replace_range(line.clone(), &" ".repeat(line.len()));
-            continue;
+/// Words, numbers and signs of a statement that the parser is given: it hears no interrupt, and needs some hundred bytes for
+/// each of them.
+const MOST_TOKENS: usize = 500_000;
+
+/// What is given out at once: the names in it are looked up together.
+const BATCH_STATEMENTS: usize = 1000;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// The statements of a text, in its order, in batches.
+pub struct Reader<'a> {
+    text: &'a str,
+    pieces: Pieces<'a>,
+    lines: Lines<'a>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            pieces: Pieces::new(text, raw::escapes()),
+            lines: Lines::new(text),
         }
-        let (before, start) = statements_before(&rest[from..at]);
-        found.extend(before.into_iter().map(|p| p.moved(from)));
-        let end = rest[at..].find(';').map_or(rest.len(), |n| at + n);
-        found.push(Found::invalid(from + start..end, wrong.message));
-        from = (end + 1).min(rest.len());
     }
-    found.sort_by_key(|f| f.at);
-    let of = |f: Found| match f.act {
-        Act::Meta => f.statement(text),
-        _ => f.statement(&rest),
-    };
-    found.into_iter().filter_map(of).collect()
+
+    /// None at the end of the text.
+    pub fn batch(&mut self) -> Result<Option<Vec<Statement>>> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        while found.len() < BATCH_STATEMENTS && bytes < BATCH_BYTES {
+            wait::hear_interrupts();
+            let Some(piece) = self.pieces.next() else {
+                return Ok((bytes > 0).then_some(found));
+            };
+            bytes += piece.place.len();
+            found.extend(self.statements(&piece)?);
+        }
+        Ok(Some(found))
+    }
+
+    /// Those of a piece: one, as a rule. Behind it the commands of psql that stand in it.
+    fn statements(&mut self, piece: &Piece) -> Result<Vec<Statement>> {
+        let text = without(&self.text[piece.place.clone()], piece);
+        let start = piece.place.start;
+        let mut found: Vec<Statement> = Vec::new();
+        let mut lines = self.lines.clone();
+        for f in read(&text, piece)? {
+            let at = f.place.start + blank(&text[f.place.clone()]);
+            let own = text[at..f.place.end].trim_end();
+            if !own.is_empty() {
+                let line = lines.of(start + at);
+                found.push(statement(line, own, f.tag, f.act));
+            }
+        }
+        for meta in &piece.metas {
+            let line = self.lines.of(meta.start);
+            let own = self.text[meta.clone()].trim_end();
+            found.push(statement(line, own, "psql".into(), Act::Meta));
+        }
+        self.lines.of(piece.place.end);
+        Ok(found)
+    }
 }
 
-/// The statements before the one that goes on at the end of `text`, and where that begins.
-fn statements_before(text: &str) -> (Vec<Found>, usize) {
-    let ends = text.rmatch_indices(';').take(TRIES);
-    ends.map(|(end, _)| end)
-        .find_map(|end| parse(&text[..=end]).ok().map(|parsed| (parsed, end + 1)))
-        .unwrap_or_default()
+fn statement(line: i32, text: &str, tag: String, act: Act) -> Statement {
+    Statement {
+        line,
+        text: text.to_owned(),
+        tag,
+        act,
+    }
 }
 
-/// The line around `at`, without its end, where it is a command of psql.
-fn line_of_psql(text: &str, from: usize, at: usize) -> Option<std::ops::Range<usize>> {
-    let start = text[from..=at].rfind('\n').map_or(from, |n| from + n + 1);
-    let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
-    text[start..end]
-        .trim_start()
-        .starts_with('\\')
-        .then_some(start..end)
+/// The text of a piece with blanks in place of psql's lines.
+fn without<'a>(text: &'a str, piece: &Piece) -> Cow<'a, str> {
+    if piece.metas.is_empty() {
+        return text.into();
+    }
+    let mut bare = String::with_capacity(text.len());
+    let mut at = 0;
+    for meta in &piece.metas {
+        let (from, to) = (meta.start - piece.place.start, meta.end - piece.place.start);
+        bare.push_str(&text[at..from]);
+        bare.extend(std::iter::repeat_n(' ', to - from));
+        at = to;
+    }
+    bare.push_str(&text[at..]);
+    bare.into()
 }
 
-/// A statement, or what should be one.
-struct Found {
+/// Numbers of lines, asked for in the order of the text.
+#[derive(Clone)]
+struct Lines<'a> {
+    text: &'a str,
     at: usize,
-    end: usize,
+    line: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            at: 0,
+            line: 1,
+        }
+    }
+
+    fn of(&mut self, at: usize) -> i32 {
+        let passed = self.text.as_bytes().get(self.at..at).unwrap_or_default();
+        self.line += passed.iter().filter(|b| **b == b'\n').count();
+        self.at = self.at.max(at);
+        i32::try_from(self.line).unwrap_or(i32::MAX)
+    }
+}
+
+/// A statement, or what should be one, in the text of its piece.
+struct Found {
+    place: Range<usize>,
     tag: String,
     act: Act,
 }
 
-impl Found {
-    fn moved(mut self, by: usize) -> Self {
-        self.at += by;
-        self.end += by;
-        self
+fn read(text: &str, piece: &Piece) -> Result<Vec<Found>> {
+    if piece.weight.is_nothing() {
+        return Ok(Vec::new());
     }
-
-    fn meta(line: std::ops::Range<usize>) -> Self {
-        Self {
-            at: line.start,
-            end: line.end,
-            tag: "psql".into(),
-            act: Act::Meta,
-        }
-    }
-
-    fn invalid(place: std::ops::Range<usize>, message: String) -> Self {
-        Self {
-            at: place.start,
-            end: place.end,
+    let whole = |act: Act| {
+        let from = piece.first - piece.place.start;
+        let end = text.strip_suffix(';').map_or(text.len(), str::len);
+        vec![Found {
+            place: from..end.max(from),
             tag: "SQL".into(),
-            act: Act::Invalid { message },
-        }
-    }
-
-    /// None for blanks and comments.
-    fn statement(self, text: &str) -> Option<Statement> {
-        let at = self.at + blank(&text[self.at..self.end]);
-        let own = text[at..self.end].trim_end();
-        let line = 1 + text[..at].matches('\n').count();
-        (!own.is_empty()).then(|| Statement {
-            line: i32::try_from(line).unwrap_or(i32::MAX),
-            text: own.to_owned(),
-            tag: self.tag,
-            act: self.act,
-        })
-    }
-}
-
-/// Bytes of white space and comments that a text begins with.
-fn blank(text: &str) -> usize {
-    let mut rest = text;
-    loop {
-        rest = rest.trim_start();
-        rest = if rest.starts_with("--") {
-            rest.find('\n').map_or("", |n| &rest[n..])
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or("", |n| &rest[n + 2..])
-        } else {
-            return text.len() - rest.len();
-        };
-    }
-}
-
-struct Wrong {
-    /// A byte of the text.
-    at: usize,
-    message: String,
-}
-
-fn parse(text: &str) -> Result<Vec<Found>, Wrong> {
-    let Ok(sql) = CString::new(text) else {
-        return Err(Wrong {
-            at: text.find('\0').unwrap_or(0),
-            message: "a NUL byte".into(),
-        });
+            act,
+        }]
     };
-    let mut place = Place::default();
-    let parsed = place.noting(|| {
-        tx::probe(|| {
-            // SAFETY: the parser allocates in the current context only, and raises on a syntax error, which the
-            // subtransaction catches; it returns a list of RawStmt.
-            Ok(unsafe {
-                let parsed =
-                    pg_sys::raw_parser(sql.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
-                let all = node::items(parsed).into_iter();
-                all.map(|n| found(&*n.cast(), text.len())).collect()
-            })
-        })
+    if let Some(why) = piece.weight.too_much(MOST_TOKENS) {
+        return Ok(whole(Act::Unread { why }));
+    }
+    // SAFETY: the statements are the parser's, of this text.
+    let parsed = raw(text, |all| unsafe {
+        let found = all.iter().map(|s| found(*s, text.len()));
+        found.collect::<Vec<Found>>()
     });
-    parsed.map_err(|e| Wrong {
-        at: place.outer(text),
-        message: message(e),
-    })
+    match parsed {
+        Ok(found) => found.into_iter().map(compiled).collect(),
+        Err(e) => said(e).map(|message| whole(Act::Invalid { message })),
+    }
+}
+
+/// A block with what PL/pgSQL says of it; anything else as it is.
+fn compiled(mut f: Found) -> Result<Found> {
+    if let Act::Do {
+        body,
+        language,
+        checked,
+    } = &mut f.act
+        && language == "plpgsql"
+    {
+        *checked = plpgsql::check(body)?;
+    }
+    Ok(f)
 }
 
 /// # Safety
 /// As `raw_parser` returned it, of a text of this length.
-unsafe fn found(raw: &pg_sys::RawStmt, length: usize) -> Found {
-    let at = usize::try_from(raw.stmt_location).unwrap_or(0);
-    let own = usize::try_from(raw.stmt_len).unwrap_or(0);
+unsafe fn found(raw: *mut pg_sys::RawStmt, length: usize) -> Found {
     // SAFETY: as the caller says.
     unsafe {
+        let raw = &*raw;
+        let at = usize::try_from(raw.stmt_location).unwrap_or(0);
+        let own = usize::try_from(raw.stmt_len).unwrap_or(0);
         let tag = pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(raw.stmt));
         Found {
-            at,
-            end: if own == 0 { length } else { at + own },
+            place: at..if own == 0 { length } else { at + own },
             tag: node::text(tag).unwrap_or_default(),
             act: tree::act(raw.stmt),
         }
     }
 }
 
-fn message(e: Error) -> String {
-    match e {
-        Error::Sql { message, .. } => message,
-        other => other.to_string(),
-    }
-}
-
-/// Where in its text PostgreSQL has found an error, in characters from 1, 0 if it does not say.
-#[derive(Default)]
-struct Place {
-    outer: c_int,
-    inner: c_int,
-}
-
-impl Place {
-    /// What `f` raises tells its place here: it is not part of what pgrx keeps of an error.
-    fn noting<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        let mut callback = pg_sys::ErrorContextCallback {
-            callback: Some(note),
-            arg: std::ptr::from_mut(self).cast(),
-            ..Default::default()
-        };
-        // SAFETY: as the server's own callbacks are put on the stack; `f` catches what it raises, so that it comes off again.
-        unsafe {
-            callback.previous = pg_sys::error_context_stack;
-            pg_sys::error_context_stack = &raw mut callback;
-        }
-        let value = f();
-        // SAFETY: as above.
-        unsafe { pg_sys::error_context_stack = callback.previous };
-        value
-    }
-
-    fn outer(&self, text: &str) -> usize {
-        byte(text, self.outer)
-    }
-
-    fn inner(&self, text: &str) -> usize {
-        byte(text, self.inner)
-    }
-}
-
-fn byte(text: &str, character: c_int) -> usize {
-    let number = usize::try_from(character - 1).unwrap_or(0);
-    text.char_indices()
-        .nth(number)
-        .map_or(text.len(), |(at, _)| at)
-}
-
-/// # Safety
-/// Called by the server while it raises an error; `place` is a `Place`.
-unsafe extern "C-unwind" fn note(place: *mut c_void) {
-    // SAFETY: as said.
-    unsafe {
-        let place = &mut *place.cast::<Place>();
-        place.outer = pg_sys::geterrposition();
-        place.inner = pg_sys::getinternalerrposition();
-    }
+/// Bytes of white space and comments that a text begins with.
+fn blank(text: &str) -> usize {
+    let first = Scanner::new(text, 0, raw::escapes()).next();
+    first.map_or(text.len(), |t| t.place.start)
 }

@@ -1,8 +1,9 @@
 //! One statement of the parse tree as a plain value.
 
-use super::node::{Constant, Node, Parts, constant, items, qualified, range, strings, tag, text};
-use super::{alter, plpgsql};
-use crate::model::lint::statement::{Act, Dropped, Lock, Renamed, Written};
+use super::alter;
+use super::node::{Constant, Node, constant, items, qualified, range, strings, tag, text};
+use super::parts::Parts;
+use crate::model::lint::statement::{Act, Checked, Dropped, Lock, Renamed, Written};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 
@@ -347,13 +348,9 @@ unsafe fn function(s: &pg_sys::CreateFunctionStmt) -> Act {
 unsafe fn block(s: &pg_sys::DoStmt) -> Act {
     // SAFETY: a node of the parser.
     let (language, body) = unsafe { program(s.args) };
-    let body = body.unwrap_or_default();
-    let wrong = (language == "plpgsql")
-        .then(|| plpgsql::wrong(&body))
-        .flatten();
     Act::Do {
-        body,
+        body: body.unwrap_or_default(),
         language,
-        wrong,
+        checked: Checked::Fine,
     }
 }

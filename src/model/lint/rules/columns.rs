@@ -141,8 +141,5 @@ fn is_proved(file: &File, table: &Written, column: &str) -> bool {
     known.is_some_and(|t| {
         t.checked_not_null.iter().any(|c| c == column)
             || t.column(column).is_some_and(|c| c.not_null)
-    }) || file
-        .checks
-        .iter()
-        .any(|c| c.valid && c.table.name == table.name && c.column == column)
+    }) || file.has_proved(table, column)
 }

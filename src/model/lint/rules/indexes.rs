@@ -3,6 +3,7 @@
 use crate::ident::{Ident, Literal};
 use crate::model::lint::statement::{Act, Dropped, Statement};
 use crate::model::lint::{File, Hit, INFO, WARNING};
+use crate::model::scan;
 
 pub fn created(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::CreateIndex {
@@ -58,9 +59,8 @@ pub fn created(file: &File, s: &Statement) -> Vec<Hit> {
 
 /// The same statement with the word that it lacks: its position is that of the grammar.
 fn concurrent(text: &str) -> String {
-    let lower = text.to_lowercase();
-    match lower.find("index") {
-        Some(at) => format!("{} CONCURRENTLY{}", &text[..at + 5], &text[at + 5..]),
+    match scan::behind(text, "index") {
+        Some((before, rest)) => format!("{before} CONCURRENTLY{rest}"),
         None => text.to_owned(),
     }
 }

@@ -1,11 +1,16 @@
 //! What goes together in one transaction, and what must not.
 
-use crate::model::lint::statement::{Act, Lock, Statement};
+use crate::model::lint::statement::{Act, Checked, Lock, Statement};
 use crate::model::lint::{ERROR, File, Hit, INFO, WARNING, locks};
 
 pub fn invalid(_: &File, s: &Statement) -> Vec<Hit> {
     match &s.act {
         Act::Invalid { message } => vec![Hit::new(ERROR, "syntax", message.clone())],
+        Act::Unread { why } => vec![Hit::new(
+            WARNING,
+            "not-read",
+            format!("not looked at: {why}"),
+        )],
         Act::Meta => vec![Hit::new(
             INFO,
             "psql-command",
@@ -48,9 +53,10 @@ pub fn alone(file: &File, s: &Statement) -> Vec<Hit> {
 
 /// A strong lock is held to the end of its transaction, whatever comes after it.
 pub fn held(file: &File, s: &Statement) -> Vec<Hit> {
-    let Some((table, lock, line)) = file.held.iter().max_by_key(|h| h.1) else {
+    let Some(held) = &file.strongest else {
         return Vec::new();
     };
+    let (table, lock, line) = (&held.table, held.lock, held.line);
     if long_work(file, s) {
         return vec![
             Hit::new(
@@ -71,7 +77,7 @@ pub fn held(file: &File, s: &Statement) -> Vec<Hit> {
         .iter()
         .find(|(t, l)| *l == Lock::AccessExclusive && t != table && !file.is_new(t));
     match other {
-        Some((other, _)) if *lock == Lock::AccessExclusive && !file.held.iter().any(|h| h.0 == *other) => vec![
+        Some((other, _)) if lock == Lock::AccessExclusive && !file.holds(other) => vec![
             Hit::new(
                 INFO,
                 "several-tables-locked",
@@ -144,12 +150,20 @@ pub fn programs(file: &File, s: &Statement) -> Vec<Hit> {
             .safer("CREATE PROCEDURE …, called by CALL outside a transaction block; or the batches of SELECT mig_backfill();"),
         ],
         Act::Do {
-            wrong: Some((_, message)),
+            checked: Checked::Wrong(message),
             ..
         } => vec![Hit::new(
             ERROR,
             "syntax",
             format!("in the block: {message}"),
+        )],
+        Act::Do {
+            checked: Checked::TooLong,
+            ..
+        } => vec![Hit::new(
+            WARNING,
+            "not-read",
+            "the block is too long to be checked".into(),
         )],
         Act::Do { body, language, .. } if language == "plpgsql" => block(file, body),
         _ => Vec::new(),
@@ -157,8 +171,8 @@ pub fn programs(file: &File, s: &Statement) -> Vec<Hit> {
 }
 
 fn block(file: &File, body: &str) -> Vec<Hit> {
-    let words = words(body);
-    let has = |word: &str| words.iter().any(|w| w == word);
+    let bare = without_strings(body);
+    let has = |word: &str| words(&bare).any(|w| w == word);
     if ends_transactions(body) {
         return file
             .in_transaction
@@ -186,12 +200,12 @@ fn block(file: &File, body: &str) -> Vec<Hit> {
 }
 
 fn ends_transactions(body: &str) -> bool {
-    let words = words(body);
-    words.iter().any(|w| w == "commit" || w == "rollback")
+    let bare = without_strings(body);
+    words(&bare).any(|w| w == "commit" || w == "rollback")
 }
 
-/// Words outside strings and comments, in lower case.
-fn words(body: &str) -> Vec<String> {
+/// What stands outside strings and comments, in lower case.
+fn without_strings(body: &str) -> String {
     let mut bare = String::new();
     let mut rest = body;
     while let Some(c) = rest.chars().next() {
@@ -208,11 +222,12 @@ fn words(body: &str) -> Vec<String> {
         bare.push(' ');
         rest = skipped.map_or("", |n| &rest[n..]);
     }
-    let cut = |c: char| !(c.is_alphanumeric() || c == '_');
-    bare.split(cut)
-        .filter(|w| !w.is_empty())
-        .map(str::to_lowercase)
-        .collect()
+    bare.make_ascii_lowercase();
+    bare
+}
+
+fn words(bare: &str) -> impl Iterator<Item = &str> {
+    bare.split(|c: char| !(c.is_alphanumeric() || c == '_'))
 }
 
 /// A value that an enum got in this transaction cannot be used in it (ALTER TYPE, manual).

@@ -112,7 +112,11 @@ fn cost(file: &File, old: &facts::Column, to: &Type) -> Cost {
         (-1, _) => narrowed(new),
         (old, [length]) if new == "character varying" || new == "bit varying" => {
             // The modifier of varchar counts its header of four bytes.
-            let old = if new == "bit varying" { old } else { old - 4 };
+            let old = if new == "bit varying" {
+                old
+            } else {
+                old.saturating_sub(4)
+            };
             if *length >= old {
                 Cost::Catalog
             } else {
@@ -134,7 +138,7 @@ fn narrowed(base: &str) -> Cost {
 
 /// More digits before the point, as many behind it (numeric_support()).
 fn wider_numeric(old: i32, new: &[i32]) -> Cost {
-    let old = old - 4;
+    let old = old.saturating_sub(4);
     let (precision, scale) = (old >> 16 & 0xffff, old & 0x7ff);
     let (wanted, behind) = (new[0], new.get(1).copied().unwrap_or(0));
     if behind == scale && wanted >= precision {

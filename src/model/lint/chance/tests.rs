@@ -1,0 +1,249 @@
+//! Rules over statements by chance: none may panic whatever the text of a statement is, and each statement has its lines.
+
+use super::statement::{
+    Act, Change, Checked, Column, Constraint, Default, Dropped, Lock, Renamed, Rule, Statement,
+    Type, Written,
+};
+use super::{Linter, MOST, MOST_OF_ONE, facts};
+use crate::model::fixture::Random;
+
+const WORDS: [&str; 12] = [
+    "index", "İNDEX", "tip", "ü", "K", "'", "/* index", "*/", "$$", "漢", "--", "\n",
+];
+
+fn word(random: &mut Random) -> String {
+    let length = 1 + random.below(3);
+    (0..length)
+        .map(|_| WORDS[random.below(WORDS.len())])
+        .collect()
+}
+
+fn name(random: &mut Random) -> Written {
+    let schema = (random.below(3) == 0).then(|| word(random));
+    Written {
+        schema,
+        name: WORDS[random.below(5)].to_owned(),
+    }
+}
+
+fn kind(random: &mut Random) -> Type {
+    let names = [
+        "int4",
+        "numeric",
+        "varchar",
+        "character varying",
+        "bpchar",
+        "json",
+        "ü",
+    ];
+    let modifiers = (0..random.below(3)).map(|_| [i32::MIN, -1, 0, 10, i32::MAX][random.below(5)]);
+    Type {
+        modifiers: modifiers.collect(),
+        name: names[random.below(names.len())].into(),
+        array: random.below(4) == 0,
+    }
+}
+
+fn constraint(random: &mut Random) -> Constraint {
+    let columns = vec![word(random)];
+    let index = (random.below(2) == 0).then(|| word(random));
+    let rule = match random.below(5) {
+        0 => Rule::Check { not_null: index },
+        1 => Rule::Unique { columns, index },
+        2 => Rule::Primary { columns, index },
+        3 => Rule::Foreign {
+            columns,
+            parent: name(random),
+        },
+        _ => Rule::Exclusion,
+    };
+    let name = (random.below(2) == 0).then(|| word(random));
+    Constraint {
+        name,
+        rule,
+        not_valid: random.below(2) == 0,
+    }
+}
+
+fn column(random: &mut Random) -> Column {
+    let default = Default {
+        calls: vec![word(random)],
+        is_null: random.below(2) == 0,
+    };
+    Column {
+        name: word(random),
+        kind: kind(random),
+        default: (random.below(2) == 0).then_some(default),
+        not_null: random.below(2) == 0,
+        numbered: random.below(4) == 0,
+        computed: random.below(4) == 0,
+        constraints: (0..random.below(3)).map(|_| constraint(random)).collect(),
+    }
+}
+
+fn change(random: &mut Random) -> Change {
+    match random.below(9) {
+        0 => Change::AddColumn(column(random)),
+        1 => Change::DropColumn { name: word(random) },
+        2 => Change::ColumnType {
+            column: WORDS[random.below(5)].into(),
+            to: kind(random),
+            using: random.below(2) == 0,
+        },
+        3 => Change::SetNotNull {
+            column: word(random),
+        },
+        4 => Change::Add(constraint(random)),
+        5 => Change::Validate {
+            constraint: word(random),
+        },
+        6 => Change::Attach {
+            partition: name(random),
+        },
+        7 => Change::Detach {
+            concurrently: random.below(2) == 0,
+        },
+        _ => Change::Rewrite { what: "SET LOGGED" },
+    }
+}
+
+fn act(random: &mut Random) -> Act {
+    let table = name(random);
+    let concurrently = random.below(2) == 0;
+    match random.below(14) {
+        0 => Act::Begin,
+        1 => Act::Commit,
+        2 => Act::AlterTable {
+            table,
+            lock: Lock::AccessExclusive,
+            changes: (0..random.below(4)).map(|_| change(random)).collect(),
+        },
+        3 => Act::CreateIndex {
+            table,
+            name: None,
+            concurrently,
+            if_not_exists: random.below(2) == 0,
+        },
+        4 => Act::Drop {
+            what: Dropped::Index,
+            names: vec![table],
+            concurrently,
+            cascade: true,
+        },
+        5 => Act::Rename {
+            what: Renamed::Column,
+            table,
+            from: Some(word(random)),
+            to: word(random),
+        },
+        6 => Act::Update {
+            table,
+            set: vec![(word(random), vec![word(random)])],
+            everything: concurrently,
+        },
+        7 => Act::Function {
+            body: word(random),
+            language: "plpgsql".into(),
+            procedure: false,
+        },
+        8 => Act::Do {
+            body: word(random),
+            language: "plpgsql".into(),
+            checked: Checked::Fine,
+        },
+        9 => Act::Invalid {
+            message: word(random),
+        },
+        10 => Act::AlterEnum {
+            added: concurrently.then(|| word(random)),
+        },
+        11 => Act::Reindex {
+            table: Some(table),
+            index: None,
+            concurrently,
+        },
+        12 => Act::CreateTable {
+            table,
+            temporary: false,
+            columns: vec![column(random)],
+            constraints: vec![constraint(random)],
+            partition_of: concurrently.then(|| name(random)),
+        },
+        _ => Act::Other,
+    }
+}
+
+fn known(random: &mut Random) -> facts::Facts {
+    let column = |name: &&str| facts::Column {
+        name: (*name).into(),
+        base: "numeric".into(),
+        modifier: i32::MIN,
+        not_null: false,
+    };
+    let table = facts::Table {
+        schema: None,
+        name: "tip".into(),
+        rows: i64::MAX,
+        bytes: [i64::MAX, 0][random.below(2)],
+        columns: WORDS.iter().map(column).collect(),
+        checked_not_null: vec![],
+        index_of: Some("ü".into()),
+        referred_by: vec!["漢".into()],
+    };
+    facts::Facts {
+        tables: vec![table],
+        volatile: vec!["ü".into()],
+        ..facts::Facts::default()
+    }
+}
+
+#[test]
+fn each_statement_has_its_lines_whatever_it_says() {
+    let mut random = Random::new(5);
+    for _ in 0..500 {
+        let mut linter = Linter::default();
+        linter.learn(known(&mut random));
+        for line in 1..60 {
+            let (text, act) = (format!("CREATE {}", word(&mut random)), act(&mut random));
+            assert!(linter.read(&Statement {
+                line,
+                text,
+                tag: "SQL".into(),
+                act
+            }));
+        }
+        let found = linter.findings();
+        assert!((1..60).all(|n| found.iter().any(|f| f.line == n)));
+    }
+}
+
+#[test]
+fn findings_have_an_end() {
+    let mut linter = Linter::default();
+    linter.learn(known(&mut Random::new(6)));
+    let changes = (0..1000)
+        .map(|_| Change::DropColumn { name: "c".into() })
+        .collect();
+    let table = Written {
+        schema: None,
+        name: "tip".into(),
+    };
+    let act = Act::AlterTable {
+        table,
+        lock: Lock::AccessExclusive,
+        changes,
+    };
+    let text = "ü".repeat(100_000);
+    let many = Statement {
+        line: 1,
+        text,
+        tag: "SQL".into(),
+        act,
+    };
+    let read = (0..2000).take_while(|_| linter.read(&many)).count();
+    let found = linter.findings();
+    assert_eq!(read, MOST.div_ceil(MOST_OF_ONE + 1));
+    assert_eq!(found.last().map(|f| f.rule), Some("more-findings"));
+    assert_eq!(found[MOST_OF_ONE].rule, "more-findings");
+    assert!(found[0].statement.len() < 11_000);
+}

@@ -1,0 +1,224 @@
+//! A file, up to the statement at hand: what it has made, and what its open transaction holds. Every question is answered without
+//! a look at all that came before, so that a file of any length is read in the time of its length.
+
+use super::facts::{Facts, Table};
+use super::statement::{Act, Change, Lock, Rule, Statement, Written};
+use super::{Finding, Hit, INFO, WARNING, constraint_name, locks};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+/// What rules ask about what came before.
+#[derive(Default)]
+pub struct File {
+    pub facts: Facts,
+    /// Where its tables stand in `facts`.
+    known: HashMap<Written, usize>,
+    /// Whether any facts have come.
+    begun: bool,
+    pub in_transaction: bool,
+    /// Names of tables that the file has made so far, in which nobody waits.
+    made: HashSet<String>,
+    /// Columns that it has added, behind the names of their tables.
+    added: HashSet<(String, String)>,
+    /// Tables that the transaction that is open holds strong locks on, and the strongest of these locks.
+    held: HashSet<Written>,
+    pub strongest: Option<Held>,
+    /// Constraints that the transaction has added NOT VALID.
+    pub unproved: HashSet<String>,
+    /// Columns that a CHECK of the file keeps from being null, behind the names of their tables.
+    proved: HashSet<(String, String)>,
+    /// The same by CHECKs that are not valid yet, by their names.
+    waiting: HashMap<String, Vec<(String, String)>>,
+    /// Whether the transaction has added values to enums.
+    pub values: bool,
+    pub lock_timeout: bool,
+    pub told_timeout: bool,
+}
+
+/// A lock of the open transaction, and the line that took it.
+pub struct Held {
+    pub table: Written,
+    pub lock: Lock,
+    pub line: i32,
+}
+
+impl File {
+    /// What the database knows of the names in the statements that come next.
+    pub fn learn(&mut self, facts: Facts) {
+        if !self.begun {
+            self.begun = true;
+            self.lock_timeout = facts.lock_timeout_ms > 0;
+        }
+        let tables = facts.tables.iter().enumerate();
+        self.known = tables.map(|(n, t)| (t.written(), n)).collect();
+        self.facts = facts;
+    }
+
+    /// A table that the database has, and the file has not made.
+    pub fn table(&self, written: &Written) -> Option<&Table> {
+        if self.is_new(written) {
+            return None;
+        }
+        self.facts.tables.get(*self.known.get(written)?)
+    }
+
+    pub fn is_new(&self, written: &Written) -> bool {
+        self.made.contains(&written.name)
+    }
+
+    pub fn has_added(&self, table: &Written, column: &str) -> bool {
+        self.added
+            .contains(&(table.name.clone(), column.to_owned()))
+    }
+
+    pub fn has_proved(&self, table: &Written, column: &str) -> bool {
+        self.proved
+            .contains(&(table.name.clone(), column.to_owned()))
+    }
+
+    pub fn holds(&self, table: &Written) -> bool {
+        self.held.contains(table)
+    }
+
+    /// Whether whatever is done to the table is over before anybody notices.
+    pub fn is_quick(&self, written: &Written) -> bool {
+        self.is_new(written) || self.table(written).is_some_and(Table::is_small)
+    }
+
+    /// How bad it is that all of the table is read or written under a lock.
+    pub fn severity(&self, written: &Written) -> &'static str {
+        if self.is_quick(written) {
+            INFO
+        } else {
+            WARNING
+        }
+    }
+
+    /// `about 1,000,000 rows, 96 MB, some 12 seconds`.
+    pub fn work(&self, written: &Written, rewrite: bool) -> String {
+        match self.table(written) {
+            Some(t) => format!("{}: {} here", t.size(), t.time(rewrite)),
+            None => "this database has no such table, so how long that takes is not known".into(),
+        }
+    }
+
+    pub fn pass(&mut self, s: &Statement) {
+        match &s.act {
+            Act::Begin => self.in_transaction = true,
+            Act::Commit | Act::Rollback => {
+                self.in_transaction = false;
+                self.held.clear();
+                self.strongest = None;
+                self.unproved.clear();
+                self.values = false;
+            }
+            Act::Set { name, value } if name == "lock_timeout" => {
+                self.lock_timeout = value.as_deref().is_some_and(|v| v != "0");
+            }
+            Act::CreateTable { table, .. } => {
+                self.made.insert(table.name.clone());
+            }
+            Act::AlterEnum { added, .. } => self.values |= added.is_some(),
+            Act::AlterTable { table, changes, .. } => {
+                for change in changes {
+                    self.pass_change(table, change);
+                }
+            }
+            _ => {}
+        }
+        for (table, lock) in locks::of(&s.act) {
+            if self.in_transaction && lock.stops_writes() && !self.is_new(&table) {
+                self.hold(table, lock, s.line);
+            }
+        }
+        self.told_timeout |= locks::strongest(s).is_some_and(Lock::stops_writes);
+    }
+
+    fn hold(&mut self, table: Written, lock: Lock, line: i32) {
+        self.held.insert(table.clone());
+        if self.strongest.as_ref().is_none_or(|h| h.lock <= lock) {
+            self.strongest = Some(Held { table, lock, line });
+        }
+    }
+
+    fn pass_change(&mut self, table: &Written, change: &Change) {
+        match change {
+            Change::AddColumn(column) => {
+                self.added.insert((table.name.clone(), column.name.clone()));
+            }
+            Change::Add(c) => {
+                let name = constraint_name(table, c.name.as_ref(), &c.rule);
+                let name = name.as_str().to_owned();
+                if let Rule::Check {
+                    not_null: Some(column),
+                } = &c.rule
+                {
+                    let kept = (table.name.clone(), column.clone());
+                    match c.not_valid {
+                        true => self.waiting.entry(name.clone()).or_default().push(kept),
+                        false => drop(self.proved.insert(kept)),
+                    }
+                }
+                if c.not_valid && self.in_transaction {
+                    self.unproved.insert(name);
+                }
+            }
+            Change::Validate { constraint } => {
+                let kept = self.waiting.remove(constraint);
+                self.proved.extend(kept.into_iter().flatten());
+            }
+            _ => {}
+        }
+    }
+
+    /// The line of a statement that no rule has to say anything of: its lock.
+    pub fn nothing_to_say(&self, s: &Statement) -> Hit {
+        let tables = locks::of(&s.act);
+        let detail = match (&s.act, tables.as_slice()) {
+            (_, []) => "no lock that an application waits for".to_owned(),
+            (_, all) => {
+                let each = all.iter().map(|(t, lock)| {
+                    let new = if self.is_new(t) { ", which is new" } else { "" };
+                    format!("{} on {}{new}", lock.as_str(), t.plain())
+                });
+                let all = each.collect::<Vec<_>>().join(", ");
+                match self.in_transaction {
+                    true => format!("{all}, until the transaction ends"),
+                    false => format!("{all}, for a moment"),
+                }
+            }
+        };
+        Hit::new(INFO, "lock", detail)
+    }
+}
+
+impl Hit {
+    /// The finding that it is of a statement whose own lock is `own`.
+    pub fn of(self, s: &Statement, text: &Rc<str>, own: Option<Lock>) -> Finding {
+        Finding {
+            line: s.line,
+            statement: Rc::clone(text),
+            severity: self.severity,
+            rule: self.rule,
+            lock: self.lock.or(own),
+            detail: self.detail,
+            safer: self.safer,
+        }
+    }
+}
+
+/// The line of a statement whose further findings are not shown.
+pub fn more(left_out: usize) -> Hit {
+    let detail = format!(
+        "{left_out} more findings of this statement are not shown: give it in parts to see them"
+    );
+    Hit::new(WARNING, "more-findings", detail)
+}
+
+/// The last line, where the rest of a file is not looked at.
+pub fn too_many(limit: usize) -> Hit {
+    let detail = format!(
+        "the file has more than the {limit} findings that one call gives: from here on it was not looked at; give it in parts"
+    );
+    Hit::new(WARNING, "more-findings", detail)
+}

@@ -1,0 +1,56 @@
+//! Strings and names in quotes: where each ends.
+
+use super::{Kind, Scanner, is_name};
+
+impl Scanner<'_> {
+    /// The end of a string behind its first quote; a doubled quote does not end it.
+    pub(super) fn string(&self, mut at: usize, quote: u8, escapes: bool) -> Option<usize> {
+        loop {
+            match *self.bytes.get(at)? {
+                b'\\' if escapes => at += 2,
+                b if b == quote && self.byte(at + 1) == quote => at += 2,
+                b if b == quote => match self.continued(at + 1, quote, escapes) {
+                    Some(inside) => at = inside,
+                    None => return Some(at + 1),
+                },
+                _ => at += 1,
+            }
+        }
+    }
+
+    /// A string with escapes goes on behind a line break, with escapes: without them each part stands for itself.
+    fn continued(&self, at: usize, quote: u8, escapes: bool) -> Option<usize> {
+        if !escapes || quote != b'\'' {
+            return None;
+        }
+        let gap = &self.bytes[at..];
+        let blanks = gap.iter().take_while(|b| b.is_ascii_whitespace()).count();
+        (gap[..blanks].contains(&b'\n') && self.byte(at + blanks) == quote)
+            .then_some(at + blanks + 1)
+    }
+
+    /// The end of `$tag$ … $tag$`; `Err` where nothing ends it, None where it is no such quote.
+    pub(super) fn dollar(&self) -> Option<Result<usize, ()>> {
+        let tag = self.until_not(self.at + 1, |b| is_name(b) && b != b'$');
+        if self.byte(tag) != b'$' || self.byte(self.at + 1).is_ascii_digit() {
+            return None;
+        }
+        let delimiter = self.text.get(self.at..=tag)?;
+        let rest = self.text.get(tag + 1..)?;
+        Some(match rest.find(delimiter) {
+            Some(n) => Ok(tag + 1 + n + delimiter.len()),
+            None => Err(()),
+        })
+    }
+
+    /// A word, or the quoted thing that it is the prefix of.
+    pub(super) fn word(&self) -> (Kind, Option<usize>) {
+        let end = self.until_not(self.at, is_name);
+        let quoted = match (&self.bytes[self.at..end], self.byte(end)) {
+            (b"e" | b"E", b'\'') => self.string(end + 1, b'\'', true),
+            (b"b" | b"B" | b"x" | b"X", b'\'') => self.string(end + 1, b'\'', false),
+            _ => return (Kind::Word, Some(end)),
+        };
+        (Kind::Quoted, quoted)
+    }
+}

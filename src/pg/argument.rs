@@ -1,0 +1,173 @@
+//! Arguments whose reading can fail: pgrx's own types panic where this says what is wrong.
+
+use crate::error::{Error, Result};
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::datum::FromDatum;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use pgrx::{PgLogLevel, pg_sys};
+use serde_json::Value;
+use std::ffi::CStr;
+
+/// A jsonb. PostgreSQL keeps documents that are deeper, and numbers that are larger, than can be read here.
+pub struct Document(pub Value);
+
+/// How deep a document may be. No setting of ours is; it is kept inside others, which are read to twice this depth.
+const MOST_LEVELS: usize = 64;
+
+impl Document {
+    fn read(text: &str) -> Result<Value> {
+        let refused = |detail: String| Error::Invalid {
+            message: "the document cannot be read".into(),
+            detail,
+            hint: "See the examples of this function in the README.".into(),
+        };
+        if levels(text) > MOST_LEVELS {
+            return Err(refused(format!(
+                "It is nested more than {MOST_LEVELS} levels deep."
+            )));
+        }
+        serde_json::from_str(text).map_err(|e| refused(format!("{e}.")))
+    }
+}
+
+/// The depth of a document that PostgreSQL has written.
+fn levels(text: &str) -> usize {
+    let (mut now, mut most, mut quoted, mut escaped) = (0_usize, 0, false, false);
+    for b in text.bytes() {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => {
+                now += 1;
+                most = most.max(now);
+            }
+            b'}' | b']' if !quoted => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+/// A text, in a database of any encoding.
+pub struct Text(pub String);
+
+impl Text {
+    fn read(bytes: &[u8]) -> Result<String> {
+        let foreign = || Error::NotSupported {
+            what: "this text".into(),
+            detail: format!(
+                "It is not ASCII, and the database has the encoding {}.",
+                encoding()
+            ),
+            hint: "pg_mig reads what is not ASCII in databases of the encoding UTF8.".into(),
+        };
+        match std::str::from_utf8(bytes) {
+            Ok(text) if text.is_ascii() || is_utf8() => Ok(text.to_owned()),
+            _ => Err(foreign()),
+        }
+    }
+}
+
+fn is_utf8() -> bool {
+    // SAFETY: reads a global of this backend. Bytes of SQL_ASCII are what they look like.
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() }.unsigned_abs();
+    encoding == pg_sys::pg_enc::PG_UTF8 || encoding == pg_sys::pg_enc::PG_SQL_ASCII
+}
+
+fn encoding() -> String {
+    // SAFETY: a constant string of the server.
+    let name = unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
+    name.to_string_lossy().into_owned()
+}
+
+/// The value, or an ERROR: the arguments are read before a function of ours begins.
+fn or_raise<T>(read: Result<T>) -> Option<T> {
+    read.map_err(|e| ErrorReport::from(e).report(PgLogLevel::ERROR))
+        .ok()
+}
+
+impl FromDatum for Document {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: the datum is a jsonb, whose text ends in a zero; jsonb_out guards its own stack.
+        let text = unsafe {
+            let text = pgrx::direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)])?;
+            text.to_string_lossy().into_owned()
+        };
+        or_raise(Self::read(&text)).map(Self)
+    }
+}
+
+impl FromDatum for Text {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: the datum is a text, which has the layout of bytea.
+        let bytes = unsafe { <&[u8]>::from_datum(datum, is_null) }?;
+        or_raise(Self::read(bytes)).map(Self)
+    }
+}
+
+macro_rules! argument {
+    ($kind:ty, $sql:literal) => {
+        // SAFETY: the datum is read by `FromDatum` of the same type.
+        unsafe impl<'fcx> ArgAbi<'fcx> for $kind {
+            unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                // SAFETY: as the caller says; our functions take it as an `Option` only.
+                unsafe { arg.unbox_arg_using_from_datum() }
+                    .unwrap_or_else(|| Self(Default::default()))
+            }
+
+            unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> pgrx::nullable::Nullable<Self> {
+                // SAFETY: as the caller says.
+                unsafe { arg.unbox_arg_using_from_datum() }.into()
+            }
+        }
+
+        // SAFETY: names the SQL type that `FromDatum` reads.
+        unsafe impl SqlTranslatable for $kind {
+            const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!($kind);
+            const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+            const ARGUMENT_SQL: std::result::Result<SqlMappingRef, ArgumentError> =
+                Ok(SqlMappingRef::literal($sql));
+            const RETURN_SQL: std::result::Result<ReturnsRef, ReturnsError> =
+                Ok(ReturnsRef::One(SqlMappingRef::literal($sql)));
+        }
+    };
+}
+
+argument!(Document, "jsonb");
+argument!(Text, "text");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_outside_strings() {
+        assert_eq!(levels(r#"{"a": [1, {"]}": "[[[\"{"}]}"#), 3);
+        assert_eq!(levels("1"), 0);
+    }
+
+    #[test]
+    fn a_document_that_is_too_deep_or_too_large_is_refused() {
+        let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(Document::read(&deep(MOST_LEVELS)).is_ok());
+        assert!(Document::read(&deep(MOST_LEVELS + 1)).is_err());
+        assert!(Document::read(&deep(1_000_000)).is_err());
+        assert!(Document::read(&"9".repeat(400)).is_err());
+        assert!(Document::read(r#"{"a": 1e2}"#).is_ok());
+    }
+}

@@ -1,0 +1,116 @@
+//! What an expression or a query is made of. The tree may be as deep as its text is long, so that nothing here calls itself: nodes
+//! that are still to be looked at stand in a list.
+
+use super::node::{Node, items, range, strings, tag};
+use crate::model::lint::statement::Written;
+use pgrx::pg_sys;
+use pgrx::pg_sys::NodeTag;
+
+/// Bare names, each as often as it is written, in the order of the text.
+#[derive(Default)]
+pub struct Parts {
+    pub columns: Vec<String>,
+    pub calls: Vec<String>,
+    pub tables: Vec<Written>,
+}
+
+impl Parts {
+    /// # Safety
+    /// A node of the parser, or null.
+    pub unsafe fn of(node: Node) -> Self {
+        let mut parts = Self::default();
+        let mut waiting = vec![node];
+        while let Some(node) = waiting.pop() {
+            // SAFETY: as the caller says; each node is read as what its tag says.
+            unsafe {
+                parts.take(node);
+                let first = waiting.len();
+                below(node, &mut waiting);
+                waiting[first..].reverse();
+            }
+        }
+        parts
+    }
+
+    /// # Safety
+    /// A node of the parser, or null.
+    unsafe fn take(&mut self, node: Node) {
+        // SAFETY: each node is read as what its tag says.
+        unsafe {
+            match tag(node) {
+                NodeTag::T_ColumnRef => {
+                    let fields = strings((*node.cast::<pg_sys::ColumnRef>()).fields);
+                    self.columns.extend(fields.into_iter().next_back());
+                }
+                NodeTag::T_FuncCall => {
+                    let name = strings((*node.cast::<pg_sys::FuncCall>()).funcname);
+                    self.calls.extend(name.into_iter().next_back());
+                }
+                NodeTag::T_RangeVar => self.tables.push(range(node.cast())),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The nodes right below one, in their order.
+///
+/// # Safety
+/// A node of the parser, or null.
+unsafe fn below(node: Node, found: &mut Vec<Node>) {
+    // SAFETY: each node is read as what its tag says.
+    unsafe {
+        match tag(node) {
+            NodeTag::T_FuncCall => found.extend(items((*node.cast::<pg_sys::FuncCall>()).args)),
+            NodeTag::T_A_Expr => {
+                let e = &*node.cast::<pg_sys::A_Expr>();
+                found.extend([e.lexpr, e.rexpr]);
+            }
+            NodeTag::T_TypeCast => found.push((*node.cast::<pg_sys::TypeCast>()).arg),
+            NodeTag::T_BoolExpr => found.extend(items((*node.cast::<pg_sys::BoolExpr>()).args)),
+            NodeTag::T_CoalesceExpr => {
+                found.extend(items((*node.cast::<pg_sys::CoalesceExpr>()).args));
+            }
+            NodeTag::T_MinMaxExpr => {
+                found.extend(items((*node.cast::<pg_sys::MinMaxExpr>()).args));
+            }
+            NodeTag::T_NullTest => found.push((*node.cast::<pg_sys::NullTest>()).arg.cast()),
+            NodeTag::T_CaseExpr => {
+                let case = &*node.cast::<pg_sys::CaseExpr>();
+                found.push(case.arg.cast());
+                found.extend(items(case.args));
+                found.push(case.defresult.cast());
+            }
+            NodeTag::T_CaseWhen => {
+                let when = &*node.cast::<pg_sys::CaseWhen>();
+                found.extend([when.expr.cast(), when.result.cast()]);
+            }
+            NodeTag::T_A_ArrayExpr => {
+                found.extend(items((*node.cast::<pg_sys::A_ArrayExpr>()).elements));
+            }
+            NodeTag::T_ResTarget => found.push((*node.cast::<pg_sys::ResTarget>()).val),
+            NodeTag::T_SubLink => found.push((*node.cast::<pg_sys::SubLink>()).subselect),
+            NodeTag::T_List => found.extend(items(node.cast())),
+            NodeTag::T_JoinExpr => {
+                let join = &*node.cast::<pg_sys::JoinExpr>();
+                found.extend([join.larg, join.rarg, join.quals]);
+            }
+            NodeTag::T_RangeSubselect => {
+                found.push((*node.cast::<pg_sys::RangeSubselect>()).subquery);
+            }
+            NodeTag::T_SelectStmt => of_select(&*node.cast::<pg_sys::SelectStmt>(), found),
+            _ => {}
+        }
+    }
+}
+
+/// # Safety
+/// A node of the parser.
+unsafe fn of_select(s: &pg_sys::SelectStmt, found: &mut Vec<Node>) {
+    // SAFETY: as the caller says.
+    unsafe {
+        found.extend(items(s.targetList));
+        found.extend(items(s.fromClause));
+        found.extend([s.whereClause, s.larg.cast(), s.rarg.cast()]);
+    }
+}
