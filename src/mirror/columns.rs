@@ -1,19 +1,21 @@
 //! The trigger that keeps old and new columns of one table in step. It works on the row that is being written and on nothing else:
 //! no snapshot, no second row, nothing to race with.
 
+use super::called::{self, Function};
 use crate::error::{Error, Result};
-use crate::ident::Literal;
+use crate::ident::{Literal, QualifiedName};
 use crate::model::rework::Stage;
 use crate::pg::direct::rework::{Rework, Set};
 use crate::pg::direct::verdict::Verdict;
+use crate::pg::error_context::{self, Told};
+use crate::pg::reader::Reader;
 use crate::pg::watch::{self, Flag};
-use crate::pg::{catalog, role, session};
+use crate::pg::{catalog, fired, role, session};
 use crate::sqlgen::rework as sql;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::CStr;
 use std::rc::Rc;
 
 /// PostgreSQL's calling convention, version 1 (PG_FUNCTION_INFO_V1).
@@ -45,22 +47,15 @@ pub unsafe extern "C-unwind" fn mig_keep_columns(
 /// # Safety
 /// `fcinfo` is what the function manager passed.
 unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
-    // SAFETY: the context of a function called as a trigger is a TriggerData; the tag is checked first. A row trigger that fires
-    // before the event has these slots and tuples (trigger.c).
+    // SAFETY: as the caller says. A row trigger that fires before the event has these slots and tuples (trigger.c).
     unsafe {
-        if !pgrx::trigger_support::called_as_trigger(fcinfo) {
-            return Err(stray());
-        }
-        let data = &*((*fcinfo).context as *mut pg_sys::TriggerData);
-        let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
-        let is_update = event == pg_sys::TRIGGER_EVENT_UPDATE;
-        let before_row = pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_BEFORE;
-        if data.tg_event & before_row != before_row
-            || !is_update && event != pg_sys::TRIGGER_EVENT_INSERT
-        {
-            return Err(stray());
-        }
-        let (kept, stage) = of(data)?;
+        let data = called::data(Function::KeepColumns, fcinfo)?;
+        let is_update = fired::event(data) == pg_sys::TRIGGER_EVENT_UPDATE;
+        let kept = of(data)?;
+        let relation = (*data.tg_relation).rd_id;
+        let shows = kept.reader.shows(role::current(), &[relation]);
+        let _told = error_context::tell(&kept.told, shows);
+        let (kept, stage) = (&kept.rework, kept.stage);
         if is_update && kept.is_untouched(data.tg_trigslot, data.tg_newslot, stage) {
             return Ok(data.tg_newtuple);
         }
@@ -146,35 +141,38 @@ unsafe fn refusal(verdict: &Verdict, data: &pg_sys::TriggerData) -> Error {
     }
 }
 
-fn stray() -> Error {
-    Error::Sql {
-        code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        message: "this trigger was not installed by mig_dual_write".into(),
-        detail: Some("mig.keep_columns() serves columns of mig_add_column only.".into()),
-    }
+fn stray(data: &pg_sys::TriggerData) -> Error {
+    let why = "is not as mig_dual_write makes it for columns of mig_add_column";
+    called::stray(Function::KeepColumns, data, why)
 }
 
 struct Kept {
-    rework: Rc<Rework>,
+    rework: Rework,
     stage: Stage,
+    told: Told,
+    reader: Reader,
     changed: Rc<Flag>,
+    /// `tgtype` of its trigger.
+    fires: i16,
 }
 
 thread_local! {
-    static KEPT: RefCell<HashMap<pg_sys::Oid, Kept>> = RefCell::new(HashMap::new());
+    static KEPT: RefCell<HashMap<pg_sys::Oid, Rc<Kept>>> = RefCell::new(HashMap::new());
 }
 
 /// What the running trigger keeps in step, from the session's cache or made anew.
 ///
 /// # Safety
 /// `data` is the TriggerData of a trigger that is running.
-unsafe fn of(data: &pg_sys::TriggerData) -> Result<(Rc<Rework>, Stage)> {
+unsafe fn of(data: &pg_sys::TriggerData) -> Result<Rc<Kept>> {
     // SAFETY: both pointers are valid while the trigger runs.
     let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
     let known = KEPT.with_borrow(|all| {
         all.get(&trigger.tgoid)
-            .filter(|k| !k.changed.is_raised() && k.rework.relation == relation)
-            .map(|k| (Rc::clone(&k.rework), k.stage))
+            .filter(|k| {
+                !k.changed.is_raised() && k.rework.relation == relation && k.fires == trigger.tgtype
+            })
+            .map(Rc::clone)
     });
     if let Some(known) = known {
         return Ok(known);
@@ -183,19 +181,33 @@ unsafe fn of(data: &pg_sys::TriggerData) -> Result<(Rc<Rework>, Stage)> {
     let _owner = unsafe { owner(data) };
     let _safe = session::pin_names();
     // SAFETY: `trigger` is the running trigger.
-    let (rework, stage) = unsafe { make(trigger, relation) }.ok_or_else(stray)?;
-    let rework = Rc::new(rework);
+    let (rework, stage) = unsafe { make(trigger, relation) }.ok_or_else(|| stray(data))?;
+    let kept = Rc::new(Kept {
+        stage,
+        told: told(relation),
+        reader: Reader::default(),
+        changed: watch::relations(vec![rework.relation, rework.view]),
+        fires: trigger.tgtype,
+        rework,
+    });
     KEPT.with_borrow_mut(|all| {
         // Others that are stale may be of triggers that are gone.
         all.retain(|_, k| !k.changed.is_raised());
-        let kept = Kept {
-            rework: Rc::clone(&rework),
-            stage,
-            changed: watch::relations(vec![rework.relation, rework.view]),
-        };
-        all.insert(trigger.tgoid, kept);
+        all.insert(trigger.tgoid, Rc::clone(&kept));
     });
-    Ok((rework, stage))
+    Ok(kept)
+}
+
+fn told(relation: pg_sys::Oid) -> Told {
+    let table = catalog::name_of(relation).unwrap_or_else(|| QualifiedName::new("", ""));
+    Told::new(
+        &format!("old and new columns of {} kept in step", table.plain()),
+        (table.schema.as_str(), table.name.as_str()),
+        &format!(
+            "a row of {} has a value that does not convert",
+            table.plain()
+        ),
+    )
 }
 
 /// None if the trigger is not one that we installed.
@@ -203,16 +215,13 @@ unsafe fn of(data: &pg_sys::TriggerData) -> Result<(Rc<Rework>, Stage)> {
 /// # Safety
 /// `trigger` is the running trigger.
 unsafe fn make(trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Option<(Rework, Stage)> {
-    if trigger.tgnargs != 2 {
-        return None;
-    }
-    // SAFETY: tgargs has tgnargs C strings, and the name is one, too.
-    let (id, stage, name) = unsafe {
-        let text = |n| CStr::from_ptr(*trigger.tgargs.add(n)).to_str().ok();
-        let name = CStr::from_ptr(trigger.tgname).to_str().ok()?;
-        (text(0)?.parse::<i32>().ok()?, Stage::parse(text(1)?)?, name)
+    // SAFETY: as the caller says.
+    let (id, stage) = unsafe {
+        let text = |n| fired::argument(trigger, n)?.to_str().ok();
+        (text(0)?.parse::<i32>().ok()?, Stage::parse(text(1)?)?)
     };
-    if sql::trigger_name(id).as_str() != name {
+    // SAFETY: as the caller says.
+    if !unsafe { fired::is_as_made(trigger, &sql::trigger(id, stage)) } {
         return None;
     }
     let view = catalog::oid_of(&sql::view_name(id))?;

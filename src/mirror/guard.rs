@@ -1,8 +1,10 @@
 //! The guard on an old table after the cutover: a straggler's write fails loudly, and says where to write instead.
 
+use super::called::{self, Function};
 use crate::error::{Error, Result};
-use crate::ident::QualifiedName;
+use crate::pg::fired::{self, Call};
 use crate::pg::{catalog, role};
+use crate::sqlgen::guard as sql;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -35,43 +37,49 @@ pub unsafe extern "C-unwind" fn mig_guard(fcinfo: pg_sys::FunctionCallInfo) -> p
 /// # Safety
 /// `fcinfo` is what the function manager passed.
 unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
-    // SAFETY: the context of a function called as a trigger is a TriggerData; the tag is checked first.
-    let data = unsafe {
-        if !pgrx::trigger_support::called_as_trigger(fcinfo) {
-            return Err(Error::NotSupported {
-                what: "calling mig.guard() by hand".into(),
-                detail: "It is a trigger function.".into(),
-                hint: "SELECT mig_stop(); installs it.".into(),
-            });
-        }
-        &*((*fcinfo).context as *mut pg_sys::TriggerData)
+    // SAFETY: as the caller says.
+    let data = unsafe { called::data(Function::Guard, fcinfo) }?;
+    // SAFETY: the relation and the trigger are open while the trigger runs.
+    let (relation, new) = unsafe {
+        let trigger = &*data.tg_trigger;
+        let target = target(trigger).ok_or_else(|| stray(data))?;
+        ((*data.tg_relation).rd_id, target)
     };
-    // A parent outside the migration was deleted or changed: the action reaches both tables, each by its own key.
-    if role::acts_for_a_key() {
+    // A parent outside the migration was deleted or changed: the action reaches both tables, each by its own key. None reaches a
+    // view, where to let a row pass is to lose it.
+    if role::acts_for_a_key() && fired::call(data) != Call::InsteadOfRow {
         return Ok(passing(data));
     }
-    // SAFETY: the relation and the trigger are open while the trigger runs; its first argument is a C string.
-    let (old, new) = unsafe {
-        let trigger = &*data.tg_trigger;
-        let argument = (trigger.tgnargs > 0)
-            .then(|| std::ffi::CStr::from_ptr(*trigger.tgargs).to_string_lossy());
-        let oid = argument
-            .and_then(|a| a.parse::<u32>().ok())
-            .map(pg_sys::Oid::from);
-        (
-            catalog::name_of((*data.tg_relation).rd_id),
-            oid.and_then(catalog::name_of),
-        )
-    };
-    let name = |n: Option<QualifiedName>| n.map_or_else(|| "the new table".into(), |n| n.plain());
+    let name = |oid| catalog::name_of(oid).map_or_else(|| "the new table".into(), |n| n.plain());
     Err(Error::Retired {
-        old: name(old),
+        old: name(relation),
         new: name(new),
     })
 }
 
+/// The new table, if the trigger is as we make them.
+///
+/// # Safety
+/// `trigger` is one that is running.
+unsafe fn target(trigger: &pg_sys::Trigger) -> Option<pg_sys::Oid> {
+    // SAFETY: as the caller says.
+    unsafe {
+        let oid = fired::argument(trigger, 0)?.to_str().ok()?.parse().ok()?;
+        let name = std::str::from_utf8(fired::name(trigger)).ok()?;
+        let made = sql::named(name, oid);
+        let ours = made.iter().any(|m| fired::is_as_made(trigger, m));
+        ours.then(|| pg_sys::Oid::from(oid))
+    }
+}
+
+fn stray(data: &pg_sys::TriggerData) -> Error {
+    called::stray(Function::Guard, data, "is not as mig_stop makes it")
+}
+
+/// A statement is let pass by nothing.
 fn passing(data: &pg_sys::TriggerData) -> pg_sys::Datum {
-    let row = match data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
+    let row = match fired::event(data) {
+        _ if fired::call(data) == Call::Statement => std::ptr::null_mut(),
         pg_sys::TRIGGER_EVENT_UPDATE => data.tg_newtuple,
         _ => data.tg_trigtuple,
     };

@@ -1,31 +1,30 @@
 //! What a trigger needs, made from the mapping that it belongs to.
 
 use super::merged::{self, Merged};
-use super::plans::{Forth, Later, Mirror, Names, stray};
+use super::plans::{Forth, Later, Mirror, Names, Note};
+use super::trust::{self, Running};
 use crate::error::{Error, Result};
 use crate::model::layout::merge::Merge;
 use crate::pg::direct::Direct;
+use crate::pg::error_context::Told;
 use crate::pg::image::KeyColumns;
+use crate::pg::reader::Reader;
 use crate::pg::{plan, role, watch};
 use crate::sqlgen::flow::{Flow, Way};
+use crate::sqlgen::mirror;
 use crate::sqlgen::mirror::MergeSql;
-use crate::sqlgen::{mirror, trigger};
-use crate::store::mapping::{self, Registered};
+use crate::store::mapping;
 use pgrx::prelude::*;
 
 /// `leader`: the flow whose trigger it is, if that is another mapping's.
-pub(super) fn mirror(
-    id: i32,
-    way: Way,
-    trigger: &pg_sys::Trigger,
-    relation: pg_sys::Oid,
-    leader: Option<&Flow>,
-) -> Result<Mirror> {
+pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>) -> Result<Mirror> {
+    let stray = || running.stray("is of a mapping that is not there");
     let found = mapping::registered(id, way)?.ok_or_else(stray)?;
     let flow = mapping::flow(&found.mapping, way)?.ok_or_else(stray)?;
-    let parties = trusted(&found, &flow, leader.unwrap_or(&flow), trigger, relation)?;
+    let parties = trust::parties(&found, &flow, leader.unwrap_or(&flow), running)?;
+    let relation = running.relation();
     let partners = match (way, leader) {
-        (Way::Reverse, None) => merged::partners(&found, &flow, trigger, relation)?,
+        (Way::Reverse, None) => merged::partners(&found, &flow, running)?,
         _ => Vec::new(),
     };
     let sql = mirror::statements(&flow);
@@ -66,7 +65,7 @@ pub(super) fn mirror(
     };
     let later = match found.catching_up {
         true => Some(Later {
-            note: connection.prepare(&mirror::note(&flow), &types)?,
+            note: Note::new(&connection, &flow, &types)?,
             early: match &found.late_checks {
                 None => None,
                 Some(names) => Some([
@@ -86,12 +85,16 @@ pub(super) fn mirror(
         Way::Forward => !found.mapping.settled,
         Way::Reverse => found.catching_up,
     };
+    let note = |wanted: bool| {
+        let note = wanted.then(|| Note::new(&connection, &flow, &types));
+        note.transpose()
+    };
     let names = match &sql.unready {
         None => None,
         Some(unready) => Some(Names {
             unready: connection.prepare(unready, &types)?,
             give: all(&sql.give_named)?,
-            note: planned(noting.then(|| mirror::note(&flow)).as_ref(), &types)?,
+            note: note(noting)?,
         }),
     };
     let merge = found.mapping.merge();
@@ -99,13 +102,12 @@ pub(super) fn mirror(
     let merged = match &sql.merge {
         None => None,
         Some(texts) => {
-            let note = noting.then(|| mirror::note(&flow));
             let others = other_parts(merge)?;
             Some(Merged::new(
                 &connection,
                 texts,
                 &others,
-                note.as_ref(),
+                note(noting)?,
                 &types,
             )?)
         }
@@ -117,11 +119,14 @@ pub(super) fn mirror(
         std::iter::once(mirror::clear_all(&flow, &truncated)).chain(mirror::clear_share(&flow));
     Ok(Mirror {
         touched: relation,
+        fires: running.trigger().tgtype,
         written: parties.written,
         changed: watch::relations(watched),
         owner: parties.owner,
         written_name: flow.written.plain(),
         touched_name: flow.touched.plain(),
+        told: told(&flow),
+        reader: Reader::default(),
         refused: match way {
             Way::Forward => "A row of another scope has its key.",
             Way::Reverse => {
@@ -167,6 +172,15 @@ pub(super) fn mirror(
     })
 }
 
+fn told(flow: &Flow) -> Told {
+    let (touched, written) = (flow.touched.plain(), flow.written.plain());
+    Told::new(
+        &format!("mirror of {touched} to {written}"),
+        (flow.written.schema.as_str(), flow.written.name.as_str()),
+        &format!("a row of {touched} cannot be brought to {written}"),
+    )
+}
+
 /// The parts that a row may be there for beside this one: all others, or the one that decides.
 fn other_parts(merge: Option<&Merge>) -> Result<Vec<MergeSql>> {
     let Some(merge) = merge.filter(|m| !m.decides()) else {
@@ -179,57 +193,4 @@ fn other_parts(merge: Option<&Merge>) -> Result<Vec<MergeSql>> {
         found.extend(mirror::statements(&mapping::forward(&p)?).merge);
     }
     Ok(found)
-}
-
-/// Who owns what is written, and what it is.
-struct Parties {
-    owner: pg_sys::Oid,
-    written: pg_sys::Oid,
-    view: pg_sys::Oid,
-}
-
-/// The parties, if this trigger is one that we installed, and if the owner of the table it sits on could write the other
-/// table himself: a row forged into our state gains nobody anything.
-fn trusted(
-    found: &Registered,
-    flow: &Flow,
-    leader: &Flow,
-    trigger: &pg_sys::Trigger,
-    relation: pg_sys::Oid,
-) -> Result<Parties> {
-    // SAFETY: the name is a C string that lives as long as the trigger.
-    let name = unsafe { std::ffi::CStr::from_ptr(trigger.tgname) }.to_string_lossy();
-    let p = &found.mapping;
-    let ours = trigger::names(leader).iter().any(|n| n.as_str() == name);
-    let oid = |o: Option<u32>| o.map(pg_sys::Oid::from);
-    let source = (Some(pg_sys::Oid::from(p.source)), oid(p.source_owner));
-    let target = (oid(p.target), oid(p.target_owner));
-    let (touched, written) = match flow.way {
-        Way::Forward => (source, target),
-        Way::Reverse => (target, source),
-    };
-    match (touched, written, oid(found.view_owner), oid(found.view)) {
-        (
-            (Some(sits), Some(toucher)),
-            (Some(written), Some(owner)),
-            Some(view_owner),
-            Some(view),
-        ) if ours
-            && relation == sits
-            && role::has_privileges_of(toucher, owner)
-            && role::has_privileges_of(toucher, view_owner) =>
-        {
-            Ok(Parties {
-                owner,
-                written,
-                view,
-            })
-        }
-        (.., None) if ours => Err(Error::Unsuitable {
-            relation: flow.view.plain(),
-            kind: "gone: the view that says what a new row is was dropped".into(),
-            hint: mapping::DETACH.into(),
-        }),
-        _ => Err(stray()),
-    }
 }

@@ -1,11 +1,12 @@
 //! A row that several old tables have a part of. Whoever writes a part goes to the whole row then, and reads all parts when he holds
 //! it. So the last one there sees what all before him have written; whoever is not committed yet has not been there, and comes after.
 
-use super::plans::Mirror;
+use super::plans::{Mirror, Note};
 use super::touched::{Came, Touched};
+use super::trust::Running;
 use super::{Writer, make};
 use crate::error::{Error, Result};
-use crate::pg::{plan, session};
+use crate::pg::plan;
 use crate::sqlgen::flow::Flow;
 use crate::sqlgen::mirror::MergeSql;
 use crate::store::mapping::Registered;
@@ -18,7 +19,7 @@ pub struct Merged {
     settle: plan::KeptPlan,
     others: Vec<Other>,
     /// As long as not all old rows are copied: leaves the row to the job.
-    note: Option<plan::KeptPlan>,
+    note: Option<Note>,
 }
 
 /// Another part of the row, of those that it may be there for.
@@ -34,7 +35,7 @@ impl Merged {
         connection: &plan::Connection,
         sql: &MergeSql,
         others: &[MergeSql],
-        note: Option<&String>,
+        note: Option<Note>,
         types: &[pg_sys::Oid],
     ) -> Result<Self> {
         let kept = |sql: &String| connection.prepare(sql, types);
@@ -48,7 +49,7 @@ impl Merged {
             hold: kept(&sql.hold)?,
             settle: kept(&sql.settle)?,
             others: others.collect::<Result<_>>()?,
-            note: note.map(kept).transpose()?,
+            note,
         })
     }
 }
@@ -104,8 +105,7 @@ impl Writer<'_> {
                     self.connection.run_latest(&other.keep, key)?;
                 }
                 Some(note) if self.connection.run_latest(&other.there, key)? > 0 => {
-                    let _exact = session::pin(&session::EXACT);
-                    self.connection.run_latest(note, key)?;
+                    self.note(note, key)?;
                     return Ok(false);
                 }
                 Some(_) => {}
@@ -142,18 +142,13 @@ impl Writer<'_> {
 }
 
 /// Mirrors of the other tables that a new row goes back to.
-pub(super) fn partners(
-    found: &Registered,
-    leader: &Flow,
-    trigger: &pg_sys::Trigger,
-    relation: pg_sys::Oid,
-) -> Result<Vec<Mirror>> {
+pub(super) fn partners(found: &Registered, leader: &Flow, running: Running) -> Result<Vec<Mirror>> {
     let Some(merge) = found.mapping.merge().filter(|m| m.leads()) else {
         return Ok(Vec::new());
     };
     merge
         .mappings()
         .filter(|id| *id != merge.me)
-        .map(|id| make::mirror(id, leader.way, trigger, relation, Some(leader)))
+        .map(|id| make::mirror(id, leader.way, running, Some(leader)))
         .collect()
 }

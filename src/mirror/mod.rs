@@ -2,17 +2,21 @@
 //! reads the touched table again under the latest snapshot and makes the written one the same. That is right where a
 //! copy of NEW is wrong: shifted keys, other triggers' updates, transactions with old snapshots.
 
+mod called;
 mod columns;
 mod guard;
 mod make;
 mod merged;
 mod plans;
 mod touched;
+mod trust;
 
 use crate::error::{Error, Result};
 use crate::pg::direct::Event;
-use crate::pg::{echo, plan, role, session, tx};
+use crate::pg::{echo, error_context, plan, role, session, tx};
 use crate::sqlgen::flow::Way;
+use crate::store::rows;
+use called::Function;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use plans::Mirror;
@@ -42,17 +46,8 @@ pub unsafe extern "C-unwind" fn mig_mirror(fcinfo: pg_sys::FunctionCallInfo) -> 
 /// # Safety
 /// `fcinfo` is what the function manager passed.
 unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
-    // SAFETY: the context of a function called as a trigger is a TriggerData; the tag is checked first.
-    let data = unsafe {
-        if !pgrx::trigger_support::called_as_trigger(fcinfo) {
-            return Err(Error::NotSupported {
-                what: "calling mig.mirror() by hand".into(),
-                detail: "It is a trigger function.".into(),
-                hint: "SELECT mig_dual_write(); installs it.".into(),
-            });
-        }
-        &*((*fcinfo).context as *mut pg_sys::TriggerData)
-    };
+    // SAFETY: as the caller says.
+    let data = unsafe { called::data(Function::Mirror, fcinfo) }?;
     let by_row = data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0;
     // SAFETY: `data` belongs to this call; a row trigger has its tuples.
     if by_row && unsafe { was_written(data) || echo::is_ours(data) } {
@@ -77,6 +72,7 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
 /// # Safety
 /// `data` is the TriggerData of the running call, and `touched` what it says.
 unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: Touched) -> Result<()> {
+    let _told = error_context::tell(&mirror.told, mirror.shows());
     let _owner = role::act_as(mirror.owner);
     // SAFETY: as the caller says.
     if unsafe { written_directly(data, mirror, &touched) }? {
@@ -200,14 +196,22 @@ impl Writer<'_> {
         });
         match written {
             Err(e) if e.is_about_data() => {
-                let _exact = session::pin(&session::EXACT);
                 for key in keys {
-                    self.connection.run_latest(&later.note, key)?;
+                    self.note(&later.note, key)?;
                 }
                 Ok(())
             }
             other => other,
         }
+    }
+
+    /// Leaves the row of this key to the job.
+    fn note(&self, note: &plans::Note, key: &mut [pg_sys::Datum]) -> Result<()> {
+        let _exact = session::pin(&session::EXACT);
+        let texts = self
+            .connection
+            .latest_value::<Vec<String>>(&note.texts, key)?;
+        rows::add_leftovers(note.mapping, &[texts.unwrap_or_default()])
     }
 
     fn mirror_keys(&self, keys: &mut [&mut [pg_sys::Datum]], came: Came) -> Result<()> {
@@ -245,9 +249,8 @@ impl Writer<'_> {
                 unready |= connection.run_latest(&names.unready, key)? > 0;
             }
             if let (true, Some(note)) = (unready, &names.note) {
-                let _exact = session::pin(&session::EXACT);
                 for key in &mut *keys {
-                    connection.run_latest(note, key)?;
+                    self.note(note, key)?;
                 }
                 return Ok(false);
             }

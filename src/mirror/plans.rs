@@ -2,12 +2,16 @@
 
 use super::make;
 use super::merged::Merged;
-use crate::error::{Error, Result};
+use super::trust::Running;
+use crate::error::Result;
 use crate::pg::direct::Direct;
+use crate::pg::error_context::{Shows, Told};
 use crate::pg::image::KeyColumns;
+use crate::pg::reader::Reader;
 use crate::pg::watch::Flag;
-use crate::pg::{plan, session};
-use crate::sqlgen::flow::Way;
+use crate::pg::{plan, role, session};
+use crate::sqlgen::flow::{Flow, Way};
+use crate::sqlgen::mirror;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,6 +20,8 @@ use std::rc::Rc;
 /// Everything that one trigger needs to run.
 pub struct Mirror {
     pub(super) touched: pg_sys::Oid,
+    /// `tgtype` of its trigger.
+    pub(super) fires: i16,
     pub(super) written: pg_sys::Oid,
     /// One of the tables or of the views that it was made from.
     pub(super) changed: Rc<Flag>,
@@ -23,6 +29,9 @@ pub struct Mirror {
     pub owner: pg_sys::Oid,
     pub written_name: String,
     pub touched_name: String,
+    /// What is told of an ERROR.
+    pub told: Told,
+    pub reader: Reader,
     /// Why the written table may not take a row although no error says so.
     pub refused: &'static str,
     /// What the operator types in place of TRUNCATE.
@@ -62,6 +71,30 @@ pub struct Mirror {
     pub partners: Vec<Mirror>,
 }
 
+/// Leaves a row to the job.
+pub struct Note {
+    pub mapping: i32,
+    /// Its key, as the job reads it.
+    pub texts: plan::KeptPlan,
+}
+
+impl Note {
+    pub fn new(connection: &plan::Connection, flow: &Flow, types: &[pg_sys::Oid]) -> Result<Self> {
+        Ok(Self {
+            mapping: flow.mapping,
+            texts: connection.prepare(&mirror::key_texts(flow), types)?,
+        })
+    }
+}
+
+impl Mirror {
+    /// What the role that writes may see of an ERROR.
+    pub fn shows(&self) -> Shows {
+        let tables = [self.touched, self.written];
+        self.reader.shows(role::current(), &tables)
+    }
+}
+
 /// Rows that a row names, and that may have no id on the other side yet.
 pub struct Names {
     /// Whether there is such a one.
@@ -70,13 +103,12 @@ pub struct Names {
     pub give: Vec<plan::KeptPlan>,
     /// While most rows have none yet: leaves the row to the job. Two transactions that gave ids to rows of others, in
     /// different order, would wait for each other.
-    pub note: Option<plan::KeptPlan>,
+    pub note: Option<Note>,
 }
 
 /// What cannot be written yet is noted for the job that brings the table up to date.
 pub struct Later {
-    /// Notes the key.
-    pub note: plan::KeptPlan,
+    pub note: Note,
     /// Checks at once what would be checked at commit, and back.
     pub early: Option<[plan::KeptPlan; 2]>,
 }
@@ -112,50 +144,31 @@ pub fn of(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
 
 /// The mirror of the trigger that fired, if this session knows it.
 pub fn known(data: &pg_sys::TriggerData) -> Option<Rc<Mirror>> {
-    // SAFETY: the trigger is there while it runs.
-    let trigger = unsafe { (*data.tg_trigger).tgoid };
-    let found = MIRRORS.with_borrow(|m| m.get(&trigger).cloned());
-    found.filter(|m| !m.changed.is_raised())
+    let running = Running(data);
+    let trigger = running.trigger();
+    let found = MIRRORS.with_borrow(|m| m.get(&trigger.tgoid).cloned());
+    found.filter(|m| {
+        // Whatever else of the trigger changes, its table is told of.
+        !m.changed.is_raised() && m.touched == running.relation() && m.fires == trigger.tgtype
+    })
 }
 
 fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
-    // SAFETY: both pointers are valid while the trigger runs.
-    let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
-    if let Some(found) = known(data).filter(|m| m.touched == relation) {
+    if let Some(found) = known(data) {
         return Ok(found);
     }
+    let running = Running(data);
     let _safe = session::pin_names();
-    // SAFETY: `trigger` is the running trigger.
-    let (id, way) = unsafe { arguments(trigger)? };
-    let made = Rc::new(make::mirror(id, way, trigger, relation, None)?);
+    let (id, way) = running.arguments()?;
+    let made = Rc::new(make::mirror(id, way, running, None)?);
     // Others that are stale may be of triggers that are gone. They are freed outside the borrow, and only when no call
     // further up still uses them.
     let stale = MIRRORS.with_borrow_mut(|mirrors| {
         let (stale, good) = mirrors.drain().partition(|(_, m)| m.changed.is_raised());
         *mirrors = good;
-        mirrors.insert(trigger.tgoid, Rc::clone(&made));
+        mirrors.insert(running.trigger().tgoid, Rc::clone(&made));
         stale
     });
     drop::<HashMap<_, _>>(stale);
     Ok(made)
-}
-
-/// # Safety
-/// `trigger` is the running trigger.
-unsafe fn arguments(trigger: &pg_sys::Trigger) -> Result<(i32, Way)> {
-    if trigger.tgnargs != 2 {
-        return Err(stray());
-    }
-    // SAFETY: tgargs has tgnargs C strings.
-    let text = |n| unsafe { std::ffi::CStr::from_ptr(*trigger.tgargs.add(n)) }.to_string_lossy();
-    let id = text(0).parse().map_err(|_| stray())?;
-    Ok((id, Way::parse(&text(1)).ok_or_else(stray)?))
-}
-
-pub(super) fn stray() -> Error {
-    Error::Sql {
-        code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        message: "this trigger was not installed by mig_dual_write".into(),
-        detail: Some("mig.mirror() serves registered tables only.".into()),
-    }
 }

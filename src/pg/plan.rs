@@ -82,6 +82,28 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// The one value of a statement of one row and one column, as `run_latest` runs it; None where it is null.
+    pub fn latest_value<T: pgrx::FromDatum>(
+        &self,
+        plan: &KeptPlan,
+        values: &mut [pg_sys::Datum],
+    ) -> Result<Option<T>> {
+        if self.run_latest(plan, values)? == 0 {
+            return Ok(None);
+        }
+        // SAFETY: the statement returned a row of one column; the value is copied out before the connection closes.
+        Ok(unsafe {
+            let table = &*pg_sys::SPI_tuptable;
+            let mut null = false;
+            let datum = pg_sys::SPI_getbinval(*table.vals, table.tupdesc, 1, &mut null);
+            let value = T::from_datum(datum, null);
+            pg_sys::SPI_freetuptable(pg_sys::SPI_tuptable);
+            value
+        })
+    }
+}
+
 impl KeptPlan {
     /// Connected to SPI.
     fn ready(&self) -> Result<pg_sys::SPIPlanPtr> {
@@ -153,18 +175,9 @@ pub fn first_latest<T: serde::de::DeserializeOwned>(
         &format!("SELECT pg_catalog.to_jsonb(q)::pg_catalog.text FROM ({sql}) q"),
         types,
     )?;
-    if connection.run_latest(&plan, values)? == 0 {
+    let Some(text) = connection.latest_value::<String>(&plan, values)? else {
         return Ok(None);
-    }
-    // SAFETY: the query returned at least one row of one text column; the text is copied out before the
-    // connection closes.
-    let text: Option<String> = unsafe {
-        let table = &*pg_sys::SPI_tuptable;
-        let mut null = false;
-        let datum = pg_sys::SPI_getbinval(*table.vals, table.tupdesc, 1, &mut null);
-        pgrx::FromDatum::from_datum(datum, null)
     };
-    let text = text.ok_or_else(|| Error::Internal("a row without a document".into()))?;
     serde_json::from_str(&text)
         .map(Some)
         .map_err(|e| Error::Internal(format!("row does not decode: {e}")))

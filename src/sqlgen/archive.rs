@@ -6,7 +6,7 @@ use crate::model::layout::back::Back;
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Grant, Shape};
 use crate::sqlgen::flow::scope_is_mine;
-use crate::sqlgen::{map, view};
+use crate::sqlgen::{guard, map, view};
 
 pub fn rename_table(table: &QualifiedName, to: &Ident) -> String {
     format!("ALTER TABLE {table} RENAME TO {to}")
@@ -100,15 +100,13 @@ fn go_on(to: &str, from: &str) -> String {
 }
 
 /// A read-only view with the old table's name, columns and grants over the new table's rows of the scope. It checks the
-/// reader's own rights and policies (security_invoker), and says where to write. `old` is the shape that it stands for.
+/// reader's own rights and policies (security_invoker), and says where to write (`compat_guard`). `old` is the shape that it stands for.
 pub fn compat_view(
-    id: i32,
     name: &QualifiedName,
     old: &Shape,
-    target: (u32, &QualifiedName),
+    target: &QualifiedName,
     layout: &Layout,
-) -> Vec<String> {
-    let (target_oid, target) = target;
+) -> String {
     let columns: Vec<String> = old
         .columns
         .iter()
@@ -129,16 +127,15 @@ pub fn compat_view(
         [] => String::new(),
         all => format!(" WHERE {}", all.join(" AND ")),
     };
-    vec![
-        format!(
-            "CREATE VIEW {name} WITH (security_invoker = true) AS SELECT {} FROM {target} AS t{ours}",
-            columns.join(", ")
-        ),
-        format!(
-            "CREATE TRIGGER {} INSTEAD OF INSERT OR UPDATE OR DELETE ON {name} FOR EACH ROW EXECUTE FUNCTION mig.guard('{target_oid}')",
-            Ident::new(format!("!mig_{id}_guard_view"))
-        ),
-    ]
+    format!(
+        "CREATE VIEW {name} WITH (security_invoker = true) AS SELECT {} FROM {target} AS t{ours}",
+        columns.join(", ")
+    )
+}
+
+/// Writes of that view are told the new table's name.
+pub fn compat_guard(id: i32, view: &QualifiedName, target: u32) -> String {
+    guard::of_view(id, target).create(view)
 }
 
 /// The old table's grants on its view.

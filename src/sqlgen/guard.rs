@@ -1,6 +1,10 @@
 //! The guard that refuses writes to an old table after the cutover.
 
 use crate::ident::{Ident, QualifiedName};
+use crate::sqlgen::firing::{Level, Made, On, ROWS, Timing};
+use crate::sqlgen::trigger::always;
+
+const ALL: &[On] = &[On::Insert, On::Update, On::Delete, On::Truncate];
 
 fn name(id: i32, kind: &str) -> Ident {
     Ident::new(format!("!mig_{id}_guard_{kind}"))
@@ -8,19 +12,53 @@ fn name(id: i32, kind: &str) -> Ident {
 
 /// Statements, also those that touch no row: an UPDATE of a row that only the new table has must not pass in silence. And
 /// rows, because logical replication's apply fires no statement triggers for them.
-pub fn create(id: i32, table: &QualifiedName, target: u32) -> Vec<String> {
-    let rest = format!("EXECUTE FUNCTION mig.guard('{target}')");
-    let (statement, row) = (name(id, "statement"), name(id, "row"));
-    vec![
-        format!(
-            "CREATE TRIGGER {statement} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT {rest}"
-        ),
-        format!(
-            "CREATE TRIGGER {row} BEFORE INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW {rest}"
-        ),
-        format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {statement}"),
-        format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {row}"),
+pub fn made(id: i32, target: u32) -> [Made; 2] {
+    let one = |kind, on, level| Made {
+        name: name(id, kind),
+        timing: Timing::Before,
+        on,
+        level,
+        when: None,
+        function: "guard",
+        arguments: vec![target.to_string()],
+    };
+    [
+        one("statement", ALL, Level::Statement),
+        one("row", ROWS, Level::Row),
     ]
+}
+
+/// The one of the view that stands in for an archived table.
+pub fn of_view(id: i32, target: u32) -> Made {
+    Made {
+        name: name(id, "view"),
+        timing: Timing::InsteadOf,
+        on: ROWS,
+        level: Level::Row,
+        when: None,
+        function: "guard",
+        arguments: vec![target.to_string()],
+    }
+}
+
+/// All that may stand under this name; none if it is no name of ours.
+pub fn named(name: &str, target: u32) -> Vec<Made> {
+    let id = name.strip_prefix("!mig_").and_then(|n| n.split_once('_'));
+    let Some(id) = id.and_then(|(id, _)| id.parse().ok()) else {
+        return Vec::new();
+    };
+    let mut all = Vec::from(made(id, target));
+    all.push(of_view(id, target));
+    all.retain(|m| m.name.as_str() == name);
+    all
+}
+
+pub fn create(id: i32, table: &QualifiedName, target: u32) -> Vec<String> {
+    let all = made(id, target);
+    let create = all.iter().map(|t| t.create(table));
+    create
+        .chain(all.iter().map(|t| always(table, &t.name)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -36,5 +74,21 @@ mod tests {
              FOR EACH STATEMENT EXECUTE FUNCTION mig.guard('4711')"
         );
         assert!(made[1].contains("FOR EACH ROW") && made[3].contains("ENABLE ALWAYS"));
+    }
+
+    #[test]
+    fn a_guard_is_known_by_its_name() {
+        let kind = |name| named(name, 4711).into_iter().map(|m| m.timing).next();
+        assert_eq!(kind("!mig_7_guard_row"), Some(Timing::Before));
+        assert_eq!(kind("!mig_7_guard_view"), Some(Timing::InsteadOf));
+        for other in [
+            "!mig_07_guard_row",
+            "!mig_7_guard_",
+            "!mig_",
+            "guard",
+            "!mig_x_guard_row",
+        ] {
+            assert_eq!(kind(other), None, "{other}");
+        }
     }
 }

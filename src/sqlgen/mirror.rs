@@ -225,16 +225,12 @@ fn assignments(flow: &Flow, from: &str) -> String {
         .collect()
 }
 
-/// Notes the key for the job, see `mig.leftover`.
-pub fn note(flow: &Flow) -> String {
+/// The key as `mig.leftover` has it.
+pub fn key_texts(flow: &Flow) -> String {
     let key: Vec<String> = (1..=flow.key.len())
         .map(|n| format!("${n}::pg_catalog.text"))
         .collect();
-    format!(
-        "INSERT INTO mig.leftover (mapping, key) VALUES ({}, ARRAY[{}]) ON CONFLICT DO NOTHING",
-        flow.mapping,
-        key.join(", ")
-    )
+    format!("SELECT ARRAY[{}]", key.join(", "))
 }
 
 fn returns(flow: &Flow) -> String {

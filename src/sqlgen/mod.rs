@@ -7,6 +7,7 @@ pub mod canary;
 pub mod change;
 pub mod details;
 pub mod digest;
+pub mod firing;
 pub mod fkey;
 pub mod flow;
 pub mod guard;

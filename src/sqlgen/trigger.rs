@@ -1,6 +1,7 @@
 //! The triggers that call the mirror.
 
 use crate::ident::{Ident, QualifiedName};
+use crate::sqlgen::firing::{Level, Made, On, ROWS, Timing};
 use crate::sqlgen::flow::{Flow, Way, in_scope};
 
 /// The triggers of one mapping. Triggers fire in the order of their names, and `!` sorts before letters and digits: the
@@ -9,64 +10,56 @@ fn name(id: i32, way: Way, kind: &str) -> Ident {
     Ident::new(format!("!mig_{id}_{}_{kind}", way.as_str()))
 }
 
-/// All triggers of a flow as (name, event, condition). Rows of other scopes never fire the reverse mirror.
-fn triggers(flow: &Flow) -> Vec<(Ident, &'static str, String)> {
+/// All triggers of a flow. Rows of other scopes never fire the reverse mirror.
+pub fn made(flow: &Flow) -> Vec<Made> {
     if flow.led {
         return Vec::new();
     }
-    let name = |kind| self::name(flow.mapping, flow.way, kind);
-    let statement = |kind, event| (name(kind), event, " FOR EACH STATEMENT".to_owned());
+    let one = |kind, timing, on, level, when| Made {
+        name: name(flow.mapping, flow.way, kind),
+        timing,
+        on,
+        level,
+        when,
+        function: "mirror",
+        arguments: vec![flow.mapping.to_string(), flow.way.as_str().into()],
+    };
+    let emptied = |kind, timing| one(kind, timing, &[On::Truncate], Level::Statement, None);
     if flow.follows.is_empty() {
         return vec![
-            (
-                name("row"),
-                "AFTER INSERT OR UPDATE OR DELETE",
-                " FOR EACH ROW".to_owned(),
-            ),
-            statement("truncate", "AFTER TRUNCATE"),
+            one("row", Timing::After, ROWS, Level::Row, None),
+            emptied("truncate", Timing::After),
         ];
     }
-    let row = |kind, event, rows: &[&str]| {
+    let row = |kind, on, rows: &[&str]| {
         let all = |r: &&str| {
             let marks = flow.follows.iter().map(|s| in_scope(r, s));
             marks.collect::<Vec<_>>().join(" AND ")
         };
         let ours: Vec<String> = rows.iter().map(all).collect();
-        (
-            name(kind),
-            event,
-            format!(" FOR EACH ROW WHEN ({})", ours.join(" OR ")),
-        )
+        one(kind, Timing::After, on, Level::Row, Some(ours.join(" OR ")))
     };
     vec![
-        row("insert", "AFTER INSERT", &["NEW"]),
-        row("update", "AFTER UPDATE", &["OLD", "NEW"]),
-        row("delete", "AFTER DELETE", &["OLD"]),
-        statement("guard", "BEFORE TRUNCATE"),
-        statement("truncate", "AFTER TRUNCATE"),
+        row("insert", &[On::Insert], &["NEW"]),
+        row("update", &[On::Update], &["OLD", "NEW"]),
+        row("delete", &[On::Delete], &["OLD"]),
+        emptied("guard", Timing::Before),
+        emptied("truncate", Timing::After),
     ]
 }
 
 pub fn names(flow: &Flow) -> Vec<Ident> {
-    triggers(flow).into_iter().map(|t| t.0).collect()
+    made(flow).into_iter().map(|t| t.name).collect()
 }
 
 pub fn create(flow: &Flow) -> Vec<String> {
     let table = &flow.touched;
-    let mut made = Vec::new();
-    for (name, event, rest) in triggers(flow) {
-        made.push(format!(
-            "CREATE TRIGGER {name} {event} ON {table}{rest} EXECUTE FUNCTION mig.mirror('{}', '{}')",
-            flow.mapping,
-            flow.way.as_str()
-        ));
-        made.push(always(table, &name));
-    }
-    made
+    let each = |t: Made| [t.create(table), always(table, &t.name)];
+    made(flow).into_iter().flat_map(each).collect()
 }
 
 /// ENABLE ALWAYS: logical replication's apply and restores run as `replica` and skip ordinary triggers.
-fn always(table: &QualifiedName, name: &Ident) -> String {
+pub fn always(table: &QualifiedName, name: &Ident) -> String {
     format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
 }
 

@@ -5,7 +5,6 @@ use crate::model::change::Change;
 use crate::model::layout::TargetIndex;
 use crate::model::rework::{Late, NewColumn, Rework, renamed};
 use crate::model::shape::{ForeignKey, Index, IndexColumn, Shape};
-use crate::sqlgen::index;
 
 /// Old columns of one table that have one new column each, and those.
 pub type Heirs<'a> = [(&'a Ident, &'a NewColumn)];
@@ -130,13 +129,14 @@ fn index_of(shape: &Shape, i: &Index, heirs: &Heirs, name: Ident) -> Late {
         include: inherited(heirs, &i.include),
         predicate: i.predicate.clone(),
         options: i.options.clone(),
+        tablespace: None,
         comment: None,
         statistics: Vec::new(),
     };
     Late {
         change: Change::Index {
             name,
-            statement: index::create(&shape.name, &made, true),
+            index: Some(Box::new(made)),
         },
         unique: i.constraint.then_some(i.deferrable),
         not_null: false,

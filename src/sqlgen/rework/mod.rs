@@ -3,8 +3,10 @@
 pub mod compare;
 pub mod late;
 
-use crate::ident::{Ident, Literal, QualifiedName};
+use crate::ident::{Ident, QualifiedName};
 use crate::model::rework::{NewColumn, Rework, Stage};
+use crate::sqlgen::firing::{Level, Made, On, Timing};
+use crate::sqlgen::trigger::always;
 
 /// Name of the view that says what the new columns, and the old one, should be.
 pub fn view_name(id: i32) -> QualifiedName {
@@ -66,7 +68,12 @@ pub fn typed(expression: &str, type_text: &str) -> String {
 
 /// The view that trigger, batch and check read: they cannot disagree, PostgreSQL keeps the columns that it names from being
 /// dropped or retyped, and follows renames. `old_type`: of the column that is replaced.
-pub fn create_view(table: &QualifiedName, r: &Rework, old_type: Option<&str>) -> String {
+pub fn create_view(
+    at: &QualifiedName,
+    table: &QualifiedName,
+    r: &Rework,
+    old_type: Option<&str>,
+) -> String {
     let alias = &table.name;
     let mut columns = vec![format!("{alias}.ctid AS {}", Ident::new(PLACE))];
     for (n, c) in r.columns.iter().enumerate() {
@@ -82,15 +89,9 @@ pub fn create_view(table: &QualifiedName, r: &Rework, old_type: Option<&str>) ->
         ));
     }
     format!(
-        "CREATE VIEW {} AS SELECT {} FROM ONLY {table} AS {alias}",
-        view_name(r.id),
+        "CREATE VIEW {at} AS SELECT {} FROM ONLY {table} AS {alias}",
         columns.join(", ")
     )
-}
-
-/// Expressions are evaluated as the table's owner, whoever made the view.
-pub fn grant_view(id: i32, owner: &Ident) -> String {
-    format!("GRANT SELECT ON {} TO {owner}", view_name(id))
 }
 
 pub fn drop_view(id: i32) -> String {
@@ -103,17 +104,22 @@ pub fn trigger_name(id: i32) -> Ident {
     Ident::new(format!("~mig_{id}_columns"))
 }
 
+pub fn trigger(id: i32, stage: Stage) -> Made {
+    Made {
+        name: trigger_name(id),
+        timing: Timing::Before,
+        on: &[On::Insert, On::Update],
+        level: Level::Row,
+        when: None,
+        function: "keep_columns",
+        arguments: vec![id.to_string(), stage.as_str().into()],
+    }
+}
+
 /// ENABLE ALWAYS, as the mirrors: rows that logical replication brings are kept in step as well.
 pub fn create_trigger(table: &QualifiedName, id: i32, stage: Stage) -> [String; 2] {
-    let name = trigger_name(id);
-    [
-        format!(
-            "CREATE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION mig.keep_columns({}, {})",
-            Literal(&id.to_string()),
-            Literal(stage.as_str())
-        ),
-        format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"),
-    ]
+    let made = trigger(id, stage);
+    [made.create(table), always(table, &made.name)]
 }
 
 pub fn drop_trigger(table: &QualifiedName, id: i32) -> String {
@@ -170,7 +176,7 @@ pub mod tests {
     fn one_view_says_what_both_columns_should_be() {
         let (table, r) = jsonb();
         assert_eq!(
-            create_view(&table, &r, Some("text")),
+            create_view(&view_name(7), &table, &r, Some("text")),
             "CREATE VIEW \"mig\".\"columns_7\" AS SELECT \"videos\".ctid AS \"mig:ctid\", \"videos\".\"facts\" AS \"new:1\", \
              CAST((meta::jsonb\n) AS jsonb) AS \"up:1\", \"videos\".\"meta\" AS \"old\", CAST((facts::text\n) AS text) AS \"down\" \
              FROM ONLY \"public\".\"videos\" AS \"videos\""

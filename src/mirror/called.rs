@@ -1,0 +1,117 @@
+//! Triggers that call our functions and are not ours, or not as we made them: whoever owns a table attaches what he likes. Each call
+//! is looked at before a tuple is, and refused with what to do.
+
+use crate::error::{Error, Result};
+use crate::ident::Ident;
+use crate::pg::fired::{self, Call, Seat};
+use pgrx::prelude::*;
+
+/// A trigger function of ours.
+#[derive(Clone, Copy)]
+pub enum Function {
+    Mirror,
+    Guard,
+    KeepColumns,
+}
+
+impl Function {
+    /// Its name, who installs it, and how it has to be fired.
+    fn told(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Function::Mirror => (
+                "mig.mirror()",
+                "mig_dual_write",
+                "AFTER each row of an ordinary table, or for TRUNCATE",
+            ),
+            Function::Guard => (
+                "mig.guard()",
+                "mig_stop",
+                "BEFORE a statement or row of an ordinary table, or INSTEAD OF a view's",
+            ),
+            Function::KeepColumns => (
+                "mig.keep_columns()",
+                "mig_dual_write",
+                "BEFORE INSERT or UPDATE of each row of an ordinary table",
+            ),
+        }
+    }
+
+    /// Whether it may look at the tuples of such a call at all.
+    fn takes(self, seat: Seat, data: &pg_sys::TriggerData) -> bool {
+        let event = fired::event(data);
+        match (self, fired::call(data), seat) {
+            (Function::Mirror, Call::Statement, Seat::Heap) => {
+                event == pg_sys::TRIGGER_EVENT_TRUNCATE
+            }
+            (Function::Mirror, Call::AfterRow, Seat::Heap)
+            | (Function::Guard, Call::BeforeRow, Seat::Heap)
+            | (Function::Guard, Call::InsteadOfRow, Seat::View) => fired::has_rows(data),
+            (Function::Guard, Call::Statement, Seat::Heap) => {
+                data.tg_event & pg_sys::TRIGGER_EVENT_BEFORE != 0
+            }
+            (Function::KeepColumns, Call::BeforeRow, Seat::Heap) => {
+                event != pg_sys::TRIGGER_EVENT_DELETE && fired::has_rows(data)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The call of `function`, if it is of a kind that it is installed for.
+///
+/// # Safety
+/// `fcinfo` is what the function manager passed, and lives as long as what is returned.
+pub unsafe fn data<'a>(
+    function: Function,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<&'a pg_sys::TriggerData> {
+    let (name, installer, way) = function.told();
+    // SAFETY: as the caller says.
+    let Some(data) = (unsafe { fired::data(fcinfo) }) else {
+        return Err(Error::NotSupported {
+            what: format!("calling {name} by hand"),
+            detail: "It is a trigger function.".into(),
+            hint: format!("SELECT {installer}(); installs it."),
+        });
+    };
+    // SAFETY: `data` belongs to this call.
+    if function.takes(unsafe { fired::seat(data) }, data) {
+        return Ok(data);
+    }
+    Err(refused(
+        data,
+        PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+        format!("{name} must be fired {way}"),
+        "fires otherwise",
+    ))
+}
+
+/// A trigger that is none of ours, or not as we made it. `why` goes on with "trigger … on …".
+pub fn stray(function: Function, data: &pg_sys::TriggerData, why: &str) -> Error {
+    let (_, installer, _) = function.told();
+    refused(
+        data,
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("this trigger was not installed by {installer}"),
+        why,
+    )
+}
+
+fn refused(data: &pg_sys::TriggerData, code: PgSqlErrorCode, message: String, why: &str) -> Error {
+    // SAFETY: trigger and relation are open while the trigger runs.
+    let (name, table) = unsafe { fired::told(&*data.tg_trigger, (*data.tg_relation).rd_id) };
+    let (plain, quoted) = match &table {
+        Some(table) => (table.plain(), table.to_string()),
+        None => ("a table".into(), "its table".into()),
+    };
+    Error::Refused {
+        code,
+        message,
+        detail: format!("Trigger \"{name}\" on {plain} {why}."),
+        hint: format!(
+            "Take it away: DROP TRIGGER {} ON {quoted}; Where it stands in the place of one of ours, SELECT mig_detach(); \
+             gives the application its writes back; then go back with mig_rollback(..., 'defined').",
+            Ident::new(name)
+        ),
+    }
+}

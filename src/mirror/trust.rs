@@ -1,0 +1,99 @@
+//! Whether the trigger that fired is one that we installed, as we installed it. What it would write, it writes with the rights of
+//! another table's owner.
+
+use super::called::{self, Function};
+use crate::error::{Error, Result};
+use crate::pg::{fired, role};
+use crate::sqlgen::flow::{Flow, Way};
+use crate::sqlgen::trigger;
+use crate::store::mapping::{self, Registered};
+use pgrx::prelude::*;
+
+/// The running trigger of a mirror.
+#[derive(Clone, Copy)]
+pub struct Running<'a>(pub &'a pg_sys::TriggerData);
+
+impl Running<'_> {
+    pub fn trigger(&self) -> &pg_sys::Trigger {
+        // SAFETY: the trigger is there while it runs.
+        unsafe { &*self.0.tg_trigger }
+    }
+
+    pub fn relation(self) -> pg_sys::Oid {
+        // SAFETY: the relation is open while its trigger runs.
+        unsafe { (*self.0.tg_relation).rd_id }
+    }
+
+    /// Number and way of its mapping.
+    pub fn arguments(self) -> Result<(i32, Way)> {
+        let text = |n| {
+            // SAFETY: the trigger is running.
+            unsafe { fired::argument(self.trigger(), n) }?.to_str().ok()
+        };
+        let id = text(0).and_then(|t| t.parse().ok());
+        let way = text(1).and_then(Way::parse);
+        id.zip(way)
+            .ok_or_else(|| self.stray("has arguments that mig_dual_write gives to none"))
+    }
+
+    pub fn stray(self, why: &str) -> Error {
+        called::stray(Function::Mirror, self.0, why)
+    }
+}
+
+/// Who owns what is written, and what it is.
+pub struct Parties {
+    pub owner: pg_sys::Oid,
+    pub written: pg_sys::Oid,
+    pub view: pg_sys::Oid,
+}
+
+/// The parties, if this trigger is one that we installed, and if the owner of the table it sits on could write the other
+/// table himself: a row forged into our state gains nobody anything. `leader`: the flow whose trigger it is.
+pub fn parties(
+    found: &Registered,
+    flow: &Flow,
+    leader: &Flow,
+    running: Running,
+) -> Result<Parties> {
+    let p = &found.mapping;
+    let oid = |o: Option<u32>| o.map(pg_sys::Oid::from);
+    let source = (Some(pg_sys::Oid::from(p.source)), oid(p.source_owner));
+    let target = (oid(p.target), oid(p.target_owner));
+    let (touched, written) = match flow.way {
+        Way::Forward => (source, target),
+        Way::Reverse => (target, source),
+    };
+    if touched.0 != Some(running.relation()) {
+        return Err(running.stray("does not sit on the table that its arguments stand for"));
+    }
+    // SAFETY: the trigger is running.
+    let ours = |made| unsafe { fired::is_as_made(running.trigger(), made) };
+    if !trigger::made(leader).iter().any(ours) {
+        return Err(running.stray("is not as mig_dual_write makes it"));
+    }
+    let ((Some(toucher), (Some(written), Some(owner))), Some(view_owner)) =
+        ((touched.1, written), oid(found.view_owner))
+    else {
+        return Err(view_is_gone(flow));
+    };
+    let view = oid(found.view).unwrap_or(pg_sys::InvalidOid);
+    if !role::has_privileges_of(toucher, owner) || !role::has_privileges_of(toucher, view_owner) {
+        return Err(running.stray(
+            "sits on a table whose owner may not act for the owner of the one that it writes",
+        ));
+    }
+    Ok(Parties {
+        owner,
+        written,
+        view,
+    })
+}
+
+fn view_is_gone(flow: &Flow) -> Error {
+    Error::Unsuitable {
+        relation: flow.view.plain(),
+        kind: "gone: the view that says what a new row is was dropped".into(),
+        hint: mapping::DETACH.into(),
+    }
+}
