@@ -7,8 +7,9 @@ use crate::ident::Literal;
 use crate::model::driver::Driver;
 use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration, Task};
+use crate::pg::job_lock::JobLock;
 use crate::pg::notice::notice;
-use crate::pg::{launch, snapshot, tx, wait};
+use crate::pg::{signal, snapshot, tx, wait};
 use crate::store::{drift, job, log, mapping, migration, rows};
 use std::time::{Duration, Instant};
 
@@ -141,6 +142,19 @@ pub fn step_of(id: i64, max_ms: i32) -> Result<i64> {
         Some(now) if now.state == "running" && now.driver != Driver::Worker => step_now(&m, max_ms),
         _ => Ok(0),
     }
+}
+
+/// The id of the migration's job that has not ended.
+pub fn open(name: Option<&str>) -> Result<Option<i64>> {
+    let m = migration::find_visible(name)?;
+    Ok(job::open(m.id)?.map(|j| j.id))
+}
+
+/// Whether the job has not ended, and pg_cron is to drive it.
+pub fn cron_drives(id: i64) -> Result<bool> {
+    Ok(job::by_id(id)?.is_some_and(|j| {
+        j.driver == Driver::PgCron && matches!(j.state.as_str(), "running" | "paused")
+    }))
 }
 
 fn step_now(m: &Migration, max_ms: i32) -> Result<i64> {
@@ -286,15 +300,15 @@ pub(super) fn end_open(m: &Migration, why: Option<&str>) -> Result<bool> {
     };
     job::end(&open, "cancelled", why)?;
     // A worker inside a long statement (an index build) would see it only afterwards.
-    if let Some(pid) = job::runner(m.id)? {
-        launch::cancel_at_commit(pid);
-    }
+    signal::cancel_at_commit(JobLock::of_runner(m.id));
     Ok(true)
 }
 
 /// True when the job is done, false at the timeout; raises what made it fail.
 pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
-    let m = migration::find(name)?;
+    let m = migration::find_visible(name)?;
+    // It tells what made the job fail, keys of rows too.
+    migration::require_owner(&m)?;
     let watched = job::latest(m.id)?.ok_or_else(|| Error::NoJob {
         migration: m.name.clone(),
     })?;

@@ -5,6 +5,9 @@ use pgrx::pg_sys::{self, Oid};
 use pgrx::{PgXactCallbackEvent, register_xact_callback};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+/// The type of our workers, as pg_stat_activity shows it.
+pub const WORKER_TYPE: &str = "pg_mig worker";
+
 /// Registers a worker for `job` just before the commit, connected by oid as the current role: it waits for the end of this
 /// transaction, and finds no job if that failed after all. A rollback starts nothing. Without a free slot `otherwise` runs,
 /// still inside the transaction.
@@ -71,7 +74,7 @@ impl Worker {
         let (database, role) = (self.database.to_u32(), self.role.to_u32());
         let (job, part) = (self.job, self.part as u32);
         let started = BackgroundWorkerBuilder::new(&name.chars().take(60).collect::<String>())
-            .set_type("pg_mig worker")
+            .set_type(WORKER_TYPE)
             .set_library("pg_mig")
             .set_function("mig_worker_main")
             .set_extra(&format!("{database} {role} {job} {transaction} {part}"))
@@ -82,37 +85,29 @@ impl Worker {
         started.is_ok()
     }
 
-    /// As its message has it.
+    /// As its message has it, with the transaction to wait for.
     pub fn read(extra: &str) -> Option<(Self, u32)> {
         let mut parts = extra.split(' ');
-        let mut number = || parts.next()?.parse::<u32>().ok();
-        let mut worker = Self {
-            database: number()?.into(),
-            role: number()?.into(),
-            job: number()?.into(),
-            part: Part::Runs,
-        };
-        let transaction = number()?;
-        worker.part = match number()? {
-            0 => Part::Runs,
+        let database = number::<u32>(parts.next())?.into();
+        let role = number::<u32>(parts.next())?.into();
+        let job = number(parts.next())?;
+        let transaction = number(parts.next())?;
+        let part = match number(parts.next())? {
+            0_u32 => Part::Runs,
             1 => Part::Helps,
             2 => Part::Changes,
             _ => return None,
+        };
+        let worker = Self {
+            database,
+            role,
+            job,
+            part,
         };
         Some((worker, transaction))
     }
 }
 
-unsafe extern "C" {
-    /// POSIX; std has no call for it.
-    fn kill(pid: std::ffi::c_int, signal: std::ffi::c_int) -> std::ffi::c_int;
-}
-
-/// Interrupts the statement of a worker of ours once the caller's transaction is committed: by then the
-/// worker reads that its job has ended. What pg_cancel_backend() does, but at the right moment.
-pub fn cancel_at_commit(pid: i32) {
-    register_xact_callback(PgXactCallbackEvent::Commit, move || {
-        // SAFETY: a signal to a process that held the job's lock a moment ago; SIGINT only ends a statement.
-        unsafe { kill(pid, pg_sys::SIGINT as i32) };
-    });
+fn number<T: std::str::FromStr>(text: Option<&str>) -> Option<T> {
+    text?.parse().ok()
 }

@@ -13,7 +13,12 @@ use pgrx::prelude::*;
 pub fn run(id: i64) {
     // SAFETY: reads this process's number.
     let pid = unsafe { pg_sys::MyProcPid };
-    let begun = transaction(own_settings).and_then(|()| transaction(|| work::take(id, pid)));
+    let take = || transaction(own_settings).and_then(|()| transaction(|| work::take(id, pid)));
+    let begun = match take() {
+        // The job was cancelled in this moment: what there is of it has to be taken back.
+        Err(e) if e.code() == PgSqlErrorCode::ERRCODE_QUERY_CANCELED => take(),
+        begun => begun,
+    };
     match begun {
         Ok(true) => {}
         Ok(false) => return,
@@ -31,8 +36,8 @@ pub fn run(id: i64) {
 fn turn(id: i64) -> Option<i64> {
     match transaction(|| work::slice(id)) {
         Ok(Next::Continue { pause_ms, .. } | Next::Wait { pause_ms }) => Some(pause_ms),
-        Ok(Next::TopLevel(sql)) => match named_as_by_the_caller(id)
-            .and_then(|()| build(|| Ok(settings::own_max_workers()), &sql))
+        Ok(Next::TopLevel(command)) => match named_as_by_the_caller(id)
+            .and_then(|()| build(|| Ok(settings::own_max_workers()), &command))
         {
             Ok(()) => Some(0),
             Err(e) => wrong(id, &e),
@@ -42,7 +47,7 @@ fn turn(id: i64) -> Option<i64> {
     }
 }
 
-/// The statement is the user's own text: its names are looked for where he would.
+/// Functions that the index calls look for names where those of its caller do.
 fn named_as_by_the_caller(id: i64) -> Result<()> {
     transaction(|| {
         let path = change::by_id(id)?.map(|j| j.search_path);

@@ -3,7 +3,7 @@
 use super::{LOOK_EVERY_MS, mine, own_settings, rest, transaction};
 use crate::engine::drive::Next;
 use crate::engine::help;
-use crate::pg::advisory;
+use crate::pg::job_lock;
 use crate::pg::launch::{Part, Worker};
 use crate::store::{log, migration};
 use pgrx::prelude::*;
@@ -65,7 +65,7 @@ impl Helpers {
 pub fn run(id: i64) {
     let begun = transaction(own_settings).and_then(|()| {
         transaction(|| match mine(id)? {
-            Some(job) => advisory::try_to_help(job.migration),
+            Some(job) => job_lock::try_to_help(job.migration),
             None => Ok(false),
         })
     });
@@ -75,8 +75,9 @@ pub fn run(id: i64) {
     let mut idle = 0;
     while idle < PATIENCE_MS {
         let next = transaction(|| match mine(id)? {
-            Some(job) => help::slice(&job),
-            None => Ok(Next::Ended),
+            // A user's function may have released the lock meanwhile, see `job_lock`.
+            Some(job) if job_lock::try_to_help(job.migration)? => help::slice(&job),
+            _ => Ok(Next::Ended),
         });
         let pause = match next {
             Ok(Next::Continue { pause_ms, .. }) => {

@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::state::Job;
 use crate::pg::launch::{Part, Worker};
-use crate::pg::{activity, advisory, session, spi, tx, utility, wait};
+use crate::pg::{activity, job_lock, session, spi, tx, utility, wait};
 use crate::settings;
+use crate::steps::Command;
 use crate::store::{job, migration};
 use help::Helpers;
 use pgrx::bgworkers::BackgroundWorker;
@@ -120,11 +121,11 @@ fn mine(id: i64) -> Result<Option<Job>> {
 
 /// Pauses between slices. A long pause ends early when the job is no longer wanted, or wants a shorter one by now.
 fn rest(id: i64, pause: i64) {
-    pgrx::check_for_interrupts!();
+    rest_for(0);
     let (mut rested, mut pause) = (0, pause);
     while rested < pause {
         let nap = (pause - rested).min(LOOK_EVERY_MS);
-        wait::sleep(nap);
+        rest_for(nap);
         rested += nap;
         if rested < pause {
             pause = pause.min(transaction(|| pause_now(id)).unwrap_or(pause));
@@ -132,9 +133,14 @@ fn rest(id: i64, pause: i64) {
     }
 }
 
+/// A cancel ends the statement that runs. Between two of them there is none, and the next one reads what was cancelled.
 fn rest_for(pause: i64) {
-    pgrx::check_for_interrupts!();
-    wait::sleep(pause);
+    PgTryBuilder::new(|| {
+        pgrx::check_for_interrupts!();
+        wait::sleep(pause);
+    })
+    .catch_when(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, |_| ())
+    .execute();
 }
 
 /// How long the pause after a batch should be.
@@ -156,7 +162,7 @@ fn begin(id: i64) -> Result<Begin> {
     let Some(found) = mine(id)? else {
         return Ok(Begin::Leave);
     };
-    if !advisory::try_for_session(found.migration)? {
+    if !job_lock::try_for_session(found.migration)? {
         // Another worker of the same job needs no help.
         let served = found.pid.is_some() && job::runner(found.migration)? == found.pid;
         return Ok(if served { Begin::Leave } else { Begin::Wait });
@@ -172,12 +178,16 @@ fn turn(id: i64) -> Option<i64> {
         let Some(current) = mine(id)? else {
             return Ok(Next::Ended);
         };
+        // A user's function may have released it meanwhile, see `job_lock`.
+        if !job_lock::try_for_session(current.migration)? {
+            return Ok(Next::Ended);
+        }
         drive::slice(&current, ABLE)
     });
     match next {
         Ok(Next::Continue { pause_ms, .. } | Next::Wait { pause_ms }) => Some(pause_ms),
         Ok(Next::Ended) => None,
-        Ok(Next::TopLevel(sql)) => top_level(id, &sql),
+        Ok(Next::TopLevel(command)) => top_level(id, &command),
         Err(e) if e.is_retryable() => Some(200),
         Err(e) => {
             fail(id, &e);
@@ -186,12 +196,12 @@ fn turn(id: i64) -> Option<i64> {
     }
 }
 
-fn top_level(id: i64, sql: &str) -> Option<i64> {
+fn top_level(id: i64, command: &Command) -> Option<i64> {
     let workers = || {
         let Some(job) = mine(id)? else { return Ok(1) };
         Ok(migration::by_id(job.migration)?.map_or(1, |m| settings::max_workers(&m)))
     };
-    match build(workers, sql) {
+    match build(workers, command) {
         Ok(()) => Some(0),
         Err(e) if e.is_retryable() => Some(200),
         Err(e) => {
@@ -203,7 +213,7 @@ fn top_level(id: i64, sql: &str) -> Option<i64> {
 
 /// An index is built by as many processes as the migration may have: the server's own helpers of a build take two cores more, and
 /// the application feels those more than anything else of a backfill.
-fn build(workers: impl FnOnce() -> Result<i32>, sql: &str) -> Result<()> {
+fn build(workers: impl FnOnce() -> Result<i32>, command: &Command) -> Result<()> {
     transaction(|| {
         spi::run(
             "SELECT pg_catalog.set_config(s.name, least(s.reset_val::int, $1)::text, false) \
@@ -211,8 +221,8 @@ fn build(workers: impl FnOnce() -> Result<i32>, sql: &str) -> Result<()> {
             &[(workers()? - 1).into()],
         )
     })?;
-    activity::report(sql);
-    utility::run_top_level(sql)
+    activity::report(&command.sql);
+    utility::run_top_level(&command.sql, command.role)
 }
 
 /// Writes the reason down, so that status can tell it.

@@ -5,7 +5,7 @@
 use super::{die, transaction};
 use crate::error::Result;
 use crate::pg::launch::{Part, Worker};
-use crate::pg::{databases, role, spi};
+use crate::pg::{databases, state};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
@@ -98,18 +98,12 @@ struct Interrupted {
     changes: bool,
 }
 
-/// This process is connected as the bootstrap superuser, and asks the catalog one thing as that role: who owns the extension.
-/// All else is read as the owner, so that nothing in our schema can run with more rights than his.
+/// None in a database without the extension. The roles are those that our own code has noted.
 fn interrupted() -> Result<Vec<Interrupted>> {
-    let owner = "SELECT e.extowner FROM pg_catalog.pg_extension e \
-                 JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e' \
-                 JOIN pg_catalog.pg_class c ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND c.relkind = 'r' AND c.relname = 'job' \
-                 WHERE e.extname = 'pg_mig' AND c.relnamespace = pg_catalog.to_regnamespace('mig')";
-    let Some(owner) = spi::value::<Oid>(owner, &[])? else {
+    if state::owner().is_err() {
         return Ok(Vec::new());
-    };
-    let _owner = role::act_as(owner);
-    spi::rows(
+    }
+    state::rows(
         "SELECT j.id, j.role::oid::bigint AS role, m.name AS migration, false AS changes FROM mig.job j JOIN mig.migration m ON m.id = j.migration \
          WHERE j.state = 'running' AND j.driver = 'worker' \
          UNION ALL SELECT c.id, c.role::oid::bigint, pg_catalog.format('%s %s', c.change->>'kind', c.relation), true FROM mig.change c WHERE c.ended_at IS NULL ORDER BY id",

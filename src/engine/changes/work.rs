@@ -3,15 +3,15 @@
 use crate::engine::drive::Next;
 use crate::error::{Error, Result};
 use crate::model::change::ChangeJob;
-use crate::pg::{advisory, tx};
+use crate::pg::{job_lock, tx};
 use crate::steps::{Outcome, change as step};
 use crate::store::change;
 
 const WAIT_MS: i64 = 200;
 
-/// Takes the job's lock. False where another process has it, or the job is over.
+/// Takes the job's lock. False where another process has it, or there is no such job.
 pub fn take(id: i64, pid: i32) -> Result<bool> {
-    if change::by_id(id)?.is_none() || !advisory::try_change(id)? {
+    if change::by_id(id)?.is_none() || !job_lock::try_change(id)? {
         return Ok(false);
     }
     change::started(id, pid)?;
@@ -25,6 +25,10 @@ pub fn slice(id: i64) -> Result<Next> {
     };
     let taken_back = matches!(job.state.as_str(), "failing" | "cancelling");
     if !taken_back && job.state != "running" {
+        return Ok(Next::Ended);
+    }
+    // A user's function may have released it meanwhile, see `job_lock`.
+    if !job_lock::try_change(id)? {
         return Ok(Next::Ended);
     }
     let Some(table) = job.table.clone() else {
@@ -48,14 +52,14 @@ pub fn slice(id: i64) -> Result<Next> {
             change::heartbeat(id, None, Some(&why))?;
             Ok(Next::Wait { pause_ms: WAIT_MS })
         }
-        Ok(Outcome::TopLevel(sql)) => {
+        Ok(Outcome::TopLevel(command)) => {
             let step = if taken_back {
                 "dropping what is not valid"
             } else {
                 "building"
             };
             change::heartbeat(id, Some(step), None)?;
-            Ok(Next::TopLevel(sql))
+            Ok(Next::TopLevel(command))
         }
         Ok(Outcome::Done) => {
             change::end(id, ended_as(&job.state))?;
