@@ -25,7 +25,7 @@ mod tests {
             ("b::numeric(10, 2)", "numeric(10,2)"),
         ] {
             assert_eq!(
-                expression::check("c", text, &source.to_string())
+                expression::check(crate::pg::role::current(), "c", text, &source.to_string())
                     .unwrap()
                     .type_text,
                 type_text,
@@ -44,7 +44,9 @@ mod tests {
             ("now()", false),
             ("current_user::text", false),
         ] {
-            let checked = expression::check("c", text, &source.to_string()).unwrap();
+            let checked =
+                expression::check(crate::pg::role::current(), "c", text, &source.to_string())
+                    .unwrap();
             assert_eq!(checked.immutable, immutable, "{text}");
         }
     }
@@ -77,13 +79,14 @@ mod tests {
             "a::nonsense",
         ] {
             assert!(
-                expression::check("c", text, &source.to_string()).is_err(),
+                expression::check(crate::pg::role::current(), "c", text, &source.to_string())
+                    .is_err(),
                 "{text}"
             );
         }
         assert_eq!(
             Spi::get_one::<i64>(
-                "SELECT count(*) FROM pg_views WHERE viewname = 'expression_check'"
+                "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'mig:draft:%'"
             )
             .unwrap(),
             Some(0)

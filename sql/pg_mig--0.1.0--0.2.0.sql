@@ -1,4 +1,6 @@
 -- pg_mig 0.1.0 to 0.2.0: pg_cron as a driver, jobs that go on after a restart. A migration may be under way.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 ALTER TABLE mig.job DROP CONSTRAINT job_driver_check;
 ALTER TABLE mig.job ADD CONSTRAINT job_driver_check CHECK (driver IN ('worker', 'pg_cron', 'manual'));
 ALTER TABLE mig.job ADD COLUMN driver_reason text;
@@ -168,7 +170,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE PROCEDURE mig_run(migration text DEFAULT NULL, max_runtime interval DEFAULT '90 s')
+CREATE OR REPLACE PROCEDURE @extschema@.mig_run(migration text DEFAULT NULL, max_runtime interval DEFAULT '90 s')
   LANGUAGE plpgsql AS $$
 BEGIN
   CALL mig.drive($1, $2);
@@ -188,7 +190,7 @@ END
 $$;
 CREATE TRIGGER own_role BEFORE INSERT OR UPDATE OF role ON mig.job FOR EACH ROW EXECUTE FUNCTION mig.own_role();
 
-CREATE OR REPLACE FUNCTION mig_allow(role_name regrole) RETURNS void
+CREATE OR REPLACE FUNCTION @extschema@.mig_allow(role_name regrole) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   f text;
@@ -215,8 +217,8 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION mig_ddl(text, text) IS 'Statements for the migration file of an ORM or for \gexec. phase create: the targets, which mig_create then adopts; backfilled: their foreign keys, as the end of the backfill adds them, where they do not stand already. Executes nothing.';
-COMMENT ON FUNCTION mig_backfill(text, text) IS 'Starts or resumes the backfill at its checkpoint; returns the job''s id. driver: worker (a background process launched when the transaction commits), pg_cron (a job of that extension, once a minute), manual (mig_step or mig_run), or auto, the first of them that can be had; mig.progress says which, and why. Another driver than the one at work takes over before the next batch. ROLLBACK starts nothing. Locks while it runs: RowShare on the source, rows FOR SHARE for one batch; brief ShareRowExclusive on targets and referenced tables for foreign keys.';
+COMMENT ON FUNCTION @extschema@.mig_ddl(text, text) IS 'Statements for the migration file of an ORM or for \gexec. phase create: the targets, which mig_create then adopts; backfilled: their foreign keys, as the end of the backfill adds them, where they do not stand already. Executes nothing.';
+COMMENT ON FUNCTION @extschema@.mig_backfill(text, text) IS 'Starts or resumes the backfill at its checkpoint; returns the job''s id. driver: worker (a background process launched when the transaction commits), pg_cron (a job of that extension, once a minute), manual (mig_step or mig_run), or auto, the first of them that can be had; mig.progress says which, and why. Another driver than the one at work takes over before the next batch. ROLLBACK starts nothing. Locks while it runs: RowShare on the source, rows FOR SHARE for one batch; brief ShareRowExclusive on targets and referenced tables for foreign keys.';
 COMMENT ON FUNCTION mig.step_of(bigint, int) IS 'mig_step for one job, by its id: 0 once it has ended, or a worker runs it.';
 COMMENT ON PROCEDURE mig.drive(text, interval, bigint) IS 'What mig_run and the jobs of pg_cron call; with a job''s id only that job is driven, and once it has ended pg_cron''s is taken away.';
 COMMENT ON FUNCTION mig.own_role() IS 'Trigger on mig.job: a job runs as a role that whoever writes the row is a member of.';

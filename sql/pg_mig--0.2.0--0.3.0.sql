@@ -1,4 +1,6 @@
 -- pg_mig 0.2.0 to 0.3.0: new ids. A migration may be under way.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 ALTER TABLE mig.mapping ADD COLUMN settled boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN mig.mapping.settled IS 'All old rows have their ids: a mirror that meets a row without one gives it one, and leaves nothing to the backfill.';
 
@@ -15,9 +17,9 @@ SELECT m.name AS migration, p.ordinal, p.source,
        CASE WHEN p.layout->'drawn' <> 'null' THEN 'mig.m' || p.id || '_map' END AS id_map
 FROM mig.mapping p JOIN mig.migration m ON m.id = p.migration;
 
-CREATE FUNCTION mig_map(migration text, source regclass, old_key text) RETURNS text
+CREATE FUNCTION @extschema@.mig_map(migration text, source regclass, old_key text) RETURNS text
   LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_map_wrapper';
-COMMENT ON FUNCTION mig_map(text, regclass, text) IS 'The new id of the row that had old_key in source (of a key of several columns the one that is drawn anew), the same where keys are kept; null where the target has no such row. Needs SELECT on the map and the target. Errors: 22023 no table of the migration, 55000 before mig_create. Locks: none.';
+COMMENT ON FUNCTION @extschema@.mig_map(text, regclass, text) IS 'The new id of the row that had old_key in source (of a key of several columns the one that is drawn anew), the same where keys are kept; null where the target has no such row. Needs SELECT on the map and the target. Errors: 22023 no table of the migration, 55000 before mig_create. Locks: none.';
 
 -- Default privileges of the role that updates may have granted it to anybody.
 DO $$
@@ -33,8 +35,8 @@ BEGIN
   END LOOP;
 END
 $$;
-GRANT EXECUTE ON FUNCTION mig_map(text, regclass, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION mig_map(text, regclass, text) TO @extowner@ WITH GRANT OPTION;
+GRANT EXECUTE ON FUNCTION @extschema@.mig_map(text, regclass, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.mig_map(text, regclass, text) TO @extowner@ WITH GRANT OPTION;
 -- Whoever may run migrations may look ids up.
 DO $$
 DECLARE

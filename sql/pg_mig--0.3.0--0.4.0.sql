@@ -1,7 +1,9 @@
 -- pg_mig 0.3.0 to 0.4.0: rows written below SQL, throttles. A migration may be under way.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 ALTER FUNCTION mig.mirror() RESET search_path;
 
-COMMENT ON FUNCTION mig_configure(text, jsonb) IS 'Changes options; a running job reads them before its next batch, null resets one. batch_rows (rows, start 1000), batch_target_ms (100), delay_ms (0), max_replication_lag (a duration, "10 s"), max_wal_rate (a size for each second, "64 MB"), throttle_query (a query that returns true to wait), lock_timeout_ms (500), defer_indexes (true), max_workers (1), archive_after_days (30), drop_after_days (90). Errors: 22023 with the nearest name. Returns the merged options.';
+COMMENT ON FUNCTION @extschema@.mig_configure(text, jsonb) IS 'Changes options; a running job reads them before its next batch, null resets one. batch_rows (rows, start 1000), batch_target_ms (100), delay_ms (0), max_replication_lag (a duration, "10 s"), max_wal_rate (a size for each second, "64 MB"), throttle_query (a query that returns true to wait), lock_timeout_ms (500), defer_indexes (true), max_workers (1), archive_after_days (30), drop_after_days (90). Errors: 22023 with the nearest name. Returns the merged options.';
 
 CREATE TABLE mig.updated (
   version text PRIMARY KEY,

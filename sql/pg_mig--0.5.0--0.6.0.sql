@@ -1,4 +1,6 @@
 -- pg_mig 0.5.0 to 0.6.0: columns changed in place, constraints and indexes as jobs, mig_lint, who waits for whom. A migration may be under way.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 CREATE TABLE mig.change (
   id bigint PRIMARY KEY DEFAULT pg_catalog.nextval('mig.job_id_seq'),
   relation regclass NOT NULL,
@@ -367,30 +369,30 @@ ORDER BY h.since NULLS LAST;
 COMMENT ON VIEW mig.activity IS 'Open transactions, longest first: since when, what they run, and who holds the oldest snapshot, which keeps dead rows from being cleaned away.';
 
 -- These look for names where their caller would, and read his search_path before they set their own.
-CREATE FUNCTION mig_lint(statements text)
+CREATE FUNCTION @extschema@.mig_lint(statements text)
   RETURNS TABLE (line int, statement text, severity text, rule text, lock_mode text, blocks text, detail text, safer text)
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_lint_wrapper';
 
-CREATE FUNCTION mig_set_not_null(relation regclass, column_name name) RETURNS bigint
+CREATE FUNCTION @extschema@.mig_set_not_null(relation regclass, column_name name) RETURNS bigint
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_set_not_null_wrapper';
 
-CREATE FUNCTION mig_add_check(relation regclass, constraint_name name, expression text) RETURNS bigint
+CREATE FUNCTION @extschema@.mig_add_check(relation regclass, constraint_name name, expression text) RETURNS bigint
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_add_check_wrapper';
 
-CREATE FUNCTION mig_add_foreign_key(relation regclass, constraint_name name, columns name[], ref_relation regclass, ref_columns name[],
+CREATE FUNCTION @extschema@.mig_add_foreign_key(relation regclass, constraint_name name, columns name[], ref_relation regclass, ref_columns name[],
                                     on_delete text DEFAULT 'NO ACTION', on_update text DEFAULT 'NO ACTION') RETURNS bigint
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_add_foreign_key_wrapper';
 
-CREATE FUNCTION mig_create_index(statement text) RETURNS bigint
+CREATE FUNCTION @extschema@.mig_create_index(statement text) RETURNS bigint
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_create_index_wrapper';
 
-CREATE FUNCTION mig_cancel(job bigint) RETURNS boolean
+CREATE FUNCTION @extschema@.mig_cancel(job bigint) RETURNS boolean
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_cancel_job_wrapper';
 
-CREATE FUNCTION mig_wait(job bigint, timeout interval DEFAULT '60 s') RETURNS boolean
+CREATE FUNCTION @extschema@.mig_wait(job bigint, timeout interval DEFAULT '60 s') RETURNS boolean
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_wait_job_wrapper';
 
-CREATE FUNCTION mig_add_column(migration text, relation regclass, column_name name, type text, up text, down text DEFAULT NULL,
+CREATE FUNCTION @extschema@.mig_add_column(migration text, relation regclass, column_name name, type text, up text, down text DEFAULT NULL,
                                column_default text DEFAULT NULL, not_null boolean DEFAULT false, replaces name DEFAULT NULL) RETURNS void
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_add_column_wrapper';
 
@@ -399,15 +401,15 @@ CREATE FUNCTION mig.keep_columns() RETURNS trigger
 
 CREATE TRIGGER own_role BEFORE INSERT OR UPDATE OF role ON mig.change FOR EACH ROW EXECUTE FUNCTION mig.own_role();
 
-COMMENT ON FUNCTION mig_lint(text) IS 'What each statement of a migration file would lock on this database''s tables, what waits for it, and the safer way. severity: error (it fails, or loses rows), warning, info; every statement has a line. Read by the server''s own parser, nothing is run; what does not parse is a line, too. Names without a schema: on the caller''s search_path. Locks: AccessShare, for the size of each table.';
-COMMENT ON FUNCTION mig_add_column(text, regclass, name, text, text, text, text, boolean, name) IS 'Adds a column to a migration in phase defined: it takes the place of another one (replaces, with the way back in down), or is computed from others. type: of the new column; up: its value, an expression over the row; down: what the replaced column becomes, an expression over the row with the new column; column_default: set at mig_stop; not_null: set at mig_switch without reading the table. Several columns that replace one give the same down. A migration changes columns or moves tables, not both. Errors: 42701 name taken, 42703 no such column, 22023 bad expression, type or way back, 42501 not the owner, 0A000 partitioned, inherited, generated, 55000 not defined any more. Locks: none.';
+COMMENT ON FUNCTION @extschema@.mig_lint(text) IS 'What each statement of a migration file would lock on this database''s tables, what waits for it, and the safer way. severity: error (it fails, or loses rows), warning, info; every statement has a line. Read by the server''s own parser, nothing is run; what does not parse is a line, too. Names without a schema: on the caller''s search_path. Locks: AccessShare, for the size of each table.';
+COMMENT ON FUNCTION @extschema@.mig_add_column(text, regclass, name, text, text, text, text, boolean, name) IS 'Adds a column to a migration in phase defined: it takes the place of another one (replaces, with the way back in down), or is computed from others. type: of the new column; up: its value, an expression over the row; down: what the replaced column becomes, an expression over the row with the new column; column_default: set at mig_stop; not_null: set at mig_switch without reading the table. Several columns that replace one give the same down. A migration changes columns or moves tables, not both. Errors: 42701 name taken, 42703 no such column, 22023 bad expression, type or way back, 42501 not the owner, 0A000 partitioned, inherited, generated, 55000 not defined any more. Locks: none.';
 COMMENT ON FUNCTION mig.keep_columns() IS 'Trigger of mig_dual_write for columns: makes old and new ones of the row that is written agree, as the owner of the expressions. Errors: 23000 both are written and contradict each other, 55000 a computed or a replaced column is written.';
-COMMENT ON FUNCTION mig_set_not_null(regclass, name) IS 'Makes a column NOT NULL in a job of its own: looks for nulls, adds a CHECK that is not valid, proves it beside writers, sets NOT NULL without reading the table, drops the CHECK. Returns the job''s id (mig.jobs), null where it is NOT NULL already; a call during the job returns the same id, after a crash it goes on. Errors: 42501 not the owner, 42703, 0A000 no ordinary table; the job: rows that break it, by key. Locks: AccessExclusive twice for an instant, had within mig.lock_timeout_ms a try; ShareUpdateExclusive while it is proved.';
-COMMENT ON FUNCTION mig_add_check(regclass, name, text) IS 'Adds a CHECK in a job of its own: looks for rows that break it, adds it NOT VALID, validates it beside writers; on failure nothing of it is left. Returns the job''s id (mig.jobs), null where it is there and valid. Errors: 22023 bad expression, 42710 there but not valid, 42501, 0A000; the job: rows that break it, by key. Locks: AccessExclusive for an instant, had within mig.lock_timeout_ms a try; ShareUpdateExclusive while it is validated.';
-COMMENT ON FUNCTION mig_add_foreign_key(regclass, name, name[], regclass, name[], text, text) IS 'Adds a foreign key in a job of its own: looks for rows without a parent, adds it NOT VALID, validates it beside writers; on failure nothing of it is left. on_delete, on_update: NO ACTION, RESTRICT, CASCADE, SET NULL, SET DEFAULT. Returns the job''s id (mig.jobs), null where it is there and valid. Errors: 42830 no unique index, 42703, 42710, 42501, 0A000; the job: rows without a parent, by key. Locks: ShareRowExclusive on both tables for an instant, had within mig.lock_timeout_ms a try; ShareUpdateExclusive and RowShare while it is validated.';
-COMMENT ON FUNCTION mig_create_index(text) IS 'Builds an index beside writers (CREATE INDEX CONCURRENTLY, whether it says so or not) in a job of its own; one that an earlier build left INVALID is dropped and built anew. The index needs a name. Returns the job''s id (mig.jobs, with the progress of the build), null where it is there and valid. Errors: 22023 anything but one CREATE INDEX, 42P01, 42501, 0A000; the job: 23505 doubles. Locks: ShareUpdateExclusive; waits for transactions that are older.';
-COMMENT ON FUNCTION mig_cancel(bigint) IS 'Ends a job of mig.jobs on a table of the caller''s, also in the middle of a build; its worker takes back what stands half-made. False if it has ended. Errors: 42704 no such job, 42501.';
-COMMENT ON FUNCTION mig_wait(bigint, interval) IS 'Waits for a job of mig.jobs: true when it is done, false at the timeout or when it was cancelled. Errors: 55000 with the reason if it failed, its process died, or this transaction itself has begun it; 42704 no such job. Locks: none.';
+COMMENT ON FUNCTION @extschema@.mig_set_not_null(regclass, name) IS 'Makes a column NOT NULL in a job of its own: looks for nulls, adds a CHECK that is not valid, proves it beside writers, sets NOT NULL without reading the table, drops the CHECK. Returns the job''s id (mig.jobs), null where it is NOT NULL already; a call during the job returns the same id, after a crash it goes on. Errors: 42501 not the owner, 42703, 0A000 no ordinary table; the job: rows that break it, by key. Locks: AccessExclusive twice for an instant, had within mig.lock_timeout_ms a try; ShareUpdateExclusive while it is proved.';
+COMMENT ON FUNCTION @extschema@.mig_add_check(regclass, name, text) IS 'Adds a CHECK in a job of its own: looks for rows that break it, adds it NOT VALID, validates it beside writers; on failure nothing of it is left. Returns the job''s id (mig.jobs), null where it is there and valid. Errors: 22023 bad expression, 42710 there but not valid, 42501, 0A000; the job: rows that break it, by key. Locks: AccessExclusive for an instant, had within mig.lock_timeout_ms a try; ShareUpdateExclusive while it is validated.';
+COMMENT ON FUNCTION @extschema@.mig_add_foreign_key(regclass, name, name[], regclass, name[], text, text) IS 'Adds a foreign key in a job of its own: looks for rows without a parent, adds it NOT VALID, validates it beside writers; on failure nothing of it is left. on_delete, on_update: NO ACTION, RESTRICT, CASCADE, SET NULL, SET DEFAULT. Returns the job''s id (mig.jobs), null where it is there and valid. Errors: 42830 no unique index, 42703, 42710, 42501, 0A000; the job: rows without a parent, by key. Locks: ShareRowExclusive on both tables for an instant, had within mig.lock_timeout_ms a try; ShareUpdateExclusive and RowShare while it is validated.';
+COMMENT ON FUNCTION @extschema@.mig_create_index(text) IS 'Builds an index beside writers (CREATE INDEX CONCURRENTLY, whether it says so or not) in a job of its own; one that an earlier build left INVALID is dropped and built anew. The index needs a name. Returns the job''s id (mig.jobs, with the progress of the build), null where it is there and valid. Errors: 22023 anything but one CREATE INDEX, 42P01, 42501, 0A000; the job: 23505 doubles. Locks: ShareUpdateExclusive; waits for transactions that are older.';
+COMMENT ON FUNCTION @extschema@.mig_cancel(bigint) IS 'Ends a job of mig.jobs on a table of the caller''s, also in the middle of a build; its worker takes back what stands half-made. False if it has ended. Errors: 42704 no such job, 42501.';
+COMMENT ON FUNCTION @extschema@.mig_wait(bigint, interval) IS 'Waits for a job of mig.jobs: true when it is done, false at the timeout or when it was cancelled. Errors: 55000 with the reason if it failed, its process died, or this transaction itself has begun it; 42704 no such job. Locks: none.';
 
 -- Default privileges of the role that updates may have granted all of it to anybody.
 DO $$
@@ -438,12 +440,12 @@ GRANT SELECT ON mig.change, mig.jobs, mig.new_column, mig.columns TO PUBLIC;
 GRANT SELECT ON SEQUENCE mig.new_column_id_seq TO PUBLIC;
 GRANT UPDATE ON SEQUENCE mig.new_column_id_seq TO @extowner@;
 GRANT SELECT ON mig.activity TO pg_monitor;
-GRANT EXECUTE ON FUNCTION mig_lint(text), mig_wait(bigint, interval) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.mig_lint(text), @extschema@.mig_wait(bigint, interval) TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE, DELETE ON mig.change, mig.jobs, mig.activity, mig.new_column, mig.columns TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON FUNCTION
-  mig_lint(text), mig_set_not_null(regclass, name), mig_add_check(regclass, name, text),
-  mig_add_foreign_key(regclass, name, name[], regclass, name[], text, text), mig_create_index(text), mig_cancel(bigint), mig_wait(bigint, interval),
-  mig_add_column(text, regclass, name, text, text, text, text, boolean, name), mig.keep_columns()
+  @extschema@.mig_lint(text), @extschema@.mig_set_not_null(regclass, name), @extschema@.mig_add_check(regclass, name, text),
+  @extschema@.mig_add_foreign_key(regclass, name, name[], regclass, name[], text, text), @extschema@.mig_create_index(text), @extschema@.mig_cancel(bigint), @extschema@.mig_wait(bigint, interval),
+  @extschema@.mig_add_column(text, regclass, name, text, text, text, text, boolean, name), mig.keep_columns()
   TO @extowner@ WITH GRANT OPTION;
 -- Whoever may run migrations may do this, too.
 DO $$

@@ -1,4 +1,6 @@
 -- pg_mig 0.6.0 to 0.7.0: several old tables become one. A migration may be under way.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 ALTER TABLE mig.mapping DROP CONSTRAINT mapping_migration_target_schema_target_name_key;
 
 DROP FUNCTION @extschema@.mig_add_table(text, regclass, text, jsonb, jsonb, jsonb, jsonb, text, text);

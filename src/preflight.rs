@@ -78,7 +78,7 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
             not_null.join(" AND "),
         );
         let examples: Vec<Duplicate> = {
-            let _owner = role::act_as(mapping::owner(p)?);
+            let _owner = role::confine_reading(mapping::owner(p)?)?;
             spi::rows(&sql, &[])?
         };
         if examples.is_empty() {
@@ -264,7 +264,7 @@ fn merged(p: &Mapping, layout: &Layout, drawn: &Drawn, target: Oid) -> Result<Ve
         key.join(", ")
     );
     let examples: Vec<Duplicate> = {
-        let _owner = role::act_as(mapping::owner(p)?);
+        let _owner = role::confine_reading(mapping::owner(p)?)?;
         spi::rows(&sql, &[])?
     };
     let Some(first) = examples.first() else {
@@ -283,6 +283,13 @@ fn merged(p: &Mapping, layout: &Layout, drawn: &Drawn, target: Oid) -> Result<Ve
     )])
 }
 
+/// Whether the tables' owner sees such a row: under the target's name may stand anything, a view that calls functions too.
+fn is_any(rows: &str, p: &Mapping) -> Result<bool> {
+    let _owner = role::confine_reading(mapping::owner(p)?)?;
+    let found = spi::value::<bool>(&format!("SELECT EXISTS (SELECT {rows})"), &[])?;
+    Ok(found == Some(true))
+}
+
 /// A target that stands already and holds rows of this scope: nothing says that they are the source's.
 pub fn occupied(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
     let Some(target) = crate::pg::catalog::find(&p.target_name)? else {
@@ -297,13 +304,7 @@ pub fn occupied(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
     let has_scope = layout.marks().all(has);
     let own = crate::sqlgen::flow::scope_is_mine("t", layout)
         .map_or(String::new(), |s| format!(" WHERE {s}"));
-    if !has_scope
-        || !spi::value::<bool>(
-            &format!("SELECT EXISTS (SELECT FROM {name} AS t{own})"),
-            &[],
-        )?
-        .unwrap_or(false)
-    {
+    if !has_scope || !is_any(&format!("FROM {name} AS t{own}"), p)? {
         return Ok(Vec::new());
     }
     if let Some(drawn) = layout.drawn.as_ref().filter(|d| !d.natural.is_empty()) {

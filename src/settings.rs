@@ -22,7 +22,6 @@ static DEFER_INDEXES: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Limits that nobody has unless he asks for them: what is too much depends on the standbys and the disks.
 static MAX_REPLICATION_LAG: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static MAX_WAL_RATE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
-static THROTTLE_QUERY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 /// An amount that must not be passed.
 pub enum Limit {
@@ -59,11 +58,6 @@ pub fn register() {
         c"mig.max_wal_rate",
         c"A job waits while the server writes more WAL a second, for example 50 MB.",
         &MAX_WAL_RATE,
-    );
-    text(
-        c"mig.throttle_query",
-        c"A job waits while this query returns true.",
-        &THROTTLE_QUERY,
     );
     let int = |name, short, setting, min, max| {
         GucRegistry::define_int_guc(
@@ -158,8 +152,10 @@ pub fn max_wal_rate(m: &Migration) -> Limit {
     limit(given(m, "max_wal_rate", &MAX_WAL_RATE), units::size)
 }
 
+/// An option of the migration alone: who may set a setting of the server for somebody else's session must not run code there.
 pub fn throttle_query(m: &Migration) -> Option<String> {
-    given(m, "throttle_query", &THROTTLE_QUERY)
+    m.text_option("throttle_query")
+        .filter(|q| !q.trim().is_empty())
 }
 
 fn given(m: &Migration, option: &str, default: &GucSetting<Option<CString>>) -> Option<String> {

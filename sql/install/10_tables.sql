@@ -1,5 +1,10 @@
 -- The state of every migration. CREATE, never CREATE OR REPLACE or IF NOT EXISTS: an object that somebody
 -- planted beforehand must make the installation fail (CVE-2022-2625).
+
+-- Whatever the installing role's schemas hold, names here mean PostgreSQL's own (CVE-2020-14350). Each of these files says so anew,
+-- and names what is ours with its schema.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 CREATE SCHEMA mig;
 COMMENT ON SCHEMA mig IS 'State and views of pg_mig. The functions are called mig_*.';
 
@@ -214,9 +219,11 @@ CREATE TABLE mig.step_log (
   at timestamptz NOT NULL DEFAULT clock_timestamp(),
   who name NOT NULL DEFAULT session_user,
   phase text NOT NULL,
-  what text NOT NULL
+  what text NOT NULL,
+  owner regrole
 );
 COMMENT ON TABLE mig.step_log IS 'Who did what when; kept after the migration is dropped.';
+COMMENT ON COLUMN mig.step_log.owner IS 'The migration''s, whose members may read the line.';
 
 CREATE TABLE mig.updated (
   version text PRIMARY KEY,

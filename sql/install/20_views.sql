@@ -1,18 +1,30 @@
--- What an operator reads. Views with keys of rows in them (errors) are for those who run migrations.
+-- What an operator reads. Every view shows what is the reader's: migrations of roles that he is a member of, or all of them to members
+-- of pg_monitor. Texts that may name a row (problem, error, waiting_for) are for members of the owner alone. security_barrier: no
+-- condition of the reader's is asked about a row that he may not see.
+SET LOCAL search_path = pg_catalog, pg_temp;
 
-CREATE VIEW mig.tables AS
+CREATE VIEW mig.visible WITH (security_barrier) AS
+SELECT m.id, m.name, m.owner, m.phase, m.state, m.drain, m.since, mine.is AS mine, hidden.text AS hidden,
+       CASE WHEN mine.is OR m.problem ~ '^detached by mig_detach' THEN m.problem WHEN m.problem IS NOT NULL THEN hidden.text END AS problem
+FROM mig.migration m
+CROSS JOIN LATERAL (SELECT pg_catalog.pg_has_role(m.owner::oid, 'USAGE') AS is) mine
+CROSS JOIN LATERAL (SELECT pg_catalog.format('for members of role %s to read', m.owner) AS text) hidden
+WHERE mine.is OR pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE');
+COMMENT ON VIEW mig.visible IS 'The migrations that the reader may know of: his own, or all of them for members of pg_monitor.';
+
+CREATE VIEW mig.tables WITH (security_barrier) AS
 SELECT m.name AS migration, p.ordinal, p.source,
        coalesce(p.target::text, pg_catalog.quote_ident(p.target_schema) || '.' || pg_catalog.quote_ident(p.target_name)) AS target,
        p.target AS target_relation, p.adopted, p.id_mode,
        p.copied, p.rows_done, p.rows_total, p.next_block, p.bound_blocks,
        CASE WHEN p.layout IS NOT NULL THEN 'mig.m' || p.id || '_forward' END AS mapping_view,
        CASE WHEN p.layout->'drawn' <> 'null' THEN 'mig.m' || p.id || '_map' END AS id_map
-FROM mig.mapping p JOIN mig.migration m ON m.id = p.migration;
+FROM mig.mapping p JOIN mig.visible m ON m.id = p.migration;
 COMMENT ON VIEW mig.tables IS 'Every mapping: source, target, checkpoint.';
 
 -- Columns by position with type, nullability and kind, and the key, of source and target. An UPDATE of pg_trigger
 -- (DISABLE and ENABLE) leaves a row with another xmin, so a gap in the mirror shows even after it was closed again.
-CREATE VIEW mig.standing AS
+CREATE VIEW mig.standing WITH (security_barrier) AS
 SELECT p.migration AS migration_id, p.id AS mapping, p.source, p.target, p.target_schema, p.target_name, p.layout IS NOT NULL AS created,
        p.layout->'back' <> 'null' AS goes_back,
        p.fingerprint AS fingerprint_then, f.fingerprint, p.seal,
@@ -20,6 +32,7 @@ SELECT p.migration AS migration_id, p.id AS mapping, p.source, p.target, p.targe
          (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS place,
        p.mirrors AS mirrors_then, t.triggers, t.mirrors
 FROM mig.mapping p
+JOIN mig.visible m ON m.id = p.migration
 CROSS JOIN LATERAL (
   SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s:%s', t.oid, t.xmin, t.tgenabled), ' ' ORDER BY t.tgname) AS triggers,
          pg_catalog.array_agg(t.tgname ORDER BY t.tgname) AS mirrors
@@ -37,7 +50,7 @@ CROSS JOIN LATERAL (
     GROUP BY r.n) side) f;
 COMMENT ON VIEW mig.standing IS 'What tables and mirrors are now, to be compared with what mig.mapping keeps.';
 
-CREATE VIEW mig.drift AS
+CREATE VIEW mig.drift WITH (security_barrier) AS
 SELECT p.migration_id, p.mapping, p.source, d.kind, d.what
 FROM mig.standing p
 LEFT JOIN pg_catalog.pg_class cs ON cs.oid = p.source
@@ -77,7 +90,7 @@ CROSS JOIN LATERAL (
 UNION ALL
 SELECT c.migration, 0, c.relation, d.kind, d.what
 FROM mig.new_column c
-JOIN mig.migration m ON m.id = c.migration AND m.phase <> 'defined'
+JOIN mig.visible m ON m.id = c.migration AND m.phase <> 'defined'
 LEFT JOIN pg_catalog.pg_class cs ON cs.oid = c.relation
 LEFT JOIN pg_catalog.pg_class cv ON cv.relnamespace = 'mig'::regnamespace AND cv.relname = 'columns_' || c.id
 LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.relation AND t.tgname = '~mig_' || c.id || '_columns'
@@ -108,53 +121,59 @@ CROSS JOIN LATERAL (
 WHERE c.id = c.leader;
 COMMENT ON VIEW mig.drift IS 'What is not as we left it: tables, columns, keys and mirrors that somebody changed.';
 
-CREATE VIEW mig.columns AS
+CREATE VIEW mig.columns WITH (security_barrier) AS
 SELECT m.name AS migration, m.phase, c.relation, c.name AS column_name, c.type, c.replaces, c.up, c.down, c.column_default, c.not_null,
        CASE WHEN m.phase <> 'defined' THEN 'mig.columns_' || c.leader END AS view, l.filled, l.next_block, l.bound_blocks
 FROM mig.new_column c
 JOIN mig.new_column l ON l.id = c.leader
-JOIN mig.migration m ON m.id = c.migration;
+JOIN mig.visible m ON m.id = c.migration;
 COMMENT ON VIEW mig.columns IS 'Every column that mig_add_column adds: what it replaces, how, and how far it is.';
 
--- The runner of a job holds an advisory lock (class "mig"); it goes with its process.
-CREATE VIEW mig.runners AS
+-- The runner of a job holds a lock that no SQL can take (src/pg/job_lock.rs); it goes with its process.
+CREATE VIEW mig.runners WITH (security_barrier) AS
 SELECT m.id AS migration_id, l.pid
-FROM mig.migration m
-JOIN pg_catalog.pg_locks l ON l.locktype = 'advisory' AND l.classid = 7170407 AND l.objid = m.id::oid AND l.objsubid = 2 AND l.granted
+FROM mig.visible m
+JOIN pg_catalog.pg_locks l ON l.locktype = 'object' AND l.classid = 'mig.migration'::regclass AND l.objid = m.id::oid AND l.objsubid = 1 AND l.granted
 JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database();
 COMMENT ON VIEW mig.runners IS 'The process that runs each migration''s job now.';
 
--- Whoever helps it shares the next class with others; alone it is held by who must not meet any of them.
-CREATE VIEW mig.workers AS
-SELECT m.id AS migration_id, l.pid, l.classid = 7170408 AS helps
-FROM mig.migration m
-JOIN pg_catalog.pg_locks l ON l.locktype = 'advisory' AND l.objid = m.id::oid AND l.objsubid = 2 AND l.granted
-  AND (l.classid = 7170407 OR l.classid = 7170408 AND l.mode = 'ShareLock')
+-- Its helpers share another one; whoever must not meet any of them holds that one alone.
+CREATE VIEW mig.workers WITH (security_barrier) AS
+SELECT m.id AS migration_id, l.pid, l.objsubid = 2 AS helps
+FROM mig.visible m
+JOIN pg_catalog.pg_locks l ON l.locktype = 'object' AND l.classid = 'mig.migration'::regclass AND l.objid = m.id::oid AND l.granted
+  AND (l.objsubid = 1 OR l.objsubid = 2 AND l.mode = 'ShareLock')
 JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database();
 COMMENT ON VIEW mig.workers IS 'The processes that are at each migration''s job now: the one that runs it, and those that help.';
 
-CREATE VIEW mig.shares AS
+CREATE VIEW mig.shares WITH (security_barrier) AS
 SELECT s.mapping, sum(s.next_block - s.start_block)::bigint AS blocks_done, sum(s.rows_done)::bigint AS rows_done,
        max(s.batch_rows) AS batch_rows, max(s.batch_ms) AS batch_ms
-FROM mig.share s GROUP BY s.mapping;
+FROM mig.share s
+JOIN mig.mapping p ON p.id = s.mapping
+JOIN mig.visible m ON m.id = p.migration
+GROUP BY s.mapping;
 COMMENT ON VIEW mig.shares IS 'What several workers have copied of a table, beside what its mapping counts.';
 
-CREATE VIEW mig.checks AS
+CREATE VIEW mig.checks WITH (security_barrier) AS
 SELECT c.id, m.name AS migration, c.mode, c.phase, c.who, c.started_at, c.finished_at,
-       c.finished_at - c.started_at AS duration, c.snapshot, c.ok, c.compared, c.differences, c.failed
-FROM mig.check_result c JOIN mig.migration m ON m.id = c.migration;
+       c.finished_at - c.started_at AS duration, c.snapshot, c.ok, c.compared, c.differences,
+       CASE WHEN m.mine THEN c.failed END AS failed
+FROM mig.check_result c JOIN mig.visible m ON m.id = c.migration;
 COMMENT ON VIEW mig.checks IS 'What each mig_check found, with who, when and for how long.';
 
-CREATE VIEW mig.errors AS
+CREATE VIEW mig.errors WITH (security_barrier) AS
 SELECT m.name AS migration, p.source, e.key, e.sqlstate, e.message, e.at
-FROM mig.row_error e JOIN mig.mapping p ON p.id = e.mapping JOIN mig.migration m ON m.id = p.migration;
-COMMENT ON VIEW mig.errors IS 'Rows that cannot be copied as they are, by key.';
+FROM mig.row_error e JOIN mig.mapping p ON p.id = e.mapping JOIN mig.visible m ON m.id = p.migration
+WHERE pg_catalog.has_table_privilege(p.source::oid, 'SELECT') AND NOT pg_catalog.row_security_active(p.source::oid);
+COMMENT ON VIEW mig.errors IS 'Rows that cannot be copied as they are, by key: of tables of which the reader may read every row.';
 
-CREATE VIEW mig.history AS
-SELECT s.id, s.at, s.who, s.migration, s.phase, s.what FROM mig.step_log s;
+CREATE VIEW mig.history WITH (security_barrier) AS
+SELECT s.id, s.at, s.who, s.migration, s.phase, s.what FROM mig.step_log s
+WHERE pg_catalog.pg_has_role(s.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE');
 COMMENT ON VIEW mig.history IS 'Who did what, when; kept after a migration is dropped.';
 
-CREATE VIEW mig.progress AS
+CREATE VIEW mig.progress WITH (security_barrier) AS
 SELECT m.name AS migration, p.source AS relation, p.target, j.id AS job,
        CASE WHEN j.task = 'check' AND j.state IN ('running', 'paused') AND look.place < look.done THEN 'checked'
             WHEN j.task = 'check' AND j.state IN ('running', 'paused') AND look.place = look.done THEN 'checking'
@@ -178,10 +197,12 @@ SELECT m.name AS migration, p.source AS relation, p.target, j.id AS job,
        CASE WHEN NOT p.copied AND d.blocks > 0
             THEN pg_catalog.make_interval(secs => (s.seconds * (p.bound_blocks - d.blocks) / d.blocks)::double precision) END AS eta,
        coalesce(sh.batch_rows, p.batch_rows) AS batch_rows, coalesce(sh.batch_ms, p.batch_ms) AS batch_ms,
-       lo.n AS leftovers, j.waiting_for, j.error, j.driver_reason,
+       lo.n AS leftovers,
+       CASE WHEN m.mine THEN j.waiting_for WHEN j.waiting_for IS NOT NULL THEN m.hidden END AS waiting_for,
+       CASE WHEN m.mine THEN j.error WHEN j.error IS NOT NULL THEN m.hidden END AS error, j.driver_reason,
        (SELECT count(*)::int FROM mig.workers w WHERE w.migration_id = m.id) AS workers
 FROM mig.mapping p
-JOIN mig.migration m ON m.id = p.migration
+JOIN mig.visible m ON m.id = p.migration
 LEFT JOIN mig.shares sh ON sh.mapping = p.id
 CROSS JOIN LATERAL (SELECT p.next_block + coalesce(sh.blocks_done, 0) AS blocks, p.rows_done + coalesce(sh.rows_done, 0) AS rows) d
 LEFT JOIN pg_catalog.pg_class c ON c.oid = p.source
@@ -202,10 +223,12 @@ SELECT m.name, c.relation, c.relation, j.id,
        CASE WHEN NOT c.filled AND s.seconds > 0 THEN pg_catalog.round(c.rows_done / s.seconds) END,
        CASE WHEN NOT c.filled AND c.next_block > 0
             THEN pg_catalog.make_interval(secs => (s.seconds * (c.bound_blocks - c.next_block) / c.next_block)::double precision) END,
-       c.batch_rows, c.batch_ms, pg_catalog.cardinality(c.busy)::bigint, j.waiting_for, j.error, j.driver_reason,
+       c.batch_rows, c.batch_ms, pg_catalog.cardinality(c.busy)::bigint,
+       CASE WHEN m.mine THEN j.waiting_for WHEN j.waiting_for IS NOT NULL THEN m.hidden END,
+       CASE WHEN m.mine THEN j.error WHEN j.error IS NOT NULL THEN m.hidden END, j.driver_reason,
        (SELECT count(*)::int FROM mig.workers w WHERE w.migration_id = m.id)
 FROM mig.new_column c
-JOIN mig.migration m ON m.id = c.migration
+JOIN mig.visible m ON m.id = c.migration
 LEFT JOIN pg_catalog.pg_class k ON k.oid = c.relation
 LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
 LEFT JOIN mig.runners r ON r.migration_id = m.id
@@ -213,7 +236,7 @@ CROSS JOIN LATERAL (SELECT extract(epoch FROM pg_catalog.clock_timestamp() - c.s
 WHERE c.id = c.leader;
 COMMENT ON VIEW mig.progress IS 'How far each table''s backfill is; columns as in pg_stat_progress_*.';
 
-CREATE VIEW mig.status AS
+CREATE VIEW mig.status WITH (security_barrier) AS
 SELECT m.name AS migration, m.phase,
        CASE WHEN dead.is OR lost.is OR drift.what IS NOT NULL THEN 'failed' ELSE m.state END AS state,
        t.tables::int AS tables, t.rows_done, t.rows_total,
@@ -230,7 +253,7 @@ SELECT m.name AS migration, m.phase,
             WHEN drift.what IS NOT NULL THEN pg_catalog.concat_ws('; ', m.problem, drift.what)
             WHEN m.problem IS NOT NULL THEN m.problem
             -- A pause that was asked for is no problem.
-            WHEN j.state = 'running' AND j.waiting_for NOT LIKE 'delay_ms:%' THEN 'waiting for ' || j.waiting_for || coalesce(
+            WHEN j.state = 'running' AND j.waiting_for NOT LIKE 'delay_ms:%' THEN 'waiting for ' || CASE WHEN m.mine THEN j.waiting_for ELSE 'something ' || m.hidden END || coalesce(
               (SELECT ', held up by process ' || pg_catalog.string_agg(b.pid::text, ', ') FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)), '')
             WHEN j.state = 'running' AND j.driver_reason IS NOT NULL THEN pg_catalog.format('driver %s: %s', j.driver, j.driver_reason)
             WHEN t.stuck IS NOT NULL AND m.phase IN ('created', 'dual_write', 'backfilled')
@@ -264,7 +287,7 @@ SELECT m.name AS migration, m.phase,
             WHEN m.phase = 'stopped' THEN pg_catalog.format('SELECT * FROM mig_archive(%L);', m.name)
             WHEN m.phase = 'archived' THEN pg_catalog.format('SELECT * FROM mig_drop(%L, archives => true);', m.name)
             WHEN m.phase = 'switched' THEN pg_catalog.format('SELECT * FROM mig_stop(%L);', m.name) END AS next_step
-FROM mig.migration m
+FROM mig.visible m
 CROSS JOIN LATERAL (
   SELECT count(DISTINCT c.relation) AS tables, coalesce(sum(c.rows_done), 0)::bigint AS rows_done,
          coalesce(sum(greatest(coalesce(c.rows_total, k.reltuples::bigint), c.rows_done)), 0)::bigint AS rows_total,
@@ -303,8 +326,8 @@ CROSS JOIN LATERAL (
   FROM mig.drift d WHERE d.migration_id = m.id AND m.phase <> 'defined') drift;
 COMMENT ON VIEW mig.status IS 'One line for each migration: where it stands, what is wrong, and the SQL to type next.';
 
--- The worker of such a job holds an advisory lock (class "mig" + 2); it goes with its process.
-CREATE VIEW mig.jobs AS
+-- The worker of such a job holds a lock on the low half of its id; it goes with its process.
+CREATE VIEW mig.jobs WITH (security_barrier) AS
 SELECT j.id, j.relation, j.change->>'kind' AS kind, coalesce(j.change->>'name', j.change->>'column') AS name, j.role,
        CASE WHEN j.ended_at IS NULL AND j.pid IS NOT NULL AND l.pid IS NULL THEN 'interrupted' ELSE j.state END AS state,
        l.pid IS NOT NULL AS at_work, l.pid,
@@ -313,25 +336,31 @@ SELECT j.id, j.relation, j.change->>'kind' AS kind, coalesce(j.change->>'name', 
        CASE WHEN j.state = 'done' THEN 100.0
             WHEN b.blocks_total > 0 THEN pg_catalog.round(100.0 * b.blocks_done / b.blocks_total, 1)
             WHEN b.tuples_total > 0 THEN pg_catalog.round(100.0 * b.tuples_done / b.tuples_total, 1) END AS pct,
-       coalesce(j.waiting_for, (SELECT 'process ' || pg_catalog.string_agg(p.pid::text, ', ')
+       coalesce(CASE WHEN reads.is THEN j.waiting_for WHEN j.waiting_for IS NOT NULL THEN reads.hidden END, (SELECT 'process ' || pg_catalog.string_agg(p.pid::text, ', ')
          FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) p(pid))) AS waiting_for,
-       j.error, j.started_at, j.ended_at,
+       CASE WHEN reads.is THEN j.error WHEN j.error IS NOT NULL THEN reads.hidden END AS error, j.started_at, j.ended_at,
        CASE WHEN j.ended_at IS NULL AND j.pid IS NOT NULL AND l.pid IS NULL
             THEN pg_catalog.format('SELECT mig_cancel(%s); or call the function that began it again: it goes on', j.id)
             WHEN j.ended_at IS NULL THEN pg_catalog.format('SELECT mig_wait(%s);', j.id) END AS next_step
 FROM mig.change j
+LEFT JOIN pg_catalog.pg_class c ON c.oid = j.relation
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.row_security_active(c.oid) AS is,
+         pg_catalog.format('for those to read who may read %s', j.relation) AS hidden) reads
 LEFT JOIN LATERAL (
   SELECT l.pid FROM pg_catalog.pg_locks l
   JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()
-  WHERE l.locktype = 'advisory' AND l.classid = 7170409 AND l.objid = (j.id & 4294967295)::oid AND l.objsubid = 2 AND l.granted) l
+  WHERE l.locktype = 'object' AND l.classid = 'mig.migration'::regclass AND l.objid = (j.id & 4294967295)::oid AND l.objsubid = 3 AND l.granted) l
   ON j.ended_at IS NULL
-LEFT JOIN pg_catalog.pg_stat_progress_create_index b ON b.pid = l.pid;
+LEFT JOIN pg_catalog.pg_stat_progress_create_index b ON b.pid = l.pid
+WHERE pg_catalog.pg_has_role(j.role::oid, 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
+   OR pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE');
 COMMENT ON VIEW mig.jobs IS 'Constraints and indexes that workers make or have made, how far they are, and what they wait for.';
 
 -- pg_blocking_pids() knows which locks conflict and who stands before whom in a queue; pg_locks joined to itself does not.
-CREATE VIEW mig.blockers AS
+CREATE VIEW mig.blockers WITH (security_barrier) AS
 WITH ours AS (
-  SELECT w.pid, m.name FROM mig.workers w JOIN mig.migration m ON m.id = w.migration_id
+  SELECT w.pid, m.name FROM mig.workers w JOIN mig.visible m ON m.id = w.migration_id
   UNION ALL
   SELECT j.pid, pg_catalog.format('job %s', j.id) FROM mig.jobs j WHERE j.at_work)
 SELECT coalesce(ow.name, ob.name) AS migration,
@@ -353,14 +382,14 @@ UNION ALL
 -- The wait for old snapshots (foreign keys) shows the holders of the listed virtual transactions.
 SELECT m.name, 'we wait for their snapshot', r.pid, l.pid, a.usename, a.state, a.xact_start, a.query,
        r.pid, NULL, NULL, NULL, NULL, NULL, l.pid, a.usename, a.state, a.query, a.xact_start
-FROM mig.migration m
+FROM mig.visible m
 LEFT JOIN mig.runners r ON r.migration_id = m.id
 CROSS JOIN LATERAL pg_catalog.unnest(m.drain) d(vxid)
 JOIN pg_catalog.pg_locks l ON l.locktype = 'virtualxid' AND l.virtualxid = d.vxid AND l.granted
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid;
 COMMENT ON VIEW mig.blockers IS 'Who waits for whom in this database, since when, and what they run: our jobs, and others.';
 
-CREATE VIEW mig.activity AS
+CREATE VIEW mig.activity WITH (security_barrier) AS
 WITH held AS (
   SELECT 'session' AS what, a.pid, a.usename AS role, a.application_name, a.state, a.xact_start AS since,
          CASE WHEN a.state = 'active' THEN a.query_start END AS statement_since, a.backend_xmin AS xmin, a.query
@@ -384,10 +413,10 @@ ORDER BY h.since NULLS LAST;
 COMMENT ON VIEW mig.activity IS 'Open transactions, longest first: since when, what they run, and who holds the oldest snapshot, which keeps dead rows from being cleaned away.';
 
 -- For a scraper of metrics: numbers only, gauges all of them.
-CREATE VIEW mig.metrics AS
+CREATE VIEW mig.metrics WITH (security_barrier) AS
 SELECT 'phase' AS metric, m.name AS migration, NULL::regclass AS relation,
        (pg_catalog.array_position('{defined,created,dual_write,backfilled,switched,stopped,archived}', m.phase) - 1)::numeric AS value
-FROM mig.migration m
+FROM mig.visible m
 UNION ALL
 SELECT x.metric, s.migration, NULL, x.value
 FROM mig.status s
@@ -396,7 +425,7 @@ CROSS JOIN LATERAL (VALUES
   ('tables', s.tables), ('rows_done', s.rows_done), ('rows_total', s.rows_total), ('pct', s.pct)) x(metric, value)
 UNION ALL
 SELECT x.metric, m.name, NULL, x.value
-FROM mig.migration m
+FROM mig.visible m
 LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
 LEFT JOIN LATERAL (SELECT * FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1) c ON true
 CROSS JOIN LATERAL (VALUES
@@ -408,7 +437,7 @@ CROSS JOIN LATERAL (VALUES
 UNION ALL
 SELECT x.metric, m.name, p.source, x.value
 FROM mig.mapping p
-JOIN mig.migration m ON m.id = p.migration
+JOIN mig.visible m ON m.id = p.migration
 LEFT JOIN mig.shares sh ON sh.mapping = p.id
 CROSS JOIN LATERAL (VALUES
   ('rows_copied', (p.rows_done + coalesce(sh.rows_done, 0))::numeric),

@@ -1,5 +1,6 @@
 -- The public functions. Written by hand, because pgrx knows neither regclass nor name nor procedures.
 -- None is SECURITY DEFINER: each asks for ownership itself.
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- It sets its search_path itself, where it runs anything that has to look for names: to do so for each row costs as much as
 -- a third of the row.
@@ -9,123 +10,132 @@ CREATE FUNCTION mig.mirror() RETURNS trigger
 CREATE FUNCTION mig.guard() RETURNS trigger
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_guard';
 
-CREATE FUNCTION mig_define(migration text, scope_table regclass DEFAULT NULL, scope_value text DEFAULT NULL,
+CREATE FUNCTION @extschema@.mig_define(migration text, scope_table regclass DEFAULT NULL, scope_value text DEFAULT NULL,
                            scope_column name DEFAULT 'project_id', options jsonb DEFAULT '{}') RETURNS text
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_define_wrapper';
 
-CREATE FUNCTION mig_define(config jsonb) RETURNS text
+CREATE FUNCTION @extschema@.mig_define(config jsonb) RETURNS text
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_define_config_wrapper';
 
-CREATE FUNCTION mig_config(migration text DEFAULT NULL) RETURNS jsonb
+CREATE FUNCTION @extschema@.mig_config(migration text DEFAULT NULL) RETURNS jsonb
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_config_wrapper';
 
-CREATE FUNCTION mig_add_table(migration text, source regclass, target text, unique_keys jsonb DEFAULT NULL,
+CREATE FUNCTION @extschema@.mig_add_table(migration text, source regclass, target text, unique_keys jsonb DEFAULT NULL,
                               columns jsonb DEFAULT NULL, refs jsonb DEFAULT NULL, target_key jsonb DEFAULT NULL,
                               id_mode text DEFAULT 'preserve', filter text DEFAULT NULL, combine text DEFAULT NULL) RETURNS void
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_add_table_wrapper';
 
-CREATE FUNCTION mig_configure(migration text, options jsonb) RETURNS jsonb
+CREATE FUNCTION @extschema@.mig_configure(migration text, options jsonb) RETURNS jsonb
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_configure_wrapper';
 
-CREATE FUNCTION mig_preflight(migration text DEFAULT NULL)
+CREATE FUNCTION @extschema@.mig_preflight(migration text DEFAULT NULL)
   RETURNS TABLE (severity text, check_name text, relation regclass, detail text, hint text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_preflight_wrapper';
 
-CREATE FUNCTION mig_plan(migration text DEFAULT NULL)
+CREATE FUNCTION @extschema@.mig_plan(migration text DEFAULT NULL)
   RETURNS TABLE (step int, phase text, relation text, action text, lock_mode text, est_rows bigint, est_bytes bigint)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_plan_wrapper';
 
-CREATE FUNCTION mig_ddl(migration text DEFAULT NULL, phase text DEFAULT 'create') RETURNS SETOF text
+CREATE FUNCTION @extschema@.mig_ddl(migration text DEFAULT NULL, phase text DEFAULT 'create') RETURNS SETOF text
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_ddl_wrapper';
 
-CREATE FUNCTION mig_create(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
+CREATE FUNCTION @extschema@.mig_create(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_create_wrapper';
 
-CREATE FUNCTION mig_dual_write(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
+CREATE FUNCTION @extschema@.mig_dual_write(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_dual_write_wrapper';
 
-CREATE FUNCTION mig_backfill(migration text DEFAULT NULL, driver text DEFAULT 'auto') RETURNS bigint
+CREATE FUNCTION @extschema@.mig_backfill(migration text DEFAULT NULL, driver text DEFAULT 'auto') RETURNS bigint
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_backfill_wrapper';
 
-CREATE FUNCTION mig_step(migration text DEFAULT NULL, max_ms int DEFAULT 1000) RETURNS bigint
+CREATE FUNCTION @extschema@.mig_step(migration text DEFAULT NULL, max_ms int DEFAULT 1000) RETURNS bigint
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_step_wrapper';
 
-CREATE FUNCTION mig_pause(migration text DEFAULT NULL) RETURNS boolean
+CREATE FUNCTION @extschema@.mig_pause(migration text DEFAULT NULL) RETURNS boolean
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_pause_wrapper';
 
-CREATE FUNCTION mig_resume(migration text DEFAULT NULL) RETURNS boolean
+CREATE FUNCTION @extschema@.mig_resume(migration text DEFAULT NULL) RETURNS boolean
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_resume_wrapper';
 
-CREATE FUNCTION mig_cancel(migration text DEFAULT NULL) RETURNS boolean
+CREATE FUNCTION @extschema@.mig_cancel(migration text DEFAULT NULL) RETURNS boolean
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_cancel_wrapper';
 
-CREATE FUNCTION mig_wait(migration text DEFAULT NULL, timeout interval DEFAULT '60 s') RETURNS boolean
+CREATE FUNCTION @extschema@.mig_wait(migration text DEFAULT NULL, timeout interval DEFAULT '60 s') RETURNS boolean
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_wait_wrapper';
 
-CREATE FUNCTION mig_check(migration text DEFAULT NULL, mode text DEFAULT 'full', relation regclass DEFAULT NULL, sample int DEFAULT 10)
+CREATE FUNCTION @extschema@.mig_check(migration text DEFAULT NULL, mode text DEFAULT 'full', relation regclass DEFAULT NULL, sample int DEFAULT 10)
   RETURNS TABLE (source regclass, target regclass, check_name text, source_value text, target_value text, ok boolean)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_check_wrapper';
 
-CREATE FUNCTION mig_assert(migration text DEFAULT NULL, mode text DEFAULT 'full') RETURNS void
+CREATE FUNCTION @extschema@.mig_assert(migration text DEFAULT NULL, mode text DEFAULT 'full') RETURNS void
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_assert_wrapper';
 
-CREATE FUNCTION mig_check_start(migration text DEFAULT NULL, mode text DEFAULT 'full', relation regclass DEFAULT NULL, sample int DEFAULT 10,
+CREATE FUNCTION @extschema@.mig_check_start(migration text DEFAULT NULL, mode text DEFAULT 'full', relation regclass DEFAULT NULL, sample int DEFAULT 10,
                                 driver text DEFAULT 'auto') RETURNS bigint
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_check_start_wrapper';
 
-CREATE FUNCTION mig_diff(migration text, relation regclass, max_rows int DEFAULT 20)
+CREATE FUNCTION @extschema@.mig_diff(migration text, relation regclass, max_rows int DEFAULT 20)
   RETURNS TABLE (key jsonb, kind text, source_row jsonb, target_row jsonb)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_diff_wrapper';
 
-CREATE FUNCTION mig_repair(migration text DEFAULT NULL, relation regclass DEFAULT NULL, dry_run boolean DEFAULT true)
+CREATE FUNCTION @extschema@.mig_repair(migration text DEFAULT NULL, relation regclass DEFAULT NULL, dry_run boolean DEFAULT true)
   RETURNS TABLE (source regclass, kind text, rows bigint)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_repair_wrapper';
 
-CREATE FUNCTION mig_checklist(migration text DEFAULT NULL)
+CREATE FUNCTION @extschema@.mig_checklist(migration text DEFAULT NULL)
   RETURNS TABLE (phase text, item text, ok boolean, detail text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_checklist_wrapper';
 
-CREATE FUNCTION mig_rollback(migration text, to_phase text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
+CREATE FUNCTION @extschema@.mig_rollback(migration text, to_phase text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_rollback_wrapper';
 
-CREATE FUNCTION mig_switch(migration text DEFAULT NULL, force boolean DEFAULT false)
+CREATE FUNCTION @extschema@.mig_switch(migration text DEFAULT NULL, force boolean DEFAULT false)
   RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_switch_wrapper';
 
-CREATE FUNCTION mig_stop(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
+CREATE FUNCTION @extschema@.mig_stop(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_stop_wrapper';
 
-CREATE FUNCTION mig_archive(migration text DEFAULT NULL, suffix text DEFAULT '_archive', compat_views boolean DEFAULT false,
+CREATE FUNCTION @extschema@.mig_archive(migration text DEFAULT NULL, suffix text DEFAULT '_archive', compat_views boolean DEFAULT false,
                             force boolean DEFAULT false)
   RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_archive_wrapper';
 
-CREATE FUNCTION mig_reads(migration text DEFAULT NULL) RETURNS text
+CREATE FUNCTION @extschema@.mig_reads(migration text DEFAULT NULL) RETURNS text
   LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_reads_wrapper';
 
-CREATE FUNCTION mig_map(migration text, source regclass, old_key text) RETURNS text
+CREATE FUNCTION @extschema@.mig_map(migration text, source regclass, old_key text) RETURNS text
   LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_map_wrapper';
 
-CREATE FUNCTION mig_detach(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
+CREATE FUNCTION @extschema@.mig_detach(migration text DEFAULT NULL) RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_detach_wrapper';
 
-CREATE FUNCTION mig_drop(migration text, archives boolean DEFAULT false, force boolean DEFAULT false)
+CREATE FUNCTION @extschema@.mig_drop(migration text, archives boolean DEFAULT false, force boolean DEFAULT false)
   RETURNS TABLE (source regclass, target regclass, action text)
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_drop_wrapper';
 
-CREATE FUNCTION mig_version() RETURNS text
+CREATE FUNCTION @extschema@.mig_version() RETURNS text
   LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_version_wrapper';
 
 CREATE FUNCTION mig.only(migration text) RETURNS text
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_only_wrapper';
 
-CREATE FUNCTION mig_status(migration text DEFAULT NULL)
+CREATE FUNCTION @extschema@.mig_status(migration text DEFAULT NULL)
   RETURNS TABLE (migration text, phase text, state text, tables int, rows_done bigint, rows_total bigint, pct numeric,
                  last_check text, problem text, next_step text)
   LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT s.migration, s.phase, s.state, s.tables, s.rows_done, s.rows_total, s.pct, s.last_check, s.problem, s.next_step
     FROM mig.status s WHERE $1 IS NULL OR s.migration = mig.only($1) ORDER BY s.migration
   $$;
+
+CREATE FUNCTION mig.step(migration text, max_ms int) RETURNS bigint
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_step_wrapper';
+
+CREATE FUNCTION mig.open_job(migration text) RETURNS bigint
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_open_job_wrapper';
+
+CREATE FUNCTION mig.cron_drives(job bigint) RETURNS boolean
+  LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_cron_drives_wrapper';
 
 CREATE FUNCTION mig.step_of(job bigint, max_ms int) RETURNS bigint
   LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_step_of_wrapper';
@@ -144,9 +154,7 @@ BEGIN
   ends := pg_catalog.clock_timestamp() + max_runtime;
   said := pg_catalog.clock_timestamp();
   mine := job;
-  IF mine IS NOT NULL AND NOT EXISTS (
-    SELECT FROM mig.job j WHERE j.id = mine AND j.state IN ('running', 'paused') AND j.driver = 'pg_cron')
-  THEN
+  IF mine IS NOT NULL AND NOT mig.cron_drives(mine) THEN
     -- A restored dump, or somebody without rights on it ended the job.
     IF pg_catalog.to_regclass('cron.job') IS NOT NULL THEN
       PERFORM cron.unschedule(c.jobid) FROM cron.job c WHERE c.jobname = 'pg_mig ' || mine AND c.username = current_user;
@@ -155,9 +163,8 @@ BEGIN
   END IF;
   LOOP
     IF mine IS NULL THEN
-      done := @extschema@.mig_step(migration, 250);
-      SELECT j.id INTO mine FROM mig.job j JOIN mig.migration m ON m.id = j.migration
-        WHERE m.name = mig.only($1) AND j.state IN ('running', 'paused');
+      done := mig.step(migration, 250);
+      mine := mig.open_job(migration);
     ELSE
       done := mig.step_of(mine, 250);
     END IF;
@@ -178,7 +185,7 @@ BEGIN
 END
 $$;
 
-CREATE PROCEDURE mig_run(migration text DEFAULT NULL, max_runtime interval DEFAULT '90 s')
+CREATE PROCEDURE @extschema@.mig_run(migration text DEFAULT NULL, max_runtime interval DEFAULT '90 s')
   LANGUAGE plpgsql AS $$
 BEGIN
   CALL mig.drive($1, $2);
@@ -186,73 +193,89 @@ END
 $$;
 
 -- These look for names where their caller would, and read his search_path before they set their own.
-CREATE FUNCTION mig_lint(statements text)
+CREATE FUNCTION @extschema@.mig_lint(statements text)
   RETURNS TABLE (line int, statement text, severity text, rule text, lock_mode text, blocks text, detail text, safer text)
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_lint_wrapper';
 
-CREATE FUNCTION mig_add_column(migration text, relation regclass, column_name name, type text, up text, down text DEFAULT NULL,
+CREATE FUNCTION @extschema@.mig_add_column(migration text, relation regclass, column_name name, type text, up text, down text DEFAULT NULL,
                                column_default text DEFAULT NULL, not_null boolean DEFAULT false, replaces name DEFAULT NULL) RETURNS void
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_add_column_wrapper';
 
 CREATE FUNCTION mig.keep_columns() RETURNS trigger
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_keep_columns';
 
-CREATE FUNCTION mig_set_not_null(relation regclass, column_name name) RETURNS bigint
+CREATE FUNCTION @extschema@.mig_set_not_null(relation regclass, column_name name) RETURNS bigint
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_set_not_null_wrapper';
 
-CREATE FUNCTION mig_add_check(relation regclass, constraint_name name, expression text) RETURNS bigint
+CREATE FUNCTION @extschema@.mig_add_check(relation regclass, constraint_name name, expression text) RETURNS bigint
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_add_check_wrapper';
 
-CREATE FUNCTION mig_add_foreign_key(relation regclass, constraint_name name, columns name[], ref_relation regclass, ref_columns name[],
+CREATE FUNCTION @extschema@.mig_add_foreign_key(relation regclass, constraint_name name, columns name[], ref_relation regclass, ref_columns name[],
                                     on_delete text DEFAULT 'NO ACTION', on_update text DEFAULT 'NO ACTION') RETURNS bigint
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_add_foreign_key_wrapper';
 
-CREATE FUNCTION mig_create_index(statement text) RETURNS bigint
+CREATE FUNCTION @extschema@.mig_create_index(statement text) RETURNS bigint
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_create_index_wrapper';
 
-CREATE FUNCTION mig_cancel(job bigint) RETURNS boolean
+CREATE FUNCTION @extschema@.mig_cancel(job bigint) RETURNS boolean
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_cancel_job_wrapper';
 
-CREATE FUNCTION mig_wait(job bigint, timeout interval DEFAULT '60 s') RETURNS boolean
+CREATE FUNCTION @extschema@.mig_wait(job bigint, timeout interval DEFAULT '60 s') RETURNS boolean
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_wait_job_wrapper';
 
--- A job runs as its role, by itself after a restart: nobody may put another's name there.
-CREATE FUNCTION mig.own_role() RETURNS trigger
+-- Who owns the extension may restore a dump, and puts in what is his alone: migrations of roles that he is a member of, tables too.
+CREATE FUNCTION mig.keep_state() RETURNS trigger
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  owners oid[];
+  missing oid;
 BEGIN
-  IF NOT pg_catalog.pg_has_role(NEW.role, 'USAGE') THEN
-    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('a job cannot be given to role %s', NEW.role),
-      DETAIL = pg_catalog.format('Role %s is no member of it.', current_user);
-  END IF;
+  CASE TG_RELID
+    WHEN 'mig.migration'::regclass, 'mig.step_log'::regclass THEN
+      owners := ARRAY[NEW.owner::oid];
+    WHEN 'mig.mapping'::regclass THEN
+      owners := ARRAY(SELECT m.owner::oid FROM mig.migration m WHERE m.id = NEW.migration)
+        || ARRAY(SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid IN (NEW.source, NEW.target));
+    ELSE
+      owners := ARRAY(SELECT m.owner::oid FROM mig.migration m WHERE m.id = NEW.migration)
+        || ARRAY(SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = NEW.relation);
+  END CASE;
+  FOREACH missing IN ARRAY owners LOOP
+    IF NOT pg_catalog.pg_has_role(missing, 'USAGE') THEN
+      RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('permission denied for the state of role %s', missing::regrole),
+        DETAIL = pg_catalog.format('Role %s is no member of it.', current_user);
+    END IF;
+  END LOOP;
   RETURN NEW;
 END
 $$;
-CREATE TRIGGER own_role BEFORE INSERT OR UPDATE OF role ON mig.job FOR EACH ROW EXECUTE FUNCTION mig.own_role();
-CREATE TRIGGER own_role BEFORE INSERT OR UPDATE OF role ON mig.change FOR EACH ROW EXECUTE FUNCTION mig.own_role();
+CREATE TRIGGER keep_state BEFORE INSERT ON mig.migration FOR EACH ROW EXECUTE FUNCTION mig.keep_state();
+CREATE TRIGGER keep_state BEFORE INSERT ON mig.mapping FOR EACH ROW EXECUTE FUNCTION mig.keep_state();
+CREATE TRIGGER keep_state BEFORE INSERT ON mig.new_column FOR EACH ROW EXECUTE FUNCTION mig.keep_state();
+CREATE TRIGGER keep_state BEFORE INSERT ON mig.step_log FOR EACH ROW EXECUTE FUNCTION mig.keep_state();
 
-CREATE FUNCTION mig_allow(role_name regrole) RETURNS void
+CREATE FUNCTION @extschema@.mig_allow(role_name regrole) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   f text;
 BEGIN
-  IF NOT pg_catalog.has_schema_privilege('mig', 'CREATE WITH GRANT OPTION') THEN
-    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'must be a role that runs migrations to allow another',
+  IF NOT pg_catalog.has_schema_privilege('mig', 'USAGE WITH GRANT OPTION') THEN
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'must be the owner of extension pg_mig to allow another role',
       DETAIL = pg_catalog.format('Role %s has no grant option on schema mig.', current_user),
-      HINT = 'Ask the owner of the extension: SELECT mig_allow(...);';
+      HINT = pg_catalog.format('Ask %I: SELECT @extschema@.mig_allow(%L);',
+        (SELECT pg_catalog.pg_get_userbyid(e.extowner) FROM pg_catalog.pg_extension e WHERE e.extname = 'pg_mig'), role_name);
   END IF;
-  EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA mig TO %s', role_name);
-  EXECUTE pg_catalog.format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA mig TO %s', role_name);
-  -- The mirror notes rows as the tables' owner, who may be a third role.
-  EXECUTE pg_catalog.format('GRANT SELECT, INSERT ON mig.leftover TO %s WITH GRANT OPTION', role_name);
+  EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA mig TO %s', role_name);
+  -- To call functions, and nothing else. A trigger function is put onto a table by native code alone.
   FOR f IN
-    SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
+    SELECT pg_catalog.format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure)
+    FROM pg_catalog.pg_proc p
     JOIN pg_catalog.pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+      AND d.refclassid = 'pg_extension'::regclass
     JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_mig'
-    -- That one is for our own trigger alone.
-    WHERE p.prokind = 'f' AND p.proname <> 'own_role'
+    WHERE p.prorettype <> 'trigger'::regtype
   LOOP
-    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s', f, role_name);
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON %s TO %s', f, role_name);
   END LOOP;
-  EXECUTE pg_catalog.format('GRANT EXECUTE ON PROCEDURE @extschema@.mig_run(text, interval), mig.drive(text, interval, bigint) TO %s', role_name);
 END
 $$;

@@ -14,23 +14,15 @@ FROM src s WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspna
 UNION ALL
 SELECT 'error', 'create privilege', s.oid::bigint,
        pg_catalog.format('Role %s may not create tables in schema %I.', who, s.target_schema),
-       pg_catalog.format('GRANT CREATE ON SCHEMA %I TO %s;', s.target_schema, who)
+       pg_catalog.format('GRANT CREATE ON SCHEMA %I TO %I;', s.target_schema, who)
 FROM src s JOIN pg_catalog.pg_namespace n ON n.nspname = s.target_schema,
      LATERAL (VALUES (current_user::text), (pg_catalog.pg_get_userbyid(s.relowner)::text)) w(who)
 WHERE NOT pg_catalog.has_schema_privilege(w.who::name, n.oid, 'CREATE')
   AND pg_catalog.to_regclass(s.target) IS NULL
 UNION ALL
--- The mapping views are his: nobody but a superuser makes somebody else their owner without that.
-SELECT DISTINCT 'error', 'owner of the tables', NULL::bigint,
-       pg_catalog.format('Role %I, who owns the tables, has no CREATE on schema mig.', r.rolname),
-       pg_catalog.format('As the owner of the extension: SELECT mig_allow(%L);', r.rolname)
-FROM src s JOIN pg_catalog.pg_roles r ON r.oid = s.relowner
-WHERE r.rolname <> current_user AND NOT pg_catalog.has_schema_privilege(r.oid, 'mig', 'CREATE')
-  AND NOT (SELECT u.rolsuper FROM pg_catalog.pg_roles u WHERE u.rolname = current_user)
-UNION ALL
 SELECT DISTINCT 'error', 'references privilege', r.ref::bigint,
        pg_catalog.format('Role %s may not make foreign keys to this table.', who),
-       pg_catalog.format('GRANT REFERENCES ON %s TO %s;', r.ref::regclass, who)
+       pg_catalog.format('GRANT REFERENCES ON %s TO %I;', r.ref::regclass, who)
 FROM (SELECT $4::oid UNION SELECT co.confrelid FROM src s JOIN pg_catalog.pg_constraint co ON co.conrelid = s.oid AND co.contype = 'f'
       WHERE co.confrelid <> ALL ($1)) r(ref),
      LATERAL (VALUES (current_user::text)) w(who)

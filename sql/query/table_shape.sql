@@ -91,8 +91,10 @@ SELECT jsonb_build_object(
           'suffix', concat_ws(' ',
             CASE WHEN cl.oid IS NOT NULL AND cl.oid <> coalesce(ia.attcollation, cl.oid)
               THEN format('COLLATE %I.%I', (SELECT nspname FROM pg_catalog.pg_namespace WHERE oid = cl.collnamespace), cl.collname) END,
-            CASE WHEN NOT oc.opcdefault
-              THEN format('%I.%I', (SELECT nspname FROM pg_catalog.pg_namespace WHERE oid = oc.opcnamespace), oc.opcname) END,
+            CASE WHEN NOT oc.opcdefault OR xa.attoptions IS NOT NULL
+              THEN concat_ws(' ', format('%I.%I', (SELECT nspname FROM pg_catalog.pg_namespace WHERE oid = oc.opcnamespace), oc.opcname),
+                (SELECT format('(%s)', string_agg(format('%I = %L', o.option_name, o.option_value), ', ')) FROM pg_catalog.pg_options_to_table(xa.attoptions) o
+                 HAVING count(*) > 0)) END,
             CASE WHEN am.amname = 'btree' THEN nullif(
               CASE i.indoption[k.n - 1]::int & 3
                 WHEN 1 THEN 'DESC NULLS LAST' WHEN 2 THEN 'NULLS FIRST' WHEN 3 THEN 'DESC' ELSE '' END, '') END),
@@ -107,6 +109,7 @@ SELECT jsonb_build_object(
         FROM generate_series(1, i.indnkeyatts) k(n)
         JOIN pg_catalog.pg_opclass oc ON oc.oid = i.indclass[k.n - 1]
         LEFT JOIN pg_catalog.pg_collation cl ON cl.oid = i.indcollation[k.n - 1]
+        LEFT JOIN pg_catalog.pg_attribute xa ON xa.attrelid = i.indexrelid AND xa.attnum = k.n
         LEFT JOIN pg_catalog.pg_attribute ia ON ia.attrelid = c.oid AND ia.attnum = i.indkey[k.n - 1] AND ia.attnum > 0),
       'include', (
         SELECT coalesce(jsonb_agg(ia.attname ORDER BY k.n), '[]')
@@ -125,7 +128,8 @@ SELECT jsonb_build_object(
     JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
     JOIN pg_catalog.pg_am am ON am.oid = ic.relam
     LEFT JOIN pg_catalog.pg_constraint co ON co.conindid = i.indexrelid AND co.conrelid = c.oid AND co.contype IN ('p', 'u')
-    WHERE i.indrelid = c.oid),
+    -- What is dropped meanwhile has no text any more: those functions look at the catalog as it is now.
+    WHERE i.indrelid = c.oid AND pg_catalog.pg_get_indexdef(i.indexrelid) IS NOT NULL),
   'checks', (
     SELECT coalesce(jsonb_agg(jsonb_build_object(
       'name', co.conname,
@@ -133,7 +137,7 @@ SELECT jsonb_build_object(
       'comment', obj_description(co.oid, 'pg_constraint'),
       'columns', (SELECT coalesce(jsonb_agg(a.attname), '[]') FROM pg_catalog.pg_attribute a
                   WHERE a.attrelid = c.oid AND a.attnum = ANY (co.conkey))) ORDER BY co.conname), '[]')
-    FROM pg_catalog.pg_constraint co WHERE co.conrelid = c.oid AND co.contype = 'c'),
+    FROM pg_catalog.pg_constraint co WHERE co.conrelid = c.oid AND co.contype = 'c' AND pg_catalog.pg_get_constraintdef(co.oid) IS NOT NULL),
   'fkeys', (
     SELECT coalesce(jsonb_agg(jsonb_build_object(
       'name', co.conname,

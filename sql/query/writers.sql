@@ -7,6 +7,6 @@ SELECT r.oid::bigint AS role, r.rolname AS name,
 FROM pg_catalog.pg_class c
 CROSS JOIN LATERAL pg_catalog.aclexplode(coalesce(c.relacl, pg_catalog.acldefault('r', c.relowner))) e
 JOIN pg_catalog.pg_roles r ON r.oid = e.grantee
-WHERE c.oid = $1 AND e.privilege_type IN ('INSERT', 'UPDATE', 'DELETE') AND pg_catalog.pg_has_role(c.relowner, r.oid, 'MEMBER')
+WHERE c.oid = $1 AND e.privilege_type IN ('INSERT', 'UPDATE', 'DELETE') AND pg_catalog.pg_has_role(c.relowner, r.oid, 'USAGE')
 GROUP BY r.oid, r.rolname
 ORDER BY r.rolname

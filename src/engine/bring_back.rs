@@ -22,9 +22,6 @@ pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
         jobs::go_on(m, &open, None)?;
         return Ok(open.id);
     }
-    for p in mappings {
-        rows::let_note(mapping::owner(p)?)?;
-    }
     if !is_under_way(mappings)? {
         capture::install_reverse(m, mappings, false)?;
         for p in mappings {

@@ -251,5 +251,5 @@ fn stop_again(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
 
 /// Which side applications should read.
 pub fn reads(name: Option<&str>) -> Result<&'static str> {
-    Ok(migration::find(name)?.phase.reads())
+    Ok(migration::find_any(name)?.phase.reads())
 }

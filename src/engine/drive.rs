@@ -7,7 +7,7 @@ use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration, Task};
 use crate::pg::{session, spi, tx};
 use crate::settings;
-use crate::steps::{Outcome, anchor, capture, copy, dress, fkeys, index, leftover};
+use crate::steps::{Command, Outcome, anchor, capture, copy, dress, fkeys, index, leftover};
 use crate::store::{drift, job, late, log, mapping, migration, rows};
 
 /// More failed rows than this, and the job stops instead of listing a whole table.
@@ -30,7 +30,7 @@ pub enum Next {
     /// Somebody is in the way: try again after the pause.
     Wait { pause_ms: i64 },
     /// Run this command outside a transaction, then go on.
-    TopLevel(String),
+    TopLevel(Command),
     /// The job ended: done, paused, cancelled or failed. Nothing more to do.
     Ended,
 }
@@ -45,6 +45,8 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
     let Some(m) = migration::by_id(job.migration)? else {
         return Ok(Next::Ended);
     };
+    // It may have been the runner's when the job began.
+    migration::require_owner(&m)?;
     if job.task != Task::Check
         && let Some(held) = throttle::held(&m, job)?
     {
@@ -59,20 +61,16 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
     } else {
         None
     };
+    let owners = match &reworked {
+        Some(all) => columns::owners(all),
+        None => late::owners(&mappings),
+    };
     let worked = tx::subtransaction(|| {
-        if let Some(all) = &reworked {
-            return columns::job::work(&m, all, able);
-        }
-        let outcome = match (job.task, job.goal) {
-            (Task::Check, _) => {
-                return Ok(check::work(&m, &mappings, job)?.then_some(Outcome::Did(0)));
-            }
-            (Task::Repair, _) => repair::work(&m, &mappings, job, able.may_wait)?,
-            (Task::WayBack, Some(goal)) => bring_back::work(&m, &mappings, job, goal, able)?,
-            (Task::Backfill | Task::WayBack, _) => work(&m, &mappings, able)?,
-        };
-        late::answer(&mappings.iter().collect::<Vec<_>>(), true)?;
-        Ok(outcome)
+        // A worker's transaction ends with the slice.
+        late::checked_at_once(&owners, !able.top_level, || match &reworked {
+            Some(all) => columns::job::work(&m, all, able),
+            None => work_at(&m, &mappings, job, able),
+        })
     });
     match worked {
         Ok(Some(Outcome::Did(n))) => {
@@ -86,9 +84,9 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
             job::heartbeat(job.id, Some(&why))?;
             Ok(Next::Wait { pause_ms: WAIT_MS })
         }
-        Ok(Some(Outcome::TopLevel(sql))) => {
+        Ok(Some(Outcome::TopLevel(command))) => {
             job::heartbeat(job.id, Some("index build"))?;
-            Ok(Next::TopLevel(sql))
+            Ok(Next::TopLevel(command))
         }
         Ok(Some(Outcome::Done) | None) => finish(&m, job, &mappings),
         Err(e) if e.is_retryable() => {
@@ -100,6 +98,21 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
         }
         Err(e) if e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED => Err(e),
         Err(e) => fail(&m, job, &e),
+    }
+}
+
+/// The next thing to do for a job; None when all is done.
+fn work_at(
+    m: &Migration,
+    mappings: &[Mapping],
+    job: &Job,
+    able: Ability,
+) -> Result<Option<Outcome>> {
+    match (job.task, job.goal) {
+        (Task::Check, _) => Ok(check::work(m, mappings, job)?.then_some(Outcome::Did(0))),
+        (Task::Repair, _) => repair::work(m, mappings, job, able.may_wait),
+        (Task::WayBack, Some(goal)) => bring_back::work(m, mappings, job, goal, able),
+        (Task::Backfill | Task::WayBack, _) => work(m, mappings, able),
     }
 }
 

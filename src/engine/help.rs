@@ -7,7 +7,7 @@ use crate::model::state::{Job, Mapping, Migration};
 use crate::pg::{session, tx};
 use crate::settings;
 use crate::steps::{Outcome, copy};
-use crate::store::{drift, job, mapping, migration, share};
+use crate::store::{drift, job, late, mapping, migration, share};
 
 /// Until the runner has shared the next table out, or goes on itself.
 const LOOK_EVERY_MS: i64 = 20;
@@ -21,6 +21,7 @@ pub fn slice(job: &Job) -> Result<Next> {
     let Some(m) = migration::by_id(job.migration)? else {
         return Ok(Next::Ended);
     };
+    migration::require_owner(&m)?;
     if settings::max_workers(&m) == 1 {
         return Ok(Next::Ended);
     }
@@ -33,7 +34,7 @@ pub fn slice(job: &Job) -> Result<Next> {
     };
     let worked = tx::subtransaction(|| {
         drift::require_none(&m)?;
-        copy::help(&m, p)
+        late::checked_at_once(&late::owners(&mappings), false, || copy::help(&m, p))
     });
     match worked {
         Ok(Outcome::Did(rows)) => Ok(Next::Continue {

@@ -17,7 +17,7 @@ use crate::store::{ids, mapping, migration, new_column};
 use pgrx::pg_sys::Oid;
 
 pub fn config(name: Option<&str>) -> Result<Config> {
-    let m = migration::find(name)?;
+    let m = migration::find_visible(name)?;
     let mappings = mapping::all(m.id)?;
     Ok(define::config(&m, &mappings, &new_column::all(m.id)?))
 }
@@ -33,7 +33,7 @@ pub fn preflight(name: Option<&str>) -> Result<Vec<Finding>> {
 
 /// The new key of the row that had `old_key`; the same where keys are kept. None where there is no such row in the target.
 pub fn new_id(name: Option<&str>, source: Oid, old_key: &str) -> Result<Option<String>> {
-    let m = migration::find(name)?;
+    let m = migration::find_any(name)?;
     let mappings = mapping::all(m.id)?;
     let chosen = super::check::chosen(&mappings, Some(source))?;
     let Some(p) = chosen.first() else {
@@ -69,7 +69,8 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
     for p in &planned {
         let made = create::statements(&planned, p, defer).into_iter();
         steps.extend(
-            made.chain(create::maps(p))
+            made.chain(create::publications(&planned, p))
+                .chain(create::maps(p))
                 .map(|s| planable(Phase::Created, s, p, false)),
         );
     }
@@ -198,7 +199,8 @@ fn late_statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Sta
     if let Some(scope) = p.layout.scope.as_ref().filter(|_| kept)
         && let Some((table, key)) = &scope.table
     {
-        let anchor = anchor::create(p.mapping.id, scope, table, key);
+        let id = p.mapping.id;
+        let anchor = anchor::create(&anchor::name(id), id, scope, (table, key));
         made.extend(
             anchor
                 .into_iter()
@@ -235,6 +237,7 @@ pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
             continue;
         }
         let own = create::statements(&planned, p, false).into_iter();
+        let own = own.chain(create::publications(&planned, p));
         made.extend(own.map(|s| format!("{};", s.sql)));
     }
     Ok(made)

@@ -21,8 +21,8 @@ pub mod throttle;
 
 use crate::error::{Error, Result};
 use crate::model::state::{Mapping, Migration};
-use crate::pg::{advisory, wait};
-use crate::store::{job, mapping, migration};
+use crate::pg::{job_lock, wait};
+use crate::store::{job, mapping, migration, sessions};
 use pgrx::pg_sys::Oid;
 use std::time::{Duration, Instant};
 
@@ -48,13 +48,14 @@ fn actions(mappings: &[Mapping], action: &str) -> Vec<Action> {
 fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Mapping>)> {
     let m = migration::find_mine(name)?;
     // Held to the end of the transaction: a job that starts meanwhile finds it taken.
-    if !advisory::try_for_transaction(m.id)? && !has_left(m.id)? {
+    if !job_lock::try_for_transaction(m.id)? && !has_left(m.id)? {
         return Err(Error::JobRunning {
             pid: job::at_work(m.id)?,
             migration: m.name,
             call,
         });
     }
+    sessions::close_to_old()?;
     let mappings = mapping::all(m.id)?;
     Ok((m, mappings))
 }
@@ -65,7 +66,7 @@ fn has_left(migration: i32) -> Result<bool> {
     const MOMENT: Duration = Duration::from_secs(5);
     let deadline = Instant::now() + MOMENT;
     while Instant::now() < deadline && job::open(migration)?.is_none() {
-        if advisory::try_for_transaction(migration)? {
+        if job_lock::try_for_transaction(migration)? {
             return Ok(true);
         }
         wait::sleep(2);

@@ -52,9 +52,6 @@ pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Resul
     chosen.retain(|p| !p.is_partner());
     if !dry_run {
         rows::try_again(m.id)?;
-        for p in &chosen {
-            rows::let_note(mapping::owner(p)?)?;
-        }
     }
     let at = verify::moment(&m, &all)?;
     let kinds = chosen
@@ -172,7 +169,9 @@ fn at_once(m: &Migration, all: &[Mapping]) -> Result<()> {
         let p = &all[n];
         listed.push((p, rows::untried(p.id, i32::MAX)?));
     }
-    let done = tx::subtransaction(|| mend_all(m, &listed));
+    let done = tx::subtransaction(|| {
+        late::checked_at_once(&late::owners(all), true, || mend_all(m, &listed))
+    });
     match done {
         Err(e) if e.is_about_data() || e.is_retryable() => return Ok(()),
         other => other?,
@@ -198,7 +197,7 @@ fn mend_all(m: &Migration, listed: &[(&Mapping, Vec<Leftover>)]) -> Result<()> {
     prune()?;
     // Deferred checks speak now, where they can be answered.
     let tables: Vec<&Mapping> = listed.iter().map(|(p, _)| *p).collect();
-    late::answer(&tables, false)?;
+    late::answer(&tables)?;
     Ok(())
 }
 

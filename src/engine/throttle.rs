@@ -130,7 +130,7 @@ fn seconds(ms: i64) -> f64 {
 /// As the migration's owner, who gave the query, whoever runs the job; and it may only read.
 fn by_query(m: &Migration, query: &str) -> Result<Option<Held>> {
     let asked = tx::subtransaction(|| {
-        let _owner = role::act_as(Oid::from(m.owner));
+        let _owner = role::confine_reading(Oid::from(m.owner))?;
         let _own = session::lock_timeout(settings::lock_timeout_ms(m));
         spi::read_only(query)
     });

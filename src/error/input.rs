@@ -17,6 +17,14 @@ impl Error {
                 format!("The table belongs to role \"{owner}\", the caller is \"{role}\"."),
                 format!("SET ROLE {};", Ident::new(owner)),
             ),
+            Error::NotMember { role, caller } => report(
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("permission denied to act as role {role}"),
+                format!(
+                    "A table or a migration of role {role} is asked for, and role {caller} is no member of it."
+                ),
+                format!("SET ROLE {role};"),
+            ),
             Error::NotOwnerOfMigration {
                 migration,
                 role,

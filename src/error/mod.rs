@@ -76,6 +76,10 @@ pub enum Error {
         role: String,
         owner: String,
     },
+    NotMember {
+        role: String,
+        caller: String,
+    },
     NotOwnerOfMigration {
         migration: String,
         role: String,
@@ -290,15 +294,31 @@ impl From<Error> for ErrorReport {
             detail,
             hint,
         } = error.report();
-        let mut report = ErrorReport::new(code, message, "pg_mig");
+        let mut report = ErrorReport::new(code, readable(message), "pg_mig");
         if let Some(detail) = detail {
-            report = report.set_detail(detail);
+            report = report.set_detail(readable(detail));
         }
         if let Some(hint) = hint {
-            report = report.set_hint(hint);
+            report = report.set_hint(readable(hint));
         }
         report
     }
+}
+
+/// A part of a report, cut where it quotes a value that nobody would read to its end.
+fn readable(text: String) -> String {
+    const MOST: usize = 50_000;
+    brief(text, MOST)
+}
+
+/// The text, cut to that many bytes.
+pub fn brief(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|n| text.is_char_boundary(*n));
+        text.truncate(end.unwrap_or(0));
+        text.push_str(" …");
+    }
+    text
 }
 
 /// The five characters of a code: six bits each, lowest first (MAKE_SQLSTATE in utils/elog.h).
@@ -332,6 +352,13 @@ mod tests {
         assert!(!sql(Code::ERRCODE_DISK_FULL).is_about_data());
         assert!(!sql(Code::ERRCODE_QUERY_CANCELED).is_about_data());
         assert!(sql(Code::ERRCODE_LOCK_NOT_AVAILABLE).is_retryable());
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(brief("aü".into(), 3), "aü");
+        assert_eq!(brief("aüb".into(), 2), "a …");
+        assert_eq!(brief("ü".into(), 0), " …");
     }
 
     #[test]

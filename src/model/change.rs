@@ -1,6 +1,7 @@
 //! One change of a table that would block the application if it were made at once.
 
 use crate::ident::{Ident, QualifiedName};
+use crate::model::layout::TargetIndex;
 use serde::{Deserialize, Serialize};
 
 /// What shall hold, or be there.
@@ -24,8 +25,9 @@ pub enum Change {
     },
     Index {
         name: Ident,
-        /// As the user wrote it; `CONCURRENTLY` or not.
-        statement: String,
+        /// None in what versions before 0.8.0 kept as the text of a statement: no such text is run any more.
+        #[serde(default)]
+        index: Option<Box<TargetIndex>>,
     },
 }
 
@@ -69,6 +71,8 @@ pub struct ChangeJob {
     /// Its name now; None if it is gone.
     pub table: Option<QualifiedName>,
     pub change: Change,
+    /// Who began it, or took it up again.
+    pub role: u32,
     /// Where the caller looked for names.
     pub search_path: String,
     pub state: String,
@@ -86,6 +90,7 @@ impl ChangeJob {
             relation,
             table: Some(table),
             change,
+            role: 0,
             search_path: "pg_catalog, pg_temp".into(),
             state: "running".into(),
             pid: None,

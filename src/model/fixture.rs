@@ -7,6 +7,23 @@ use crate::model::spec::{Combine, Spec};
 use crate::model::state::Mapping;
 use serde_json::{Value, json};
 
+/// The same numbers in each run: xorshift64* (Vigna 2016), <https://arxiv.org/abs/1402.6246>.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.max(1))
+    }
+
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let drawn = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        usize::try_from(drawn).unwrap_or(0) % limit.max(1)
+    }
+}
+
 pub fn column(name: &str, type_text: &str, not_null: bool, default: Option<&str>) -> Value {
     json!({"name": name, "type": type_text, "not_null": not_null, "default": default, "generated": null, "identity": null,
         "collation": null, "storage": null, "statistics": null, "comment": null, "compare": "image"})

@@ -110,6 +110,31 @@ pub fn uses_nothing_of_users(view: Oid) -> Result<bool> {
     Ok(used == Some(false))
 }
 
+/// Errors with 22023 where a literal of the type is not read by PostgreSQL's own code alone. To read one of an array, a row or a range asks
+/// the domains in it, whose checks are somebody's functions; and our triggers name the value of a scope.
+pub fn require_plain(type_text: &str) -> Result<()> {
+    let plain = spi::value::<bool>(
+        "WITH RECURSIVE t AS ( \
+           SELECT y.oid, y.typtype, y.typbasetype, y.typelem, y.typnamespace FROM pg_catalog.pg_type y WHERE y.oid = pg_catalog.to_regtype($1) \
+           UNION ALL SELECT y.oid, y.typtype, y.typbasetype, y.typelem, y.typnamespace FROM t JOIN pg_catalog.pg_type y ON y.oid = t.typbasetype) \
+         SELECT pg_catalog.bool_or(t.typtype = 'e' OR t.typtype = 'b' AND (t.typelem = 0 OR t.typnamespace = 'pg_catalog'::regnamespace)) FROM t",
+        &[type_text.into()],
+    )?;
+    if plain == Some(true) {
+        return Ok(());
+    }
+    Err(Error::BadScope {
+        detail: format!("Its type, {type_text}, is made of other types."),
+        hint: "Take a column of a base type, an enum, or a domain over one.".into(),
+    })
+}
+
+/// Whose relation it is. Errors: 42P01 where it is gone.
+pub fn owner_of(relation: Oid) -> Result<Oid> {
+    let sql = "SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = $1";
+    spi::value(sql, &[relation.into()])?.ok_or_else(|| gone("the table"))
+}
+
 /// A relation by its name, from the session's catalog cache; None if there is none.
 pub fn oid_of(name: &QualifiedName) -> Option<Oid> {
     let [schema, relation] =

@@ -1,10 +1,13 @@
 //! Is this text one harmless expression? PostgreSQL's own parser and planner answer.
 
 use crate::error::{Error, Result};
-use crate::ident::{Ident, QualifiedName};
-use crate::pg::{spi, tx};
+use crate::ident::Ident;
+use crate::pg::draft::Draft;
+use crate::pg::{catalog, parse, role, spi, tx};
 use pgrx::pg_sys;
-use std::ffi::CString;
+
+/// Words, numbers and signs of an expression: whoever has more has a table of values, and it belongs into one.
+const MOST_TOKENS: usize = 100_000;
 
 /// What PostgreSQL says of an expression that may be stored.
 pub struct Checked {
@@ -18,31 +21,30 @@ pub struct Checked {
 }
 
 /// Checks `text` as an expression over rows of `from`, an item of a FROM list. Refused: text that is more or
-/// less than one expression, sub-selects, aggregates, sets, and anything volatile.
-pub fn check(column: &str, text: &str, from: &str) -> Result<Checked> {
-    judged(column, text, from, false)
+/// less than one expression, sub-selects, aggregates, sets, and anything volatile. PostgreSQL may run functions that the text names:
+/// as `owner`, who owns the table.
+pub fn check(owner: pg_sys::Oid, column: &str, text: &str, from: &str) -> Result<Checked> {
+    judge(owner, column, text, from, false)
 }
 
 /// The same of what draws a value once, and may be volatile.
-pub fn check_draw(column: &str, text: &str, from: &str) -> Result<Checked> {
-    judged(column, text, from, true)
+pub fn check_draw(owner: pg_sys::Oid, column: &str, text: &str, from: &str) -> Result<Checked> {
+    judge(owner, column, text, from, true)
 }
 
 /// Checks `text` as the default of a column of this type.
-pub fn check_default(column: &str, text: &str, type_text: &str) -> Result<()> {
-    single(column, text)?;
-    let table = QualifiedName::new("mig", "default_check");
+pub fn check_default(owner: pg_sys::Oid, column: &str, text: &str, type_text: &str) -> Result<()> {
+    require_single(column, text)?;
     let tried = tx::probe(|| {
+        let draft = Draft::open(owner)?;
+        let _owner = role::confine(owner)?;
+        let table = draft.named(&"default_check".into());
         spi::run(
             &format!("CREATE TABLE {table} (value {type_text} DEFAULT ({text}\n))"),
             &[],
         )
     });
-    match tried {
-        Ok(_) => Ok(()),
-        Err(Error::Sql { message, .. }) => Err(bad(column, format!("PostgreSQL says: {message}."))),
-        Err(e) => Err(e),
-    }
+    tried.map(|_| ()).map_err(|e| refused(column, e))
 }
 
 /// Whether a value of one type may be assigned to a column of the other (both as PostgreSQL writes them).
@@ -74,47 +76,64 @@ pub fn indexable(type_text: &str, method: &str) -> Result<bool> {
     )
 }
 
-fn judged(column: &str, text: &str, from: &str, draws: bool) -> Result<Checked> {
-    single(column, text)?;
-    let view = QualifiedName::new("mig", "expression_check");
+fn judge(owner: pg_sys::Oid, column: &str, text: &str, from: &str, draws: bool) -> Result<Checked> {
+    require_single(column, text)?;
     let found = tx::probe(|| {
-        // The line break ends a comment that the expression may end with.
-        spi::run(
-            &format!("CREATE VIEW {view} AS SELECT ({text}\n) AS value FROM {from}"),
-            &[],
-        )?;
-        let Harmless { immutable, fixed } = harmless(column, draws)?;
+        let draft = Draft::open(owner)?;
+        let _owner = role::confine(owner)?;
+        let view = make_view(&draft, text, from)?;
+        let Harmless { immutable, fixed } = require_harmless(view, column, draws)?;
         let type_text = spi::value::<String>(
             "SELECT pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute \
-             WHERE attrelid = 'mig.expression_check'::pg_catalog.regclass AND attnum = 1",
-            &[],
+             WHERE attrelid = $1 AND attnum = 1",
+            &[view.into()],
         )?;
-        let type_text =
-            type_text.ok_or_else(|| Error::Internal("a view without its column".into()))?;
-        let reads: Vec<Ident> = spi::json_rows(READS, &[])?;
-        let constant = match fixed && immutable {
-            true => spi::value(&format!("SELECT ({text}\n)::pg_catalog.text"), &[])?,
-            false => None,
-        };
         Ok(Checked {
-            type_text,
+            type_text: type_text.ok_or_else(no_view)?,
             immutable,
-            reads,
-            constant,
+            reads: spi::json_rows(READS, &[view.into()])?,
+            constant: match fixed && immutable {
+                true => constant(owner, text)?,
+                false => None,
+            },
         })
     });
-    match found {
-        Ok(checked) => Ok(checked),
-        Err(Error::Sql { message, .. }) => Err(bad(column, format!("PostgreSQL says: {message}."))),
-        Err(e) => Err(e),
-    }
+    found.map_err(|e| refused(column, e))
+}
+
+/// A view of one column, the value of the expression.
+fn make_view(draft: &Draft, text: &str, from: &str) -> Result<pg_sys::Oid> {
+    let view = draft.named(&"expression_check".into());
+    // The line break ends a comment that the expression may end with.
+    spi::run(
+        &format!("CREATE VIEW {view} AS SELECT ({text}\n) AS value FROM {from}"),
+        &[],
+    )?;
+    catalog::find(&view)?.ok_or_else(no_view)
+}
+
+fn no_view() -> Error {
+    Error::Internal("the view is not there".into())
+}
+
+/// The value of a constant. It may be as long as `repeat()` can make it, and tells no two sources apart then.
+fn constant(owner: pg_sys::Oid, text: &str) -> Result<Option<String>> {
+    const MOST_BYTES: usize = 10_000;
+    let _reading = role::confine_reading(owner)?;
+    spi::value(
+        &format!(
+            "SELECT value FROM (SELECT ({text}\n)::pg_catalog.text AS value OFFSET 0) q \
+             WHERE pg_catalog.octet_length(value) OPERATOR(pg_catalog.<=) {MOST_BYTES}"
+        ),
+        &[],
+    )
 }
 
 /// A view depends on each column that it reads.
 const READS: &str = "SELECT DISTINCT pg_catalog.to_jsonb(a.attname) FROM pg_catalog.pg_rewrite r \
     JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
     JOIN pg_catalog.pg_attribute a ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND a.attrelid = d.refobjid \
-    AND a.attnum = d.refobjsubid WHERE r.ev_class = 'mig.expression_check'::pg_catalog.regclass AND d.refobjid <> r.ev_class";
+    AND a.attnum = d.refobjsubid WHERE r.ev_class = $1 AND d.refobjid <> r.ev_class";
 
 fn bad(column: &str, detail: String) -> Error {
     Error::BadExpression {
@@ -125,36 +144,39 @@ fn bad(column: &str, detail: String) -> Error {
 }
 
 /// One SELECT, one output column, nothing else: a text that closes our parenthesis and goes on is caught here.
-fn single(column: &str, text: &str) -> Result<()> {
-    let sql = CString::new(format!("SELECT ({text}\n)"))
-        .map_err(|_| bad(column, "It contains a NUL byte.".into()))?;
-    let parsed = tx::probe(|| {
-        // SAFETY: the raw parser only allocates in the current context and raises on a syntax error, which
-        // the surrounding subtransaction catches.
-        Ok(unsafe {
-            is_bare_select(pg_sys::raw_parser(
-                sql.as_ptr(),
-                pg_sys::RawParseMode::RAW_PARSE_DEFAULT,
-            ))
-        })
-    });
-    match parsed {
+fn require_single(column: &str, text: &str) -> Result<()> {
+    if let Some(why) = parse::too_much(text, MOST_TOKENS) {
+        return Err(bad(column, format!("Nobody can read it: {why}.")));
+    }
+    let sql = format!("SELECT ({text}\n)");
+    // SAFETY: the statements are the parser's.
+    match parse::raw(&sql, |all| unsafe { is_bare_select(all) }) {
         Ok(true) => Ok(()),
         Ok(false) => Err(bad(column, "It is more than one expression.".into())),
-        Err(Error::Sql { message, .. }) => Err(bad(column, format!("PostgreSQL says: {message}."))),
-        Err(e) => Err(e),
+        Err(e) => Err(refused(column, e)),
+    }
+}
+
+/// What PostgreSQL says of an expression; an error that says nothing of it, as a cancel, stays what it is.
+fn refused(column: &str, e: Error) -> Error {
+    match e {
+        Error::Sql { .. } => match parse::said(e) {
+            Ok(message) => bad(column, format!("PostgreSQL says: {message}.")),
+            Err(e) => e,
+        },
+        e => e,
     }
 }
 
 /// # Safety
 /// `parsed` is what `raw_parser` returned.
-unsafe fn is_bare_select(parsed: *mut pg_sys::List) -> bool {
-    // SAFETY: a list of RawStmt by contract; each node's tag is checked before it is read as that node.
+unsafe fn is_bare_select(parsed: &[*mut pg_sys::RawStmt]) -> bool {
+    // SAFETY: statements of the parser by contract; each node's tag is checked before it is read as that node.
     unsafe {
-        if parsed.is_null() || (*parsed).length != 1 {
+        let [one] = parsed else {
             return false;
-        }
-        let statement = (*(pg_sys::list_nth(parsed, 0) as *mut pg_sys::RawStmt)).stmt;
+        };
+        let statement = (**one).stmt;
         if (*statement).type_ != pg_sys::NodeTag::T_SelectStmt {
             return false;
         }
@@ -186,16 +208,11 @@ struct Harmless {
     fixed: bool,
 }
 
-/// Looks at the analysed query of the view that `check` made.
-fn harmless(column: &str, draws: bool) -> Result<Harmless> {
-    let oid: Option<pg_sys::Oid> = spi::value(
-        "SELECT 'mig.expression_check'::pg_catalog.regclass::pg_catalog.oid",
-        &[],
-    )?;
-    let oid = oid.ok_or_else(|| Error::Internal("the view is not there".into()))?;
+/// Looks at the analysed query of the view that `judge` made.
+fn require_harmless(view: pg_sys::Oid, column: &str, draws: bool) -> Result<Harmless> {
     // SAFETY: the view exists and is ours; the relation is closed again, and the query tree is only read.
     let (reads_tables, grouped, sets, volatile, mutable, varies) = unsafe {
-        let relation = pg_sys::relation_open(oid, pg_sys::AccessShareLock as i32);
+        let relation = pg_sys::relation_open(view, pg_sys::AccessShareLock as i32);
         let q = &*pg_sys::get_view_query(relation);
         let values = q.targetList as *mut pg_sys::Node;
         let found = (

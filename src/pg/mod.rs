@@ -2,15 +2,19 @@
 //! and `api`).
 
 pub mod activity;
-pub mod advisory;
+pub mod argument;
 pub mod catalog;
 pub mod cron;
 pub mod databases;
 pub mod deparse;
 pub mod direct;
+pub mod draft;
 pub mod echo;
+pub mod error_context;
 pub mod expression;
+pub mod fired;
 pub mod image;
+pub mod job_lock;
 pub mod launch;
 pub mod lock;
 pub mod moment;
@@ -18,11 +22,15 @@ pub mod notice;
 pub mod parse;
 pub mod places;
 pub mod plan;
+pub mod random;
+pub mod reader;
 pub mod role;
 pub mod session;
+pub mod signal;
 pub mod snapshot;
 pub mod spi;
 pub mod stamp;
+pub mod state;
 pub mod tx;
 pub mod utility;
 pub mod vacuum;

@@ -32,10 +32,7 @@ impl Moment {
         )?;
         let found = texts()?;
         drop(connection);
-        let decoded = found.iter().map(|text| serde_json::from_str(text));
-        decoded
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|e| Error::Internal(format!("row does not decode: {e}")))
+        decoded(&found)
     }
 
     /// The first row, if there is one.
@@ -47,16 +44,68 @@ impl Moment {
         Ok(self.rows(sql, args)?.into_iter().next())
     }
 
+    /// Rows of a query whose one column is the text of a JSON document, `size` at a time: each lot is read under what `reader` gives,
+    /// and taken without it.
+    pub fn in_lots<T: DeserializeOwned, G>(
+        &self,
+        sql: &str,
+        args: &[DatumWithOid],
+        size: i64,
+        reader: impl Fn() -> Result<G>,
+        mut take: impl FnMut(Vec<T>) -> Result<()>,
+    ) -> Result<()> {
+        let _connection = plan::connect()?;
+        let portal = {
+            let _reader = reader()?;
+            self.open(sql, args)?
+        };
+        loop {
+            let found = {
+                let _reader = reader()?;
+                // SAFETY: the portal was opened above, in this SPI connection; its rows are copied out before they are freed.
+                unsafe {
+                    pg_sys::SPI_cursor_fetch(portal, true, size as _);
+                    let found = texts()?;
+                    pg_sys::SPI_freetuptable(pg_sys::SPI_tuptable);
+                    found
+                }
+            };
+            if found.is_empty() {
+                break;
+            }
+            take(decoded(&found)?)?;
+        }
+        // SAFETY: opened above; an ERROR in between closes it with its (sub)transaction.
+        unsafe { pg_sys::SPI_cursor_close(portal) };
+        Ok(())
+    }
+
+    fn open(&self, sql: &str, args: &[DatumWithOid]) -> Result<pg_sys::Portal> {
+        let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+        let (mut types, mut values, nulls) = parameters(args);
+        // SAFETY: as in `run`; a read-only cursor takes the snapshot that is active when it is opened.
+        unsafe {
+            let count = i32::try_from(types.len()).unwrap_or(0);
+            let plan = pg_sys::SPI_prepare(text.as_ptr(), count, types.as_mut_ptr());
+            if plan.is_null() {
+                return Err(Error::Internal("SPI_prepare failed".into()));
+            }
+            pg_sys::PushActiveSnapshot(self.snapshot);
+            let portal = pg_sys::SPI_cursor_open(
+                std::ptr::null(),
+                plan,
+                values.as_mut_ptr(),
+                nulls.as_ptr(),
+                true,
+            );
+            pg_sys::PopActiveSnapshot();
+            Ok(portal)
+        }
+    }
+
     fn run(&self, sql: &str, args: &[DatumWithOid]) -> Result<()> {
         let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
-        let mut types: Vec<pg_sys::Oid> = args.iter().map(DatumWithOid::oid).collect();
-        let given = args.iter().map(DatumWithOid::datum);
-        let (mut values, nulls): (Vec<pg_sys::Datum>, Vec<std::ffi::c_char>) = given
-            .map(|d| match d {
-                Some(d) => (d.sans_lifetime(), b' ' as std::ffi::c_char),
-                None => (pg_sys::Datum::from(0), b'n' as std::ffi::c_char),
-            })
-            .unzip();
+        let (mut types, mut values, nulls) = parameters(args);
         // SAFETY: connected to SPI by the caller; the three arrays have one entry for each parameter and live through the
         // calls; the plan goes with the connection. Read-only: the statement takes no snapshot of its own.
         let code = unsafe {
@@ -87,6 +136,28 @@ impl Moment {
         }
         Ok(())
     }
+}
+
+fn decoded<T: DeserializeOwned>(texts: &[String]) -> Result<Vec<T>> {
+    let decoded = texts.iter().map(|text| serde_json::from_str(text));
+    decoded
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|e| Error::Internal(format!("row does not decode: {e}")))
+}
+
+/// Types, values, and which of these are null, as SPI takes them.
+fn parameters(
+    args: &[DatumWithOid],
+) -> (Vec<pg_sys::Oid>, Vec<pg_sys::Datum>, Vec<std::ffi::c_char>) {
+    let types = args.iter().map(DatumWithOid::oid).collect();
+    let given = args.iter().map(DatumWithOid::datum);
+    let (values, nulls) = given
+        .map(|d| match d {
+            Some(d) => (d.sans_lifetime(), b' ' as std::ffi::c_char),
+            None => (pg_sys::Datum::from(0), b'n' as std::ffi::c_char),
+        })
+        .unzip();
+    (types, values, nulls)
 }
 
 /// The one text column of the rows that the last statement returned.

@@ -1,7 +1,9 @@
 //! Running as another role, the way foreign-key triggers do (ri_triggers.c): the security context forbids
 //! SET ROLE inside, and an abort puts the old role back by itself.
 
+use crate::error::{Error, Result};
 use crate::ident::Ident;
+use crate::pg::session::{self, Sandbox};
 use pgrx::pg_sys;
 
 pub struct RoleGuard {
@@ -10,13 +12,23 @@ pub struct RoleGuard {
 }
 
 /// Until the guard is dropped, permission checks are made as `role`, and FORCE ROW LEVEL SECURITY does not
-/// hide the owner's own rows.
+/// hide the owner's own rows. For statements of ours alone: functions of `role` that they call may leave something behind in the
+/// session, see `confine`.
 pub fn act_as(role: pg_sys::Oid) -> RoleGuard {
+    switch(role, pg_sys::SECURITY_NOFORCE_RLS)
+}
+
+/// As `act_as`, in a security-restricted operation whoever the role is.
+pub fn act_restricted(role: pg_sys::Oid) -> RoleGuard {
+    switch(role, pg_sys::SECURITY_RESTRICTED_OPERATION)
+}
+
+fn switch(role: pg_sys::Oid, flags: u32) -> RoleGuard {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: both functions only read and write this backend's current user; the guard restores it.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
+        let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | flags;
         pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
     }
     RoleGuard { user, context }
@@ -29,6 +41,54 @@ impl Drop for RoleGuard {
             // SAFETY: restores what GetUserIdAndSecContext gave.
             unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
         }
+    }
+}
+
+/// Fields are dropped in this order: settings first, as they were set last.
+pub struct Confined {
+    _settings: Sandbox,
+    _role: RoleGuard,
+}
+
+/// Runs what another role wrote (its triggers, its functions in expressions, defaults and checks) with that role's rights, and leaves
+/// nothing of it behind in the caller's session: no setting, no temporary table, no open cursor, no trigger that waits for the commit
+/// and would fire there with the caller's rights. PostgreSQL's own commands that run other roles' functions do the same
+/// (security-restricted operation; CVE-2020-25695). Nothing is restricted where the caller is that role. Errors: 42501 where the
+/// caller may not do what the role may: nothing runs with rights that he does not have.
+pub fn confine(role: pg_sys::Oid) -> Result<Confined> {
+    require(role)?;
+    Ok(confine_for_key(role))
+}
+
+/// Errors with 42501 unless the caller may do what the role may.
+pub fn require(role: pg_sys::Oid) -> Result<()> {
+    if has_privileges_of(current(), role) {
+        return Ok(());
+    }
+    Err(Error::NotMember {
+        role: name(role),
+        caller: name(current()),
+    })
+}
+
+/// As `confine`, and whatever runs may only read.
+pub fn confine_reading(role: pg_sys::Oid) -> Result<Confined> {
+    let confined = confine(role)?;
+    session::forbid_writes();
+    Ok(confined)
+}
+
+/// As `confine`, for a role that the caller need not be a member of: what a foreign key does with the table that it refers to, as that
+/// table's owner (ri_triggers.c). For statements that run nothing which that role or the caller wrote.
+pub fn confine_for_key(role: pg_sys::Oid) -> Confined {
+    let restricted = if role == current() {
+        0
+    } else {
+        pg_sys::SECURITY_RESTRICTED_OPERATION
+    };
+    Confined {
+        _role: switch(role, pg_sys::SECURITY_NOFORCE_RLS | restricted),
+        _settings: session::sandbox(),
     }
 }
 
@@ -45,14 +105,20 @@ pub fn current() -> pg_sys::Oid {
 
 /// Its name, quoted.
 pub fn name(role: pg_sys::Oid) -> String {
+    Ident::new(plain_name(role)).to_string()
+}
+
+/// Its name as it is; its number where it is gone.
+pub fn plain_name(role: pg_sys::Oid) -> String {
     // SAFETY: a catalog look-up that returns a C string, or null for a role that is gone; both are copied here.
     unsafe {
         let name = pg_sys::GetUserNameFromId(role, true);
         if name.is_null() {
             return role.to_u32().to_string();
         }
-        let name = std::ffi::CStr::from_ptr(name).to_string_lossy();
-        Ident::new(name.into_owned()).to_string()
+        std::ffi::CStr::from_ptr(name)
+            .to_string_lossy()
+            .into_owned()
     }
 }
 

@@ -46,6 +46,34 @@ pub fn pin(settings: &[(&CStr, &CStr)]) -> SettingsGuard {
     SettingsGuard { level }
 }
 
+/// While it lives, settings may be changed; all of them are as before when it is dropped, whoever changed them
+/// (AtEOXact_GUC(false), as ANALYZE does around functions of others).
+pub struct Sandbox {
+    level: i32,
+}
+
+pub fn sandbox() -> Sandbox {
+    Sandbox {
+        // SAFETY: opens a nesting level of settings, closed by the guard.
+        level: unsafe { pg_sys::NewGUCNestLevel() },
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // An abort unwinds the settings by itself.
+        if !std::thread::panicking() {
+            // SAFETY: closes the level opened by `sandbox`; guards are dropped innermost first.
+            unsafe { pg_sys::AtEOXact_GUC(false, self.level) };
+        }
+    }
+}
+
+/// Statements that write are refused as long as the sandbox around it lives.
+pub fn forbid_writes() {
+    set(c"transaction_read_only", c"on");
+}
+
 /// `SAFE`, unless the session has it already: spares three settings for each mirrored row.
 pub fn pin_names() -> Option<SettingsGuard> {
     // SAFETY: reads three globals of this backend; the path is a C string once the server is up.

@@ -177,7 +177,7 @@ fn same_ids(one: &Source, other: &Source) -> Result<Option<Finding>> {
         key: String,
     }
     let examples: Vec<Same> = {
-        let _owner = role::act_as(mapping::owner(one.mapping)?);
+        let _owner = role::confine_reading(mapping::owner(one.mapping)?)?;
         spi::rows(&sql, &[])?
     };
     if examples.is_empty() {

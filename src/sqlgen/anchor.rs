@@ -15,8 +15,13 @@ pub fn name(id: i32) -> QualifiedName {
 
 /// Makes it: the row first, so that the foreign key speaks at once. Deferred, so that a transaction may still take the scope's row
 /// away and bring it back.
-pub fn create(id: i32, scope: &Scope, table: &QualifiedName, key: &Ident) -> Vec<String> {
-    let (anchor, column) = (name(id), &scope.column);
+pub fn create(
+    anchor: &QualifiedName,
+    id: i32,
+    scope: &Scope,
+    (table, key): (&QualifiedName, &Ident),
+) -> Vec<String> {
+    let column = &scope.column;
     vec![
         format!(
             "CREATE TABLE {anchor} ({column} {} PRIMARY KEY)",
@@ -25,7 +30,7 @@ pub fn create(id: i32, scope: &Scope, table: &QualifiedName, key: &Ident) -> Vec
         format!(
             "COMMENT ON TABLE {anchor} IS 'While a migration writes rows of this scope, nobody deletes the scope.'"
         ),
-        set(id, scope),
+        set(anchor, scope),
         format!(
             "ALTER TABLE {anchor} ADD CONSTRAINT {} FOREIGN KEY ({column}) REFERENCES {table} ({key}) DEFERRABLE INITIALLY DEFERRED",
             constraint(id)
@@ -37,17 +42,18 @@ fn constraint(id: i32) -> Ident {
     Ident::new(format!("m{id}_anchor_fkey"))
 }
 
-/// The key speaks now, and not at the end of the transaction: the table may be dropped before that.
-pub fn answer(id: i32) -> [String; 2] {
+/// Holds the scope's row from now on. The key is checked now, and not at the end of the transaction: the table may be dropped before
+/// that.
+pub fn hold(id: i32, scope: &Scope) -> [String; 3] {
     let constraint = constraint(id);
-    ["IMMEDIATE", "DEFERRED"].map(|when| format!("SET CONSTRAINTS mig.{constraint} {when}"))
+    let check = |when| format!("SET CONSTRAINTS mig.{constraint} {when}");
+    [check("IMMEDIATE"), set(&name(id), scope), check("DEFERRED")]
 }
 
-/// From now on the scope's row is held.
-pub fn set(id: i32, scope: &Scope) -> String {
+fn set(anchor: &QualifiedName, scope: &Scope) -> String {
     format!(
         "INSERT INTO {} VALUES ({}::{}) ON CONFLICT DO NOTHING",
-        name(id),
+        anchor,
         Literal(&scope.value),
         scope.type_text
     )
@@ -72,7 +78,7 @@ mod tests {
         let (_, _, layout) = fixture::sign_ups();
         let scope = layout.scope.unwrap();
         let (table, key) = scope.table.clone().unwrap();
-        let made = create(7, &scope, &table, &key);
+        let made = create(&name(7), 7, &scope, (&table, &key));
         assert_eq!(
             made[0],
             "CREATE TABLE \"mig\".\"m7_anchor\" (\"project_id\" uuid PRIMARY KEY)"

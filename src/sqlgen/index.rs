@@ -33,6 +33,9 @@ pub fn create(target: &QualifiedName, index: &TargetIndex, concurrently: bool) -
     if !index.options.is_empty() {
         text.push_str(&format!(" WITH ({})", index.options.join(", ")));
     }
+    if let Some(tablespace) = &index.tablespace {
+        text.push_str(&format!(" TABLESPACE {tablespace}"));
+    }
     if let Some(predicate) = &index.predicate {
         text.push_str(&format!(" WHERE {predicate}"));
     }

@@ -4,9 +4,10 @@ use super::Outcome;
 use crate::error::Result;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::lock::{self, Mode};
-use crate::pg::spi;
+use crate::pg::{draft, spi, state};
 use crate::settings;
-use crate::store::{anchor, mapping, rights};
+use crate::sqlgen::anchor as sql;
+use crate::store::{anchor, mapping};
 
 #[derive(serde::Deserialize)]
 struct Lacking {
@@ -15,8 +16,8 @@ struct Lacking {
 
 /// Makes the next anchor that is lacking, where rows of a target refer to the scope's row. Without one mirrors lock that row.
 pub fn next_of(m: &Migration, mappings: &[Mapping]) -> Result<Outcome> {
-    let sql = include_str!("../../sql/query/lacks_anchor.sql");
-    let lacking: Vec<Lacking> = spi::rows(sql, &[m.id.into()])?;
+    let query = include_str!("../../sql/query/lacks_anchor.sql");
+    let lacking: Vec<Lacking> = state::rows(query, &[m.id.into()])?;
     for p in mappings {
         if lacking.iter().any(|l| l.id == p.id) && anchor::is_wanted(p)? {
             return make(m, p);
@@ -32,10 +33,12 @@ fn make(m: &Migration, p: &Mapping) -> Result<Outcome> {
     };
     let locks = [(table.clone(), Mode::ShareRowExclusive)];
     lock::soon(&locks, settings::lock_timeout_ms(m))?;
-    for sql in crate::sqlgen::anchor::create(p.id, scope, table, key) {
-        spi::run(&sql, &[])?;
-    }
-    let name = crate::sqlgen::anchor::name(p.id);
-    rights::hand_over(mapping::owner(p)?, "TABLE", &name)?;
+    draft::make(mapping::owner(p)?, |draft| {
+        let name = sql::name(p.id);
+        for sql in sql::create(&draft.name(&name), p.id, scope, (table, key)) {
+            spi::run(&sql, &[])?;
+        }
+        Ok(vec![("TABLE", name)])
+    })?;
     Ok(Outcome::Did(0))
 }

@@ -6,9 +6,9 @@ use crate::model::archive::{Archived, Shared};
 use crate::model::shape::Shape;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::notice::notice;
-use crate::pg::{catalog, lock, role, spi};
+use crate::pg::{catalog, draft, lock, role, spi, state};
 use crate::settings;
-use crate::sqlgen::{archive, table};
+use crate::sqlgen::archive;
 use crate::store::{anchor, ids, mapping, mirrors, sequence};
 use pgrx::pg_sys::Oid;
 
@@ -39,7 +39,8 @@ pub fn put_away(m: &Migration, mappings: &[Mapping], suffix: &str, views: bool) 
             view: views,
             view_text: None,
         };
-        for sql in statements(p, &old, suffix)? {
+        hand_over(p)?;
+        for sql in renames(&old, suffix) {
             spi::run(&sql, &[])?;
         }
         for s in &done.sequences {
@@ -56,23 +57,37 @@ pub fn put_away(m: &Migration, mappings: &[Mapping], suffix: &str, views: bool) 
 
 /// What puts one old table away, in order.
 pub fn statements(p: &Mapping, old: &Shape, suffix: &str) -> Result<Vec<String>> {
-    let mut made = Vec::new();
-    if p.target.is_some() {
-        let target = mapping::target(p)?;
-        made.extend(
-            shared_sequences(p)?
-                .iter()
-                .flat_map(|s| archive::hand_over(s, target)),
-        );
-    }
-    made.push(archive::rename_table(
-        &old.name,
-        &Archived::renamed(&old.name.name, suffix),
-    ));
-    for (before, after) in indexes(old, suffix) {
-        made.push(archive::rename_index(&renamed(&old.name, &before), &after));
-    }
+    let mut made = handed_over(p)?;
+    made.extend(renames(old, suffix));
     Ok(made)
+}
+
+fn handed_over(p: &Mapping) -> Result<Vec<String>> {
+    if p.target.is_none() {
+        return Ok(Vec::new());
+    }
+    let target = mapping::target(p)?;
+    let shared = shared_sequences(p)?;
+    let each = shared.iter().flat_map(|s| archive::hand_over(s, target));
+    Ok(each.collect())
+}
+
+fn hand_over(p: &Mapping) -> Result<()> {
+    let statements = handed_over(p)?;
+    let _owner = role::confine(mapping::owner(p)?)?;
+    for sql in statements {
+        spi::run(&sql, &[])?;
+    }
+    Ok(())
+}
+
+/// With the caller's rights: whoever renames in a schema needs CREATE there. There is nothing in them but names.
+fn renames(old: &Shape, suffix: &str) -> Vec<String> {
+    let table = archive::rename_table(&old.name, &Archived::renamed(&old.name.name, suffix));
+    let index = |(before, after)| archive::rename_index(&renamed(&old.name, &before), &after);
+    std::iter::once(table)
+        .chain(indexes(old, suffix).into_iter().map(index))
+        .collect()
 }
 
 /// The old table's indexes, before and after.
@@ -114,27 +129,30 @@ fn grant_as_before(p: &Mapping, s: &Shared) -> Result<()> {
     let Some(own) = catalog::sequence_of(mapping::target(p)?, &s.target_column)? else {
         return Ok(());
     };
+    let _owner = role::confine(mapping::owner(p)?)?;
     sequence::grant_as(&own, Some(&s.sequence))
 }
 
 fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
-    let target = (p.target.unwrap_or(0), mapping::target(p)?);
-    for sql in archive::compat_view(p.id, name, old, target, mapping::layout(p)?) {
+    let (target, layout) = (mapping::target(p)?, mapping::layout(p)?);
+    let owner = Oid::from(old.owner);
+    draft::within(owner, |draft| {
+        let drafted = draft.name(name);
+        {
+            let _owner = role::confine(owner)?;
+            spi::run(&archive::compat_view(&drafted, old, target, layout), &[])?;
+            draft::revoke_defaults(&drafted)?;
+            for sql in archive::compat_grants(&drafted, old) {
+                spi::run(&sql, &[])?;
+            }
+        }
+        // With the caller's rights: it takes CREATE in that schema.
+        let there = format!("ALTER VIEW {drafted} SET SCHEMA {}", name.schema);
+        spi::run(&there, &[])
+    })?;
+    state::define(&archive::compat_guard(p.id, name, p.target.unwrap_or(0)))?;
+    for sql in archive::compat_maps(old, layout) {
         spi::run(&sql, &[])?;
-    }
-    // What default privileges gave goes before the old table's grants come.
-    for grantee in catalog::grantees(name)? {
-        spi::run(&table::revoke(name, &grantee), &[])?;
-    }
-    let maps = archive::compat_maps(old, mapping::layout(p)?);
-    for sql in archive::compat_grants(name, old).iter().chain(&maps) {
-        spi::run(sql, &[])?;
-    }
-    if role::current() != Oid::from(old.owner) {
-        spi::run(
-            &format!("ALTER VIEW {name} OWNER TO {}", old.owner_name),
-            &[],
-        )?;
     }
     Ok(())
 }
@@ -175,6 +193,7 @@ fn hand_back(p: &Mapping, s: &Shared, source: &QualifiedName) -> Result<()> {
             })?,
         ),
     };
+    let _owner = role::confine(mapping::owner(p)?)?;
     for sql in archive::hand_back(s, source, target, own.as_ref()) {
         spi::run(&sql, &[])?;
     }

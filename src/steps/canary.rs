@@ -65,7 +65,7 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<Try>>) -> Result<Vec<Try>
         let layout = mapping::layout(p)?;
         let choose = canary::choose(p.id, &source.name, &layout.key);
         let row: Option<Row> = {
-            let _owner = role::act_as(mapping::owner(p)?);
+            let _owner = role::confine_reading(mapping::owner(p)?)?;
             let _exact = session::pin(&session::EXACT);
             spi::first(&choose, &[])?
         };
@@ -129,7 +129,7 @@ impl Trial<'_> {
         let key = &mapping::layout(p)?.key;
         let owner = mapping::owner(p)?;
         let by_key = |sql: &str, as_role: Oid| {
-            let _role = role::act_as(as_role);
+            let _role = role::confine(as_role)?;
             spi::run(sql, &[row.key.clone().into()])
         };
         let attempt = |what: &'static str, f: &dyn Fn(Oid) -> Result<i64>| Try {
@@ -149,7 +149,7 @@ impl Trial<'_> {
         if alone && w.may_insert {
             made.push(attempt("INSERT", &|as_role| {
                 by_key(&delete, owner)?;
-                let _role = role::act_as(as_role);
+                let _role = role::confine(as_role)?;
                 spi::run(&canary::insert(source), &[JsonB(row.row.clone()).into()])
             }));
         }
@@ -157,15 +157,15 @@ impl Trial<'_> {
     }
 }
 
-/// As an application runs it: policies hide rows instead of raising errors, and what waits for the commit is asked now.
+/// As an application runs it: policies hide rows instead of raising errors. What would wait for the commit is asked at once, as that role.
 fn taken_back(path: &CStr, f: impl FnOnce() -> Result<i64>) -> Result<()> {
     tx::probe(|| {
         let _path = session::pin(&[(c"search_path", path)]);
         let _policies = session::pin(&[(c"row_security", c"on")]);
         let _exact = session::pin(&session::EXACT);
         let _timeout = session::lock_timeout(PATIENCE_MS);
-        f()?;
         spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
+        f()?;
         Ok(())
     })
 }

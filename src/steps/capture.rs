@@ -2,11 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::model::state::{Mapping, Migration};
-use crate::pg::{lock, spi};
+use crate::pg::{catalog, lock, spi, state};
 use crate::settings;
 use crate::sqlgen::flow::Flow;
 use crate::sqlgen::{guard, trigger};
-use crate::store::{drift, ids, mapping, mirrors, rows};
+use crate::store::{drift, ids, mapping, mirrors};
 
 /// The emergency stop: mirrors off, on all tables or on none. Locks them ShareRowExclusive, which DISABLE TRIGGER
 /// needs; DROP TRIGGER would make readers wait as well. A mirror that is missing is off already. How many were on.
@@ -53,9 +53,6 @@ pub fn install<T>(
     let before = tried(None)?;
     for p in mappings {
         mapping::reset_copy(p.id)?;
-        if p.notes() {
-            rows::let_note(mapping::owner(p)?)?;
-        }
         put_in(p, &mapping::forward(p)?)?;
     }
     let after = tried(Some(&before))?;
@@ -131,7 +128,7 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     for p in mappings {
         mirrors::drop_all(p)?;
         for sql in guard::create(p.id, mapping::source(p)?, p.target.unwrap_or(0)) {
-            spi::run(&sql, &[])?;
+            state::define(&sql)?;
         }
         mirrors::seal(p.id)?;
     }
@@ -176,9 +173,13 @@ fn put_both_in(mappings: &[Mapping]) -> Result<()> {
     Ok(())
 }
 
+/// Nobody but us may attach our trigger functions: the table's owner has no right to call them.
 fn put_in(p: &Mapping, flow: &Flow) -> Result<()> {
+    for mark in mapping::layout(p)?.marks() {
+        catalog::require_plain(&mark.type_text)?;
+    }
     for sql in trigger::create(flow) {
-        spi::run(&sql, &[])?;
+        state::define(&sql)?;
     }
     mirrors::seal(p.id)
 }

@@ -1,14 +1,17 @@
 //! A constraint or an index of a table that is in use. Where a job stands is read from the catalog each time, so that whoever goes
 //! on after a crash, or after somebody's own hand, begins with what is there.
 
-use super::Outcome;
+use super::{Command, Outcome};
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::change::{Change, ChangeJob};
+use crate::model::layout::TargetIndex;
+use crate::model::shape::Shape;
+use crate::pg::draft::Draft;
 use crate::pg::lock::{self, Mode};
-use crate::pg::{catalog, session, spi, tx};
+use crate::pg::{catalog, parse, role, session, spi, tx};
 use crate::settings;
-use crate::sqlgen::change as sql;
+use crate::sqlgen::{change as sql, index};
 use crate::store::change;
 use pgrx::pg_sys::Oid;
 
@@ -18,7 +21,7 @@ const EXAMPLES: u32 = 10;
 /// The next piece of work.
 pub fn next(job: &ChangeJob, table: &QualifiedName) -> Result<Outcome> {
     match (&job.change, job.constraint()) {
-        (Change::Index { name, statement }, _) => index(job, table, name, statement),
+        (Change::Index { name, index }, _) => build(job, table, name, index.as_deref()),
         (_, Some(name)) => constraint(job, table, &name),
         (_, None) => Ok(Outcome::Done),
     }
@@ -43,7 +46,10 @@ pub fn take_back(job: &ChangeJob, table: &QualifiedName) -> Result<Outcome> {
                 require_nobody_builds(table)?;
                 let index = QualifiedName::new(table.schema.as_str(), name.as_str());
                 match built(job.relation, table, name)? {
-                    Some(false) => Outcome::TopLevel(sql::drop_index(&index)),
+                    Some(false) => Outcome::TopLevel(Command {
+                        sql: sql::drop_index(&index),
+                        role: role::current(),
+                    }),
                     // Somebody else has come to the end of it meanwhile.
                     _ => Outcome::Did(0),
                 }
@@ -95,10 +101,7 @@ fn constraint(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<Ou
         }
         (None, _) => {
             lock_for(table, &job.change, false)?;
-            let _path = session::search_path(&job.search_path);
-            if let Some(add) = sql::add(table, name, &job.change) {
-                spi::run(&add, &[])?;
-            }
+            add(job, table, name)?;
             change::heartbeat(job.id, Some("validating"), None)?;
         }
         (Some(false), _) => validate(job, table, name)?,
@@ -112,9 +115,31 @@ fn constraint(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<Ou
     Ok(Outcome::Did(0))
 }
 
+/// A foreign key as the caller, who may need a right on the other table, and there is nothing in it but names; an expression as the
+/// table's owner.
+fn add(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<()> {
+    let Some(add) = sql::add(table, name, &job.change) else {
+        return Ok(());
+    };
+    let expressions = !matches!(job.change, Change::ForeignKey { .. });
+    let _owner = match expressions {
+        true => Some(role::confine(owner(job)?)?),
+        false => None,
+    };
+    let _path = session::search_path(&job.search_path);
+    spi::run(&add, &[])?;
+    Ok(())
+}
+
+fn owner(job: &ChangeJob) -> Result<Oid> {
+    catalog::owner_of(Oid::from(job.relation))
+}
+
 /// ShareUpdateExclusive: readers and writers go on.
 fn validate(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<()> {
+    let owner = owner(job)?;
     let proved = tx::subtransaction(|| {
+        let _owner = role::confine(owner)?;
         let _path = session::search_path(&job.search_path);
         spi::run(&sql::validate(table, name), &[])
     });
@@ -132,6 +157,7 @@ fn refuse_if_broken(job: &ChangeJob, table: &QualifiedName) -> Result<()> {
         return Ok(());
     };
     let mut rows: Vec<String> = {
+        let _owner = role::confine_reading(owner(job)?)?;
         let _path = session::search_path(&job.search_path);
         spi::json_rows(&look, &[])?
     };
@@ -211,11 +237,73 @@ fn built(relation: u32, table: &QualifiedName, name: &Ident) -> Result<Option<bo
     })
 }
 
-fn index(job: &ChangeJob, table: &QualifiedName, name: &Ident, statement: &str) -> Result<Outcome> {
+fn build(
+    job: &ChangeJob,
+    table: &QualifiedName,
+    name: &Ident,
+    made: Option<&TargetIndex>,
+) -> Result<Outcome> {
     Ok(match built(job.relation, table, name)? {
-        None => Outcome::TopLevel(statement.to_owned()),
+        None => {
+            let made = made.ok_or_else(|| not_known(name))?;
+            Outcome::TopLevel(Command {
+                sql: index::create(table, made, true),
+                role: super::builder(made, owner(job)?),
+            })
+        }
         Some(true) => Outcome::Done,
         // What an interrupted build leaves behind; writers keep it up and nobody reads it.
         Some(false) => take_back(job, table)?,
+    })
+}
+
+fn not_known(name: &Ident) -> Error {
+    Error::NotSupported {
+        what: format!(
+            "building index {}, which an earlier version planned,",
+            name.as_str()
+        ),
+        detail: "It was kept as the text of a statement, and no such text is run any more.".into(),
+        hint: "Build it by hand with CREATE INDEX CONCURRENTLY under this name, and call again."
+            .into(),
+    }
+}
+
+/// What a CREATE INDEX says, with every name resolved where the caller looks for names: PostgreSQL makes it on an empty table with
+/// the same columns, and the catalog tells.
+pub fn analysed_index(
+    shape: &Shape,
+    given: &parse::index::Index,
+    statement: &str,
+    path: &str,
+) -> Result<TargetIndex> {
+    let owner = Oid::from(shape.owner);
+    let table = tx::probe(|| {
+        let draft = Draft::open(owner)?;
+        let _owner = role::confine(owner)?;
+        let copy = draft.name(&shape.name);
+        spi::run(&format!("CREATE TABLE {copy} (LIKE {})", shape.name), &[])?;
+        {
+            let _path = session::search_path(path);
+            parse::index::make_on(statement, &copy)?;
+        }
+        catalog::find(&copy)?.map_or(Ok(None), catalog::shape)
+    })?;
+    let made = table.and_then(|t| t.indexes.into_iter().next());
+    let made = made.ok_or_else(|| Error::Internal("the index was not made".into()))?;
+    Ok(TargetIndex {
+        name: given.name.clone(),
+        unique: made.unique,
+        constraint: false,
+        deferrable: false,
+        nulls_not_distinct: made.nulls_not_distinct,
+        method: made.method,
+        columns: made.columns,
+        include: made.include,
+        predicate: made.predicate,
+        options: made.options,
+        tablespace: given.tablespace.clone(),
+        comment: None,
+        statistics: Vec::new(),
     })
 }

@@ -4,7 +4,7 @@
 use super::Outcome;
 use crate::error::Result;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::{lock, snapshot, spi};
+use crate::pg::{lock, role, snapshot, spi};
 use crate::settings;
 use crate::sqlgen::fkey;
 use crate::store::{mapping, migration};
@@ -61,7 +61,11 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<Outcome> {
         )?;
         match state {
             Some(s) if s.valid => continue,
-            Some(_) => spi::run(&fkey::validate(target, &key.name), &[])?,
+            Some(_) => {
+                // The key's operators may be functions of a user's.
+                let _owner = role::confine(mapping::owner(p)?)?;
+                spi::run(&fkey::validate(target, &key.name), &[])?
+            }
             None => {
                 let strong = lock::Mode::ShareRowExclusive;
                 let mut tables = vec![(target.clone(), strong)];

@@ -1,11 +1,11 @@
 //! The indexes that the target gets after the copy.
 
-use super::Outcome;
+use super::{Command, Outcome};
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::layout::TargetIndex;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::{lock, spi};
+use crate::pg::{lock, role, spi};
 use crate::settings;
 use crate::sqlgen::index;
 use crate::store::mapping;
@@ -38,7 +38,12 @@ pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<Outcome> {
                 spi::run(&format!("DROP INDEX {}.{}", target.schema, i.name), &[])?;
                 return Ok(Outcome::Did(0));
             }
-            None if top_level => return Ok(Outcome::TopLevel(index::create(target, i, true))),
+            None if top_level => {
+                return Ok(Outcome::TopLevel(Command {
+                    sql: index::create(target, i, true),
+                    role: super::builder(i, mapping::owner(p)?),
+                }));
+            }
             None => return build_here(m, p, i),
         }
     }
@@ -92,6 +97,7 @@ fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<Outcome> {
         });
     }
     lock_target(m, target)?;
+    let _builder = role::confine(super::builder(i, mapping::owner(p)?))?;
     for sql in std::iter::once(index::create(target, i, false)).chain(index::attach(target, i)) {
         spi::run(&sql, &[])?;
     }

@@ -1,5 +1,9 @@
 //! What one step does. Steps know nothing of each other: the engine puts them in order.
 
+use crate::model::layout::TargetIndex;
+use crate::pg::role;
+use pgrx::pg_sys::Oid;
+
 pub mod anchor;
 pub mod archive;
 pub mod canary;
@@ -25,6 +29,22 @@ pub enum Outcome {
     Done,
     /// Somebody is in the way: who or what.
     Wait(String),
-    /// A command that must run outside a transaction.
-    TopLevel(String),
+    TopLevel(Command),
+}
+
+/// A command that must run outside a transaction, and as whom: what it says may call functions of that role's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    pub sql: String,
+    pub role: Oid,
+}
+
+/// Whose rights an index is built with: those of the table's owner, where the index runs functions of his. Otherwise the caller's: the
+/// owner may lack CREATE on the schema.
+fn builder(i: &TargetIndex, owner: Oid) -> Oid {
+    if i.has_expressions() {
+        owner
+    } else {
+        role::current()
+    }
 }

@@ -6,10 +6,11 @@ use crate::model::layout::remap::Drawn;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::lock::Mode;
 use crate::pg::notice::notice;
-use crate::pg::{catalog, lock, session, spi};
+use crate::pg::{catalog, lock, role, session, spi};
 use crate::settings;
 use crate::sqlgen::{flow, map, mirror};
-use crate::store::{anchor, ids, mapping, migration, mirrors, rows};
+use crate::store::{anchor, ids, late, mapping, migration, mirrors, rows};
+use std::collections::BTreeMap;
 
 /// Up to this many rows are deleted while the application's writes wait; more are left to the operator.
 const DELETE_AT_ONCE: i64 = 10_000;
@@ -24,11 +25,14 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Resul
     }
     drop_late_objects(mappings)?;
     anchor::remove(mappings)?;
-    empty_targets(m, mappings, drops)?;
+    late::checked_at_once(&late::owners(mappings), true, || {
+        empty_targets(m, mappings, drops)
+    })?;
     for p in mappings {
         rows::clear(p.id)?;
         mapping::reset_copy(p.id)?;
         if drawn(p).is_some() {
+            let _owner = role::confine(mapping::owner(p)?)?;
             spi::run(&map::empty(p.id), &[])?;
         }
     }
@@ -93,20 +97,23 @@ fn drop_late_objects(mappings: &[Mapping]) -> Result<()> {
     Ok(())
 }
 
+/// Each owner's own at once: they may refer to each other.
 fn empty_targets(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
-    let mut ours = Vec::new();
+    let mut ours: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for p in mappings.iter().filter(|p| p.adopted || !drops) {
         let (Some(target), Some(_)) = (&p.target_now, &p.layout) else {
             continue;
         };
         if !p.adopted && !holds_others(p)? {
-            ours.push(target.to_string());
+            let owner = ours.entry(mapping::owner(p)?.to_u32()).or_default();
+            owner.push(target.to_string());
         } else {
             delete_scope(m, p, target)?;
         }
     }
-    if !ours.is_empty() {
-        spi::run(&format!("TRUNCATE ONLY {}", ours.join(", ")), &[])?;
+    for (owner, targets) in ours {
+        let _owner = role::confine(owner.into())?;
+        spi::run(&format!("TRUNCATE ONLY {}", targets.join(", ")), &[])?;
     }
     Ok(())
 }
@@ -120,6 +127,7 @@ pub fn holds_others(p: &Mapping) -> Result<bool> {
         return Ok(false);
     };
     let sql = format!("SELECT EXISTS (SELECT FROM {target} AS t WHERE {others})");
+    let _owner = role::confine_reading(mapping::owner(p)?)?;
     Ok(spi::value::<bool>(&sql, &[])?.unwrap_or(false))
 }
 
@@ -135,6 +143,7 @@ fn restore(p: &Mapping, found: &Drawn) -> Result<()> {
         .into_iter()
         .filter(|c| c.generated.is_none());
     let columns: Vec<Ident> = columns.map(|c| c.name).collect();
+    let _owner = role::confine(mapping::owner(p)?)?;
     for sql in map::restore(&mapping::forward(p)?, found, &columns) {
         spi::run(&sql, &[])?;
     }
@@ -151,7 +160,13 @@ fn delete_scope(m: &Migration, p: &Mapping, target: &QualifiedName) -> Result<()
         "SELECT count(*) FROM (SELECT {from} LIMIT {}) x",
         DELETE_AT_ONCE + 1
     );
-    if spi::value::<i64>(&count, &[])?.unwrap_or(0) <= DELETE_AT_ONCE {
+    let owner = mapping::owner(p)?;
+    let few = {
+        let _owner = role::confine_reading(owner)?;
+        spi::value::<i64>(&count, &[])?.unwrap_or(0) <= DELETE_AT_ONCE
+    };
+    if few {
+        let _owner = role::confine(owner)?;
         spi::run(&clear, &[])?;
         return Ok(());
     }

@@ -5,8 +5,9 @@ use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::Scope;
 use crate::model::state::Mapping;
 use crate::pg::lock::Mode;
-use crate::pg::{catalog, spi};
+use crate::pg::{catalog, role, spi};
 use crate::sqlgen::anchor;
+use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 
 /// The scope's table and its key. Where ids change PostgreSQL looks for the scope's row itself, as rows are written by statements.
@@ -23,7 +24,7 @@ pub fn stands(p: &Mapping) -> Result<bool> {
     Ok(catalog::find(&anchor::name(p.id))?.is_some())
 }
 
-/// Whether the target's scope column refers to the scope's row, and we may do the same.
+/// Whether the target's scope column refers to the scope's row, and the tables' owner may do the same.
 pub fn is_wanted(p: &Mapping) -> Result<bool> {
     let Some((scope, table, key)) = parent(p) else {
         return Ok(false);
@@ -36,6 +37,7 @@ pub fn is_wanted(p: &Mapping) -> Result<bool> {
          AND pg_catalog.has_column_privilege(c.confrelid, k.attnum, 'REFERENCES'))",
         Literal(&table.to_string())
     );
+    let _owner = role::confine_reading(mapping::owner(p)?)?;
     let wanted = spi::value::<bool>(
         &sql,
         &[
@@ -54,12 +56,7 @@ pub fn release(mappings: &[Mapping]) -> Result<()> {
 
 /// Dual writing begins anew.
 pub fn hold(mappings: &[Mapping]) -> Result<()> {
-    each(mappings, |p, scope| {
-        let answer = anchor::answer(p.id);
-        std::iter::once(anchor::set(p.id, scope))
-            .chain(answer)
-            .collect()
-    })
+    each(mappings, |p, scope| anchor::hold(p.id, scope).to_vec())
 }
 
 /// The tables go, under the locks that `locks` names.
@@ -84,6 +81,7 @@ pub fn locks(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, Mode)>> {
 fn each(mappings: &[Mapping], sql: impl Fn(&Mapping, &Scope) -> Vec<String>) -> Result<()> {
     for p in mappings {
         if let (Some((scope, ..)), true) = (parent(p), stands(p)?) {
+            let _owner = role::confine(mapping::owner(p)?)?;
             for sql in sql(p, scope) {
                 spi::run(&sql, &[])?;
             }

@@ -2,22 +2,22 @@
 
 use crate::error::{Error, Result};
 use crate::model::change::{Change, ChangeJob};
-use crate::pg::{role, spi, tx};
+use crate::pg::{role, state, tx};
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 
 const SELECT: &str = "SELECT j.id, j.relation::oid::bigint AS relation, \
     (SELECT pg_catalog.jsonb_build_object('schema', n.nspname, 'name', c.relname) FROM pg_catalog.pg_class c \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = j.relation) AS table, \
-    j.change, j.search_path, j.state, j.pid, j.error, j.looked FROM mig.change j";
+    j.change, j.role::oid::bigint AS role, j.search_path, j.state, j.pid, j.error, j.looked FROM mig.change j";
 
 pub fn by_id(id: i64) -> Result<Option<ChangeJob>> {
-    spi::first(&format!("{SELECT} WHERE j.id = $1"), &[id.into()])
+    state::first(&format!("{SELECT} WHERE j.id = $1"), &[id.into()])
 }
 
 /// The job that is at what has this name in the same table.
 pub fn open(relation: u32, change: &Change) -> Result<Option<ChangeJob>> {
-    spi::first(
+    state::first(
         &format!(
             "{SELECT} WHERE j.relation = $1 AND j.change->>'kind' = $2 AND coalesce(j.change->>'name', j.change->>'column') = $3 AND j.ended_at IS NULL"
         ),
@@ -30,7 +30,7 @@ pub fn open(relation: u32, change: &Change) -> Result<Option<ChangeJob>> {
 }
 
 pub fn insert(relation: u32, change: &Change, search_path: &str) -> Result<i64> {
-    spi::value(
+    state::value(
         "INSERT INTO mig.change (relation, role, change, search_path, step) VALUES ($1::regclass, $2::regrole, $3, $4, $5) RETURNING id",
         &[
             Oid::from(relation).into(),
@@ -52,7 +52,7 @@ fn first_step(change: &Change) -> &'static str {
 
 /// Given to another worker, as the current role.
 pub fn reopen(id: i64) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.change SET role = $2::regrole, pid = NULL, waiting_for = NULL WHERE id = $1",
         &[id.into(), role::current().into()],
     )?;
@@ -60,7 +60,7 @@ pub fn reopen(id: i64) -> Result<()> {
 }
 
 pub fn started(id: i64, pid: i32) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.change SET pid = $2, heartbeat_at = clock_timestamp() WHERE id = $1",
         &[id.into(), pid.into()],
     )?;
@@ -77,7 +77,7 @@ pub fn is_of_this_transaction(id: i64) -> Result<bool> {
 
 /// The rows have been looked at.
 pub fn looked(id: i64) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.change SET looked = true WHERE id = $1",
         &[id.into()],
     )?;
@@ -86,7 +86,7 @@ pub fn looked(id: i64) -> Result<()> {
 
 /// Shows that the worker is alive, what it does, and what it waits for.
 pub fn heartbeat(id: i64, step: Option<&str>, waiting_for: Option<&str>) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.change SET heartbeat_at = clock_timestamp(), step = coalesce($2, step), waiting_for = $3 WHERE id = $1",
         &[id.into(), step.into(), waiting_for.into()],
     )?;
@@ -95,7 +95,7 @@ pub fn heartbeat(id: i64, step: Option<&str>, waiting_for: Option<&str>) -> Resu
 
 /// What has been begun is taken back; `state` is `failing` or `cancelling`.
 pub fn give_up(id: i64, state: &str, why: Option<&str>) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.change SET state = $2, error = coalesce(error, $3), waiting_for = NULL WHERE id = $1",
         &[id.into(), state.into(), why.into()],
     )?;
@@ -103,7 +103,7 @@ pub fn give_up(id: i64, state: &str, why: Option<&str>) -> Result<()> {
 }
 
 pub fn end(id: i64, state: &str) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.change SET state = $2, ended_at = clock_timestamp(), step = NULL, waiting_for = NULL WHERE id = $1",
         &[id.into(), state.into()],
     )?;

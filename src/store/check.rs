@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::pg::moment::Moment;
-use crate::pg::spi;
+use crate::pg::{spi, state};
 use pgrx::JsonB;
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ pub fn insert(
     started: Option<f64>,
     outcome: Outcome,
 ) -> Result<()> {
-    spi::run(
+    state::run(
         "INSERT INTO mig.check_result (migration, mode, phase, started_at, ok, compared, tables, differences, failed, snapshot) \
          VALUES ($1, $2, $3, coalesce(pg_catalog.to_timestamp($4), clock_timestamp()), $5, $6, $7, $8, $9, coalesce($10::pg_snapshot, pg_current_snapshot()))",
         &[
@@ -45,7 +45,7 @@ pub fn insert(
 
 /// Whether the last check of all rows of all tables since the backfill ended, and since mirrors were put in, was clean.
 pub fn is_proven(migration: i32) -> Result<bool> {
-    let clean = spi::value::<bool>(
+    let clean = state::value::<bool>(
         "SELECT c.ok FROM mig.check_result c WHERE c.migration = $1 AND c.mode = 'full' \
          AND c.tables = (SELECT count(*) FROM mig.mapping p WHERE p.migration = c.migration) \
          AND c.started_at > (SELECT max(j.ended_at) FROM mig.job j WHERE j.migration = c.migration AND j.state = 'done' AND j.task = 'backfill') \
@@ -66,7 +66,7 @@ pub struct Last {
 }
 
 pub fn last_full(migration: i32) -> Result<Option<Last>> {
-    spi::first(
+    state::first(
         "SELECT c.ok, c.compared, c.differences, pg_catalog.date_trunc('second', clock_timestamp() - c.finished_at)::text AS age \
          FROM mig.check_result c WHERE c.migration = $1 AND c.mode = 'full' ORDER BY c.id DESC LIMIT 1",
         &[migration.into()],

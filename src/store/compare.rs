@@ -6,10 +6,10 @@ use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::moment::Moment;
 use crate::pg::places::Slice;
-use crate::pg::{catalog, role, session, spi};
+use crate::pg::{catalog, role, session, spi, state};
 use crate::sqlgen::digest::{Condition, Pair, Side};
 use crate::sqlgen::map::{self, Chosen};
-use crate::store::mapping;
+use crate::store::{mapping, rows};
 use pgrx::JsonB;
 use pgrx::datum::DatumWithOid;
 use serde::Deserialize;
@@ -212,16 +212,27 @@ impl<'a> Beside<'a> {
         self.as_owner(|| self.at.rows(&sql, &self.arguments(choice, Some(limit))))
     }
 
-    /// Lists all of them as leftovers; how many are new there. The owner must be let to note keys, see `rows::let_note`.
-    pub fn note(&self, choice: &Choice) -> Result<i64> {
+    /// Lists all of them as leftovers.
+    pub fn note(&self, choice: &Choice) -> Result<()> {
+        /// Keys that are held in memory at a time.
+        const LOT: i64 = 10_000;
         let sql = self.pair()?.noted(&choice.condition);
+        let owner = mapping::owner(self.mapping)?;
+        // A new row that came past the mirrors has no old key that could be noted.
         let back = mapping::reverse(self.mapping)?;
-        self.as_owner(|| {
-            // A new row that came past the mirrors has no old key that could be noted.
-            for sql in back.iter().flat_map(|flow| map::give(flow, Chosen::All)) {
-                spi::run(&sql, &[])?;
-            }
-            spi::run(&sql, &self.arguments(choice, None))
+        for sql in back.iter().flat_map(|flow| map::give(flow, Chosen::All)) {
+            let _owner = role::confine(owner)?;
+            let _exact = session::pin(&session::EXACT);
+            spi::run(&sql, &[])?;
+        }
+        let reader = || {
+            let reader = role::confine_reading(owner)?;
+            Ok((session::pin(&session::EXACT), reader)) as Result<_>
+        };
+        let arguments = self.arguments(choice, None);
+        // Those ids are none of the comparison's moment.
+        Moment::now().in_lots(&sql, &arguments, LOT, reader, |keys: Vec<Vec<String>>| {
+            rows::add_leftovers(self.mapping.id, &keys)
         })
     }
 
@@ -248,7 +259,7 @@ impl<'a> Beside<'a> {
     }
 
     pub fn as_owner<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
-        let _owner = role::act_as(mapping::owner(self.mapping)?);
+        let _owner = role::confine_reading(mapping::owner(self.mapping)?)?;
         let _exact = session::pin(&session::EXACT);
         f()
     }
@@ -313,7 +324,8 @@ fn pending(m: &Migration, p: &Mapping, at: &Moment) -> Result<Pending> {
     if m.phase != Phase::DualWrite {
         return Pending::nothing();
     }
-    let now: Option<Checkpoint> = at.first(
+    let now: Option<Checkpoint> = state::first_at(
+        at,
         "SELECT p.bound_blocks, p.next_block, p.filenode::bigint AS filenode, p.copied, \
          EXISTS (SELECT FROM mig.mapping o WHERE o.id = ANY ($2) AND NOT o.copied) AS others_come, \
          (SELECT coalesce(pg_catalog.jsonb_agg(k.key), '[]') FROM (SELECT l.key FROM mig.leftover l WHERE l.mapping = p.id OR l.mapping = ANY ($2) \

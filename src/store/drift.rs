@@ -5,12 +5,12 @@ use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::spi;
+use crate::pg::state;
 
 /// What somebody changed, as text; None if all stands as we left it. `kinds` narrows it to `gone`, `shape` or `mirror`.
 pub fn found(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
     let kinds: Vec<String> = kinds.iter().map(|k| (*k).to_owned()).collect();
-    spi::value(
+    state::value(
         "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE mapping = $1 AND kind = ANY ($2)",
         &[p.id.into(), kinds.into()],
     )
@@ -25,7 +25,7 @@ pub struct Change {
 }
 
 pub fn all(m: &Migration) -> Result<Vec<Change>> {
-    spi::rows(
+    state::rows(
         "SELECT mapping, kind, what FROM mig.drift WHERE migration_id = $1 ORDER BY what",
         &[m.id.into()],
     )
@@ -33,7 +33,7 @@ pub fn all(m: &Migration) -> Result<Vec<Change>> {
 
 /// Whether anything of the migration is not as we left it.
 pub fn is_there(m: &Migration) -> Result<bool> {
-    let found = spi::value::<bool>(
+    let found = state::value::<bool>(
         "SELECT EXISTS (SELECT FROM mig.drift WHERE migration_id = $1)",
         &[m.id.into()],
     )?;
@@ -42,7 +42,7 @@ pub fn is_there(m: &Migration) -> Result<bool> {
 
 /// Errors with 55000 if tables, columns, keys or mirrors of the migration are not as we left them.
 pub fn require_none(m: &Migration) -> Result<()> {
-    let what: Option<String> = spi::value(
+    let what: Option<String> = state::value(
         "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE migration_id = $1",
         &[m.id.into()],
     )?;

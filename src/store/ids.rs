@@ -46,7 +46,7 @@ pub fn find(mappings: &[Mapping]) -> Result<()> {
         let mut found = 0;
         for n in order::parents_first(mappings) {
             if let Some(sql) = map::find(&mapping::forward(&mappings[n])?) {
-                let _owner = role::act_as(mapping::owner(&mappings[n])?);
+                let _owner = role::confine(mapping::owner(&mappings[n])?)?;
                 found += spi::run(&sql, &[])?;
             }
         }

@@ -5,14 +5,14 @@ use crate::model::driver::Driver;
 use crate::model::phase::Phase;
 use crate::model::state::{Job, Task};
 use crate::model::throttle::Seen;
-use crate::pg::{cron, role, spi, tx};
+use crate::pg::{cron, role, state, tx};
 use pgrx::pg_sys::Oid;
 
 const COLUMNS: &str = "id, migration, driver, role::oid::bigint AS role, state, pid, error, task, goal, details, failed_then";
 
 /// `goal` is the phase that a way back goes to. Who runs it is decided next.
 pub fn insert(migration: i32, task: Task, goal: Option<Phase>) -> Result<i64> {
-    spi::value(
+    state::value(
         "INSERT INTO mig.job (migration, driver, role, task, goal) VALUES ($1, 'manual', $2::regrole, $3, $4) RETURNING id",
         &[
             migration.into(),
@@ -25,7 +25,7 @@ pub fn insert(migration: i32, task: Task, goal: Option<Phase>) -> Result<i64> {
 }
 
 pub fn by_id(id: i64) -> Result<Option<Job>> {
-    spi::first(
+    state::first(
         &format!("SELECT {COLUMNS} FROM mig.job WHERE id = $1"),
         &[id.into()],
     )
@@ -33,7 +33,7 @@ pub fn by_id(id: i64) -> Result<Option<Job>> {
 
 /// The job that is running or paused.
 pub fn open(migration: i32) -> Result<Option<Job>> {
-    spi::first(
+    state::first(
         &format!(
             "SELECT {COLUMNS} FROM mig.job WHERE migration = $1 AND state IN ('running', 'paused')"
         ),
@@ -42,7 +42,7 @@ pub fn open(migration: i32) -> Result<Option<Job>> {
 }
 
 pub fn latest(migration: i32) -> Result<Option<Job>> {
-    spi::first(
+    state::first(
         &format!("SELECT {COLUMNS} FROM mig.job WHERE migration = $1 ORDER BY id DESC LIMIT 1"),
         &[migration.into()],
     )
@@ -54,7 +54,7 @@ pub fn is_of_this_transaction(id: i64) -> Result<bool> {
 }
 
 pub fn started(id: i64, pid: i32) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.job SET pid = $2, heartbeat_at = clock_timestamp() WHERE id = $1",
         &[id.into(), pid.into()],
     )?;
@@ -64,7 +64,7 @@ pub fn started(id: i64, pid: i32) -> Result<()> {
 /// Goes on with another runner, as the current role.
 pub fn reopen(old: &Job) -> Result<()> {
     leave_cron(old);
-    spi::run(
+    state::run(
         "UPDATE mig.job SET state = 'running', role = $2::regrole, pid = NULL, waiting_for = NULL, error = NULL WHERE id = $1",
         &[old.id.into(), role::current().into()],
     )?;
@@ -73,7 +73,7 @@ pub fn reopen(old: &Job) -> Result<()> {
 
 /// Who runs it from now on, and why not the one before him in the order of choice.
 pub fn driven_by(id: i64, driver: Driver, reason: Option<&str>) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.job SET driver = $2, driver_reason = $3, driven_since = clock_timestamp() WHERE id = $1",
         &[id.into(), driver.as_str().into(), reason.into()],
     )?;
@@ -88,7 +88,7 @@ fn leave_cron(job: &Job) {
 
 /// Shows that the runner is alive, and what it waits for.
 pub fn heartbeat(id: i64, waiting_for: Option<&str>) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.job SET heartbeat_at = clock_timestamp(), waiting_for = $2 WHERE id = $1",
         &[id.into(), waiting_for.into()],
     )?;
@@ -96,7 +96,7 @@ pub fn heartbeat(id: i64, waiting_for: Option<&str>) -> Result<()> {
 }
 
 pub fn set_state(id: i64, state: &str) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.job SET state = $2, waiting_for = NULL WHERE id = $1",
         &[id.into(), state.into()],
     )?;
@@ -105,7 +105,7 @@ pub fn set_state(id: i64, state: &str) -> Result<()> {
 
 pub fn end(job: &Job, state: &str, error: Option<&str>) -> Result<()> {
     leave_cron(job);
-    spi::run(
+    state::run(
         "UPDATE mig.job SET state = $2, error = $3, waiting_for = NULL, ended_at = clock_timestamp() WHERE id = $1",
         &[job.id.into(), state.into(), error.into()],
     )?;
@@ -114,7 +114,7 @@ pub fn end(job: &Job, state: &str, error: Option<&str>) -> Result<()> {
 
 /// What a check has found so far.
 pub fn set_details(id: i64, details: serde_json::Value) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.job SET details = $2 WHERE id = $1",
         &[id.into(), pgrx::JsonB(details).into()],
     )?;
@@ -123,7 +123,7 @@ pub fn set_details(id: i64, details: serde_json::Value) -> Result<()> {
 
 /// What a throttle has seen of the server.
 pub fn seen(id: i64) -> Result<Seen> {
-    let found: Option<pgrx::JsonB> = spi::value(
+    let found: Option<pgrx::JsonB> = state::value(
         "SELECT details->'seen' FROM mig.job WHERE id = $1",
         &[id.into()],
     )?;
@@ -134,7 +134,7 @@ pub fn seen(id: i64) -> Result<Seen> {
 
 pub fn set_seen(id: i64, seen: &Seen) -> Result<()> {
     let document = serde_json::to_value(seen).map_err(|e| Error::Internal(e.to_string()))?;
-    spi::run(
+    state::run(
         "UPDATE mig.job SET details = coalesce(details, '{}') || pg_catalog.jsonb_build_object('seen', $2) WHERE id = $1",
         &[id.into(), pgrx::JsonB(document).into()],
     )?;
@@ -143,7 +143,7 @@ pub fn set_seen(id: i64, seen: &Seen) -> Result<()> {
 
 /// Notes how many rows failed in the round that ends, before they are tried again.
 pub fn set_failed(id: i64, rows: i64) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.job SET failed_then = $2 WHERE id = $1",
         &[id.into(), rows.into()],
     )?;
@@ -153,26 +153,26 @@ pub fn set_failed(id: i64, rows: i64) -> Result<()> {
 /// Whether the job's runner waits for something, as of its last batch; a pause that was asked for is none.
 pub fn is_held(id: i64) -> Result<bool> {
     let sql = "SELECT waiting_for IS NOT NULL AND waiting_for NOT LIKE 'delay_ms:%' FROM mig.job WHERE id = $1";
-    Ok(spi::value::<bool>(sql, &[id.into()])? == Some(true))
+    Ok(state::value::<bool>(sql, &[id.into()])? == Some(true))
 }
 
 /// How many processes help the runner.
 pub fn helpers(migration: i32) -> Result<i64> {
     let sql = "SELECT count(*) FROM mig.workers WHERE migration_id = $1 AND helps";
-    Ok(spi::value(sql, &[migration.into()])?.unwrap_or(0))
+    Ok(state::value(sql, &[migration.into()])?.unwrap_or(0))
 }
 
 /// Another process that is at the migration's job: the one that runs it, or one that helps.
 pub fn at_work(migration: i32) -> Result<Option<i32>> {
-    spi::value(
+    state::value(
         "SELECT pid FROM mig.workers WHERE migration_id = $1 AND pid <> pg_catalog.pg_backend_pid() ORDER BY helps LIMIT 1",
         &[migration.into()],
     )
 }
 
-/// The other process that runs this migration's job now: the holder of its advisory lock.
+/// The other process that runs this migration's job now: the holder of its lock, see `job_lock`.
 pub fn runner(migration: i32) -> Result<Option<i32>> {
-    spi::value(
+    state::value(
         "SELECT pid FROM mig.runners WHERE migration_id = $1 AND pid <> pg_catalog.pg_backend_pid()",
         &[migration.into()],
     )

@@ -1,35 +1,67 @@
-//! Constraints and constraint triggers that speak at commit.
+//! Constraints and constraint triggers that are checked at commit.
 
 use crate::error::Result;
 use crate::model::state::Mapping;
 use crate::pg::{role, spi};
 use pgrx::pg_sys::Oid;
 
-#[derive(serde::Deserialize)]
-struct Late {
-    owner: u32,
-    names: String,
-}
-
-/// Lets what our writes have queued on both sides speak now, as each table's owner: at commit it would be as whoever runs the
-/// job, and a superuser would lend his rights to the trigger functions of others. With `of_others` only where that matters.
-pub fn answer(mappings: &[&Mapping], of_others: bool) -> Result<()> {
+/// The constraints of both sides that are checked at commit are checked now, as far as their tables are the caller's. Those of
+/// others are checked at once anyway, see `checked_at_once`.
+pub fn answer(mappings: &[&Mapping]) -> Result<()> {
     let sources = mappings.iter().map(|p| p.source);
     let tables: Vec<Oid> = sources
         .chain(mappings.iter().filter_map(|p| p.target))
         .map(Oid::from)
         .collect();
-    let found: Vec<Late> = spi::rows(
-        "SELECT t.relowner::bigint AS owner, pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') AS names \
+    let names: Option<String> = spi::value(
+        "SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') \
          FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace \
          JOIN pg_catalog.pg_class t ON t.oid = c.conrelid \
-         WHERE c.conrelid = ANY ($1) AND c.condeferred AND (t.relowner <> $2 OR NOT $3) GROUP BY t.relowner",
-        &[tables.into(), role::current().into(), of_others.into()],
+         WHERE c.conrelid = ANY ($1) AND c.condeferred AND t.relowner = $2",
+        &[tables.into(), role::current().into()],
     )?;
-    for Late { owner, names } in found {
-        let _owner = role::act_as(Oid::from(owner));
+    if let Some(names) = names {
         spi::run(&format!("SET CONSTRAINTS {names} IMMEDIATE"), &[])?;
         spi::run(&format!("SET CONSTRAINTS {names} DEFERRED"), &[])?;
     }
     Ok(())
+}
+
+/// Runs `f`, which writes as the tables' owners. Where one of them is not the caller, nothing of it may wait for the commit: there it
+/// would run with the caller's rights (role::confine refuses it). So all constraints are checked at once meanwhile. With `lasting`
+/// the transaction goes on after it, and those that wait for the commit by default do so again.
+pub fn checked_at_once<T>(
+    owners: &[Oid],
+    lasting: bool,
+    f: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    if owners.iter().all(|owner| *owner == role::current()) {
+        return f();
+    }
+    spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
+    let done = f()?;
+    if lasting {
+        wait_for_commit_again()?;
+    }
+    Ok(done)
+}
+
+fn wait_for_commit_again() -> Result<()> {
+    let names: Option<String> = spi::value(
+        "SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') \
+         FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace \
+         WHERE c.condeferred AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_temp')",
+        &[],
+    )?;
+    if let Some(names) = names {
+        spi::run(&format!("SET CONSTRAINTS {names} DEFERRED"), &[])?;
+    }
+    Ok(())
+}
+
+/// Who owns the tables of these mappings.
+pub fn owners(mappings: &[Mapping]) -> Vec<Oid> {
+    let sources = mappings.iter().filter_map(|p| p.source_owner);
+    let targets = mappings.iter().filter_map(|p| p.target_owner);
+    sources.chain(targets).map(Oid::from).collect()
 }

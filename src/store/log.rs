@@ -1,12 +1,19 @@
 //! `mig.step_log`: who did what, when; it outlives the migration.
 
 use crate::error::Result;
-use crate::pg::spi;
+use crate::pg::{role, state};
 
 pub fn write(migration: &str, phase: &str, what: &str) -> Result<()> {
-    spi::run(
-        "INSERT INTO mig.step_log (migration, phase, what) VALUES ($1, $2, $3)",
-        &[migration.into(), phase.into(), what.into()],
+    state::run(
+        // A migration that is dropped by now was the caller's.
+        "INSERT INTO mig.step_log (migration, phase, what, owner) \
+         VALUES ($1, $2, $3, coalesce((SELECT m.owner FROM mig.migration m WHERE m.name = $1), $4::regrole))",
+        &[
+            migration.into(),
+            phase.into(),
+            what.into(),
+            role::current().into(),
+        ],
     )?;
     Ok(())
 }

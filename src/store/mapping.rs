@@ -9,7 +9,7 @@ use crate::model::spec::Spec;
 use crate::model::state::{Mapping, Migration, Pass};
 use crate::pg::catalog::Extent;
 use crate::pg::lock::Mode;
-use crate::pg::{plan, spi};
+use crate::pg::state;
 use crate::sqlgen::flow::{Flow, Way};
 use crate::sqlgen::view;
 use crate::store::share;
@@ -35,14 +35,14 @@ fn select() -> String {
 
 /// All mappings of a migration, in their fixed order.
 pub fn all(migration: i32) -> Result<Vec<Mapping>> {
-    spi::rows(
+    state::rows(
         &format!("{} WHERE p.migration = $1 ORDER BY p.ordinal", select()),
         &[migration.into()],
     )
 }
 
 pub fn by_id(id: i32) -> Result<Option<Mapping>> {
-    spi::first(&format!("{} WHERE p.id = $1", select()), &[id.into()])
+    state::first(&format!("{} WHERE p.id = $1", select()), &[id.into()])
 }
 
 /// The one of `mappings` whose id `sql` answers for the migration.
@@ -51,7 +51,7 @@ pub fn picked<'a>(
     mappings: &'a [Mapping],
     sql: &str,
 ) -> Result<Option<&'a Mapping>> {
-    let id: Option<i32> = spi::value(sql, &[m.id.into()])?;
+    let id: Option<i32> = state::value(sql, &[m.id.into()])?;
     Ok(mappings.iter().find(|p| Some(p.id) == id))
 }
 
@@ -104,7 +104,7 @@ pub fn registered(id: i32, way: Way) -> Result<Option<Registered>> {
     );
     let name =
         pgrx::IntoDatum::into_datum(view.name.as_str()).unwrap_or(pgrx::pg_sys::Datum::from(0));
-    plan::first_latest(
+    state::first_latest(
         &sql,
         &[pgrx::pg_sys::INT4OID, pgrx::pg_sys::TEXTOID],
         &mut [pgrx::pg_sys::Datum::from(id), name],
@@ -146,13 +146,13 @@ fn several(sql: &str, kind: Oid, argument: pgrx::pg_sys::Datum) -> Result<Vec<Ma
     struct Found {
         all: Vec<Mapping>,
     }
-    let found: Option<Found> = plan::first_latest(sql, &[kind], &mut [argument])?;
+    let found: Option<Found> = state::first_latest(sql, &[kind], &mut [argument])?;
     Ok(found.map_or_else(Vec::new, |f| f.all))
 }
 
 /// A target that already serves a migration, this one or another.
 pub fn takes_target(target: &QualifiedName) -> Result<Option<String>> {
-    spi::value(
+    state::value(
         "SELECT m.name FROM mig.mapping p JOIN mig.migration m ON m.id = p.migration WHERE p.target_schema = $1 AND p.target_name = $2",
         &[target.schema.as_str().into(), target.name.as_str().into()],
     )
@@ -165,7 +165,7 @@ pub fn insert(
     id_mode: &str,
     spec: &Spec,
 ) -> Result<()> {
-    spi::run(
+    state::run(
         "INSERT INTO mig.mapping (migration, ordinal, source, target_schema, target_name, id_mode, spec) \
          SELECT $1, coalesce(max(ordinal), 0) + 1, $2::regclass, $3, $4, $5, $6 FROM mig.mapping WHERE migration = $1",
         &[
@@ -188,7 +188,7 @@ pub fn set_created(
     layout: &Layout,
     left: &Left,
 ) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.mapping SET target = $2::regclass, adopted = $3, layout = $4, facts = $5 WHERE id = $1",
         &[
             id.into(),
@@ -198,7 +198,7 @@ pub fn set_created(
             json(left)?.into(),
         ],
     )?;
-    spi::run(
+    state::run(
         "UPDATE mig.mapping p SET fingerprint = s.fingerprint FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
         &[id.into()],
     )?;
@@ -207,7 +207,7 @@ pub fn set_created(
 
 pub fn clear_created(id: i32) -> Result<()> {
     reset_copy(id)?;
-    spi::run(
+    state::run(
         "UPDATE mig.mapping SET target = NULL, adopted = false, layout = NULL, facts = NULL, fingerprint = NULL WHERE id = $1",
         &[id.into()],
     )?;
@@ -217,7 +217,7 @@ pub fn clear_created(id: i32) -> Result<()> {
 /// Back to the first block, nothing copied, no mirror.
 pub fn reset_copy(id: i32) -> Result<()> {
     share::clear(id)?;
-    spi::run(
+    state::run(
         "UPDATE mig.mapping SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_rows = NULL, batch_ms = NULL, \
          rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, settled = false, pass = 'forth', seal = NULL, sealed_at = NULL, mirrors = NULL WHERE id = $1",
         &[id.into()],
@@ -227,7 +227,7 @@ pub fn reset_copy(id: i32) -> Result<()> {
 
 /// Under the lock that keeps writers out, and with a change that their sessions hear of.
 pub fn set_settled(id: i32) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.mapping SET settled = true WHERE id = $1",
         &[id.into()],
     )?;
@@ -237,7 +237,7 @@ pub fn set_settled(id: i32) -> Result<()> {
 /// What was renamed when the source was put away; None when it was taken back.
 pub fn set_archived(id: i32, archived: Option<&Archived>) -> Result<()> {
     let document = archived.map(json).transpose()?;
-    spi::run(
+    state::run(
         "UPDATE mig.mapping SET archived = $2 WHERE id = $1",
         &[id.into(), document.into()],
     )?;
@@ -247,7 +247,7 @@ pub fn set_archived(id: i32, archived: Option<&Archived>) -> Result<()> {
 /// The first block again, for another pass over the rows.
 pub fn begin_pass(id: i32, pass: Pass) -> Result<()> {
     share::clear(id)?;
-    spi::run(
+    state::run(
         "UPDATE mig.mapping SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_rows = NULL, batch_ms = NULL, \
          rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, pass = $2 WHERE id = $1",
         &[id.into(), pass.as_str().into()],
@@ -258,7 +258,7 @@ pub fn begin_pass(id: i32, pass: Pass) -> Result<()> {
 /// Fixes the bound: what lies beyond it was written with the mirror in place.
 pub fn set_bound(id: i32, extent: &Extent) -> Result<()> {
     share::clear(id)?;
-    spi::run(
+    state::run(
         "UPDATE mig.mapping SET bound_blocks = $2, next_block = 0, filenode = $3::bigint::oid, rows_done = 0, rows_total = $4, \
          copy_started_at = clock_timestamp(), copied = false WHERE id = $1",
         &[
@@ -281,7 +281,7 @@ pub struct Checkpoint {
 
 /// Written in the transaction of the batch, never before or after it.
 pub fn checkpoint(id: i32, at: &Checkpoint) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.mapping SET next_block = $2, rows_done = rows_done + $3, batch_rows = $4, batch_ms = $5, copied = $6 WHERE id = $1",
         &[
             id.into(),

@@ -1,10 +1,11 @@
 //! `mig.migration`
 
 use crate::error::{Error, Result};
+use crate::ident::QualifiedName;
 use crate::model::phase::Phase;
 use crate::model::shape::Shape;
 use crate::model::state::Migration;
-use crate::pg::{role, spi, tx};
+use crate::pg::{role, spi, state, tx};
 use pgrx::pg_sys::Oid;
 use pgrx::{JsonB, datum::DatumWithOid};
 use serde_json::Value;
@@ -15,25 +16,53 @@ const SELECT: &str = "SELECT m.id, m.name, m.owner::oid::bigint AS owner, pg_cat
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = m.scope_table) AS scope_table_name, \
     m.scope_column, m.scope_value, m.scope_type, m.options FROM mig.migration m";
 
-/// The migration of this name, or the only one there is.
+/// The migrations that role $1 may know of, as the view mig.visible has it.
+const VISIBLE: &str = "(pg_catalog.pg_has_role($1::oid, m.owner::oid, 'USAGE') OR pg_catalog.pg_has_role($1::oid, 'pg_monitor'::name, 'USAGE'))";
+
+/// The migration of this name, or the only one that the caller may know of.
 pub fn find(name: Option<&str>) -> Result<Migration> {
+    if let Some(name) = name {
+        return by_name(name)?.map_or_else(|| Err(unknown(name)?), Ok);
+    }
+    only_of(state::rows(
+        &format!("{SELECT} WHERE {VISIBLE} ORDER BY m.name LIMIT 2"),
+        &[role::current().into()],
+    )?)
+}
+
+/// As `find`, for those who only read: what they may not know of is not there.
+pub fn find_visible(name: Option<&str>) -> Result<Migration> {
+    let Some(name) = name else { return find(None) };
+    let found = state::first(
+        &format!("{SELECT} WHERE {VISIBLE} AND m.name = $2"),
+        &[role::current().into(), name.into()],
+    )?;
+    found.map_or_else(|| Err(unknown(name)?), Ok)
+}
+
+/// As `find`, whoever owns it: for what applications ask.
+pub fn find_any(name: Option<&str>) -> Result<Migration> {
     match name {
-        Some(name) => by_name(name)?.ok_or_else(|| match names() {
-            Ok(known) => Error::NoSuchMigration {
-                name: name.to_owned(),
-                known,
-            },
-            Err(e) => e,
-        }),
-        None => {
-            let mut all: Vec<Migration> =
-                spi::rows(&format!("{SELECT} ORDER BY m.name LIMIT 2"), &[])?;
-            match (all.pop(), all.pop()) {
-                (Some(only), None) => Ok(only),
-                (None, _) => Err(Error::NoMigrationAtAll),
-                _ => Err(Error::AmbiguousMigration { known: names()? }),
-            }
-        }
+        Some(_) => find(name),
+        None => only_of(state::rows(
+            &format!("{SELECT} ORDER BY m.name LIMIT 2"),
+            &[],
+        )?),
+    }
+}
+
+fn unknown(name: &str) -> Result<Error> {
+    Ok(Error::NoSuchMigration {
+        name: name.to_owned(),
+        known: names()?,
+    })
+}
+
+fn only_of(mut all: Vec<Migration>) -> Result<Migration> {
+    match (all.pop(), all.pop()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(Error::NoMigrationAtAll),
+        _ => Err(Error::AmbiguousMigration { known: names()? }),
     }
 }
 
@@ -42,7 +71,7 @@ pub fn find_mine(name: Option<&str>) -> Result<Migration> {
     tx::require_primary()?;
     let found = find(name)?;
     require_owner(&found)?;
-    spi::run(
+    state::run(
         "SELECT 1 FROM mig.migration WHERE id = $1 FOR NO KEY UPDATE",
         &[found.id.into()],
     )?;
@@ -63,13 +92,18 @@ pub fn require_owner(migration: &Migration) -> Result<()> {
 
 /// Errors with 42501 unless the caller may do what the table's owner may.
 pub fn require_owner_of(table: &Shape) -> Result<()> {
-    if role::has_privileges_of(role::current(), Oid::from(table.owner)) {
+    require_table(&table.name, Oid::from(table.owner))
+}
+
+/// The same of a table by its name and its owner.
+pub fn require_table(table: &QualifiedName, owner: Oid) -> Result<()> {
+    if role::has_privileges_of(role::current(), owner) {
         return Ok(());
     }
     Err(Error::NotOwner {
-        relation: table.name.plain(),
+        relation: table.plain(),
         role: current_role()?,
-        owner: table.owner_name.as_str().to_owned(),
+        owner: role::plain_name(owner),
     })
 }
 
@@ -91,17 +125,19 @@ pub fn current_role() -> Result<String> {
 }
 
 pub fn by_name(name: &str) -> Result<Option<Migration>> {
-    spi::first(&format!("{SELECT} WHERE m.name = $1"), &[name.into()])
+    state::first(&format!("{SELECT} WHERE m.name = $1"), &[name.into()])
 }
 
 pub fn by_id(id: i32) -> Result<Option<Migration>> {
-    spi::first(&format!("{SELECT} WHERE m.id = $1"), &[id.into()])
+    state::first(&format!("{SELECT} WHERE m.id = $1"), &[id.into()])
 }
 
 fn names() -> Result<Vec<String>> {
-    spi::json_rows(
-        "SELECT pg_catalog.to_jsonb(name) FROM mig.migration ORDER BY name",
-        &[],
+    state::json_rows(
+        &format!(
+            "SELECT pg_catalog.to_jsonb(m.name) FROM mig.migration m WHERE {VISIBLE} ORDER BY m.name"
+        ),
+        &[role::current().into()],
     )
 }
 
@@ -127,7 +163,7 @@ pub fn insert(name: &str, scope: Option<NewScope>, options: Value) -> Result<()>
         type_text.into(),
         JsonB(options).into(),
     ];
-    spi::run(
+    state::run(
         "INSERT INTO mig.migration (name, owner, scope_table, scope_column, scope_value, scope_type, options) \
          VALUES ($1, $2::regrole, $3::regclass, $4, $5, $6, $7)",
         &args,
@@ -136,7 +172,7 @@ pub fn insert(name: &str, scope: Option<NewScope>, options: Value) -> Result<()>
 }
 
 pub fn set_phase(migration: &Migration, phase: Phase) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.migration SET phase = $2, since = clock_timestamp(), state = 'ok', problem = NULL, drain = NULL WHERE id = $1",
         &[migration.id.into(), phase.as_str().into()],
     )?;
@@ -144,7 +180,7 @@ pub fn set_phase(migration: &Migration, phase: Phase) -> Result<()> {
 }
 
 pub fn set_state(id: i32, state: &str, problem: Option<&str>) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.migration SET state = $2, problem = $3 WHERE id = $1",
         &[id.into(), state.into(), problem.into()],
     )?;
@@ -152,7 +188,7 @@ pub fn set_state(id: i32, state: &str, problem: Option<&str>) -> Result<()> {
 }
 
 pub fn set_options(id: i32, options: Value) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.migration SET options = $2 WHERE id = $1",
         &[id.into(), JsonB(options).into()],
     )?;
@@ -165,7 +201,7 @@ pub fn drain(id: i32) -> Result<Option<Vec<String>>> {
     struct Row {
         drain: Option<Vec<String>>,
     }
-    let row: Option<Row> = spi::first(
+    let row: Option<Row> = state::first(
         "SELECT drain FROM mig.migration WHERE id = $1",
         &[id.into()],
     )?;
@@ -174,7 +210,7 @@ pub fn drain(id: i32) -> Result<Option<Vec<String>>> {
 
 /// Days in the phase that it is in.
 pub fn days_in_phase(id: i32) -> Result<f64> {
-    let days = spi::value::<f64>(
+    let days = state::value::<f64>(
         "SELECT (extract(epoch FROM pg_catalog.clock_timestamp() - since) / 86400)::float8 FROM mig.migration WHERE id = $1",
         &[id.into()],
     )?;
@@ -182,7 +218,7 @@ pub fn days_in_phase(id: i32) -> Result<f64> {
 }
 
 pub fn set_drain(id: i32, holders: Option<Vec<String>>) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.migration SET drain = $2 WHERE id = $1",
         &[id.into(), holders.into()],
     )?;
@@ -190,6 +226,6 @@ pub fn set_drain(id: i32, holders: Option<Vec<String>>) -> Result<()> {
 }
 
 pub fn delete(id: i32) -> Result<()> {
-    spi::run("DELETE FROM mig.migration WHERE id = $1", &[id.into()])?;
+    state::run("DELETE FROM mig.migration WHERE id = $1", &[id.into()])?;
     Ok(())
 }

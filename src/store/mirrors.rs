@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
 use crate::model::state::Mapping;
-use crate::pg::{session, spi};
+use crate::pg::{session, spi, state};
 use crate::sqlgen::{trigger, view};
 use pgrx::pg_sys::Oid;
 
@@ -40,7 +40,7 @@ pub fn drop_all(p: &Mapping) -> Result<()> {
 
 /// Notes which mirror triggers stand now; `mig.drift` tells when one was touched.
 pub fn seal(id: i32) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.mapping p SET seal = s.place || ' ' || s.triggers, mirrors = s.mirrors, sealed_at = clock_timestamp() FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
         &[id.into()],
     )?;

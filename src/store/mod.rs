@@ -14,7 +14,6 @@ pub mod mapping;
 pub mod migration;
 pub mod mirrors;
 pub mod new_column;
-pub mod rights;
 pub mod rows;
 pub mod sequence;
 pub mod sessions;

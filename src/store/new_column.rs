@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::ident::Ident;
 use crate::model::rework::{Archived, Late, NewColumn, Rework};
 use crate::pg::catalog::Extent;
-use crate::pg::spi;
+use crate::pg::{spi, state};
 use crate::sqlgen::rework::trigger_name;
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
@@ -18,7 +18,7 @@ const SELECT: &str = "SELECT c.id, c.leader, c.relation::oid::bigint AS relation
 
 /// Those of a migration; none where it moves tables.
 pub fn all(migration: i32) -> Result<Vec<Rework>> {
-    let found: Vec<NewColumn> = spi::rows(
+    let found: Vec<NewColumn> = state::rows(
         &format!("{SELECT} WHERE c.migration = $1 ORDER BY c.id"),
         &[migration.into()],
     )?;
@@ -27,7 +27,7 @@ pub fn all(migration: i32) -> Result<Vec<Rework>> {
 
 /// The migration that adds a column of this name to the table.
 pub fn taken_by(relation: u32, name: &str) -> Result<Option<String>> {
-    spi::value(
+    state::value(
         "SELECT m.name FROM mig.new_column c JOIN mig.migration m ON m.id = c.migration WHERE c.relation = $1 AND c.name = $2",
         &[Oid::from(relation).into(), name.into()],
     )
@@ -35,7 +35,7 @@ pub fn taken_by(relation: u32, name: &str) -> Result<Option<String>> {
 
 /// The migration that has another migration's hands on the table: its tables or its columns.
 pub fn other_migration(migration: i32, relation: u32) -> Result<Option<String>> {
-    spi::value(
+    state::value(
         "SELECT m.name FROM mig.migration m WHERE m.id <> $1 AND m.phase NOT IN ('defined', 'archived') \
          AND (EXISTS (SELECT FROM mig.mapping p WHERE p.migration = m.id AND $2 IN (p.source::oid, p.target::oid)) \
            OR EXISTS (SELECT FROM mig.new_column c WHERE c.migration = m.id AND c.relation = $2)) LIMIT 1",
@@ -58,7 +58,7 @@ pub struct Wanted<'a> {
 
 /// `leader` is the first column that replaces the same one.
 pub fn insert(migration: i32, w: &Wanted, leader: Option<i32>) -> Result<()> {
-    let id: Option<i32> = spi::value(
+    let id: Option<i32> = state::value(
         "INSERT INTO mig.new_column (leader, migration, relation, name, type, up, down, column_default, not_null, replaces, mutable) \
          VALUES (coalesce($1, 0), $2, $3::regclass, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
         &[
@@ -76,7 +76,7 @@ pub fn insert(migration: i32, w: &Wanted, leader: Option<i32>) -> Result<()> {
         ],
     )?;
     if leader.is_none() {
-        spi::run(
+        state::run(
             "UPDATE mig.new_column SET leader = id WHERE id = $1",
             &[id.into()],
         )?;
@@ -86,7 +86,7 @@ pub fn insert(migration: i32, w: &Wanted, leader: Option<i32>) -> Result<()> {
 
 /// How our trigger stands in the catalog from now on; whoever touches it leaves another row there.
 pub fn seal(r: &Rework) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.new_column c SET seal = (SELECT pg_catalog.format('%s/%s %s:%s', k.system_identifier, d.oid, t.oid, t.xmin) \
          FROM pg_catalog.pg_trigger t, pg_catalog.pg_control_system() k, pg_catalog.pg_database d \
          WHERE t.tgrelid = c.relation AND t.tgname = $2 AND d.datname = pg_catalog.current_database()) WHERE c.id = $1",
@@ -97,7 +97,7 @@ pub fn seal(r: &Rework) -> Result<()> {
 
 /// The backfill begins anew.
 pub fn reset(id: i32) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.new_column SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_blocks = NULL, batch_rows = NULL, \
          batch_ms = NULL, rows_done = 0, rows_total = NULL, started_at = NULL, filled = false, busy = '{}', late = NULL WHERE leader = $1",
         &[id.into()],
@@ -106,7 +106,7 @@ pub fn reset(id: i32) -> Result<()> {
 }
 
 pub fn set_bound(id: i32, extent: &Extent) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.new_column SET bound_blocks = $2, next_block = 0, filenode = $3::bigint::oid, rows_done = 0, rows_total = $4, \
          busy = '{}', filled = false, started_at = clock_timestamp() WHERE id = $1",
         &[
@@ -130,7 +130,7 @@ pub struct Batch {
 }
 
 pub fn checkpoint(id: i32, b: Batch) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.new_column SET next_block = $2, busy = $3, rows_done = rows_done + $4, batch_rows = $4, batch_ms = $5, batch_blocks = $6, \
          filled = $7 WHERE id = $1",
         &[
@@ -148,7 +148,7 @@ pub fn checkpoint(id: i32, b: Batch) -> Result<()> {
 
 pub fn set_late(id: i32, late: &[Late]) -> Result<()> {
     let document = serde_json::to_value(late).map_err(|e| Error::Internal(e.to_string()))?;
-    spi::run(
+    state::run(
         "UPDATE mig.new_column SET late = $2 WHERE id = $1",
         &[id.into(), JsonB(document).into()],
     )?;
@@ -160,7 +160,7 @@ pub fn set_archived(id: i32, names: Option<&Archived>) -> Result<()> {
         .map(serde_json::to_value)
         .transpose()
         .map_err(|e| Error::Internal(e.to_string()))?;
-    spi::run(
+    state::run(
         "UPDATE mig.new_column SET archived = $2 WHERE id = $1",
         &[id.into(), document.map(JsonB).into()],
     )?;
@@ -169,7 +169,7 @@ pub fn set_archived(id: i32, names: Option<&Archived>) -> Result<()> {
 
 /// Names as the archive, or the way back from it, leaves them.
 pub fn set_names(id: i32, name: &str, replaces: Option<&str>) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.new_column SET name = $2, replaces = $3 WHERE id = $1",
         &[id.into(), name.into(), replaces.into()],
     )?;

@@ -2,8 +2,7 @@
 
 use crate::error::Result;
 use crate::model::state::Leftover;
-use crate::pg::spi;
-use pgrx::pg_sys::Oid;
+use crate::pg::state;
 
 /// Why a row that broke no rule is not in the target.
 const REFUSED: &str = "a row of another scope holds this key in the target";
@@ -16,27 +15,6 @@ pub fn add_leftovers(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
         mapping,
         keys,
     )
-}
-
-/// Lets the tables' owner note keys: the mirror runs as him.
-pub fn let_note(owner: Oid) -> Result<()> {
-    let may = spi::value::<bool>(
-        "SELECT pg_catalog.has_table_privilege($1, 'mig.leftover', 'SELECT') AND pg_catalog.has_table_privilege($1, 'mig.leftover', 'INSERT')",
-        &[owner.into()],
-    )?;
-    if may == Some(true) {
-        return Ok(());
-    }
-    let role: Option<String> = spi::value(
-        "SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles WHERE oid = $1",
-        &[owner.into()],
-    )?;
-    let role = role.unwrap_or_default();
-    spi::run(
-        &format!("GRANT SELECT, INSERT ON mig.leftover TO {role}"),
-        &[],
-    )?;
-    Ok(())
 }
 
 /// Lists rows that the copy passed over, because a row of another scope holds their key.
@@ -53,7 +31,7 @@ pub fn add_refused(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
 
 fn add(sql: &str, mapping: i32, keys: &[Vec<String>]) -> Result<()> {
     if !keys.is_empty() {
-        spi::run(
+        state::run(
             sql,
             &[mapping.into(), pgrx::JsonB(serde_json::json!(keys)).into()],
         )?;
@@ -63,7 +41,7 @@ fn add(sql: &str, mapping: i32, keys: &[Vec<String>]) -> Result<()> {
 
 /// Up to `limit` leftovers of a mapping that nobody has tried yet.
 pub fn untried(mapping: i32, limit: i32) -> Result<Vec<Leftover>> {
-    spi::rows(
+    state::rows(
         "SELECT l.id, l.mapping, l.key FROM mig.leftover l WHERE l.mapping = $1 AND l.tried_at IS NULL ORDER BY l.id LIMIT $2",
         &[mapping.into(), limit.into()],
     )
@@ -72,7 +50,7 @@ pub fn untried(mapping: i32, limit: i32) -> Result<Vec<Leftover>> {
 /// A new repair tries all of them again.
 pub fn try_again(migration: i32) -> Result<()> {
     retry_errors(migration)?;
-    spi::run(
+    state::run(
         "UPDATE mig.leftover l SET tried_at = NULL FROM mig.mapping p WHERE p.id = l.mapping AND p.migration = $1",
         &[migration.into()],
     )?;
@@ -81,7 +59,7 @@ pub fn try_again(migration: i32) -> Result<()> {
 
 /// The leftover that was tried longest ago.
 pub fn next_leftover(migration: i32) -> Result<Option<Leftover>> {
-    spi::first(
+    state::first(
         "SELECT l.id, l.mapping, l.key FROM mig.leftover l JOIN mig.mapping p ON p.id = l.mapping \
          WHERE p.migration = $1 ORDER BY l.tried_at NULLS FIRST, l.id LIMIT 1",
         &[migration.into()],
@@ -89,7 +67,7 @@ pub fn next_leftover(migration: i32) -> Result<Option<Leftover>> {
 }
 
 pub fn tried(id: i64) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.leftover SET tried_at = clock_timestamp() WHERE id = $1",
         &[id.into()],
     )?;
@@ -97,7 +75,7 @@ pub fn tried(id: i64) -> Result<()> {
 }
 
 pub fn done(id: i64) -> Result<()> {
-    spi::run("DELETE FROM mig.leftover WHERE id = $1", &[id.into()])?;
+    state::run("DELETE FROM mig.leftover WHERE id = $1", &[id.into()])?;
     Ok(())
 }
 
@@ -108,7 +86,7 @@ pub fn refused(leftover: &Leftover) -> Result<()> {
 
 /// Moves a leftover to the errors.
 pub fn failed(leftover: &Leftover, sqlstate: &str, message: &str) -> Result<()> {
-    spi::run(
+    state::run(
         "INSERT INTO mig.row_error (mapping, key, sqlstate, message) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (mapping, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, at = clock_timestamp()",
         &[
@@ -123,7 +101,7 @@ pub fn failed(leftover: &Leftover, sqlstate: &str, message: &str) -> Result<()> 
 
 /// A resumed job tries the failed rows again.
 pub fn retry_errors(migration: i32) -> Result<i64> {
-    spi::run(
+    state::run(
         "WITH gone AS (DELETE FROM mig.row_error e USING mig.mapping p WHERE p.id = e.mapping AND p.migration = $1 \
          RETURNING e.mapping, e.key) INSERT INTO mig.leftover (mapping, key) SELECT mapping, key FROM gone \
          ON CONFLICT DO NOTHING RETURNING 1",
@@ -140,7 +118,7 @@ pub struct Open {
 
 /// Of one mapping, or of a whole migration.
 pub fn open(migration: i32, mapping: Option<i32>) -> Result<Open> {
-    let counts: Option<Open> = spi::first(
+    let counts: Option<Open> = state::first(
         "SELECT (SELECT count(*) FROM mig.leftover l WHERE l.mapping = ANY (ids)) AS leftovers, \
          (SELECT count(*) FROM mig.row_error e WHERE e.mapping = ANY (ids)) AS errors \
          FROM (SELECT coalesce(pg_catalog.array_agg(id), '{}') AS ids FROM mig.mapping \
@@ -154,11 +132,11 @@ pub fn open(migration: i32, mapping: Option<i32>) -> Result<Open> {
 }
 
 pub fn clear(mapping: i32) -> Result<()> {
-    spi::run(
+    state::run(
         "DELETE FROM mig.leftover WHERE mapping = $1",
         &[mapping.into()],
     )?;
-    spi::run(
+    state::run(
         "DELETE FROM mig.row_error WHERE mapping = $1",
         &[mapping.into()],
     )?;

@@ -1,7 +1,8 @@
 //! Other sessions of this database.
 
 use crate::error::Result;
-use crate::pg::spi;
+use crate::ident::Ident;
+use crate::pg::state;
 
 /// Sessions that may have a library that is older than some version: a session keeps what it has loaded until it ends.
 #[derive(serde::Deserialize)]
@@ -11,8 +12,31 @@ pub struct Older {
     pub known: i64,
 }
 
+/// An update leaves the state readable for sessions with the library from before 0.8.0, whose mirrors read it as the application (see
+/// that script). Once they have gone it is closed.
+pub fn close_to_old() -> Result<()> {
+    let open = state::value::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) x \
+         WHERE c.oid = 'mig.mapping'::regclass AND x.grantee = 0)",
+        &[],
+    )?;
+    if open != Some(true) || older_than("0.8.0")?.maybe > 0 {
+        return Ok(());
+    }
+    state::define("REVOKE SELECT ON mig.migration, mig.mapping, mig.new_column FROM PUBLIC")?;
+    let noting: Vec<Ident> = state::json_rows(
+        "SELECT DISTINCT pg_catalog.to_jsonb(r.rolname) FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) x, pg_catalog.pg_roles r \
+         WHERE c.oid = 'mig.leftover'::regclass AND r.oid = x.grantee AND x.grantee <> c.relowner",
+        &[],
+    )?;
+    for role in noting {
+        state::define(&format!("REVOKE ALL ON mig.leftover FROM {role}"))?;
+    }
+    Ok(())
+}
+
 pub fn older_than(version: &str) -> Result<Older> {
-    let found = spi::first(
+    let found = state::first(
         include_str!("../../sql/query/older_sessions.sql"),
         &[version.into()],
     )?;

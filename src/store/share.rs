@@ -2,7 +2,7 @@
 //! transaction copies its next slice; nobody owns it for longer, so a worker that is gone leaves nothing behind.
 
 use crate::error::Result;
-use crate::pg::spi;
+use crate::pg::state;
 use serde::Deserialize;
 
 /// Blocks that are still to be copied, and what the ones before them held.
@@ -18,7 +18,7 @@ pub struct Share {
 
 /// Deals blocks out, about as many to each share.
 pub fn deal(mapping: i32, from: i64, to: i64, shares: i64) -> Result<()> {
-    spi::run(
+    state::run(
         "INSERT INTO mig.share (mapping, start_block, next_block, end_block) SELECT $1, b.start, b.start, b.stop \
          FROM (SELECT $2 + n * ($3 - $2) / $4 AS start, $2 + (n + 1) * ($3 - $2) / $4 AS stop FROM pg_catalog.generate_series(0, $4 - 1) n) b \
          WHERE b.start < b.stop",
@@ -29,19 +29,19 @@ pub fn deal(mapping: i32, from: i64, to: i64, shares: i64) -> Result<()> {
 
 pub fn any(mapping: i32) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM mig.share s WHERE s.mapping = $1)";
-    Ok(spi::value::<bool>(sql, &[mapping.into()])? == Some(true))
+    Ok(state::value::<bool>(sql, &[mapping.into()])? == Some(true))
 }
 
 /// Whether any table of the migration has blocks left in shares.
 pub fn any_left(migration: i32) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM mig.share s JOIN mig.mapping p ON p.id = s.mapping WHERE p.migration = $1 AND s.next_block < s.end_block)";
-    Ok(spi::value::<bool>(sql, &[migration.into()])? == Some(true))
+    Ok(state::value::<bool>(sql, &[migration.into()])? == Some(true))
 }
 
 /// A share with blocks left, for this transaction. None where there is none, or, without `wait`, where others have them all.
 pub fn take(mapping: i32, wait: bool) -> Result<Option<Share>> {
     let skip = if wait { "" } else { " SKIP LOCKED" };
-    spi::first(
+    state::first(
         &format!(
             "SELECT s.id, s.start_block, s.next_block, s.end_block, s.rows_done, s.batch_rows FROM mig.share s \
              WHERE s.mapping = $1 AND s.next_block < s.end_block ORDER BY s.id LIMIT 1 FOR UPDATE OF s{skip}"
@@ -52,7 +52,7 @@ pub fn take(mapping: i32, wait: bool) -> Result<Option<Share>> {
 
 /// Written in the transaction of the batch.
 pub fn checkpoint(id: i64, next: i64, rows: i64, batch_rows: i32, batch_ms: i32) -> Result<()> {
-    spi::run(
+    state::run(
         "UPDATE mig.share SET next_block = $2, rows_done = rows_done + $3, batch_rows = $4, batch_ms = $5 WHERE id = $1",
         &[
             id.into(),
@@ -67,7 +67,7 @@ pub fn checkpoint(id: i64, next: i64, rows: i64, batch_rows: i32, batch_ms: i32)
 
 /// All blocks are copied: what the shares counted is the mapping's.
 pub fn gather(mapping: i32) -> Result<()> {
-    spi::run(
+    state::run(
         "WITH done AS (DELETE FROM mig.share s WHERE s.mapping = $1 RETURNING s.rows_done) \
          UPDATE mig.mapping p SET rows_done = p.rows_done + (SELECT coalesce(sum(d.rows_done), 0) FROM done d), \
          next_block = p.bound_blocks, copied = true WHERE p.id = $1",
@@ -78,7 +78,7 @@ pub fn gather(mapping: i32) -> Result<()> {
 
 /// Another copy begins.
 pub fn clear(mapping: i32) -> Result<()> {
-    spi::run(
+    state::run(
         "DELETE FROM mig.share WHERE mapping = $1",
         &[mapping.into()],
     )?;

@@ -2,7 +2,7 @@
 
 use crate::common::cluster::Cluster;
 use crate::live::ready;
-use crate::wait::{all_differences, backfilled, refused, until_sql, yes};
+use crate::wait::{all_differences, at_full_speed, backfilled, go_slowly, refused, until_sql, yes};
 use postgres::Client;
 
 /// A database of a role that is no superuser, with the five tables half copied and a worker at work.
@@ -25,13 +25,11 @@ fn halfway(cluster: &Cluster) -> Client {
         .batch_execute("SELECT pg_temp.fill(2000); CREATE EXTENSION pg_mig")
         .unwrap();
     ready(&mut client);
-    client
-        .batch_execute("SELECT mig_configure('cover', '{\"batch_rows\": 50, \"batch_target_ms\": 1, \"delay_ms\": 20}')")
-        .unwrap();
+    go_slowly(&mut client, "cover", 1000);
     client.simple_query("SELECT mig_backfill()").unwrap();
     until_sql(
         &mut client,
-        "SELECT bool_or(copied) AND sum(rows_done) > 500 FROM mig.mapping",
+        "SELECT bool_or(copied) AND sum(rows_done) > 500 FROM mig.tables",
     );
     client
 }
@@ -42,7 +40,7 @@ fn goes_on(client: &mut Client) {
         client,
         "SELECT phase = 'dual_write' AND state = 'failed' AND problem ~ 'no job runs here' AND next_step = 'SELECT mig_backfill(''cover'');' FROM mig_status()"
     ));
-    assert!(yes(client, "SELECT count(*) = 0 FROM mig.job"));
+    assert!(yes(client, "SELECT count(job) = 0 FROM mig.progress"));
     assert!(yes(
         client,
         "SELECT count(*) = 0 FROM mig_check() WHERE NOT ok"
@@ -54,6 +52,7 @@ fn goes_on(client: &mut Client) {
         client,
         "SELECT count(*) = 1 FROM project_sign_ups WHERE email = 'in the copy'"
     ));
+    at_full_speed(client, "cover");
     client.simple_query("SELECT mig_backfill()").unwrap();
     backfilled(client);
     assert_eq!(all_differences(client).1, 0);
@@ -62,15 +61,13 @@ fn goes_on(client: &mut Client) {
 
 #[test]
 fn a_dump_in_mid_migration_restores_and_goes_on() {
-    let cluster = Cluster::start("it_dump", 54390, "");
+    let cluster = Cluster::start("it_dump", "");
     let mut client = halfway(&cluster);
     cluster.copy_by_dump("app", "by_team", "team");
     cluster.copy_by_dump("app", "by_postgres", "postgres");
     goes_on(&mut cluster.connect_as("by_team", "team"));
     goes_on(&mut cluster.connect("by_postgres"));
-    client
-        .simple_query("SELECT mig_configure('cover', '{\"delay_ms\": 0}')")
-        .unwrap();
+    at_full_speed(&mut client, "cover");
     backfilled(&mut client);
     client
         .batch_execute("SELECT mig_switch(); SELECT mig_stop()")
@@ -92,7 +89,7 @@ fn a_dump_in_mid_migration_restores_and_goes_on() {
 
 #[test]
 fn the_extension_stays_while_it_is_needed_and_goes_without_harm() {
-    let cluster = Cluster::start("it_goes", 54391, "");
+    let cluster = Cluster::start("it_goes", "");
     let mut client = halfway(&cluster);
     client.simple_query("SELECT mig_cancel()").unwrap();
     let (code, detail, hint) = refused(&mut client, "DROP EXTENSION pg_mig");

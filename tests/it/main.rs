@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod attack;
 mod carried;
 mod cases;
 mod changes;
@@ -21,12 +22,17 @@ mod faults;
 mod floors;
 mod hosted;
 mod ids;
+mod leaks;
+mod limits;
 mod live;
 mod locks;
+mod odd_triggers;
 mod proof;
 mod race;
 mod security;
+mod signals;
 mod soak;
+mod squatting;
 mod switched;
 mod throttle;
 mod upgrade;

@@ -36,7 +36,7 @@ fn database(cluster: &Cluster, name: &str) -> Client {
 
 #[test]
 fn an_update_is_a_fresh_install_and_a_migration_goes_on() {
-    let cluster = Cluster::start("it_upgrade", 54403, "");
+    let cluster = Cluster::start("it_upgrade", "");
     cluster.offer("tests/upgrade/pg_mig--0.1.0.sql");
     let mut admin = cluster.connect("postgres");
     admin
@@ -80,10 +80,10 @@ const UNDUMPED: &str = "UPDATE pg_extension SET (extconfig, extcondition) = ( \
 /// A migration with the objects of the first version and the library of this one: mirrors work, everything else says what to
 /// do, and after it all goes to the end.
 fn under_way(cluster: &Cluster) {
-    // A column that is newer has nothing to say of a migration that keeps its ids.
+    // Columns that are newer have nothing to say of a migration that keeps its ids, nor of what the mirrors do.
     mirrored(cluster, "begun", 1000)
         .batch_execute(&format!(
-            "ALTER TABLE mig.mapping DROP COLUMN settled; {UNDUMPED}"
+            "ALTER TABLE mig.mapping DROP COLUMN settled; ALTER EXTENSION pg_mig DROP VIEW mig.history; DROP VIEW mig.history; ALTER TABLE mig.step_log DROP COLUMN owner; {UNDUMPED}"
         ))
         .unwrap();
     let mut admin = cluster.connect("postgres");
@@ -111,6 +111,9 @@ fn under_way(cluster: &Cluster) {
         &mut client,
         "SELECT phase = 'dual_write' FROM mig_status()"
     ));
+    // The state stays open for older sessions: their mirrors may read it as the application.
+    let elder = cluster.connect("moved");
+    let open = "SELECT has_table_privilege('stranger', 'mig.mapping', 'SELECT')";
     client
         .batch_execute("ALTER EXTENSION pg_mig UPDATE")
         .unwrap();
@@ -133,11 +136,13 @@ fn under_way(cluster: &Cluster) {
     let (code, detail, _) = refused(&mut later, "SELECT mig_create('pair')");
     assert_eq!(code, "55000");
     assert!(detail.contains("old sessions"), "{detail}");
-    drop(client);
+    assert!(yes(&mut later, open));
+    drop((client, elder));
     let gone =
         "SELECT NOT EXISTS (SELECT FROM mig_preflight('pair') WHERE check_name = 'old sessions')";
     until_sql(&mut later, gone);
     later.batch_execute("SELECT mig_create('pair')").unwrap();
+    assert!(!yes(&mut later, open));
 
     let mut client = mirrored(cluster, "new", 1000);
     client.batch_execute("SELECT mig_backfill()").unwrap();

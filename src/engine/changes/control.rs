@@ -1,11 +1,12 @@
 //! Ending such a job, and waiting for it.
 
-use super::{at_work, mine, start};
+use super::{at_work, start};
 use crate::error::{Error, Result};
 use crate::model::change::ChangeJob;
+use crate::pg::job_lock::JobLock;
 use crate::pg::notice::notice;
-use crate::pg::{launch, snapshot, tx, wait};
-use crate::store::change;
+use crate::pg::{catalog, role, signal, snapshot, tx, wait};
+use crate::store::{change, migration};
 use pgrx::pg_sys::Oid;
 use std::time::Duration;
 
@@ -18,21 +19,22 @@ pub fn cancel(id: i64) -> Result<bool> {
         return Ok(false);
     }
     change::give_up(id, "cancelling", None)?;
-    match (at_work(id)?, job.pid, job.table) {
-        (true, Some(pid), _) => launch::cancel_at_commit(pid),
-        (_, _, Some(table)) => {
+    match (at_work(id)?, job.table) {
+        (true, _) => signal::cancel_at_commit(JobLock::of_change(id)),
+        (false, Some(table)) => {
             change::reopen(id)?;
             start(id, &table, &job.change);
         }
-        _ => change::end(id, "cancelled")?,
+        (false, None) => change::end(id, "cancelled")?,
     }
     Ok(true)
 }
 
+/// Of a table that is gone nobody is the owner: there whoever began the job.
 fn mine_or_gone(job: &ChangeJob) -> Result<()> {
-    match job.table {
-        Some(_) => mine(Oid::from(job.relation)).map(|_| ()),
-        None => Ok(()),
+    match &job.table {
+        Some(table) => migration::require_table(table, catalog::owner_of(Oid::from(job.relation))?),
+        None => role::require(Oid::from(job.role)),
     }
 }
 
@@ -48,8 +50,10 @@ fn is_dead(job: &ChangeJob) -> Result<bool> {
 
 /// True when the job is done, false at the timeout; raises what made it fail.
 pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
-    let open = change::by_id(id)?
-        .is_some_and(|j| !matches!(j.state.as_str(), "done" | "failed" | "cancelled"));
+    let job = change::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
+    // It tells what made the job fail, keys of rows too.
+    mine_or_gone(&job)?;
+    let open = !matches!(job.state.as_str(), "done" | "failed" | "cancelled");
     if open && change::is_of_this_transaction(id)? {
         return Err(Error::WaitsForItself {
             what: "the job".into(),

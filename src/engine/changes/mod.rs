@@ -10,8 +10,8 @@ use crate::model::nearest;
 use crate::model::shape::Shape;
 use crate::pg::launch::Part;
 use crate::pg::notice::notice;
-use crate::pg::{catalog, expression, launch, parse, session, spi, tx};
-use crate::sqlgen::change as sql;
+use crate::pg::{catalog, expression, launch, parse, session, state, tx};
+use crate::sqlgen::{change as sql, index};
 use crate::steps::change as step;
 use crate::store::{change, migration};
 use pgrx::pg_sys::Oid;
@@ -38,7 +38,12 @@ pub fn add_check(relation: Oid, name: &str, expression: &str, path: &str) -> Res
     let shape = mine(relation)?;
     {
         let _path = session::search_path(path);
-        let checked = expression::check(name, expression, &shape.name.to_string())?;
+        let checked = expression::check(
+            shape.owner.into(),
+            name,
+            expression,
+            &shape.name.to_string(),
+        )?;
         if checked.type_text != "boolean" {
             return Err(Error::BadExpression {
                 column: name.to_owned(),
@@ -91,14 +96,15 @@ pub fn add_foreign_key(relation: Oid, key: &ForeignKey, path: &str) -> Result<Op
 
 /// None where the index is there and valid.
 pub fn create_index(statement: &str, path: &str) -> Result<Option<i64>> {
-    let index = {
+    let given = {
         let _path = session::search_path(path);
         parse::index::read(statement)?
     };
-    let shape = mine(index.table)?;
+    let shape = mine(given.table)?;
+    let index = step::analysed_index(&shape, &given, statement, path)?;
     let change = Change::Index {
-        name: index.name,
-        statement: index.statement,
+        name: given.name,
+        index: Some(Box::new(index)),
     };
     begin(&shape, change, path)
 }
@@ -227,7 +233,7 @@ fn begin(shape: &Shape, wanted: Change, path: &str) -> Result<Option<i64>> {
 }
 
 fn at_work(id: i64) -> Result<bool> {
-    Ok(spi::value::<bool>(
+    Ok(state::value::<bool>(
         "SELECT EXISTS (SELECT FROM mig.jobs WHERE id = $1 AND at_work)",
         &[id.into()],
     )? == Some(true))
@@ -236,7 +242,10 @@ fn at_work(id: i64) -> Result<bool> {
 /// At the commit. Without a free slot the job ends, and the statements are told.
 fn start(id: i64, table: &QualifiedName, wanted: &Change) {
     let statements = match wanted {
-        Change::Index { statement, .. } => vec![statement.clone()],
+        Change::Index { index, .. } => {
+            let build = index.as_deref().map(|i| index::create(table, i, true));
+            build.into_iter().collect()
+        }
         // The CHECK that proves NOT NULL has no name of its own.
         Change::NotNull { .. } => sql::by_hand(table, &Ident::new(format!("mig_job_{id}")), wanted),
         named => sql::by_hand(table, named.name(), named),

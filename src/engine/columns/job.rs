@@ -8,7 +8,7 @@ use crate::model::rework::{Late, Rework};
 use crate::model::state::Migration;
 use crate::pg::{catalog, role, spi, tx};
 use crate::steps::rework::{fill, late};
-use crate::steps::{Outcome, change, fkeys};
+use crate::steps::{Command, Outcome, change, fkeys};
 use crate::store::{drift, failing};
 use pgrx::pg_sys::Oid;
 
@@ -53,7 +53,7 @@ fn named(m: &Migration, r: &Rework, e: Error) -> Result<Error> {
     let leader = r.leader();
     let blocks = (leader.next_block, leader.bound_blocks.unwrap_or(0));
     let found = {
-        let _owner = role::act_as(Oid::from(shape.owner));
+        let _owner = role::confine_reading(Oid::from(shape.owner))?;
         failing::rows(r, &shape, blocks, EXAMPLES)?
     };
     if found.is_empty() {
@@ -82,7 +82,7 @@ fn next(m: &Migration, r: &Rework, l: &Late, able: Ability) -> Result<Outcome> {
     let job = ChangeJob::within(r.relation, table.clone(), l.change.clone());
     match change::next(&job, table)? {
         // Built inside a transaction, it would keep the application waiting.
-        Outcome::TopLevel(sql) if !able.top_level => Err(Error::JobFailed {
+        Outcome::TopLevel(Command { sql, .. }) if !able.top_level => Err(Error::JobFailed {
             migration: m.name.clone(),
             detail: format!(
                 "Without a background worker {} has to be made by hand: {sql};",

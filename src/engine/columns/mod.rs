@@ -28,6 +28,12 @@ pub fn of(m: &Migration) -> Result<Option<Vec<Rework>>> {
     Ok((!all.is_empty()).then_some(all))
 }
 
+/// Who owns their tables.
+pub fn owners(all: &[Rework]) -> Vec<Oid> {
+    let owners = all.iter().filter_map(|r| r.leader().owner);
+    owners.map(Oid::from).collect()
+}
+
 pub fn add(name: &str, asked: &Asked) -> Result<()> {
     let (m, mappings) = super::idle(Some(name), "mig_add_column")?;
     if !mappings.is_empty() || m.scope_column.is_some() && m.scope_table.is_some() {

@@ -11,7 +11,7 @@ use crate::model::shape::Shape;
 use crate::model::state::Migration;
 use crate::pg::catalog;
 use crate::sqlgen::rework::{self as sql, compare, late};
-use crate::sqlgen::{Statement, change};
+use crate::sqlgen::{Statement, change, index};
 
 const BRIEF: &str = "AccessExclusiveLock (brief)";
 
@@ -52,7 +52,7 @@ fn of_one(r: &Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<Planable> {
     add(
         Phase::Created,
         "AccessShareLock",
-        sql::create_view(table, r, old_type),
+        sql::create_view(&sql::view_name(r.id), table, r, old_type),
         false,
     );
     for text in sql::create_trigger(table, r.id, Stage::Old) {
@@ -117,7 +117,13 @@ fn planned<'a>(r: &'a Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<(&'a Ne
 fn made(table: &crate::ident::QualifiedName, l: &Late) -> Vec<(&'static str, String)> {
     let name = l.change.name();
     match &l.change {
-        Change::Index { statement, .. } => vec![("ShareUpdateExclusiveLock", statement.clone())],
+        Change::Index { index, .. } => {
+            let build = index.as_deref().map(|i| index::create(table, i, true));
+            build
+                .map(|sql| ("ShareUpdateExclusiveLock", sql))
+                .into_iter()
+                .collect()
+        }
         other => {
             let lock = match other {
                 Change::ForeignKey { .. } => "ShareRowExclusiveLock (brief)",

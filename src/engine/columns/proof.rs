@@ -13,7 +13,7 @@ use crate::steps::change;
 use crate::steps::rework::{fill, proof};
 use crate::steps::verify::rows::Difference;
 use crate::steps::verify::{self, About, Findings, Line, Mode};
-use crate::store::{check, drift, log};
+use crate::store::{check, drift, late, log};
 use pgrx::pg_sys::Oid;
 
 /// Rows that are out of step; what is computed counts as long as nobody else may write it.
@@ -244,7 +244,9 @@ fn mend(m: &Migration, r: &Rework, wrong: i64) -> Result<()> {
         ));
         return Ok(());
     }
-    let (written, left) = fill::everywhere(m, r, stage(m))?;
+    let owner = super::owners(std::slice::from_ref(r));
+    let filled = || fill::everywhere(m, r, stage(m));
+    let (written, left) = late::checked_at_once(&owner, true, filled)?;
     if left > 0 {
         notice(&format!(
             "rows in {left} blocks are held by somebody, and were left as they are; SELECT * FROM mig_repair({}, dry_run => false); again",

@@ -83,6 +83,7 @@ fn index_over(me: &Member, columns: &[Ident], unique: bool) -> TargetIndex {
         include: Vec::new(),
         predicate: None,
         options: Vec::new(),
+        tablespace: None,
         comment: None,
         statistics: Vec::new(),
     }
@@ -135,6 +136,7 @@ fn carried_index(
         include: mapped(&index.include, names)?,
         predicate: index.predicate.clone(),
         options: index.options.clone(),
+        tablespace: None,
         comment: index.comment.clone(),
         statistics: index
             .statistics

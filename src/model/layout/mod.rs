@@ -125,11 +125,21 @@ pub struct TargetIndex {
     pub include: Vec<Ident>,
     pub predicate: Option<String>,
     pub options: Vec<String>,
+    /// None for the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tablespace: Option<Ident>,
     #[serde(default)]
     pub comment: Option<String>,
     /// Statistics targets of its columns, by their number.
     #[serde(default)]
     pub statistics: Vec<(i32, i32)>,
+}
+
+impl TargetIndex {
+    /// Whether a build of it runs what somebody wrote.
+    pub fn has_expressions(&self) -> bool {
+        self.predicate.is_some() || self.columns.iter().any(|c| c.name.is_none())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

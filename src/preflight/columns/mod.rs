@@ -7,7 +7,7 @@ use crate::ident::Ident;
 use crate::model::rework::{NewColumn, Replaced, Rework};
 use crate::model::shape::{Index, Shape};
 use crate::model::state::Migration;
-use crate::pg::{catalog, expression, role, spi};
+use crate::pg::{catalog, expression, spi};
 use crate::preflight::Finding;
 use crate::sqlgen::rework::{as_it_will_be, late};
 use crate::store::new_column;
@@ -22,7 +22,6 @@ pub fn findings(m: &Migration, all: &[Rework], reads_rows: bool) -> Result<Vec<F
             r,
             shape: &shape,
             all,
-            asker: m.owner,
         };
         found.extend(look.table(m)?);
         if let Some(old) = &r.replaces {
@@ -43,7 +42,6 @@ struct Look<'a> {
     r: &'a Rework,
     shape: &'a Shape,
     all: &'a [Rework],
-    asker: u32,
 }
 
 impl Look<'_> {
@@ -94,9 +92,8 @@ impl Look<'_> {
         let bad = |detail: String, hint: String| {
             Ok(Some(self.finding("error", "way back", detail, Some(hint))))
         };
-        // Planning it may run functions: with nobody's rights but those of whoever asked for it.
-        let _asker = role::act_as(Oid::from(self.asker));
-        match expression::check(old.name.as_str(), &old.down, &from) {
+        let owner = Oid::from(self.shape.owner);
+        match expression::check(owner, old.name.as_str(), &old.down, &from) {
             Err(Error::BadExpression { detail, hint, .. }) => bad(
                 format!(
                     "\"down\" of column \"{}\" cannot be used. {detail}",

@@ -162,12 +162,11 @@ impl<'a> Pair<'a> {
         )
     }
 
-    /// Lists the keys of `differing` as leftovers of this mapping.
+    /// The keys of `differing` that can be listed as leftovers, each as one JSON array.
     pub fn noted(&self, condition: &Condition) -> String {
         format!(
-            "INSERT INTO mig.leftover (mapping, key) SELECT {}, d.key FROM ({}) d WHERE d.kind <> 'pending' \
-             AND pg_catalog.array_position(d.key, NULL) IS NULL ON CONFLICT DO NOTHING",
-            self.id,
+            "SELECT pg_catalog.to_jsonb(d.key)::pg_catalog.text FROM ({}) d WHERE d.kind <> 'pending' \
+             AND pg_catalog.array_position(d.key, NULL) IS NULL",
             self.differing(condition)
         )
     }

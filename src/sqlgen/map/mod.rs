@@ -25,10 +25,9 @@ pub fn was() -> Ident {
     "was".into()
 }
 
-/// `draws`: the defaults of the source's and of the target's column.
-pub fn create(drawn: &Drawn, draws: (Option<&str>, &str)) -> Vec<String> {
-    let Map { mapping, old, new } = &drawn.map;
-    let table = name(*mapping);
+/// Makes the map `table`. `draws`: the defaults of the source's and of the target's column.
+pub fn create(table: &QualifiedName, drawn: &Drawn, draws: (Option<&str>, &str)) -> Vec<String> {
+    let Map { old, new, .. } = &drawn.map;
     let default = draws.0.map_or(String::new(), |d| format!(" DEFAULT {d}"));
     vec![
         format!(

@@ -1,7 +1,7 @@
 //! The view of a source that shares its rows with others. It yields every row that the target should have, whole; the place is that of
 //! this source's own row, and null where it has none. So mirrors, batches and checks of all sources agree.
 
-use super::{define_query, key_name, name, place, value, writer};
+use super::{define_query, key_name, place, value, writer};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::merge::Given;
 use crate::model::layout::{Layout, Origin, TargetColumn};
@@ -13,8 +13,8 @@ pub struct Source<'a> {
     pub layout: &'a Layout,
 }
 
-/// The view of `sources[me]`.
-pub fn create(sources: &[Source], me: usize) -> String {
+/// Makes the view of `sources[me]`, `at` this name.
+pub fn create(at: &QualifiedName, sources: &[Source], me: usize) -> String {
     let by_main = sources[me].layout.merge.as_ref().is_some_and(|m| m.by_main);
     let arms = if by_main {
         vec![arm(sources, 0, &[], me)]
@@ -26,7 +26,7 @@ pub fn create(sources: &[Source], me: usize) -> String {
         arms.map(|(at, base)| arm(sources, *base, &order[..at], me))
             .collect()
     };
-    define_query(&name(sources[me].mapping), &arms.join("\nUNION ALL\n"))
+    define_query(at, &arms.join("\nUNION ALL\n"))
 }
 
 fn alias(n: usize) -> Ident {
@@ -208,7 +208,7 @@ mod tests {
                 layout,
             })
             .collect();
-        create(&sources, 1)
+        create(&super::super::name(2), &sources, 1)
     }
 
     #[test]

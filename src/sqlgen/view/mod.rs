@@ -40,8 +40,13 @@ pub fn writer() -> [Ident; 2] {
     ["mig:xmin".into(), "mig:cmin".into()]
 }
 
-/// `filter` and the expressions were checked by PostgreSQL when the mapping was added.
-pub fn create(id: i32, source: &QualifiedName, layout: &Layout, filter: Option<&str>) -> String {
+/// Makes the view `at` this name. `filter` and the expressions were checked by PostgreSQL when the mapping was added.
+pub fn create(
+    at: &QualifiedName,
+    source: &QualifiedName,
+    layout: &Layout,
+    filter: Option<&str>,
+) -> String {
     let alias = &source.name;
     let mut columns: Vec<String> = layout
         .columns
@@ -51,7 +56,7 @@ pub fn create(id: i32, source: &QualifiedName, layout: &Layout, filter: Option<&
     let key = layout.key.iter().map(|k| &k.source);
     columns.extend(whereabouts(alias, key));
     let filter = filter.map_or(String::new(), |f| format!("\nWHERE ({f}\n)"));
-    define(&name(id), &columns, source, &filter)
+    define(at, &columns, source, &filter)
 }
 
 /// What a row of the source, under this alias, gives for a column.
@@ -76,7 +81,7 @@ fn value(column: &TargetColumn, alias: &Ident, layout: &Layout) -> String {
 
 /// None where the mapping has no way back. The expressions were checked by PostgreSQL when the mapping was added.
 pub fn create_reverse(
-    id: i32,
+    at: &QualifiedName,
     source: &QualifiedName,
     target: &QualifiedName,
     layout: &Layout,
@@ -100,7 +105,7 @@ pub fn create_reverse(
         [] => String::new(),
         all => format!("\nWHERE {}", all.join(" AND ")),
     };
-    Some(define(&reverse_name(id), &columns, target, &ours))
+    Some(define(at, &columns, target, &ours))
 }
 
 /// What the old table has for a column that is carried, in row `alias` of the new one.
@@ -146,7 +151,7 @@ mod tests {
     fn yields_rows_in_the_targets_shape_and_where_they_come_from() {
         let (source, _, layout) = fixture::sign_ups();
         assert_eq!(
-            create(7, &source.name, &layout, Some("email <> ''")),
+            create(&name(7), &source.name, &layout, Some("email <> ''")),
             "CREATE VIEW \"mig\".\"m7_forward\" AS\n\
              SELECT '00000000-0000-0000-0000-000000000001'::uuid AS \"project_id\",\n  \
              \"sign_ups\".\"id\" AS \"id\",\n  \

@@ -31,7 +31,7 @@ pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
 
 /// As the tables' owner: expressions run with his rights.
 pub fn run(p: &Mapping, slice: &Slice) -> Result<Moved> {
-    let _owner = role::act_as(mapping::owner(p)?);
+    let _owner = role::confine(mapping::owner(p)?)?;
     let moved = match p.pass {
         Pass::Forth => forth(p, slice)?,
         Pass::Sweep => delete(&back(p)?, slice)?,
@@ -51,7 +51,7 @@ pub fn may_share(p: &Mapping) -> Result<bool> {
 
 /// Keys of all rows that the pass would touch in this slice.
 pub fn keys(p: &Mapping, slice: &Slice) -> Result<Keys> {
-    let _owner = role::act_as(mapping::owner(p)?);
+    let _owner = role::confine_reading(mapping::owner(p)?)?;
     let sql = match p.pass {
         Pass::Forth => batch::keys(&mapping::forward(p)?),
         Pass::Sweep => sweep::keys(&back(p)?),

@@ -4,9 +4,9 @@ use super::Planned;
 use crate::error::{Error, Result};
 use crate::model::layout::Layout;
 use crate::model::shape::Shape;
-use crate::pg::{catalog, spi};
+use crate::pg::{catalog, draft, role, spi};
 use crate::sqlgen::map;
-use crate::store::{ids, rights, sequence};
+use crate::store::{ids, sequence};
 
 /// Makes the map of one mapping, where it has one. Errors: 55000 where a standing target draws no ids.
 pub fn make(p: &Planned, layout: &Layout, target: &Shape) -> Result<()> {
@@ -25,10 +25,13 @@ pub fn make(p: &Planned, layout: &Layout, target: &Shape) -> Result<()> {
         ),
     })?;
     let old = ids::draws(&p.source, &drawn.source);
-    for sql in map::create(drawn, (old.as_deref(), &new)) {
-        spi::run(&sql, &[])?;
-    }
-    rights::hand_over(p.source.owner.into(), "TABLE", &map::name(p.mapping.id))?;
+    draft::make(p.source.owner.into(), |draft| {
+        let name = map::name(p.mapping.id);
+        for sql in map::create(&draft.name(&name), drawn, (old.as_deref(), &new)) {
+            spi::run(&sql, &[])?;
+        }
+        Ok(vec![("TABLE", name)])
+    })?;
     if p.standing.is_some() {
         return Ok(());
     }
@@ -36,6 +39,7 @@ pub fn make(p: &Planned, layout: &Layout, target: &Shape) -> Result<()> {
         None => Ok(()),
         Some(own) => {
             let old = catalog::sequence_of(&p.source.name, &drawn.source)?;
+            let _owner = role::confine(p.source.owner.into())?;
             sequence::grant_as(&own, old.as_ref())
         }
     }
@@ -50,6 +54,7 @@ pub fn let_in(all: &[Planned], p: &Planned) -> Result<()> {
         };
         let owner = &p.source.owner_name;
         let table = map::name(theirs.mapping.id);
+        let _theirs = role::confine(theirs.source.owner.into())?;
         spi::run(&format!("GRANT SELECT, INSERT ON {table} TO {owner}"), &[])?;
         let Some(drawn) = &theirs.layout.drawn else {
             continue;

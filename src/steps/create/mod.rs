@@ -7,10 +7,10 @@ use crate::model::layout::merge::Merge;
 use crate::model::layout::{Layout, Member, Scope, resolve};
 use crate::model::shape::{Policy, Publication, Shape};
 use crate::model::state::Mapping;
-use crate::pg::{catalog, deparse, spi};
+use crate::pg::{catalog, deparse, draft, role, spi};
 use crate::sqlgen::view::merged;
 use crate::sqlgen::{Statement, details, index, map, table, view};
-use crate::store::{self, mapping, rights};
+use crate::store::{self, mapping};
 use pgrx::pg_sys::Oid;
 
 mod adopt;
@@ -134,36 +134,52 @@ pub fn statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Stat
                 );
             }
         }
-        let target = &p.mapping.target_name;
-        // Whoever follows one of several sources would get the rows of the others, too.
-        let everybodys = |b: &&Publication| {
-            sharing(all, p).all(|o| o.source.publications.iter().any(|x| x.name == b.name))
-        };
-        let mine = p.source.publications.iter().filter(|b| b.mine);
-        let mine = mine.filter(everybodys);
-        made.extend(
-            mine.filter_map(|b| details::publication(b, target, &p.layout))
-                .map(|sql| Statement::new(target, "ShareUpdateExclusiveLock", sql)),
-        );
     }
     made
 }
 
+/// What brings a target that we make into the publications that all of its sources are in. A publication is its owner's, whom the
+/// tables' owner need not be.
+pub fn publications(all: &[Planned], p: &Planned) -> Vec<Statement> {
+    if p.standing.is_some() || follows(all, p) {
+        return Vec::new();
+    }
+    let target = &p.mapping.target_name;
+    // A subscriber of one of several sources would get the rows of the others, too.
+    let everybodys = |b: &&Publication| {
+        sharing(all, p).all(|o| o.source.publications.iter().any(|x| x.name == b.name))
+    };
+    let mine = p.source.publications.iter().filter(|b| b.mine);
+    mine.filter(everybodys)
+        .filter_map(|b| details::publication(b, target, &p.layout))
+        .map(|sql| Statement::new(target, "ShareUpdateExclusiveLock", sql))
+        .collect()
+}
+
 /// The mapping views, forth and, where there is a way, back.
 pub fn views(all: &[Planned], p: &Planned) -> Vec<Statement> {
-    let (id, target) = (p.mapping.id, &p.mapping.target_name);
+    let id = p.mapping.id;
+    views_at(all, p, [&view::name(id), &view::reverse_name(id)])
+}
+
+fn views_at(
+    all: &[Planned],
+    p: &Planned,
+    [forward, reverse]: [&QualifiedName; 2],
+) -> Vec<Statement> {
+    let target = &p.mapping.target_name;
     let filter = p.mapping.spec.filter.as_deref();
     let forth = match &p.layout.merge {
-        None => view::create(id, &p.source.name, &p.layout, filter),
-        Some(merge) => merged_view(all, merge),
+        None => view::create(forward, &p.source.name, &p.layout, filter),
+        Some(merge) => merged_view(all, merge, forward),
     };
-    let back = view::create_reverse(id, &p.source.name, target, &p.layout);
+    let back = view::create_reverse(reverse, &p.source.name, target, &p.layout);
     std::iter::once(Statement::new(&p.source.name, "AccessShareLock", forth))
         .chain(back.map(|sql| Statement::new(target, "AccessShareLock", sql)))
         .collect()
 }
 
-fn merged_view(all: &[Planned], merge: &Merge) -> String {
+fn merged_view(all: &[Planned], merge: &Merge, at: &QualifiedName) -> String {
     let sources: Vec<merged::Source> = merge
         .sources
         .iter()
@@ -175,7 +191,7 @@ fn merged_view(all: &[Planned], merge: &Merge) -> String {
         })
         .collect();
     let me = sources.iter().position(|s| s.mapping == merge.me);
-    me.map_or_else(String::new, |me| merged::create(&sources, me))
+    me.map_or_else(String::new, |me| merged::create(at, &sources, me))
 }
 
 /// The table that ties old ids to new ones, where there is one.
@@ -193,20 +209,18 @@ pub fn maps(p: &Planned) -> Vec<Statement> {
         format!("nextval({sequence}::regclass)")
     });
     let old = store::ids::draws(&p.source, &drawn.source);
-    let made = map::create(drawn, (old.as_deref(), &new)).into_iter();
-    made.map(|sql| {
-        Statement::new(
-            &map::name(p.mapping.id),
-            "AccessExclusiveLock (new table)",
-            sql,
-        )
-    })
-    .collect()
+    let name = map::name(p.mapping.id);
+    let made = map::create(&name, drawn, (old.as_deref(), &new)).into_iter();
+    made.map(|sql| Statement::new(&name, "AccessExclusiveLock (new table)", sql))
+        .collect()
 }
 
 /// Makes or adopts all targets, then what ties them to their sources; what was done to each. Errors: 55000 if a standing table
 /// does not fit.
 pub fn run(all: &[Planned], defer_indexes: bool) -> Result<Vec<&'static str>> {
+    for mark in all.iter().flat_map(|p| p.layout.marks()) {
+        catalog::require_plain(&mark.type_text)?;
+    }
     let mut made = Vec::new();
     for which in 0..all.len() {
         made.push(make(all, which, defer_indexes)?);
@@ -222,10 +236,7 @@ pub fn run(all: &[Planned], defer_indexes: bool) -> Result<Vec<&'static str>> {
     for (p, (layout, _)) in all.iter().zip(made) {
         // As it is when all of its sources have given what is theirs.
         let target = standing_now(p)?;
-        for statement in views(all, p) {
-            spi::run(&statement.sql, &[])?;
-        }
-        close_views(p)?;
+        make_views(all, p)?;
         let left = Left {
             source: Facts::of(&p.source),
             target: Facts::of(&target),
@@ -244,11 +255,17 @@ fn make(all: &[Planned], which: usize, defer_indexes: bool) -> Result<(Layout, S
         Some(standing) => adopt::layout(standing, all, which)?,
         None => p.layout.clone(),
     };
-    for (n, statement) in statements(all, p, defer_indexes).into_iter().enumerate() {
-        spi::run(&statement.sql, &[])?;
-        if n == 0 && p.standing.is_none() {
-            rights::revoke_defaults(&p.mapping.target_name)?;
+    {
+        let _owner = role::confine(p.source.owner.into())?;
+        for (n, statement) in statements(all, p, defer_indexes).into_iter().enumerate() {
+            spi::run(&statement.sql, &[])?;
+            if n == 0 {
+                draft::revoke_defaults(&p.mapping.target_name)?;
+            }
         }
+    }
+    for statement in publications(all, p) {
+        spi::run(&statement.sql, &[])?;
     }
     let made = standing_now(p)?;
     layout.compare_as(&made);
@@ -263,11 +280,16 @@ fn standing_now(p: &Planned) -> Result<Shape> {
 }
 
 /// The mapping views read with their owner's rights: nobody else has any on them.
-fn close_views(p: &Planned) -> Result<()> {
-    for name in [view::name(p.mapping.id), view::reverse_name(p.mapping.id)] {
-        if catalog::find(&name)?.is_some() {
-            rights::hand_over(p.source.owner.into(), "VIEW", &name)?;
+fn make_views(all: &[Planned], p: &Planned) -> Result<()> {
+    let names = [view::name(p.mapping.id), view::reverse_name(p.mapping.id)];
+    draft::make(p.source.owner.into(), |draft| {
+        let [forward, reverse] = names.each_ref().map(|name| draft.name(name));
+        let statements = views_at(all, p, [&forward, &reverse]);
+        for statement in &statements {
+            spi::run(&statement.sql, &[])?;
         }
-    }
-    Ok(())
+        // Where there is no way back there is one view.
+        let made = names.iter().take(statements.len()).cloned();
+        Ok(made.map(|name| ("VIEW", name)).collect())
+    })
 }

@@ -28,10 +28,11 @@ pub fn typed(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec> {
             continue;
         }
         if remap && keys.contains(name) {
-            draws(name, expression, &source)?;
+            draws(shape, name, expression)?;
             continue;
         }
-        let checked = expression::check(name.as_str(), &expression.up, &source)?;
+        let checked =
+            expression::check(shape.owner.into(), name.as_str(), &expression.up, &source)?;
         expression.type_text = Some(checked.type_text);
         expression.reads = checked.reads;
         expression.constant = checked.constant;
@@ -44,7 +45,7 @@ pub fn typed(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec> {
             type_text,
             immutable,
             ..
-        } = expression::check("filter", filter, &source)?;
+        } = expression::check(shape.owner.into(), "filter", filter, &source)?;
         if !immutable {
             spec.mutable.push("filter".to_owned());
         }
@@ -60,7 +61,7 @@ pub fn typed(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec> {
     Ok(spec)
 }
 
-fn draws(name: &Ident, expression: &mut Expression, source: &str) -> Result<()> {
+fn draws(shape: &Shape, name: &Ident, expression: &mut Expression) -> Result<()> {
     if expression.down.is_some() {
         return Err(Error::BadExpression {
             column: name.as_str().to_owned(),
@@ -69,7 +70,12 @@ fn draws(name: &Ident, expression: &mut Expression, source: &str) -> Result<()> 
             hint: "Leave \"down\" out.".into(),
         });
     }
-    let checked = expression::check_draw(name.as_str(), &expression.up, source)?;
+    let checked = expression::check_draw(
+        shape.owner.into(),
+        name.as_str(),
+        &expression.up,
+        &shape.name.to_string(),
+    )?;
     expression.type_text = Some(checked.type_text);
     expression.reads = checked.reads;
     Ok(())
@@ -102,7 +108,7 @@ pub fn given_back(
         else {
             continue;
         };
-        expression::check(name.as_str(), &down, &from)?;
+        expression::check(shape.owner.into(), name.as_str(), &down, &from)?;
         let own = shape.column(name).map(|c| c.name.clone());
         let mut read = expression.reads.iter().filter(|c| !carried(c));
         expression.gives = match (own.filter(|c| !carried(c)), read.next(), read.next()) {

@@ -3,8 +3,9 @@
 use crate::error::{Error, Result};
 use crate::model::layout::Scope;
 use crate::model::state::Migration;
-use crate::pg::{catalog, spi, tx};
+use crate::pg::{catalog, role, session, spi, tx};
 use crate::store::migration;
+use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Oid;
 
 pub struct ScopeArguments {
@@ -66,11 +67,29 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
             hint: "Give a table with one key column, for example 'projects'.".into(),
         });
     };
+    catalog::require_plain(&key.type_text)?;
+    let may_read = spi::value::<bool>(
+        "SELECT pg_catalog.has_table_privilege($1, 'SELECT, REFERENCES') OR pg_catalog.has_any_column_privilege($1, 'SELECT, REFERENCES')",
+        &[table.into()],
+    )?;
+    if may_read != Some(true) {
+        return Err(Error::Sql {
+            code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            message: format!("permission denied for table {}", shape.name.plain()),
+            detail: Some("It is the scope table, whose row the scope value names.".into()),
+        });
+    }
     let sql = format!(
         "SELECT EXISTS (SELECT FROM {} WHERE {} OPERATOR(pg_catalog.=) $1::{})",
         shape.name, key.name, key.type_text
     );
-    match tx::subtransaction(|| spi::value::<bool>(&sql, &[value.into()])) {
+    // Its policies and domains are its owner's, and tell nothing that a foreign key would not tell.
+    let look = || {
+        let _owner = role::confine_for_key(Oid::from(shape.owner));
+        session::forbid_writes();
+        spi::value::<bool>(&sql, &[value.into()])
+    };
+    match tx::subtransaction(look) {
         Ok(Some(true)) => Ok(key.type_text.clone()),
         Ok(_) => Err(Error::BadScope {
             detail: format!(

@@ -41,7 +41,7 @@ pub fn bring(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brought> {
     }
     let pair = Pair::new(p.id, mapping::target(p)?, layout);
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
-    let _owner = role::act_as(mapping::owner(p)?);
+    let _owner = role::confine(mapping::owner(p)?)?;
     let mut old = places::lock_keys(&mend::lock_source(&pair), keys)?;
     if old.count > 0 {
         ids::give(&flow, &old)?;
@@ -95,7 +95,7 @@ fn outbound(p: &Mapping) -> Result<Vec<Outbound>> {
 fn with_parents(flow: &Flow, key: &Outbound, old: &Places) -> Result<(Places, bool)> {
     let named = places::document(&parents::named(flow, key), old)?;
     let keys = |sql: &str| -> Result<Value> {
-        let _parent = role::act_as(Oid::from(key.owner));
+        let _parent = role::confine_for_key(Oid::from(key.owner));
         let found = spi::value::<JsonB>(sql, &[JsonB(named.clone()).into()])?;
         Ok(found.map_or(Value::Null, |d| d.0))
     };
@@ -117,7 +117,7 @@ pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
         include_str!("../../../sql/query/inbound_keys.sql"),
         &[Oid::from(p.target.unwrap_or(0)).into()],
     )?;
-    let _owner = role::act_as(mapping::owner(p)?);
+    let _owner = role::confine(mapping::owner(p)?)?;
     let stale = places::lock_keys(&mend::lock_stale(&pair, &flow), keys)?;
     if stale.count > 0 {
         echo::note_next_command();

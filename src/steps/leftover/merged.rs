@@ -17,7 +17,7 @@ pub fn bring(m: &Migration, p: &Mapping, merge: &Merge, keys: &Value) -> Result<
     let flow = mapping::forward(p)?;
     let pair = Pair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
-    let _owner = role::act_as(mapping::owner(p)?);
+    let _owner = role::confine(mapping::owner(p)?)?;
     let new = places::lock_keys(&mend::lock_target(&pair), keys)?;
     if new.count > 0 {
         echo::note_next_command();

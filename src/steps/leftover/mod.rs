@@ -70,7 +70,7 @@ fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<Fate> {
     let flow = mapping::reverse(p)?
         .ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))?;
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
-    let _owner = role::act_as(mapping::owner(p)?);
+    let _owner = role::confine(mapping::owner(p)?)?;
     let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
     if spi::run(&batch::lock_one(&flow, true), &key())? > 0 {
         ids::give_one(&flow, &l.key)?;
@@ -113,7 +113,7 @@ fn not_there(p: &Mapping, l: &Leftover) -> Result<Fate> {
 fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<Fate> {
     let flow = mapping::forward(p)?;
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
-    let _owner = role::act_as(mapping::owner(p)?);
+    let _owner = role::confine(mapping::owner(p)?)?;
     let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
     let lock = |skip| spi::run(&batch::lock_one(&flow, skip), &key());
     let found = |sql: &str| Ok::<bool, Error>(spi::run(sql, &key())? > 0);

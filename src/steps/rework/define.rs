@@ -1,7 +1,7 @@
 //! A column is asked for: only a row of our own, and everything refused that can be known by now.
 
 use crate::error::{Error, Result};
-use crate::ident::{Ident, Literal, QualifiedName};
+use crate::ident::{Ident, Literal};
 use crate::model::nearest;
 use crate::model::rework::Rework;
 use crate::model::shape::Shape;
@@ -35,7 +35,7 @@ pub fn column(m: &Migration, asked: &Asked) -> Result<()> {
     let mutable = !up(&shape, asked, &type_text)?;
     let leader = leader(&shape, &all, asked)?;
     if let Some(text) = asked.column_default {
-        expression::check_default(&asked.name, text, &type_text)?;
+        expression::check_default(shape.owner.into(), &asked.name, text, &type_text)?;
     }
     new_column::insert(
         m.id,
@@ -130,7 +130,12 @@ fn free_name(shape: &Shape, name: &str) -> Result<()> {
 /// As PostgreSQL writes it.
 fn known_type(shape: &Shape, asked: &Asked) -> Result<String> {
     let text = format!("NULL::{}", asked.type_text);
-    let checked = expression::check(&asked.name, &text, &shape.name.to_string())?;
+    let checked = expression::check(
+        shape.owner.into(),
+        &asked.name,
+        &text,
+        &shape.name.to_string(),
+    )?;
     let constrained = spi::value::<bool>(
         "SELECT t.typnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.contypid = t.oid) \
          FROM pg_catalog.pg_type t WHERE t.oid = $1::regtype AND t.typtype = 'd'",
@@ -150,7 +155,12 @@ fn known_type(shape: &Shape, asked: &Asked) -> Result<String> {
 
 /// Whether it is immutable.
 fn up(shape: &Shape, asked: &Asked, type_text: &str) -> Result<bool> {
-    let checked = expression::check(&asked.name, asked.up, &shape.name.to_string())?;
+    let checked = expression::check(
+        shape.owner.into(),
+        &asked.name,
+        asked.up,
+        &shape.name.to_string(),
+    )?;
     fits(&asked.name, asked.up, &checked, type_text)?;
     let generated = |name: &&Ident| shape.column(name).is_some_and(|c| c.generated.is_some());
     if let Some(name) = checked.reads.iter().find(generated) {
@@ -267,7 +277,7 @@ fn down_fits(
         .collect();
     let name = Ident::new(asked.name.as_str());
     more.push((&name, asked.type_text));
-    match way_back(&asked.name, down, &shape.name, &more, old_type) {
+    match way_back(shape, &asked.name, down, &more, old_type) {
         Err(Error::BadExpression { detail, .. }) if detail.contains("does not exist") => Ok(()),
         other => other,
     }
@@ -275,12 +285,17 @@ fn down_fits(
 
 /// `down` over the table as it will be with `more` columns.
 pub fn way_back(
+    shape: &Shape,
     column: &str,
     down: &str,
-    table: &QualifiedName,
     more: &[(&Ident, &str)],
     old_type: &str,
 ) -> Result<()> {
-    let checked = expression::check(column, down, &sql::as_it_will_be(table, more))?;
+    let checked = expression::check(
+        shape.owner.into(),
+        column,
+        down,
+        &sql::as_it_will_be(&shape.name, more),
+    )?;
     fits(column, down, &checked, old_type)
 }

@@ -7,7 +7,7 @@ use crate::ident::Ident;
 use crate::model::rework::{Archived, Rework, Stage};
 use crate::model::shape::Shape;
 use crate::model::state::Migration;
-use crate::pg::{catalog, spi};
+use crate::pg::{catalog, role, spi};
 use crate::sqlgen::rework as sql;
 use crate::sqlgen::{change, rework::late};
 use crate::store::{drift, new_column};
@@ -101,6 +101,7 @@ pub fn stop(m: &Migration, all: &[Rework]) -> Result<()> {
                 .filter(|o| o.type_text == c.type_text && r.columns.len() == 1)
                 .and_then(|o| o.default.as_deref());
             if let Some(text) = c.column_default.as_deref().or(inherited) {
+                let _owner = role::confine(shape.owner.into())?;
                 spi::run(&sql::set_default(table, &c.name, Some(text)), &[])?;
             }
         }

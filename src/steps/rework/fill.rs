@@ -173,7 +173,7 @@ fn hold(m: &Migration, r: &Rework) -> Result<()> {
 
 /// As the owner, below SQL.
 fn fill(r: &Rework, stage: Stage, pace: Pace, from: i64, to: i64) -> Result<Filled> {
-    let _owner = role::act_as(Oid::from(r.leader().owner.unwrap_or(0)));
+    let _owner = role::confine(Oid::from(r.leader().owner.unwrap_or(0)))?;
     let _safe = session::pin_names();
     let view = catalog::oid_of(&sql::view_name(r.id));
     let expressions = view.and_then(Expressions::of).ok_or_else(|| Error::Drift {

@@ -5,7 +5,7 @@ use crate::ident::Ident;
 use crate::model::change::Change;
 use crate::model::rework::{Late, NewColumn, Rework};
 use crate::model::shape::Shape;
-use crate::pg::{catalog, deparse, spi};
+use crate::pg::{catalog, deparse, spi, state};
 use crate::sqlgen::rework::late as sql;
 use crate::store::new_column;
 use pgrx::pg_sys::Oid;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 /// Decides on it, for each column that has not been decided on. Keys of a column that becomes several have no one heir.
 pub fn plan(r: &Rework, all: &[Rework]) -> Result<()> {
     let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
-    let mut taken: Vec<Ident> = spi::json_rows(
+    let mut taken: Vec<Ident> = state::json_rows(
         "SELECT pg_catalog.to_jsonb(c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_class t ON t.oid = $1 AND c.relnamespace = t.relnamespace \
          UNION SELECT pg_catalog.to_jsonb(k.conname) FROM pg_catalog.pg_constraint k WHERE k.conrelid = $1 \
          UNION SELECT l->'change'->'name' FROM mig.new_column n, pg_catalog.jsonb_array_elements(n.late) l WHERE n.relation = $1",

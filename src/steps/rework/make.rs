@@ -6,7 +6,7 @@ use crate::model::rework::{Rework, Stage};
 use crate::model::shape::Shape;
 use crate::model::state::Migration;
 use crate::pg::lock::{self, Mode};
-use crate::pg::{catalog, spi};
+use crate::pg::{catalog, draft, role, spi, state};
 use crate::settings;
 use crate::sqlgen::rework as sql;
 use crate::store::{drift, new_column};
@@ -22,6 +22,8 @@ pub fn columns(m: &Migration, all: &[Rework]) -> Result<()> {
             let collation = old
                 .filter(|o| o.type_text == c.type_text)
                 .and_then(|o| o.collation.as_ref());
+            // A domain's default may be a function.
+            let _owner = role::confine(shape.owner.into())?;
             spi::run(&sql::add_column(table, c, collation), &[])?;
         }
     }
@@ -29,8 +31,12 @@ pub fn columns(m: &Migration, all: &[Rework]) -> Result<()> {
     for r in all {
         let table = r.table()?;
         let shape = catalog::shape_of(r.relation, &table.plain())?;
-        spi::run(&sql::create_view(table, r, old_type(r, &shape)), &[])?;
-        spi::run(&sql::grant_view(r.id, &shape.owner_name), &[])?;
+        draft::make(shape.owner.into(), |draft| {
+            let name = sql::view_name(r.id);
+            let view = sql::create_view(&draft.name(&name), table, r, old_type(r, &shape));
+            spi::run(&view, &[])?;
+            Ok(vec![("VIEW", name)])
+        })?;
     }
     Ok(())
 }
@@ -81,7 +87,7 @@ pub fn put_in(r: &Rework, stage: Stage, stands: bool) -> Result<()> {
         spi::run(&sql::drop_trigger(table, r.id), &[])?;
     }
     for text in sql::create_trigger(table, r.id, stage) {
-        spi::run(&text, &[])?;
+        state::define(&text)?;
     }
     new_column::seal(r)
 }

@@ -16,7 +16,7 @@ pub struct Counted {
 
 /// Reads the whole table, at one moment.
 pub fn count(r: &Rework, stage: Stage) -> Result<Counted> {
-    let _owner = act(r);
+    let _owner = act(r)?;
     let _safe = session::pin_names();
     let found: Option<Counted> = spi::first(&sql::count(r, stage), &[])?;
     Ok(found.unwrap_or(Counted { rows: 0, wrong: 0 }))
@@ -33,7 +33,7 @@ pub struct Wrong {
 pub fn list(r: &Rework, stage: Stage, limit: i64) -> Result<Vec<Wrong>> {
     let table = r.table()?;
     let shape = catalog::shape_of(r.relation, &table.plain())?;
-    let _owner = act(r);
+    let _owner = act(r)?;
     let _safe = session::pin_names();
     spi::rows(
         &sql::list(r, stage, table, &shape.key_columns(), limit),
@@ -41,6 +41,6 @@ pub fn list(r: &Rework, stage: Stage, limit: i64) -> Result<Vec<Wrong>> {
     )
 }
 
-fn act(r: &Rework) -> role::RoleGuard {
-    role::act_as(Oid::from(r.leader().owner.unwrap_or(0)))
+fn act(r: &Rework) -> Result<role::Confined> {
+    role::confine_reading(Oid::from(r.leader().owner.unwrap_or(0)))
 }

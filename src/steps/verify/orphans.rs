@@ -202,7 +202,7 @@ fn counted(p: &Mapping, child: &Rows, parent: &Rows, pairs: &[Pair], at: &Moment
     struct Count {
         rows: i64,
     }
-    let _owner = role::act_as(mapping::owner(p)?);
+    let _owner = role::confine_reading(mapping::owner(p)?)?;
     let _exact = session::pin(&session::EXACT);
     let Some(oid) = catalog::find(parent.table)? else {
         return Ok(Found::Hidden);

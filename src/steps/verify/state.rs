@@ -219,7 +219,7 @@ const AHEAD: &str = "ahead of all rows";
 /// An old table may always have been behind; the new one must not be where it was not.
 fn sequences(m: &Migration, p: &Mapping, at: &Moment) -> Result<Option<Line>> {
     let (source, target) = (mapping::source(p)?, mapping::target(p)?);
-    let _owner = role::act_as(mapping::owner(p)?);
+    let _owner = role::confine_reading(mapping::owner(p)?)?;
     let old = behind(p.source, source, at)?;
     let new = behind(p.target.unwrap_or(0), target, at)?;
     let Some(new) = new else {

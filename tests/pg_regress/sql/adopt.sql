@@ -102,10 +102,11 @@ SELECT action FROM mig_create('canary');
 SELECT mig_dual_write('canary');
 \echo :SQLSTATE
 ALTER TABLE birds2 DROP CONSTRAINT birds2_name_check;
-REVOKE SELECT ON mig.mapping FROM PUBLIC;
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no birds today'; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON birds2 FOR EACH ROW EXECUTE FUNCTION refuse();
 SELECT mig_dual_write('canary');
 \echo :SQLSTATE
-GRANT SELECT ON mig.mapping TO PUBLIC;
+DROP FUNCTION refuse() CASCADE;
 SELECT phase FROM mig_status('canary');
 SELECT action FROM mig_dual_write('canary');
 SELECT * FROM birds ORDER BY id;

@@ -236,7 +236,7 @@ SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE tgname LIKE '!mig%' ORDER
 SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = 'mig'::regnamespace AND relname ~ '^m[0-9]') AS views,
        (SELECT count(*) FROM mig.mapping) + (SELECT count(*) FROM mig.migration) + (SELECT count(*) FROM mig.job) + (SELECT count(*) FROM mig.check_result)
          + (SELECT count(*) FROM mig.leftover) + (SELECT count(*) FROM mig.row_error) AS rows,
-       (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') AS locks,
+       (SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'mig.migration'::regclass) AS locks,
        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_mig worker') AS workers;
 INSERT INTO project_rounds (project_id, slug) VALUES (:'project', 'goes on') RETURNING slug;
 

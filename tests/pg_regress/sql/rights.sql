@@ -68,10 +68,10 @@ SELECT count(*) FROM mig.leftover;
 \echo :SQLSTATE
 RESET SESSION AUTHORIZATION;
 CREATE TABLE forged (id int PRIMARY KEY, slug text);
-CREATE TRIGGER some_trigger AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION mig.mirror('1');
-INSERT INTO forged VALUES (1, 'x');
+CREATE TRIGGER some_trigger AFTER INSERT ON public.forged FOR EACH ROW EXECUTE FUNCTION mig.mirror('1');
+INSERT INTO public.forged VALUES (1, 'x');
 \echo :SQLSTATE
-DROP TABLE forged;
+DROP TABLE forged, public.forged;
 -- Another owner's migration is not ours to change, not even when allowed to run our own.
 SELECT mig_allow('mig_stranger');
 SET SESSION AUTHORIZATION mig_stranger;

@@ -1,0 +1,681 @@
+-- pg_mig 0.7.0 to 0.8.0: nobody gets more than he has. State is written by native code alone, views show each what is his, and names mean
+-- PostgreSQL's own. A migration may be under way, but no job.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+LOCK TABLE mig.migration, mig.job, mig.change IN SHARE ROW EXCLUSIVE MODE;
+DO $$
+DECLARE
+  running record;
+BEGIN
+  -- Runners of the old version do not meet those of the new one: they take other locks.
+  SELECT l.pid INTO running
+  FROM pg_catalog.pg_locks l
+  JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+  WHERE l.locktype = 'advisory' AND l.classid IN (7170407, 7170408, 7170409) AND l.objsubid = 2 AND l.granted AND l.pid <> pg_catalog.pg_backend_pid()
+    AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+    AND a.usesysid IN (SELECT j.role FROM mig.job j UNION SELECT c.role FROM mig.change c)
+  LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION USING ERRCODE = '55006', MESSAGE = 'a job of pg_mig is running',
+      DETAIL = pg_catalog.format('Process %s is at it.', running.pid),
+      HINT = 'Pause it, update, and go on: SELECT mig_pause(migration) FROM mig_status() WHERE state = ''running'';';
+  END IF;
+END
+$$;
+
+ALTER TABLE mig.step_log ADD COLUMN owner regrole;
+COMMENT ON COLUMN mig.step_log.owner IS 'The migration''s, whose members may read the line.';
+UPDATE mig.step_log s SET owner = m.owner FROM mig.migration m WHERE m.name = s.migration;
+
+-- A job holds no SQL.
+UPDATE mig.change SET state = 'failed', ended_at = pg_catalog.clock_timestamp(), error = 'begun by an older version: begin it again'
+  WHERE ended_at IS NULL AND change->>'kind' = 'index';
+UPDATE mig.change SET change = change - 'statement' WHERE change->>'kind' = 'index';
+
+DROP TRIGGER own_role ON mig.job;
+DROP TRIGGER own_role ON mig.change;
+DROP FUNCTION mig.own_role();
+
+-- Who owns the extension may restore a dump, and puts in what is his alone: migrations of roles that he is a member of, tables too.
+CREATE FUNCTION mig.keep_state() RETURNS trigger
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  owners oid[];
+  missing oid;
+BEGIN
+  CASE TG_RELID
+    WHEN 'mig.migration'::regclass, 'mig.step_log'::regclass THEN
+      owners := ARRAY[NEW.owner::oid];
+    WHEN 'mig.mapping'::regclass THEN
+      owners := ARRAY(SELECT m.owner::oid FROM mig.migration m WHERE m.id = NEW.migration)
+        || ARRAY(SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid IN (NEW.source, NEW.target));
+    ELSE
+      owners := ARRAY(SELECT m.owner::oid FROM mig.migration m WHERE m.id = NEW.migration)
+        || ARRAY(SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = NEW.relation);
+  END CASE;
+  FOREACH missing IN ARRAY owners LOOP
+    IF NOT pg_catalog.pg_has_role(missing, 'USAGE') THEN
+      RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('permission denied for the state of role %s', missing::regrole),
+        DETAIL = pg_catalog.format('Role %s is no member of it.', current_user);
+    END IF;
+  END LOOP;
+  RETURN NEW;
+END
+$$;
+CREATE TRIGGER keep_state BEFORE INSERT ON mig.migration FOR EACH ROW EXECUTE FUNCTION mig.keep_state();
+CREATE TRIGGER keep_state BEFORE INSERT ON mig.mapping FOR EACH ROW EXECUTE FUNCTION mig.keep_state();
+CREATE TRIGGER keep_state BEFORE INSERT ON mig.new_column FOR EACH ROW EXECUTE FUNCTION mig.keep_state();
+CREATE TRIGGER keep_state BEFORE INSERT ON mig.step_log FOR EACH ROW EXECUTE FUNCTION mig.keep_state();
+
+CREATE FUNCTION mig.step(migration text, max_ms int) RETURNS bigint
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_step_wrapper';
+
+CREATE FUNCTION mig.open_job(migration text) RETURNS bigint
+  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_open_job_wrapper';
+
+CREATE FUNCTION mig.cron_drives(job bigint) RETURNS boolean
+  LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_cron_drives_wrapper';
+
+CREATE OR REPLACE PROCEDURE mig.drive(migration text, max_runtime interval, job bigint DEFAULT NULL)
+  LANGUAGE plpgsql AS $$
+DECLARE
+  ends timestamptz;
+  said timestamptz;
+  line record;
+  mine bigint;
+  done bigint;
+BEGIN
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  ends := pg_catalog.clock_timestamp() + max_runtime;
+  said := pg_catalog.clock_timestamp();
+  mine := job;
+  IF mine IS NOT NULL AND NOT mig.cron_drives(mine) THEN
+    -- A restored dump, or somebody without rights on it ended the job.
+    IF pg_catalog.to_regclass('cron.job') IS NOT NULL THEN
+      PERFORM cron.unschedule(c.jobid) FROM cron.job c WHERE c.jobname = 'pg_mig ' || mine AND c.username = current_user;
+    END IF;
+    RETURN;
+  END IF;
+  LOOP
+    IF mine IS NULL THEN
+      done := mig.step(migration, 250);
+      mine := mig.open_job(migration);
+    ELSE
+      done := mig.step_of(mine, 250);
+    END IF;
+    COMMIT;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF done = 0 OR pg_catalog.clock_timestamp() >= said + interval '1 second' THEN
+      said := pg_catalog.clock_timestamp();
+      SELECT s.phase, s.state, s.pct, s.rows_done, s.rows_total, s.problem INTO line
+        FROM mig.status s WHERE s.migration = mig.only($1);
+      RAISE NOTICE '% % % (% of about % rows)%', line.phase, line.state, line.pct || '%', line.rows_done, line.rows_total,
+        coalesce(', ' || line.problem, '');
+    END IF;
+    EXIT WHEN done = 0 OR pg_catalog.clock_timestamp() >= ends;
+    IF done = 1 THEN
+      PERFORM pg_catalog.pg_sleep(0.05);
+    END IF;
+  END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION @extschema@.mig_allow(role_name regrole) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  f text;
+BEGIN
+  IF NOT pg_catalog.has_schema_privilege('mig', 'USAGE WITH GRANT OPTION') THEN
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'must be the owner of extension pg_mig to allow another role',
+      DETAIL = pg_catalog.format('Role %s has no grant option on schema mig.', current_user),
+      HINT = pg_catalog.format('Ask %I: SELECT @extschema@.mig_allow(%L);',
+        (SELECT pg_catalog.pg_get_userbyid(e.extowner) FROM pg_catalog.pg_extension e WHERE e.extname = 'pg_mig'), role_name);
+  END IF;
+  EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA mig TO %s', role_name);
+  -- To call functions, and nothing else. A trigger function is put onto a table by native code alone.
+  FOR f IN
+    SELECT pg_catalog.format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure)
+    FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+      AND d.refclassid = 'pg_extension'::regclass
+    JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_mig'
+    WHERE p.prorettype <> 'trigger'::regtype
+  LOOP
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON %s TO %s', f, role_name);
+  END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION mig.step(text, int) IS 'mig_step, for mig.drive.';
+COMMENT ON FUNCTION mig.open_job(text) IS 'The id of the migration''s job that has not ended, or null.';
+COMMENT ON FUNCTION mig.cron_drives(bigint) IS 'Whether pg_cron is to drive the job: it has not ended, and no other driver took it over.';
+COMMENT ON FUNCTION mig.keep_state() IS 'Trigger on the tables that a dump carries: whoever restores one puts in what is his alone. Errors: 42501.';
+
+CREATE VIEW mig.visible WITH (security_barrier) AS
+SELECT m.id, m.name, m.owner, m.phase, m.state, m.drain, m.since, mine.is AS mine, hidden.text AS hidden,
+       CASE WHEN mine.is OR m.problem ~ '^detached by mig_detach' THEN m.problem WHEN m.problem IS NOT NULL THEN hidden.text END AS problem
+FROM mig.migration m
+CROSS JOIN LATERAL (SELECT pg_catalog.pg_has_role(m.owner::oid, 'USAGE') AS is) mine
+CROSS JOIN LATERAL (SELECT pg_catalog.format('for members of role %s to read', m.owner) AS text) hidden
+WHERE mine.is OR pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE');
+COMMENT ON VIEW mig.visible IS 'The migrations that the reader may know of: his own, or all of them for members of pg_monitor.';
+
+CREATE OR REPLACE VIEW mig.tables WITH (security_barrier) AS
+SELECT m.name AS migration, p.ordinal, p.source,
+       coalesce(p.target::text, pg_catalog.quote_ident(p.target_schema) || '.' || pg_catalog.quote_ident(p.target_name)) AS target,
+       p.target AS target_relation, p.adopted, p.id_mode,
+       p.copied, p.rows_done, p.rows_total, p.next_block, p.bound_blocks,
+       CASE WHEN p.layout IS NOT NULL THEN 'mig.m' || p.id || '_forward' END AS mapping_view,
+       CASE WHEN p.layout->'drawn' <> 'null' THEN 'mig.m' || p.id || '_map' END AS id_map
+FROM mig.mapping p JOIN mig.visible m ON m.id = p.migration;
+
+-- Columns by position with type, nullability and kind, and the key, of source and target. An UPDATE of pg_trigger
+-- (DISABLE and ENABLE) leaves a row with another xmin, so a gap in the mirror shows even after it was closed again.
+CREATE OR REPLACE VIEW mig.standing WITH (security_barrier) AS
+SELECT p.migration AS migration_id, p.id AS mapping, p.source, p.target, p.target_schema, p.target_name, p.layout IS NOT NULL AS created,
+       p.layout->'back' <> 'null' AS goes_back,
+       p.fingerprint AS fingerprint_then, f.fingerprint, p.seal,
+       pg_catalog.format('%s/%s', (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c),
+         (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS place,
+       p.mirrors AS mirrors_then, t.triggers, t.mirrors
+FROM mig.mapping p
+JOIN mig.visible m ON m.id = p.migration
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s:%s', t.oid, t.xmin, t.tgenabled), ' ' ORDER BY t.tgname) AS triggers,
+         pg_catalog.array_agg(t.tgname ORDER BY t.tgname) AS mirrors
+  FROM pg_catalog.pg_trigger t WHERE t.tgrelid IN (p.source, p.target) AND pg_catalog.starts_with(t.tgname::text, '!mig_' || p.id || '_')) t
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.string_agg(side.digest, ' ' ORDER BY side.n) AS fingerprint
+  FROM (
+    SELECT r.n, pg_catalog.md5(pg_catalog.string_agg(x.part, ';' ORDER BY x.part)) AS digest
+    FROM (VALUES (1, p.source), (2, p.target)) r(n, relation)
+    CROSS JOIN LATERAL (
+      SELECT pg_catalog.format('c %s %s %s %s %s %s', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated) AS part
+      FROM pg_catalog.pg_attribute a WHERE a.attrelid = r.relation AND a.attnum > 0 AND NOT a.attisdropped
+      UNION ALL
+      SELECT pg_catalog.format('k %s', i.indkey) FROM pg_catalog.pg_index i WHERE i.indrelid = r.relation AND i.indisprimary) x
+    GROUP BY r.n) side) f;
+
+CREATE OR REPLACE VIEW mig.drift WITH (security_barrier) AS
+SELECT p.migration_id, p.mapping, p.source, d.kind, d.what
+FROM mig.standing p
+LEFT JOIN pg_catalog.pg_class cs ON cs.oid = p.source
+LEFT JOIN pg_catalog.pg_class ct ON ct.oid = p.target
+CROSS JOIN LATERAL (
+  SELECT 'gone', pg_catalog.format('the old table of %I.%I is gone', p.target_schema, p.target_name) WHERE cs.oid IS NULL
+  UNION ALL
+  SELECT 'gone', pg_catalog.format('table %I.%I, the target of %s, is gone', p.target_schema, p.target_name, p.source)
+  WHERE p.target IS NOT NULL AND ct.oid IS NULL
+  UNION ALL
+  SELECT 'gone', pg_catalog.format('view mig.m%s_%s, which says what a row of %s is, is gone', p.mapping, v.way, v.relation)
+  FROM (VALUES ('forward', p.created, p.target), ('reverse', p.goes_back, p.source)) v(way, wanted, relation)
+  LEFT JOIN pg_catalog.pg_class cv ON cv.relnamespace = 'mig'::regnamespace AND cv.relname = 'm' || p.mapping || '_' || v.way
+  WHERE v.wanted AND cv.oid IS NULL AND cs.oid IS NOT NULL AND ct.oid IS NOT NULL
+  UNION ALL
+  SELECT 'shape', pg_catalog.format('columns or key of %s changed since mig_create', w.relation)
+  FROM (VALUES (1, p.source), (2, p.target)) w(n, relation)
+  WHERE cs.oid IS NOT NULL AND ct.oid IS NOT NULL
+    AND pg_catalog.split_part(p.fingerprint_then, ' ', w.n) <> pg_catalog.split_part(p.fingerprint, ' ', w.n)
+  UNION ALL
+  SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows fire no trigger of it', p.source, i.inhrelid::regclass)
+  FROM pg_catalog.pg_inherits i WHERE i.inhparent = p.source
+  UNION ALL
+  SELECT 'mirror', pg_catalog.format('mirror of %s: %s %s', w.relation, w.name, w.state)
+  FROM (
+    SELECT n.name, CASE WHEN n.name ~ '_reverse_' THEN p.target ELSE p.source END AS relation,
+           CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
+             WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state
+    FROM pg_catalog.unnest(p.mirrors_then) n(name)
+    LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid IN (p.source, p.target) AND t.tgname = n.name) w
+  WHERE cs.oid IS NOT NULL AND w.state IS NOT NULL
+  UNION ALL
+  -- In another server or database it is a restored copy: its triggers are new, and rightly so.
+  SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', p.source)
+  WHERE p.seal LIKE p.place || ' %' AND p.seal <> p.place || ' ' || p.triggers
+    AND p.mirrors = p.mirrors_then AND p.triggers !~ ':[^A]( |$)') d(kind, what)
+UNION ALL
+SELECT c.migration, 0, c.relation, d.kind, d.what
+FROM mig.new_column c
+JOIN mig.visible m ON m.id = c.migration AND m.phase <> 'defined'
+LEFT JOIN pg_catalog.pg_class cs ON cs.oid = c.relation
+LEFT JOIN pg_catalog.pg_class cv ON cv.relnamespace = 'mig'::regnamespace AND cv.relname = 'columns_' || c.id
+LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.relation AND t.tgname = '~mig_' || c.id || '_columns'
+CROSS JOIN LATERAL (SELECT pg_catalog.format('%s/%s', (SELECT k.system_identifier FROM pg_catalog.pg_control_system() k),
+  (SELECT b.oid FROM pg_catalog.pg_database b WHERE b.datname = pg_catalog.current_database())) AS is) place
+CROSS JOIN LATERAL (
+  SELECT 'gone', pg_catalog.format('the table of column %I is gone', c.name) WHERE cs.oid IS NULL
+  UNION ALL
+  SELECT 'gone', pg_catalog.format('view mig.columns_%s, which says what column %I of %s is, is gone', c.id, c.name, c.relation)
+  WHERE cs.oid IS NOT NULL AND cv.oid IS NULL
+  UNION ALL
+  SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows fire no trigger of it', c.relation, i.inhrelid::regclass)
+  FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.relation
+  UNION ALL
+  SELECT 'shape', pg_catalog.format('column %I of %s is gone, or has another name', w.name, c.relation)
+  FROM mig.new_column x
+  CROSS JOIN LATERAL (VALUES (x.name), (CASE WHEN x.id = x.leader THEN x.replaces END)) w(name)
+  WHERE x.leader = c.id AND cs.oid IS NOT NULL AND w.name IS NOT NULL
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.relation AND a.attname = w.name AND NOT a.attisdropped)
+  UNION ALL
+  SELECT 'mirror', pg_catalog.format('mirror of %s: ~mig_%s_columns %s', c.relation, c.id, w.state)
+  FROM (SELECT CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
+          WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state) w
+  WHERE c.seal IS NOT NULL AND cs.oid IS NOT NULL AND w.state IS NOT NULL
+  UNION ALL
+  SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', c.relation)
+  WHERE c.seal LIKE place.is || ' %' AND t.tgenabled = 'A' AND c.seal <> pg_catalog.format('%s %s:%s', place.is, t.oid, t.xmin)) d(kind, what)
+WHERE c.id = c.leader;
+
+CREATE OR REPLACE VIEW mig.columns WITH (security_barrier) AS
+SELECT m.name AS migration, m.phase, c.relation, c.name AS column_name, c.type, c.replaces, c.up, c.down, c.column_default, c.not_null,
+       CASE WHEN m.phase <> 'defined' THEN 'mig.columns_' || c.leader END AS view, l.filled, l.next_block, l.bound_blocks
+FROM mig.new_column c
+JOIN mig.new_column l ON l.id = c.leader
+JOIN mig.visible m ON m.id = c.migration;
+
+-- The runner of a job holds a lock that no SQL can take (src/pg/job_lock.rs); it goes with its process.
+CREATE OR REPLACE VIEW mig.runners WITH (security_barrier) AS
+SELECT m.id AS migration_id, l.pid
+FROM mig.visible m
+JOIN pg_catalog.pg_locks l ON l.locktype = 'object' AND l.classid = 'mig.migration'::regclass AND l.objid = m.id::oid AND l.objsubid = 1 AND l.granted
+JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database();
+
+-- Its helpers share another one; whoever must not meet any of them holds that one alone.
+CREATE OR REPLACE VIEW mig.workers WITH (security_barrier) AS
+SELECT m.id AS migration_id, l.pid, l.objsubid = 2 AS helps
+FROM mig.visible m
+JOIN pg_catalog.pg_locks l ON l.locktype = 'object' AND l.classid = 'mig.migration'::regclass AND l.objid = m.id::oid AND l.granted
+  AND (l.objsubid = 1 OR l.objsubid = 2 AND l.mode = 'ShareLock')
+JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database();
+
+CREATE OR REPLACE VIEW mig.shares WITH (security_barrier) AS
+SELECT s.mapping, sum(s.next_block - s.start_block)::bigint AS blocks_done, sum(s.rows_done)::bigint AS rows_done,
+       max(s.batch_rows) AS batch_rows, max(s.batch_ms) AS batch_ms
+FROM mig.share s
+JOIN mig.mapping p ON p.id = s.mapping
+JOIN mig.visible m ON m.id = p.migration
+GROUP BY s.mapping;
+
+CREATE OR REPLACE VIEW mig.checks WITH (security_barrier) AS
+SELECT c.id, m.name AS migration, c.mode, c.phase, c.who, c.started_at, c.finished_at,
+       c.finished_at - c.started_at AS duration, c.snapshot, c.ok, c.compared, c.differences,
+       CASE WHEN m.mine THEN c.failed END AS failed
+FROM mig.check_result c JOIN mig.visible m ON m.id = c.migration;
+
+CREATE OR REPLACE VIEW mig.errors WITH (security_barrier) AS
+SELECT m.name AS migration, p.source, e.key, e.sqlstate, e.message, e.at
+FROM mig.row_error e JOIN mig.mapping p ON p.id = e.mapping JOIN mig.visible m ON m.id = p.migration
+WHERE pg_catalog.has_table_privilege(p.source::oid, 'SELECT') AND NOT pg_catalog.row_security_active(p.source::oid);
+COMMENT ON VIEW mig.errors IS 'Rows that cannot be copied as they are, by key: of tables of which the reader may read every row.';
+
+CREATE OR REPLACE VIEW mig.history WITH (security_barrier) AS
+SELECT s.id, s.at, s.who, s.migration, s.phase, s.what FROM mig.step_log s
+WHERE pg_catalog.pg_has_role(s.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE');
+
+CREATE OR REPLACE VIEW mig.progress WITH (security_barrier) AS
+SELECT m.name AS migration, p.source AS relation, p.target, j.id AS job,
+       CASE WHEN j.task = 'check' AND j.state IN ('running', 'paused') AND look.place < look.done THEN 'checked'
+            WHEN j.task = 'check' AND j.state IN ('running', 'paused') AND look.place = look.done THEN 'checking'
+            WHEN j.task = 'repair' AND j.state IN ('running', 'paused') AND lo.n > 0 THEN 'repairing'
+            WHEN p.copied AND m.phase <> 'dual_write' THEN 'done'
+            WHEN p.copied AND lo.n > 0 THEN 'copying leftovers'
+            WHEN p.copied THEN 'copied'
+            WHEN p.bound_blocks IS NULL THEN 'waiting'
+            WHEN p.pass = 'sweep' THEN 'removing what is gone'
+            WHEN p.pass = 'back' THEN 'bringing back'
+            ELSE 'copying' END AS phase,
+       r.pid, j.driver,
+       d.rows AS tuples_done,
+       greatest(coalesce(p.rows_total, c.reltuples::bigint), d.rows) AS tuples_total,
+       CASE WHEN j.task = 'check' AND j.state IN ('running', 'paused') AND look.place = look.done
+            THEN coalesce((SELECT pg_catalog.substring(a.query, '([0-9]+) %$')::numeric FROM pg_catalog.pg_stat_activity a WHERE a.pid = r.pid), 0.0)
+            WHEN p.copied THEN 100.0
+            WHEN p.bound_blocks > 0 THEN pg_catalog.round(100.0 * d.blocks / p.bound_blocks, 1)
+            ELSE 0.0 END AS pct,
+       CASE WHEN NOT p.copied AND s.seconds > 0 THEN pg_catalog.round(d.rows / s.seconds) END AS tuples_per_s,
+       CASE WHEN NOT p.copied AND d.blocks > 0
+            THEN pg_catalog.make_interval(secs => (s.seconds * (p.bound_blocks - d.blocks) / d.blocks)::double precision) END AS eta,
+       coalesce(sh.batch_rows, p.batch_rows) AS batch_rows, coalesce(sh.batch_ms, p.batch_ms) AS batch_ms,
+       lo.n AS leftovers,
+       CASE WHEN m.mine THEN j.waiting_for WHEN j.waiting_for IS NOT NULL THEN m.hidden END AS waiting_for,
+       CASE WHEN m.mine THEN j.error WHEN j.error IS NOT NULL THEN m.hidden END AS error, j.driver_reason,
+       (SELECT count(*)::int FROM mig.workers w WHERE w.migration_id = m.id) AS workers
+FROM mig.mapping p
+JOIN mig.visible m ON m.id = p.migration
+LEFT JOIN mig.shares sh ON sh.mapping = p.id
+CROSS JOIN LATERAL (SELECT p.next_block + coalesce(sh.blocks_done, 0) AS blocks, p.rows_done + coalesce(sh.rows_done, 0) AS rows) d
+LEFT JOIN pg_catalog.pg_class c ON c.oid = p.source
+LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
+LEFT JOIN mig.runners r ON r.migration_id = m.id
+CROSS JOIN LATERAL (SELECT extract(epoch FROM pg_catalog.clock_timestamp() - p.copy_started_at)::numeric AS seconds) s
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM mig.leftover l WHERE l.mapping = p.id) lo
+-- Which of a check's tables this is; how far it is in it, its process tells in pg_stat_activity.
+LEFT JOIN LATERAL (
+  SELECT t.n - 1 AS place, (j.details->>'done')::int AS done
+  FROM pg_catalog.jsonb_array_elements_text(j.details->'tables') WITH ORDINALITY t(mapping, n) WHERE t.mapping::int = p.id) look ON true
+UNION ALL
+SELECT m.name, c.relation, c.relation, j.id,
+       CASE WHEN c.filled AND m.phase <> 'dual_write' THEN 'done' WHEN c.filled THEN 'filled'
+            WHEN c.bound_blocks IS NULL THEN 'waiting' ELSE 'filling' END,
+       r.pid, j.driver, c.rows_done, greatest(coalesce(c.rows_total, k.reltuples::bigint), c.rows_done),
+       CASE WHEN c.filled THEN 100.0 WHEN c.bound_blocks > 0 THEN pg_catalog.round(100.0 * c.next_block / c.bound_blocks, 1) ELSE 0.0 END,
+       CASE WHEN NOT c.filled AND s.seconds > 0 THEN pg_catalog.round(c.rows_done / s.seconds) END,
+       CASE WHEN NOT c.filled AND c.next_block > 0
+            THEN pg_catalog.make_interval(secs => (s.seconds * (c.bound_blocks - c.next_block) / c.next_block)::double precision) END,
+       c.batch_rows, c.batch_ms, pg_catalog.cardinality(c.busy)::bigint,
+       CASE WHEN m.mine THEN j.waiting_for WHEN j.waiting_for IS NOT NULL THEN m.hidden END,
+       CASE WHEN m.mine THEN j.error WHEN j.error IS NOT NULL THEN m.hidden END, j.driver_reason,
+       (SELECT count(*)::int FROM mig.workers w WHERE w.migration_id = m.id)
+FROM mig.new_column c
+JOIN mig.visible m ON m.id = c.migration
+LEFT JOIN pg_catalog.pg_class k ON k.oid = c.relation
+LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
+LEFT JOIN mig.runners r ON r.migration_id = m.id
+CROSS JOIN LATERAL (SELECT extract(epoch FROM pg_catalog.clock_timestamp() - c.started_at)::numeric AS seconds) s
+WHERE c.id = c.leader;
+
+CREATE OR REPLACE VIEW mig.status WITH (security_barrier) AS
+SELECT m.name AS migration, m.phase,
+       CASE WHEN dead.is OR lost.is OR drift.what IS NOT NULL THEN 'failed' ELSE m.state END AS state,
+       t.tables::int AS tables, t.rows_done, t.rows_total,
+       CASE WHEN m.phase IN ('backfilled', 'switched', 'stopped', 'archived') AND m.state <> 'running' THEN 100.0
+            WHEN t.blocks > 0 THEN pg_catalog.round(100.0 * t.blocks_done / t.blocks, 1) ELSE 0.0 END AS pct,
+       (SELECT pg_catalog.format('%s %s, %s ago', c.mode,
+                 CASE WHEN c.ok THEN 'clean' WHEN c.ok IS NULL THEN 'pending' ELSE 'FAILED' END,
+                 pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - c.finished_at))
+        FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1) AS last_check,
+       CASE WHEN dead.is THEN pg_catalog.format('process %s of job %s is gone (last seen %s)', j.pid, j.id, j.heartbeat_at)
+            WHEN unstarted.is THEN 'no worker runs the job: it could not start, the server''s log says why'
+            WHEN unheard.is THEN 'pg_cron does not run the job: see cron.job_run_details'
+            WHEN lost.is THEN 'no job runs here: the one that was at work when this database was dumped did not come along'
+            WHEN drift.what IS NOT NULL THEN pg_catalog.concat_ws('; ', m.problem, drift.what)
+            WHEN m.problem IS NOT NULL THEN m.problem
+            -- A pause that was asked for is no problem.
+            WHEN j.state = 'running' AND j.waiting_for NOT LIKE 'delay_ms:%' THEN 'waiting for ' || CASE WHEN m.mine THEN j.waiting_for ELSE 'something ' || m.hidden END || coalesce(
+              (SELECT ', held up by process ' || pg_catalog.string_agg(b.pid::text, ', ') FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)), '')
+            WHEN j.state = 'running' AND j.driver_reason IS NOT NULL THEN pg_catalog.format('driver %s: %s', j.driver, j.driver_reason)
+            WHEN t.stuck IS NOT NULL AND m.phase IN ('created', 'dual_write', 'backfilled')
+              THEN pg_catalog.format('no way back for %s: mig_switch will refuse, mig_preflight says why', t.stuck)
+       END AS problem,
+       CASE WHEN t.tables = 0 THEN pg_catalog.format('SELECT mig_add_table(%L, ''old_table'', ''new_table'');', m.name)
+            WHEN j.task IN ('check', 'repair') AND j.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
+            WHEN j.task IN ('check', 'repair') AND j.state = 'running' AND dead.is THEN pg_catalog.format('SELECT mig_cancel(%L);', m.name)
+            WHEN j.task IN ('check', 'repair') AND j.state = 'running' AND (j.driver = 'manual' OR unstarted.is OR unheard.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
+            WHEN j.task IN ('check', 'repair') AND j.state = 'running' THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
+            WHEN drift.kinds IS NOT NULL AND m.phase = 'switched' THEN pg_catalog.format('SELECT * FROM mig_switch(%L);', m.name)
+            WHEN drift.kinds = '{mirror}' AND m.phase = 'stopped' THEN pg_catalog.format('SELECT * FROM mig_stop(%L);', m.name)
+            -- What made somebody pull the emergency brake may be there still.
+            WHEN drift.kinds = '{mirror}' AND m.problem ~ '^detached by mig_detach' THEN pg_catalog.format('SELECT * FROM mig_rollback(%L);', m.name)
+            WHEN drift.kinds = '{mirror}' THEN pg_catalog.format('SELECT * FROM mig_dual_write(%L);', m.name)
+            WHEN drift.kinds IS NOT NULL THEN pg_catalog.format('SELECT * FROM mig_rollback(%L, ''defined'');', m.name)
+            WHEN j.task = 'repair' AND j.state = 'failed' AND m.phase IN ('backfilled', 'switched') THEN pg_catalog.format('SELECT * FROM mig_repair(%L, dry_run => false);', m.name)
+            WHEN m.phase = 'defined' THEN pg_catalog.format('SELECT * FROM mig_create(%L);', m.name)
+            WHEN m.phase = 'created' THEN pg_catalog.format('SELECT * FROM mig_dual_write(%L);', m.name)
+            WHEN m.phase = 'dual_write' AND m.state = 'paused' AND NOT lost.is THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
+            WHEN m.phase = 'dual_write' AND (j.driver = 'manual' AND j.state = 'running' OR unstarted.is OR unheard.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
+            WHEN m.phase = 'dual_write' AND m.state = 'running' AND NOT dead.is AND NOT lost.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
+            WHEN m.phase = 'dual_write' THEN pg_catalog.format('SELECT mig_backfill(%L);', m.name)
+            WHEN m.phase IN ('backfilled', 'switched') AND NOT (SELECT c.ok FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1)
+              THEN pg_catalog.format('SELECT * FROM mig_check(%L) WHERE ok IS NOT TRUE;', m.name)
+            WHEN m.phase = 'backfilled' THEN pg_catalog.format('SELECT * FROM mig_switch(%L);', m.name)
+            WHEN m.phase = 'stopped' AND m.state = 'paused' AND NOT lost.is THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
+            WHEN m.phase = 'stopped' AND m.state = 'running' AND NOT dead.is AND NOT unstarted.is AND NOT lost.is THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
+            WHEN m.phase = 'stopped' AND lost.is THEN pg_catalog.format('SELECT * FROM mig_rollback(%L);', m.name)
+            WHEN m.phase = 'stopped' AND j.goal IS NOT NULL AND j.state <> 'done' THEN pg_catalog.format('SELECT * FROM mig_rollback(%L, %L);', m.name, j.goal)
+            WHEN m.phase = 'stopped' THEN pg_catalog.format('SELECT * FROM mig_archive(%L);', m.name)
+            WHEN m.phase = 'archived' THEN pg_catalog.format('SELECT * FROM mig_drop(%L, archives => true);', m.name)
+            WHEN m.phase = 'switched' THEN pg_catalog.format('SELECT * FROM mig_stop(%L);', m.name) END AS next_step
+FROM mig.visible m
+CROSS JOIN LATERAL (
+  SELECT count(DISTINCT c.relation) AS tables, coalesce(sum(c.rows_done), 0)::bigint AS rows_done,
+         coalesce(sum(greatest(coalesce(c.rows_total, k.reltuples::bigint), c.rows_done)), 0)::bigint AS rows_total,
+         coalesce(sum(b.blocks), 0) AS blocks, coalesce(sum(CASE WHEN c.filled THEN b.blocks ELSE c.next_block END), 0) AS blocks_done
+  FROM mig.new_column c
+  LEFT JOIN pg_catalog.pg_class k ON k.oid = c.relation
+  CROSS JOIN LATERAL (SELECT greatest(1, coalesce(c.bound_blocks,
+    pg_catalog.pg_relation_size(k.oid) / pg_catalog.current_setting('block_size')::bigint, 1)) AS blocks) b
+  WHERE c.migration = m.id AND c.id = c.leader) columns
+CROSS JOIN LATERAL (
+  SELECT count(*) + columns.tables AS tables, coalesce(sum(d.rows), 0)::bigint + columns.rows_done AS rows_done,
+         coalesce(sum(greatest(coalesce(p.rows_total, c.reltuples::bigint), d.rows)), 0)::bigint + columns.rows_total AS rows_total,
+         pg_catalog.string_agg(CASE WHEN p.layout->'back' = 'null' THEN p.source::text END, ', ' ORDER BY p.ordinal) AS stuck,
+         coalesce(sum(b.blocks), 0) + columns.blocks AS blocks,
+         coalesce(sum(CASE WHEN p.copied THEN b.blocks ELSE d.blocks END), 0) + columns.blocks_done AS blocks_done
+  FROM mig.mapping p
+  LEFT JOIN mig.shares sh ON sh.mapping = p.id
+  CROSS JOIN LATERAL (SELECT p.next_block + coalesce(sh.blocks_done, 0) AS blocks, p.rows_done + coalesce(sh.rows_done, 0) AS rows) d
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = p.source
+  -- Before its turn a table counts with the size it has now; an empty one still counts as a block.
+  CROSS JOIN LATERAL (SELECT greatest(1, coalesce(p.bound_blocks,
+    pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint, 1)) AS blocks) b
+  WHERE p.migration = m.id) t
+LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
+LEFT JOIN mig.runners r ON r.migration_id = m.id
+CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'worker' AND j.pid IS NOT NULL AND r.pid IS NULL AS is) dead
+-- Jobs are not dumped.
+CROSS JOIN LATERAL (SELECT m.state IN ('running', 'paused') AND j.id IS NULL AS is) lost
+CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'worker' AND j.pid IS NULL AND r.pid IS NULL
+                      AND j.driven_since < pg_catalog.clock_timestamp() - interval '10 seconds' AS is) unstarted
+-- Twice as long as it takes pg_cron to come back.
+CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'pg_cron' AND r.pid IS NULL
+                      AND greatest(j.heartbeat_at, j.driven_since) < pg_catalog.clock_timestamp() - interval '2 minutes' AS is) unheard
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.string_agg(d.what, '; ') AS what, pg_catalog.array_agg(DISTINCT d.kind) AS kinds
+  FROM mig.drift d WHERE d.migration_id = m.id AND m.phase <> 'defined') drift;
+
+-- The worker of such a job holds a lock on the low half of its id; it goes with its process.
+CREATE OR REPLACE VIEW mig.jobs WITH (security_barrier) AS
+SELECT j.id, j.relation, j.change->>'kind' AS kind, coalesce(j.change->>'name', j.change->>'column') AS name, j.role,
+       CASE WHEN j.ended_at IS NULL AND j.pid IS NOT NULL AND l.pid IS NULL THEN 'interrupted' ELSE j.state END AS state,
+       l.pid IS NOT NULL AS at_work, l.pid,
+       CASE WHEN j.ended_at IS NULL THEN coalesce(b.phase, j.step) END AS step,
+       b.blocks_done, b.blocks_total, b.tuples_done, b.tuples_total,
+       CASE WHEN j.state = 'done' THEN 100.0
+            WHEN b.blocks_total > 0 THEN pg_catalog.round(100.0 * b.blocks_done / b.blocks_total, 1)
+            WHEN b.tuples_total > 0 THEN pg_catalog.round(100.0 * b.tuples_done / b.tuples_total, 1) END AS pct,
+       coalesce(CASE WHEN reads.is THEN j.waiting_for WHEN j.waiting_for IS NOT NULL THEN reads.hidden END, (SELECT 'process ' || pg_catalog.string_agg(p.pid::text, ', ')
+         FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) p(pid))) AS waiting_for,
+       CASE WHEN reads.is THEN j.error WHEN j.error IS NOT NULL THEN reads.hidden END AS error, j.started_at, j.ended_at,
+       CASE WHEN j.ended_at IS NULL AND j.pid IS NOT NULL AND l.pid IS NULL
+            THEN pg_catalog.format('SELECT mig_cancel(%s); or call the function that began it again: it goes on', j.id)
+            WHEN j.ended_at IS NULL THEN pg_catalog.format('SELECT mig_wait(%s);', j.id) END AS next_step
+FROM mig.change j
+LEFT JOIN pg_catalog.pg_class c ON c.oid = j.relation
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.row_security_active(c.oid) AS is,
+         pg_catalog.format('for those to read who may read %s', j.relation) AS hidden) reads
+LEFT JOIN LATERAL (
+  SELECT l.pid FROM pg_catalog.pg_locks l
+  JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()
+  WHERE l.locktype = 'object' AND l.classid = 'mig.migration'::regclass AND l.objid = (j.id & 4294967295)::oid AND l.objsubid = 3 AND l.granted) l
+  ON j.ended_at IS NULL
+LEFT JOIN pg_catalog.pg_stat_progress_create_index b ON b.pid = l.pid
+WHERE pg_catalog.pg_has_role(j.role::oid, 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
+   OR pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE');
+
+-- pg_blocking_pids() knows which locks conflict and who stands before whom in a queue; pg_locks joined to itself does not.
+CREATE OR REPLACE VIEW mig.blockers WITH (security_barrier) AS
+WITH ours AS (
+  SELECT w.pid, m.name FROM mig.workers w JOIN mig.visible m ON m.id = w.migration_id
+  UNION ALL
+  SELECT j.pid, pg_catalog.format('job %s', j.id) FROM mig.jobs j WHERE j.at_work)
+SELECT coalesce(ow.name, ob.name) AS migration,
+       CASE WHEN ow.pid IS NOT NULL THEN 'we wait for them' WHEN ob.pid IS NOT NULL THEN 'they wait for us' ELSE 'others' END AS direction,
+       coalesce(ow.pid, ob.pid) AS our_pid, t.pid AS their_pid, t.usename AS their_role, t.state AS their_state, t.xact_start AS since, t.query,
+       w.pid AS waiting_pid, w.usename AS waiting_role, w.query AS waiting_query, l.waitstart AS waiting_since,
+       CASE WHEN l.relation IS NOT NULL THEN l.relation::regclass END AS relation, l.mode AS lock_mode,
+       p.pid AS blocking_pid, b.usename AS blocking_role, b.state AS blocking_state, b.query AS blocking_query, b.xact_start AS blocking_since
+FROM pg_catalog.pg_locks l
+JOIN pg_catalog.pg_stat_activity w ON w.pid = l.pid AND w.datname = pg_catalog.current_database()
+CROSS JOIN LATERAL (SELECT DISTINCT u.pid FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) u(pid)) p
+LEFT JOIN pg_catalog.pg_stat_activity b ON b.pid = p.pid
+LEFT JOIN ours ow ON ow.pid = w.pid
+LEFT JOIN ours ob ON ob.pid = p.pid
+-- Whoever is not us; of two others the one who is in the way.
+LEFT JOIN pg_catalog.pg_stat_activity t ON t.pid = CASE WHEN ow.pid IS NULL AND ob.pid IS NOT NULL THEN w.pid ELSE p.pid END
+WHERE NOT l.granted
+UNION ALL
+-- The wait for old snapshots (foreign keys) shows the holders of the listed virtual transactions.
+SELECT m.name, 'we wait for their snapshot', r.pid, l.pid, a.usename, a.state, a.xact_start, a.query,
+       r.pid, NULL, NULL, NULL, NULL, NULL, l.pid, a.usename, a.state, a.query, a.xact_start
+FROM mig.visible m
+LEFT JOIN mig.runners r ON r.migration_id = m.id
+CROSS JOIN LATERAL pg_catalog.unnest(m.drain) d(vxid)
+JOIN pg_catalog.pg_locks l ON l.locktype = 'virtualxid' AND l.virtualxid = d.vxid AND l.granted
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid;
+
+CREATE OR REPLACE VIEW mig.activity WITH (security_barrier) AS
+WITH held AS (
+  SELECT 'session' AS what, a.pid, a.usename AS role, a.application_name, a.state, a.xact_start AS since,
+         CASE WHEN a.state = 'active' THEN a.query_start END AS statement_since, a.backend_xmin AS xmin, a.query
+  FROM pg_catalog.pg_stat_activity a
+  WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL
+  UNION ALL
+  SELECT 'prepared transaction', NULL, x.owner, x.gid, 'prepared', x.prepared, NULL, x.transaction, NULL
+  FROM pg_catalog.pg_prepared_xacts x WHERE x.database = pg_catalog.current_database()
+  UNION ALL
+  SELECT 'replication slot', s.active_pid, NULL, s.slot_name, CASE WHEN s.active THEN 'active' ELSE 'inactive' END, NULL, NULL, s.xmin, NULL
+  FROM pg_catalog.pg_replication_slots s WHERE s.xmin IS NOT NULL
+  UNION ALL
+  SELECT 'standby', r.pid, r.usename, r.application_name, r.state, NULL, NULL, r.backend_xmin, NULL
+  FROM pg_catalog.pg_stat_replication r WHERE r.backend_xmin IS NOT NULL)
+SELECT h.what, h.pid, h.role, h.application_name, h.state, h.since, pg_catalog.clock_timestamp() - h.since AS age,
+       h.statement_since, pg_catalog.clock_timestamp() - h.statement_since AS statement_age,
+       pg_catalog.age(h.xmin) AS snapshot_age,
+       h.xmin IS NOT NULL AND pg_catalog.age(h.xmin) = max(pg_catalog.age(h.xmin)) OVER () AS oldest_snapshot, h.query
+FROM held h
+ORDER BY h.since NULLS LAST;
+
+-- For a scraper of metrics: numbers only, gauges all of them.
+CREATE OR REPLACE VIEW mig.metrics WITH (security_barrier) AS
+SELECT 'phase' AS metric, m.name AS migration, NULL::regclass AS relation,
+       (pg_catalog.array_position('{defined,created,dual_write,backfilled,switched,stopped,archived}', m.phase) - 1)::numeric AS value
+FROM mig.visible m
+UNION ALL
+SELECT x.metric, s.migration, NULL, x.value
+FROM mig.status s
+CROSS JOIN LATERAL (VALUES
+  ('failed', CASE WHEN s.state = 'failed' THEN 1 ELSE 0 END::numeric),
+  ('tables', s.tables), ('rows_done', s.rows_done), ('rows_total', s.rows_total), ('pct', s.pct)) x(metric, value)
+UNION ALL
+SELECT x.metric, m.name, NULL, x.value
+FROM mig.visible m
+LEFT JOIN LATERAL (SELECT * FROM mig.job j WHERE j.migration = m.id ORDER BY j.id DESC LIMIT 1) j ON true
+LEFT JOIN LATERAL (SELECT * FROM mig.check_result c WHERE c.migration = m.id ORDER BY c.id DESC LIMIT 1) c ON true
+CROSS JOIN LATERAL (VALUES
+  ('workers', (SELECT count(*) FROM mig.workers w WHERE w.migration_id = m.id)::numeric),
+  ('job_waits', CASE WHEN j.state = 'running' AND j.waiting_for IS NOT NULL THEN 1 ELSE 0 END),
+  ('heartbeat_age_seconds', CASE WHEN j.state = 'running' THEN extract(epoch FROM pg_catalog.clock_timestamp() - j.heartbeat_at) END),
+  ('check_differences', c.differences),
+  ('check_age_seconds', extract(epoch FROM pg_catalog.clock_timestamp() - c.finished_at))) x(metric, value)
+UNION ALL
+SELECT x.metric, m.name, p.source, x.value
+FROM mig.mapping p
+JOIN mig.visible m ON m.id = p.migration
+LEFT JOIN mig.shares sh ON sh.mapping = p.id
+CROSS JOIN LATERAL (VALUES
+  ('rows_copied', (p.rows_done + coalesce(sh.rows_done, 0))::numeric),
+  ('batch_rows', coalesce(sh.batch_rows, p.batch_rows)), ('batch_ms', coalesce(sh.batch_ms, p.batch_ms)),
+  ('leftovers', (SELECT count(*) FROM mig.leftover l WHERE l.mapping = p.id)),
+  ('errors', (SELECT count(*) FROM mig.row_error e WHERE e.mapping = p.id))) x(metric, value);
+
+-- Who was let run migrations may call functions from now on, and nothing else.
+CREATE TEMP TABLE allowed ON COMMIT DROP AS
+  SELECT DISTINCT x.grantee FROM pg_catalog.pg_proc p, pg_catalog.aclexplode(p.proacl) x
+  WHERE p.oid = '@extschema@.mig_step(text, int)'::regprocedure AND x.grantee NOT IN (0, p.proowner);
+-- All of it is taken back first, from whomever.
+
+DO $$
+DECLARE
+  item record;
+BEGIN
+  FOR item IN
+    SELECT m.object, CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END AS grantee
+    FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_mig'
+    CROSS JOIN LATERAL (
+      SELECT pg_catalog.format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS object,
+             p.proowner AS owner, coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner)) AS acl
+      FROM pg_catalog.pg_proc p WHERE d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+      UNION ALL
+      SELECT pg_catalog.format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass), c.relowner, c.relacl
+      FROM pg_catalog.pg_class c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid AND c.relkind IN ('r', 'v', 'S')
+      UNION ALL
+      SELECT pg_catalog.format('SCHEMA %I', n.nspname), n.nspowner, n.nspacl
+      FROM pg_catalog.pg_namespace n WHERE d.classid = 'pg_namespace'::regclass AND n.oid = d.objid) m
+    CROSS JOIN LATERAL (SELECT DISTINCT a.grantee FROM pg_catalog.aclexplode(m.acl) a WHERE a.grantee <> m.owner) x
+    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+  LOOP
+    EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', item.object, item.grantee);
+  END LOOP;
+END
+$$;
+
+-- Anybody may look; the views show each what is his.
+GRANT USAGE ON SCHEMA mig TO PUBLIC;
+GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status, mig.standing, mig.drift, mig.workers, mig.shares,
+  mig.metrics, mig.jobs, mig.columns, mig.errors, mig.blockers, mig.activity TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.mig_status(text), @extschema@.mig_reads(text), @extschema@.mig_map(text, regclass, text),
+  @extschema@.mig_version(), mig.only(text), @extschema@.mig_config(text), @extschema@.mig_wait(text, interval),
+  @extschema@.mig_lint(text), @extschema@.mig_wait(bigint, interval) TO PUBLIC;
+
+-- The owner of the extension calls every function, and lets others call them (mig_allow). Nobody writes the tables: native code does,
+-- after it has asked who calls.
+DO $$
+DECLARE
+  f record;
+BEGIN
+  FOR f IN
+    SELECT pg_catalog.format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS name,
+           p.prorettype = 'trigger'::regtype AS is_trigger
+    FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+      AND d.refclassid = 'pg_extension'::regclass
+    JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_mig'
+    ORDER BY 1
+  LOOP
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON %s TO @extowner@ %s', f.name, CASE WHEN f.is_trigger THEN '' ELSE 'WITH GRANT OPTION' END);
+  END LOOP;
+END
+$$;
+GRANT USAGE ON SCHEMA mig TO @extowner@ WITH GRANT OPTION;
+
+-- pg_dump, by the owner of the extension, reads what pg_extension_config_dump() names, sequences too. pg_restore, by the role that owns
+-- the restored extension, puts it in (see mig.keep_state), and makes the views and triggers that the dump has.
+GRANT CREATE ON SCHEMA mig TO @extowner@;
+GRANT SELECT, INSERT ON mig.migration, mig.mapping, mig.new_column, mig.step_log TO @extowner@;
+GRANT SELECT, UPDATE ON SEQUENCE mig.migration_id_seq, mig.mapping_id_seq, mig.new_column_id_seq, mig.step_log_id_seq TO @extowner@;
+
+DO $$
+DECLARE
+  item record;
+BEGIN
+  FOR item IN
+    SELECT pg_catalog.format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS name,
+           pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(r.grantee)) AS grantee
+    FROM pg_temp.allowed r
+    CROSS JOIN pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+      AND d.refclassid = 'pg_extension'::regclass
+    JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_mig'
+    WHERE p.prorettype <> 'trigger'::regtype AND r.grantee <> e.extowner
+  LOOP
+    EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA mig TO %s', item.grantee);
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON %s TO %s', item.name, item.grantee);
+  END LOOP;
+  -- Sessions that have the old library read the state as themselves, and note rows as the tables' owner. Until they have gone, applications
+  -- must be able to write: the first step after that takes this back.
+  IF EXISTS (SELECT FROM mig.migration m WHERE m.phase IN ('dual_write', 'backfilled', 'switched')) THEN
+    GRANT SELECT ON mig.migration, mig.mapping, mig.new_column TO PUBLIC;
+    FOR item IN
+      SELECT DISTINCT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) AS grantee
+      FROM mig.mapping p JOIN pg_catalog.pg_class c ON c.oid IN (p.source, p.target)
+    LOOP
+      EXECUTE pg_catalog.format('GRANT SELECT, INSERT ON mig.leftover TO %s', item.grantee);
+    END LOOP;
+  END IF;
+END
+$$;
+DROP TABLE pg_temp.allowed;
+
+INSERT INTO mig.updated (version) VALUES ('0.8.0');
