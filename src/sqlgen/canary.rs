@@ -5,13 +5,13 @@ use crate::model::layout::KeyColumn;
 use crate::model::shape::Shape;
 use crate::sqlgen::view;
 
-/// A row that the mirror would follow, and its key as text[].
+/// A row that the mirror would follow, as the text of a document (it may hold what only PostgreSQL reads), and its key as text[].
 pub fn choose(id: i32, source: &QualifiedName, key: &[KeyColumn]) -> String {
     let texts: Vec<String> = (0..key.len())
         .map(|n| format!("v.{}::pg_catalog.text", view::key_name(n)))
         .collect();
     format!(
-        "SELECT ARRAY[{}] AS key, pg_catalog.to_jsonb(s) AS row FROM {} AS v JOIN {source} AS s ON s.ctid OPERATOR(pg_catalog.=) v.{} LIMIT 1",
+        "SELECT ARRAY[{}] AS key, pg_catalog.to_jsonb(s)::pg_catalog.text AS row FROM {} AS v JOIN {source} AS s ON s.ctid OPERATOR(pg_catalog.=) v.{} LIMIT 1",
         texts.join(", "),
         view::name(id),
         view::place(),
@@ -38,13 +38,13 @@ pub fn delete(source: &Shape, key: &[KeyColumn]) -> String {
     format!("DELETE FROM {} AS s WHERE {}", source.name, by_key(key))
 }
 
-/// `$1` jsonb the row: puts it back.
+/// `$1` text the row, as `choose` gives it: puts it back.
 pub fn insert(source: &Shape) -> String {
     let columns = source.columns.iter().filter(|c| c.generated.is_none());
     let columns: Vec<Ident> = columns.map(|c| c.name.clone()).collect();
     let columns = list(&columns);
     format!(
-        "INSERT INTO {0} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM pg_catalog.jsonb_populate_record(NULL::{0}, $1)",
+        "INSERT INTO {0} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM pg_catalog.jsonb_populate_record(NULL::{0}, $1::pg_catalog.jsonb)",
         source.name
     )
 }

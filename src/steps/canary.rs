@@ -8,9 +8,7 @@ use crate::pg::notice::notice;
 use crate::pg::{catalog, plan, role, session, spi, tx};
 use crate::sqlgen::canary;
 use crate::store::mapping;
-use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
-use serde_json::Value;
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
@@ -40,7 +38,7 @@ struct Writer {
 #[derive(serde::Deserialize)]
 struct Row {
     key: Vec<String>,
-    row: Value,
+    row: String,
 }
 
 /// Writes that can be tried, tried; as many as `before`, if there is one, and otherwise as many as there is time for.
@@ -150,7 +148,7 @@ impl Trial<'_> {
             made.push(attempt("INSERT", &|as_role| {
                 by_key(&delete, owner)?;
                 let _role = role::confine(as_role)?;
-                spi::run(&canary::insert(source), &[JsonB(row.row.clone()).into()])
+                spi::run(&canary::insert(source), &[row.row.as_str().into()])
             }));
         }
         Ok(made)

@@ -181,3 +181,26 @@ fn a_database_of_another_encoding_says_so() {
         assert_eq!(code(&mut other, &sql), "0A000", "{encoding}");
     }
 }
+
+/// Documents that only PostgreSQL reads: deeper than a parser's own limit, numbers beyond any of the machine's.
+#[test]
+fn rows_with_any_value_are_mirrored() {
+    let (_cluster, mut client) = installed("it_input_rows");
+    client
+        .batch_execute(
+            "CREATE TABLE deep (id int PRIMARY KEY, j jsonb, n numeric, t text); \
+             INSERT INTO deep SELECT g, (repeat('[', 500) || repeat(']', 500))::jsonb, '1e400', '' FROM generate_series(1, 20) g; \
+             SELECT mig_define('m'); SELECT mig_add_table('m', 'deep', 'deeper')",
+        )
+        .unwrap();
+    for sql in [
+        "SELECT mig_create()",
+        "SELECT mig_dual_write()",
+        "UPDATE deep SET t = 'x' WHERE id = 1",
+        "SELECT mig_backfill()",
+        "SELECT mig_wait()",
+        "SELECT mig_assert()",
+    ] {
+        assert_eq!(code(&mut client, sql), "00000", "{sql}");
+    }
+}
