@@ -170,3 +170,33 @@ fn imports(text: &str) -> Vec<String> {
     found.retain(|p| !p.is_empty() && p.starts_with(|c: char| c.is_lowercase()));
     found
 }
+
+#[test]
+fn there_is_one_version_and_every_script_pins_its_path() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |p: &Path| fs::read_to_string(p).unwrap_or_else(|e| panic!("{}: {e}", p.display()));
+    let version = env!("CARGO_PKG_VERSION");
+    let named = format!("\"version\": \"{version}\"");
+    assert_eq!(read(&root.join("META.json")).matches(&named).count(), 2);
+    let mut to = Vec::new();
+    for folder in ["sql", "sql/install"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|e| e != "sql") {
+                continue;
+            }
+            let text = read(&path);
+            let code = text
+                .lines()
+                .find(|l| !l.trim().is_empty() && !l.starts_with("--"));
+            let pins = "SET LOCAL search_path = pg_catalog, pg_temp;";
+            assert_eq!(code, Some(pins), "{}", path.display());
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            to.extend(name.rsplit_once("--").map(|(_, v)| v.to_owned()));
+        }
+    }
+    assert!(
+        to.contains(&version.to_owned()),
+        "no script leads to {version}"
+    );
+}
