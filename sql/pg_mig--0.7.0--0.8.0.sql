@@ -18,7 +18,7 @@ BEGIN
   IF FOUND THEN
     RAISE EXCEPTION USING ERRCODE = '55006', MESSAGE = 'a job of pg_mig is running',
       DETAIL = pg_catalog.format('Process %s is at it.', running.pid),
-      HINT = 'Pause it, update, and go on: SELECT mig_pause(migration) FROM mig_status() WHERE state = ''running'';';
+      HINT = 'SELECT @extschema@.mig_pause(migration) FROM @extschema@.mig_status() WHERE state = ''running''; SELECT @extschema@.mig_cancel(id) FROM mig.jobs WHERE at_work;';
   END IF;
 END
 $$;
@@ -579,15 +579,14 @@ CROSS JOIN LATERAL (VALUES
   ('leftovers', (SELECT count(*) FROM mig.leftover l WHERE l.mapping = p.id)),
   ('errors', (SELECT count(*) FROM mig.row_error e WHERE e.mapping = p.id))) x(metric, value);
 
--- Who was let run migrations may call functions from now on, and nothing else.
-CREATE TEMP TABLE allowed ON COMMIT DROP AS
-  SELECT DISTINCT x.grantee FROM pg_catalog.pg_proc p, pg_catalog.aclexplode(p.proacl) x
-  WHERE p.oid = '@extschema@.mig_step(text, int)'::regprocedure AND x.grantee NOT IN (0, p.proowner);
--- All of it is taken back first, from whomever.
+-- All rights are taken back first, from whomever. Roles that were allowed to run migrations may call functions from now on, and nothing else.
 
 DO $$
 DECLARE
   item record;
+  allowed oid[] := ARRAY(
+    SELECT DISTINCT x.grantee FROM pg_catalog.pg_proc p, pg_catalog.aclexplode(p.proacl) x
+    WHERE p.oid = '@extschema@.mig_step(text, int)'::regprocedure AND x.grantee NOT IN (0, p.proowner));
 BEGIN
   FOR item IN
     SELECT m.object, CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END AS grantee
@@ -607,6 +606,19 @@ BEGIN
     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
   LOOP
     EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', item.object, item.grantee);
+  END LOOP;
+  FOR item IN
+    SELECT pg_catalog.format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS name,
+           pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(r.grantee)) AS grantee
+    FROM pg_catalog.unnest(allowed) r(grantee)
+    CROSS JOIN pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+      AND d.refclassid = 'pg_extension'::regclass
+    JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_mig'
+    WHERE p.prorettype <> 'trigger'::regtype AND r.grantee <> e.extowner
+  LOOP
+    EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA mig TO %s', item.grantee);
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON %s TO %s', item.name, item.grantee);
   END LOOP;
 END
 $$;
@@ -650,19 +662,6 @@ DO $$
 DECLARE
   item record;
 BEGIN
-  FOR item IN
-    SELECT pg_catalog.format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS name,
-           pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(r.grantee)) AS grantee
-    FROM pg_temp.allowed r
-    CROSS JOIN pg_catalog.pg_proc p
-    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-      AND d.refclassid = 'pg_extension'::regclass
-    JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_mig'
-    WHERE p.prorettype <> 'trigger'::regtype AND r.grantee <> e.extowner
-  LOOP
-    EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA mig TO %s', item.grantee);
-    EXECUTE pg_catalog.format('GRANT EXECUTE ON %s TO %s', item.name, item.grantee);
-  END LOOP;
   -- Sessions that have the old library read the state as themselves, and note rows as the tables' owner. Until they have gone, applications
   -- must be able to write: the first step after that takes this back.
   IF EXISTS (SELECT FROM mig.migration m WHERE m.phase IN ('dual_write', 'backfilled', 'switched')) THEN
@@ -676,6 +675,5 @@ BEGIN
   END IF;
 END
 $$;
-DROP TABLE pg_temp.allowed;
 
 INSERT INTO mig.updated (version) VALUES ('0.8.0');
