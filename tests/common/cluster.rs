@@ -153,11 +153,12 @@ impl Cluster {
         4.0 * each as f64 / tps.unwrap_or_else(|| panic!("pgbench says {told}"))
     }
 
-    /// Puts an install script where the server looks for them.
+    /// Puts an install script where the server looks for them. Other tests may do so at this moment: it is renamed into its place.
     pub fn offer(&self, script: &str) {
         let script = format!("{}/{script}", env!("CARGO_MANIFEST_DIR"));
+        let mine = self.name;
         shell(&format!(
-            "as_root install -m 644 {script} $prefix/share/postgresql/$pg_major/extension/"
+            "to=$prefix/share/postgresql/$pg_major/extension; as_root install -m 644 {script} $to/.{mine} && as_root mv -f $to/.{mine} $to/$(basename {script})"
         ));
     }
 
