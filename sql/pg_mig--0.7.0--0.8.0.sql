@@ -125,6 +125,14 @@ CREATE OR REPLACE FUNCTION @extschema@.mig_allow(role_name regrole) RETURNS void
 DECLARE
   f text;
 BEGIN
+  IF role_name IS NULL THEN
+    RAISE EXCEPTION USING ERRCODE = '22004', MESSAGE = 'argument "role_name" must not be null',
+      HINT = 'Give a value; an argument that has a default may be left out.';
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role_name) THEN
+    RAISE EXCEPTION USING ERRCODE = '42704', MESSAGE = pg_catalog.format('role %s does not exist', role_name::oid),
+      DETAIL = 'No role of this server has that number.', HINT = 'SELECT rolname FROM pg_roles; lists the roles.';
+  END IF;
   IF NOT pg_catalog.has_schema_privilege('mig', 'USAGE WITH GRANT OPTION') THEN
     RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'must be the owner of extension pg_mig to allow another role',
       DETAIL = pg_catalog.format('Role %s has no grant option on schema mig.', current_user),
@@ -146,6 +154,7 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION @extschema@.mig_allow(regrole) IS 'Lets another role run migrations of its own tables. Errors: 42501 if the caller may not, 42704 no such role.';
 COMMENT ON FUNCTION mig.step(text, int) IS 'mig_step, for mig.drive.';
 COMMENT ON FUNCTION mig.open_job(text) IS 'The id of the migration''s job that has not ended, or null.';
 COMMENT ON FUNCTION mig.cron_drives(bigint) IS 'Whether pg_cron is to drive the job: it has not ended, and no other driver took it over.';

@@ -259,6 +259,14 @@ CREATE FUNCTION @extschema@.mig_allow(role_name regrole) RETURNS void
 DECLARE
   f text;
 BEGIN
+  IF role_name IS NULL THEN
+    RAISE EXCEPTION USING ERRCODE = '22004', MESSAGE = 'argument "role_name" must not be null',
+      HINT = 'Give a value; an argument that has a default may be left out.';
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role_name) THEN
+    RAISE EXCEPTION USING ERRCODE = '42704', MESSAGE = pg_catalog.format('role %s does not exist', role_name::oid),
+      DETAIL = 'No role of this server has that number.', HINT = 'SELECT rolname FROM pg_roles; lists the roles.';
+  END IF;
   IF NOT pg_catalog.has_schema_privilege('mig', 'USAGE WITH GRANT OPTION') THEN
     RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'must be the owner of extension pg_mig to allow another role',
       DETAIL = pg_catalog.format('Role %s has no grant option on schema mig.', current_user),

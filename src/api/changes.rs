@@ -4,6 +4,7 @@ use super::{given, guarded};
 use crate::engine::changes::{self, ForeignKey, control};
 use crate::engine::columns::{self, Asked};
 use crate::error;
+use crate::pg::argument::Text;
 use crate::pg::session;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -27,13 +28,13 @@ fn names(all: Array<'_, &CStr>) -> error::Result<Vec<String>> {
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments, reason = "the SQL function has them")]
 fn mig_add_column(
-    migration: Option<&str>,
+    migration: Option<Text>,
     relation: Option<pg_sys::Oid>,
     column_name: Option<&CStr>,
-    type_text: Option<&str>,
-    up: Option<&str>,
-    down: Option<&str>,
-    column_default: Option<&str>,
+    type_text: Option<Text>,
+    up: Option<Text>,
+    down: Option<Text>,
+    column_default: Option<Text>,
     not_null: Option<bool>,
     replaces: Option<&CStr>,
 ) -> Result<(), ErrorReport> {
@@ -41,14 +42,14 @@ fn mig_add_column(
         let asked = Asked {
             relation: given(relation, "relation")?,
             name: name(column_name, "column_name")?,
-            type_text: given(type_text, "type")?,
-            up: given(up, "up")?,
-            down,
-            column_default,
+            type_text: &given(type_text, "type")?,
+            up: &given(up, "up")?,
+            down: down.as_deref(),
+            column_default: column_default.as_deref(),
             not_null: given(not_null, "not_null")?,
             replaces: replaces.map(|r| r.to_string_lossy().into_owned()),
         };
-        columns::add(given(migration, "migration")?, &asked)
+        columns::add(&given(migration, "migration")?, &asked)
     })
 }
 
@@ -67,11 +68,11 @@ fn mig_set_not_null(
 fn mig_add_check(
     relation: Option<pg_sys::Oid>,
     constraint_name: Option<&CStr>,
-    expression: Option<&str>,
+    expression: Option<Text>,
 ) -> Result<Option<i64>, ErrorReport> {
     named(|path| {
         let constraint = name(constraint_name, "constraint_name")?;
-        let expression = given(expression, "expression")?;
+        let expression = &given(expression, "expression")?;
         changes::add_check(given(relation, "relation")?, &constraint, expression, path)
     })
 }
@@ -83,8 +84,8 @@ fn mig_add_foreign_key(
     columns: Option<Array<'_, &CStr>>,
     ref_relation: Option<pg_sys::Oid>,
     ref_columns: Option<Array<'_, &CStr>>,
-    on_delete: Option<&str>,
-    on_update: Option<&str>,
+    on_delete: Option<Text>,
+    on_update: Option<Text>,
 ) -> Result<Option<i64>, ErrorReport> {
     named(|path| {
         let constraint = name(constraint_name, "constraint_name")?;
@@ -93,16 +94,16 @@ fn mig_add_foreign_key(
             columns: names(given(columns, "columns")?)?,
             references: given(ref_relation, "ref_relation")?,
             ref_columns: names(given(ref_columns, "ref_columns")?)?,
-            on_delete: given(on_delete, "on_delete")?,
-            on_update: given(on_update, "on_update")?,
+            on_delete: &given(on_delete, "on_delete")?,
+            on_update: &given(on_update, "on_update")?,
         };
         changes::add_foreign_key(given(relation, "relation")?, &key, path)
     })
 }
 
 #[pg_extern(sql = false)]
-fn mig_create_index(statement: Option<&str>) -> Result<Option<i64>, ErrorReport> {
-    named(|path| changes::create_index(given(statement, "statement")?, path))
+fn mig_create_index(statement: Option<Text>) -> Result<Option<i64>, ErrorReport> {
+    named(|path| changes::create_index(&given(statement, "statement")?, path))
 }
 
 #[pg_extern(sql = false)]

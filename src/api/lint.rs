@@ -2,14 +2,14 @@
 
 use super::given;
 use crate::engine::lint;
-use crate::pg::argument::Text;
+use crate::pg::argument::Script;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 /// Not `guarded`: names are looked for on the caller's own search_path.
 #[pg_extern(sql = false)]
 fn mig_lint(
-    statements: Option<Text>,
+    statements: Option<Script>,
 ) -> Result<
     TableIterator<
         'static,

@@ -9,8 +9,8 @@ mod steps;
 use crate::engine::{cutover, inspect, jobs, phases};
 use crate::error::{self, Error};
 use crate::model::spec::Arguments;
-use crate::pg::argument::Document;
-use crate::pg::session;
+use crate::pg::argument::{Document, Text};
+use crate::pg::{encoding, session};
 use crate::steps::define::scope::ScopeArguments;
 use crate::store::migration;
 use pgrx::JsonB;
@@ -34,16 +34,17 @@ fn duration(interval: Interval) -> Duration {
 /// Runs the engine with the settings that its statements depend on.
 fn guarded<T>(f: impl FnOnce() -> error::Result<T>) -> Result<T, ErrorReport> {
     let _safe = session::pin(&session::SAFE);
-    migration::require_up_to_date()
+    encoding::require_utf8()
+        .and_then(|()| migration::require_up_to_date())
         .and_then(|()| f())
         .map_err(ErrorReport::from)
 }
 
 #[pg_extern(sql = false)]
 fn mig_define(
-    migration: Option<&str>,
+    migration: Option<Text>,
     scope_table: Option<pg_sys::Oid>,
-    scope_value: Option<String>,
+    scope_value: Option<Text>,
     scope_column: Option<&CStr>,
     options: Option<Document>,
 ) -> Result<String, ErrorReport> {
@@ -51,11 +52,11 @@ fn mig_define(
         let column = given(scope_column, "scope_column")?;
         let scope = ScopeArguments {
             table: scope_table,
-            value: scope_value,
+            value: scope_value.map(|v| v.to_owned()),
             column: column.to_string_lossy().into_owned(),
         };
         let options = given(options, "options")?;
-        phases::define(given(migration, "migration")?, &scope, &options.0)
+        phases::define(&given(migration, "migration")?, &scope, &options.0)
     })
 }
 
@@ -65,10 +66,10 @@ fn mig_define_config(config: Option<Document>) -> Result<String, ErrorReport> {
 }
 
 #[pg_extern(sql = false)]
-fn mig_config(migration: Option<&str>) -> Result<JsonB, ErrorReport> {
+fn mig_config(migration: Option<Text>) -> Result<JsonB, ErrorReport> {
     guarded(|| {
         Ok(JsonB(
-            serde_json::to_value(inspect::config(migration)?).unwrap_or_default(),
+            serde_json::to_value(inspect::config(migration.as_deref())?).unwrap_or_default(),
         ))
     })
 }
@@ -76,18 +77,19 @@ fn mig_config(migration: Option<&str>) -> Result<JsonB, ErrorReport> {
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments)]
 fn mig_add_table(
-    migration: Option<&str>,
+    migration: Option<Text>,
     source: Option<pg_sys::Oid>,
-    target: Option<&str>,
+    target: Option<Text>,
     unique_keys: Option<Document>,
     columns: Option<Document>,
     refs: Option<Document>,
     target_key: Option<Document>,
-    id_mode: Option<&str>,
-    filter: Option<String>,
-    combine: Option<String>,
+    id_mode: Option<Text>,
+    filter: Option<Text>,
+    combine: Option<Text>,
 ) -> Result<(), ErrorReport> {
     let json = |v: Option<Document>| v.map(|d| d.0);
+    let text = |v: Option<Text>| v.map(|t| t.to_owned());
     guarded(|| {
         let arguments = Arguments {
             unique_keys: json(unique_keys),
@@ -95,25 +97,25 @@ fn mig_add_table(
             refs: json(refs),
             target_key: json(target_key),
             id_mode: given(id_mode, "id_mode")?.to_owned(),
-            filter,
-            combine,
+            filter: text(filter),
+            combine: text(combine),
         };
-        let (migration, source) = (given(migration, "migration")?, given(source, "source")?);
-        phases::add_table(migration, source, given(target, "target")?, &arguments)
+        let (migration, source) = (&given(migration, "migration")?, given(source, "source")?);
+        phases::add_table(migration, source, &given(target, "target")?, &arguments)
     })
 }
 
 #[pg_extern(sql = false)]
-fn mig_configure(migration: Option<&str>, options: Option<Document>) -> Result<JsonB, ErrorReport> {
+fn mig_configure(migration: Option<Text>, options: Option<Document>) -> Result<JsonB, ErrorReport> {
     guarded(|| {
         let options = given(options, "options")?;
-        phases::configure(given(migration, "migration")?, &options.0).map(JsonB)
+        phases::configure(&given(migration, "migration")?, &options.0).map(JsonB)
     })
 }
 
 #[pg_extern(sql = false)]
 fn mig_preflight(
-    migration: Option<&str>,
+    migration: Option<Text>,
 ) -> Result<
     TableIterator<
         'static,
@@ -127,7 +129,7 @@ fn mig_preflight(
     >,
     ErrorReport,
 > {
-    let found = guarded(|| inspect::preflight(migration))?;
+    let found = guarded(|| inspect::preflight(migration.as_deref()))?;
     Ok(TableIterator::new(found.into_iter().map(|f| {
         (
             f.severity,
@@ -141,7 +143,7 @@ fn mig_preflight(
 
 #[pg_extern(sql = false)]
 fn mig_plan(
-    migration: Option<&str>,
+    migration: Option<Text>,
 ) -> Result<
     TableIterator<
         'static,
@@ -157,7 +159,7 @@ fn mig_plan(
     >,
     ErrorReport,
 > {
-    let steps = guarded(|| inspect::plan(migration))?;
+    let steps = guarded(|| inspect::plan(migration.as_deref()))?;
     Ok(TableIterator::new((1..).zip(steps).map(|(n, s)| {
         (
             n,
@@ -173,22 +175,22 @@ fn mig_plan(
 
 #[pg_extern(sql = false)]
 fn mig_ddl(
-    migration: Option<&str>,
-    phase: Option<&str>,
+    migration: Option<Text>,
+    phase: Option<Text>,
 ) -> Result<SetOfIterator<'static, String>, ErrorReport> {
     Ok(SetOfIterator::new(guarded(|| {
-        inspect::ddl(migration, given(phase, "phase")?)
+        inspect::ddl(migration.as_deref(), &given(phase, "phase")?)
     })?))
 }
 
 #[pg_extern(sql = false)]
-fn mig_backfill(migration: Option<&str>, driver: Option<&str>) -> Result<i64, ErrorReport> {
-    guarded(|| jobs::backfill(migration, given(driver, "driver")?))
+fn mig_backfill(migration: Option<Text>, driver: Option<Text>) -> Result<i64, ErrorReport> {
+    guarded(|| jobs::backfill(migration.as_deref(), &given(driver, "driver")?))
 }
 
 #[pg_extern(sql = false)]
-fn mig_step(migration: Option<&str>, max_ms: Option<i32>) -> Result<i64, ErrorReport> {
-    guarded(|| jobs::step(migration, given(max_ms, "max_ms")?))
+fn mig_step(migration: Option<Text>, max_ms: Option<i32>) -> Result<i64, ErrorReport> {
+    guarded(|| jobs::step(migration.as_deref(), given(max_ms, "max_ms")?))
 }
 
 #[pg_extern(sql = false)]
@@ -197,36 +199,36 @@ fn mig_step_of(job: i64, max_ms: i32) -> Result<i64, ErrorReport> {
 }
 
 #[pg_extern(sql = false)]
-fn mig_pause(migration: Option<&str>) -> Result<bool, ErrorReport> {
-    guarded(|| jobs::pause(migration))
+fn mig_pause(migration: Option<Text>) -> Result<bool, ErrorReport> {
+    guarded(|| jobs::pause(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
-fn mig_resume(migration: Option<&str>) -> Result<bool, ErrorReport> {
-    guarded(|| jobs::resume(migration))
+fn mig_resume(migration: Option<Text>) -> Result<bool, ErrorReport> {
+    guarded(|| jobs::resume(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
-fn mig_cancel(migration: Option<&str>) -> Result<bool, ErrorReport> {
-    guarded(|| jobs::cancel(migration))
+fn mig_cancel(migration: Option<Text>) -> Result<bool, ErrorReport> {
+    guarded(|| jobs::cancel(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
-fn mig_wait(migration: Option<&str>, timeout: Option<Interval>) -> Result<bool, ErrorReport> {
+fn mig_wait(migration: Option<Text>, timeout: Option<Interval>) -> Result<bool, ErrorReport> {
     guarded(|| {
         let timeout = duration(given(timeout, "timeout")?);
-        jobs::wait_for(migration, timeout)
+        jobs::wait_for(migration.as_deref(), timeout)
     })
 }
 
 #[pg_extern(sql = false)]
-fn mig_only(migration: Option<&str>) -> Result<String, ErrorReport> {
-    guarded(|| migration::find_visible(migration).map(|m| m.name))
+fn mig_only(migration: Option<Text>) -> Result<String, ErrorReport> {
+    guarded(|| migration::find_visible(migration.as_deref()).map(|m| m.name))
 }
 
 #[pg_extern(sql = false)]
-fn mig_open_job(migration: Option<&str>) -> Result<Option<i64>, ErrorReport> {
-    guarded(|| jobs::open(migration))
+fn mig_open_job(migration: Option<Text>) -> Result<Option<i64>, ErrorReport> {
+    guarded(|| jobs::open(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
@@ -241,20 +243,20 @@ fn mig_version() -> &'static str {
 
 #[pg_extern(sql = false)]
 fn mig_map(
-    migration: Option<&str>,
+    migration: Option<Text>,
     source: Option<pg_sys::Oid>,
-    old_key: Option<&str>,
+    old_key: Option<Text>,
 ) -> Result<Option<String>, ErrorReport> {
     guarded(|| {
         inspect::new_id(
-            migration,
+            migration.as_deref(),
             given(source, "source")?,
-            given(old_key, "old_key")?,
+            &given(old_key, "old_key")?,
         )
     })
 }
 
 #[pg_extern(sql = false)]
-fn mig_reads(migration: Option<&str>) -> Result<&'static str, ErrorReport> {
-    guarded(|| cutover::reads(migration))
+fn mig_reads(migration: Option<Text>) -> Result<&'static str, ErrorReport> {
+    guarded(|| cutover::reads(migration.as_deref()))
 }

@@ -4,19 +4,20 @@ use super::{given, guarded};
 use crate::engine::check::Wanted;
 use crate::engine::{check, checklist, repair};
 use crate::error;
-use pgrx::JsonB;
+use crate::pg::argument::Text;
+use crate::pg::document::JsonText;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 fn wanted<'a>(
-    migration: Option<&'a str>,
-    mode: Option<&'a str>,
+    migration: &'a Option<Text>,
+    mode: &'a Option<Text>,
     relation: Option<pg_sys::Oid>,
     sample: Option<i32>,
 ) -> error::Result<Wanted<'a>> {
     Ok(Wanted {
-        migration,
-        mode: given(mode, "mode")?,
+        migration: migration.as_deref(),
+        mode: given(mode.as_deref(), "mode")?,
         relation,
         sample: given(sample, "sample")?,
     })
@@ -24,8 +25,8 @@ fn wanted<'a>(
 
 #[pg_extern(sql = false)]
 fn mig_check(
-    migration: Option<&str>,
-    mode: Option<&str>,
+    migration: Option<Text>,
+    mode: Option<Text>,
     relation: Option<pg_sys::Oid>,
     sample: Option<i32>,
 ) -> Result<
@@ -42,7 +43,7 @@ fn mig_check(
     >,
     ErrorReport,
 > {
-    let lines = guarded(|| check::check(&wanted(migration, mode, relation, sample)?))?;
+    let lines = guarded(|| check::check(&wanted(&migration, &mode, relation, sample)?))?;
     Ok(TableIterator::new(lines.into_iter().map(|l| {
         (
             Some(pg_sys::Oid::from(l.source)),
@@ -57,59 +58,56 @@ fn mig_check(
 
 #[pg_extern(sql = false)]
 fn mig_check_start(
-    migration: Option<&str>,
-    mode: Option<&str>,
+    migration: Option<Text>,
+    mode: Option<Text>,
     relation: Option<pg_sys::Oid>,
     sample: Option<i32>,
-    driver: Option<&str>,
+    driver: Option<Text>,
 ) -> Result<i64, ErrorReport> {
     guarded(|| {
         check::start(
-            &wanted(migration, mode, relation, sample)?,
-            given(driver, "driver")?,
+            &wanted(&migration, &mode, relation, sample)?,
+            &given(driver, "driver")?,
         )
     })
 }
 
 #[pg_extern(sql = false)]
-fn mig_assert(migration: Option<&str>, mode: Option<&str>) -> Result<(), ErrorReport> {
-    guarded(|| check::assert(migration, given(mode, "mode")?))
+fn mig_assert(migration: Option<Text>, mode: Option<Text>) -> Result<(), ErrorReport> {
+    guarded(|| check::assert(migration.as_deref(), &given(mode, "mode")?))
 }
 
 #[pg_extern(sql = false)]
 fn mig_diff(
-    migration: Option<&str>,
+    migration: Option<Text>,
     relation: Option<pg_sys::Oid>,
     max_rows: Option<i32>,
 ) -> Result<
     TableIterator<
         'static,
         (
-            name!(key, JsonB),
+            name!(key, Option<JsonText>),
             name!(kind, String),
-            name!(source_row, Option<JsonB>),
-            name!(target_row, Option<JsonB>),
+            name!(source_row, Option<JsonText>),
+            name!(target_row, Option<JsonText>),
         ),
     >,
     ErrorReport,
 > {
     let found = guarded(|| {
         let relation = given(relation, "relation")?;
-        check::diff(migration, relation, given(max_rows, "max_rows")?)
+        check::diff(migration.as_deref(), relation, given(max_rows, "max_rows")?)
     })?;
-    Ok(TableIterator::new(found.into_iter().map(|d| {
-        (
-            JsonB(d.key),
-            d.kind,
-            d.source.map(JsonB),
-            d.target.map(JsonB),
-        )
-    })))
+    Ok(TableIterator::new(
+        found
+            .into_iter()
+            .map(|d| (d.key, d.kind, d.source, d.target)),
+    ))
 }
 
 #[pg_extern(sql = false)]
 fn mig_repair(
-    migration: Option<&str>,
+    migration: Option<Text>,
     relation: Option<pg_sys::Oid>,
     dry_run: Option<bool>,
 ) -> Result<
@@ -123,7 +121,8 @@ fn mig_repair(
     >,
     ErrorReport,
 > {
-    let done = guarded(|| repair::repair(migration, relation, given(dry_run, "dry_run")?))?;
+    let done =
+        guarded(|| repair::repair(migration.as_deref(), relation, given(dry_run, "dry_run")?))?;
     Ok(TableIterator::new(done.into_iter().map(|r| {
         (pg_sys::Oid::from(r.source), r.kind.to_owned(), r.rows)
     })))
@@ -131,7 +130,7 @@ fn mig_repair(
 
 #[pg_extern(sql = false)]
 fn mig_checklist(
-    migration: Option<&str>,
+    migration: Option<Text>,
 ) -> Result<
     TableIterator<
         'static,
@@ -144,7 +143,7 @@ fn mig_checklist(
     >,
     ErrorReport,
 > {
-    let items = guarded(|| checklist::checklist(migration))?;
+    let items = guarded(|| checklist::checklist(migration.as_deref()))?;
     Ok(TableIterator::new(
         items
             .into_iter()

@@ -4,6 +4,7 @@
 use super::{given, guarded};
 use crate::engine::{Action, archive, cutover, detach, phases, rollback};
 use crate::error;
+use crate::pg::argument::Text;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -28,7 +29,7 @@ fn acted(
 
 #[pg_extern(sql = false)]
 fn mig_create(
-    migration: Option<&str>,
+    migration: Option<Text>,
 ) -> Result<
     TableIterator<
         'static,
@@ -40,12 +41,12 @@ fn mig_create(
     >,
     ErrorReport,
 > {
-    acted(|| phases::create(migration))
+    acted(|| phases::create(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_dual_write(
-    migration: Option<&str>,
+    migration: Option<Text>,
 ) -> Result<
     TableIterator<
         'static,
@@ -57,13 +58,13 @@ fn mig_dual_write(
     >,
     ErrorReport,
 > {
-    acted(|| phases::dual_write(migration))
+    acted(|| phases::dual_write(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_rollback(
-    migration: Option<&str>,
-    to_phase: Option<&str>,
+    migration: Option<Text>,
+    to_phase: Option<Text>,
 ) -> Result<
     TableIterator<
         'static,
@@ -75,12 +76,12 @@ fn mig_rollback(
     >,
     ErrorReport,
 > {
-    acted(|| rollback::rollback(given(migration, "migration")?, to_phase))
+    acted(|| rollback::rollback(&given(migration, "migration")?, to_phase.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_detach(
-    migration: Option<&str>,
+    migration: Option<Text>,
 ) -> Result<
     TableIterator<
         'static,
@@ -92,12 +93,12 @@ fn mig_detach(
     >,
     ErrorReport,
 > {
-    acted(|| detach::detach(migration))
+    acted(|| detach::detach(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_drop(
-    migration: Option<&str>,
+    migration: Option<Text>,
     archives: Option<bool>,
     force: Option<bool>,
 ) -> Result<
@@ -113,7 +114,7 @@ fn mig_drop(
 > {
     acted(|| {
         archive::drop(
-            given(migration, "migration")?,
+            &given(migration, "migration")?,
             given(archives, "archives")?,
             given(force, "force")?,
         )
@@ -124,7 +125,7 @@ fn mig_drop(
 
 #[pg_extern(sql = false)]
 fn mig_switch(
-    migration: Option<&str>,
+    migration: Option<Text>,
     force: Option<bool>,
 ) -> Result<
     TableIterator<
@@ -137,12 +138,12 @@ fn mig_switch(
     >,
     ErrorReport,
 > {
-    acted(|| cutover::switch(migration, given(force, "force")?))
+    acted(|| cutover::switch(migration.as_deref(), given(force, "force")?))
 }
 
 #[pg_extern(sql = false)]
 fn mig_stop(
-    migration: Option<&str>,
+    migration: Option<Text>,
 ) -> Result<
     TableIterator<
         'static,
@@ -154,13 +155,13 @@ fn mig_stop(
     >,
     ErrorReport,
 > {
-    acted(|| cutover::stop(migration))
+    acted(|| cutover::stop(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_archive(
-    migration: Option<&str>,
-    suffix: Option<&str>,
+    migration: Option<Text>,
+    suffix: Option<Text>,
     compat_views: Option<bool>,
     force: Option<bool>,
 ) -> Result<
@@ -176,8 +177,8 @@ fn mig_archive(
 > {
     acted(|| {
         archive::archive(
-            migration,
-            given(suffix, "suffix")?,
+            migration.as_deref(),
+            &given(suffix, "suffix")?,
             given(compat_views, "compat_views")?,
             given(force, "force")?,
         )

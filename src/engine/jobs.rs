@@ -152,9 +152,13 @@ pub fn open(name: Option<&str>) -> Result<Option<i64>> {
 
 /// Whether the job has not ended, and pg_cron is to drive it.
 pub fn cron_drives(id: i64) -> Result<bool> {
-    Ok(job::by_id(id)?.is_some_and(|j| {
-        j.driver == Driver::PgCron && matches!(j.state.as_str(), "running" | "paused")
-    }))
+    let Some(found) = job::by_id(id)? else {
+        return Ok(false);
+    };
+    let of = migration::by_id(found.migration)?;
+    Ok(of.is_some_and(|m| migration::require_owner(&m).is_ok())
+        && found.driver == Driver::PgCron
+        && matches!(found.state.as_str(), "running" | "paused"))
 }
 
 fn step_now(m: &Migration, max_ms: i32) -> Result<i64> {

@@ -1,11 +1,11 @@
 //! What statements would do, said by `model::lint` with what this database knows of their tables. Nothing is run.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::lint::facts::Facts;
 use crate::model::lint::statement::{Act, Change, Column, Statement, Written};
 use crate::model::lint::{self, Finding, Linter};
+use crate::pg::document::JsonText;
 use crate::pg::{parse, session, spi, wait};
-use pgrx::JsonB;
 use std::collections::BTreeSet;
 
 /// Names without a schema are looked for as the caller's own statements would.
@@ -62,7 +62,7 @@ impl Names {
         let schemas: Vec<Option<String>> = self.tables.iter().map(|t| t.schema.clone()).collect();
         let names: Vec<String> = self.tables.into_iter().map(|t| t.name).collect();
         // On a standby, too, and without a transaction id.
-        let found: Option<JsonB> = spi::look(
+        let found: Option<JsonText> = spi::look(
             include_str!("../../sql/query/lint_facts.sql"),
             &[
                 schemas.into(),
@@ -72,10 +72,7 @@ impl Names {
                 Vec::from_iter(self.types).into(),
             ],
         )?;
-        let found = found.map(|d| serde_json::from_value(d.0)).transpose();
-        found
-            .map(Option::unwrap_or_default)
-            .map_err(|e| Error::Internal(format!("facts do not decode: {e}")))
+        found.map_or(Ok(Facts::default()), |d| d.decode())
     }
 }
 

@@ -123,6 +123,12 @@ impl Error {
                 detail.clone(),
                 hint.clone(),
             ),
+            Error::TooLarge { bytes, most } => report(
+                Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "the argument is too large".into(),
+                format!("It has {bytes} bytes; at most {most} are read."),
+                "See the examples of this function in the README.".to_owned(),
+            ),
             Error::NotSupported { what, detail, hint } => report(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("{what} is not supported"),

@@ -143,6 +143,11 @@ pub enum Error {
         detail: String,
         hint: String,
     },
+    /// An argument of more bytes than we take.
+    TooLarge {
+        bytes: usize,
+        most: usize,
+    },
     LockNotHad {
         relations: String,
         tries: u32,

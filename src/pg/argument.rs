@@ -1,6 +1,8 @@
 //! Arguments whose reading can fail: pgrx's own types panic where this says what is wrong.
 
 use crate::error::{Error, Result};
+use crate::pg::document::JsonText;
+use crate::pg::encoding;
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::datum::FromDatum;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -9,7 +11,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use pgrx::{PgLogLevel, pg_sys};
 use serde_json::Value;
-use std::ffi::CStr;
+use std::ops::Deref;
 
 /// A jsonb. PostgreSQL keeps documents that are deeper, and numbers that are larger, than can be read here.
 pub struct Document(pub Value);
@@ -24,6 +26,7 @@ impl Document {
             detail,
             hint: "See the examples of this function in the README.".into(),
         };
+        require_size(text.len())?;
         if levels(text) > MOST_LEVELS {
             return Err(refused(format!(
                 "It is nested more than {MOST_LEVELS} levels deep."
@@ -52,36 +55,31 @@ fn levels(text: &str) -> usize {
     most
 }
 
-/// A text, in a database of any encoding.
-pub struct Text(pub String);
+/// A name, an expression or another short text, in a database of any encoding.
+pub struct Text(String);
 
-impl Text {
-    fn read(bytes: &[u8]) -> Result<String> {
-        let foreign = || Error::NotSupported {
-            what: "this text".into(),
-            detail: format!(
-                "It is not ASCII, and the database has the encoding {}.",
-                encoding()
-            ),
-            hint: "pg_mig reads what is not ASCII in databases of the encoding UTF8.".into(),
-        };
-        match std::str::from_utf8(bytes) {
-            Ok(text) if text.is_ascii() || is_utf8() => Ok(text.to_owned()),
-            _ => Err(foreign()),
-        }
+/// A migration file: a text of any size, in a database of any encoding.
+pub struct Script(pub String);
+
+/// How many bytes a text or a document may have.
+const MOST_BYTES: usize = 16 << 20;
+
+fn require_size(bytes: usize) -> Result<()> {
+    if bytes <= MOST_BYTES {
+        return Ok(());
     }
+    Err(Error::TooLarge {
+        bytes,
+        most: MOST_BYTES,
+    })
 }
 
-fn is_utf8() -> bool {
-    // SAFETY: reads a global of this backend. Bytes of SQL_ASCII are what they look like.
-    let encoding = unsafe { pg_sys::GetDatabaseEncoding() }.unsigned_abs();
-    encoding == pg_sys::pg_enc::PG_UTF8 || encoding == pg_sys::pg_enc::PG_SQL_ASCII
-}
+impl Deref for Text {
+    type Target = str;
 
-fn encoding() -> String {
-    // SAFETY: a constant string of the server.
-    let name = unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
-    name.to_string_lossy().into_owned()
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The value, or an ERROR: the arguments are read before a function of ours begins.
@@ -99,12 +97,9 @@ impl FromDatum for Document {
         if is_null {
             return None;
         }
-        // SAFETY: the datum is a jsonb, whose text ends in a zero; jsonb_out guards its own stack.
-        let text = unsafe {
-            let text = pgrx::direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)])?;
-            text.to_string_lossy().into_owned()
-        };
-        or_raise(Self::read(&text)).map(Self)
+        // SAFETY: the datum is a jsonb.
+        let text = unsafe { JsonText::from_datum(datum, is_null) }?;
+        or_raise(Self::read(&text.0)).map(Self)
     }
 }
 
@@ -116,7 +111,19 @@ impl FromDatum for Text {
     ) -> Option<Self> {
         // SAFETY: the datum is a text, which has the layout of bytea.
         let bytes = unsafe { <&[u8]>::from_datum(datum, is_null) }?;
-        or_raise(Self::read(bytes)).map(Self)
+        or_raise(require_size(bytes.len()).and_then(|()| encoding::read(bytes))).map(Self)
+    }
+}
+
+impl FromDatum for Script {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: the datum is a text, which has the layout of bytea.
+        let bytes = unsafe { <&[u8]>::from_datum(datum, is_null) }?;
+        or_raise(encoding::read(bytes)).map(Self)
     }
 }
 
@@ -150,6 +157,7 @@ macro_rules! argument {
 
 argument!(Document, "jsonb");
 argument!(Text, "text");
+argument!(Script, "text");
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 //! transaction too it sees what others have committed.
 
 use crate::error::{Error, Result};
-use crate::pg::plan;
+use crate::pg::{document, encoding, plan};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use serde::de::DeserializeOwned;
@@ -139,10 +139,7 @@ impl Moment {
 }
 
 fn decoded<T: DeserializeOwned>(texts: &[String]) -> Result<Vec<T>> {
-    let decoded = texts.iter().map(|text| serde_json::from_str(text));
-    decoded
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|e| Error::Internal(format!("row does not decode: {e}")))
+    texts.iter().map(|text| document::decode(text)).collect()
 }
 
 /// Types, values, and which of these are null, as SPI takes them.
@@ -170,8 +167,9 @@ fn texts() -> Result<Vec<String>> {
             .map(|n| {
                 let mut null = false;
                 let datum = pg_sys::SPI_getbinval(*table.vals.add(n), table.tupdesc, 1, &mut null);
-                pgrx::FromDatum::from_datum(datum, null)
-                    .ok_or_else(|| Error::Internal("a row without a document".into()))
+                let text: Option<&[u8]> = pgrx::FromDatum::from_datum(datum, null);
+                text.ok_or_else(|| Error::Internal("a row without a document".into()))
+                    .and_then(encoding::read)
             })
             .collect()
     }

@@ -1,6 +1,7 @@
 //! Heap places (`tid`) as statement arguments: a slice of blocks, and the rows of it that a batch locked.
 
 use crate::error::{Error, Result};
+use crate::pg::document::JsonText;
 use crate::pg::{session, spi};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
@@ -93,8 +94,8 @@ pub fn some_of(sql: &str, places: &Places, keys: &serde_json::Value) -> Result<P
 
 /// The one JSON document that a statement over locked places returns.
 pub fn document(sql: &str, places: &Places) -> Result<serde_json::Value> {
-    let found = spi::value::<pgrx::JsonB>(sql, &[places.arg()])?;
-    Ok(found.map_or(serde_json::Value::Null, |d| d.0))
+    let found = spi::value::<JsonText>(sql, &[places.arg()])?;
+    found.map_or(Ok(serde_json::Value::Null), |d| d.decode())
 }
 
 /// Runs a statement over locked places of two tables.

@@ -1,6 +1,7 @@
 //! Kept plans run under the latest snapshot: the one thing that PL/pgSQL cannot do and a correct mirror needs.
 
 use crate::error::{Error, Result};
+use crate::pg::document::JsonText;
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CString;
@@ -172,13 +173,9 @@ pub fn first_latest<T: serde::de::DeserializeOwned>(
 ) -> Result<Option<T>> {
     let connection = connect()?;
     let plan = connection.prepare(
-        &format!("SELECT pg_catalog.to_jsonb(q)::pg_catalog.text FROM ({sql}) q"),
+        &format!("SELECT pg_catalog.to_jsonb(q) FROM ({sql}) q"),
         types,
     )?;
-    let Some(text) = connection.latest_value::<String>(&plan, values)? else {
-        return Ok(None);
-    };
-    serde_json::from_str(&text)
-        .map(Some)
-        .map_err(|e| Error::Internal(format!("row does not decode: {e}")))
+    let row = connection.latest_value::<JsonText>(&plan, values)?;
+    row.map(|r| r.decode()).transpose()
 }

@@ -2,6 +2,7 @@
 //! READ COMMITTED, and errors of PostgreSQL unwind past the `Result` (see `tx` for catching them).
 
 use crate::error::{Error, Result};
+use crate::pg::document::{self, JsonText};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use serde::de::DeserializeOwned;
@@ -20,12 +21,10 @@ pub fn json_rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Resul
         let table = client.update(sql, None, args).map_err(internal)?;
         let mut found = Vec::with_capacity(table.len());
         for row in table {
-            let document: Option<pgrx::JsonB> = row.get(1).map_err(internal)?;
-            let document = document.map_or(serde_json::Value::Null, |d| d.0);
-            found.push(
-                serde_json::from_value(document)
-                    .map_err(|e| Error::Internal(format!("row does not decode: {e}")))?,
-            );
+            let document: Option<JsonText> = row.get(1).map_err(internal)?;
+            found.push(document::decode(
+                document.as_ref().map_or("null", |d| &d.0),
+            )?);
         }
         Ok(found)
     })

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
+use crate::pg::document::JsonText;
 use crate::pg::moment::Moment;
 use crate::pg::places::Slice;
 use crate::pg::{catalog, role, session, spi, state};
@@ -237,11 +238,14 @@ impl<'a> Beside<'a> {
     }
 
     /// Both rows of a key, as the target should hold them and as it does, and the key as JSON.
-    pub fn rows(&self, of: &Found) -> Result<(Value, Option<Value>, Option<Value>)> {
+    pub fn rows(
+        &self,
+        of: &Found,
+    ) -> Result<(Option<JsonText>, Option<JsonText>, Option<JsonText>)> {
         #[derive(Deserialize)]
         struct Row {
-            row: Value,
-            key: Value,
+            row: JsonText,
+            key: JsonText,
         }
         let pair = self.pair()?;
         let known = of.key.iter().all(Option::is_some);
@@ -254,7 +258,7 @@ impl<'a> Beside<'a> {
         };
         let (source, target) = (one(Side::Source)?, one(Side::Target)?);
         let known = source.as_ref().or(target.as_ref());
-        let known = known.map_or(Value::Null, |r| r.key.clone());
+        let known = known.map(|r| r.key.clone());
         Ok((known, source.map(|r| r.row), target.map(|r| r.row)))
     }
 

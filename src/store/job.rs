@@ -5,6 +5,7 @@ use crate::model::driver::Driver;
 use crate::model::phase::Phase;
 use crate::model::state::{Job, Task};
 use crate::model::throttle::Seen;
+use crate::pg::document::JsonText;
 use crate::pg::{cron, role, state, tx};
 use pgrx::pg_sys::Oid;
 
@@ -123,13 +124,11 @@ pub fn set_details(id: i64, details: serde_json::Value) -> Result<()> {
 
 /// What a throttle has seen of the server.
 pub fn seen(id: i64) -> Result<Seen> {
-    let found: Option<pgrx::JsonB> = state::value(
+    let found: Option<JsonText> = state::value(
         "SELECT details->'seen' FROM mig.job WHERE id = $1",
         &[id.into()],
     )?;
-    Ok(found
-        .and_then(|d| serde_json::from_value(d.0).ok())
-        .unwrap_or_default())
+    Ok(found.and_then(|d| d.decode().ok()).unwrap_or_default())
 }
 
 pub fn set_seen(id: i64, seen: &Seen) -> Result<()> {

@@ -183,7 +183,7 @@ pub fn diff(m: &Migration, all: &[Rework], relation: Oid, limit: i64) -> Result<
     for r in chosen(all, Some(relation))? {
         for w in proof::list(r, stage(m), limit)? {
             found.push(Difference {
-                key: w.key,
+                key: Some(w.key),
                 kind: "different".into(),
                 source: w.source,
                 target: w.target,

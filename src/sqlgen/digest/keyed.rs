@@ -116,7 +116,7 @@ impl Pair<'_> {
             }
         });
         format!(
-            "SELECT (SELECT pg_catalog.to_jsonb(q) FROM (SELECT {}) q) AS row, {} AS key {}",
+            "SELECT (SELECT pg_catalog.to_jsonb(q)::pg_catalog.text FROM (SELECT {}) q) AS row, {}::pg_catalog.text AS key {}",
             prefixed(all),
             self.key_document(side),
             self.from(side, &condition.collect::<Vec<_>>().join(" AND ")),

@@ -69,7 +69,8 @@ pub fn list(r: &Rework, stage: Stage, table: &QualifiedName, key: &[Ident], limi
         format!("{}, v.{}, ", Literal(o.name.as_str()), Ident::new(OLD))
     });
     format!(
-        "SELECT {} AS key, pg_catalog.jsonb_build_object({old}{}) AS source, pg_catalog.jsonb_build_object({old}{}) AS target \
+        "SELECT {}::pg_catalog.text AS key, pg_catalog.jsonb_build_object({old}{})::pg_catalog.text AS source, \
+         pg_catalog.jsonb_build_object({old}{})::pg_catalog.text AS target \
          FROM {} AS v JOIN ONLY {table} AS r ON r.ctid OPERATOR(pg_catalog.=) v.{} WHERE {} LIMIT {limit}",
         key_of(key),
         pairs(&|n| format!("v.{}", up_name(n))),

@@ -3,6 +3,7 @@
 use super::merged;
 use crate::error::Result;
 use crate::model::state::{Leftover, Mapping, Migration};
+use crate::pg::document::JsonText;
 use crate::pg::moment::Moment;
 use crate::pg::places::{self, Places};
 use crate::pg::{echo, role, session, spi};
@@ -96,8 +97,8 @@ fn with_parents(flow: &Flow, key: &Outbound, old: &Places) -> Result<(Places, bo
     let named = places::document(&parents::named(flow, key), old)?;
     let keys = |sql: &str| -> Result<Value> {
         let _parent = role::confine_for_key(Oid::from(key.owner));
-        let found = spi::value::<JsonB>(sql, &[JsonB(named.clone()).into()])?;
-        Ok(found.map_or(Value::Null, |d| d.0))
+        let found = spi::value::<JsonText>(sql, &[JsonB(named.clone()).into()])?;
+        found.map_or(Ok(Value::Null), |d| d.decode())
     };
     let count = |keys: &Value| keys.as_array().map_or(0, Vec::len);
     let locked = keys(&parents::lock(key))?;

@@ -4,6 +4,7 @@ use super::mend::Brought;
 use crate::error::Result;
 use crate::model::layout::merge::Merge;
 use crate::model::state::{Mapping, Migration};
+use crate::pg::document::JsonText;
 use crate::pg::{echo, places, role, session, spi};
 use crate::settings;
 use crate::sqlgen::digest::Pair;
@@ -29,8 +30,9 @@ pub fn bring(m: &Migration, p: &Mapping, merge: &Merge, keys: &Value) -> Result<
     let mut held = Vec::new();
     for part in mapping::partners(&ids)? {
         let part = mapping::forward(&part)?;
-        let locked = spi::value::<JsonB>(&mend::lock_part(&part), &[JsonB(keys.clone()).into()])?;
-        held.push(locked.map_or(Value::Array(Vec::new()), |d| d.0));
+        let locked =
+            spi::value::<JsonText>(&mend::lock_part(&part), &[JsonB(keys.clone()).into()])?;
+        held.push(locked.map_or(Ok(Value::Array(Vec::new())), |d| d.decode())?);
         parts.push(part);
     }
     echo::note_next_command();

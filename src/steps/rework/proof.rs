@@ -2,11 +2,11 @@
 
 use crate::error::Result;
 use crate::model::rework::{Rework, Stage};
+use crate::pg::document::JsonText;
 use crate::pg::{catalog, role, session, spi};
 use crate::sqlgen::rework::compare as sql;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
-use serde_json::Value;
 
 #[derive(Deserialize)]
 pub struct Counted {
@@ -25,9 +25,9 @@ pub fn count(r: &Rework, stage: Stage) -> Result<Counted> {
 /// A row that is out of step: what its columns should be, and what they are.
 #[derive(Deserialize)]
 pub struct Wrong {
-    pub key: Value,
-    pub source: Option<Value>,
-    pub target: Option<Value>,
+    pub key: JsonText,
+    pub source: Option<JsonText>,
+    pub target: Option<JsonText>,
 }
 
 pub fn list(r: &Rework, stage: Stage, limit: i64) -> Result<Vec<Wrong>> {

@@ -4,11 +4,11 @@ use super::{About, Findings, Line, lives_alone};
 use crate::error::Result;
 use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
+use crate::pg::document::JsonText;
 use crate::pg::moment::Moment;
 use crate::pg::places::Slice;
 use crate::sqlgen::digest::Side;
 use crate::store::compare::{Beside, Choice, Kinds, Sum};
-use serde_json::Value;
 
 /// Takes each side in slices, and is told before each of them how far it is.
 pub trait Progress {
@@ -152,10 +152,10 @@ pub fn kinds(m: &Migration, p: &Mapping, at: &Moment, note: bool) -> Result<Kind
 
 /// A row that differs, for a person to look at.
 pub struct Difference {
-    pub key: Value,
+    pub key: Option<JsonText>,
     pub kind: String,
-    pub source: Option<Value>,
-    pub target: Option<Value>,
+    pub source: Option<JsonText>,
+    pub target: Option<JsonText>,
 }
 
 /// The first `limit` rows of a mapping that differ, by key.

@@ -3,7 +3,7 @@
 use super::{code, installed};
 
 /// Calls, and the SQLSTATE of each.
-const CALLS: [(&str, &str); 30] = [
+const CALLS: [(&str, &str); 35] = [
     (
         "mig_define((repeat('{\"a\":', 200) || '1' || repeat('}', 200))::jsonb)",
         "22023",
@@ -85,6 +85,14 @@ const CALLS: [(&str, &str); 30] = [
     ("mig.step_of(-1, -1)", "00000"),
     ("mig_check('m', 'sample', sample => 2147483647)", "55000"),
     ("mig_diff('m', 'big', -2147483648)", "22023"),
+    ("mig_allow(0)", "42704"),
+    ("mig_allow(NULL)", "22004"),
+    ("mig_allow(4294967295)", "42704"),
+    ("mig_create(repeat('x', 100000000))", "54000"),
+    (
+        "mig_add_table('m', 'big', 't', columns => jsonb_build_object('z', repeat('x', 100000000)))",
+        "54000",
+    ),
 ];
 
 #[test]

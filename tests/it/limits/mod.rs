@@ -1,6 +1,7 @@
 //! No input is fatal: ten megabytes of anything end in an answer or an ERROR, and a cancel is heard meanwhile.
 
 mod calls;
+mod documents;
 mod fuzz;
 
 use crate::common::cluster::Cluster;

@@ -1,0 +1,48 @@
+//! Texts of the server as Rust reads them. The statements of ours are UTF-8; what is not ASCII is the same bytes in a database
+//! of the encoding UTF8, and in one of SQL_ASCII where it is valid.
+
+use crate::error::{Error, Result};
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// The text, or an ERROR that names the encoding of the database.
+pub fn read(bytes: &[u8]) -> Result<String> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() || is_utf8() => Ok(text.to_owned()),
+        _ => Err(Error::NotSupported {
+            what: "this text".into(),
+            detail: format!(
+                "It is not ASCII, and the database has the encoding {}.",
+                name()
+            ),
+            hint: "pg_mig reads what is not ASCII in databases of the encoding UTF8.".into(),
+        }),
+    }
+}
+
+/// Statements, names and messages go between the server and us unconverted, so that in a database of another encoding no name,
+/// value or message could be trusted.
+pub fn require_utf8() -> Result<()> {
+    if is_utf8() {
+        return Ok(());
+    }
+    Err(Error::NotSupported {
+        what: format!("a database of the encoding {}", name()),
+        detail: "pg_mig works in databases of the encoding UTF8; mig_lint reads ASCII in any.".into(),
+        hint: "Move the data to such a database first: CREATE DATABASE new_name ENCODING 'UTF8' TEMPLATE template0; \
+               then pg_dump and pg_restore, which convert them."
+            .into(),
+    })
+}
+
+fn is_utf8() -> bool {
+    // SAFETY: reads a global of this backend. Bytes of SQL_ASCII are what they look like.
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() }.unsigned_abs();
+    encoding == pg_sys::pg_enc::PG_UTF8 || encoding == pg_sys::pg_enc::PG_SQL_ASCII
+}
+
+fn name() -> String {
+    // SAFETY: a constant string of the server.
+    let name = unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
+    name.to_string_lossy().into_owned()
+}
