@@ -66,8 +66,8 @@ impl IntoDatum for JsonText {
 // SAFETY: as the types of pgrx that have an `IntoDatum`.
 unsafe impl BoxRet for JsonText {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        // SAFETY: the value lives as long as the call does.
         match self.into_datum() {
+            // SAFETY: the value is made in the call's memory context.
             Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
             None => fcinfo.return_null(),
         }

@@ -3,6 +3,7 @@
 //! repeats a run.
 
 mod conductor;
+mod ddl;
 mod fuzz;
 mod schema;
 mod writers;
