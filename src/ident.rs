@@ -15,12 +15,12 @@ impl Ident {
 
     /// The bare name, for binds, messages and comparisons; never for SQL text.
     /// This name, or where that is taken the first free one with a number behind it.
-    pub fn apart(&self, taken: impl Fn(&Ident) -> bool) -> Self {
+    pub fn avoid_taken(&self, taken: impl Fn(&Ident) -> bool) -> Self {
         let mut name = self.clone();
         let mut n = 1;
         while taken(&name) {
             n += 1;
-            name = Self::derived(&[self.as_str(), &n.to_string()]);
+            name = Self::derive(&[self.as_str(), &n.to_string()]);
         }
         name
     }
@@ -31,7 +31,7 @@ impl Ident {
 
     /// A name made by us from `parts`, cut to PostgreSQL's 63 bytes. A cut name ends in a hash of the
     /// whole, so that two long names stay two names.
-    pub fn derived(parts: &[&str]) -> Self {
+    pub fn derive(parts: &[&str]) -> Self {
         const MAX: usize = 63;
         let whole = parts.join("_");
         if whole.len() <= MAX {
@@ -106,7 +106,7 @@ impl QualifiedName {
     }
 
     /// `left OPERATOR(schema.=) right`: this is an operator's name, which is never quoted.
-    pub fn between(&self, left: &str, right: &str) -> String {
+    pub fn infix(&self, left: &str, right: &str) -> String {
         format!(
             "{left} OPERATOR({}.{}) {right}",
             self.schema,
@@ -204,12 +204,12 @@ mod tests {
     #[test]
     fn derived_names_fit_and_stay_distinct() {
         let long = "x".repeat(80);
-        let a = Ident::derived(&[&long, "a"]);
-        let b = Ident::derived(&[&long, "b"]);
+        let a = Ident::derive(&[&long, "a"]);
+        let b = Ident::derive(&[&long, "b"]);
         assert_eq!(a.as_str().len(), 63);
         assert_ne!(a, b);
-        assert_eq!(Ident::derived(&["t", "key"]).as_str(), "t_key");
-        assert!(Ident::derived(&[&"ü".repeat(40), "k"]).as_str().len() <= 63);
+        assert_eq!(Ident::derive(&["t", "key"]).as_str(), "t_key");
+        assert!(Ident::derive(&[&"ü".repeat(40), "k"]).as_str().len() <= 63);
     }
 
     #[test]

@@ -105,7 +105,7 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
 
 /// Rows that swap a deferrable primary key would collide in a unique key that only the target has; for the
 /// source's own see `preflight.sql`.
-pub fn swapping(p: &Mapping, layout: &Layout) -> Vec<Finding> {
+pub fn check_key_swaps(p: &Mapping, layout: &Layout) -> Vec<Finding> {
     if !layout.key_deferrable || p.spec.unique_keys.is_empty() {
         return Vec::new();
     }
@@ -121,7 +121,7 @@ pub fn swapping(p: &Mapping, layout: &Layout) -> Vec<Finding> {
 /// Defaults that are old ids.
 pub fn left_defaults(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
     let drawn = layout.drawn.as_ref().map(|d| &d.source);
-    let named = layout.vias().filter(|v| Some(&v.column) != drawn);
+    let named = layout.mapped_columns().filter(|v| Some(&v.column) != drawn);
     let finding = |column: &Ident| {
         let default = source.column(column)?.default.as_ref()?;
         Some(Finding {
@@ -155,7 +155,7 @@ pub fn one_way(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
 }
 
 /// Publications that the target does not come into by itself.
-pub fn published(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
+pub fn check_publications(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
     let finding = |b: &Publication| {
         let name = b.name.as_str();
         let statement = details::publication(b, &p.target_name, layout);
@@ -211,7 +211,12 @@ pub fn mutable(p: &Mapping) -> Vec<Finding> {
 
 /// Rows of this scope that the target has are taken for the source's by the user's keys; what is the row of no old one stays
 /// a difference for ever.
-fn merged(p: &Mapping, layout: &Layout, drawn: &Drawn, target: Oid) -> Result<Vec<Finding>> {
+fn check_matched_rows(
+    p: &Mapping,
+    layout: &Layout,
+    drawn: &Drawn,
+    target: Oid,
+) -> Result<Vec<Finding>> {
     let name = &p.target_name;
     let finding = |severity: &str, detail: String, hint: Option<String>| Finding {
         severity: severity.into(),
@@ -230,7 +235,7 @@ fn merged(p: &Mapping, layout: &Layout, drawn: &Drawn, target: Oid) -> Result<Ve
                     .iter()
                     .any(|t| t.name == *c && t.via.is_some());
                 let text = source_text(layout, c).filter(|_| !goes_through)?;
-                Some(equals.between(&format!("t.{c}"), &text))
+                Some(equals.infix(&format!("t.{c}"), &text))
             })
             .collect();
         match each {
@@ -291,7 +296,7 @@ fn is_any(rows: &str, p: &Mapping) -> Result<bool> {
 }
 
 /// A target that stands already and holds rows of this scope: nothing says that they are the source's.
-pub fn occupied(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
+pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
     let Some(target) = crate::pg::catalog::find(&p.target_name)? else {
         return Ok(Vec::new());
     };
@@ -308,7 +313,7 @@ pub fn occupied(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
         return Ok(Vec::new());
     }
     if let Some(drawn) = layout.drawn.as_ref().filter(|d| !d.natural.is_empty()) {
-        return merged(p, layout, drawn, target);
+        return check_matched_rows(p, layout, drawn, target);
     }
     Ok(vec![Finding {
         severity: "error".into(),

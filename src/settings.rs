@@ -143,13 +143,13 @@ pub fn own_max_workers() -> i32 {
 
 /// How far a standby may be behind, in milliseconds.
 pub fn max_replication_lag(m: &Migration) -> Limit {
-    let text = given(m, "max_replication_lag", &MAX_REPLICATION_LAG);
+    let text = text_setting(m, "max_replication_lag", &MAX_REPLICATION_LAG);
     limit(text, units::duration)
 }
 
 /// How much WAL the server may write while a job runs, in bytes a second.
 pub fn max_wal_rate(m: &Migration) -> Limit {
-    limit(given(m, "max_wal_rate", &MAX_WAL_RATE), units::size)
+    limit(text_setting(m, "max_wal_rate", &MAX_WAL_RATE), units::size)
 }
 
 /// An option of the migration alone: who may set a setting of the server for somebody else's session must not run code there.
@@ -158,7 +158,11 @@ pub fn throttle_query(m: &Migration) -> Option<String> {
         .filter(|q| !q.trim().is_empty())
 }
 
-fn given(m: &Migration, option: &str, default: &GucSetting<Option<CString>>) -> Option<String> {
+fn text_setting(
+    m: &Migration,
+    option: &str,
+    default: &GucSetting<Option<CString>>,
+) -> Option<String> {
     let default = || Some(default.get()?.to_string_lossy().into_owned());
     let text = m.text_option(option).or_else(default)?;
     (!text.trim().is_empty()).then_some(text)

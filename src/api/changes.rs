@@ -1,6 +1,6 @@
 //! Constraints and indexes without blocking. None is `guarded` before it has read where the caller looks for names.
 
-use super::{given, guarded};
+use super::{require_argument, run_engine};
 use crate::engine::changes::{self, ForeignKey, control};
 use crate::engine::columns::{self, Asked};
 use crate::error;
@@ -12,13 +12,15 @@ use pgrx::prelude::*;
 use std::ffi::CStr;
 
 /// Runs `f` with the caller's own search_path as a value.
-fn named<T>(f: impl FnOnce(&str) -> error::Result<T>) -> Result<T, ErrorReport> {
+fn with_search_path<T>(f: impl FnOnce(&str) -> error::Result<T>) -> Result<T, ErrorReport> {
     let path = session::own_search_path();
-    guarded(|| f(&path))
+    run_engine(|| f(&path))
 }
 
 fn name(value: Option<&CStr>, what: &'static str) -> error::Result<String> {
-    Ok(given(value, what)?.to_string_lossy().into_owned())
+    Ok(require_argument(value, what)?
+        .to_string_lossy()
+        .into_owned())
 }
 
 fn names(all: Array<'_, &CStr>) -> error::Result<Vec<String>> {
@@ -38,18 +40,18 @@ fn mig_add_column(
     not_null: Option<bool>,
     replaces: Option<&CStr>,
 ) -> Result<(), ErrorReport> {
-    guarded(|| {
+    run_engine(|| {
         let asked = Asked {
-            relation: given(relation, "relation")?,
+            relation: require_argument(relation, "relation")?,
             name: name(column_name, "column_name")?,
-            type_text: &given(type_text, "type")?,
-            up: &given(up, "up")?,
+            type_text: &require_argument(type_text, "type")?,
+            up: &require_argument(up, "up")?,
             down: down.as_deref(),
             column_default: column_default.as_deref(),
-            not_null: given(not_null, "not_null")?,
+            not_null: require_argument(not_null, "not_null")?,
             replaces: replaces.map(|r| r.to_string_lossy().into_owned()),
         };
-        columns::add(&given(migration, "migration")?, &asked)
+        columns::add(&require_argument(migration, "migration")?, &asked)
     })
 }
 
@@ -58,9 +60,9 @@ fn mig_set_not_null(
     relation: Option<pg_sys::Oid>,
     column_name: Option<&CStr>,
 ) -> Result<Option<i64>, ErrorReport> {
-    named(|path| {
+    with_search_path(|path| {
         let column = name(column_name, "column_name")?;
-        changes::set_not_null(given(relation, "relation")?, &column, path)
+        changes::set_not_null(require_argument(relation, "relation")?, &column, path)
     })
 }
 
@@ -70,10 +72,15 @@ fn mig_add_check(
     constraint_name: Option<&CStr>,
     expression: Option<Text>,
 ) -> Result<Option<i64>, ErrorReport> {
-    named(|path| {
+    with_search_path(|path| {
         let constraint = name(constraint_name, "constraint_name")?;
-        let expression = &given(expression, "expression")?;
-        changes::add_check(given(relation, "relation")?, &constraint, expression, path)
+        let expression = &require_argument(expression, "expression")?;
+        changes::add_check(
+            require_argument(relation, "relation")?,
+            &constraint,
+            expression,
+            path,
+        )
     })
 }
 
@@ -87,34 +94,34 @@ fn mig_add_foreign_key(
     on_delete: Option<Text>,
     on_update: Option<Text>,
 ) -> Result<Option<i64>, ErrorReport> {
-    named(|path| {
+    with_search_path(|path| {
         let constraint = name(constraint_name, "constraint_name")?;
         let key = ForeignKey {
             name: &constraint,
-            columns: names(given(columns, "columns")?)?,
-            references: given(ref_relation, "ref_relation")?,
-            ref_columns: names(given(ref_columns, "ref_columns")?)?,
-            on_delete: &given(on_delete, "on_delete")?,
-            on_update: &given(on_update, "on_update")?,
+            columns: names(require_argument(columns, "columns")?)?,
+            references: require_argument(ref_relation, "ref_relation")?,
+            ref_columns: names(require_argument(ref_columns, "ref_columns")?)?,
+            on_delete: &require_argument(on_delete, "on_delete")?,
+            on_update: &require_argument(on_update, "on_update")?,
         };
-        changes::add_foreign_key(given(relation, "relation")?, &key, path)
+        changes::add_foreign_key(require_argument(relation, "relation")?, &key, path)
     })
 }
 
 #[pg_extern(sql = false)]
 fn mig_create_index(statement: Option<Text>) -> Result<Option<i64>, ErrorReport> {
-    named(|path| changes::create_index(&given(statement, "statement")?, path))
+    with_search_path(|path| changes::create_index(&require_argument(statement, "statement")?, path))
 }
 
 #[pg_extern(sql = false)]
 fn mig_cancel_job(job: Option<i64>) -> Result<bool, ErrorReport> {
-    guarded(|| control::cancel(given(job, "job")?))
+    run_engine(|| control::cancel(require_argument(job, "job")?))
 }
 
 #[pg_extern(sql = false)]
 fn mig_wait_job(job: Option<i64>, timeout: Option<Interval>) -> Result<bool, ErrorReport> {
-    guarded(|| {
-        let timeout = super::duration(given(timeout, "timeout")?);
-        control::wait_for(given(job, "job")?, timeout)
+    run_engine(|| {
+        let timeout = super::duration(require_argument(timeout, "timeout")?);
+        control::wait_for(require_argument(job, "job")?, timeout)
     })
 }

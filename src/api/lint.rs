@@ -1,6 +1,6 @@
 //! Reading a migration file.
 
-use super::given;
+use super::require_argument;
 use crate::engine::lint;
 use crate::pg::argument::Script;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -26,7 +26,7 @@ fn mig_lint(
     >,
     ErrorReport,
 > {
-    let found = given(statements, "statements").and_then(|s| lint::lint(&s.0));
+    let found = require_argument(statements, "statements").and_then(|s| lint::lint(&s.0));
     let found = found.map_err(ErrorReport::from)?;
     Ok(TableIterator::new(found.into_iter().map(|f| {
         (

@@ -21,7 +21,7 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 /// An argument that must not be null.
-fn given<T>(value: Option<T>, name: &'static str) -> error::Result<T> {
+fn require_argument<T>(value: Option<T>, name: &'static str) -> error::Result<T> {
     value.ok_or(Error::NullArgument { name })
 }
 
@@ -32,7 +32,7 @@ fn duration(interval: Interval) -> Duration {
 }
 
 /// Runs the engine with the settings that its statements depend on.
-fn guarded<T>(f: impl FnOnce() -> error::Result<T>) -> Result<T, ErrorReport> {
+fn run_engine<T>(f: impl FnOnce() -> error::Result<T>) -> Result<T, ErrorReport> {
     let _safe = session::pin(&session::SAFE);
     encoding::require_utf8()
         .and_then(|()| migration::require_up_to_date())
@@ -48,26 +48,30 @@ fn mig_define(
     scope_column: Option<&CStr>,
     options: Option<Document>,
 ) -> Result<String, ErrorReport> {
-    guarded(|| {
-        let column = given(scope_column, "scope_column")?;
+    run_engine(|| {
+        let column = require_argument(scope_column, "scope_column")?;
         let scope = ScopeArguments {
             table: scope_table,
             value: scope_value.map(|v| v.to_owned()),
             column: column.to_string_lossy().into_owned(),
         };
-        let options = given(options, "options")?;
-        phases::define(&given(migration, "migration")?, &scope, &options.0)
+        let options = require_argument(options, "options")?;
+        phases::define(
+            &require_argument(migration, "migration")?,
+            &scope,
+            &options.0,
+        )
     })
 }
 
 #[pg_extern(sql = false)]
 fn mig_define_config(config: Option<Document>) -> Result<String, ErrorReport> {
-    guarded(|| phases::define_config(&given(config, "config")?.0))
+    run_engine(|| phases::define_config(&require_argument(config, "config")?.0))
 }
 
 #[pg_extern(sql = false)]
 fn mig_config(migration: Option<Text>) -> Result<JsonB, ErrorReport> {
-    guarded(|| {
+    run_engine(|| {
         Ok(JsonB(
             serde_json::to_value(inspect::config(migration.as_deref())?).unwrap_or_default(),
         ))
@@ -90,26 +94,34 @@ fn mig_add_table(
 ) -> Result<(), ErrorReport> {
     let json = |v: Option<Document>| v.map(|d| d.0);
     let text = |v: Option<Text>| v.map(|t| t.to_owned());
-    guarded(|| {
+    run_engine(|| {
         let arguments = Arguments {
             unique_keys: json(unique_keys),
             columns: json(columns),
             refs: json(refs),
             target_key: json(target_key),
-            id_mode: given(id_mode, "id_mode")?.to_owned(),
+            id_mode: require_argument(id_mode, "id_mode")?.to_owned(),
             filter: text(filter),
             combine: text(combine),
         };
-        let (migration, source) = (&given(migration, "migration")?, given(source, "source")?);
-        phases::add_table(migration, source, &given(target, "target")?, &arguments)
+        let (migration, source) = (
+            &require_argument(migration, "migration")?,
+            require_argument(source, "source")?,
+        );
+        phases::add_table(
+            migration,
+            source,
+            &require_argument(target, "target")?,
+            &arguments,
+        )
     })
 }
 
 #[pg_extern(sql = false)]
 fn mig_configure(migration: Option<Text>, options: Option<Document>) -> Result<JsonB, ErrorReport> {
-    guarded(|| {
-        let options = given(options, "options")?;
-        phases::configure(&given(migration, "migration")?, &options.0).map(JsonB)
+    run_engine(|| {
+        let options = require_argument(options, "options")?;
+        phases::configure(&require_argument(migration, "migration")?, &options.0).map(JsonB)
     })
 }
 
@@ -129,7 +141,7 @@ fn mig_preflight(
     >,
     ErrorReport,
 > {
-    let found = guarded(|| inspect::preflight(migration.as_deref()))?;
+    let found = run_engine(|| inspect::preflight(migration.as_deref()))?;
     Ok(TableIterator::new(found.into_iter().map(|f| {
         (
             f.severity,
@@ -159,7 +171,7 @@ fn mig_plan(
     >,
     ErrorReport,
 > {
-    let steps = guarded(|| inspect::plan(migration.as_deref()))?;
+    let steps = run_engine(|| inspect::plan(migration.as_deref()))?;
     Ok(TableIterator::new((1..).zip(steps).map(|(n, s)| {
         (
             n,
@@ -178,62 +190,62 @@ fn mig_ddl(
     migration: Option<Text>,
     phase: Option<Text>,
 ) -> Result<SetOfIterator<'static, String>, ErrorReport> {
-    Ok(SetOfIterator::new(guarded(|| {
-        inspect::ddl(migration.as_deref(), &given(phase, "phase")?)
+    Ok(SetOfIterator::new(run_engine(|| {
+        inspect::ddl(migration.as_deref(), &require_argument(phase, "phase")?)
     })?))
 }
 
 #[pg_extern(sql = false)]
 fn mig_backfill(migration: Option<Text>, driver: Option<Text>) -> Result<i64, ErrorReport> {
-    guarded(|| jobs::backfill(migration.as_deref(), &given(driver, "driver")?))
+    run_engine(|| jobs::backfill(migration.as_deref(), &require_argument(driver, "driver")?))
 }
 
 #[pg_extern(sql = false)]
 fn mig_step(migration: Option<Text>, max_ms: Option<i32>) -> Result<i64, ErrorReport> {
-    guarded(|| jobs::step(migration.as_deref(), given(max_ms, "max_ms")?))
+    run_engine(|| jobs::step(migration.as_deref(), require_argument(max_ms, "max_ms")?))
 }
 
 #[pg_extern(sql = false)]
 fn mig_step_of(job: i64, max_ms: i32) -> Result<i64, ErrorReport> {
-    guarded(|| jobs::step_of(job, max_ms))
+    run_engine(|| jobs::step_of(job, max_ms))
 }
 
 #[pg_extern(sql = false)]
 fn mig_pause(migration: Option<Text>) -> Result<bool, ErrorReport> {
-    guarded(|| jobs::pause(migration.as_deref()))
+    run_engine(|| jobs::pause(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_resume(migration: Option<Text>) -> Result<bool, ErrorReport> {
-    guarded(|| jobs::resume(migration.as_deref()))
+    run_engine(|| jobs::resume(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_cancel(migration: Option<Text>) -> Result<bool, ErrorReport> {
-    guarded(|| jobs::cancel(migration.as_deref()))
+    run_engine(|| jobs::cancel(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_wait(migration: Option<Text>, timeout: Option<Interval>) -> Result<bool, ErrorReport> {
-    guarded(|| {
-        let timeout = duration(given(timeout, "timeout")?);
+    run_engine(|| {
+        let timeout = duration(require_argument(timeout, "timeout")?);
         jobs::wait_for(migration.as_deref(), timeout)
     })
 }
 
 #[pg_extern(sql = false)]
 fn mig_only(migration: Option<Text>) -> Result<String, ErrorReport> {
-    guarded(|| migration::find_visible(migration.as_deref()).map(|m| m.name))
+    run_engine(|| migration::find_visible(migration.as_deref()).map(|m| m.name))
 }
 
 #[pg_extern(sql = false)]
 fn mig_open_job(migration: Option<Text>) -> Result<Option<i64>, ErrorReport> {
-    guarded(|| jobs::open(migration.as_deref()))
+    run_engine(|| jobs::open(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_cron_drives(job: i64) -> Result<bool, ErrorReport> {
-    guarded(|| jobs::cron_drives(job))
+    run_engine(|| jobs::cron_drives(job))
 }
 
 #[pg_extern(sql = false)]
@@ -247,16 +259,16 @@ fn mig_map(
     source: Option<pg_sys::Oid>,
     old_key: Option<Text>,
 ) -> Result<Option<String>, ErrorReport> {
-    guarded(|| {
+    run_engine(|| {
         inspect::new_id(
             migration.as_deref(),
-            given(source, "source")?,
-            &given(old_key, "old_key")?,
+            require_argument(source, "source")?,
+            &require_argument(old_key, "old_key")?,
         )
     })
 }
 
 #[pg_extern(sql = false)]
 fn mig_reads(migration: Option<Text>) -> Result<&'static str, ErrorReport> {
-    guarded(|| cutover::reads(migration.as_deref()))
+    run_engine(|| cutover::reads(migration.as_deref()))
 }

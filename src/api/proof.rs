@@ -1,6 +1,6 @@
 //! Checks, differences, repair, checklist.
 
-use super::{given, guarded};
+use super::{require_argument, run_engine};
 use crate::engine::check::Wanted;
 use crate::engine::{check, checklist, repair};
 use crate::error;
@@ -9,7 +9,7 @@ use crate::pg::document::JsonText;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-fn wanted<'a>(
+fn read_check_arguments<'a>(
     migration: &'a Option<Text>,
     mode: &'a Option<Text>,
     relation: Option<pg_sys::Oid>,
@@ -17,9 +17,9 @@ fn wanted<'a>(
 ) -> error::Result<Wanted<'a>> {
     Ok(Wanted {
         migration: migration.as_deref(),
-        mode: given(mode.as_deref(), "mode")?,
+        mode: require_argument(mode.as_deref(), "mode")?,
         relation,
-        sample: given(sample, "sample")?,
+        sample: require_argument(sample, "sample")?,
     })
 }
 
@@ -43,7 +43,8 @@ fn mig_check(
     >,
     ErrorReport,
 > {
-    let lines = guarded(|| check::check(&wanted(&migration, &mode, relation, sample)?))?;
+    let lines =
+        run_engine(|| check::check(&read_check_arguments(&migration, &mode, relation, sample)?))?;
     Ok(TableIterator::new(lines.into_iter().map(|l| {
         (
             Some(pg_sys::Oid::from(l.source)),
@@ -64,17 +65,17 @@ fn mig_check_start(
     sample: Option<i32>,
     driver: Option<Text>,
 ) -> Result<i64, ErrorReport> {
-    guarded(|| {
+    run_engine(|| {
         check::start(
-            &wanted(&migration, &mode, relation, sample)?,
-            &given(driver, "driver")?,
+            &read_check_arguments(&migration, &mode, relation, sample)?,
+            &require_argument(driver, "driver")?,
         )
     })
 }
 
 #[pg_extern(sql = false)]
 fn mig_assert(migration: Option<Text>, mode: Option<Text>) -> Result<(), ErrorReport> {
-    guarded(|| check::assert(migration.as_deref(), &given(mode, "mode")?))
+    run_engine(|| check::assert(migration.as_deref(), &require_argument(mode, "mode")?))
 }
 
 #[pg_extern(sql = false)]
@@ -94,9 +95,13 @@ fn mig_diff(
     >,
     ErrorReport,
 > {
-    let found = guarded(|| {
-        let relation = given(relation, "relation")?;
-        check::diff(migration.as_deref(), relation, given(max_rows, "max_rows")?)
+    let found = run_engine(|| {
+        let relation = require_argument(relation, "relation")?;
+        check::diff(
+            migration.as_deref(),
+            relation,
+            require_argument(max_rows, "max_rows")?,
+        )
     })?;
     Ok(TableIterator::new(
         found
@@ -121,8 +126,13 @@ fn mig_repair(
     >,
     ErrorReport,
 > {
-    let done =
-        guarded(|| repair::repair(migration.as_deref(), relation, given(dry_run, "dry_run")?))?;
+    let done = run_engine(|| {
+        repair::repair(
+            migration.as_deref(),
+            relation,
+            require_argument(dry_run, "dry_run")?,
+        )
+    })?;
     Ok(TableIterator::new(done.into_iter().map(|r| {
         (pg_sys::Oid::from(r.source), r.kind.to_owned(), r.rows)
     })))
@@ -143,7 +153,7 @@ fn mig_checklist(
     >,
     ErrorReport,
 > {
-    let items = guarded(|| checklist::checklist(migration.as_deref()))?;
+    let items = run_engine(|| checklist::checklist(migration.as_deref()))?;
     Ok(TableIterator::new(
         items
             .into_iter()

@@ -1,14 +1,14 @@
 //! The functions that move a migration from phase to phase: all return `TABLE(source, target, action)`. pgrx reads that
 //! type only where it is spelled out.
 
-use super::{given, guarded};
+use super::{require_argument, run_engine};
 use crate::engine::{Action, archive, cutover, detach, phases, rollback};
 use crate::error;
 use crate::pg::argument::Text;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-fn acted(
+fn run_step(
     f: impl FnOnce() -> error::Result<Vec<Action>>,
 ) -> Result<
     TableIterator<
@@ -21,7 +21,7 @@ fn acted(
     >,
     ErrorReport,
 > {
-    let done = guarded(f)?;
+    let done = run_engine(f)?;
     Ok(TableIterator::new(
         done.into_iter().map(|a| (a.source, a.target, a.action)),
     ))
@@ -41,7 +41,7 @@ fn mig_create(
     >,
     ErrorReport,
 > {
-    acted(|| phases::create(migration.as_deref()))
+    run_step(|| phases::create(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
@@ -58,7 +58,7 @@ fn mig_dual_write(
     >,
     ErrorReport,
 > {
-    acted(|| phases::dual_write(migration.as_deref()))
+    run_step(|| phases::dual_write(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
@@ -76,7 +76,12 @@ fn mig_rollback(
     >,
     ErrorReport,
 > {
-    acted(|| rollback::rollback(&given(migration, "migration")?, to_phase.as_deref()))
+    run_step(|| {
+        rollback::rollback(
+            &require_argument(migration, "migration")?,
+            to_phase.as_deref(),
+        )
+    })
 }
 
 #[pg_extern(sql = false)]
@@ -93,7 +98,7 @@ fn mig_detach(
     >,
     ErrorReport,
 > {
-    acted(|| detach::detach(migration.as_deref()))
+    run_step(|| detach::detach(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
@@ -112,11 +117,11 @@ fn mig_drop(
     >,
     ErrorReport,
 > {
-    acted(|| {
+    run_step(|| {
         archive::drop(
-            &given(migration, "migration")?,
-            given(archives, "archives")?,
-            given(force, "force")?,
+            &require_argument(migration, "migration")?,
+            require_argument(archives, "archives")?,
+            require_argument(force, "force")?,
         )
     })
 }
@@ -138,7 +143,7 @@ fn mig_switch(
     >,
     ErrorReport,
 > {
-    acted(|| cutover::switch(migration.as_deref(), given(force, "force")?))
+    run_step(|| cutover::switch(migration.as_deref(), require_argument(force, "force")?))
 }
 
 #[pg_extern(sql = false)]
@@ -155,7 +160,7 @@ fn mig_stop(
     >,
     ErrorReport,
 > {
-    acted(|| cutover::stop(migration.as_deref()))
+    run_step(|| cutover::stop(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
@@ -175,12 +180,12 @@ fn mig_archive(
     >,
     ErrorReport,
 > {
-    acted(|| {
+    run_step(|| {
         archive::archive(
             migration.as_deref(),
-            &given(suffix, "suffix")?,
-            given(compat_views, "compat_views")?,
-            given(force, "force")?,
+            &require_argument(suffix, "suffix")?,
+            require_argument(compat_views, "compat_views")?,
+            require_argument(force, "force")?,
         )
     })
 }

@@ -1,7 +1,7 @@
 //! stopped → archived, and the end.
 
-use super::phases::at;
-use super::{Action, actions, columns, forced, idle};
+use super::phases::require_phase;
+use super::{Action, actions, columns, describe_forced_call, idle};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
@@ -18,10 +18,10 @@ pub fn archive(
     force: bool,
 ) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_archive")?;
-    if let Some(all) = columns::of(&m)? {
+    if let Some(all) = columns::load(&m)? {
         return columns::archive(&m, &all, suffix, compat_views, force);
     }
-    if !at(&m, Phase::Stopped, "mig_archive", "mig_stop")? {
+    if !require_phase(&m, Phase::Stopped, "mig_archive", "mig_stop")? {
         return Ok(actions(&mappings, "archived"));
     }
     require_suffix(suffix)?;
@@ -49,13 +49,17 @@ pub fn archive(
     drift::require_none(&m)?;
     archive::put_away(&m, &mappings, suffix, compat_views)?;
     migration::set_phase(&m, Phase::Archived)?;
-    log::write(&m.name, "archived", &forced("mig_archive", &passed_over))?;
+    log::write(
+        &m.name,
+        "archived",
+        &describe_forced_call("mig_archive", &passed_over),
+    )?;
     let action = if compat_views {
         "archived, view in its place"
     } else {
         "archived"
     };
-    Ok(actions(&mapping::all(m.id)?, action))
+    Ok(actions(&mapping::list(m.id)?, action))
 }
 
 pub(super) fn require_suffix(suffix: &str) -> Result<()> {
@@ -105,7 +109,7 @@ pub fn take_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// Forgets a migration, and drops the archives if wanted.
 pub fn drop(name: &str, archives: bool, force: bool) -> Result<Vec<Action>> {
     let (m, mappings) = idle(Some(name), "mig_drop")?;
-    if let Some(all) = columns::of(&m)? {
+    if let Some(all) = columns::load(&m)? {
         return columns::drop(&m, &all, archives, force);
     }
     if m.phase != Phase::Archived {
@@ -137,6 +141,10 @@ pub fn drop(name: &str, archives: bool, force: bool) -> Result<Vec<Action>> {
         }
     }
     migration::delete(m.id)?;
-    log::write(&m.name, "dropped", &forced("mig_drop", &passed_over))?;
+    log::write(
+        &m.name,
+        "dropped",
+        &describe_forced_call("mig_drop", &passed_over),
+    )?;
     Ok(gone)
 }

@@ -40,7 +40,7 @@ pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
 /// Whether the reverse mirrors stand beside the guards: a way back that was begun.
 pub fn is_under_way(mappings: &[Mapping]) -> Result<bool> {
     for p in mappings {
-        if mirrors::standing(p)?
+        if mirrors::list_installed(p)?
             .iter()
             .any(|t| t.name.as_str().contains("_reverse_"))
         {
@@ -144,7 +144,7 @@ fn arrive(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<()> {
             phase: Phase::Switched,
             ..m.clone()
         };
-        rollback::descend(&now, &mapping::all(m.id)?, goal)?;
+        rollback::descend(&now, &mapping::list(m.id)?, goal)?;
     }
     Ok(())
 }

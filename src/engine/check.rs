@@ -47,7 +47,7 @@ fn scene(name: Option<&str>, relation: Option<Oid>) -> Result<Scene> {
     if m.phase < Phase::DualWrite {
         return Err(m.wrong_phase("phase \"dual_write\" or later"));
     }
-    let all = mapping::all(m.id)?;
+    let all = mapping::list(m.id)?;
     let chosen = chosen(&all, relation)?;
     Ok(Scene {
         chosen: chosen.iter().map(|p| p.id).collect(),
@@ -99,7 +99,7 @@ fn mode(name: &str, sample: i32) -> Result<Mode> {
 pub fn check(wanted: &Wanted) -> Result<Vec<Line>> {
     let mode = mode(wanted.mode, wanted.sample)?;
     let m = migration::find(wanted.migration)?;
-    if let Some(all) = columns::of(&m)? {
+    if let Some(all) = columns::load(&m)? {
         migration::require_owner(&m)?;
         return columns::proof::check(&m, &all, wanted, mode);
     }
@@ -111,7 +111,7 @@ pub fn check(wanted: &Wanted) -> Result<Vec<Line>> {
 pub fn assert(name: Option<&str>, mode_name: &str) -> Result<()> {
     let mode = mode(mode_name, 10)?;
     let m = migration::find(name)?;
-    if let Some(all) = columns::of(&m)? {
+    if let Some(all) = columns::load(&m)? {
         migration::require_owner(&m)?;
         let wanted = Wanted {
             migration: name,
@@ -158,7 +158,7 @@ pub fn diff(name: Option<&str>, relation: Oid, max_rows: i32) -> Result<Vec<Diff
         });
     }
     let m = migration::find(name)?;
-    if let Some(all) = columns::of(&m)? {
+    if let Some(all) = columns::load(&m)? {
         migration::require_owner(&m)?;
         return columns::proof::diff(&m, &all, relation, i64::from(max_rows));
     }
@@ -183,9 +183,9 @@ struct Underway {
 
 /// Starts a check in the background; the job's id.
 pub fn start(wanted: &Wanted, driver: &str) -> Result<i64> {
-    let asked = drivers::asked(driver)?;
+    let asked = drivers::parse_driver(driver)?;
     let mode = mode(wanted.mode, wanted.sample)?;
-    if columns::of(&migration::find(wanted.migration)?)?.is_some() {
+    if columns::load(&migration::find(wanted.migration)?)?.is_some() {
         return Err(Error::NotSupported {
             what: "a check of columns as a job".into(),
             detail: "It reads each table once, in the call.".into(),
@@ -278,7 +278,7 @@ impl Progress for Sliced {
             .collect()
     }
 
-    fn tell(&mut self, p: &Mapping, side: Side, done: usize, of: usize) {
+    fn report_progress(&mut self, p: &Mapping, side: Side, done: usize, of: usize) {
         let before = match side {
             Side::Source => 0,
             Side::Target => of,

@@ -1,7 +1,7 @@
 //! From `backfilled` to the end: both ways, then one, then none.
 
-use super::phases::at;
-use super::{Action, actions, bring_back, columns, forced, idle, jobs};
+use super::phases::require_phase;
+use super::{Action, actions, bring_back, columns, describe_forced_call, idle, jobs};
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal};
 use crate::model::layout::KeyColumn;
@@ -19,13 +19,13 @@ use pgrx::pg_sys::Oid;
 pub fn switch(name: Option<&str>, force: bool) -> Result<Vec<Action>> {
     tx::require_read_committed()?;
     let (m, mappings) = idle(name, "mig_switch")?;
-    if let Some(all) = columns::of(&m)? {
+    if let Some(all) = columns::load(&m)? {
         return columns::switch(&m, &all, force);
     }
     if m.phase == Phase::Switched && drift::is_there(&m)? {
         return mend(&m, &mappings);
     }
-    if !at(&m, Phase::Backfilled, "mig_switch", "mig_backfill")? {
+    if !require_phase(&m, Phase::Backfilled, "mig_switch", "mig_backfill")? {
         return Ok(actions(&mappings, "both ways"));
     }
     require_ways_back(&m, &mappings)?;
@@ -39,7 +39,11 @@ pub fn switch(name: Option<&str>, force: bool) -> Result<Vec<Action>> {
     }
     capture::install_reverse(&m, &mappings, force)?;
     migration::set_phase(&m, Phase::Switched)?;
-    log::write(&m.name, "switched", &forced("mig_switch", &texts(&doubts)))?;
+    log::write(
+        &m.name,
+        "switched",
+        &describe_forced_call("mig_switch", &texts(&doubts)),
+    )?;
     Ok(actions(&mappings, "both ways"))
 }
 
@@ -114,7 +118,7 @@ fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Doubt>> {
     let name = Literal(&m.name);
     let mut found = Vec::new();
     for p in mappings {
-        if let Some(what) = drift::found(p, &["gone", "shape", "mirror"])? {
+        if let Some(what) = drift::find_text(p, &["gone", "shape", "mirror"])? {
             let hint = format!("What to do about it: SELECT next_step FROM mig_status({name});");
             found.push(Doubt { what, hint });
         }
@@ -220,20 +224,20 @@ fn is_proven(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
 /// switched → stopped
 pub fn stop(name: Option<&str>) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_stop")?;
-    if let Some(all) = columns::of(&m)? {
+    if let Some(all) = columns::load(&m)? {
         return columns::stop(&m, &all);
     }
     if m.phase == Phase::Stopped && (bring_back::is_under_way(&mappings)? || drift::is_there(&m)?) {
         return stop_again(&m, &mappings);
     }
-    if !at(&m, Phase::Switched, "mig_stop", "mig_switch")? {
+    if !require_phase(&m, Phase::Switched, "mig_stop", "mig_switch")? {
         return Ok(actions(&mappings, "old table refuses writes"));
     }
     capture::retire(&m, &mappings, false)?;
     anchor::release(&mappings)?;
     migration::set_phase(&m, Phase::Stopped)?;
     log::write(&m.name, "stopped", "mig_stop")?;
-    Ok(actions(&mapping::all(m.id)?, "old table refuses writes"))
+    Ok(actions(&mapping::list(m.id)?, "old table refuses writes"))
 }
 
 /// A way back that was begun and is not wanted any more, or a guard that somebody touched.

@@ -11,10 +11,10 @@ use crate::store::{log, mapping, migration};
 /// targets, so the way on is back to `created` and forth again.
 pub fn detach(name: Option<&str>) -> Result<Vec<Action>> {
     let m = migration::find_mine(name)?;
-    if let Some(all) = columns::of(&m)? {
+    if let Some(all) = columns::load(&m)? {
         return columns::detach(&m, &all);
     }
-    let mappings = mapping::all(m.id)?;
+    let mappings = mapping::list(m.id)?;
     if m.phase < Phase::DualWrite {
         notice(&format!(
             "migration \"{}\" is in phase \"{}\"; it has no mirrors",

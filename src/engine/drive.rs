@@ -48,16 +48,16 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
     // It may have been the runner's when the job began.
     migration::require_owner(&m)?;
     if job.task != Task::Check
-        && let Some(held) = throttle::held(&m, job)?
+        && let Some(held) = throttle::find_pressure(&m, job)?
     {
         job::heartbeat(job.id, Some(&held.why))?;
         return Ok(Next::Wait {
             pause_ms: held.pause_ms,
         });
     }
-    let mappings = mapping::all(m.id)?;
+    let mappings = mapping::list(m.id)?;
     let reworked = if mappings.is_empty() {
-        columns::of(&m)?
+        columns::load(&m)?
     } else {
         None
     };
@@ -147,14 +147,14 @@ fn work(m: &Migration, mappings: &[Mapping], able: Ability) -> Result<Option<Out
 /// Indexes, then the wait for old snapshots, then foreign keys, then anchors. What there is to do is asked for all tables at once:
 /// looking at each of many tables before each piece of work grows with the square of their number.
 fn late_work(m: &Migration, mappings: &[Mapping], top_level: bool) -> Result<Option<Outcome>> {
-    if let Some(p) = index::lacking(m, mappings)? {
+    if let Some(p) = index::find_lacking(m, mappings)? {
         return index::next(m, p, top_level).map(Some);
     }
     match fkeys::drain(m)? {
         Outcome::Done => {}
         other => return Ok(Some(other)),
     }
-    if let Some(p) = fkeys::lacking(m, mappings)? {
+    if let Some(p) = fkeys::find_lacking(m, mappings)? {
         return fkeys::next(m, p).map(Some);
     }
     match anchor::next_of(m, mappings)? {
@@ -233,13 +233,13 @@ fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<Next> {
             return Ok(Next::Wait { pause_ms: 20 });
         }
         Task::Backfill => {}
-        Task::Repair => return repair::finished(m, job),
+        Task::Repair => return repair::finish_job(m, job),
         Task::WayBack | Task::Check => {
             job::end(job, "done", None)?;
             return Ok(Next::Ended);
         }
     }
-    match tx::subtransaction(|| mappings.iter().try_for_each(dress::all)) {
+    match tx::subtransaction(|| mappings.iter().try_for_each(dress::annotate)) {
         Err(e) if e.is_retryable() => {
             job::heartbeat(job.id, Some(&e.detail().unwrap_or_else(|| e.to_string())))?;
             return Ok(Next::Wait { pause_ms: WAIT_MS });

@@ -11,7 +11,7 @@ use crate::pg::{cron, launch, spi, tx};
 use crate::store::{job, log, migration};
 
 /// None is whatever can be had.
-pub fn asked(name: &str) -> Result<Option<Driver>> {
+pub fn parse_driver(name: &str) -> Result<Option<Driver>> {
     Driver::parse(name).ok_or_else(|| Error::Invalid {
         message: format!("unknown driver \"{name}\""),
         detail: "The drivers are auto, worker, pg_cron and manual.".into(),
@@ -27,7 +27,7 @@ pub fn start(m: &Migration, id: i64, asked: Option<Driver>) -> Result<()> {
         Some(Driver::PgCron) => by_cron(m, id, None)?.map_or(Ok(()), |why| {
             Err(Error::NotSupported {
                 what: "driver pg_cron".into(),
-                detail: format!("{}.", capitalized(&why)),
+                detail: format!("{}.", capitalize(&why)),
                 hint: format!(
                     "Take another: SELECT mig_backfill({}, driver => 'auto');",
                     Literal(&m.name)
@@ -48,7 +48,10 @@ fn by_worker(m: &Migration, id: i64) -> Result<()> {
     let m = m.clone();
     launch::at_commit(id, Part::Runs, &m.name.clone(), move || {
         if let Err(e) = tx::subtransaction(|| without_worker(&m, id)) {
-            notice(&format!("job {id} has no driver: {e}; {}", how(&m)));
+            notice(&format!(
+                "job {id} has no driver: {e}; {}",
+                hint_to_drive(&m)
+            ));
         }
     });
     Ok(())
@@ -69,7 +72,7 @@ fn without_worker(m: &Migration, id: i64) -> Result<()> {
 
 /// Why pg_cron does not do it; None if it does.
 fn by_cron(m: &Migration, id: i64, why: Option<&str>) -> Result<Option<String>> {
-    if let Some(missing) = cron::missing()? {
+    if let Some(missing) = cron::why_unavailable()? {
         return Ok(Some(missing));
     }
     let command = format!(
@@ -91,12 +94,12 @@ fn by_cron(m: &Migration, id: i64, why: Option<&str>) -> Result<Option<String>> 
 
 fn by_hand(m: &Migration, id: i64, why: Option<&str>) -> Result<()> {
     job::driven_by(id, Driver::Manual, why)?;
-    let told = how(m);
+    let told = hint_to_drive(m);
     notice(&why.map_or_else(|| told.clone(), |why| format!("{why}; {told}")));
     Ok(())
 }
 
-fn how(m: &Migration) -> String {
+fn hint_to_drive(m: &Migration) -> String {
     format!(
         "drive the job yourself: SELECT mig_step({}) \\watch 1",
         Literal(&m.name)
@@ -122,7 +125,7 @@ fn seconds() -> Result<i64> {
     })
 }
 
-fn capitalized(text: &str) -> String {
+fn capitalize(text: &str) -> String {
     let mut letters = text.chars();
     letters
         .next()

@@ -28,7 +28,7 @@ pub fn slice(job: &Job) -> Result<Next> {
     if job::is_held(job.id)? {
         return Ok(Next::Wait { pause_ms: HELD_MS });
     }
-    let mappings = mapping::all(m.id)?;
+    let mappings = mapping::list(m.id)?;
     let Some(p) = mappings.iter().find(|p| !p.copied) else {
         return Ok(Next::Ended);
     };
@@ -63,7 +63,7 @@ fn give_up(m: &Migration, p: &Mapping, job: &Job) -> Result<Next> {
 }
 
 /// How many more workers the job could do with now.
-pub fn wanted(job: &Job) -> Result<i64> {
+pub fn count_wanted_helpers(job: &Job) -> Result<i64> {
     let Some(m) = migration::by_id(job.migration)? else {
         return Ok(0);
     };

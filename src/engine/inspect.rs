@@ -18,23 +18,23 @@ use pgrx::pg_sys::Oid;
 
 pub fn config(name: Option<&str>) -> Result<Config> {
     let m = migration::find_visible(name)?;
-    let mappings = mapping::all(m.id)?;
-    Ok(define::config(&m, &mappings, &new_column::all(m.id)?))
+    let mappings = mapping::list(m.id)?;
+    Ok(define::config(&m, &mappings, &new_column::list(m.id)?))
 }
 
 pub fn preflight(name: Option<&str>) -> Result<Vec<Finding>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
-    if let Some(all) = super::columns::of(&m)? {
+    if let Some(all) = super::columns::load(&m)? {
         return super::columns::findings(&m, &all);
     }
-    super::phases::findings(&m, &mapping::all(m.id)?)
+    super::phases::findings(&m, &mapping::list(m.id)?)
 }
 
 /// The new key of the row that had `old_key`; the same where keys are kept. None where there is no such row in the target.
 pub fn new_id(name: Option<&str>, source: Oid, old_key: &str) -> Result<Option<String>> {
     let m = migration::find_any(name)?;
-    let mappings = mapping::all(m.id)?;
+    let mappings = mapping::list(m.id)?;
     let chosen = super::check::chosen(&mappings, Some(source))?;
     let Some(p) = chosen.first() else {
         return Ok(None);
@@ -60,10 +60,10 @@ pub struct Planable {
 pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
-    if let Some(all) = super::columns::of(&m)? {
+    if let Some(all) = super::columns::load(&m)? {
         return super::columns::plan::plan(&m, &all);
     }
-    let planned = create::plan(mapping::all(m.id)?, define::scope::of(&m)?.as_ref())?;
+    let planned = create::plan(mapping::list(m.id)?, define::scope::of(&m)?.as_ref())?;
     let mut steps = Vec::new();
     let defer = settings::defer_indexes(&m);
     for p in &planned {
@@ -109,13 +109,13 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
         );
     }
     for p in &planned {
-        steps.extend(ending(p)?);
+        steps.extend(plan_cutover(p)?);
     }
     Ok(steps.into_iter().filter(|s| s.phase > m.phase).collect())
 }
 
 /// The statements of the switch, of the end of dual writing, and of the archive.
-fn ending(p: &Planned) -> Result<Vec<Planable>> {
+fn plan_cutover(p: &Planned) -> Result<Vec<Planable>> {
     let (id, source, target) = (p.mapping.id, &p.source.name, &p.mapping.target_name);
     let filter = p.mapping.spec.filter.as_deref();
     let back = Flow::reverse(id, source, target, &p.layout, filter);
@@ -195,7 +195,7 @@ fn late_statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Sta
             fkey::validate(target, &key.name),
         ));
     }
-    let kept = p.layout.drawn.is_none() && p.layout.vias().next().is_none();
+    let kept = p.layout.drawn.is_none() && p.layout.mapped_columns().next().is_none();
     if let Some(scope) = p.layout.scope.as_ref().filter(|_| kept)
         && let Some((table, key)) = &scope.table
     {
@@ -226,7 +226,7 @@ pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
             Ok(made)
         };
     }
-    let mut planned = create::plan(mapping::all(m.id)?, define::scope::of(&m)?.as_ref())?;
+    let mut planned = create::plan(mapping::list(m.id)?, define::scope::of(&m)?.as_ref())?;
     let mut made = Vec::new();
     for p in &mut planned {
         p.standing = None;
@@ -269,7 +269,7 @@ fn late_keys(all: &[Planned], p: &Planned) -> Vec<String> {
 /// Foreign keys that no source of the target before this one brings.
 fn own_keys<'a>(all: &'a [Planned], p: &'a Planned) -> impl Iterator<Item = &'a TargetKey> {
     let before = move |key: &TargetKey| {
-        create::sharing(all, p)
+        create::sources_of_target(all, p)
             .take_while(|o| o.mapping.id != p.mapping.id)
             .any(|o| o.layout.fkeys.iter().any(|k| k.name == key.name))
     };

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Starts or resumes; the job's id.
 pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
     let m = migration::find_mine(name)?;
-    let asked = drivers::asked(driver)?;
+    let asked = drivers::parse_driver(driver)?;
     if m.phase == Phase::Backfilled {
         notice(&format!("migration \"{}\" is backfilled already", m.name));
         return Ok(job::latest(m.id)?.map_or(0, |j| j.id));
@@ -76,7 +76,7 @@ fn require_dual_write(m: &Migration) -> Result<()> {
 
 /// A new job, after putting away one whose runner died. The checkpoint is the mappings', so nothing is lost.
 pub(super) fn open_job(m: &Migration, goal: Option<Phase>) -> Result<i64> {
-    let mappings = mapping::all(m.id)?;
+    let mappings = mapping::list(m.id)?;
     if let Some(dead) = job::open(m.id)? {
         match dead.driver {
             Driver::Worker => job::end(&dead, "failed", Some("its process was gone"))?,
@@ -190,7 +190,7 @@ fn step_now(m: &Migration, max_ms: i32) -> Result<i64> {
         match drive::slice(&current, able)? {
             Next::Continue { rows, .. } => done += rows,
             Next::Wait { .. } | Next::TopLevel(_) => return Ok(done.max(1)),
-            Next::Ended => return ended(m, done),
+            Next::Ended => return report_end(m, done),
         }
         if Instant::now() >= deadline {
             return Ok(done.max(1));
@@ -198,7 +198,7 @@ fn step_now(m: &Migration, max_ms: i32) -> Result<i64> {
     }
 }
 
-fn ended(m: &Migration, done: i64) -> Result<i64> {
+fn report_end(m: &Migration, done: i64) -> Result<i64> {
     let latest = job::latest(m.id)?;
     match latest {
         Some(j) if j.state == "failed" => {
@@ -338,14 +338,14 @@ pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
                 ),
                 migration: m.name.clone(),
             }),
-            Some("running" | "paused") => died(&m, now).map(|()| None),
+            Some("running" | "paused") => check_alive(&m, now).map(|()| None),
             _ => Ok(Some(false)),
         }
     })
 }
 
 /// A runner that holds no lock any more while its job is open has been killed.
-fn died(m: &Migration, seen: Option<Job>) -> Result<()> {
+fn check_alive(m: &Migration, seen: Option<Job>) -> Result<()> {
     let Some(seen) =
         seen.filter(|j| j.state == "running" && j.driver == Driver::Worker && j.pid.is_some())
     else {

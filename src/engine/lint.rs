@@ -18,7 +18,7 @@ pub fn lint(text: &str) -> Result<Vec<Finding>> {
     let mut linter = Linter::default();
     let mut asked = false;
     while let Some(statements) = reader.batch()? {
-        let names = Names::of(&statements);
+        let names = Names::collect(&statements);
         // The settings of the session are facts, too.
         if !asked || !names.is_empty() {
             asked = true;
@@ -42,7 +42,7 @@ struct Names {
 }
 
 impl Names {
-    fn of(statements: &[Statement]) -> Self {
+    fn collect(statements: &[Statement]) -> Self {
         let defaults = statements
             .iter()
             .flat_map(columns)

@@ -56,7 +56,7 @@ fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Mappin
         });
     }
     sessions::close_to_old()?;
-    let mappings = mapping::all(m.id)?;
+    let mappings = mapping::list(m.id)?;
     Ok((m, mappings))
 }
 
@@ -75,7 +75,7 @@ fn has_left(migration: i32) -> Result<bool> {
 }
 
 /// For the history: a call, and what `force` went past.
-fn forced(call: &str, passed_over: &[String]) -> String {
+fn describe_forced_call(call: &str, passed_over: &[String]) -> String {
     match passed_over {
         [] => call.to_owned(),
         what => format!("{call} by force, in spite of: {}", what.join("; ")),

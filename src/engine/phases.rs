@@ -23,7 +23,7 @@ use serde_json::Value;
 pub fn define(name: &str, scope: &ScopeArguments, option_values: &Value) -> Result<String> {
     if name.trim_start().starts_with('{') {
         let document =
-            serde_json::from_str(name).map_err(|e| config::malformed(format!("{e}.")))?;
+            serde_json::from_str(name).map_err(|e| config::malformed_document(format!("{e}.")))?;
         return define_config(&document);
     }
     define::migration(name, scope, option_values)?;
@@ -100,21 +100,23 @@ pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Finding>> {
             found.extend(preflight::duplicates(&p.mapping, &p.layout)?);
             found.extend(preflight::one_way(&p.mapping, &p.source, &p.layout));
             found.extend(preflight::left_defaults(&p.mapping, &p.source, &p.layout));
-            found.extend(preflight::published(&p.mapping, &p.source, &p.layout));
-            found.extend(preflight::swapping(&p.mapping, &p.layout));
-            found.extend(preflight::occupied(&p.mapping, &p.layout)?);
-            found.extend(sharing(&planned, p)?);
+            found.extend(preflight::check_publications(
+                &p.mapping, &p.source, &p.layout,
+            ));
+            found.extend(preflight::check_key_swaps(&p.mapping, &p.layout));
+            found.extend(preflight::check_target_rows(&p.mapping, &p.layout)?);
+            found.extend(check_shared_target(&planned, p)?);
         }
     }
     Ok(found)
 }
 
 /// Of the target of `p`, if it is the first of several sources.
-fn sharing(planned: &[create::Planned], p: &create::Planned) -> Result<Vec<Finding>> {
+fn check_shared_target(planned: &[create::Planned], p: &create::Planned) -> Result<Vec<Finding>> {
     if create::follows(planned, p) {
         return Ok(Vec::new());
     }
-    let sources: Vec<_> = create::sharing(planned, p)
+    let sources: Vec<_> = create::sources_of_target(planned, p)
         .map(|o| combined::Source {
             mapping: &o.mapping,
             shape: &o.source,
@@ -157,7 +159,7 @@ fn require_tables(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 }
 
 /// Done already, too early, or the right moment.
-pub(super) fn at(m: &Migration, from: Phase, call: &str, earlier: &str) -> Result<bool> {
+pub(super) fn require_phase(m: &Migration, from: Phase, call: &str, earlier: &str) -> Result<bool> {
     if m.phase == from {
         return Ok(true);
     }
@@ -179,11 +181,11 @@ pub(super) fn at(m: &Migration, from: Phase, call: &str, earlier: &str) -> Resul
 /// defined → created
 pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_create")?;
-    if let Some(all) = columns::of(&m)? {
+    if let Some(all) = columns::load(&m)? {
         return columns::create(&m, &all);
     }
     require_tables(&m, &mappings)?;
-    if !at(&m, Phase::Defined, "mig_create", "mig_define")? {
+    if !require_phase(&m, Phase::Defined, "mig_create", "mig_define")? {
         return Ok(actions(&mappings, "exists"));
     }
     require_clean(&m, &mappings)?;
@@ -191,7 +193,7 @@ pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
     let verbs = create::run(&planned, settings::defer_indexes(&m))?;
     migration::set_phase(&m, Phase::Created)?;
     log::write(&m.name, "created", "mig_create")?;
-    let mut done = actions(&mapping::all(m.id)?, "created");
+    let mut done = actions(&mapping::list(m.id)?, "created");
     for (line, verb) in done.iter_mut().zip(verbs) {
         line.action = verb.to_owned();
     }
@@ -202,7 +204,7 @@ pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
 /// switch one that is younger than the mirrors has to be clean.
 fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     for p in mappings {
-        if drift::found(p, &["gone", "shape"])?.is_some() {
+        if drift::find_text(p, &["gone", "shape"])?.is_some() {
             drift::require_none(m)?;
         }
     }
@@ -223,13 +225,13 @@ fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
 /// created → dual_write
 pub fn dual_write(name: Option<&str>) -> Result<Vec<Action>> {
     let (m, mappings) = idle(name, "mig_dual_write")?;
-    if let Some(all) = columns::of(&m)? {
+    if let Some(all) = columns::load(&m)? {
         return columns::dual_write(&m, &all);
     }
     if [Phase::DualWrite, Phase::Backfilled].contains(&m.phase) && drift::is_there(&m)? {
         return mend(&m, &mappings);
     }
-    if !at(&m, Phase::Created, "mig_dual_write", "mig_create")? {
+    if !require_phase(&m, Phase::Created, "mig_dual_write", "mig_create")? {
         return Ok(actions(&mappings, "mirrored"));
     }
     require_clean(&m, &mappings)?;

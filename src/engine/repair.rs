@@ -31,15 +31,15 @@ pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Resul
     let _exact = session::pin(&session::EXACT);
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
-    if columns::of(&m)?.is_some() {
+    if columns::load(&m)?.is_some() {
         tx::require_read_committed()?;
         let (m, _) = idle(Some(&m.name), "mig_repair")?;
-        let all = columns::of(&m)?.unwrap_or_default();
+        let all = columns::load(&m)?.unwrap_or_default();
         return columns::proof::repair(&m, &all, relation, dry_run);
     }
     require_phase(&m)?;
     let (m, all) = if dry_run {
-        let all = mapping::all(m.id)?;
+        let all = mapping::list(m.id)?;
         (m, all)
     } else {
         tx::require_read_committed()?;
@@ -110,7 +110,7 @@ fn require_phase(m: &Migration) -> Result<()> {
 
 /// What is repaired has to stay so. Where both sides are live, mirrors go in anew only once both are equal.
 fn require_mirrors(m: &Migration) -> Result<()> {
-    let found = drift::all(m)?;
+    let found = drift::list(m)?;
     let mends_itself = m.phase == Phase::Switched && found.iter().all(|c| c.kind == "mirror");
     if found.is_empty() || mends_itself {
         return Ok(());
@@ -167,7 +167,7 @@ fn at_once(m: &Migration, all: &[Mapping]) -> Result<()> {
     let mut listed: Vec<(&Mapping, Vec<Leftover>)> = Vec::new();
     for n in order::parents_first(all) {
         let p = &all[n];
-        listed.push((p, rows::untried(p.id, i32::MAX)?));
+        listed.push((p, rows::list_untried(p.id, i32::MAX)?));
     }
     let done = tx::subtransaction(|| {
         late::checked_at_once(&late::owners(all), true, || mend_all(m, &listed))
@@ -191,7 +191,7 @@ fn mend_all(m: &Migration, listed: &[(&Mapping, Vec<Leftover>)]) -> Result<()> {
     };
     prune()?;
     for (p, of) in listed.iter().filter(|(_, of)| !of.is_empty()) {
-        mend::bring(m, p, &mend::keys(of))?;
+        mend::copy_free_rows(m, p, &mend::keys(of))?;
     }
     // Rows that pointed to a wrong one do so no more.
     prune()?;
@@ -206,7 +206,7 @@ pub fn work(m: &Migration, all: &[Mapping], job: &Job, may_wait: bool) -> Result
     let some = settings::batch_rows(m);
     for n in order::parents_first(all) {
         let p = &all[n];
-        let of = rows::untried(p.id, some)?;
+        let of = rows::list_untried(p.id, some)?;
         if !of.is_empty() {
             return batch(m, p, &of).map(Some);
         }
@@ -230,7 +230,7 @@ fn batch(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<Outcome> {
     match mended {
         Err(e) if e.is_about_data() || e.is_retryable() => {
             for l in of {
-                rows::tried(l.id)?;
+                rows::set_tried(l.id)?;
             }
             Ok(Outcome::Did(0))
         }
@@ -243,7 +243,7 @@ fn batch(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<Outcome> {
 }
 
 /// The end of a repair that ran as a job.
-pub fn finished(m: &Migration, job: &Job) -> Result<drive::Next> {
+pub fn finish_job(m: &Migration, job: &Job) -> Result<drive::Next> {
     job::end(job, "done", None)?;
     migration::set_state(m.id, "ok", None)?;
     log::write(

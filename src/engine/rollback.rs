@@ -18,7 +18,7 @@ pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
     let Some(to) = destination(&m, to)? else {
         return Ok(actions(&mappings, "kept"));
     };
-    if columns::of(&m)?.is_some() {
+    if columns::load(&m)?.is_some() {
         return columns::descend(&m, to);
     }
     if m.phase == Phase::Archived {
@@ -36,14 +36,14 @@ pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
     }
     jobs::end_open(&m, Some("rolled back"))?;
     let done = descend(&m, &mappings, to)?;
-    Ok(lines(&mappings, &done, to, mapping::all(m.id)?))
+    Ok(lines(&mappings, &done, to, mapping::list(m.id)?))
 }
 
 /// None where nothing is to be done, which a NOTICE has told.
 fn destination(m: &Migration, to: Option<&str>) -> Result<Option<Phase>> {
     let to = match to {
         Some(text) => named_phase(text)?,
-        None => match m.phase.before() {
+        None => match m.phase.previous() {
             Some(before) => before,
             None => {
                 notice(&format!(

@@ -20,7 +20,7 @@ pub struct Held {
 const LOOK_EVERY_MS: i64 = 200;
 
 impl Held {
-    fn back(why: String) -> Option<Self> {
+    fn hold_back(why: String) -> Option<Self> {
         Some(Self {
             why,
             pause_ms: LOOK_EVERY_MS,
@@ -43,10 +43,10 @@ struct Now {
 }
 
 /// None where the job may go on.
-pub fn held(m: &Migration, of: &Job) -> Result<Option<Held>> {
+pub fn find_pressure(m: &Migration, of: &Job) -> Result<Option<Held>> {
     let (lag, rate) = (settings::max_replication_lag(m), settings::max_wal_rate(m));
     if lag.is_set() || rate.is_set() {
-        let mut seen = job::seen(of.id)?;
+        let mut seen = job::load_seen(of.id)?;
         let before = seen.clone();
         let held = by_wal(&mut seen, &lag, &rate)?;
         if seen != before {
@@ -93,20 +93,20 @@ fn by_wal(seen: &mut Seen, lag: &Limit, rate: &Limit) -> Result<Option<Held>> {
 }
 
 fn unreadable(option: &str, text: &str) -> Option<Held> {
-    Held::back(format!("{option}: \"{text}\" cannot be read"))
+    Held::hold_back(format!("{option}: \"{text}\" cannot be read"))
 }
 
 fn by_standbys(seen: &mut Seen, now: &Now, limit: i64) -> Result<Option<Held>> {
     let standbys: Vec<Standby> = spi::rows(include_str!("../../sql/query/standbys.sql"), &[])?;
     if standbys.iter().any(|s| s.hidden) {
-        return Ok(Held::back(format!(
+        return Ok(Held::hold_back(format!(
             "max_replication_lag: the lag is not visible; GRANT pg_monitor TO {}",
             role::name(role::current())
         )));
     }
     let slowest = standbys.iter().min_by_key(|s| s.replayed);
     let Some((standby, replayed)) = slowest.and_then(|s| Some((s, s.replayed?))) else {
-        return Ok(Held::back(
+        return Ok(Held::hold_back(
             "max_replication_lag: no standby is connected".into(),
         ));
     };
@@ -114,7 +114,7 @@ fn by_standbys(seen: &mut Seen, now: &Now, limit: i64) -> Result<Option<Held>> {
     if lag <= limit {
         return Ok(None);
     }
-    Ok(Held::back(format!(
+    Ok(Held::hold_back(format!(
         "max_replication_lag: {} is {:.1} s behind, the limit is {:.1} s",
         standby.name,
         seconds(lag),
@@ -136,10 +136,12 @@ fn by_query(m: &Migration, query: &str) -> Result<Option<Held>> {
     });
     Ok(match asked {
         Ok(Some(false)) => None,
-        Ok(Some(true)) => Held::back("throttle_query: it returned true".into()),
-        Ok(None) => Held::back("throttle_query: it returned no row, or null".into()),
+        Ok(Some(true)) => Held::hold_back("throttle_query: it returned true".into()),
+        Ok(None) => Held::hold_back("throttle_query: it returned no row, or null".into()),
         Err(e) if e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED => return Err(e),
-        Err(Error::BadOption { detail, .. }) => Held::back(format!("throttle_query: {detail}")),
-        Err(e) => Held::back(format!("throttle_query: {e}")),
+        Err(Error::BadOption { detail, .. }) => {
+            Held::hold_back(format!("throttle_query: {detail}"))
+        }
+        Err(e) => Held::hold_back(format!("throttle_query: {e}")),
     })
 }

@@ -16,7 +16,7 @@ pub enum Function {
 
 impl Function {
     /// Its name, who installs it, and how it has to be fired.
-    fn told(self) -> (&'static str, &'static str, &'static str) {
+    fn describe(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Function::Mirror => (
                 "mig.mirror()",
@@ -65,7 +65,7 @@ pub unsafe fn data<'a>(
     function: Function,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<&'a pg_sys::TriggerData> {
-    let (name, installer, way) = function.told();
+    let (name, installer, way) = function.describe();
     // SAFETY: as the caller says.
     let Some(data) = (unsafe { fired::data(fcinfo) }) else {
         return Err(Error::NotSupported {
@@ -78,7 +78,7 @@ pub unsafe fn data<'a>(
     if function.takes(unsafe { fired::seat(data) }, data) {
         return Ok(data);
     }
-    Err(refused(
+    Err(refuse(
         data,
         PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
         format!("{name} must be fired {way}"),
@@ -87,9 +87,9 @@ pub unsafe fn data<'a>(
 }
 
 /// A trigger that is none of ours, or not as we made it. `why` goes on with "trigger … on …".
-pub fn stray(function: Function, data: &pg_sys::TriggerData, why: &str) -> Error {
-    let (_, installer, _) = function.told();
-    refused(
+pub fn foreign_trigger(function: Function, data: &pg_sys::TriggerData, why: &str) -> Error {
+    let (_, installer, _) = function.describe();
+    refuse(
         data,
         PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
         format!("this trigger was not installed by {installer}"),
@@ -97,9 +97,10 @@ pub fn stray(function: Function, data: &pg_sys::TriggerData, why: &str) -> Error
     )
 }
 
-fn refused(data: &pg_sys::TriggerData, code: PgSqlErrorCode, message: String, why: &str) -> Error {
+fn refuse(data: &pg_sys::TriggerData, code: PgSqlErrorCode, message: String, why: &str) -> Error {
     // SAFETY: trigger and relation are open while the trigger runs.
-    let (name, table) = unsafe { fired::told(&*data.tg_trigger, (*data.tg_relation).rd_id) };
+    let (name, table) =
+        unsafe { fired::name_of_trigger(&*data.tg_trigger, (*data.tg_relation).rd_id) };
     let (plain, quoted) = match &table {
         Some(table) => (table.plain(), table.to_string()),
         None => ("a table".into(), "its table".into()),

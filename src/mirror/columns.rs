@@ -51,10 +51,10 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
     unsafe {
         let data = called::data(Function::KeepColumns, fcinfo)?;
         let is_update = fired::event(data) == pg_sys::TRIGGER_EVENT_UPDATE;
-        let kept = of(data)?;
+        let kept = cached(data)?;
         let relation = (*data.tg_relation).rd_id;
-        let shows = kept.reader.shows(role::current(), &[relation]);
-        let _told = error_context::tell(&kept.told, shows);
+        let shows = kept.reader.visible_parts(role::current(), &[relation]);
+        let _told = error_context::explain_errors(&kept.told, shows);
         let (kept, stage) = (&kept.rework, kept.stage);
         if is_update && kept.is_untouched(data.tg_trigslot, data.tg_newslot, stage) {
             return Ok(data.tg_newtuple);
@@ -62,14 +62,17 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
         let _owner = (!kept.plain).then(|| owner(data));
         let _safe = (!kept.plain).then(session::pin_names);
         let (tuple, verdict) = if is_update {
-            let verdict = kept.updated(data.tg_trigslot, data.tg_newslot, stage);
+            let verdict = kept.decide_update(data.tg_trigslot, data.tg_newslot, stage);
             (data.tg_newtuple, verdict)
         } else {
-            (data.tg_trigtuple, kept.inserted(data.tg_trigslot, stage))
+            (
+                data.tg_trigtuple,
+                kept.decide_insert(data.tg_trigslot, stage),
+            )
         };
         match verdict {
             Verdict::Set(values) if values.is_empty() => Ok(tuple),
-            Verdict::Set(values) => Ok(with(tuple, (*data.tg_relation).rd_att, &values)),
+            Verdict::Set(values) => Ok(with_values(tuple, (*data.tg_relation).rd_att, &values)),
             refused => Err(refusal(&refused, data)),
         }
     }
@@ -86,7 +89,7 @@ unsafe fn owner(data: &pg_sys::TriggerData) -> role::RoleGuard {
 
 /// # Safety
 /// `tuple` is of this description, and the values are of its columns.
-unsafe fn with(
+unsafe fn with_values(
     tuple: pg_sys::HeapTuple,
     description: pg_sys::TupleDesc,
     set: &[Set],
@@ -141,9 +144,9 @@ unsafe fn refusal(verdict: &Verdict, data: &pg_sys::TriggerData) -> Error {
     }
 }
 
-fn stray(data: &pg_sys::TriggerData) -> Error {
+fn foreign_trigger(data: &pg_sys::TriggerData) -> Error {
     let why = "is not as mig_dual_write makes it for columns of mig_add_column";
-    called::stray(Function::KeepColumns, data, why)
+    called::foreign_trigger(Function::KeepColumns, data, why)
 }
 
 struct Kept {
@@ -164,7 +167,7 @@ thread_local! {
 ///
 /// # Safety
 /// `data` is the TriggerData of a trigger that is running.
-unsafe fn of(data: &pg_sys::TriggerData) -> Result<Rc<Kept>> {
+unsafe fn cached(data: &pg_sys::TriggerData) -> Result<Rc<Kept>> {
     // SAFETY: both pointers are valid while the trigger runs.
     let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
     let known = KEPT.with_borrow(|all| {
@@ -181,10 +184,11 @@ unsafe fn of(data: &pg_sys::TriggerData) -> Result<Rc<Kept>> {
     let _owner = unsafe { owner(data) };
     let _safe = session::pin_names();
     // SAFETY: `trigger` is the running trigger.
-    let (rework, stage) = unsafe { make(trigger, relation) }.ok_or_else(|| stray(data))?;
+    let (rework, stage) =
+        unsafe { make(trigger, relation) }.ok_or_else(|| foreign_trigger(data))?;
     let kept = Rc::new(Kept {
         stage,
-        told: told(relation),
+        told: error_texts(relation),
         reader: Reader::default(),
         changed: watch::relations(vec![rework.relation, rework.view]),
         fires: trigger.tgtype,
@@ -198,7 +202,7 @@ unsafe fn of(data: &pg_sys::TriggerData) -> Result<Rc<Kept>> {
     Ok(kept)
 }
 
-fn told(relation: pg_sys::Oid) -> Told {
+fn error_texts(relation: pg_sys::Oid) -> Told {
     let table = catalog::name_of(relation).unwrap_or_else(|| QualifiedName::new("", ""));
     Told::new(
         &format!("old and new columns of {} kept in step", table.plain()),
@@ -225,7 +229,7 @@ unsafe fn make(trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Option<(Rewo
         return None;
     }
     let view = catalog::oid_of(&sql::view_name(id))?;
-    let mut rework = Rework::of(view)?;
+    let mut rework = Rework::load(view)?;
     rework.plain &= catalog::uses_nothing_of_users(view).ok()?;
     (rework.relation == relation).then_some((rework, stage))
 }

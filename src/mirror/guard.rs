@@ -42,13 +42,13 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     // SAFETY: the relation and the trigger are open while the trigger runs.
     let (relation, new) = unsafe {
         let trigger = &*data.tg_trigger;
-        let target = target(trigger).ok_or_else(|| stray(data))?;
+        let target = target(trigger).ok_or_else(|| foreign_trigger(data))?;
         ((*data.tg_relation).rd_id, target)
     };
     // A parent outside the migration was deleted or changed: the action reaches both tables, each by its own key. None reaches a
     // view, where to let a row pass is to lose it.
     if role::acts_for_a_key() && fired::call(data) != Call::InsteadOfRow {
-        return Ok(passing(data));
+        return Ok(let_pass(data));
     }
     let name = |oid| catalog::name_of(oid).map_or_else(|| "the new table".into(), |n| n.plain());
     Err(Error::Retired {
@@ -66,18 +66,18 @@ unsafe fn target(trigger: &pg_sys::Trigger) -> Option<pg_sys::Oid> {
     unsafe {
         let oid = fired::argument(trigger, 0)?.to_str().ok()?.parse().ok()?;
         let name = std::str::from_utf8(fired::name(trigger)).ok()?;
-        let made = sql::named(name, oid);
+        let made = sql::triggers_by_name(name, oid);
         let ours = made.iter().any(|m| fired::is_as_made(trigger, m));
         ours.then(|| pg_sys::Oid::from(oid))
     }
 }
 
-fn stray(data: &pg_sys::TriggerData) -> Error {
-    called::stray(Function::Guard, data, "is not as mig_stop makes it")
+fn foreign_trigger(data: &pg_sys::TriggerData) -> Error {
+    called::foreign_trigger(Function::Guard, data, "is not as mig_stop makes it")
 }
 
 /// A statement is let pass by nothing.
-fn passing(data: &pg_sys::TriggerData) -> pg_sys::Datum {
+fn let_pass(data: &pg_sys::TriggerData) -> pg_sys::Datum {
     let row = match fired::event(data) {
         _ if fired::call(data) == Call::Statement => std::ptr::null_mut(),
         pg_sys::TRIGGER_EVENT_UPDATE => data.tg_newtuple,

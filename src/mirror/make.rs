@@ -18,8 +18,8 @@ use pgrx::prelude::*;
 
 /// `leader`: the flow whose trigger it is, if that is another mapping's.
 pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>) -> Result<Mirror> {
-    let stray = || running.stray("is of a mapping that is not there");
-    let found = mapping::registered(id, way)?.ok_or_else(stray)?;
+    let stray = || running.foreign_trigger("is of a mapping that is not there");
+    let found = mapping::find_registered(id, way)?.ok_or_else(stray)?;
     let flow = mapping::flow(&found.mapping, way)?.ok_or_else(stray)?;
     let parties = trust::parties(&found, &flow, leader.unwrap_or(&flow), running)?;
     let relation = running.relation();
@@ -125,7 +125,7 @@ pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>)
         owner: parties.owner,
         written_name: flow.written.plain(),
         touched_name: flow.touched.plain(),
-        told: told(&flow),
+        told: error_texts(&flow),
         reader: Reader::default(),
         refused: match way {
             Way::Forward => "A row of another scope has its key.",
@@ -144,7 +144,7 @@ pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>)
         ),
         direct: match found.both_ways || found.catching_up {
             true => None,
-            false => Direct::between(&flow, relation, parties.view, parties.written)?,
+            false => Direct::for_flow(&flow, relation, parties.view, parties.written)?,
         },
         insert: connection.prepare(&sql.insert, &types)?,
         update: connection.prepare(&sql.update, &types)?,
@@ -172,7 +172,7 @@ pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>)
     })
 }
 
-fn told(flow: &Flow) -> Told {
+fn error_texts(flow: &Flow) -> Told {
     let (touched, written) = (flow.touched.plain(), flow.written.plain());
     Told::new(
         &format!("mirror of {touched} to {written}"),

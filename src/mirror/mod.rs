@@ -20,7 +20,7 @@ use called::Function;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use plans::Mirror;
-use touched::{Came, Touched, touched};
+use touched::{Came, Touched, classify_event};
 
 /// PostgreSQL's calling convention, version 1 (PG_FUNCTION_INFO_V1).
 #[unsafe(no_mangle)]
@@ -53,9 +53,9 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     if by_row && unsafe { was_written(data) || echo::is_ours(data) } {
         return Ok(());
     }
-    let mirror = plans::of(data)?;
+    let mirror = plans::find_or_build(data)?;
     // SAFETY: `data` belongs to this call.
-    let touched = unsafe { touched(data, &mirror) };
+    let touched = unsafe { classify_event(data, &mirror) };
     if mirror.partners.is_empty() {
         // SAFETY: as above.
         return unsafe { follow(data, &mirror, touched) };
@@ -72,7 +72,7 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
 /// # Safety
 /// `data` is the TriggerData of the running call, and `touched` what it says.
 unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: Touched) -> Result<()> {
-    let _told = error_context::tell(&mirror.told, mirror.shows());
+    let _told = error_context::explain_errors(&mirror.told, mirror.visible_parts());
     let _owner = role::act_as(mirror.owner);
     // SAFETY: as the caller says.
     if unsafe { written_directly(data, mirror, &touched) }? {
@@ -107,7 +107,7 @@ unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: Touched) 
 /// # Safety
 /// `data` is the TriggerData of a row trigger that is running.
 unsafe fn was_written(data: &pg_sys::TriggerData) -> bool {
-    let known = plans::known(data);
+    let known = plans::find_cached(data);
     let direct = known.as_ref().and_then(|m| m.direct.as_ref());
     // SAFETY: as the caller says.
     direct.is_some_and(|d| unsafe { d.was_written(data) })
@@ -324,7 +324,7 @@ impl Writer<'_> {
             connection.run_latest(lock, key)?;
         }
         let gone = came == Came::Gone && connection.run_latest(&mirror.exists, key)? == 0;
-        if !gone && self.bring(key, came)? {
+        if !gone && self.upsert(key, came)? {
             return self.come_forth(key);
         }
         self.write(&mirror.delete, key)?;
@@ -344,7 +344,7 @@ impl Writer<'_> {
     }
 
     /// Inserts or updates; false where the source has no such row, or another scope has its key.
-    fn bring(&self, key: &mut [pg_sys::Datum], came: Came) -> Result<bool> {
+    fn upsert(&self, key: &mut [pg_sys::Datum], came: Came) -> Result<bool> {
         let (insert, update) = (&self.mirror.insert, &self.mirror.update);
         let order = if came == Came::New && !self.mirror.rewrites {
             [insert, update]

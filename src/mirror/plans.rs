@@ -89,9 +89,9 @@ impl Note {
 
 impl Mirror {
     /// What the role that writes may see of an ERROR.
-    pub fn shows(&self) -> Shows {
+    pub fn visible_parts(&self) -> Shows {
         let tables = [self.touched, self.written];
-        self.reader.shows(role::current(), &tables)
+        self.reader.visible_parts(role::current(), &tables)
     }
 }
 
@@ -127,7 +127,7 @@ thread_local! {
 }
 
 /// The mirror of the trigger that fired, from the session's cache or made anew.
-pub fn of(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
+pub fn find_or_build(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     loop {
         let found = known_or_made(data)?;
         // The lock that our writes take anyway, before the plans are chosen: with it come the messages of whoever
@@ -143,7 +143,7 @@ pub fn of(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
 }
 
 /// The mirror of the trigger that fired, if this session knows it.
-pub fn known(data: &pg_sys::TriggerData) -> Option<Rc<Mirror>> {
+pub fn find_cached(data: &pg_sys::TriggerData) -> Option<Rc<Mirror>> {
     let running = Running(data);
     let trigger = running.trigger();
     let found = MIRRORS.with_borrow(|m| m.get(&trigger.tgoid).cloned());
@@ -154,7 +154,7 @@ pub fn known(data: &pg_sys::TriggerData) -> Option<Rc<Mirror>> {
 }
 
 fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
-    if let Some(found) = known(data) {
+    if let Some(found) = find_cached(data) {
         return Ok(found);
     }
     let running = Running(data);

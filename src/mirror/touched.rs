@@ -25,7 +25,7 @@ pub enum Touched {
 
 /// # Safety
 /// `data` is the TriggerData of the running call.
-pub unsafe fn touched(data: &pg_sys::TriggerData, mirror: &Mirror) -> Touched {
+pub unsafe fn classify_event(data: &pg_sys::TriggerData, mirror: &Mirror) -> Touched {
     // SAFETY: which tuples are there depends on the event, as the manual's chapter on trigger functions says.
     unsafe {
         let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;

@@ -33,11 +33,11 @@ impl Running<'_> {
         let id = text(0).and_then(|t| t.parse().ok());
         let way = text(1).and_then(Way::parse);
         id.zip(way)
-            .ok_or_else(|| self.stray("has arguments that mig_dual_write gives to none"))
+            .ok_or_else(|| self.foreign_trigger("has arguments that mig_dual_write gives to none"))
     }
 
-    pub fn stray(self, why: &str) -> Error {
-        called::stray(Function::Mirror, self.0, why)
+    pub fn foreign_trigger(self, why: &str) -> Error {
+        called::foreign_trigger(Function::Mirror, self.0, why)
     }
 }
 
@@ -65,12 +65,14 @@ pub fn parties(
         Way::Reverse => (target, source),
     };
     if touched.0 != Some(running.relation()) {
-        return Err(running.stray("does not sit on the table that its arguments stand for"));
+        return Err(
+            running.foreign_trigger("does not sit on the table that its arguments stand for")
+        );
     }
     // SAFETY: the trigger is running.
     let ours = |made| unsafe { fired::is_as_made(running.trigger(), made) };
-    if !trigger::made(leader).iter().any(ours) {
-        return Err(running.stray("is not as mig_dual_write makes it"));
+    if !trigger::mirror_triggers(leader).iter().any(ours) {
+        return Err(running.foreign_trigger("is not as mig_dual_write makes it"));
     }
     let ((Some(toucher), (Some(written), Some(owner))), Some(view_owner)) =
         ((touched.1, written), oid(found.view_owner))
@@ -79,7 +81,7 @@ pub fn parties(
     };
     let view = oid(found.view).unwrap_or(pg_sys::InvalidOid);
     if !role::has_privileges_of(toucher, owner) || !role::has_privileges_of(toucher, view_owner) {
-        return Err(running.stray(
+        return Err(running.foreign_trigger(
             "sits on a table whose owner may not act for the owner of the one that it writes",
         ));
     }

@@ -31,12 +31,12 @@ pub struct Shared {
 
 impl Archived {
     /// The name of the table, or of one of its indexes, with the suffix; cut where it would be too long.
-    pub fn renamed(name: &Ident, suffix: &str) -> Ident {
+    pub fn add_suffix(name: &Ident, suffix: &str) -> Ident {
         let plain = format!("{}{suffix}", name.as_str());
         if plain.len() < 64 {
             Ident::new(plain)
         } else {
-            Ident::derived(&[name.as_str(), suffix.trim_start_matches('_')])
+            Ident::derive(&[name.as_str(), suffix.trim_start_matches('_')])
         }
     }
 }
@@ -48,11 +48,11 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_and_stays_within_the_limit() {
         assert_eq!(
-            Archived::renamed(&"a".into(), "_archive"),
+            Archived::add_suffix(&"a".into(), "_archive"),
             "a_archive".into()
         );
-        let long = Archived::renamed(&Ident::new("x".repeat(63)), "_archive");
-        let other = Archived::renamed(&Ident::new("x".repeat(62) + "y"), "_archive");
+        let long = Archived::add_suffix(&Ident::new("x".repeat(63)), "_archive");
+        let other = Archived::add_suffix(&Ident::new("x".repeat(62) + "y"), "_archive");
         assert!(
             long.as_str().len() <= 63 && long != other,
             "{long:?} {other:?}"

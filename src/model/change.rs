@@ -52,7 +52,7 @@ impl Change {
     }
 
     /// What it makes, for messages.
-    pub fn made(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Change::NotNull { column } => format!("NOT NULL of column {}", column.as_str()),
             Change::Check { name, .. } => format!("CHECK {}", name.as_str()),
@@ -84,7 +84,7 @@ pub struct ChangeJob {
 
 impl ChangeJob {
     /// A change that another job makes: names in it are whole, and its rows are looked at when it is validated.
-    pub fn within(relation: u32, table: QualifiedName, change: Change) -> Self {
+    pub fn for_column_job(relation: u32, table: QualifiedName, change: Change) -> Self {
         Self {
             id: 0,
             relation,

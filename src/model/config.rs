@@ -107,24 +107,26 @@ fn preserve() -> String {
 /// Reads a document; an unknown key is refused with the nearest known one.
 pub fn read(document: &Value) -> Result<Config> {
     let Value::Object(map) = document else {
-        return Err(malformed("The document is not a JSON object.".into()));
+        return Err(malformed_document(
+            "The document is not a JSON object.".into(),
+        ));
     };
-    known(map, &KEYS, "the document")?;
+    require_known_keys(map, &KEYS, "the document")?;
     if let Some(Value::Array(tables)) = map.get("tables") {
         for table in tables.iter().filter_map(Value::as_object) {
-            known(table, &TABLE_KEYS, "a table")?;
+            require_known_keys(table, &TABLE_KEYS, "a table")?;
         }
     }
     if let Some(Value::Array(columns)) = map.get("columns") {
         for column in columns.iter().filter_map(Value::as_object) {
-            known(column, &COLUMN_KEYS, "a column")?;
+            require_known_keys(column, &COLUMN_KEYS, "a column")?;
         }
     }
     serde_json::from_value(document.clone())
-        .map_err(|e| malformed(format!("It does not fit: {e}.")))
+        .map_err(|e| malformed_document(format!("It does not fit: {e}.")))
 }
 
-fn known(map: &Map<String, Value>, keys: &[&str], place: &str) -> Result<()> {
+fn require_known_keys(map: &Map<String, Value>, keys: &[&str], place: &str) -> Result<()> {
     let Some(unknown) = map.keys().find(|k| !keys.contains(&k.as_str())) else {
         return Ok(());
     };
@@ -137,7 +139,7 @@ fn known(map: &Map<String, Value>, keys: &[&str], place: &str) -> Result<()> {
     })
 }
 
-pub fn malformed(detail: String) -> Error {
+pub fn malformed_document(detail: String) -> Error {
     Error::Invalid {
         message: "invalid migration document".into(),
         detail,
@@ -159,7 +161,7 @@ impl Table {
     }
 
     /// The document of a stored mapping.
-    pub fn of(source: String, target: String, id_mode: String, spec: &Spec) -> Self {
+    pub fn from_spec(source: String, target: String, id_mode: String, spec: &Spec) -> Self {
         let some = |v: Value, empty: bool| (!empty).then_some(v);
         let columns: Map<String, Value> = spec
             .columns

@@ -27,7 +27,7 @@ pub struct Left {
 }
 
 impl Facts {
-    pub fn of(shape: &Shape) -> Self {
+    pub fn from_shape(shape: &Shape) -> Self {
         let columns = shape.columns.iter();
         let defaults = columns.filter_map(|c| {
             let default = c.default.as_ref()?;

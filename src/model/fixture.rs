@@ -15,7 +15,7 @@ impl Random {
         Self(seed.max(1))
     }
 
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub fn next_below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -142,7 +142,7 @@ pub fn sign_ups_beside(remap: bool) -> (Shape, QualifiedName, Layout) {
 }
 
 /// A mapping whose target refers to other targets.
-pub fn mapping(target: &str, references: &[&str]) -> Mapping {
+pub fn new_mapping(target: &str, references: &[&str]) -> Mapping {
     let (_, _, mut layout) = sign_ups();
     let name = |n: &str| json!({"schema": "public", "name": n});
     layout.fkeys = references
@@ -166,7 +166,7 @@ pub fn mapping(target: &str, references: &[&str]) -> Mapping {
 }
 
 /// Two tables whose rows of one key become one row; with `main` the key of the second refers to that of the first.
-pub fn merged(main: bool) -> ([Shape; 2], Vec<Layout>) {
+pub fn merge_of_two(main: bool) -> ([Shape; 2], Vec<Layout>) {
     let key = |name: &str| json!([index(&format!("{name}_pkey"), &["code"], true, true)]);
     let code = column("code", "text", true, None);
     let refers = json!([{"name": "stocks_code_fkey", "columns": ["code"], "ref_oid": 1, "ref_name": {"schema": "public", "name": "prices"},

@@ -34,10 +34,10 @@ mod tests {
 
     #[test]
     fn parents_come_before_what_refers_to_them_and_circles_end() {
-        let child = fixture::mapping("project_sign_ups", &["project_rounds"]);
-        let parent = fixture::mapping("project_rounds", &[]);
+        let child = fixture::new_mapping("project_sign_ups", &["project_rounds"]);
+        let parent = fixture::new_mapping("project_rounds", &[]);
         assert_eq!(parents_first(&[child.clone(), parent]), [1, 0]);
-        let other = fixture::mapping("project_rounds", &["project_sign_ups"]);
+        let other = fixture::new_mapping("project_rounds", &["project_sign_ups"]);
         assert_eq!(parents_first(&[child, other]), [0, 1]);
     }
 }

@@ -43,7 +43,7 @@ impl Phase {
     }
 
     /// The phase that `mig_rollback` without a target goes to.
-    pub fn before(self) -> Option<Phase> {
+    pub fn previous(self) -> Option<Phase> {
         match self {
             Phase::Defined => None,
             Phase::Created => Some(Phase::Defined),
@@ -75,7 +75,7 @@ mod tests {
         for phase in Phase::ALL {
             let mut steps = 0;
             let mut at = phase;
-            while let Some(back) = at.before() {
+            while let Some(back) = at.previous() {
                 assert!(back < at);
                 at = back;
                 steps += 1;

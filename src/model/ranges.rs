@@ -13,7 +13,7 @@ impl Ranges {
         }
     }
 
-    pub fn has(&self, number: u32) -> bool {
+    pub fn contains(&self, number: u32) -> bool {
         let after = self.0.partition_point(|r| r.0 <= number);
         after > 0 && self.0[after - 1].1 >= number
     }
@@ -34,9 +34,9 @@ mod tests {
             ranges.add(n);
         }
         assert_eq!(ranges.0, [(3, 5), (9, 10), (20, 20)]);
-        let found: Vec<u32> = (0..25).filter(|n| ranges.has(*n)).collect();
+        let found: Vec<u32> = (0..25).filter(|n| ranges.contains(*n)).collect();
         assert_eq!(found, [3, 4, 5, 9, 10, 20]);
         ranges.clear();
-        assert!(!ranges.has(4));
+        assert!(!ranges.contains(4));
     }
 }

@@ -32,9 +32,9 @@ pub struct Pair {
 
 impl Reference {
     /// The same by the names of the new tables; None where one of the columns is not carried.
-    pub fn carried(&self, child: &Layout, parent: Option<&Layout>) -> Option<Vec<Pair>> {
+    pub fn target_pairs(&self, child: &Layout, parent: Option<&Layout>) -> Option<Vec<Pair>> {
         let pairs = self.pairs.iter().map(|p| {
-            let column = child.carried(&p.child)?;
+            let column = child.target_column_of(&p.child)?;
             let equals = match &column.via {
                 // The operator is that of the old ids.
                 Some(via) => Some(via.target_equals()),
@@ -43,7 +43,7 @@ impl Reference {
             Some(Pair {
                 child: column.name.clone(),
                 parent: match parent {
-                    Some(layout) => layout.carried(&p.parent)?.name.clone(),
+                    Some(layout) => layout.target_column_of(&p.parent)?.name.clone(),
                     None => p.parent.clone(),
                 },
                 equals,
@@ -61,10 +61,10 @@ impl Reference {
 
 impl Pair {
     /// `p.id = c.round_id`
-    pub fn joined(&self, parent: &str, child: &str) -> String {
+    pub fn join_condition(&self, parent: &str, child: &str) -> String {
         let (left, right) = (&self.parent, &self.child);
         match &self.equals {
-            Some(o) => o.between(&format!("{parent}.{left}"), &format!("{child}.{right}")),
+            Some(o) => o.infix(&format!("{parent}.{left}"), &format!("{child}.{right}")),
             None => format!(
                 "{parent}.{left}::pg_catalog.text OPERATOR(pg_catalog.=) {child}.{right}::pg_catalog.text"
             ),
@@ -92,9 +92,9 @@ mod tests {
             enforced: false,
             declared: false,
         };
-        let found = reference("round_id").carried(&layout, None);
+        let found = reference("round_id").target_pairs(&layout, None);
         assert_eq!(found, Some(vec![pair("round_id")]));
-        assert_eq!(reference("left_out").carried(&layout, None), None);
+        assert_eq!(reference("left_out").target_pairs(&layout, None), None);
         assert_eq!(reference("round_id").text("users"), "round_id -> users");
     }
 }

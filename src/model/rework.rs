@@ -104,7 +104,7 @@ impl Stage {
 
 impl Rework {
     /// Columns, in the order of their ids, put together.
-    pub fn all(columns: Vec<NewColumn>) -> Vec<Rework> {
+    pub fn group_columns(columns: Vec<NewColumn>) -> Vec<Rework> {
         let mut all: Vec<Rework> = Vec::new();
         for c in columns {
             match all.iter_mut().find(|r| r.id == c.leader) {
@@ -143,7 +143,7 @@ impl Rework {
     }
 
     /// For messages.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let names: Vec<&str> = self.columns.iter().map(|c| c.name.as_str()).collect();
         let table = self
             .table
@@ -163,12 +163,12 @@ impl Rework {
 }
 
 /// A name for the new column's index or constraint: the old one's with the columns' names exchanged.
-pub fn renamed(name: &Ident, old: &Ident, new: &Ident) -> Ident {
+pub fn exchange_name(name: &Ident, old: &Ident, new: &Ident) -> Ident {
     let (text, old) = (name.as_str(), old.as_str());
     if text.contains(old) {
-        Ident::derived(&[&text.replacen(old, new.as_str(), 1)])
+        Ident::derive(&[&text.replacen(old, new.as_str(), 1)])
     } else {
-        Ident::derived(&[text, new.as_str()])
+        Ident::derive(&[text, new.as_str()])
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn columns_that_replace_one_belong_together() {
-        let all = Rework::all(vec![
+        let all = Rework::group_columns(vec![
             column(1, 1, Some("full"), None),
             column(2, 2, None, None),
             column(3, 1, Some("full"), Some("c1 || c3")),
@@ -196,13 +196,13 @@ mod tests {
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].columns.len(), 2);
         assert_eq!(all[0].replaces.as_ref().unwrap().down, "c1 || c3");
-        assert_eq!(all[0].told(), "public.t (full -> c1, c3)");
+        assert_eq!(all[0].describe(), "public.t (full -> c1, c3)");
     }
 
     #[test]
     fn indexes_are_named_after_the_new_column() {
         let name = |n: &str, new: &str| {
-            renamed(&n.into(), &"meta".into(), &new.into())
+            exchange_name(&n.into(), &"meta".into(), &new.into())
                 .as_str()
                 .to_owned()
         };

@@ -68,8 +68,9 @@ pub fn read(args: &Arguments, source: &Shape) -> Result<Spec> {
     let spec = Spec {
         unique_keys: match &args.unique_keys {
             None | Some(Value::Null) => Vec::new(),
-            Some(v) => serde_json::from_value(v.clone())
-                .map_err(|_| malformed("unique_keys", v, r#"[["user_id", "round_id"]]"#))?,
+            Some(v) => serde_json::from_value(v.clone()).map_err(|_| {
+                malformed_argument("unique_keys", v, r#"[["user_id", "round_id"]]"#)
+            })?,
         },
         columns,
         refs: read_refs(args.refs.as_ref(), source)?,
@@ -77,7 +78,7 @@ pub fn read(args: &Arguments, source: &Shape) -> Result<Spec> {
             None | Some(Value::Null) => None,
             Some(v) => Some(
                 serde_json::from_value(v.clone())
-                    .map_err(|_| malformed("target_key", v, r#"["project_id", "id"]"#))?,
+                    .map_err(|_| malformed_argument("target_key", v, r#"["project_id", "id"]"#))?,
             ),
         },
         filter: args.filter.clone(),
@@ -87,7 +88,7 @@ pub fn read(args: &Arguments, source: &Shape) -> Result<Spec> {
     if spec.unique_keys.iter().any(Vec::is_empty)
         || spec.target_key.as_ref().is_some_and(Vec::is_empty)
     {
-        return Err(malformed(
+        return Err(malformed_argument(
             "unique_keys",
             &Value::Array(vec![]),
             r#"[["user_id", "round_id"]]"#,
@@ -156,7 +157,7 @@ fn read_refs(value: Option<&Value>, source: &Shape) -> Result<Vec<(Ident, String
         known_column(source, &column)?;
         let table = table
             .as_str()
-            .ok_or_else(|| malformed("refs", table, example))?;
+            .ok_or_else(|| malformed_argument("refs", table, example))?;
         refs.push((column, table.to_owned()));
     }
     Ok(refs)
@@ -170,7 +171,7 @@ fn object<'a>(
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(map)) => Ok(Some(map)),
-        Some(other) => Err(malformed(name, other, example)),
+        Some(other) => Err(malformed_argument(name, other, example)),
     }
 }
 
@@ -186,7 +187,7 @@ pub fn known_column(source: &Shape, name: &Ident) -> Result<()> {
     })
 }
 
-fn malformed(name: &str, value: &Value, example: &str) -> Error {
+fn malformed_argument(name: &str, value: &Value, example: &str) -> Error {
     Error::Invalid {
         message: format!("invalid \"{name}\""),
         detail: format!("The value is {value}."),

@@ -182,7 +182,7 @@ impl Mapping {
     pub fn names_remapped(&self) -> bool {
         self.layout
             .as_ref()
-            .is_some_and(|l| l.vias().next().is_some())
+            .is_some_and(|l| l.mapped_columns().next().is_some())
     }
 
     /// Its mirror leaves rows to the backfill as long as that has not come by.

@@ -34,9 +34,9 @@ const PARTS: [&str; 24] = [
 ];
 
 fn text(random: &mut Random) -> String {
-    let length = random.below(12);
+    let length = random.next_below(12);
     (0..length)
-        .map(|_| PARTS[random.below(PARTS.len())])
+        .map(|_| PARTS[random.next_below(PARTS.len())])
         .collect()
 }
 
@@ -57,7 +57,7 @@ fn a_name_is_read_as_it_was_written() {
         if let Some(read) = QualifiedName::parse(&schema, "x") {
             assert_eq!(QualifiedName::parse(&read.to_string(), "y"), Some(read));
         }
-        let short = Ident::derived(&[&schema, &name, &schema.repeat(9)]);
+        let short = Ident::derive(&[&schema, &name, &schema.repeat(9)]);
         assert!(short.as_str().len() <= 63);
     }
 }
@@ -106,21 +106,21 @@ fn value(random: &mut Random, depth: usize) -> Value {
         "up",
         "down",
     ];
-    match random.below(if depth == 0 { 5 } else { 8 }) {
+    match random.next_below(if depth == 0 { 5 } else { 8 }) {
         0 => Value::Null,
-        1 => json!(random.below(2) == 0),
-        2 => json!([i64::MIN, -1, 0, 1, i64::MAX][random.below(5)]),
-        3 => json!([1e300, -0.5, 1.0][random.below(3)]),
+        1 => json!(random.next_below(2) == 0),
+        2 => json!([i64::MIN, -1, 0, 1, i64::MAX][random.next_below(5)]),
+        3 => json!([1e300, -0.5, 1.0][random.next_below(3)]),
         4 => json!(text(random)),
-        5 => (0..random.below(4))
+        5 => (0..random.next_below(4))
             .map(|_| value(random, depth - 1))
             .collect(),
         _ => {
             let mut map = Map::new();
-            for _ in 0..random.below(5) {
-                let key = match random.below(5) {
+            for _ in 0..random.next_below(5) {
+                let key = match random.next_below(5) {
                     0 => text(random),
-                    _ => KEYS[random.below(KEYS.len())].to_owned(),
+                    _ => KEYS[random.next_below(KEYS.len())].to_owned(),
                 };
                 map.insert(key, value(random, depth - 1));
             }

@@ -20,7 +20,7 @@ pub fn shapes(oids: &[Oid]) -> Result<Vec<Shape>> {
 }
 
 /// For a table that should be there and is not.
-pub fn gone(name: &str) -> Error {
+pub fn missing_table(name: &str) -> Error {
     Error::Unsuitable {
         relation: name.to_owned(),
         kind: "gone: the table was dropped".into(),
@@ -30,7 +30,7 @@ pub fn gone(name: &str) -> Error {
 
 /// The shape of a relation that must be there.
 pub fn shape_of(oid: u32, name: &str) -> Result<Shape> {
-    shape(Oid::from(oid))?.ok_or_else(|| gone(name))
+    shape(Oid::from(oid))?.ok_or_else(|| missing_table(name))
 }
 
 /// The relation that a name in a document means: qualified, or in schema public, because documents are read
@@ -132,7 +132,7 @@ pub fn require_plain(type_text: &str) -> Result<()> {
 /// Whose relation it is. Errors: 42P01 where it is gone.
 pub fn owner_of(relation: Oid) -> Result<Oid> {
     let sql = "SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = $1";
-    spi::value(sql, &[relation.into()])?.ok_or_else(|| gone("the table"))
+    spi::value(sql, &[relation.into()])?.ok_or_else(|| missing_table("the table"))
 }
 
 /// A relation by its name, from the session's catalog cache; None if there is none.

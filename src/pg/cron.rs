@@ -11,7 +11,7 @@ fn name(job: i64) -> String {
 }
 
 /// Why the current role cannot have a job of it; None if it can, as far as one sees without trying.
-pub fn missing() -> Result<Option<String>> {
+pub fn why_unavailable() -> Result<Option<String>> {
     spi::value(
         "SELECT CASE \
            WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron') \

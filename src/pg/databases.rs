@@ -11,7 +11,7 @@ pub fn connect_to_none() {
 }
 
 /// Databases that one may connect to. Inside a transaction.
-pub fn all() -> Vec<Oid> {
+pub fn list_connectable() -> Vec<Oid> {
     let mut found = Vec::new();
     // SAFETY: a plain scan of a shared catalog, closed below; an ERROR ends it with its transaction. Each tuple is read
     // before the next is fetched, and pg_database's fixed part is not null.

@@ -30,10 +30,10 @@ impl Draft {
 
     /// The name that `object` has in this schema.
     pub fn name(&self, object: &QualifiedName) -> QualifiedName {
-        self.named(&object.name)
+        self.qualify(&object.name)
     }
 
-    pub fn named(&self, name: &Ident) -> QualifiedName {
+    pub fn qualify(&self, name: &Ident) -> QualifiedName {
         QualifiedName {
             schema: self.schema.clone(),
             name: name.clone(),
@@ -47,7 +47,7 @@ pub fn make<'a>(
     owner: Oid,
     make: impl FnOnce(&Draft) -> Result<Vec<(&'a str, QualifiedName)>>,
 ) -> Result<()> {
-    within(owner, |draft| {
+    in_draft_schema(owner, |draft| {
         let made = {
             let _owner = role::confine(owner)?;
             let made = make(draft)?;
@@ -68,7 +68,7 @@ pub fn make<'a>(
 }
 
 /// Runs `f` with a schema of `owner`'s, which has to be empty again when `f` ends.
-pub fn within<T>(owner: Oid, f: impl FnOnce(&Draft) -> Result<T>) -> Result<T> {
+pub fn in_draft_schema<T>(owner: Oid, f: impl FnOnce(&Draft) -> Result<T>) -> Result<T> {
     let draft = Draft::open(owner)?;
     let made = f(&draft)?;
     state::define(&format!("DROP SCHEMA {}", draft.schema))?;

@@ -51,5 +51,6 @@ pub unsafe fn is_ours(data: &pg_sys::TriggerData) -> bool {
             _ => stamp::cmax((*data.tg_trigtuple).t_data),
         }
     };
-    NOTED.with_borrow(|noted| noted.transaction == transaction() && noted.commands.has(command))
+    NOTED
+        .with_borrow(|noted| noted.transaction == transaction() && noted.commands.contains(command))
 }

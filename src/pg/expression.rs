@@ -38,13 +38,13 @@ pub fn check_default(owner: pg_sys::Oid, column: &str, text: &str, type_text: &s
     let tried = tx::probe(|| {
         let draft = Draft::open(owner)?;
         let _owner = role::confine(owner)?;
-        let table = draft.named(&"default_check".into());
+        let table = draft.qualify(&"default_check".into());
         spi::run(
             &format!("CREATE TABLE {table} (value {type_text} DEFAULT ({text}\n))"),
             &[],
         )
     });
-    tried.map(|_| ()).map_err(|e| refused(column, e))
+    tried.map(|_| ()).map_err(|e| expression_error(column, e))
 }
 
 /// Whether a value of one type may be assigned to a column of the other (both as PostgreSQL writes them).
@@ -98,12 +98,12 @@ fn judge(owner: pg_sys::Oid, column: &str, text: &str, from: &str, draws: bool) 
             },
         })
     });
-    found.map_err(|e| refused(column, e))
+    found.map_err(|e| expression_error(column, e))
 }
 
 /// A view of one column, the value of the expression.
 fn make_view(draft: &Draft, text: &str, from: &str) -> Result<pg_sys::Oid> {
-    let view = draft.named(&"expression_check".into());
+    let view = draft.qualify(&"expression_check".into());
     // The line break ends a comment that the expression may end with.
     spi::run(
         &format!("CREATE VIEW {view} AS SELECT ({text}\n) AS value FROM {from}"),
@@ -135,7 +135,7 @@ const READS: &str = "SELECT DISTINCT pg_catalog.to_jsonb(a.attname) FROM pg_cata
     JOIN pg_catalog.pg_attribute a ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND a.attrelid = d.refobjid \
     AND a.attnum = d.refobjsubid WHERE r.ev_class = $1 AND d.refobjid <> r.ev_class";
 
-fn bad(column: &str, detail: String) -> Error {
+fn bad_expression(column: &str, detail: String) -> Error {
     Error::BadExpression {
         column: column.to_owned(),
         detail,
@@ -146,22 +146,28 @@ fn bad(column: &str, detail: String) -> Error {
 /// One SELECT, one output column, nothing else: a text that closes our parenthesis and goes on is caught here.
 fn require_single(column: &str, text: &str) -> Result<()> {
     if let Some(why) = parse::too_much(text, MOST_TOKENS) {
-        return Err(bad(column, format!("Nobody can read it: {why}.")));
+        return Err(bad_expression(
+            column,
+            format!("Nobody can read it: {why}."),
+        ));
     }
     let sql = format!("SELECT ({text}\n)");
     // SAFETY: the statements are the parser's.
     match parse::raw(&sql, |all| unsafe { is_bare_select(all) }) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(bad(column, "It is more than one expression.".into())),
-        Err(e) => Err(refused(column, e)),
+        Ok(false) => Err(bad_expression(
+            column,
+            "It is more than one expression.".into(),
+        )),
+        Err(e) => Err(expression_error(column, e)),
     }
 }
 
 /// What PostgreSQL says of an expression; an error that says nothing of it, as a cancel, stays what it is.
-fn refused(column: &str, e: Error) -> Error {
+fn expression_error(column: &str, e: Error) -> Error {
     match e {
-        Error::Sql { .. } => match parse::said(e) {
-            Ok(message) => bad(column, format!("PostgreSQL says: {message}.")),
+        Error::Sql { .. } => match parse::syntax_message(e) {
+            Ok(message) => bad_expression(column, format!("PostgreSQL says: {message}.")),
             Err(e) => e,
         },
         e => e,
@@ -239,7 +245,7 @@ fn require_harmless(view: pg_sys::Oid, column: &str, draws: bool) -> Result<Harm
         ),
     ];
     match refusals.iter().find(|(hit, _)| *hit) {
-        Some((_, why)) => Err(bad(column, (*why).into())),
+        Some((_, why)) => Err(bad_expression(column, (*why).into())),
         None => Ok(Harmless {
             immutable: !mutable,
             fixed: !varies,

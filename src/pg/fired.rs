@@ -131,7 +131,7 @@ pub unsafe fn name(trigger: &pg_sys::Trigger) -> &[u8] {
 ///
 /// # Safety
 /// `trigger` is one that is running.
-pub unsafe fn told(
+pub unsafe fn name_of_trigger(
     trigger: &pg_sys::Trigger,
     relation: pg_sys::Oid,
 ) -> (String, Option<QualifiedName>) {

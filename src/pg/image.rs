@@ -10,7 +10,7 @@ pub struct Image {
 }
 
 impl Image {
-    pub fn of(type_oid: pg_sys::Oid) -> Self {
+    pub fn for_type(type_oid: pg_sys::Oid) -> Self {
         let (mut length, mut by_value) = (0, false);
         // SAFETY: a catalog look-up that fills two variables of ours.
         unsafe { pg_sys::get_typlenbyval(type_oid, &mut length, &mut by_value) };
@@ -84,7 +84,7 @@ impl KeyColumns {
         Self(
             columns
                 .into_iter()
-                .map(|(n, t)| (n, Image::of(t)))
+                .map(|(n, t)| (n, Image::for_type(t)))
                 .collect(),
         )
     }

@@ -66,7 +66,7 @@ impl JobLock {
             let locks = std::slice::from_raw_parts((*data).locks, length);
             let held = locks
                 .iter()
-                .find(|l| l.holdMask != 0 && self.is(&l.locktag));
+                .find(|l| l.holdMask != 0 && self.matches_tag(&l.locktag));
             let pid = held.map(|l| l.pid).filter(|pid| *pid != 0);
             pg_sys::pfree((*data).locks.cast());
             pg_sys::pfree(data.cast());
@@ -74,7 +74,7 @@ impl JobLock {
         }
     }
 
-    fn is(&self, other: &pg_sys::LOCKTAG) -> bool {
+    fn matches_tag(&self, other: &pg_sys::LOCKTAG) -> bool {
         let fields = |t: &pg_sys::LOCKTAG| {
             (
                 (t.locktag_field1, t.locktag_field2, t.locktag_field3),

@@ -68,29 +68,29 @@ impl Mode {
 /// everything back and pauses, so that nobody queues behind us for longer. No right on a table is asked for: the
 /// DDL that follows locks the same tables and asks for its own.
 /// Errors: 55P03 with the holders' names after twenty tries and fifteen seconds.
-pub fn all(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
+pub fn lock_all(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
     // Whoever queues behind us waits a moment longer than we do.
     let most = timeout_ms - timeout_ms / 10;
-    within(OF_A_CALL, tables, |attempt| patience(attempt, most))
+    lock_with_retries(OF_A_CALL, tables, |attempt| patience(attempt, most))
 }
 
 /// As `all`, with as much patience as there may be from the first try on: for an emergency, in which the
 /// application's writes fail anyway.
-pub fn urgently(tables: &[(QualifiedName, Mode)]) -> Result<()> {
-    within(OF_A_CALL, tables, |_| settings::longest_wait_ms())
+pub fn lock_in_emergency(tables: &[(QualifiedName, Mode)]) -> Result<()> {
+    lock_with_retries(OF_A_CALL, tables, |_| settings::longest_wait_ms())
 }
 
 /// As `all`, with three tries: for a slice of a job, which is tried again. The last one is as patient as may be without anybody who
 /// queues behind it noticing: transactions that each take a while must not keep a job away for ever.
-pub fn soon(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
+pub fn lock_for_job(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
     const UNNOTICED_MS: i32 = 200;
     let most = timeout_ms.min(UNNOTICED_MS);
-    within(OF_A_JOB, tables, |attempt| {
+    lock_with_retries(OF_A_JOB, tables, |attempt| {
         (most >> OF_A_JOB.tries.saturating_sub(attempt)).max(1)
     })
 }
 
-fn within(
+fn lock_with_retries(
     limit: Limit,
     tables: &[(QualifiedName, Mode)],
     patience: impl Fn(u32) -> i32,
@@ -193,7 +193,7 @@ fn one_try(wanted: &[&(QualifiedName, Mode)], patience_ms: i32) -> Result<Try> {
                 } else {
                     Try::Busy(*place)
                 };
-                return Err(taken(&wanted[*place].0));
+                return Err(lock_timeout_error(&wanted[*place].0));
             }
             wait::sleep(1);
         }
@@ -232,11 +232,11 @@ fn queue_for((name, mode): &(QualifiedName, Mode), patience_ms: i32) -> Result<(
     if oid == self::oid(name)? {
         Ok(())
     } else {
-        Err(taken(name))
+        Err(lock_timeout_error(name))
     }
 }
 
-fn taken(name: &QualifiedName) -> Error {
+fn lock_timeout_error(name: &QualifiedName) -> Error {
     Error::LockNotHad {
         relations: name.plain(),
         tries: 1,

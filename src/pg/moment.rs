@@ -14,7 +14,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    pub fn now() -> Self {
+    pub fn take() -> Self {
         // SAFETY: inside a transaction; registered with the current resource owner, which releases it if an ERROR unwinds.
         let snapshot = unsafe {
             pg_sys::CommandCounterIncrement();
@@ -32,7 +32,7 @@ impl Moment {
         )?;
         let found = texts()?;
         drop(connection);
-        decoded(&found)
+        decode_rows(&found)
     }
 
     /// The first row, if there is one.
@@ -73,7 +73,7 @@ impl Moment {
             if found.is_empty() {
                 break;
             }
-            take(decoded(&found)?)?;
+            take(decode_rows(&found)?)?;
         }
         // SAFETY: opened above; an ERROR in between closes it with its (sub)transaction.
         unsafe { pg_sys::SPI_cursor_close(portal) };
@@ -138,7 +138,7 @@ impl Moment {
     }
 }
 
-fn decoded<T: DeserializeOwned>(texts: &[String]) -> Result<Vec<T>> {
+fn decode_rows<T: DeserializeOwned>(texts: &[String]) -> Result<Vec<T>> {
     texts.iter().map(|text| document::decode(text)).collect()
 }
 

@@ -68,10 +68,10 @@ impl Places {
 
 /// Runs a batch's locking query: which places it got.
 pub fn lock(sql: &str, slice: &Slice) -> Result<Places> {
-    locked(sql, &slice.args())
+    lock_rows(sql, &slice.args())
 }
 
-fn locked(sql: &str, args: &[DatumWithOid]) -> Result<Places> {
+fn lock_rows(sql: &str, args: &[DatumWithOid]) -> Result<Places> {
     let _plan = session::pin(&session::BY_PLACE);
     Spi::connect_mut(|client| {
         let table = client.update(sql, Some(1), args).map_err(spi::internal)?;
@@ -84,12 +84,12 @@ fn locked(sql: &str, args: &[DatumWithOid]) -> Result<Places> {
 
 /// As `lock`, for rows that are chosen by their keys.
 pub fn lock_keys(sql: &str, keys: &serde_json::Value) -> Result<Places> {
-    locked(sql, &[pgrx::JsonB(keys.clone()).into()])
+    lock_rows(sql, &[pgrx::JsonB(keys.clone()).into()])
 }
 
 /// A statement over locked places that returns some of them.
 pub fn some_of(sql: &str, places: &Places, keys: &serde_json::Value) -> Result<Places> {
-    locked(sql, &[places.arg(), pgrx::JsonB(keys.clone()).into()])
+    lock_rows(sql, &[places.arg(), pgrx::JsonB(keys.clone()).into()])
 }
 
 /// The one JSON document that a statement over locked places returns.

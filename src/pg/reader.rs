@@ -19,7 +19,7 @@ pub struct Reader {
 
 impl Reader {
     /// What `role` sees of an error that rows of these tables make.
-    pub fn shows(&self, role: pg_sys::Oid, tables: &[pg_sys::Oid]) -> Shows {
+    pub fn visible_parts(&self, role: pg_sys::Oid, tables: &[pg_sys::Oid]) -> Shows {
         match self.known.get() {
             Some((known, roles, shows)) if known == role && roles == ROLES.get() => shows,
             _ => self.look(role, tables),

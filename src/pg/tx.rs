@@ -64,7 +64,7 @@ pub fn is_ours(transaction: u32) -> bool {
 }
 
 /// Whether this transaction has written a row; `sql` gives its xmin as a bigint, for the row's id.
-pub fn wrote(sql: &str, id: i64) -> Result<bool> {
+pub fn has_written(sql: &str, id: i64) -> Result<bool> {
     let writer: Option<i64> = crate::pg::state::value(sql, &[id.into()])?;
     Ok(writer
         .and_then(|w| u32::try_from(w).ok())

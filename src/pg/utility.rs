@@ -50,7 +50,7 @@ unsafe fn execute(text: &CString, role: pg_sys::Oid) -> Result<()> {
             return Err(Error::Internal("not one statement".into()));
         }
         let statement = pg_sys::list_nth(parsed, 0) as *mut pg_sys::RawStmt;
-        let plan = planned(statement, text);
+        let plan = plan_utility(statement, text);
         if role != role::current() {
             let flags =
                 pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
@@ -77,7 +77,7 @@ unsafe fn execute(text: &CString, role: pg_sys::Oid) -> Result<()> {
 pub unsafe fn run_parsed(statement: *mut pg_sys::RawStmt, text: &CString) {
     // SAFETY: as the caller says.
     unsafe {
-        let plan = planned(statement, text);
+        let plan = plan_utility(statement, text);
         process(
             plan,
             text,
@@ -89,7 +89,10 @@ pub unsafe fn run_parsed(statement: *mut pg_sys::RawStmt, text: &CString) {
 
 /// # Safety
 /// `statement` was parsed from `text`, and is a utility statement.
-unsafe fn planned(statement: *mut pg_sys::RawStmt, text: &CString) -> *mut pg_sys::PlannedStmt {
+unsafe fn plan_utility(
+    statement: *mut pg_sys::RawStmt,
+    text: &CString,
+) -> *mut pg_sys::PlannedStmt {
     // SAFETY: as the caller says; one utility statement gives one plan.
     unsafe {
         let queries = analyze(statement, text);

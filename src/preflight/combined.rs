@@ -158,7 +158,7 @@ fn same_ids(one: &Source, other: &Source) -> Result<Option<Finding>> {
     let same: Vec<String> = pairs
         .map(|(k, o)| {
             k.equals
-                .between(&format!("a.{}", k.source), &format!("b.{}", o.source))
+                .infix(&format!("a.{}", k.source), &format!("b.{}", o.source))
         })
         .collect();
     let keys: Vec<String> = one

@@ -158,7 +158,7 @@ pub fn compat_maps(old: &Shape, layout: &Layout) -> Vec<String> {
         .filter(|g| *g != old.owner_name.as_str() && *g != old.owner_name.to_string())
         .collect();
     readers.dedup();
-    let mut maps: Vec<i32> = layout.vias().map(|v| v.map.mapping).collect();
+    let mut maps: Vec<i32> = layout.mapped_columns().map(|v| v.map.mapping).collect();
     maps.dedup();
     let one = |id: i32| {
         let readers = readers.iter();

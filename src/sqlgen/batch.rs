@@ -46,7 +46,7 @@ pub fn copy_missing(flow: &Flow) -> String {
             "{} AND NOT EXISTS (SELECT FROM {} AS t WHERE {})",
             at_places(),
             flow.written,
-            ours(flow)
+            join_own_row(flow)
         ),
     )
 }
@@ -116,23 +116,23 @@ pub fn keys_at(flow: &Flow) -> String {
 
 /// `$1` tid[]: keys of locked rows that the target does not have in this scope, although the copy did not fail:
 /// a row of another scope holds their key.
-pub fn refused(flow: &Flow) -> String {
+pub fn select_refused(flow: &Flow) -> String {
     format!(
         "SELECT {} AS key FROM {} AS v WHERE v.{} OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM {} AS t WHERE {})",
         flow.key_text("v"),
         flow.view,
         view::place(),
         flow.written,
-        ours(flow),
+        join_own_row(flow),
     )
 }
 
 /// `$1` text[] the key: 1 where the row is in both the source and the target's scope.
-pub fn arrived(flow: &Flow) -> String {
+pub fn select_arrived(flow: &Flow) -> String {
     format!(
         "SELECT EXISTS (SELECT FROM {} AS t WHERE {}) AS arrived FROM {} AS v WHERE {}",
         flow.written,
-        ours(flow),
+        join_own_row(flow),
         flow.view,
         flow.view_key_text("v"),
     )
@@ -164,7 +164,7 @@ pub fn exists(flow: &Flow) -> String {
 }
 
 /// Our row of the written table beside the view's.
-fn ours(flow: &Flow) -> String {
+fn join_own_row(flow: &Flow) -> String {
     let own = flow.own.iter().cloned();
     own.chain([flow.meets("v", "t")])
         .collect::<Vec<_>>()

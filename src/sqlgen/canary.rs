@@ -52,7 +52,7 @@ pub fn insert(source: &Shape) -> String {
 fn by_key(key: &[KeyColumn]) -> String {
     let parts = key.iter().enumerate().map(|(n, k)| {
         let value = format!("($1)[{}]::{}", n + 1, k.type_text);
-        k.equals.between(&format!("s.{}", k.source), &value)
+        k.equals.infix(&format!("s.{}", k.source), &value)
     });
     parts.collect::<Vec<_>>().join(" AND ")
 }

@@ -38,7 +38,7 @@ pub fn on_constraint(table: &QualifiedName, constraint: &Ident, text: &str) -> S
 }
 
 /// The names that columns have in the target; None if one is not carried as it is.
-fn carried(columns: &[Ident], layout: &Layout) -> Option<Vec<Ident>> {
+fn target_names(columns: &[Ident], layout: &Layout) -> Option<Vec<Ident>> {
     let target = |name: &Ident| {
         let mut all = layout.columns.iter();
         all.find(|c| c.origin == Origin::Source(name.clone()))
@@ -51,7 +51,7 @@ fn carried(columns: &[Ident], layout: &Layout) -> Option<Vec<Ident>> {
 pub fn statistics(source: &Shape, target: &QualifiedName, layout: &Layout) -> Vec<String> {
     let mut made = Vec::new();
     for s in &source.statistics {
-        let Some(columns) = carried(&s.columns, layout) else {
+        let Some(columns) = target_names(&s.columns, layout) else {
             continue;
         };
         let mut words = vec![target.name.as_str()];
@@ -59,7 +59,7 @@ pub fn statistics(source: &Shape, target: &QualifiedName, layout: &Layout) -> Ve
         words.push("stat");
         let name = QualifiedName {
             schema: target.schema.clone(),
-            name: Ident::derived(&words),
+            name: Ident::derive(&words),
         };
         made.push(format!(
             "CREATE STATISTICS {name} ({}) ON {} FROM {target}",
@@ -78,7 +78,7 @@ pub fn statistics(source: &Shape, target: &QualifiedName, layout: &Layout) -> Ve
 pub fn publication(p: &Publication, target: &QualifiedName, layout: &Layout) -> Option<String> {
     let columns = match &p.columns {
         None => String::new(),
-        Some(names) => format!(" ({})", list(&carried(names, layout)?)),
+        Some(names) => format!(" ({})", list(&target_names(names, layout)?)),
     };
     let plain = |c: &crate::model::layout::TargetColumn| match &c.origin {
         Origin::Scope => true,

@@ -12,7 +12,7 @@ fn name(id: i32, kind: &str) -> Ident {
 
 /// Statements, also those that touch no row: an UPDATE of a row that only the new table has must not pass in silence. And
 /// rows, because logical replication's apply fires no statement triggers for them.
-pub fn made(id: i32, target: u32) -> [Made; 2] {
+pub fn guard_triggers(id: i32, target: u32) -> [Made; 2] {
     let one = |kind, on, level| Made {
         name: name(id, kind),
         timing: Timing::Before,
@@ -42,19 +42,19 @@ pub fn of_view(id: i32, target: u32) -> Made {
 }
 
 /// All that may stand under this name; none if it is no name of ours.
-pub fn named(name: &str, target: u32) -> Vec<Made> {
+pub fn triggers_by_name(name: &str, target: u32) -> Vec<Made> {
     let id = name.strip_prefix("!mig_").and_then(|n| n.split_once('_'));
     let Some(id) = id.and_then(|(id, _)| id.parse().ok()) else {
         return Vec::new();
     };
-    let mut all = Vec::from(made(id, target));
+    let mut all = Vec::from(guard_triggers(id, target));
     all.push(of_view(id, target));
     all.retain(|m| m.name.as_str() == name);
     all
 }
 
 pub fn create(id: i32, table: &QualifiedName, target: u32) -> Vec<String> {
-    let all = made(id, target);
+    let all = guard_triggers(id, target);
     let create = all.iter().map(|t| t.create(table));
     create
         .chain(all.iter().map(|t| always(table, &t.name)))
@@ -78,7 +78,12 @@ mod tests {
 
     #[test]
     fn a_guard_is_known_by_its_name() {
-        let kind = |name| named(name, 4711).into_iter().map(|m| m.timing).next();
+        let kind = |name| {
+            triggers_by_name(name, 4711)
+                .into_iter()
+                .map(|m| m.timing)
+                .next()
+        };
         assert_eq!(kind("!mig_7_guard_row"), Some(Timing::Before));
         assert_eq!(kind("!mig_7_guard_view"), Some(Timing::InsteadOf));
         for other in [

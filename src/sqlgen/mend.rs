@@ -24,19 +24,19 @@ fn places(place: &str, from: &str, lock: &str) -> String {
 
 /// Locks the free old rows of these keys against change, and returns their places.
 pub fn lock_source(pair: &Pair) -> String {
-    let from = pair.from(Side::Source, pair.chosen().of(Side::Source));
+    let from = pair.from(Side::Source, pair.chosen().on_side(Side::Source));
     places(&view::place().to_string(), &from, "SHARE")
 }
 
 /// Locks the free new rows of these keys: an UPDATE of one that is not free would wait, and hold the others.
 pub fn lock_target(pair: &Pair) -> String {
-    let from = pair.from(Side::Target, pair.chosen().of(Side::Target));
+    let from = pair.from(Side::Target, pair.chosen().on_side(Side::Target));
     places("ctid", &from, "NO KEY UPDATE")
 }
 
 /// `$1` tid[] places of old rows, `$2` tid[] places of new ones, all locked: updates what differs.
 pub fn renew(flow: &Flow) -> String {
-    mirror::renew(flow, &locked())
+    mirror::renew(flow, &match_locked_pair())
 }
 
 /// As `renew`, for key columns that are equal and look different (1.0 and 1.00).
@@ -52,7 +52,7 @@ pub fn renew_keys(flow: &Flow) -> Option<String> {
             flow.written,
             each(&|c| format!("{c} = v.{c}"), ", "),
             flow.view,
-            locked(),
+            match_locked_pair(),
             flow.meets("v", "t"),
             each(
                 &|c| format!("v.{c}::pg_catalog.text <> t.{c}::pg_catalog.text"),
@@ -74,14 +74,14 @@ pub fn lock_part(part: &Flow) -> String {
          WHERE EXISTS (SELECT FROM pg_catalog.jsonb_array_elements($1) AS c(key) WHERE {}) FOR SHARE OF s SKIP LOCKED) q",
         key.join(", "),
         part.touched,
-        by_key(part, given),
+        by_key(part, match_key_part),
     )
 }
 
 /// Part `n` of the key of row `s` is that of the document `c`.
-fn given(n: usize, k: &FlowKey) -> String {
+fn match_key_part(n: usize, k: &FlowKey) -> String {
     let value = format!("(c.key OPERATOR(pg_catalog.->>) {n})::{}", k.type_text);
-    k.equals.between(&format!("s.{}", k.touched), &value)
+    k.equals.infix(&format!("s.{}", k.touched), &value)
 }
 
 fn by_key(part: &Flow, one: impl Fn(usize, &FlowKey) -> String) -> String {
@@ -95,9 +95,9 @@ pub fn insert_whole(flow: &Flow, pair: &Pair, parts: &[Flow]) -> String {
     let columns = list(&flow.columns);
     let free = parts.iter().enumerate().map(|(at, part)| {
         let same = by_key(part, |n, k| {
-            k.equals.between(&format!("s.{}", k.touched), &format!("r.{}", view::key_name(n)))
+            k.equals.infix(&format!("s.{}", k.touched), &format!("r.{}", view::key_name(n)))
         });
-        let is_locked = by_key(part, given);
+        let is_locked = by_key(part, match_key_part);
         format!(
             " AND NOT EXISTS (SELECT FROM {} AS s WHERE {same} AND NOT EXISTS (SELECT FROM \
              pg_catalog.jsonb_array_elements($2 OPERATOR(pg_catalog.->) {at}) AS c(key) WHERE {is_locked}))",
@@ -108,7 +108,7 @@ pub fn insert_whole(flow: &Flow, pair: &Pair, parts: &[Flow]) -> String {
         "INSERT INTO {} AS t ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} {} AND NOT EXISTS (SELECT FROM {} AS n WHERE {}){} \
          ON CONFLICT ({}) DO NOTHING",
         flow.written,
-        pair.from(Side::Source, pair.chosen().of(Side::Source)),
+        pair.from(Side::Source, pair.chosen().on_side(Side::Source)),
         flow.written,
         flow.meets("r", "n"),
         free.collect::<String>(),
@@ -116,7 +116,7 @@ pub fn insert_whole(flow: &Flow, pair: &Pair, parts: &[Flow]) -> String {
     )
 }
 
-fn locked() -> String {
+fn match_locked_pair() -> String {
     format!(
         "v.{} OPERATOR(pg_catalog.=) ANY ($1) AND t.ctid OPERATOR(pg_catalog.=) ANY ($2)",
         view::place()
@@ -133,7 +133,7 @@ pub fn insert(flow: &Flow) -> String {
 pub fn lock_stale(pair: &Pair, flow: &Flow) -> String {
     let condition = format!(
         "{} AND NOT EXISTS (SELECT FROM {} AS v WHERE {})",
-        pair.chosen().of(Side::Target),
+        pair.chosen().on_side(Side::Target),
         flow.view,
         flow.met_by("v", "r")
     );
@@ -145,7 +145,11 @@ pub fn lock_stale(pair: &Pair, flow: &Flow) -> String {
 pub fn delete(flow: &Flow, inbound: &[Inbound]) -> String {
     const CHILD: &str = "\"mig:c\"";
     let referred = inbound.iter().map(|i| {
-        let same: Vec<String> = i.pairs.iter().map(|p| p.joined("t", CHILD)).collect();
+        let same: Vec<String> = i
+            .pairs
+            .iter()
+            .map(|p| p.join_condition("t", CHILD))
+            .collect();
         format!(
             " AND NOT EXISTS (SELECT FROM {} AS {CHILD} WHERE {})",
             i.child,

@@ -96,7 +96,7 @@ pub fn statements(flow: &Flow) -> MirrorSql {
         unready: map::is_unready(flow, Chosen::Key),
         give_named: map::give_named(flow, Chosen::Key),
         merge: flow.locks_table().then(|| merge(flow)),
-        same: (flow.merged && flow.way == Way::Reverse).then(|| same(flow)),
+        same: (flow.merged && flow.way == Way::Reverse).then(|| select_equal(flow)),
     }
 }
 
@@ -118,7 +118,7 @@ fn merge(flow: &Flow) -> MergeSql {
     }
 }
 
-fn same(flow: &Flow) -> String {
+fn select_equal(flow: &Flow) -> String {
     format!(
         "SELECT 1 FROM {} AS v, {} AS t WHERE {} AND {} AND NOT ({})",
         flow.view,
@@ -194,7 +194,7 @@ pub fn renew(flow: &Flow, condition: &str) -> String {
 fn differs(flow: &Flow) -> String {
     let set = flow.columns.iter().filter(|c| !flow.fixed.contains(c));
     let differs: Vec<String> = set
-        .map(|c| match flow.stays(c, &flow.touched_of("n", "t")) {
+        .map(|c| match flow.keeps_value(c, &flow.touched_of("n", "t")) {
             Some(stays) => format!("NOT {stays}"),
             None => format!("v.{c}::pg_catalog.text IS DISTINCT FROM t.{c}::pg_catalog.text"),
         })
@@ -213,7 +213,7 @@ fn assignments(flow: &Flow, from: &str) -> String {
         .columns
         .iter()
         .filter(|c| !flow.fixed.contains(c))
-        .map(|c| flow.assigned(c, &format!("{from}.{c}"), &at))
+        .map(|c| flow.assignment_value(c, &format!("{from}.{c}"), &at))
         .collect();
     if !set.is_empty() {
         return set.join(", ");
@@ -263,7 +263,7 @@ fn rekey(flow: &Flow) -> String {
         .columns
         .iter()
         .filter(|c| !flow.marks.contains(c))
-        .map(|c| flow.assigned(c, &format!("v.{c}"), &at))
+        .map(|c| flow.assignment_value(c, &format!("v.{c}"), &at))
         .collect();
     format!(
         "UPDATE {table} AS t SET {} FROM {view} AS v WHERE {} AND {} AND NOT EXISTS \

@@ -20,7 +20,7 @@ pub fn count(child: &Rows, parent: &Rows, pairs: &[Pair]) -> String {
         .iter()
         .map(|p| format!("{name}.{} IS NOT NULL", p.child));
     let given = given.chain(child.condition.iter().map(|c| format!("({c}\n)")));
-    let joined = pairs.iter().map(|p| p.joined(PARENT, &name));
+    let joined = pairs.iter().map(|p| p.join_condition(PARENT, &name));
     let joined = joined.chain(parent.condition.clone());
     format!(
         "SELECT count(*) AS rows FROM {} WHERE {} AND NOT EXISTS (SELECT FROM {} AS {PARENT} WHERE {})",

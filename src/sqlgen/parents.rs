@@ -25,7 +25,7 @@ pub struct Typed {
 }
 
 /// `$1` tid[] places of old rows: what they refer to, as an array of arrays of text.
-pub fn named(flow: &Flow, key: &Outbound) -> String {
+pub fn select_parent_keys(flow: &Flow, key: &Outbound) -> String {
     let given: Vec<String> = columns(key).map(|c| format!("{c} IS NOT NULL")).collect();
     format!(
         "SELECT coalesce(pg_catalog.jsonb_agg(DISTINCT {}), '[]') AS keys FROM {} AS v WHERE {} AND {}",
@@ -56,7 +56,7 @@ fn of_parents(key: &Outbound, lock: &str) -> String {
             let value = format!("(c.key OPERATOR(pg_catalog.->>) {n})::{}", p.type_text);
             let left = format!("p.{}", p.columns.parent);
             match &p.columns.equals {
-                Some(o) => o.between(&left, &value),
+                Some(o) => o.infix(&left, &value),
                 None => format!("{left} OPERATOR(pg_catalog.=) {value}"),
             }
         })
@@ -71,7 +71,7 @@ fn of_parents(key: &Outbound, lock: &str) -> String {
 
 /// `$1` tid[] places of old rows, `$2` jsonb, as `lock` gives it: the places of those that refer to one of these, or to
 /// nothing.
-pub fn served(flow: &Flow, key: &Outbound) -> String {
+pub fn select_served(flow: &Flow, key: &Outbound) -> String {
     let nothing: Vec<String> = columns(key).map(|c| format!("{c} IS NULL")).collect();
     format!(
         "SELECT pg_catalog.array_agg(q.place) AS places, count(*) AS n FROM (SELECT v.{} AS place FROM {} AS v WHERE {} AND ({} OR \

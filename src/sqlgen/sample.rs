@@ -21,16 +21,16 @@ pub fn draw(id: i32, source: &QualifiedName, key: usize) -> String {
 }
 
 /// Rows that refer to a row of `parent`, on either side, that `of_parent` chooses. `pairs` by the names of the new tables.
-pub fn referring(parent: &digest::Pair, of_parent: &Condition, pairs: &[Pair]) -> Condition {
+pub fn select_children(parent: &digest::Pair, of_parent: &Condition, pairs: &[Pair]) -> Condition {
     let columns: Vec<String> = pairs.iter().map(|p| format!("r.{}", p.parent)).collect();
     let sides = Side::BOTH.map(|side| {
         format!(
             "SELECT {} {}",
             columns.join(", "),
-            parent.from(side, of_parent.of(side))
+            parent.from(side, of_parent.on_side(side))
         )
     });
-    let same: Vec<String> = pairs.iter().map(|p| p.joined("p", "r")).collect();
+    let same: Vec<String> = pairs.iter().map(|p| p.join_condition("p", "r")).collect();
     Condition::on_both(format!(
         "EXISTS (SELECT FROM ({}) p WHERE {})",
         sides.join(" UNION "),

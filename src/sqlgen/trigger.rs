@@ -11,7 +11,7 @@ fn name(id: i32, way: Way, kind: &str) -> Ident {
 }
 
 /// All triggers of a flow. Rows of other scopes never fire the reverse mirror.
-pub fn made(flow: &Flow) -> Vec<Made> {
+pub fn mirror_triggers(flow: &Flow) -> Vec<Made> {
     if flow.led {
         return Vec::new();
     }
@@ -49,13 +49,13 @@ pub fn made(flow: &Flow) -> Vec<Made> {
 }
 
 pub fn names(flow: &Flow) -> Vec<Ident> {
-    made(flow).into_iter().map(|t| t.name).collect()
+    mirror_triggers(flow).into_iter().map(|t| t.name).collect()
 }
 
 pub fn create(flow: &Flow) -> Vec<String> {
     let table = &flow.touched;
     let each = |t: Made| [t.create(table), always(table, &t.name)];
-    made(flow).into_iter().flat_map(each).collect()
+    mirror_triggers(flow).into_iter().flat_map(each).collect()
 }
 
 /// ENABLE ALWAYS: logical replication's apply and restores run as `replica` and skip ordinary triggers.

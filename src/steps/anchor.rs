@@ -32,7 +32,7 @@ fn make(m: &Migration, p: &Mapping) -> Result<Outcome> {
         return Ok(Outcome::Done);
     };
     let locks = [(table.clone(), Mode::ShareRowExclusive)];
-    lock::soon(&locks, settings::lock_timeout_ms(m))?;
+    lock::lock_for_job(&locks, settings::lock_timeout_ms(m))?;
     draft::make(mapping::owner(p)?, |draft| {
         let name = sql::name(p.id);
         for sql in sql::create(&draft.name(&name), p.id, scope, (table, key)) {

@@ -83,8 +83,9 @@ fn hand_over(p: &Mapping) -> Result<()> {
 
 /// With the caller's rights: whoever renames in a schema needs CREATE there. There is nothing in them but names.
 fn renames(old: &Shape, suffix: &str) -> Vec<String> {
-    let table = archive::rename_table(&old.name, &Archived::renamed(&old.name.name, suffix));
-    let index = |(before, after)| archive::rename_index(&renamed(&old.name, &before), &after);
+    let table = archive::rename_table(&old.name, &Archived::add_suffix(&old.name.name, suffix));
+    let index =
+        |(before, after)| archive::rename_index(&rename_in_schema(&old.name, &before), &after);
     std::iter::once(table)
         .chain(indexes(old, suffix).into_iter().map(index))
         .collect()
@@ -94,17 +95,17 @@ fn renames(old: &Shape, suffix: &str) -> Vec<String> {
 fn indexes(old: &Shape, suffix: &str) -> Vec<(Ident, Ident)> {
     let names = old.indexes.iter().map(|i| &i.name);
     names
-        .map(|n| (n.clone(), Archived::renamed(n, suffix)))
+        .map(|n| (n.clone(), Archived::add_suffix(n, suffix)))
         .collect()
 }
 
 fn lock_both(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let tables = mapping::both_sides(mappings, lock::Mode::AccessExclusive)?;
-    lock::all(&tables, settings::lock_timeout_ms(m))
+    lock::lock_all(&tables, settings::lock_timeout_ms(m))
 }
 
 /// Another name in the same schema.
-fn renamed(of: &QualifiedName, name: &Ident) -> QualifiedName {
+fn rename_in_schema(of: &QualifiedName, name: &Ident) -> QualifiedName {
     QualifiedName {
         schema: of.schema.clone(),
         name: name.clone(),
@@ -136,7 +137,7 @@ fn grant_as_before(p: &Mapping, s: &Shared) -> Result<()> {
 fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
     let (target, layout) = (mapping::target(p)?, mapping::layout(p)?);
     let owner = Oid::from(old.owner);
-    draft::within(owner, |draft| {
+    draft::in_draft_schema(owner, |draft| {
         let drafted = draft.name(name);
         {
             let _owner = role::confine(owner)?;
@@ -170,7 +171,10 @@ pub fn take_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
         let now = mapping::source(p)?;
         spi::run(&archive::rename_table(now, &was.name.name), &[])?;
         for (before, after) in &was.indexes {
-            spi::run(&archive::rename_index(&renamed(now, after), before), &[])?;
+            spi::run(
+                &archive::rename_index(&rename_in_schema(now, after), before),
+                &[],
+            )?;
         }
         for s in &was.sequences {
             hand_back(p, s, &was.name)?;
@@ -207,7 +211,7 @@ pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<
         tables.push((mapping::source(p)?.clone(), lock::Mode::AccessExclusive));
     }
     let parents = anchor::locks(mappings)?;
-    lock::all(
+    lock::lock_all(
         &[&tables[..], &parents].concat(),
         settings::lock_timeout_ms(m),
     )?;

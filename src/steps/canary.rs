@@ -98,7 +98,7 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<Try>>) -> Result<Vec<Try>
                     alone,
                     path: &path,
                 }
-                .of(w)?,
+                .list_writes(w)?,
             );
         }
     }
@@ -116,7 +116,7 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    fn of(&self, w: &Writer) -> Result<Vec<Try>> {
+    fn list_writes(&self, w: &Writer) -> Result<Vec<Try>> {
         let Trial {
             p,
             source,

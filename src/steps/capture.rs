@@ -13,7 +13,7 @@ use crate::store::{drift, ids, mapping, mirrors};
 pub fn disable(mappings: &[Mapping]) -> Result<usize> {
     let mut standing = Vec::new();
     for p in mappings {
-        let found = mirrors::standing(p)?;
+        let found = mirrors::list_installed(p)?;
         let guard = format!("!mig_{}_guard_", p.id);
         standing.extend(
             found
@@ -25,7 +25,7 @@ pub fn disable(mappings: &[Mapping]) -> Result<usize> {
         .iter()
         .map(|t| (t.table.clone(), lock::Mode::ShareRowExclusive))
         .collect();
-    lock::urgently(&locks)?;
+    lock::lock_in_emergency(&locks)?;
     for t in &standing {
         spi::run(&trigger::disable(&t.table, &t.name), &[])?;
     }
@@ -47,7 +47,7 @@ pub fn install<T>(
     }
     // Most of it while the application writes on; the rest under the lock.
     ids::find(mappings)?;
-    lock::all(&sources, settings::lock_timeout_ms(m))?;
+    lock::lock_all(&sources, settings::lock_timeout_ms(m))?;
     ids::find(mappings)?;
     drift::require_none(m)?;
     let before = tried(None)?;
@@ -66,7 +66,7 @@ pub fn settle(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     for p in mappings {
         sources.push((mapping::source(p)?.clone(), lock::Mode::ShareRowExclusive));
     }
-    lock::soon(&sources, settings::lock_timeout_ms(m))?;
+    lock::lock_for_job(&sources, settings::lock_timeout_ms(m))?;
     drift::require_none(m)?;
     for p in mappings {
         for sql in trigger::touch(&mapping::forward(p)?) {
@@ -81,7 +81,7 @@ pub fn settle(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// The mirrors of the new tables beside those of the old: from the commit on a write to either side reaches the other.
 /// Locks both sides ShareRowExclusive: no transaction writes past a mirror, and nobody's write is half seen.
 pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
-    lock::all(
+    lock::lock_all(
         &mapping::both_sides(mappings, lock::Mode::ShareRowExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
@@ -103,7 +103,7 @@ pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     for p in mappings {
         targets.push((mapping::target(p)?.clone(), lock::Mode::AccessExclusive));
     }
-    lock::all(&targets, settings::lock_timeout_ms(m))?;
+    lock::lock_all(&targets, settings::lock_timeout_ms(m))?;
     for p in mappings {
         if let Some(flow) = mapping::reverse(p)? {
             for sql in trigger::drop_all(&flow) {
@@ -118,7 +118,7 @@ pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// The end of dual writing: no mirror is left, and each old table refuses writes. AccessExclusive on both sides, held for
 /// the catalog changes.
 pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
-    lock::all(
+    lock::lock_all(
         &mapping::both_sides(mappings, lock::Mode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
@@ -138,7 +138,7 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
 /// All mirrors anew, in place of what somebody made of them: those of the old tables, and of the new ones where both are
 /// live.
 pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
-    lock::all(
+    lock::lock_all(
         &mapping::both_sides(mappings, lock::Mode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
@@ -156,7 +156,7 @@ pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
 /// transaction.
 pub fn reopen(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let tables = mapping::both_sides(mappings, lock::Mode::AccessExclusive)?;
-    lock::all(&tables, settings::lock_timeout_ms(m))?;
+    lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
     put_both_in(mappings)
 }
 

@@ -34,18 +34,18 @@ pub fn is_made(relation: u32, table: &QualifiedName, wanted: &Change) -> Result<
         Change::Check { name, .. } | Change::ForeignKey { name, .. } => {
             Ok(is_valid(relation, name)? == Some(true))
         }
-        Change::Index { name, .. } => Ok(built(relation, table, name)? == Some(true)),
+        Change::Index { name, .. } => Ok(find_index_state(relation, table, name)? == Some(true)),
     }
 }
 
 /// Takes back what stands half-made; `Done` when there is nothing.
 pub fn take_back(job: &ChangeJob, table: &QualifiedName) -> Result<Outcome> {
     if let Change::Index { name, .. } = &job.change {
-        return Ok(match built(job.relation, table, name)? {
+        return Ok(match find_index_state(job.relation, table, name)? {
             Some(false) => {
                 require_nobody_builds(table)?;
                 let index = QualifiedName::new(table.schema.as_str(), name.as_str());
-                match built(job.relation, table, name)? {
+                match find_index_state(job.relation, table, name)? {
                     Some(false) => Outcome::TopLevel(Command {
                         sql: sql::drop_index(&index),
                         role: role::current(),
@@ -96,7 +96,7 @@ fn constraint(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<Ou
         (None, _) if !job.looked => {
             // Before the application's writes are held to it: a constraint that cannot stay should not come.
             refuse_if_broken(job, table)?;
-            change::looked(job.id)?;
+            change::set_looked(job.id)?;
             change::heartbeat(job.id, Some("adding"), None)?;
         }
         (None, _) => {
@@ -168,7 +168,7 @@ fn refuse_if_broken(job: &ChangeJob, table: &QualifiedName) -> Result<()> {
     rows.truncate(EXAMPLES as usize);
     Err(Error::RowsBreak {
         relation: table.plain(),
-        made: job.change.made(),
+        made: job.change.describe(),
         rows: format!(
             "({}){}",
             rows.join("), ("),
@@ -201,7 +201,7 @@ fn lock_for(table: &QualifiedName, wanted: &Change, takes_away: bool) -> Result<
     {
         tables.push((references.clone(), mode));
     }
-    lock::soon(&tables, settings::own_lock_timeout_ms())
+    lock::lock_for_job(&tables, settings::own_lock_timeout_ms())
 }
 
 fn is_not_null(relation: u32, column: &Ident) -> Result<bool> {
@@ -221,7 +221,7 @@ pub fn is_valid(relation: u32, name: &Ident) -> Result<Option<bool>> {
 }
 
 /// Whether the index is valid; None if there is none of the name.
-fn built(relation: u32, table: &QualifiedName, name: &Ident) -> Result<Option<bool>> {
+fn find_index_state(relation: u32, table: &QualifiedName, name: &Ident) -> Result<Option<bool>> {
     let index = QualifiedName::new(table.schema.as_str(), name.as_str());
     let Some(oid) = catalog::find(&index)? else {
         return Ok(None);
@@ -243,7 +243,7 @@ fn build(
     name: &Ident,
     made: Option<&TargetIndex>,
 ) -> Result<Outcome> {
-    Ok(match built(job.relation, table, name)? {
+    Ok(match find_index_state(job.relation, table, name)? {
         None => {
             let made = made.ok_or_else(|| not_known(name))?;
             Outcome::TopLevel(Command {

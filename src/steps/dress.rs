@@ -7,7 +7,7 @@ use crate::sqlgen::details;
 use crate::store::mapping;
 
 /// At the end of the backfill; doing it again changes nothing.
-pub fn all(p: &Mapping) -> Result<()> {
+pub fn annotate(p: &Mapping) -> Result<()> {
     let (target, layout) = (mapping::target(p)?, mapping::layout(p)?);
     let indexes = layout.indexes.iter();
     let keys = layout.fkeys.iter();

@@ -44,8 +44,8 @@ struct State {
 }
 
 /// The first table that lacks one.
-pub fn lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option<&'a Mapping>> {
-    mapping::picked(m, mappings, include_str!("../../sql/query/lacks_fkey.sql"))
+pub fn find_lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option<&'a Mapping>> {
+    mapping::pick(m, mappings, include_str!("../../sql/query/lacks_fkey.sql"))
 }
 
 /// Adds or validates the next foreign key that `p` lacks.
@@ -72,7 +72,7 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<Outcome> {
                 if key.references != *target {
                     tables.push((key.references.clone(), strong));
                 }
-                lock::soon(&tables, settings::lock_timeout_ms(m))?;
+                lock::lock_for_job(&tables, settings::lock_timeout_ms(m))?;
                 spi::run(&fkey::add(target, key), &[])?
             }
         };

@@ -20,8 +20,8 @@ struct State {
 }
 
 /// The first table that lacks one.
-pub fn lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option<&'a Mapping>> {
-    mapping::picked(m, mappings, include_str!("../../sql/query/lacks_index.sql"))
+pub fn find_lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option<&'a Mapping>> {
+    mapping::pick(m, mappings, include_str!("../../sql/query/lacks_index.sql"))
 }
 
 /// Builds or attaches the next index that `p` lacks. A driver that cannot run a command at the top level
@@ -64,7 +64,7 @@ fn state(p: &Mapping, i: &TargetIndex) -> Result<Option<State>> {
 /// Its strongest lock first: what follows under it needs less.
 fn lock_target(m: &Migration, target: &QualifiedName) -> Result<()> {
     let tables = [(target.clone(), lock::Mode::AccessExclusive)];
-    lock::soon(&tables, settings::lock_timeout_ms(m))
+    lock::lock_for_job(&tables, settings::lock_timeout_ms(m))
 }
 
 fn attach(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<Outcome> {

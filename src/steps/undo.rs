@@ -19,7 +19,7 @@ const DELETE_AT_ONCE: i64 = 10_000;
 /// the targets are to be dropped next (`drops`), they are not emptied first: TRUNCATE makes new files, and the disk may
 /// be full.
 pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
-    lock::all(&tables_to_lock(mappings)?, settings::lock_timeout_ms(m))?;
+    lock::lock_all(&tables_to_lock(mappings)?, settings::lock_timeout_ms(m))?;
     for p in mappings {
         mirrors::drop_all(p)?;
     }
@@ -31,7 +31,7 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Resul
     for p in mappings {
         rows::clear(p.id)?;
         mapping::reset_copy(p.id)?;
-        if drawn(p).is_some() {
+        if new_ids_of(p).is_some() {
             let _owner = role::confine(mapping::owner(p)?)?;
             spi::run(&map::empty(p.id), &[])?;
         }
@@ -131,7 +131,7 @@ pub fn holds_others(p: &Mapping) -> Result<bool> {
     Ok(spi::value::<bool>(&sql, &[])?.unwrap_or(false))
 }
 
-fn drawn(p: &Mapping) -> Option<&Drawn> {
+fn new_ids_of(p: &Mapping) -> Option<&Drawn> {
     p.layout.as_ref().and_then(|l| l.drawn.as_ref())
 }
 
@@ -151,7 +151,7 @@ fn restore(p: &Mapping, found: &Drawn) -> Result<()> {
 }
 
 fn delete_scope(m: &Migration, p: &Mapping, target: &QualifiedName) -> Result<()> {
-    if let Some(found) = drawn(p).filter(|d| !d.natural.is_empty()) {
+    if let Some(found) = new_ids_of(p).filter(|d| !d.natural.is_empty()) {
         return restore(p, found);
     }
     let clear = mirror::clear(target, mapping::layout(p)?);
@@ -181,7 +181,7 @@ fn delete_scope(m: &Migration, p: &Mapping, target: &QualifiedName) -> Result<()
 
 /// Back to `defined`: drops the views and the targets that we made, never one that we adopted.
 pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    lock::all(
+    lock::lock_all(
         &mappings
             .iter()
             .filter(|p| !p.adopted)
@@ -206,7 +206,7 @@ pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
         mirrors::drop_views(p.id)?;
     }
     for p in mappings {
-        if let Some(drawn) = drawn(p) {
+        if let Some(drawn) = new_ids_of(p) {
             ids::let_go(p, drawn, false)?;
         }
     }

@@ -20,7 +20,7 @@ pub fn parent(p: &Mapping) -> Option<(&Scope, &QualifiedName, &Ident)> {
     Some((scope, table, key))
 }
 
-pub fn stands(p: &Mapping) -> Result<bool> {
+pub fn exists(p: &Mapping) -> Result<bool> {
     Ok(catalog::find(&anchor::name(p.id))?.is_some())
 }
 
@@ -51,24 +51,24 @@ pub fn is_wanted(p: &Mapping) -> Result<bool> {
 
 /// The end of dual writing: the scope's row is held by the targets' own rows, or by nothing.
 pub fn release(mappings: &[Mapping]) -> Result<()> {
-    each(mappings, |p, _| vec![anchor::clear(p.id)])
+    run_for_each(mappings, |p, _| vec![anchor::clear(p.id)])
 }
 
 /// Dual writing begins anew.
 pub fn hold(mappings: &[Mapping]) -> Result<()> {
-    each(mappings, |p, scope| anchor::hold(p.id, scope).to_vec())
+    run_for_each(mappings, |p, scope| anchor::hold(p.id, scope).to_vec())
 }
 
 /// The tables go, under the locks that `locks` names.
 pub fn remove(mappings: &[Mapping]) -> Result<()> {
-    each(mappings, |p, _| vec![anchor::drop(p.id)])
+    run_for_each(mappings, |p, _| vec![anchor::drop(p.id)])
 }
 
 /// What the removal locks: the scope's table, which a foreign key refers to no more.
 pub fn locks(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, Mode)>> {
     let mut tables = Vec::new();
     for p in mappings {
-        if let (Some((_, table, _)), true) = (parent(p), stands(p)?) {
+        if let (Some((_, table, _)), true) = (parent(p), exists(p)?) {
             let wanted = (table.clone(), Mode::AccessExclusive);
             if !tables.contains(&wanted) {
                 tables.push(wanted);
@@ -78,9 +78,9 @@ pub fn locks(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, Mode)>> {
     Ok(tables)
 }
 
-fn each(mappings: &[Mapping], sql: impl Fn(&Mapping, &Scope) -> Vec<String>) -> Result<()> {
+fn run_for_each(mappings: &[Mapping], sql: impl Fn(&Mapping, &Scope) -> Vec<String>) -> Result<()> {
     for p in mappings {
-        if let (Some((scope, ..)), true) = (parent(p), stands(p)?) {
+        if let (Some((scope, ..)), true) = (parent(p), exists(p)?) {
             let _owner = role::confine(mapping::owner(p)?)?;
             for sql in sql(p, scope) {
                 spi::run(&sql, &[])?;

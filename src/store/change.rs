@@ -59,7 +59,7 @@ pub fn reopen(id: i64) -> Result<()> {
     Ok(())
 }
 
-pub fn started(id: i64, pid: i32) -> Result<()> {
+pub fn set_started(id: i64, pid: i32) -> Result<()> {
     state::run(
         "UPDATE mig.change SET pid = $2, heartbeat_at = clock_timestamp() WHERE id = $1",
         &[id.into(), pid.into()],
@@ -69,14 +69,14 @@ pub fn started(id: i64, pid: i32) -> Result<()> {
 
 /// Whether this transaction has written the job's row: nobody else sees what it says.
 pub fn is_of_this_transaction(id: i64) -> Result<bool> {
-    tx::wrote(
+    tx::has_written(
         "SELECT xmin::text::bigint FROM mig.change WHERE id = $1",
         id,
     )
 }
 
 /// The rows have been looked at.
-pub fn looked(id: i64) -> Result<()> {
+pub fn set_looked(id: i64) -> Result<()> {
     state::run(
         "UPDATE mig.change SET looked = true WHERE id = $1",
         &[id.into()],

@@ -87,7 +87,7 @@ pub fn snapshot(at: &Moment) -> Result<Option<String>> {
 }
 
 /// Seconds since 1970.
-pub fn now() -> Result<Option<f64>> {
+pub fn read_clock() -> Result<Option<f64>> {
     spi::value(
         "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8",
         &[],

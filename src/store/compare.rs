@@ -105,7 +105,7 @@ pub enum Argument {
 }
 
 impl Choice {
-    pub fn all() -> Self {
+    pub fn all_rows() -> Self {
         Self {
             condition: Condition::on_both("true".into()),
             argument: Argument::Buckets(Vec::new()),
@@ -126,17 +126,17 @@ impl<'a> Beside<'a> {
             mapping,
             at,
             target: mapping::target(mapping)?,
-            pending: pending(m, mapping, at)?,
+            pending: find_pending(m, mapping, at)?,
         })
     }
 
     /// Whatever differs differs, also where a batch is still to come.
-    pub fn strictly(mapping: &'a Mapping, at: &'a Moment) -> Result<Self> {
+    pub fn without_pending(mapping: &'a Mapping, at: &'a Moment) -> Result<Self> {
         Ok(Self {
             mapping,
             at,
             target: mapping::target(mapping)?,
-            pending: Pending::nothing()?,
+            pending: Pending::empty()?,
         })
     }
 
@@ -169,7 +169,7 @@ impl<'a> Beside<'a> {
     pub fn doubtful(&self, rows: i64) -> Result<Choice> {
         let pair = self.pair()?;
         if rows * ROW_BYTES <= JOINED_MEMORIES * session::work_mem() {
-            return Ok(Choice::all());
+            return Ok(Choice::all_rows());
         }
         let (source, target) = (self.buckets(Side::Source)?, self.buckets(Side::Target)?);
         let both: BTreeSet<i32> = source.keys().chain(target.keys()).copied().collect();
@@ -189,7 +189,7 @@ impl<'a> Beside<'a> {
 
     /// How many of the chosen rows differ.
     pub fn kinds(&self, choice: &Choice) -> Result<Kinds> {
-        let sql = self.pair()?.counted(&choice.condition);
+        let sql = self.pair()?.count_differing(&choice.condition);
         let found: Vec<KindCount> =
             self.as_owner(|| self.at.rows(&sql, &self.arguments(choice, None)))?;
         let of = |kind: &str| {
@@ -209,7 +209,7 @@ impl<'a> Beside<'a> {
 
     /// The first `limit` of them, by key.
     pub fn list(&self, choice: &Choice, limit: i64) -> Result<Vec<Found>> {
-        let sql = self.pair()?.listed(&choice.condition);
+        let sql = self.pair()?.list_differing(&choice.condition);
         self.as_owner(|| self.at.rows(&sql, &self.arguments(choice, Some(limit))))
     }
 
@@ -217,7 +217,7 @@ impl<'a> Beside<'a> {
     pub fn note(&self, choice: &Choice) -> Result<()> {
         /// Keys that are held in memory at a time.
         const LOT: i64 = 10_000;
-        let sql = self.pair()?.noted(&choice.condition);
+        let sql = self.pair()?.list_keys_to_note(&choice.condition);
         let owner = mapping::owner(self.mapping)?;
         // A new row that came past the mirrors has no old key that could be noted.
         let back = mapping::reverse(self.mapping)?;
@@ -232,7 +232,7 @@ impl<'a> Beside<'a> {
         };
         let arguments = self.arguments(choice, None);
         // Those ids are none of the comparison's moment.
-        Moment::now().in_lots(&sql, &arguments, LOT, reader, |keys: Vec<Vec<String>>| {
+        Moment::take().in_lots(&sql, &arguments, LOT, reader, |keys: Vec<Vec<String>>| {
             rows::add_leftovers(self.mapping.id, &keys)
         })
     }
@@ -298,7 +298,7 @@ impl std::ops::AddAssign for Sum {
 }
 
 impl Pending {
-    fn nothing() -> Result<Self> {
+    fn empty() -> Result<Self> {
         Ok(Self {
             places: Slice::new(0, 0)?,
             leftovers: json!([]),
@@ -313,7 +313,7 @@ fn partners(p: &Mapping) -> Vec<i32> {
 
 /// Before the backfill is through, rows of blocks between the checkpoint and the bound are still to come, and so are
 /// leftovers; what lies elsewhere has been copied or written with the mirror in place.
-fn pending(m: &Migration, p: &Mapping, at: &Moment) -> Result<Pending> {
+fn find_pending(m: &Migration, p: &Mapping, at: &Moment) -> Result<Pending> {
     const ALL: i64 = u32::MAX as i64;
     #[derive(Deserialize)]
     struct Checkpoint {
@@ -326,7 +326,7 @@ fn pending(m: &Migration, p: &Mapping, at: &Moment) -> Result<Pending> {
         leftovers: Value,
     }
     if m.phase != Phase::DualWrite {
-        return Pending::nothing();
+        return Pending::empty();
     }
     let now: Option<Checkpoint> = state::first_at(
         at,

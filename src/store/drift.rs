@@ -8,7 +8,7 @@ use crate::model::state::{Mapping, Migration};
 use crate::pg::state;
 
 /// What somebody changed, as text; None if all stands as we left it. `kinds` narrows it to `gone`, `shape` or `mirror`.
-pub fn found(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
+pub fn find_text(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
     let kinds: Vec<String> = kinds.iter().map(|k| (*k).to_owned()).collect();
     state::value(
         "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE mapping = $1 AND kind = ANY ($2)",
@@ -24,7 +24,7 @@ pub struct Change {
     pub what: String,
 }
 
-pub fn all(m: &Migration) -> Result<Vec<Change>> {
+pub fn list(m: &Migration) -> Result<Vec<Change>> {
     state::rows(
         "SELECT mapping, kind, what FROM mig.drift WHERE migration_id = $1 ORDER BY what",
         &[m.id.into()],

@@ -5,7 +5,7 @@ use crate::model::rework::Rework;
 use crate::model::shape::Shape;
 use crate::pg::places::Slice;
 use crate::pg::{session, spi, tx};
-use crate::sqlgen::rework::{compare as sql, typed};
+use crate::sqlgen::rework::{cast_expression, compare as sql};
 use pgrx::datum::DatumWithOid;
 
 /// Such a row by its key, with what PostgreSQL says.
@@ -20,13 +20,13 @@ pub fn rows(r: &Rework, shape: &Shape, blocks: (i64, i64), limit: usize) -> Resu
     let texts: Vec<String> = r
         .columns
         .iter()
-        .map(|c| typed(&c.up, &c.type_text))
+        .map(|c| cast_expression(&c.up, &c.type_text))
         .collect();
     let looks = Looks {
-        range: sql::evaluated(table, &texts),
+        range: sql::evaluate_slice(table, &texts),
         places: sql::places_in(table),
         one: sql::evaluated_one(table, &texts),
-        key: sql::named(table, &shape.key_columns()),
+        key: sql::select_row_name(table, &shape.key_columns()),
     };
     let _safe = session::pin_names();
     let mut found = Vec::new();
@@ -85,7 +85,7 @@ fn fails(sql: &str, args: &[DatumWithOid]) -> Result<Option<String>> {
 }
 
 /// For messages.
-pub fn told(failing: &[Failing]) -> String {
+pub fn describe(failing: &[Failing]) -> String {
     let each: Vec<String> = failing
         .iter()
         .map(|f| format!("({}): {}", f.key, f.why))

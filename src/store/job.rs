@@ -51,10 +51,10 @@ pub fn latest(migration: i32) -> Result<Option<Job>> {
 
 /// Whether this transaction has written the job's row: nobody else sees what it says.
 pub fn is_of_this_transaction(id: i64) -> Result<bool> {
-    tx::wrote("SELECT xmin::text::bigint FROM mig.job WHERE id = $1", id)
+    tx::has_written("SELECT xmin::text::bigint FROM mig.job WHERE id = $1", id)
 }
 
-pub fn started(id: i64, pid: i32) -> Result<()> {
+pub fn set_started(id: i64, pid: i32) -> Result<()> {
     state::run(
         "UPDATE mig.job SET pid = $2, heartbeat_at = clock_timestamp() WHERE id = $1",
         &[id.into(), pid.into()],
@@ -123,7 +123,7 @@ pub fn set_details(id: i64, details: serde_json::Value) -> Result<()> {
 }
 
 /// What a throttle has seen of the server.
-pub fn seen(id: i64) -> Result<Seen> {
+pub fn load_seen(id: i64) -> Result<Seen> {
     let found: Option<JsonText> = state::value(
         "SELECT details->'seen' FROM mig.job WHERE id = $1",
         &[id.into()],

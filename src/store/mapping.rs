@@ -34,7 +34,7 @@ fn select() -> String {
 }
 
 /// All mappings of a migration, in their fixed order.
-pub fn all(migration: i32) -> Result<Vec<Mapping>> {
+pub fn list(migration: i32) -> Result<Vec<Mapping>> {
     state::rows(
         &format!("{} WHERE p.migration = $1 ORDER BY p.ordinal", select()),
         &[migration.into()],
@@ -46,11 +46,7 @@ pub fn by_id(id: i32) -> Result<Option<Mapping>> {
 }
 
 /// The one of `mappings` whose id `sql` answers for the migration.
-pub fn picked<'a>(
-    m: &Migration,
-    mappings: &'a [Mapping],
-    sql: &str,
-) -> Result<Option<&'a Mapping>> {
+pub fn pick<'a>(m: &Migration, mappings: &'a [Mapping], sql: &str) -> Result<Option<&'a Mapping>> {
     let id: Option<i32> = state::value(sql, &[m.id.into()])?;
     Ok(mappings.iter().find(|p| Some(p.id) == id))
 }
@@ -77,7 +73,7 @@ pub struct Registered {
 }
 
 /// Under the latest snapshot: the caller may be an old transaction, and the mapping a new one.
-pub fn registered(id: i32, way: Way) -> Result<Option<Registered>> {
+pub fn find_registered(id: i32, way: Way) -> Result<Option<Registered>> {
     let (view, touched, written) = match way {
         Way::Forward => (view::name(id), "source", "target"),
         Way::Reverse => (view::reverse_name(id), "target", "source"),

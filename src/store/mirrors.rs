@@ -16,7 +16,7 @@ pub struct Standing {
 }
 
 /// Whatever of ours stands on either side; a table that is gone has taken its triggers with it.
-pub fn standing(p: &Mapping) -> Result<Vec<Standing>> {
+pub fn list_installed(p: &Mapping) -> Result<Vec<Standing>> {
     let tables: Vec<Oid> = [Some(p.source), p.target]
         .into_iter()
         .flatten()
@@ -32,7 +32,7 @@ pub fn standing(p: &Mapping) -> Result<Vec<Standing>> {
 }
 
 pub fn drop_all(p: &Mapping) -> Result<()> {
-    for t in standing(p)? {
+    for t in list_installed(p)? {
         spi::run(&trigger::drop(&t.table, &t.name), &[])?;
     }
     Ok(())

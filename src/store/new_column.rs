@@ -17,12 +17,12 @@ const SELECT: &str = "SELECT c.id, c.leader, c.relation::oid::bigint AS relation
     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace";
 
 /// Those of a migration; none where it moves tables.
-pub fn all(migration: i32) -> Result<Vec<Rework>> {
+pub fn list(migration: i32) -> Result<Vec<Rework>> {
     let found: Vec<NewColumn> = state::rows(
         &format!("{SELECT} WHERE c.migration = $1 ORDER BY c.id"),
         &[migration.into()],
     )?;
-    Ok(Rework::all(found))
+    Ok(Rework::group_columns(found))
 }
 
 /// The migration that adds a column of this name to the table.

@@ -40,7 +40,7 @@ fn add(sql: &str, mapping: i32, keys: &[Vec<String>]) -> Result<()> {
 }
 
 /// Up to `limit` leftovers of a mapping that nobody has tried yet.
-pub fn untried(mapping: i32, limit: i32) -> Result<Vec<Leftover>> {
+pub fn list_untried(mapping: i32, limit: i32) -> Result<Vec<Leftover>> {
     state::rows(
         "SELECT l.id, l.mapping, l.key FROM mig.leftover l WHERE l.mapping = $1 AND l.tried_at IS NULL ORDER BY l.id LIMIT $2",
         &[mapping.into(), limit.into()],
@@ -66,7 +66,7 @@ pub fn next_leftover(migration: i32) -> Result<Option<Leftover>> {
     )
 }
 
-pub fn tried(id: i64) -> Result<()> {
+pub fn set_tried(id: i64) -> Result<()> {
     state::run(
         "UPDATE mig.leftover SET tried_at = clock_timestamp() WHERE id = $1",
         &[id.into()],
@@ -80,12 +80,12 @@ pub fn done(id: i64) -> Result<()> {
 }
 
 /// Moves a leftover to the errors, because the target did not take it.
-pub fn refused(leftover: &Leftover) -> Result<()> {
-    failed(leftover, "23505", REFUSED)
+pub fn move_refused(leftover: &Leftover) -> Result<()> {
+    move_failed(leftover, "23505", REFUSED)
 }
 
 /// Moves a leftover to the errors.
-pub fn failed(leftover: &Leftover, sqlstate: &str, message: &str) -> Result<()> {
+pub fn move_failed(leftover: &Leftover, sqlstate: &str, message: &str) -> Result<()> {
     state::run(
         "INSERT INTO mig.row_error (mapping, key, sqlstate, message) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (mapping, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, at = clock_timestamp()",

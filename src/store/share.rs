@@ -27,7 +27,7 @@ pub fn deal(mapping: i32, from: i64, to: i64, shares: i64) -> Result<()> {
     Ok(())
 }
 
-pub fn any(mapping: i32) -> Result<bool> {
+pub fn exists(mapping: i32) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM mig.share s WHERE s.mapping = $1)";
     Ok(state::value::<bool>(sql, &[mapping.into()])? == Some(true))
 }

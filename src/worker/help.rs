@@ -1,6 +1,6 @@
 //! More workers for one job: the one that runs it starts them while there are shares to copy, and they leave when there are none.
 
-use super::{LOOK_EVERY_MS, mine, own_settings, rest, transaction};
+use super::{LOOK_EVERY_MS, find_own_job, own_settings, rest, transaction};
 use crate::engine::drive::Next;
 use crate::engine::help;
 use crate::pg::job_lock;
@@ -22,7 +22,7 @@ pub struct Helpers {
 
 impl Helpers {
     /// For the process that runs the job.
-    pub fn of(runner: Worker) -> Self {
+    pub fn for_runner(runner: Worker) -> Self {
         Self {
             worker: Worker {
                 part: Part::Helps,
@@ -41,11 +41,11 @@ impl Helpers {
         }
         self.looked = Some(Instant::now());
         let asked = transaction(|| {
-            let Some(job) = mine(self.worker.job)? else {
+            let Some(job) = find_own_job(self.worker.job)? else {
                 return Ok(None);
             };
             let m = migration::by_id(job.migration)?;
-            Ok(m.map(|m| (help::wanted(&job), m)))
+            Ok(m.map(|m| (help::count_wanted_helpers(&job), m)))
         });
         let Ok(Some((Ok(wanted), m))) = asked else {
             return;
@@ -64,7 +64,7 @@ impl Helpers {
 /// Helps with job `id` until no help is wanted.
 pub fn run(id: i64) {
     let begun = transaction(own_settings).and_then(|()| {
-        transaction(|| match mine(id)? {
+        transaction(|| match find_own_job(id)? {
             Some(job) => job_lock::try_to_help(job.migration),
             None => Ok(false),
         })
@@ -74,7 +74,7 @@ pub fn run(id: i64) {
     }
     let mut idle = 0;
     while idle < PATIENCE_MS {
-        let next = transaction(|| match mine(id)? {
+        let next = transaction(|| match find_own_job(id)? {
             // A user's function may have released the lock meanwhile, see `job_lock`.
             Some(job) if job_lock::try_to_help(job.migration)? => help::slice(&job),
             _ => Ok(Next::Ended),

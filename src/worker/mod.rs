@@ -104,7 +104,7 @@ fn run(told: Worker) {
             }
         }
     }
-    let mut helpers = Helpers::of(told);
+    let mut helpers = Helpers::for_runner(told);
     while let Some(pause) = turn(id) {
         helpers.call();
         rest(id, pause);
@@ -114,7 +114,7 @@ fn run(told: Worker) {
 const LOOK_EVERY_MS: i64 = 500;
 
 /// The job, as long as it is this worker's.
-fn mine(id: i64) -> Result<Option<Job>> {
+fn find_own_job(id: i64) -> Result<Option<Job>> {
     let wanted = |j: &Job| j.state == "running" && j.driver == Driver::Worker;
     Ok(job::by_id(id)?.filter(wanted))
 }
@@ -145,7 +145,9 @@ fn rest_for(pause: i64) {
 
 /// How long the pause after a batch should be.
 fn pause_now(id: i64) -> Result<i64> {
-    let Some(job) = mine(id)? else { return Ok(0) };
+    let Some(job) = find_own_job(id)? else {
+        return Ok(0);
+    };
     let m = migration::by_id(job.migration)?;
     Ok(m.map_or(0, |m| i64::from(settings::delay_ms(&m))))
 }
@@ -159,7 +161,7 @@ enum Begin {
 
 /// Takes the runner's lock and shows the process in the job.
 fn begin(id: i64) -> Result<Begin> {
-    let Some(found) = mine(id)? else {
+    let Some(found) = find_own_job(id)? else {
         return Ok(Begin::Leave);
     };
     if !job_lock::try_for_session(found.migration)? {
@@ -168,14 +170,14 @@ fn begin(id: i64) -> Result<Begin> {
         return Ok(if served { Begin::Leave } else { Begin::Wait });
     }
     // SAFETY: reads this process's number.
-    job::started(id, unsafe { pg_sys::MyProcPid })?;
+    job::set_started(id, unsafe { pg_sys::MyProcPid })?;
     Ok(Begin::Run)
 }
 
 /// One slice in its own transaction; the pause before the next, None at the end.
 fn turn(id: i64) -> Option<i64> {
     let next = transaction(|| {
-        let Some(current) = mine(id)? else {
+        let Some(current) = find_own_job(id)? else {
             return Ok(Next::Ended);
         };
         // A user's function may have released it meanwhile, see `job_lock`.
@@ -198,7 +200,9 @@ fn turn(id: i64) -> Option<i64> {
 
 fn top_level(id: i64, command: &Command) -> Option<i64> {
     let workers = || {
-        let Some(job) = mine(id)? else { return Ok(1) };
+        let Some(job) = find_own_job(id)? else {
+            return Ok(1);
+        };
         Ok(migration::by_id(job.migration)?.map_or(1, |m| settings::max_workers(&m)))
     };
     match build(workers, command) {
@@ -228,7 +232,7 @@ fn build(workers: impl FnOnce() -> Result<i32>, command: &Command) -> Result<()>
 /// Writes the reason down, so that status can tell it.
 fn fail(id: i64, error: &Error) {
     let noted = transaction(|| {
-        let Some(current) = mine(id)? else {
+        let Some(current) = find_own_job(id)? else {
             return Ok(());
         };
         let Some(m) = migration::by_id(current.migration)? else {

@@ -34,7 +34,7 @@ pub unsafe extern "C-unwind" fn mig_launcher_main(_argument: pg_sys::Datum) {
         pg_sys::BackgroundWorkerUnblockSignals();
     }
     databases::connect_to_none();
-    for database in transaction(|| Ok(databases::all())).unwrap_or_default() {
+    for database in transaction(|| Ok(databases::list_connectable())).unwrap_or_default() {
         look_into(database);
     }
     loop {
@@ -84,7 +84,7 @@ pub unsafe extern "C-unwind" fn mig_resume_main(_argument: pg_sys::Datum) {
     };
     let database = Oid::from(database);
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
-    match transaction(interrupted) {
+    match transaction(list_interrupted) {
         Ok(jobs) => jobs.iter().for_each(|j| go_on(database, j)),
         Err(e) => log!("pg_mig: interrupted jobs are not known: {e}"),
     }
@@ -99,7 +99,7 @@ struct Interrupted {
 }
 
 /// None in a database without the extension. The roles are those that our own code has noted.
-fn interrupted() -> Result<Vec<Interrupted>> {
+fn list_interrupted() -> Result<Vec<Interrupted>> {
     if state::owner().is_err() {
         return Ok(Vec::new());
     }

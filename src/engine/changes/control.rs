@@ -68,11 +68,11 @@ pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
             "done" => Ok(Some(true)),
             "cancelled" => Ok(Some(false)),
             "failed" => Err(Error::ChangeFailed {
-                made: job.change.made(),
+                made: job.change.describe(),
                 detail: job.error.unwrap_or_else(|| "No reason was noted.".into()),
             }),
             _ if is_dead(&job)? => Err(Error::ChangeFailed {
-                made: job.change.made(),
+                made: job.change.describe(),
                 detail: format!("Its process {} is gone.", job.pid.unwrap_or(0)),
             }),
             _ => Ok(None),

@@ -28,14 +28,14 @@ pub struct ForeignKey<'a> {
 
 /// None where the column is NOT NULL already.
 pub fn set_not_null(relation: Oid, column: &str, path: &str) -> Result<Option<i64>> {
-    let shape = mine(relation)?;
+    let shape = require_own_table(relation)?;
     let column = column_of(&shape, column)?;
     begin(&shape, Change::NotNull { column }, path)
 }
 
 /// None where the constraint is there and valid.
 pub fn add_check(relation: Oid, name: &str, expression: &str, path: &str) -> Result<Option<i64>> {
-    let shape = mine(relation)?;
+    let shape = require_own_table(relation)?;
     {
         let _path = session::search_path(path);
         let checked = expression::check(
@@ -61,9 +61,9 @@ pub fn add_check(relation: Oid, name: &str, expression: &str, path: &str) -> Res
 
 /// None where the key is there and valid.
 pub fn add_foreign_key(relation: Oid, key: &ForeignKey, path: &str) -> Result<Option<i64>> {
-    let shape = mine(relation)?;
-    let parent =
-        catalog::shape(key.references)?.ok_or_else(|| catalog::gone("the referenced table"))?;
+    let shape = require_own_table(relation)?;
+    let parent = catalog::shape(key.references)?
+        .ok_or_else(|| catalog::missing_table("the referenced table"))?;
     if key.columns.is_empty() || key.columns.len() != key.ref_columns.len() {
         return Err(Error::Invalid {
             message: "columns and ref_columns do not match".into(),
@@ -100,7 +100,7 @@ pub fn create_index(statement: &str, path: &str) -> Result<Option<i64>> {
         let _path = session::search_path(path);
         parse::index::read(statement)?
     };
-    let shape = mine(given.table)?;
+    let shape = require_own_table(given.table)?;
     let index = step::analysed_index(&shape, &given, statement, path)?;
     let change = Change::Index {
         name: given.name,
@@ -145,8 +145,8 @@ fn require_unique(parent: &Shape, columns: &[Ident]) -> Result<()> {
 }
 
 /// An ordinary table of the caller's.
-fn mine(relation: Oid) -> Result<Shape> {
-    let shape = catalog::shape(relation)?.ok_or_else(|| catalog::gone("the table"))?;
+fn require_own_table(relation: Oid) -> Result<Shape> {
+    let shape = catalog::shape(relation)?.ok_or_else(|| catalog::missing_table("the table"))?;
     if shape.kind != "r" {
         let partitioned = shape.kind == "p";
         return Err(Error::NotSupported {
@@ -187,7 +187,7 @@ fn begin(shape: &Shape, wanted: Change, path: &str) -> Result<Option<i64>> {
     if step::is_made(shape.oid, &shape.name, &wanted)? {
         notice(&format!(
             "{} of {} is there already",
-            wanted.made(),
+            wanted.describe(),
             shape.name.plain()
         ));
         return Ok(None);
@@ -196,7 +196,7 @@ fn begin(shape: &Shape, wanted: Change, path: &str) -> Result<Option<i64>> {
         if open.change != wanted {
             return Err(Error::Sql {
                 code: pgrx::PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
-                message: format!("job {} makes another {}", open.id, wanted.made()),
+                message: format!("job {} makes another {}", open.id, wanted.describe()),
                 detail: Some(format!(
                     "End it first: SELECT mig_cancel({}); or give yours another name.",
                     open.id

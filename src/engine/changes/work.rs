@@ -14,7 +14,7 @@ pub fn take(id: i64, pid: i32) -> Result<bool> {
     if change::by_id(id)?.is_none() || !job_lock::try_change(id)? {
         return Ok(false);
     }
-    change::started(id, pid)?;
+    change::set_started(id, pid)?;
     Ok(true)
 }
 

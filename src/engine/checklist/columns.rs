@@ -1,6 +1,6 @@
 //! The checklist of a migration that changes columns.
 
-use super::{Item, answered, before, person};
+use super::{Item, items_before_all, new_item, person};
 use crate::engine::check::Wanted;
 use crate::engine::columns::{self, proof};
 use crate::error::Result;
@@ -10,13 +10,13 @@ use crate::model::state::Migration;
 use crate::steps::verify::{Line, Mode};
 
 pub fn items(m: &Migration, all: &[Rework]) -> Result<Vec<Item>> {
-    let mut items = before();
+    let mut items = items_before_all();
     let errors: Vec<String> = columns::findings(m, all)?
         .into_iter()
         .filter(|f| f.severity == "error")
         .map(|f| format!("{}: {}", f.check_name, f.detail))
         .collect();
-    items.push(answered(
+    items.push(new_item(
         "defined",
         "nothing stands in the way, and every row converts",
         Some(errors.is_empty()),
@@ -33,8 +33,8 @@ pub fn items(m: &Migration, all: &[Rework]) -> Result<Vec<Item>> {
     } else {
         Vec::new()
     };
-    let told: Vec<String> = all.iter().map(Rework::told).collect();
-    items.push(answered(
+    let told: Vec<String> = all.iter().map(Rework::describe).collect();
+    items.push(new_item(
         "created",
         "the new columns stand",
         Some(m.phase >= Phase::Created),
@@ -96,7 +96,7 @@ fn of_lines(phase: &'static str, item: &str, lines: &[Line], names: &[&str]) -> 
             )
         })
         .collect();
-    answered(
+    new_item(
         phase,
         item,
         Some(!mine.is_empty() && bad.is_empty()),

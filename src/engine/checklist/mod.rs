@@ -32,13 +32,13 @@ const PERSON: &str = "for a person to answer";
 pub fn checklist(name: Option<&str>) -> Result<Vec<Item>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
-    if let Some(all) = super::columns::of(&m)? {
+    if let Some(all) = super::columns::load(&m)? {
         return columns::items(&m, &all);
     }
-    let all = mapping::all(m.id)?;
+    let all = mapping::list(m.id)?;
     let mut lines = Vec::new();
     if m.phase > Phase::Defined {
-        let subject = Subject::whole(&m, &all);
+        let subject = Subject::all_tables(&m, &all);
         lines = verify::look(&subject, Mode::Sample(10))?.lines;
         lines.extend(verify::references(&subject)?);
     }
@@ -47,13 +47,13 @@ pub fn checklist(name: Option<&str>) -> Result<Vec<Item>> {
         all: &all,
         lines,
     };
-    let mut items = before();
-    items.extend(facts.created()?);
+    let mut items = items_before_all();
+    items.extend(facts.items_of_create()?);
     items.extend(facts.dual_write());
-    items.extend(facts.backfilled()?);
-    items.extend(facts.switched());
-    items.extend(facts.stopped()?);
-    items.extend(facts.archived()?);
+    items.extend(facts.items_of_backfill()?);
+    items.extend(facts.items_of_switch());
+    items.extend(facts.items_of_stop()?);
+    items.extend(facts.items_of_archive()?);
     for item in &mut items {
         let reached = Phase::parse(item.phase).is_none_or(|p| m.phase >= p);
         if !reached {
@@ -74,7 +74,7 @@ fn person(phase: &'static str, item: &str) -> Item {
     }
 }
 
-fn answered(
+fn new_item(
     phase: &'static str,
     item: impl Into<String>,
     ok: Option<bool>,
@@ -88,7 +88,7 @@ fn answered(
     }
 }
 
-fn before() -> Vec<Item> {
+fn items_before_all() -> Vec<Item> {
     let items = [
         "a backup was taken, and restored once to see that it works",
         "the whole way was rehearsed on a copy, and back",
@@ -104,26 +104,26 @@ impl Facts<'_> {
             .lines
             .iter()
             .filter(|l| names.contains(&l.name.as_str()));
-        self.judged(phase, item.to_owned(), mine.collect())
+        self.item_from_lines(phase, item.to_owned(), mine.collect())
     }
 
-    fn judged(&self, phase: &'static str, item: String, lines: Vec<&Line>) -> Item {
+    fn item_from_lines(&self, phase: &'static str, item: String, lines: Vec<&Line>) -> Item {
         let bad: Vec<&&Line> = lines.iter().filter(|l| l.ok != Some(true)).collect();
         let ok = if bad.iter().any(|l| l.ok == Some(false)) {
             Some(false)
         } else {
             (bad.is_empty() && !lines.is_empty()).then_some(true)
         };
-        let told: Vec<String> = bad.iter().map(|l| self.told(l)).collect();
+        let told: Vec<String> = bad.iter().map(|l| self.describe_line(l)).collect();
         let detail = if told.is_empty() {
             format!("on all {} tables", self.all.len())
         } else {
             told.join("; ")
         };
-        answered(phase, item, ok, detail)
+        new_item(phase, item, ok, detail)
     }
 
-    fn told(&self, l: &Line) -> String {
+    fn describe_line(&self, l: &Line) -> String {
         let table = self.all.iter().find(|p| p.source == l.source);
         format!(
             "{}: {}: {} / {}",
@@ -154,7 +154,7 @@ impl Facts<'_> {
         )?;
         Ok(rows
             .into_iter()
-            .map(|r| answered("any", r.item, r.ok, r.detail))
+            .map(|r| new_item("any", r.item, r.ok, r.detail))
             .collect())
     }
 }

@@ -1,6 +1,6 @@
 //! The items of each phase.
 
-use super::{Facts, Item, PERSON, answered, person};
+use super::{Facts, Item, PERSON, new_item, person};
 use crate::error::Result;
 use crate::ident::Literal;
 use crate::pg::{role, spi, tx};
@@ -8,10 +8,10 @@ use crate::steps::verify::Line;
 use crate::store::{check, mapping, migration};
 
 impl Facts<'_> {
-    pub(super) fn created(&self) -> Result<Vec<Item>> {
+    pub(super) fn items_of_create(&self) -> Result<Vec<Item>> {
         let standing = self.all.iter().filter(|p| p.target_now.is_some()).count();
         let names: Vec<String> = self.all.iter().map(|p| p.target_name.plain()).collect();
-        let mut items = vec![answered(
+        let mut items = vec![new_item(
             "created",
             "all new tables exist",
             Some(standing == self.all.len()),
@@ -72,7 +72,7 @@ impl Facts<'_> {
             "the row of {} that all rows belong to exists",
             table.plain()
         );
-        Ok(Some(answered("created", item, ok, detail)))
+        Ok(Some(new_item("created", item, ok, detail)))
     }
 
     pub(super) fn dual_write(&self) -> Vec<Item> {
@@ -94,7 +94,7 @@ impl Facts<'_> {
         ]
     }
 
-    pub(super) fn backfilled(&self) -> Result<Vec<Item>> {
+    pub(super) fn items_of_backfill(&self) -> Result<Vec<Item>> {
         const PHASE: &str = "backfilled";
         let mut items = Vec::new();
         for p in self.all.iter().filter(|p| !p.is_partner()) {
@@ -103,7 +103,7 @@ impl Facts<'_> {
                 mine.filter(|l| l.name == name).collect::<Vec<_>>()
             };
             let counts = of("rows");
-            let mut item = self.judged(
+            let mut item = self.item_from_lines(
                 PHASE,
                 format!("the count of {} matches", p.source_text()),
                 counts.clone(),
@@ -132,7 +132,7 @@ impl Facts<'_> {
         let orphans: Vec<&Line> = orphans.collect();
         if !orphans.is_empty() {
             let n = orphans.len();
-            let mut item = self.judged(PHASE, "no record is orphaned".into(), orphans);
+            let mut item = self.item_from_lines(PHASE, "no record is orphaned".into(), orphans);
             if item.ok == Some(true) {
                 item.detail = format!("{n} references, on both sides");
             }
@@ -150,7 +150,7 @@ impl Facts<'_> {
     fn last_full_check(&self) -> Result<Item> {
         let item = "a full check found no difference";
         Ok(match check::last_full(self.m.id)? {
-            None => answered(
+            None => new_item(
                 "backfilled",
                 item,
                 None,
@@ -159,7 +159,7 @@ impl Facts<'_> {
                     Literal(&self.m.name)
                 ),
             ),
-            Some(last) => answered(
+            Some(last) => new_item(
                 "backfilled",
                 item,
                 last.ok.map(|ok| ok && last.differences == 0),
@@ -171,10 +171,10 @@ impl Facts<'_> {
         })
     }
 
-    pub(super) fn switched(&self) -> Vec<Item> {
+    pub(super) fn items_of_switch(&self) -> Vec<Item> {
         let reads = self.m.phase.reads();
         let mut items = vec![
-            answered(
+            new_item(
                 "switched",
                 "mig_reads() says new",
                 Some(reads == "new"),
@@ -195,7 +195,7 @@ impl Facts<'_> {
         items
     }
 
-    pub(super) fn stopped(&self) -> Result<Vec<Item>> {
+    pub(super) fn items_of_stop(&self) -> Result<Vec<Item>> {
         let days = migration::days_in_phase(self.m.id)?;
         let scans: Option<String> = spi::value(
             "SELECT pg_catalog.string_agg(pg_catalog.format('%s %s', s.relid::pg_catalog.regclass, s.seq_scan + coalesce(s.idx_scan, 0)), ', ' ORDER BY s.relid) \
@@ -218,7 +218,7 @@ impl Facts<'_> {
         Ok(items)
     }
 
-    pub(super) fn archived(&self) -> Result<Vec<Item>> {
+    pub(super) fn items_of_archive(&self) -> Result<Vec<Item>> {
         let archived = self
             .all
             .iter()
@@ -228,7 +228,7 @@ impl Facts<'_> {
             .filter(|(p, a)| p.source_name.as_ref().is_some_and(|now| *now != a.name))
             .map(|(p, _)| p.source_text())
             .collect();
-        let mut items = vec![answered(
+        let mut items = vec![new_item(
             "archived",
             "old tables have their new names",
             Some(renamed.len() == self.all.len()),
@@ -240,7 +240,7 @@ impl Facts<'_> {
                 let _owner = role::confine_reading(mapping::owner(p)?)?;
                 spi::run(&format!("SELECT FROM {} LIMIT 1", a.name), &[])
             });
-            items.push(answered(
+            items.push(new_item(
                 "archived",
                 format!("view {} works", a.name.plain()),
                 Some(read.is_ok()),

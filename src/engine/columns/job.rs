@@ -20,7 +20,7 @@ pub fn work(m: &Migration, all: &[Rework], able: Ability) -> Result<Option<Outco
     drift::require_none(m)?;
     if let Some(r) = all.iter().find(|r| !r.leader().filled) {
         return match tx::subtransaction(|| fill::batch(m, r, able.may_wait)) {
-            Err(e) if e.is_about_data() => Err(named(m, r, e)?),
+            Err(e) if e.is_about_data() => Err(with_failing_rows(m, r, e)?),
             other => other.map(Some),
         };
     }
@@ -48,7 +48,7 @@ pub fn work(m: &Migration, all: &[Rework], able: Ability) -> Result<Option<Outco
 }
 
 /// The error, with the rows that it comes from.
-fn named(m: &Migration, r: &Rework, e: Error) -> Result<Error> {
+fn with_failing_rows(m: &Migration, r: &Rework, e: Error) -> Result<Error> {
     let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
     let leader = r.leader();
     let blocks = (leader.next_block, leader.bound_blocks.unwrap_or(0));
@@ -63,8 +63,8 @@ fn named(m: &Migration, r: &Rework, e: Error) -> Result<Error> {
         migration: m.name.clone(),
         detail: format!(
             "Rows of {} do not convert: {}.",
-            r.told(),
-            failing::told(&found)
+            r.describe(),
+            failing::describe(&found)
         ),
         hint: format!(
             "Mend those rows and go on: SELECT mig_backfill({});",
@@ -79,14 +79,14 @@ fn next(m: &Migration, r: &Rework, l: &Late, able: Ability) -> Result<Outcome> {
     if change::is_made(r.relation, table, &l.change)? {
         return Ok(Outcome::Done);
     }
-    let job = ChangeJob::within(r.relation, table.clone(), l.change.clone());
+    let job = ChangeJob::for_column_job(r.relation, table.clone(), l.change.clone());
     match change::next(&job, table)? {
         // Built inside a transaction, it would keep the application waiting.
         Outcome::TopLevel(Command { sql, .. }) if !able.top_level => Err(Error::JobFailed {
             migration: m.name.clone(),
             detail: format!(
                 "Without a background worker {} has to be made by hand: {sql};",
-                l.change.made()
+                l.change.describe()
             ),
             hint: format!("{sql};"),
         }),

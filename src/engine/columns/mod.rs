@@ -5,8 +5,8 @@ pub mod plan;
 pub mod proof;
 
 use super::archive::{require_suffix, too_early};
-use super::phases::at;
-use super::{Action, forced, jobs};
+use super::phases::require_phase;
+use super::{Action, describe_forced_call, jobs};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
@@ -23,8 +23,8 @@ use crate::store::{drift, log, migration, new_column};
 use pgrx::pg_sys::Oid;
 
 /// The columns of a migration; None where it moves tables.
-pub fn of(m: &Migration) -> Result<Option<Vec<Rework>>> {
-    let all = new_column::all(m.id)?;
+pub fn load(m: &Migration) -> Result<Option<Vec<Rework>>> {
+    let all = new_column::list(m.id)?;
     Ok((!all.is_empty()).then_some(all))
 }
 
@@ -48,7 +48,7 @@ pub fn add(name: &str, asked: &Asked) -> Result<()> {
 
 /// Errors with 0A000 where a table is to be added to columns.
 pub fn require_none(m: &Migration) -> Result<()> {
-    if of(m)?.is_none() {
+    if load(m)?.is_none() {
         return Ok(());
     }
     Err(Error::NotSupported {
@@ -62,7 +62,7 @@ fn actions(all: &[Rework], action: &str) -> Vec<Action> {
     let line = |r: &Rework| Action {
         source: r.table.as_ref().map(|_| Oid::from(r.relation)),
         target: r.table.as_ref().map(|_| Oid::from(r.relation)),
-        action: format!("{action}: {}", r.told()),
+        action: format!("{action}: {}", r.describe()),
     };
     all.iter().map(line).collect()
 }
@@ -88,7 +88,7 @@ fn require_clean(m: &Migration, all: &[Rework]) -> Result<()> {
 
 /// defined → created
 pub fn create(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
-    if !at(m, Phase::Defined, "mig_create", "mig_define")? {
+    if !require_phase(m, Phase::Defined, "mig_create", "mig_define")? {
         return Ok(actions(all, "exists"));
     }
     require_clean(m, all)?;
@@ -107,7 +107,7 @@ pub fn dual_write(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
     if [Phase::DualWrite, Phase::Backfilled].contains(&m.phase) && drift::is_there(m)? {
         return mend(m, all, Stage::Old, "mig_dual_write");
     }
-    if !at(m, Phase::Created, "mig_dual_write", "mig_create")? {
+    if !require_phase(m, Phase::Created, "mig_dual_write", "mig_create")? {
         return Ok(actions(all, "kept in step"));
     }
     require_clean(m, all)?;
@@ -119,7 +119,7 @@ pub fn dual_write(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
 
 /// Somebody touched a trigger. It goes in anew, and what has passed it is for mig_repair to find.
 fn mend(m: &Migration, all: &[Rework], stage: Stage, call: &str) -> Result<Vec<Action>> {
-    if let Some(gone) = drift::all(m)?.iter().find(|c| c.kind != "mirror") {
+    if let Some(gone) = drift::list(m)?.iter().find(|c| c.kind != "mirror") {
         return Err(Error::Drift {
             migration: m.name.clone(),
             detail: format!("Found: {}.", gone.what),
@@ -149,10 +149,10 @@ pub fn switch(m: &Migration, all: &[Rework], force: bool) -> Result<Vec<Action>>
     if m.phase == Phase::Switched && drift::is_there(m)? {
         return mend(m, all, Stage::Both, "mig_switch");
     }
-    if !at(m, Phase::Backfilled, "mig_switch", "mig_backfill")? {
+    if !require_phase(m, Phase::Backfilled, "mig_switch", "mig_backfill")? {
         return Ok(actions(all, "both ways"));
     }
-    let mut passed_over: Vec<String> = drift::all(m)?.into_iter().map(|d| d.what).collect();
+    let mut passed_over: Vec<String> = drift::list(m)?.into_iter().map(|d| d.what).collect();
     let wrong = tx::probe(|| proof::wrong(all, Stage::Old))?;
     if wrong > 0 {
         passed_over.push(format!("{wrong} rows are out of step"));
@@ -168,7 +168,11 @@ pub fn switch(m: &Migration, all: &[Rework], force: bool) -> Result<Vec<Action>>
         });
     }
     ending::switch(m, all, force)?;
-    come_to(m, Phase::Switched, &forced("mig_switch", &passed_over))?;
+    come_to(
+        m,
+        Phase::Switched,
+        &describe_forced_call("mig_switch", &passed_over),
+    )?;
     Ok(actions(all, "both ways"))
 }
 
@@ -182,7 +186,7 @@ pub fn stop(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
             .collect();
         return mend(m, &kept, Stage::New, "mig_stop");
     }
-    if !at(m, Phase::Switched, "mig_stop", "mig_switch")? {
+    if !require_phase(m, Phase::Switched, "mig_stop", "mig_switch")? {
         return Ok(actions(all, "old column refuses writes"));
     }
     ending::stop(m, all)?;
@@ -198,7 +202,7 @@ pub fn archive(
     compat_views: bool,
     force: bool,
 ) -> Result<Vec<Action>> {
-    if !at(m, Phase::Stopped, "mig_archive", "mig_stop")? {
+    if !require_phase(m, Phase::Stopped, "mig_archive", "mig_stop")? {
         return Ok(actions(all, "archived"));
     }
     require_suffix(suffix)?;
@@ -228,8 +232,12 @@ pub fn archive(
     }
     passed_over.extend(users);
     ending::put_away(m, all, suffix, settings::take_names(m))?;
-    come_to(m, Phase::Archived, &forced("mig_archive", &passed_over))?;
-    Ok(actions(&new_column::all(m.id)?, "archived"))
+    come_to(
+        m,
+        Phase::Archived,
+        &describe_forced_call("mig_archive", &passed_over),
+    )?;
+    Ok(actions(&new_column::list(m.id)?, "archived"))
 }
 
 /// What uses old columns.
@@ -267,10 +275,10 @@ pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
     jobs::end_open(m, Some("rolled back"))?;
     let mut done = Vec::new();
     if m.phase == Phase::Archived {
-        ending::take_back(m, &new_column::all(m.id)?)?;
+        ending::take_back(m, &new_column::list(m.id)?)?;
         done.push("has its name again");
     }
-    let all = new_column::all(m.id)?;
+    let all = new_column::list(m.id)?;
     if m.phase >= Phase::Stopped && to < Phase::Stopped {
         ending::stop_back(m, &all)?;
         done.push("both ways again");
@@ -344,7 +352,11 @@ pub fn drop(m: &Migration, all: &[Rework], archives: bool, force: bool) -> Resul
         ending::let_go(m, all, archives)?;
     }
     migration::delete(m.id)?;
-    log::write(&m.name, "dropped", &forced("mig_drop", &passed_over))?;
+    log::write(
+        &m.name,
+        "dropped",
+        &describe_forced_call("mig_drop", &passed_over),
+    )?;
     let gone = m.phase == Phase::Archived && archives;
     Ok(actions(
         all,

@@ -1,6 +1,6 @@
 //! What is to come, as statements: nothing of it is run.
 
-use super::of;
+use super::load;
 use crate::engine::inspect::Planable;
 use crate::error::Result;
 use crate::ident::Ident;
@@ -20,7 +20,7 @@ pub fn plan(m: &Migration, all: &[Rework]) -> Result<Vec<Planable>> {
     let mut steps = Vec::new();
     for r in all {
         let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
-        let heirs = late::heirs(all, r.relation);
+        let heirs = late::list_heirs(all, r.relation);
         steps.extend(of_one(r, &shape, &heirs));
     }
     // By phase, and within one as they are defined.
@@ -60,8 +60,8 @@ fn of_one(r: &Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<Planable> {
     }
     let rows = "RowExclusiveLock, rows FOR NO KEY UPDATE";
     add(Phase::Backfilled, rows, compare::fill(table, r), true);
-    for (c, l) in planned(r, shape, heirs) {
-        for (lock, text) in made(table, &l) {
+    for (c, l) in plan_dependents(r, shape, heirs) {
+        for (lock, text) in statements_of(table, &l) {
             add(Phase::Backfilled, lock, text, false);
         }
         if l.not_null {
@@ -88,7 +88,7 @@ fn of_one(r: &Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<Planable> {
         for text in sql::create_trigger(table, r.id, Stage::New) {
             add(Phase::Stopped, BRIEF, text, false);
         }
-        let away = Ident::derived(&[&format!("{}_archive", old.name.as_str())]);
+        let away = Ident::derive(&[&format!("{}_archive", old.name.as_str())]);
         add(
             Phase::Archived,
             BRIEF,
@@ -102,19 +102,23 @@ fn of_one(r: &Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<Planable> {
 }
 
 /// As decided on, or as it would be by now.
-fn planned<'a>(r: &'a Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<(&'a NewColumn, Late)> {
+fn plan_dependents<'a>(
+    r: &'a Rework,
+    shape: &Shape,
+    heirs: &late::Heirs,
+) -> Vec<(&'a NewColumn, Late)> {
     let mut all = Vec::new();
     for c in &r.columns {
         let late = c
             .late
             .clone()
-            .unwrap_or_else(|| late::of(shape, c, heirs, &mut Vec::new()));
+            .unwrap_or_else(|| late::plan_dependents(shape, c, heirs, &mut Vec::new()));
         all.extend(late.into_iter().map(|l| (c, l)));
     }
     all
 }
 
-fn made(table: &crate::ident::QualifiedName, l: &Late) -> Vec<(&'static str, String)> {
+fn statements_of(table: &crate::ident::QualifiedName, l: &Late) -> Vec<(&'static str, String)> {
     let name = l.change.name();
     match &l.change {
         Change::Index { index, .. } => {
@@ -138,7 +142,7 @@ fn made(table: &crate::ident::QualifiedName, l: &Late) -> Vec<(&'static str, Str
 
 /// The statements that add the columns, for a migration file of an ORM; None where the migration moves tables.
 pub fn ddl(m: &Migration) -> Result<Option<Vec<String>>> {
-    let Some(all) = of(m)? else { return Ok(None) };
+    let Some(all) = load(m)? else { return Ok(None) };
     let mut made = Vec::new();
     for r in &all {
         for c in &r.columns {

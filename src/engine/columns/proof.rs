@@ -73,10 +73,10 @@ fn require_phase(m: &Migration) -> Result<()> {
 pub fn check(m: &Migration, all: &[Rework], wanted: &Wanted, mode: Mode) -> Result<Vec<Line>> {
     require_phase(m)?;
     let mut found = Findings {
-        started: check::now()?,
+        started: check::read_clock()?,
         ..Findings::default()
     };
-    let changes = drift::all(m)?;
+    let changes = drift::list(m)?;
     for r in chosen(all, wanted.relation)? {
         found.tables += 1;
         found.lines.extend(state(m, r, &changes)?);
@@ -158,7 +158,7 @@ pub fn assert(m: &Migration, all: &[Rework], wanted: &Wanted, mode: Mode) -> Res
     let told = all
         .iter()
         .find(|r| r.relation == bad.source)
-        .map(Rework::told)
+        .map(Rework::describe)
         .unwrap_or_default();
     Err(Error::CheckFailed {
         migration: m.name.clone(),
@@ -245,7 +245,7 @@ fn mend(m: &Migration, r: &Rework, wrong: i64) -> Result<()> {
         return Ok(());
     }
     let owner = super::owners(std::slice::from_ref(r));
-    let filled = || fill::everywhere(m, r, stage(m));
+    let filled = || fill::fill_whole_table(m, r, stage(m));
     let (written, left) = late::checked_at_once(&owner, true, filled)?;
     if left > 0 {
         notice(&format!(
@@ -259,7 +259,7 @@ fn mend(m: &Migration, r: &Rework, wrong: i64) -> Result<()> {
         &format!(
             "mig_repair: {} of {wrong} rows of {} mended",
             written,
-            r.told()
+            r.describe()
         ),
     )
 }

@@ -69,7 +69,7 @@ pub fn way_back(
                 source: column.name.clone(),
                 from,
             }),
-            None => stuck.extend(lost(column, spec)),
+            None => stuck.extend(find_obstacle(column, spec)),
         }
     }
     if stuck.is_empty() {
@@ -99,7 +99,7 @@ fn origin(column: &Column, spec: &Spec, layout: &Layout) -> Option<Back> {
 }
 
 /// The obstacle that a column is which does not come back.
-fn lost(column: &Column, spec: &Spec) -> Option<Stuck> {
+fn find_obstacle(column: &Column, spec: &Spec) -> Option<Stuck> {
     let name = column.name.as_str();
     let reader = spec
         .columns
@@ -131,7 +131,9 @@ mod tests {
     use crate::model::fixture;
     use crate::model::layout::{Member, resolve};
 
-    fn back(columns: Vec<(Ident, Option<Expression>)>) -> Result<Vec<BackColumn>, Vec<Stuck>> {
+    fn resolve_back(
+        columns: Vec<(Ident, Option<Expression>)>,
+    ) -> Result<Vec<BackColumn>, Vec<Stuck>> {
         let (source, target, _) = fixture::sign_ups();
         let spec = Spec {
             columns,
@@ -169,7 +171,7 @@ mod tests {
             ),
             ("email".into(), None),
         ];
-        let found = back(columns).expect("a way back");
+        let found = resolve_back(columns).expect("a way back");
         let of = |name: &str| {
             found
                 .iter()
@@ -192,7 +194,7 @@ mod tests {
             ("mail".into(), expression("lower(email)", "email", None)),
             ("email".into(), None),
         ];
-        let stuck = back(columns).expect_err("no way back");
+        let stuck = resolve_back(columns).expect_err("no way back");
         assert!(
             stuck[0].reason.contains("\"email\"") && stuck[0].reason.contains("\"mail\""),
             "{stuck:?}"
@@ -202,6 +204,6 @@ mod tests {
     #[test]
     fn a_derived_column_beside_its_source_is_no_obstacle() {
         let columns = vec![("mail".into(), expression("lower(email)", "email", None))];
-        assert!(back(columns).is_ok());
+        assert!(resolve_back(columns).is_ok());
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn target_columns(
             via: None,
         });
     }
-    let drawn = remap::drawn(members, me)?;
+    let drawn = remap::resolve_new_ids(members, me)?;
     for (name, expression) in &me.spec.columns {
         if let Some(expression) = expression {
             columns.push(made_column(me, name, expression, drawn.as_ref()));
@@ -53,7 +53,7 @@ pub(super) fn target_columns(
         let Origin::Source(source) = &column.origin else {
             continue;
         };
-        column.via = remap::via(members, me, source)?;
+        column.via = remap::find_via(members, me, source)?;
         if let Some(via) = &column.via {
             column.type_text.clone_from(&via.target_type);
         }

@@ -1,6 +1,6 @@
 //! Indexes of the target.
 
-use super::{Layout, Member, TargetIndex, mapped};
+use super::{Layout, Member, TargetIndex, map_names};
 use crate::ident::{Ident, Literal};
 use crate::model::shape::{Index, IndexColumn};
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ fn of_kind(mut index: TargetIndex, layout: &Layout) -> TargetIndex {
         Some(own) => format!("({own}) AND {condition}"),
     });
     index.constraint = false;
-    index.name = Ident::derived(&[index.name.as_str(), &kind.value]);
+    index.name = Ident::derive(&[index.name.as_str(), &kind.value]);
     index
 }
 
@@ -133,7 +133,7 @@ fn carried_index(
         nulls_not_distinct: index.nulls_not_distinct,
         method: index.method.clone(),
         columns,
-        include: mapped(&index.include, names)?,
+        include: map_names(&index.include, names)?,
         predicate: index.predicate.clone(),
         options: index.options.clone(),
         tablespace: None,
@@ -167,7 +167,7 @@ fn index_name(me: &Member, columns: &[IndexColumn], unique: bool) -> Ident {
             .map(|c| c.name.as_ref().map_or("expr", Ident::as_str)),
     );
     parts.push(if unique { "key" } else { "idx" });
-    Ident::derived(&parts)
+    Ident::derive(&parts)
 }
 
 /// Drops a plain index that another one, or a key, serves with its first columns.
@@ -217,7 +217,9 @@ fn without_served(made: Vec<TargetIndex>, layout: &Layout) -> Vec<TargetIndex> {
 fn name_apart(mut indexes: Vec<TargetIndex>) -> Vec<TargetIndex> {
     for at in 1..indexes.len() {
         let (before, rest) = indexes.split_at_mut(at);
-        rest[0].name = rest[0].name.apart(|n| before.iter().any(|i| i.name == *n));
+        rest[0].name = rest[0]
+            .name
+            .avoid_taken(|n| before.iter().any(|i| i.name == *n));
     }
     indexes
 }

@@ -1,7 +1,7 @@
 //! Foreign keys of the target: between members they carry the scope.
 
 use super::columns::{renames, target_columns};
-use super::{Member, Scope, TargetKey, combine, joined, mapped};
+use super::{Member, Scope, TargetKey, combine, join_names, map_names};
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::ForeignKey;
@@ -22,7 +22,7 @@ pub(super) fn target_keys(
     }) = scope
     {
         keys.push(TargetKey {
-            name: Ident::derived(&[me.target.name.as_str(), column.as_str(), "fkey"]),
+            name: Ident::derive(&[me.target.name.as_str(), column.as_str(), "fkey"]),
             columns: vec![column.clone()],
             references: table.clone(),
             ref_columns: vec![key.clone()],
@@ -33,13 +33,13 @@ pub(super) fn target_keys(
         });
     }
     for fkey in &me.shape.fkeys {
-        let Some(columns) = mapped(&fkey.columns, names) else {
+        let Some(columns) = map_names(&fkey.columns, names) else {
             continue;
         };
         if !combine::all_refer(members, me, &columns, fkey.ref_oid, scope)? {
             continue;
         }
-        if combine::ties(members, me, fkey)? {
+        if combine::joins_parts(members, me, fkey)? {
             continue;
         }
         let Some(parent) = members.iter().find(|m| m.shape.oid == fkey.ref_oid) else {
@@ -48,12 +48,12 @@ pub(super) fn target_keys(
         };
         // Its key alone is none where rows of several sources may have the same one.
         let parents = combine::peers(members, parent);
-        let apart = combine::way(members, parent)? == Some(Combine::Union);
+        let apart = combine::find_combine(members, parent)? == Some(Combine::Union);
         if apart && !combine::is_surrogate(&parents) {
             continue;
         }
         let parent_names = renames(&target_columns(members, parent, scope)?);
-        if let Some(ref_columns) = mapped(&fkey.ref_columns, &parent_names) {
+        if let Some(ref_columns) = map_names(&fkey.ref_columns, &parent_names) {
             let pairs = (columns, ref_columns);
             keys.push(member_key(me, parent.target, fkey, pairs, names, scope));
         }
@@ -73,7 +73,7 @@ fn member_key(
     let set_columns = match fkey.on_delete.as_str() {
         // SET NULL and SET DEFAULT must not touch the scope.
         "n" | "d" if fkey.set_columns.is_empty() => columns.clone(),
-        "n" | "d" => mapped(&fkey.set_columns, names).unwrap_or_default(),
+        "n" | "d" => map_names(&fkey.set_columns, names).unwrap_or_default(),
         _ => Vec::new(),
     };
     let scoped = |columns: Vec<Ident>| {
@@ -84,7 +84,7 @@ fn member_key(
             .collect::<Vec<_>>()
     };
     TargetKey {
-        name: Ident::derived(&[me.target.name.as_str(), &joined(&columns), "fkey"]),
+        name: Ident::derive(&[me.target.name.as_str(), &join_names(&columns), "fkey"]),
         references: parent.clone(),
         columns: scoped(columns),
         ref_columns: scoped(ref_columns),
@@ -122,12 +122,12 @@ fn outside_key(
     names: &BTreeMap<Ident, Ident>,
 ) -> TargetKey {
     TargetKey {
-        name: Ident::derived(&[me.target.name.as_str(), &joined(&columns), "fkey"]),
+        name: Ident::derive(&[me.target.name.as_str(), &join_names(&columns), "fkey"]),
         references: fkey.ref_name.clone(),
         ref_columns: fkey.ref_columns.clone(),
         on_delete: on_delete(me, fkey),
         on_update: fkey.on_update.clone(),
-        set_columns: mapped(&fkey.set_columns, names).unwrap_or_default(),
+        set_columns: map_names(&fkey.set_columns, names).unwrap_or_default(),
         columns,
         comment: fkey.comment.clone(),
     }

@@ -1,7 +1,7 @@
 //! Rows of several sources that become one row, each source giving its own columns.
 
 use super::columns::target_columns;
-use super::combine::{main, peers, require_alike, unfit, way};
+use super::combine::{find_combine, main, peers, require_alike, unfit};
 use super::{Member, Origin, Scope, TargetColumn};
 use crate::error::{Error, Result};
 use crate::ident::Ident;
@@ -44,7 +44,7 @@ impl Merge {
         self.sources.iter().map(|s| s.mapping)
     }
 
-    pub fn mine(&self) -> Option<&Given> {
+    pub fn own_part(&self) -> Option<&Given> {
         self.sources.iter().find(|s| s.mapping == self.me)
     }
 
@@ -60,7 +60,7 @@ pub fn renamed_key(before: &[Member], me: Member) -> Result<Vec<(Ident, Option<E
         return Ok(Vec::new());
     };
     let all: Vec<Member> = before.iter().copied().chain([me]).collect();
-    if way(&all, &me)? != Some(Combine::Merge) {
+    if find_combine(&all, &me)? != Some(Combine::Merge) {
         return Ok(Vec::new());
     }
     let (ours, theirs) = (me.shape.key_columns(), target_key(before, first)?);
@@ -130,7 +130,7 @@ pub(super) fn columns(
 }
 
 /// Who gives what. Errors with 22023 where two give the same column, or a key does not serve.
-pub(super) fn of(members: &[Member], me: &Member, scope: Option<&Scope>) -> Result<Merge> {
+pub(super) fn resolve(members: &[Member], me: &Member, scope: Option<&Scope>) -> Result<Merge> {
     let peers = peers(members, me);
     let leader = main(&peers);
     let first = leader.or(peers.first().copied());
@@ -140,7 +140,7 @@ pub(super) fn of(members: &[Member], me: &Member, scope: Option<&Scope>) -> Resu
         .copied()
         .filter(|p| first.is_none_or(|f| f.shape.oid != p.shape.oid));
     for p in first.into_iter().chain(led) {
-        let given = given(members, p, scope)?;
+        let given = resolve_part(members, p, scope)?;
         let twice = given
             .columns
             .iter()
@@ -187,7 +187,7 @@ fn require_fit(peers: &[&Member]) -> Result<()> {
     Err(unfit(peers, detail.into(), hint.into()))
 }
 
-fn given(members: &[Member], p: &Member, scope: Option<&Scope>) -> Result<Given> {
+fn resolve_part(members: &[Member], p: &Member, scope: Option<&Scope>) -> Result<Given> {
     let pk = p.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
         relation: p.shape.name.clone(),
     })?;

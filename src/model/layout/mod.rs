@@ -183,21 +183,21 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     let pk = me.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
         relation: me.shape.name.clone(),
     })?;
-    let way = combine::way(members, me)?;
+    let way = combine::find_combine(members, me)?;
     let columns = match way {
         Some(Combine::Merge) => merge::columns(members, me, scope)?,
         _ => target_columns(members, me, scope)?,
     };
     let names = renames(&columns);
     let key = key_columns(me, pk, &columns)?;
-    let drawn = remap::drawn(members, me)?;
+    let drawn = remap::resolve_new_ids(members, me)?;
     let peers = combine::peers(members, me);
     let kind = match way {
         Some(Combine::Union) => Some(combine::kind(members, me, scope)?),
         _ => None,
     };
     let merge = match way {
-        Some(Combine::Merge) => Some(merge::of(members, me, scope)?),
+        Some(Combine::Merge) => Some(merge::resolve(members, me, scope)?),
         _ => None,
     };
     let scoped = |columns: &[Ident]| {
@@ -248,7 +248,7 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
         drawn,
     };
     check_unique_keys(me, &layout)?;
-    let ids: Vec<&Ident> = layout.vias().map(|v| &v.column).collect();
+    let ids: Vec<&Ident> = layout.mapped_columns().map(|v| &v.column).collect();
     remap::require_not_generated_from(me, &ids)?;
     layout.back = back::way_back(me.shape, me.spec, &layout).ok();
     layout.indexes = indexes::target_indexes(me, &layout, &names);
@@ -273,7 +273,7 @@ impl Layout {
     }
 
     /// Columns that this source gives, and the scope.
-    pub fn given(&self) -> impl Iterator<Item = &TargetColumn> {
+    pub fn own_columns(&self) -> impl Iterator<Item = &TargetColumn> {
         let mut columns = self.columns.iter();
         std::iter::from_fn(move || columns.by_ref().find(|c| c.origin != Origin::Partner))
     }
@@ -295,12 +295,12 @@ impl Layout {
     }
 
     /// Columns whose value goes through a map, the drawn one among them.
-    pub fn vias(&self) -> impl Iterator<Item = &Via> {
+    pub fn mapped_columns(&self) -> impl Iterator<Item = &Via> {
         self.columns.iter().filter_map(|c| c.via.as_ref())
     }
 
     /// The target's column that a column of the source is carried to.
-    pub fn carried(&self, source: &Ident) -> Option<&TargetColumn> {
+    pub fn target_column_of(&self, source: &Ident) -> Option<&TargetColumn> {
         let origin = Origin::Source(source.clone());
         self.columns.iter().find(|c| c.origin == origin)
     }
@@ -356,11 +356,11 @@ fn check_unique_keys(me: &Member, layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-fn mapped(columns: &[Ident], names: &BTreeMap<Ident, Ident>) -> Option<Vec<Ident>> {
+fn map_names(columns: &[Ident], names: &BTreeMap<Ident, Ident>) -> Option<Vec<Ident>> {
     columns.iter().map(|c| names.get(c).cloned()).collect()
 }
 
-fn joined(columns: &[Ident]) -> String {
+fn join_names(columns: &[Ident]) -> String {
     columns
         .iter()
         .map(Ident::as_str)

@@ -2,7 +2,7 @@ use super::*;
 use crate::model::expr::Expression;
 use crate::model::fixture;
 
-fn resolved(spec: &Spec, shape: &Shape, scope: Option<&Scope>) -> Result<Layout> {
+fn resolve_alone(spec: &Spec, shape: &Shape, scope: Option<&Scope>) -> Result<Layout> {
     let target = QualifiedName::new("public", "t");
     resolve(
         &[Member {
@@ -62,14 +62,14 @@ fn a_surrogate_key_stays_the_primary_key_and_gets_a_scoped_twin_when_referenced(
 fn a_natural_key_gets_the_scope_in_front() {
     let mut shape = fixture::rounds_shape();
     shape.columns[0].default = None;
-    let layout = resolved(&Spec::default(), &shape, Some(&fixture::scope())).expect("layout");
+    let layout = resolve_alone(&Spec::default(), &shape, Some(&fixture::scope())).expect("layout");
     assert_eq!(layout.primary_key, names(&["project_id", "id"]));
     assert_eq!(layout.scoped_key, None);
 }
 
 #[test]
 fn unique_keys_are_scoped_and_no_prefix_is_indexed_twice() {
-    let layout = resolved(
+    let layout = resolve_alone(
         &Spec::default(),
         &fixture::rounds_shape(),
         Some(&fixture::scope()),
@@ -86,7 +86,7 @@ fn unique_keys_are_scoped_and_no_prefix_is_indexed_twice() {
         ..Spec::default()
     };
     let layout =
-        resolved(&spec, &fixture::rounds_shape(), Some(&fixture::scope())).expect("layout");
+        resolve_alone(&spec, &fixture::rounds_shape(), Some(&fixture::scope())).expect("layout");
     assert_eq!(
         layout.indexes.len(),
         1,
@@ -96,7 +96,7 @@ fn unique_keys_are_scoped_and_no_prefix_is_indexed_twice() {
 
 #[test]
 fn without_a_scope_the_target_is_like_the_source() {
-    let layout = resolved(&Spec::default(), &fixture::rounds_shape(), None).expect("layout");
+    let layout = resolve_alone(&Spec::default(), &fixture::rounds_shape(), None).expect("layout");
     assert_eq!(layout.columns.len(), 2);
     assert_eq!(layout.arbiter, names(&["id"]));
     assert_eq!(layout.indexes[0].columns.len(), 1);
@@ -122,7 +122,7 @@ fn renames_are_followed_and_expressions_are_not_columns_of_the_source() {
         ],
         ..Spec::default()
     };
-    let layout = resolved(&spec, &fixture::rounds_shape(), None).expect("layout");
+    let layout = resolve_alone(&spec, &fixture::rounds_shape(), None).expect("layout");
     let origins: Vec<&Origin> = layout.columns.iter().map(|c| &c.origin).collect();
     assert_eq!(
         origins,
@@ -142,7 +142,7 @@ fn a_key_that_is_left_out_is_refused() {
         ..Spec::default()
     };
     assert!(matches!(
-        resolved(&spec, &fixture::rounds_shape(), None),
+        resolve_alone(&spec, &fixture::rounds_shape(), None),
         Err(Error::KeyNotCarried { .. })
     ));
 }
@@ -154,7 +154,7 @@ fn a_scope_column_that_stands_already_is_refused() {
         ..fixture::scope()
     };
     assert!(matches!(
-        resolved(&Spec::default(), &fixture::rounds_shape(), Some(&scope)),
+        resolve_alone(&Spec::default(), &fixture::rounds_shape(), Some(&scope)),
         Err(Error::BadScope { .. })
     ));
 }
@@ -165,7 +165,8 @@ fn an_unknown_unique_column_names_the_nearest() {
         unique_keys: vec![names(&["slugg"])],
         ..Spec::default()
     };
-    let Err(Error::NoSuchColumn { nearest, .. }) = resolved(&spec, &fixture::rounds_shape(), None)
+    let Err(Error::NoSuchColumn { nearest, .. }) =
+        resolve_alone(&spec, &fixture::rounds_shape(), None)
     else {
         unreachable!("an unknown column must be refused")
     };

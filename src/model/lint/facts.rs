@@ -53,7 +53,7 @@ const PER_SECOND: i64 = 200 << 20;
 
 impl Table {
     /// The name that the file has for it.
-    pub fn written(&self) -> Written {
+    pub fn as_written(&self) -> Written {
         Written {
             schema: self.schema.clone(),
             name: self.name.clone(),
@@ -75,7 +75,7 @@ impl Table {
             b if b >= 10 << 20 => format!("{} MB", b >> 20),
             b => format!("{} kB", b >> 10),
         };
-        format!("about {} rows, {bytes}", grouped(self.rows))
+        format!("about {} rows, {bytes}", group_digits(self.rows))
     }
 
     /// How long to read all of it takes, or to write it anew.
@@ -90,7 +90,7 @@ impl Table {
     }
 }
 
-fn grouped(n: i64) -> String {
+fn group_digits(n: i64) -> String {
     let digits = n.max(0).to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -50,7 +50,7 @@ impl File {
             self.lock_timeout = facts.lock_timeout_ms > 0;
         }
         let tables = facts.tables.iter().enumerate();
-        self.known = tables.map(|(n, t)| (t.written(), n)).collect();
+        self.known = tables.map(|(n, t)| (t.as_written(), n)).collect();
         self.facts = facts;
     }
 
@@ -126,7 +126,7 @@ impl File {
             }
             _ => {}
         }
-        for (table, lock) in locks::of(&s.act) {
+        for (table, lock) in locks::locked_tables(&s.act) {
             if self.in_transaction && lock.stops_writes() && !self.is_new(&table) {
                 self.hold(table, lock, s.line);
             }
@@ -173,7 +173,7 @@ impl File {
 
     /// The line of a statement that no rule has to say anything of: its lock.
     pub fn nothing_to_say(&self, s: &Statement) -> Hit {
-        let tables = locks::of(&s.act);
+        let tables = locks::locked_tables(&s.act);
         let detail = match (&s.act, tables.as_slice()) {
             (_, []) => "no lock that an application waits for".to_owned(),
             (_, all) => {
@@ -194,7 +194,7 @@ impl File {
 
 impl Hit {
     /// The finding that it is of a statement whose own lock is `own`.
-    pub fn of(self, s: &Statement, text: &Rc<str>, own: Option<Lock>) -> Finding {
+    pub fn into_finding(self, s: &Statement, text: &Rc<str>, own: Option<Lock>) -> Finding {
         Finding {
             line: s.line,
             statement: Rc::clone(text),
@@ -208,7 +208,7 @@ impl Hit {
 }
 
 /// The line of a statement whose further findings are not shown.
-pub fn more(left_out: usize) -> Hit {
+pub fn summary_of_rest(left_out: usize) -> Hit {
     let detail = format!(
         "{left_out} more findings of this statement are not shown: give it in parts to see them"
     );

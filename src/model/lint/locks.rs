@@ -6,11 +6,14 @@ use super::statement::{
 };
 
 pub fn strongest(s: &Statement) -> Option<Lock> {
-    of(&s.act).into_iter().map(|(_, lock)| lock).max()
+    locked_tables(&s.act)
+        .into_iter()
+        .map(|(_, lock)| lock)
+        .max()
 }
 
 /// Existing tables that the statement locks, the one that it names first.
-pub fn of(act: &Act) -> Vec<(Written, Lock)> {
+pub fn locked_tables(act: &Act) -> Vec<(Written, Lock)> {
     let all = |tables: &[Written], lock: Lock| tables.iter().map(|t| (t.clone(), lock)).collect();
     let one = |table: &Written, lock: Lock| vec![(table.clone(), lock)];
     match act {
@@ -30,7 +33,7 @@ pub fn of(act: &Act) -> Vec<(Written, Lock)> {
             table,
             lock,
             changes,
-        } => altered(table, *lock, changes),
+        } => locks_of_alter(table, *lock, changes),
         Act::CreateIndex {
             table,
             concurrently,
@@ -96,7 +99,7 @@ fn weaker_if(concurrently: bool, lock: Lock) -> Lock {
     }
 }
 
-fn altered(table: &Written, lock: Lock, changes: &[Change]) -> Vec<(Written, Lock)> {
+fn locks_of_alter(table: &Written, lock: Lock, changes: &[Change]) -> Vec<(Written, Lock)> {
     let mut all = vec![(table.clone(), lock)];
     for change in changes {
         match change {

@@ -51,7 +51,7 @@ const WARNING: &str = "warning";
 const INFO: &str = "info";
 
 /// The way around what an application would notice of a change of a column: another one beside it, both kept in step.
-fn beside(
+fn advise_new_column(
     table: &Written,
     new: &Ident,
     of_type: &str,
@@ -104,7 +104,7 @@ impl Linter {
     pub fn read(&mut self, s: &Statement) -> bool {
         let text: Rc<str> = brief(s.text.clone(), MOST_TEXT).into();
         if self.found.len() >= MOST {
-            let finding = file::too_many(MOST).of(s, &text, None);
+            let finding = file::too_many(MOST).into_finding(s, &text, None);
             self.found.push(finding);
             return false;
         }
@@ -113,7 +113,7 @@ impl Linter {
             .flat_map(|rule| rule(&self.file, s))
             .collect();
         if hits.len() > MOST_OF_ONE {
-            let more = file::more(hits.len() - MOST_OF_ONE);
+            let more = file::summary_of_rest(hits.len() - MOST_OF_ONE);
             hits.truncate(MOST_OF_ONE);
             hits.push(more);
         }
@@ -121,7 +121,7 @@ impl Linter {
             hits.push(self.file.nothing_to_say(s));
         }
         let own = locks::strongest(s);
-        let all = hits.into_iter().map(|hit| hit.of(s, &text, own));
+        let all = hits.into_iter().map(|hit| hit.into_finding(s, &text, own));
         self.found.extend(all);
         self.file.pass(s);
         true
@@ -135,7 +135,7 @@ impl Linter {
 
 /// All names of tables, indexes and views that the statements use.
 pub fn tables(statements: &[Statement]) -> Vec<Written> {
-    let all = statements.iter().flat_map(|s| locks::of(&s.act));
+    let all = statements.iter().flat_map(|s| locks::locked_tables(&s.act));
     all.map(|(table, _)| table).collect()
 }
 
@@ -152,7 +152,7 @@ fn constraint_name(table: &Written, name: Option<&String>, rule: &Rule) -> Ident
         Rule::Exclusion => (&[], "excl"),
     };
     let parts = std::iter::once(table.name.as_str()).chain(columns.iter().map(String::as_str));
-    Ident::derived(&parts.chain([ending]).collect::<Vec<_>>())
+    Ident::derive(&parts.chain([ending]).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -315,7 +315,7 @@ impl Lock {
     ];
 
     /// By PostgreSQL's number (lockdefs.h).
-    pub fn of(number: i32) -> Option<Self> {
+    pub fn from_number(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|l| *l as i32 == number)
     }
 

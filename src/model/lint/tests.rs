@@ -42,7 +42,7 @@ fn facts() -> Facts {
     }
 }
 
-fn of(text: &str, act: Act) -> Statement {
+fn statement(text: &str, act: Act) -> Statement {
     Statement {
         line: 1,
         text: text.into(),
@@ -51,7 +51,7 @@ fn of(text: &str, act: Act) -> Statement {
     }
 }
 
-fn altered(change: Change) -> Act {
+fn alter_tip(change: Change) -> Act {
     Act::AlterTable {
         table: tip(),
         lock: Lock::AccessExclusive,
@@ -60,14 +60,14 @@ fn altered(change: Change) -> Act {
 }
 
 fn rules(acts: Vec<Act>) -> Vec<(&'static str, &'static str)> {
-    let statements: Vec<Statement> = acts.into_iter().map(|a| of("x", a)).collect();
+    let statements: Vec<Statement> = acts.into_iter().map(|a| statement("x", a)).collect();
     let mut found = lint(&statements, &facts());
     found.retain(|f| f.rule != "lock");
     found.into_iter().map(|f| (f.severity, f.rule)).collect()
 }
 
-fn retyped(column: &str, name: &str, modifiers: &[i32]) -> Act {
-    altered(Change::ColumnType {
+fn change_type(column: &str, name: &str, modifiers: &[i32]) -> Act {
+    alter_tip(Change::ColumnType {
         column: column.into(),
         to: Type {
             name: name.into(),
@@ -82,27 +82,33 @@ fn retyped(column: &str, name: &str, modifiers: &[i32]) -> Act {
 fn a_type_that_only_grows_changes_the_catalog() {
     let told = [(INFO, "change-column-type")];
     let warned = [(WARNING, "change-column-type")];
-    assert_eq!(rules(vec![retyped("note", "varchar", &[40])]), told);
-    assert_eq!(rules(vec![retyped("note", "varchar", &[])]), told);
-    assert_eq!(rules(vec![retyped("note", "varchar", &[10])]), warned);
-    assert_eq!(rules(vec![retyped("amount", "numeric", &[12, 2])]), told);
-    assert_eq!(rules(vec![retyped("amount", "numeric", &[12, 4])]), warned);
-    assert_eq!(rules(vec![retyped("n", "int8", &[])]), warned);
+    assert_eq!(rules(vec![change_type("note", "varchar", &[40])]), told);
+    assert_eq!(rules(vec![change_type("note", "varchar", &[])]), told);
+    assert_eq!(rules(vec![change_type("note", "varchar", &[10])]), warned);
+    assert_eq!(
+        rules(vec![change_type("amount", "numeric", &[12, 2])]),
+        told
+    );
+    assert_eq!(
+        rules(vec![change_type("amount", "numeric", &[12, 4])]),
+        warned
+    );
+    assert_eq!(rules(vec![change_type("n", "int8", &[])]), warned);
 }
 
 #[test]
 fn not_null_needs_a_proof() {
-    let set = |c: &str| altered(Change::SetNotNull { column: c.into() });
+    let set = |c: &str| alter_tip(Change::SetNotNull { column: c.into() });
     assert_eq!(rules(vec![set("n")]), [(WARNING, "set-not-null")]);
     assert_eq!(rules(vec![set("note")]), [], "a valid CHECK says so");
-    let check = altered(Change::Add(Constraint {
+    let check = alter_tip(Change::Add(Constraint {
         name: Some("c".into()),
         rule: Rule::Check {
             not_null: Some("n".into()),
         },
         not_valid: true,
     }));
-    let validate = altered(Change::Validate {
+    let validate = alter_tip(Change::Validate {
         constraint: "c".into(),
     });
     assert_eq!(
@@ -114,7 +120,7 @@ fn not_null_needs_a_proof() {
 #[test]
 fn a_default_that_differs_from_row_to_row_writes_all_of_them() {
     let add = |calls: &[&str]| {
-        altered(Change::AddColumn(Column {
+        alter_tip(Change::AddColumn(Column {
             name: "c".into(),
             kind: Type {
                 name: "uuid".into(),
@@ -145,7 +151,7 @@ fn a_lock_is_held_to_the_end_of_its_transaction() {
         set: vec![],
         everything: true,
     };
-    let strong = || altered(Change::Catalog);
+    let strong = || alter_tip(Change::Catalog);
     let long = (WARNING, "long-work-under-lock");
     let all = (WARNING, "update-in-one-statement");
     assert_eq!(rules(vec![Act::Begin, strong(), update()]), [long, all]);

@@ -70,7 +70,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Whether the token is this word.
-    pub fn is(&self, token: &Token, word: &str) -> bool {
+    pub fn is_word(&self, token: &Token, word: &str) -> bool {
         token.kind == Kind::Word && self.text_of(token).eq_ignore_ascii_case(word)
     }
 
@@ -96,7 +96,7 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                 }
                 b' ' | b'\t' | b'\r' | 0x0b | 0x0c => self.at += 1,
-                b'-' if self.pair(*b"--") => self.at = self.until(self.at, b"\n\r"),
+                b'-' if self.pair(*b"--") => self.at = self.find_byte(self.at, b"\n\r"),
                 b'/' if self.pair(*b"/*") => {
                     self.fresh = false;
                     if !self.skip_comment() {
@@ -136,7 +136,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The first place from `at` on with one of these bytes, or the end.
-    fn until(&self, at: usize, ends: &[u8]) -> usize {
+    fn find_byte(&self, at: usize, ends: &[u8]) -> usize {
         let rest = self.bytes.get(at..).unwrap_or_default();
         rest.iter()
             .position(|b| ends.contains(b))
@@ -162,7 +162,7 @@ impl<'a> Scanner<'a> {
         let at = self.at;
         let one = Some(at + 1);
         match self.bytes[at] {
-            b'\\' if self.fresh => (Kind::Meta, Some(self.until(at, b"\n"))),
+            b'\\' if self.fresh => (Kind::Meta, Some(self.find_byte(at, b"\n"))),
             b'\'' => (Kind::Quoted, self.string(at + 1, b'\'', self.escapes)),
             b'"' => (Kind::Quoted, self.string(at + 1, b'"', false)),
             b'$' => match self.dollar() {
@@ -215,10 +215,10 @@ impl Iterator for Scanner<'_> {
 }
 
 /// The text cut behind the first such word that stands outside quotes and comments.
-pub fn behind<'a>(text: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
+pub fn split_after_word<'a>(text: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
     let mut scanner = Scanner::new(text, 0, false);
     while let Some(token) = scanner.next() {
-        if scanner.is(&token, word) {
+        if scanner.is_word(&token, word) {
             return text.split_at_checked(token.place.end);
         }
     }

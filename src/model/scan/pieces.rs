@@ -141,7 +141,7 @@ impl Nesting {
     }
 
     fn pass(&mut self, scanner: &Scanner, token: &Token) {
-        let is = |word: &str| scanner.is(token, word);
+        let is = |word: &str| scanner.is_word(token, word);
         self.lead = match self.lead {
             Lead::Start if is("create") => Lead::Create,
             Lead::Create if is("or") => Lead::Or,

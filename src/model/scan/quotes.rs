@@ -9,7 +9,7 @@ impl Scanner<'_> {
             match *self.bytes.get(at)? {
                 b'\\' if escapes => at += 2,
                 b if b == quote && self.byte(at + 1) == quote => at += 2,
-                b if b == quote => match self.continued(at + 1, quote, escapes) {
+                b if b == quote => match self.continue_string(at + 1, quote, escapes) {
                     Some(inside) => at = inside,
                     None => return Some(at + 1),
                 },
@@ -19,7 +19,7 @@ impl Scanner<'_> {
     }
 
     /// A string with escapes goes on behind a line break, with escapes: without them each part stands for itself.
-    fn continued(&self, at: usize, quote: u8, escapes: bool) -> Option<usize> {
+    fn continue_string(&self, at: usize, quote: u8, escapes: bool) -> Option<usize> {
         if !escapes || quote != b'\'' {
             return None;
         }

@@ -7,7 +7,7 @@
 //! event, too, and that one finds the copy. An abort takes rows, copies and events away together.
 
 use super::deed::{Deed, Place, block_of, pointer_to};
-use super::slot::{Slot, guarded};
+use super::slot::{Slot, catch_error};
 use super::writing::Writing;
 use super::{Event, find};
 use crate::pg::tx;
@@ -106,7 +106,8 @@ impl Writing<'_> {
         // SAFETY: as the caller says; a slot of this kind pins the buffer that its row is in.
         unsafe {
             let slot = data.tg_trigslot;
-            let (true, Some((deed, place))) = (find::is_stored(slot), Deed::of(data)) else {
+            let (true, Some((deed, place))) = (find::is_stored(slot), Deed::from_trigger(data))
+            else {
                 return;
             };
             // An index that is checked late would be told of rows that are put in, and nobody would look again.
@@ -227,7 +228,7 @@ impl Writing<'_> {
                     .direct
                     .touched_key
                     .is_in(self.touched, &key, self.latest.get())
-                    && self.one(None, &key, event, false);
+                    && self.write_row(None, &key, event, false);
             }
             let next = pgrx::itemptr::item_pointer_to_u64((*tuple.t_data).t_ctid);
             self.fetch(next, self.latest.get(), new)
@@ -235,7 +236,7 @@ impl Writing<'_> {
                     .direct
                     .key
                     .is_same(&key, &self.direct.key.of_slot(new.0))
-                && self.one(Some(new.0), &key, event, false)
+                && self.write_row(Some(new.0), &key, event, false)
         }
     }
 
@@ -248,7 +249,7 @@ impl Writing<'_> {
         unsafe {
             match (*(*self.touched).rd_tableam).tuple_fetch_row_version {
                 None => false,
-                Some(fetch) => guarded(|| fetch(self.touched, &mut pointer, snapshot, slot.0)),
+                Some(fetch) => catch_error(|| fetch(self.touched, &mut pointer, snapshot, slot.0)),
             }
         }
     }

@@ -15,7 +15,7 @@
 
 use super::find::{dirty, in_progress};
 use super::scan::Scan;
-use super::slot::{Slot, guarded};
+use super::slot::{Slot, catch_error};
 use super::written::Written;
 use super::{Direct, Event, Opened};
 use crate::error::Result;
@@ -46,7 +46,7 @@ impl Direct {
     /// Copies the slice's rows that the written table lacks. Until the transaction ends, the touched table must not be truncated
     /// or rewritten: the caller holds ROW SHARE on it.
     pub fn copy(&self, touched: pg_sys::Oid, slice: &Slice) -> Result<Copied> {
-        let spared = self.spared(Event::Insert)?;
+        let spared = self.list_needless_fks(Event::Insert)?;
         // SAFETY: inside a transaction; an ERROR pops the snapshot together with the (sub)transaction. While it is active, no row
         // that it sees is pruned, so a place means the same row at the second look.
         unsafe {
@@ -239,7 +239,7 @@ impl<'a> Copy<'a> {
             };
             let mut dirty = dirty();
             let (relation, slot) = (self.source.0, self.again.0);
-            guarded(|| fetch(relation, &mut place, &raw mut dirty, slot))
+            catch_error(|| fetch(relation, &mut place, &raw mut dirty, slot))
                 && in_progress(&dirty).is_none()
         }
     }

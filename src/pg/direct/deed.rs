@@ -32,7 +32,7 @@ impl Deed {
     ///
     /// # Safety
     /// `data` belongs to an AFTER row trigger that is running.
-    pub unsafe fn of(data: &pg_sys::TriggerData) -> Option<(Self, Place)> {
+    pub unsafe fn from_trigger(data: &pg_sys::TriggerData) -> Option<(Self, Place)> {
         // SAFETY: the tuple is that of the event, as stored. Its command is known as long as its transaction runs.
         unsafe {
             let tuple = &*data.tg_trigtuple;
@@ -44,7 +44,7 @@ impl Deed {
                     transaction: stamps.t_xmin,
                     command: stamp::cmin(tuple.t_data),
                 },
-                _ if has(row, pg_sys::HEAP_XMAX_IS_MULTI) => return None,
+                _ if has_flag(row, pg_sys::HEAP_XMAX_IS_MULTI) => return None,
                 kind => Self {
                     event: match kind {
                         pg_sys::TRIGGER_EVENT_UPDATE => Event::Update,
@@ -99,24 +99,24 @@ impl Deed {
             let stamps = head.t_choice.t_heap;
             if self.event == Event::Insert {
                 return stamps.t_xmin == self.transaction
-                    && !has(head, pg_sys::HEAP_COMBOCID)
+                    && !has_flag(head, pg_sys::HEAP_COMBOCID)
                     && stamps.t_field3.t_cid == self.command
-                    && has(head, pg_sys::HEAP_XMAX_INVALID)
+                    && has_flag(head, pg_sys::HEAP_XMAX_INVALID)
                     // Not a new version of a row that was there.
-                    && !has(head, pg_sys::HEAP_UPDATED);
+                    && !has_flag(head, pg_sys::HEAP_UPDATED);
             }
             let doubtful = pg_sys::HEAP_XMAX_INVALID
                 | pg_sys::HEAP_XMAX_IS_MULTI
                 | pg_sys::HEAP_XMAX_LOCK_ONLY;
             let deleted = item_pointer_to_u64(head.t_ctid) == place;
             stamps.t_xmax == self.transaction
-                && !has(head, doubtful)
+                && !has_flag(head, doubtful)
                 && deleted == (self.event == Event::Delete)
                 && stamp::cmax(row) == self.command
         }
     }
 }
 
-fn has(row: &pg_sys::HeapTupleHeaderData, any_of: u32) -> bool {
+fn has_flag(row: &pg_sys::HeapTupleHeaderData, any_of: u32) -> bool {
     u32::from(row.t_infomask) & any_of != 0
 }

@@ -56,7 +56,7 @@ impl Rework {
             pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
             let kept = {
                 let table = Opened::read(self.relation);
-                Kept::of(table.0)
+                Kept::load(table.0)
             };
             let heeded: Vec<_> = concerned
                 .constraints

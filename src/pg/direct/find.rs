@@ -1,6 +1,6 @@
 //! Finding the row of a key, by an index.
 
-use super::slot::{Slot, guarded};
+use super::slot::{Slot, catch_error};
 use pgrx::pg_sys;
 
 /// A unique index whose columns are a key's, and how each is compared.
@@ -21,12 +21,12 @@ impl Key {
     ///
     /// # Safety
     /// `table` is open.
-    pub unsafe fn of(table: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
+    pub unsafe fn find_index(table: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
         let mut key = None;
         // SAFETY: as the caller says.
         unsafe {
             all_indexes(table, |index| {
-                key = Self::by(index, attributes);
+                key = Self::from_index(index, attributes);
                 key.is_none()
             });
         }
@@ -35,7 +35,7 @@ impl Key {
 
     /// # Safety
     /// `index` is open.
-    unsafe fn by(index: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
+    unsafe fn from_index(index: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
         // SAFETY: an index has all of these for each of its key columns (relcache.c).
         unsafe {
             let form = &*(*index).rd_index;
@@ -273,7 +273,7 @@ pub unsafe fn is_visible(
         }
         match (*(*table).rd_tableam).tuple_satisfies_snapshot {
             None => false,
-            Some(satisfies) => guarded(|| satisfies(table, slot, snapshot)),
+            Some(satisfies) => catch_error(|| satisfies(table, slot, snapshot)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Many rows put into indexes: index by index, each in its own order, so that rows whose entries belong on one page of the index find
 //! it where the one before has left it, in the processor's caches. The answer is the same in any order.
 
-use super::slot::{Slot, guarded};
+use super::slot::{Slot, catch_error};
 use super::written::Written;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
@@ -14,7 +14,7 @@ struct Entries {
 }
 
 impl Entries {
-    fn at(&self, row: usize) -> std::ops::Range<usize> {
+    fn columns_of_row(&self, row: usize) -> std::ops::Range<usize> {
         row * self.columns..(row + 1) * self.columns
     }
 }
@@ -66,7 +66,7 @@ impl Written<'_> {
             };
             let mut entries = self.entries(info, new);
             for row in order(index, &entries, new.len()) {
-                let at = entries.at(row);
+                let at = entries.columns_of_row(row);
                 let alone = pg_sys::index_insert(
                     index,
                     entries.values[at.clone()].as_mut_ptr(),
@@ -96,7 +96,7 @@ impl Written<'_> {
                 nulls: vec![false; columns * new.len()],
             };
             for (row, slot) in new.iter().enumerate() {
-                let at = entries.at(row);
+                let at = entries.columns_of_row(row);
                 pg_sys::FormIndexDatum(
                     info,
                     slot.0,
@@ -124,8 +124,8 @@ unsafe fn order(index: pg_sys::Relation, entries: &Entries, rows: usize) -> Vec<
                 compare(
                     &mut columns,
                     entries,
-                    entries.at(*a).start,
-                    entries.at(*b).start,
+                    entries.columns_of_row(*a).start,
+                    entries.columns_of_row(*b).start,
                 )
             });
         }
@@ -185,7 +185,7 @@ unsafe fn compare(
                 };
                 let (a, b) = (entries.values[a + n], entries.values[b + n]);
                 // SAFETY: as the caller says; as ApplySortComparator() of sortsupport.h does.
-                let sign = unsafe { guarded(|| comparator(a, b, column)) };
+                let sign = unsafe { catch_error(|| comparator(a, b, column)) };
                 if column.ssup_reverse {
                     0.cmp(&sign)
                 } else {

@@ -13,7 +13,7 @@ pub struct Kept {
 impl Kept {
     /// # Safety
     /// `table` is open; the current memory context lives as long as the value.
-    pub unsafe fn of(table: pg_sys::Relation) -> Self {
+    pub unsafe fn load(table: pg_sys::Relation) -> Self {
         let mut indexes = Vec::new();
         // SAFETY: as the caller says.
         unsafe {

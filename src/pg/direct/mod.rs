@@ -84,7 +84,7 @@ pub struct Direct {
 impl Direct {
     /// For a flow between two tables: keys are as they were, and no two rows share one. None where rows of these tables
     /// cannot be written this way.
-    pub fn between(
+    pub fn for_flow(
         flow: &Flow,
         touched: pg_sys::Oid,
         view: pg_sys::Oid,
@@ -96,7 +96,7 @@ impl Direct {
         };
         if let Some(scope) = &made.row.scope {
             let anchor = anchor::name(flow.mapping);
-            made.parents = parent::of(written, scope.number, scope.value, &anchor)?;
+            made.parents = parent::find_scope_parents(written, scope.number, scope.value, &anchor)?;
         }
         Ok(Some(made))
     }
@@ -116,7 +116,7 @@ impl Direct {
         {
             return None;
         }
-        Self::of(&Parties {
+        Self::for_relations(&Parties {
             touched,
             view,
             written,
@@ -127,16 +127,16 @@ impl Direct {
         })
     }
 
-    fn of(parties: &Parties) -> Option<Self> {
+    fn for_relations(parties: &Parties) -> Option<Self> {
         // SAFETY: all three relations are locked by the caller's use of them.
         in_memory(c"pg_mig direct", |context| unsafe {
-            Self::made(context, parties)
+            Self::build(context, parties)
         })
     }
 
     /// # Safety
     /// `context` is the current one and lives as long as the value.
-    unsafe fn made(context: pg_sys::MemoryContext, parties: &Parties) -> Option<Self> {
+    unsafe fn build(context: pg_sys::MemoryContext, parties: &Parties) -> Option<Self> {
         let [touched, view, written] =
             [parties.touched, parties.view, parties.written].map(Opened::read);
         // SAFETY: the relations are open.
@@ -145,19 +145,22 @@ impl Direct {
                 return None;
             }
             let key = row::numbers_in(touched.0, &parties.key)?;
-            let row = Row::of(view.0, written.0, parties, &key)?;
+            let row = Row::from_view(view.0, written.0, parties, &key)?;
             Some(Self {
                 context,
                 written: parties.written,
                 plain: row.is_plain() && suits::is_plain(written.0),
                 copies: suits::tells_at_once(written.0),
-                kept: Kept::of(written.0),
+                kept: Kept::load(written.0),
                 parents: Vec::new(),
                 ahead: RefCell::default(),
                 key: row::key_columns(touched.0, &key),
                 row,
-                touched_key: Key::of(touched.0, &key)?,
-                written_key: Key::of(written.0, &row::numbers_in(written.0, &parties.arbiter)?)?,
+                touched_key: Key::find_index(touched.0, &key)?,
+                written_key: Key::find_index(
+                    written.0,
+                    &row::numbers_in(written.0, &parties.arbiter)?,
+                )?,
             })
         }
     }
@@ -176,7 +179,7 @@ impl Direct {
             return false;
         }
         // SAFETY: as the caller says.
-        match unsafe { Deed::of(data) } {
+        match unsafe { Deed::from_trigger(data) } {
             Some((deed, place)) => self.ahead.borrow_mut().take(deed, place),
             None => false,
         }
@@ -192,7 +195,7 @@ impl Direct {
         key: &[pg_sys::Datum],
         event: Event,
     ) -> Result<bool> {
-        let spared = self.spared(event)?;
+        let spared = self.list_needless_fks(event)?;
         // SAFETY: inside a transaction.
         unsafe {
             pg_sys::CommandCounterIncrement();
@@ -202,7 +205,7 @@ impl Direct {
 
     /// Foreign keys that need no check, because the parent is held. Where only this transaction holds it, a change of a row is left
     /// to PostgreSQL: it checks the new version where the old one was put in by the same transaction (RI_FKey_fk_upd_check_required).
-    fn spared(&self, event: Event) -> Result<Vec<pg_sys::Oid>> {
+    fn list_needless_fks(&self, event: Event) -> Result<Vec<pg_sys::Oid>> {
         let Some(scope) = &self.row.scope else {
             return Ok(Vec::new());
         };

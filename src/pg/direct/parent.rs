@@ -33,7 +33,7 @@ struct Found {
 }
 
 /// The parents that `column` of `table` names by `value`, in ordinary tables, of its own type and by PostgreSQL's own operators.
-pub fn of(
+pub fn find_scope_parents(
     table: pg_sys::Oid,
     column: i16,
     value: pg_sys::Datum,

@@ -1,9 +1,9 @@
 //! New columns of a row, and the old one that they replace: what each should be. The view says so (`sqlgen::rework`); its target
 //! list is planned once and evaluated over the row itself, in a trigger or in a batch.
 
-use super::row::{attribute, planned};
+use super::row::{attribute, plan_expression};
 pub use super::slot::Set;
-use super::slot::{Slot, guarded};
+use super::slot::{Slot, catch_error};
 use super::{Opened, in_memory, items};
 use crate::model::rework::Stage;
 use crate::pg::image::Image;
@@ -59,16 +59,16 @@ pub struct Rework {
 
 impl Rework {
     /// None if the view is not one of ours.
-    pub fn of(view: pg_sys::Oid) -> Option<Self> {
+    pub fn load(view: pg_sys::Oid) -> Option<Self> {
         // SAFETY: the memory is the current one, and lives as long as the value.
         in_memory(c"pg_mig columns", |memory| unsafe {
-            Self::made(memory, view)
+            Self::build(memory, view)
         })
     }
 
     /// # Safety
     /// `memory` is the current context and lives as long as the value.
-    unsafe fn made(memory: pg_sys::MemoryContext, view: pg_sys::Oid) -> Option<Self> {
+    unsafe fn build(memory: pg_sys::MemoryContext, view: pg_sys::Oid) -> Option<Self> {
         let opened = Opened::read(view);
         // SAFETY: the view is open; its query lives in the relation cache, and what is kept of it is copied.
         unsafe {
@@ -88,9 +88,9 @@ impl Rework {
                 let from = entry(should)?;
                 Some(Made {
                     number: column,
-                    image: Image::of(attribute(table.0, column).atttypid),
+                    image: Image::for_type(attribute(table.0, column).atttypid),
                     reads: reads(from, number, table.0),
-                    from: planned(from),
+                    from: plan_expression(from),
                 })
             };
             let mut new = Vec::new();
@@ -101,7 +101,7 @@ impl Rework {
                 new.push(made);
             }
             let old = pair("old", "down").map(|made| Old {
-                unnamed: unnamed(table.0, made.number),
+                unnamed: constraint_without_name(table.0, made.number),
                 made,
             });
             let mut all = new.iter().chain(old.as_ref().map(|o| &o.made));
@@ -127,7 +127,7 @@ impl Rework {
     ///
     /// # Safety
     /// As `inserted`.
-    pub(super) unsafe fn off(
+    pub(super) unsafe fn find_wrong_columns(
         &self,
         context: &Context,
         row: *mut pg_sys::TupleTableSlot,
@@ -135,7 +135,7 @@ impl Rework {
         // SAFETY: as the caller says.
         self.new
             .iter()
-            .filter_map(|m| unsafe { m.off(context, row) })
+            .filter_map(|m| unsafe { m.correct_value(context, row) })
             .collect()
     }
 
@@ -151,12 +151,12 @@ impl Rework {
     ) -> Vec<Set> {
         // SAFETY: as the caller says.
         unsafe {
-            let off = self.off(context, row);
+            let off = self.find_wrong_columns(context, row);
             let Some(old) = self.old.as_ref().filter(|_| !off.is_empty()) else {
                 return off;
             };
             let unfilled = stage == Stage::Old && off.iter().any(|(n, ..)| Slot::value(row, *n).1);
-            if unfilled || old.made.off(context, row).is_some() {
+            if unfilled || old.made.correct_value(context, row).is_some() {
                 off
             } else {
                 Vec::new()
@@ -170,7 +170,7 @@ impl Made {
     ///
     /// # Safety
     /// `row` holds a row of the table.
-    pub(super) unsafe fn off(
+    pub(super) unsafe fn correct_value(
         &self,
         context: &Context,
         row: *mut pg_sys::TupleTableSlot,
@@ -250,7 +250,7 @@ impl Context {
             let state = self.state(expression);
             let mut null = false;
             match (*state).evalfunc {
-                Some(run) => (guarded(|| run(state, self.context, &mut null)), null),
+                Some(run) => (catch_error(|| run(state, self.context, &mut null)), null),
                 None => (pg_sys::Datum::from(0), true),
             }
         }
@@ -322,7 +322,7 @@ unsafe fn reads(
             }
             let column = (member + pg_sys::FirstLowInvalidHeapAttributeNumber) as i16;
             if column > 0 {
-                found.push((column, Image::of(attribute(table, column).atttypid)));
+                found.push((column, Image::for_type(attribute(table, column).atttypid)));
             }
         }
     }
@@ -331,7 +331,7 @@ unsafe fn reads(
 
 /// # Safety
 /// The table is open and has the column; what is returned is in the current memory context.
-unsafe fn unnamed(table: pg_sys::Relation, number: i16) -> Unnamed {
+unsafe fn constraint_without_name(table: pg_sys::Relation, number: i16) -> Unnamed {
     // SAFETY: as the caller says.
     unsafe {
         let default = pg_sys::build_column_default(table, i32::from(number));
@@ -342,7 +342,7 @@ unsafe fn unnamed(table: pg_sys::Relation, number: i16) -> Unnamed {
         } else if pg_sys::contain_volatile_functions(default) {
             Unnamed::Anything
         } else {
-            Unnamed::Default(planned(default.cast()))
+            Unnamed::Default(plan_expression(default.cast()))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the mapping's view makes of a row, without running the view: its target list is planned once, as the planner
 //! would do when it pulls the view up, and evaluated over the touched row.
 
-use super::slot::{Slot, guarded};
+use super::slot::{Slot, catch_error};
 use super::written::Written;
 use super::{Parties, items};
 use crate::pg::image::{Image, KeyColumns};
@@ -46,7 +46,7 @@ impl Row {
     ///
     /// # Safety
     /// Both relations are open; the current memory context lives as long as the value.
-    pub unsafe fn of(
+    pub unsafe fn from_view(
         view: pg_sys::Relation,
         written: pg_sys::Relation,
         parties: &Parties,
@@ -79,7 +79,7 @@ impl Row {
                 (number, Value::Const(value, false)) => Some(Scope {
                     number,
                     value,
-                    image: Image::of(attribute(written, number).atttypid),
+                    image: Image::for_type(attribute(written, number).atttypid),
                 }),
                 _ => None,
             };
@@ -92,7 +92,7 @@ impl Row {
                 },
                 filter: match (*query.jointree).quals {
                     quals if quals.is_null() => std::ptr::null_mut(),
-                    quals => planned(quals.cast()),
+                    quals => plan_expression(quals.cast()),
                 },
                 columns,
             })
@@ -236,7 +236,7 @@ unsafe fn value(
         if kind != column.atttypid || column.atttypmod != -1 && column.atttypmod != modifier {
             return None;
         }
-        let expression = planned(given);
+        let expression = plan_expression(given);
         Some(match (*expression.cast::<pg_sys::Node>()).type_ {
             pg_sys::NodeTag::T_Var if (*expression.cast::<pg_sys::Var>()).varattno > 0 => {
                 Value::Column((*expression.cast::<pg_sys::Var>()).varattno)
@@ -252,7 +252,7 @@ unsafe fn value(
 
 /// # Safety
 /// `expression` is a checked expression; the result is in the current memory context.
-pub unsafe fn planned(expression: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
+pub unsafe fn plan_expression(expression: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
     // SAFETY: as the caller says. The planner changes what it is given in place.
     unsafe {
         let copy = pg_sys::copyObjectImpl(expression.cast_const().cast());
@@ -275,7 +275,7 @@ unsafe fn evaluate(
         let state = pg_sys::ExecInitExpr(expression, std::ptr::null_mut());
         let mut null = false;
         let value = match (*state).evalfunc {
-            Some(run) => guarded(|| run(state, context, &mut null)),
+            Some(run) => catch_error(|| run(state, context, &mut null)),
             None => return (pg_sys::Datum::from(0), true),
         };
         (value, null)

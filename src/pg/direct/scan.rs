@@ -1,6 +1,6 @@
 //! Rows of some blocks, as the active snapshot sees them.
 
-use super::slot::{Slot, guarded};
+use super::slot::{Slot, catch_error};
 use crate::pg::places::Slice;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
@@ -27,9 +27,9 @@ impl Scan {
             let flags =
                 pg_sys::ScanOptions::SO_TYPE_TIDRANGESCAN | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
             let snapshot = pg_sys::GetActiveSnapshot();
-            let scan = guarded(|| begin(relation, snapshot, 0, null_mut(), null_mut(), flags));
+            let scan = catch_error(|| begin(relation, snapshot, 0, null_mut(), null_mut(), flags));
             let [mut from, mut to] = slice.places();
-            guarded(|| range(scan, &mut from, &mut to));
+            catch_error(|| range(scan, &mut from, &mut to));
             Some(Self { scan, routine })
         }
     }
@@ -45,7 +45,7 @@ impl Scan {
         unsafe {
             (*self.routine)
                 .scan_getnextslot_tidrange
-                .is_some_and(|next| guarded(|| next(self.scan, forward, row.0)))
+                .is_some_and(|next| catch_error(|| next(self.scan, forward, row.0)))
         }
     }
 
@@ -56,7 +56,7 @@ impl Scan {
         // SAFETY: as the caller says.
         unsafe {
             if let Some(end) = (*self.routine).scan_end {
-                guarded(|| end(self.scan));
+                catch_error(|| end(self.scan));
             }
         }
     }

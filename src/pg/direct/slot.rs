@@ -92,7 +92,7 @@ pub unsafe fn merge(row: *mut pg_sys::TupleTableSlot, set: &[Set], new: &Slot) {
 ///
 /// # Safety
 /// `call` calls nothing else, and has nothing to drop.
-pub unsafe fn guarded<T>(call: impl FnOnce() -> T) -> T {
+pub unsafe fn catch_error<T>(call: impl FnOnce() -> T) -> T {
     // SAFETY: as the caller says; PostgreSQL runs on the main thread.
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(call) }
 }

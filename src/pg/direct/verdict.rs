@@ -17,7 +17,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    fn nothing() -> Self {
+    fn keep() -> Self {
         Verdict::Set(Vec::new())
     }
 }
@@ -34,7 +34,8 @@ impl Rework {
         stage: Stage,
     ) -> bool {
         // SAFETY: as the caller says.
-        let kept = |(number, image): (i16, Image)| unsafe { same(before, new, number, image) };
+        let kept =
+            |(number, image): (i16, Image)| unsafe { has_same_value(before, new, number, image) };
         let mut columns = self.new.iter().chain(self.old.iter().map(|o| &o.made));
         let untouched = columns.all(|m| {
             kept((m.number, m.image)) && (stage == Stage::New || m.reads.iter().all(|r| kept(*r)))
@@ -46,7 +47,7 @@ impl Rework {
 
     /// # Safety
     /// `new` holds the row that is to be put in.
-    pub unsafe fn inserted(&self, new: *mut pg_sys::TupleTableSlot, stage: Stage) -> Verdict {
+    pub unsafe fn decide_insert(&self, new: *mut pg_sys::TupleTableSlot, stage: Stage) -> Verdict {
         // SAFETY: as the caller says.
         unsafe {
             let context = Context::new();
@@ -54,7 +55,7 @@ impl Rework {
             if let (Stage::New, Some(old)) = (stage, &self.old) {
                 return self.follow(&context, new, old.is_unnamed(&context, new));
             }
-            let ups = self.off(&context, new);
+            let ups = self.find_wrong_columns(&context, new);
             if !written || ups.is_empty() {
                 return Verdict::Set(ups);
             }
@@ -65,7 +66,7 @@ impl Rework {
 
     /// # Safety
     /// `before` and `new` hold both versions of the row.
-    pub unsafe fn updated(
+    pub unsafe fn decide_update(
         &self,
         before: *mut pg_sys::TupleTableSlot,
         new: *mut pg_sys::TupleTableSlot,
@@ -73,13 +74,13 @@ impl Rework {
     ) -> Verdict {
         // SAFETY: as the caller says.
         unsafe {
-            let changed = |number: i16, image: Image| !same(before, new, number, image);
+            let changed = |number: i16, image: Image| !has_same_value(before, new, number, image);
             let new_changed = self.new.iter().any(|m| changed(m.number, m.image));
             let context = Context::new();
             if let (Stage::New, Some(old)) = (stage, &self.old) {
                 let untouched = !changed(old.made.number, old.made.image);
                 if untouched && !new_changed {
-                    return Verdict::nothing();
+                    return Verdict::keep();
                 }
                 return self.follow(&context, new, untouched);
             }
@@ -87,17 +88,19 @@ impl Rework {
             if !new_changed {
                 let unfilled = |m: &Made| stage == Stage::Old && Slot::value(new, m.number).1;
                 let due = self.new.iter().filter(|m| moved(m) || unfilled(m));
-                return Verdict::Set(due.filter_map(|m| m.off(&context, new)).collect());
+                return Verdict::Set(due.filter_map(|m| m.correct_value(&context, new)).collect());
             }
-            if self.off(&context, new).is_empty() {
-                return Verdict::nothing();
+            if self.find_wrong_columns(&context, new).is_empty() {
+                return Verdict::keep();
             }
             let untouched = |_: &Old| !self.new.iter().any(moved);
             // One of several columns is written before the backfill has come by: the others are what the old one says.
             let lacking = self.new.iter().filter(|m| {
                 stage == Stage::Old && !changed(m.number, m.image) && Slot::value(new, m.number).1
             });
-            let mut set: Vec<Set> = lacking.filter_map(|m| m.off(&context, new)).collect();
+            let mut set: Vec<Set> = lacking
+                .filter_map(|m| m.correct_value(&context, new))
+                .collect();
             if set.is_empty() {
                 return self.go_back(&context, new, stage, untouched);
             }
@@ -128,12 +131,12 @@ impl Rework {
             return if stage == Stage::Old {
                 Verdict::Computed
             } else {
-                Verdict::nothing()
+                Verdict::keep()
             };
         };
         // SAFETY: as the caller says.
-        match unsafe { old.made.off(context, new) } {
-            None => Verdict::nothing(),
+        match unsafe { old.made.correct_value(context, new) } {
+            None => Verdict::keep(),
             Some(down) if untouched(old) => Verdict::Set(vec![down]),
             Some(_) => Verdict::Contradiction,
         }
@@ -150,11 +153,11 @@ impl Rework {
         untouched: bool,
     ) -> Verdict {
         let Some(old) = &self.old else {
-            return Verdict::nothing();
+            return Verdict::keep();
         };
         // SAFETY: as the caller says.
-        match unsafe { old.made.off(context, new) } {
-            None => Verdict::nothing(),
+        match unsafe { old.made.correct_value(context, new) } {
+            None => Verdict::keep(),
             Some(down) if untouched => Verdict::Set(vec![down]),
             Some(_) => Verdict::Replaced,
         }
@@ -163,7 +166,7 @@ impl Rework {
 
 /// # Safety
 /// Both hold rows of one table.
-unsafe fn same(
+unsafe fn has_same_value(
     a: *mut pg_sys::TupleTableSlot,
     b: *mut pg_sys::TupleTableSlot,
     number: i16,

@@ -1,7 +1,7 @@
 //! Putting a row in, changing it, taking it away: as ExecSimpleRelationInsert() and its neighbours in execReplication.c
 //! do, with one difference. A row that somebody else has written meanwhile is no error here, it is left to the caller.
 
-use super::slot::{Slot, guarded};
+use super::slot::{Slot, catch_error};
 use super::written::Written;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
@@ -73,7 +73,7 @@ impl Written<'_> {
             self.check(new);
             let command = pg_sys::GetCurrentCommandId(true);
             if let Some(insert) = (*(*self.relation).rd_tableam).tuple_insert {
-                guarded(|| insert(self.relation, new.0, command, 0, null_mut()));
+                catch_error(|| insert(self.relation, new.0, command, 0, null_mut()));
             }
         }
     }
@@ -93,7 +93,7 @@ impl Written<'_> {
             let mut slots: Vec<_> = new.iter().map(|s| s.0).collect();
             let (relation, count) = (self.relation, new.len() as i32);
             let command = pg_sys::GetCurrentCommandId(true);
-            guarded(|| insert(relation, slots.as_mut_ptr(), count, command, 0, bulk));
+            catch_error(|| insert(relation, slots.as_mut_ptr(), count, command, 0, bulk));
             self.index_all(new)
         }
     }
@@ -118,7 +118,7 @@ impl Written<'_> {
             let mut failure = pg_sys::TM_FailureData::default();
             let (mut mode, mut indexes) = (0, false);
             let snapshot = pg_sys::GetActiveSnapshot();
-            let result = guarded(|| {
+            let result = catch_error(|| {
                 update(
                     self.relation,
                     place,
@@ -205,7 +205,7 @@ impl Written<'_> {
             let command = pg_sys::GetCurrentCommandId(true);
             let snapshot = pg_sys::GetActiveSnapshot();
             let mut failure = pg_sys::TM_FailureData::default();
-            let result = guarded(|| {
+            let result = catch_error(|| {
                 delete(
                     self.relation,
                     place,

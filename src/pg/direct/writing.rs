@@ -71,7 +71,7 @@ impl<'a> Writing<'a> {
                     .touched_key
                     .is_in(self.touched, key, self.latest.get()),
             };
-            let done = is_so && self.one(source, key, event, true);
+            let done = is_so && self.write_row(source, key, event, true);
             if done {
                 self.look_ahead(data);
             }
@@ -83,7 +83,7 @@ impl<'a> Writing<'a> {
     ///
     /// # Safety
     /// `key` is that of a row of the touched table, to which `event` has happened.
-    pub unsafe fn one(
+    pub unsafe fn write_row(
         &self,
         source: Option<*mut pg_sys::TupleTableSlot>,
         key: &[pg_sys::Datum],

@@ -16,7 +16,7 @@ mod raising;
 use pgrx::pg_sys;
 use pgrx::pg_sys::elog::PgLogLevel;
 use raising as pg;
-use raising::{Kind, class, is_same, restore, say, state};
+use raising::{Kind, class, is_same, restore, set_text, state};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::null_mut;
 
@@ -82,7 +82,7 @@ pub struct Guard<'a> {
 
 /// Until the guard is dropped, `told` is told of ERRORs. It needs the memory context that is current, for as long as whoever called
 /// our function.
-pub fn tell(told: &Told, shows: Shows) -> Guard<'_> {
+pub fn explain_errors(told: &Told, shows: Shows) -> Guard<'_> {
     // SAFETY: the frame is whole before anybody else sees it, and whoever unwinds past it restores the stack.
     unsafe {
         let memory = pg_sys::CurrentMemoryContext;
@@ -141,7 +141,7 @@ unsafe extern "C-unwind" fn raised(frame: *mut c_void) {
         } else if level == ERROR {
             frame.keep(error);
         } else if level > ERROR {
-            say(pg::errcontext_msg, (*frame.told).line.as_ptr());
+            set_text(pg::errcontext_msg, (*frame.told).line.as_ptr());
         }
     }
 }
@@ -178,7 +178,7 @@ impl Frame {
                 restore(first);
             }
             self.withhold(if same { first } else { now });
-            say(pg::errcontext_msg, self.texts.line);
+            set_text(pg::errcontext_msg, self.texts.line);
         }
     }
 
@@ -187,7 +187,7 @@ impl Frame {
     unsafe fn withhold(&self, error: &pg_sys::ErrorData) {
         // SAFETY: what is not null is a C string.
         unsafe {
-            let kind = Kind::of(error);
+            let kind = Kind::classify(error);
             let hides_row = match self.shows {
                 Shows::Everything => false,
                 Shows::Rows => kind == Kind::Constraint && !self.is_of_table(error),
@@ -198,8 +198,8 @@ impl Frame {
             }
             if kind == Kind::Constraint {
                 if !error.detail.is_null() {
-                    say(pg::errdetail_log, error.detail);
-                    say(
+                    set_text(pg::errdetail_log, error.detail);
+                    set_text(
                         pg::errdetail_internal,
                         c"The row is shown to roles that may read its table.".as_ptr(),
                     );
@@ -207,17 +207,17 @@ impl Frame {
                 return;
             }
             if error.detail.is_null() {
-                say(pg::errdetail_log, error.message);
+                set_text(pg::errdetail_log, error.message);
             } else {
                 pg::errdetail_log(c"%s %s".as_ptr(), error.message, error.detail);
             }
-            say(pg::errmsg_internal, self.texts.general);
-            say(
+            set_text(pg::errmsg_internal, self.texts.general);
+            set_text(
                 pg::errdetail_internal,
                 c"What it says may have a value in it that the session's role may not read."
                     .as_ptr(),
             );
-            say(pg::errhint, c"The server's log has all of it.".as_ptr());
+            set_text(pg::errhint, c"The server's log has all of it.".as_ptr());
         }
     }
 

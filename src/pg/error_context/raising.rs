@@ -31,7 +31,7 @@ pub enum Kind {
 impl Kind {
     /// # Safety
     /// What is not null in `error` is a C string.
-    pub unsafe fn of(error: &pg_sys::ErrorData) -> Self {
+    pub unsafe fn classify(error: &pg_sys::ErrorData) -> Self {
         /// Where procedural languages raise what a function wants to say, under whatever SQLSTATE.
         const LANGUAGES: [&CStr; 4] = [c"pl_exec.c", c"plperl.c", c"plpy_elog.c", c"pltcl.c"];
         let spoken = !error.filename.is_null() && {
@@ -69,13 +69,13 @@ pub unsafe fn restore(first: &pg_sys::ErrorData) {
     }
     if !first.detail_log.is_null() {
         // SAFETY: as the caller says.
-        unsafe { say(errdetail_log, first.detail_log) };
+        unsafe { set_text(errdetail_log, first.detail_log) };
     }
 }
 
 /// # Safety
 /// `set` sets a text of the ERROR that is being raised, by a format, and `text` is null or a C string.
-pub unsafe fn say(
+pub unsafe fn set_text(
     set: unsafe extern "C-unwind" fn(*const c_char, ...) -> c_int,
     text: *const c_char,
 ) {

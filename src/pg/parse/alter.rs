@@ -43,7 +43,8 @@ pub unsafe fn alter_table(s: &pg_sys::AlterTableStmt) -> Act {
         }
         Act::AlterTable {
             table: range(s.relation),
-            lock: Lock::of(pg_sys::AlterTableGetLockLevel(s.cmds)).unwrap_or(Lock::AccessExclusive),
+            lock: Lock::from_number(pg_sys::AlterTableGetLockLevel(s.cmds))
+                .unwrap_or(Lock::AccessExclusive),
             changes: items(s.cmds)
                 .into_iter()
                 .map(|c| change(&*c.cast()))
@@ -168,7 +169,7 @@ unsafe fn default(node: Node) -> Default {
             _ => node,
         };
         Default {
-            calls: Parts::of(node).calls,
+            calls: Parts::from_node(node).calls,
             is_null: constant(bare) == Some(Constant::Null),
         }
     }

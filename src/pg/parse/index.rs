@@ -39,7 +39,7 @@ pub fn read(statement: &str) -> Result<Index> {
             detail: "A build that is interrupted is found again by its name.".into(),
             hint: format!(
                 "Give it one: CREATE INDEX {} ON …;",
-                Ident::derived(&[given.table.name.as_str(), "idx"])
+                Ident::derive(&[given.table.name.as_str(), "idx"])
             ),
         });
     };

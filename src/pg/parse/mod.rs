@@ -17,7 +17,7 @@ use pgrx::pg_sys;
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub use raw::{raw, said, too_much};
+pub use raw::{raw, syntax_message, too_much};
 
 /// Words, numbers and signs of a statement that the parser is given: it hears no interrupt, and needs some hundred bytes for
 /// each of them.
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
 
     /// Those of a piece: one, as a rule. Behind it the commands of psql that stand in it.
     fn statements(&mut self, piece: &Piece) -> Result<Vec<Statement>> {
-        let text = without(&self.text[piece.place.clone()], piece);
+        let text = blank_meta_commands(&self.text[piece.place.clone()], piece);
         let start = piece.place.start;
         let mut found: Vec<Statement> = Vec::new();
         let mut lines = self.lines.clone();
@@ -68,16 +68,16 @@ impl<'a> Reader<'a> {
             let at = f.place.start + blank(&text[f.place.clone()]);
             let own = text[at..f.place.end].trim_end();
             if !own.is_empty() {
-                let line = lines.of(start + at);
+                let line = lines.number_at(start + at);
                 found.push(statement(line, own, f.tag, f.act));
             }
         }
         for meta in &piece.metas {
-            let line = self.lines.of(meta.start);
+            let line = self.lines.number_at(meta.start);
             let own = self.text[meta.clone()].trim_end();
             found.push(statement(line, own, "psql".into(), Act::Meta));
         }
-        self.lines.of(piece.place.end);
+        self.lines.number_at(piece.place.end);
         Ok(found)
     }
 }
@@ -92,7 +92,7 @@ fn statement(line: i32, text: &str, tag: String, act: Act) -> Statement {
 }
 
 /// The text of a piece with blanks in place of psql's lines.
-fn without<'a>(text: &'a str, piece: &Piece) -> Cow<'a, str> {
+fn blank_meta_commands<'a>(text: &'a str, piece: &Piece) -> Cow<'a, str> {
     if piece.metas.is_empty() {
         return text.into();
     }
@@ -125,7 +125,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn of(&mut self, at: usize) -> i32 {
+    fn number_at(&mut self, at: usize) -> i32 {
         let passed = self.text.as_bytes().get(self.at..at).unwrap_or_default();
         self.line += passed.iter().filter(|b| **b == b'\n').count();
         self.at = self.at.max(at);
@@ -158,17 +158,17 @@ fn read(text: &str, piece: &Piece) -> Result<Vec<Found>> {
     }
     // SAFETY: the statements are the parser's, of this text.
     let parsed = raw(text, |all| unsafe {
-        let found = all.iter().map(|s| found(*s, text.len()));
+        let found = all.iter().map(|s| read_statement(*s, text.len()));
         found.collect::<Vec<Found>>()
     });
     match parsed {
-        Ok(found) => found.into_iter().map(compiled).collect(),
-        Err(e) => said(e).map(|message| whole(Act::Invalid { message })),
+        Ok(found) => found.into_iter().map(compile_block).collect(),
+        Err(e) => syntax_message(e).map(|message| whole(Act::Invalid { message })),
     }
 }
 
 /// A block with what PL/pgSQL says of it; anything else as it is.
-fn compiled(mut f: Found) -> Result<Found> {
+fn compile_block(mut f: Found) -> Result<Found> {
     if let Act::Do {
         body,
         language,
@@ -183,7 +183,7 @@ fn compiled(mut f: Found) -> Result<Found> {
 
 /// # Safety
 /// As `raw_parser` returned it, of a text of this length.
-unsafe fn found(raw: *mut pg_sys::RawStmt, length: usize) -> Found {
+unsafe fn read_statement(raw: *mut pg_sys::RawStmt, length: usize) -> Found {
     // SAFETY: as the caller says.
     unsafe {
         let raw = &*raw;

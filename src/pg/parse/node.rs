@@ -79,7 +79,7 @@ pub unsafe fn range(range: *mut pg_sys::RangeVar) -> Written {
 }
 
 /// Of a name in parts, the last two.
-pub fn qualified(mut parts: Vec<String>) -> Option<Written> {
+pub fn last_two_parts(mut parts: Vec<String>) -> Option<Written> {
     let name = parts.pop()?;
     Some(Written {
         schema: parts.pop(),

@@ -17,7 +17,7 @@ pub struct Parts {
 impl Parts {
     /// # Safety
     /// A node of the parser, or null.
-    pub unsafe fn of(node: Node) -> Self {
+    pub unsafe fn from_node(node: Node) -> Self {
         let mut parts = Self::default();
         let mut waiting = vec![node];
         while let Some(node) = waiting.pop() {
@@ -25,7 +25,7 @@ impl Parts {
             unsafe {
                 parts.take(node);
                 let first = waiting.len();
-                below(node, &mut waiting);
+                collect_children(node, &mut waiting);
                 waiting[first..].reverse();
             }
         }
@@ -57,7 +57,7 @@ impl Parts {
 ///
 /// # Safety
 /// A node of the parser, or null.
-unsafe fn below(node: Node, found: &mut Vec<Node>) {
+unsafe fn collect_children(node: Node, found: &mut Vec<Node>) {
     // SAFETY: each node is read as what its tag says.
     unsafe {
         match tag(node) {

@@ -24,9 +24,9 @@ pub fn check(body: &str) -> Result<Checked> {
     let Ok(text) = CString::new(body) else {
         return Ok(Checked::Fine);
     };
-    match raw::apart(|| tx::probe(|| compile(&text))) {
+    match raw::in_own_memory(|| tx::probe(|| compile(&text))) {
         Ok(()) => Ok(Checked::Fine),
-        Err(e) => raw::said(e).map(Checked::Wrong),
+        Err(e) => raw::syntax_message(e).map(Checked::Wrong),
     }
 }
 

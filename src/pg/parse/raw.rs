@@ -17,7 +17,7 @@ pub fn raw<T>(text: &str, read: impl FnOnce(&[*mut pg_sys::RawStmt]) -> T) -> Re
         detail: "SQL text has none.".into(),
         hint: "Leave it out.".into(),
     })?;
-    apart(|| {
+    in_own_memory(|| {
         tx::probe(|| {
             // SAFETY: the parser allocates in the current context only, and raises on a syntax error, which the
             // subtransaction catches; it returns a list of RawStmt.
@@ -34,7 +34,7 @@ pub fn raw<T>(text: &str, read: impl FnOnce(&[*mut pg_sys::RawStmt]) -> T) -> Re
 }
 
 /// Runs `f`, which catches what it raises, in a memory context of its own that is gone afterwards.
-pub fn apart<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn in_own_memory<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: `f` returns, and gives back Rust's own values only; the context before is current again when its own one goes.
     unsafe {
         let outer = pg_sys::CurrentMemoryContext;
@@ -63,7 +63,7 @@ pub fn escapes() -> bool {
 const MOST_SAID: usize = 2000;
 
 /// What PostgreSQL says of a text. Errors that say nothing of it go on.
-pub fn said(e: Error) -> Result<String> {
+pub fn syntax_message(e: Error) -> Result<String> {
     match e {
         Error::Sql {
             code:

@@ -1,7 +1,7 @@
 //! One statement of the parse tree as a plain value.
 
 use super::alter;
-use super::node::{Constant, Node, constant, items, qualified, range, strings, tag, text};
+use super::node::{Constant, Node, constant, items, last_two_parts, range, strings, tag, text};
 use super::parts::Parts;
 use crate::model::lint::statement::{Act, Checked, Dropped, Lock, Renamed, Written};
 use pgrx::pg_sys;
@@ -17,26 +17,26 @@ pub unsafe fn act(node: Node) -> Act {
             NodeTag::T_VariableSetStmt => set(&*node.cast()),
             NodeTag::T_CreateStmt => alter::create_table(&*node.cast()),
             NodeTag::T_CreateTableAsStmt => {
-                made((*(*node.cast::<pg_sys::CreateTableAsStmt>()).into).rel)
+                read_create_as((*(*node.cast::<pg_sys::CreateTableAsStmt>()).into).rel)
             }
             NodeTag::T_AlterTableStmt => alter::alter_table(&*node.cast()),
             NodeTag::T_IndexStmt => index(&*node.cast()),
             NodeTag::T_ReindexStmt => reindex(&*node.cast()),
-            NodeTag::T_DropStmt => dropped(&*node.cast()),
+            NodeTag::T_DropStmt => read_drop(&*node.cast()),
             NodeTag::T_DropdbStmt => Act::Drop {
                 what: Dropped::Database,
                 names: Vec::new(),
                 concurrently: true,
                 cascade: false,
             },
-            NodeTag::T_RenameStmt => renamed(&*node.cast()),
-            NodeTag::T_AlterObjectSchemaStmt => moved(&*node.cast()),
+            NodeTag::T_RenameStmt => read_rename(&*node.cast()),
+            NodeTag::T_AlterObjectSchemaStmt => read_set_schema(&*node.cast()),
             NodeTag::T_UpdateStmt
             | NodeTag::T_DeleteStmt
             | NodeTag::T_InsertStmt
             | NodeTag::T_SelectStmt
             | NodeTag::T_TruncateStmt => data(node),
-            NodeTag::T_LockStmt => locked(&*node.cast()),
+            NodeTag::T_LockStmt => read_lock(&*node.cast()),
             NodeTag::T_VacuumStmt => vacuum(&*node.cast()),
             NodeTag::T_ClusterStmt => Act::Cluster {
                 table: (*node.cast::<pg_sys::ClusterStmt>())
@@ -57,7 +57,7 @@ pub unsafe fn act(node: Node) -> Act {
             NodeTag::T_CreatePolicyStmt => Act::CreatePolicy {
                 table: range((*node.cast::<pg_sys::CreatePolicyStmt>()).table),
             },
-            NodeTag::T_AlterEnumStmt => enumerated(&*node.cast()),
+            NodeTag::T_AlterEnumStmt => read_alter_enum(&*node.cast()),
             NodeTag::T_CreateFunctionStmt => function(&*node.cast()),
             NodeTag::T_DoStmt => block(&*node.cast()),
             NodeTag::T_CreatedbStmt
@@ -97,7 +97,7 @@ unsafe fn set(s: &pg_sys::VariableSetStmt) -> Act {
 }
 
 /// CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW.
-unsafe fn made(relation: *mut pg_sys::RangeVar) -> Act {
+unsafe fn read_create_as(relation: *mut pg_sys::RangeVar) -> Act {
     // SAFETY: a node of the parser.
     unsafe {
         Act::CreateTable {
@@ -130,7 +130,7 @@ unsafe fn index(s: &pg_sys::IndexStmt) -> Act {
 }
 
 /// Whether an option is there, and not switched off.
-unsafe fn has(options: *mut pg_sys::List, name: &str) -> bool {
+unsafe fn has_option(options: *mut pg_sys::List, name: &str) -> bool {
     // SAFETY: options are DefElem.
     unsafe {
         items(options).into_iter().any(|o| {
@@ -149,12 +149,12 @@ unsafe fn reindex(s: &pg_sys::ReindexStmt) -> Act {
         Act::Reindex {
             table: relation.clone().filter(|_| s.kind == REINDEX_OBJECT_TABLE),
             index: relation.filter(|_| s.kind == REINDEX_OBJECT_INDEX),
-            concurrently: has(s.params, "concurrently"),
+            concurrently: has_option(s.params, "concurrently"),
         }
     }
 }
 
-unsafe fn dropped(s: &pg_sys::DropStmt) -> Act {
+unsafe fn read_drop(s: &pg_sys::DropStmt) -> Act {
     use pg_sys::ObjectType as O;
     let what = match s.removeType {
         O::OBJECT_TABLE => Dropped::Table,
@@ -174,7 +174,7 @@ unsafe fn dropped(s: &pg_sys::DropStmt) -> Act {
             if what == Dropped::Trigger {
                 parts.pop();
             }
-            qualified(parts)
+            last_two_parts(parts)
         });
         parts.flatten().collect()
     };
@@ -186,7 +186,7 @@ unsafe fn dropped(s: &pg_sys::DropStmt) -> Act {
     }
 }
 
-unsafe fn renamed(s: &pg_sys::RenameStmt) -> Act {
+unsafe fn read_rename(s: &pg_sys::RenameStmt) -> Act {
     use pg_sys::ObjectType as O;
     let what = match s.renameType {
         O::OBJECT_TABLE => Renamed::Table,
@@ -209,7 +209,7 @@ unsafe fn renamed(s: &pg_sys::RenameStmt) -> Act {
     }
 }
 
-unsafe fn moved(s: &pg_sys::AlterObjectSchemaStmt) -> Act {
+unsafe fn read_set_schema(s: &pg_sys::AlterObjectSchemaStmt) -> Act {
     // SAFETY: a node of the parser.
     unsafe { s.relation.as_mut().map(|r| range(r)) }
         .map_or(Act::Other, |table| Act::MoveSchema { table })
@@ -223,7 +223,10 @@ unsafe fn data(node: Node) -> Act {
                 let s = &*node.cast::<pg_sys::UpdateStmt>();
                 let set = items(s.targetList).into_iter().map(|t| {
                     let t = &*t.cast::<pg_sys::ResTarget>();
-                    (text(t.name).unwrap_or_default(), Parts::of(t.val).columns)
+                    (
+                        text(t.name).unwrap_or_default(),
+                        Parts::from_node(t.val).columns,
+                    )
                 });
                 Act::Update {
                     table: range(s.relation),
@@ -259,9 +262,9 @@ unsafe fn data(node: Node) -> Act {
             _ => {
                 let s = &*node.cast::<pg_sys::SelectStmt>();
                 if let Some(into) = s.intoClause.as_ref() {
-                    return made(into.rel);
+                    return read_create_as(into.rel);
                 }
-                let parts = Parts::of(node);
+                let parts = Parts::from_node(node);
                 Act::Select {
                     from: parts.tables,
                     calls: parts.calls,
@@ -276,10 +279,10 @@ unsafe fn ranges(list: *mut pg_sys::List) -> Vec<Written> {
     unsafe { items(list).into_iter().map(|r| range(r.cast())).collect() }
 }
 
-unsafe fn locked(s: &pg_sys::LockStmt) -> Act {
+unsafe fn read_lock(s: &pg_sys::LockStmt) -> Act {
     // SAFETY: a node of the parser.
     let tables = unsafe { ranges(s.relations) };
-    Lock::of(s.mode).map_or(Act::Other, |mode| Act::Lock { tables, mode })
+    Lock::from_number(s.mode).map_or(Act::Other, |mode| Act::Lock { tables, mode })
 }
 
 unsafe fn vacuum(s: &pg_sys::VacuumStmt) -> Act {
@@ -288,7 +291,7 @@ unsafe fn vacuum(s: &pg_sys::VacuumStmt) -> Act {
         if !s.is_vacuumcmd {
             return Act::Other;
         }
-        if !has(s.options, "full") {
+        if !has_option(s.options, "full") {
             return Act::Alone;
         }
         let tables = items(s.rels).into_iter().filter_map(|r| {
@@ -301,7 +304,7 @@ unsafe fn vacuum(s: &pg_sys::VacuumStmt) -> Act {
     }
 }
 
-unsafe fn enumerated(s: &pg_sys::AlterEnumStmt) -> Act {
+unsafe fn read_alter_enum(s: &pg_sys::AlterEnumStmt) -> Act {
     // SAFETY: a node of the parser.
     let added = unsafe { s.oldVal.is_null().then(|| text(s.newVal)).flatten() };
     Act::AlterEnum { added }

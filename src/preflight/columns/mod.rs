@@ -45,7 +45,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn finding(
+    fn new_finding(
         &self,
         severity: &str,
         check: &str,
@@ -70,7 +70,7 @@ impl Look<'_> {
             "End it first: SELECT next_step FROM mig_status({});",
             crate::ident::Literal(&other)
         );
-        Ok(Some(self.finding(
+        Ok(Some(self.new_finding(
             "error",
             "other migration",
             detail,
@@ -79,7 +79,7 @@ impl Look<'_> {
     }
 
     /// Columns of all reworks of this table, by name and type.
-    fn more(&self) -> Vec<(&Ident, &str)> {
+    fn list_other_columns(&self) -> Vec<(&Ident, &str)> {
         let same = self.all.iter().filter(|r| r.relation == self.r.relation);
         same.flat_map(|r| &r.columns)
             .filter(|c| self.shape.column(&c.name).is_none())
@@ -88,9 +88,14 @@ impl Look<'_> {
     }
 
     fn way_back(&self, old: &Replaced) -> Result<Option<Finding>> {
-        let from = as_it_will_be(&self.shape.name, &self.more());
+        let from = as_it_will_be(&self.shape.name, &self.list_other_columns());
         let bad = |detail: String, hint: String| {
-            Ok(Some(self.finding("error", "way back", detail, Some(hint))))
+            Ok(Some(self.new_finding(
+                "error",
+                "way back",
+                detail,
+                Some(hint),
+            )))
         };
         let owner = Oid::from(self.shape.owner);
         match expression::check(owner, old.name.as_str(), &old.down, &from) {
@@ -112,7 +117,7 @@ impl Look<'_> {
         let name = old.name.as_str();
         let column = self.shape.column(&old.name);
         if self.shape.key_columns().contains(&old.name) {
-            found.push(self.finding(
+            found.push(self.new_finding(
                 "error",
                 "primary key",
                 format!("Column \"{name}\" is part of the primary key, by which rows are told apart meanwhile."),
@@ -120,7 +125,7 @@ impl Look<'_> {
             ));
         }
         if column.is_some_and(|c| c.identity.is_some()) {
-            found.push(self.finding(
+            found.push(self.new_finding(
                 "error",
                 "identity",
                 format!("Column \"{name}\" is an identity column."),
@@ -134,7 +139,7 @@ impl Look<'_> {
             &[Oid::from(self.r.relation).into(), name.into()],
         )?;
         if !referring.is_empty() {
-            found.push(self.finding(
+            found.push(self.new_finding(
                 "error",
                 "referenced",
                 format!("Foreign keys refer to column \"{name}\": {}.", referring.join(", ")),
@@ -173,7 +178,7 @@ impl Look<'_> {
     }
 
     fn left_index(&self, i: &Index, old: &Replaced) -> Finding {
-        self.finding(
+        self.new_finding(
             "warning",
             "index",
             format!(
@@ -190,7 +195,7 @@ impl Look<'_> {
         {
             return Ok(None);
         }
-        Ok(Some(self.finding(
+        Ok(Some(self.new_finding(
             "error",
             "index",
             format!(
@@ -213,7 +218,7 @@ impl Look<'_> {
         let name = old.name.as_str();
         let readers = new_column::dependents(self.r.relation, &old.name)?;
         if !readers.is_empty() {
-            found.push(self.finding(
+            found.push(self.new_finding(
                 "warning",
                 "dependents",
                 format!("Column \"{name}\" is used by: {}.", readers.join(", ")),
@@ -229,7 +234,7 @@ impl Look<'_> {
             .iter()
             .filter(|k| !same && k.columns.contains(&old.name))
         {
-            found.push(self.finding(
+            found.push(self.new_finding(
                 "warning",
                 "check",
                 format!(
@@ -256,7 +261,7 @@ impl Look<'_> {
                 )
                 .collect();
             if !names.is_empty() {
-                found.push(self.finding(
+                found.push(self.new_finding(
                     "warning",
                     "index",
                     format!(
@@ -274,7 +279,7 @@ impl Look<'_> {
                 .is_some_and(|c| c.default.is_some())
             && self.r.columns.iter().all(|c| c.column_default.is_none())
         {
-            found.push(self.finding(
+            found.push(self.new_finding(
                 "warning",
                 "default",
                 format!("Column \"{name}\" has a default; the new one gets none at mig_stop."),
@@ -288,7 +293,7 @@ impl Look<'_> {
         let mut found = Vec::new();
         for c in &self.r.columns {
             if c.mutable {
-                found.push(self.finding(
+                found.push(self.new_finding(
                     "warning",
                     "mutable expression",
                     format!("The value of {} may depend on settings of the session or on the time of day.", c.up),
@@ -297,10 +302,10 @@ impl Look<'_> {
             }
         }
         if self.r.replaces.is_none() {
-            found.push(self.finding(
+            found.push(self.new_finding(
                 "info",
                 "one way",
-                format!("{} is computed: until mig_switch nobody else may write it, and what is written after that does not come back.", self.r.told()),
+                format!("{} is computed: until mig_switch nobody else may write it, and what is written after that does not come back.", self.r.describe()),
                 None,
             ));
         }

@@ -21,10 +21,10 @@ impl Look<'_> {
         let _owner = role::confine_reading(Oid::from(self.shape.owner))?;
         let failing = failing::rows(self.r, self.shape, (0, blocks), EXAMPLES)?;
         if !failing.is_empty() {
-            return Ok(vec![self.finding(
+            return Ok(vec![self.new_finding(
                 "error",
                 "rows that do not convert",
-                format!("{}.", failing::told(&failing)),
+                format!("{}.", failing::describe(&failing)),
                 Some("Mend those rows, or write an expression that takes them.".into()),
             )]);
         }
@@ -45,7 +45,7 @@ impl Look<'_> {
         if keys.is_empty() {
             return Ok(None);
         }
-        Ok(Some(self.finding(
+        Ok(Some(self.new_finding(
             "error",
             "nulls",
             format!(
@@ -89,7 +89,7 @@ impl Look<'_> {
         let Some(sql) = sql else { return Ok(None) };
         let others: Vec<Other> = match tx::probe(|| spi::rows(&sql, &[])) {
             Err(e) if e.is_about_data() => {
-                return Ok(Some(self.finding(
+                return Ok(Some(self.new_finding(
                     "warning",
                     "round trip",
                     format!("\"down\" fails for a value that \"up\" makes: {e}."),
@@ -113,7 +113,7 @@ impl Look<'_> {
                 )
             })
             .collect();
-        Ok(Some(self.finding(
+        Ok(Some(self.new_finding(
             "warning",
             "round trip",
             format!(

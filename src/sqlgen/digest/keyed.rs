@@ -19,7 +19,7 @@ impl Condition {
         }
     }
 
-    pub fn of(&self, side: Side) -> &str {
+    pub fn on_side(&self, side: Side) -> &str {
         match side {
             Side::Source => &self.source,
             Side::Target => &self.target,
@@ -40,14 +40,14 @@ impl Pair<'_> {
                 .map(|(n, k)| match side {
                     Side::Source => {
                         let column = format!("r.{}", view::key_name(n));
-                        (given(n), k.equals.between(&format!("c.k{n}"), &column))
+                        (given(n), k.equals.infix(&format!("c.k{n}"), &column))
                     }
                     Side::Target => {
                         let column = format!("r.{}", k.target);
                         let equals = k.target_equals();
                         (
                             self.new_part(n, &given),
-                            equals.between(&format!("c.k{n}"), &column),
+                            equals.infix(&format!("c.k{n}"), &column),
                         )
                     }
                 })
@@ -73,7 +73,7 @@ impl Pair<'_> {
         let key = &self.layout.key;
         match &key[n].via {
             None => old(n),
-            Some(via) => map::forth(via, &old(n)),
+            Some(via) => map::look_up_new(via, &old(n)),
         }
     }
 
@@ -81,7 +81,7 @@ impl Pair<'_> {
     pub(super) fn old_part(&self, n: usize, new: &str) -> String {
         match &self.layout.key[n].via {
             None => new.to_owned(),
-            Some(via) => map::back(via, new),
+            Some(via) => map::look_up_old(via, new),
         }
     }
 
@@ -106,18 +106,18 @@ impl Pair<'_> {
             match (side, given) {
                 (Side::Source, Side::Source) => k
                     .equals
-                    .between(&format!("r.{}", view::key_name(n)), &value(n)),
+                    .infix(&format!("r.{}", view::key_name(n)), &value(n)),
                 (Side::Target, Side::Source) => k
                     .target_equals()
-                    .between(&format!("r.{}", k.target), &self.new_part(n, &value)),
+                    .infix(&format!("r.{}", k.target), &self.new_part(n, &value)),
                 (_, Side::Target) => k
                     .target_equals()
-                    .between(&format!("r.{}", k.target), &value(n)),
+                    .infix(&format!("r.{}", k.target), &value(n)),
             }
         });
         format!(
             "SELECT (SELECT pg_catalog.to_jsonb(q)::pg_catalog.text FROM (SELECT {}) q) AS row, {}::pg_catalog.text AS key {}",
-            prefixed(all),
+            prefix_columns(all),
             self.key_document(side),
             self.from(side, &condition.collect::<Vec<_>>().join(" AND ")),
         )
@@ -162,7 +162,7 @@ impl Pair<'_> {
     }
 }
 
-fn prefixed<'a>(columns: impl Iterator<Item = &'a Ident>) -> String {
+fn prefix_columns<'a>(columns: impl Iterator<Item = &'a Ident>) -> String {
     let all: Vec<String> = columns.map(|c| format!("r.{c}")).collect();
     all.join(", ")
 }

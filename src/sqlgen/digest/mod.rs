@@ -77,7 +77,7 @@ impl<'a> Pair<'a> {
 
     /// How many rows of one side `condition` over `r` chooses.
     pub fn count(&self, side: Side, condition: &Condition) -> String {
-        let from = self.from(side, condition.of(side));
+        let from = self.from(side, condition.on_side(side));
         format!("SELECT count(*) AS rows {from}")
     }
 
@@ -89,7 +89,7 @@ impl<'a> Pair<'a> {
     /// Rows that differ, among those that `condition` chooses, as (kind, key, new_key, k0 …): the old key, null where a new row
     /// has none, and the new one. `$2`, `$3`: the places of old rows that are not copied yet: what is missing there is pending, and so is a row whose place is in
     /// another table. `$4` jsonb: keys of leftovers, pending as well.
-    pub fn differing(&self, condition: &Condition) -> String {
+    pub fn select_differing(&self, condition: &Condition) -> String {
         let side = |side: Side| {
             let key = self.layout.key.iter().enumerate();
             let key: Vec<String> = key
@@ -104,7 +104,7 @@ impl<'a> Pair<'a> {
                 },
                 self.hash(),
                 place(side),
-                self.from(side, condition.of(side)),
+                self.from(side, condition.on_side(side)),
             )
         };
         let numbers = 0..self.layout.key.len();
@@ -118,7 +118,7 @@ impl<'a> Pair<'a> {
             .enumerate()
             .map(|(n, k)| {
                 k.target_equals()
-                    .between(&format!("s.k{n}"), &format!("t.k{n}"))
+                    .infix(&format!("s.k{n}"), &format!("t.k{n}"))
             })
             .collect();
         let texts = |part: &dyn Fn(usize) -> String| {
@@ -143,31 +143,31 @@ impl<'a> Pair<'a> {
     }
 
     /// How many of `differing` there are, by kind.
-    pub fn counted(&self, condition: &Condition) -> String {
+    pub fn count_differing(&self, condition: &Condition) -> String {
         format!(
             "SELECT d.kind, count(*) AS rows FROM ({}) d GROUP BY d.kind",
-            self.differing(condition)
+            self.select_differing(condition)
         )
     }
 
     /// The first `$5` of `differing`, by key, without the pending ones.
-    pub fn listed(&self, condition: &Condition) -> String {
+    pub fn list_differing(&self, condition: &Condition) -> String {
         let order: Vec<String> = (0..self.layout.key.len())
             .map(|n| format!("d.k{n}"))
             .collect();
         format!(
             "SELECT d.kind, d.key, d.new_key FROM ({}) d WHERE d.kind <> 'pending' ORDER BY {} LIMIT $5",
-            self.differing(condition),
+            self.select_differing(condition),
             order.join(", ")
         )
     }
 
     /// The keys of `differing` that can be listed as leftovers, each as one JSON array.
-    pub fn noted(&self, condition: &Condition) -> String {
+    pub fn list_keys_to_note(&self, condition: &Condition) -> String {
         format!(
             "SELECT pg_catalog.to_jsonb(d.key)::pg_catalog.text FROM ({}) d WHERE d.kind <> 'pending' \
              AND pg_catalog.array_position(d.key, NULL) IS NULL",
-            self.differing(condition)
+            self.select_differing(condition)
         )
     }
 
@@ -190,7 +190,7 @@ impl<'a> Pair<'a> {
     }
 
     fn hash(&self) -> String {
-        let all: Vec<String> = self.layout.columns.iter().map(hashed).collect();
+        let all: Vec<String> = self.layout.columns.iter().map(hash_input).collect();
         // A target list has at most 1664 entries, and ROW() as many as a table can have columns.
         format!(
             "pg_catalog.hash_record_extended(ROW({}), 0)",
@@ -201,7 +201,7 @@ impl<'a> Pair<'a> {
 
 /// The text of a value is its image: session::EXACT takes care of numbers and dates. "C" because a collation may take
 /// different texts for equal.
-fn hashed(column: &TargetColumn) -> String {
+fn hash_input(column: &TargetColumn) -> String {
     match column.compare {
         Compare::Hash => format!("r.{}", column.name),
         Compare::Text => format!(

@@ -24,25 +24,25 @@ pub struct FlowKey {
 impl Flow {
     /// Part `n` of the written table's key, for a key of the touched one.
     pub fn to_written(&self, n: usize, touched: &dyn Fn(usize) -> String) -> String {
-        translated(&self.key[n], self.way == Way::Forward, touched(n))
+        translate_key_part(&self.key[n], self.way == Way::Forward, touched(n))
     }
 
     /// And the other way round.
     pub fn to_touched(&self, n: usize, written: &dyn Fn(usize) -> String) -> String {
-        translated(&self.key[n], self.way == Way::Reverse, written(n))
+        translate_key_part(&self.key[n], self.way == Way::Reverse, written(n))
     }
 
     /// `t.k = $1 AND …`: rows of the written table, by the key in `$(skip + 1) …`.
     pub fn written_key(&self, alias: &str, own: Option<&str>, skip: usize) -> String {
         let parameter = |n: usize| format!("${}", skip + n + 1);
-        let key = self.each(|n, k| {
+        let key = self.join_key_parts(|n, k| {
             let value = if self.by_written {
                 parameter(n)
             } else {
                 self.to_written(n, &parameter)
             };
             k.written_equals
-                .between(&format!("{alias}.{}", k.written), &value)
+                .infix(&format!("{alias}.{}", k.written), &value)
         });
         own.map(str::to_owned)
             .into_iter()
@@ -53,17 +53,17 @@ impl Flow {
 
     /// The written table's rows whose key is what the text array `$1` says of the touched one's.
     pub fn written_key_text(&self, alias: &str) -> String {
-        self.each(|n, k| {
+        self.join_key_parts(|n, k| {
             let value = self.to_written(n, &|n| self.text_parameter(n));
             k.written_equals
-                .between(&format!("{alias}.{}", k.written), &value)
+                .infix(&format!("{alias}.{}", k.written), &value)
         })
     }
 
     /// `t.k = $1 AND …`: rows of the touched table, by the key in `$(skip + 1) …`.
     pub fn touched_key(&self, alias: &str, skip: usize) -> String {
-        self.each(|n, k| {
-            k.equals.between(
+        self.join_key_parts(|n, k| {
+            k.equals.infix(
                 &format!("{alias}.{}", k.touched),
                 &format!("${}", skip + n + 1),
             )
@@ -72,31 +72,28 @@ impl Flow {
 
     /// The touched table's row whose key is the text array `$1`.
     pub fn touched_key_text(&self, alias: &str) -> String {
-        self.each(|n, k| {
+        self.join_key_parts(|n, k| {
             k.equals
-                .between(&format!("{alias}.{}", k.touched), &self.text_parameter(n))
+                .infix(&format!("{alias}.{}", k.touched), &self.text_parameter(n))
         })
     }
 
     /// Rows of the view, by the key in `$(skip + 1) …`.
     pub fn view_key(&self, alias: &str, skip: usize) -> String {
         let parameter = |n: usize| format!("${}", skip + n + 1);
-        self.each(|n, k| {
+        self.join_key_parts(|n, k| {
             let value = if self.by_written {
                 self.to_touched(n, &parameter)
             } else {
                 parameter(n)
             };
-            k.equals.between(&in_view(alias, n), &value)
+            k.equals.infix(&in_view(alias, n), &value)
         })
     }
 
     /// The view's row whose key is the text array `$1`.
     pub fn view_key_text(&self, alias: &str) -> String {
-        self.each(|n, k| {
-            k.equals
-                .between(&in_view(alias, n), &self.text_parameter(n))
-        })
+        self.join_key_parts(|n, k| k.equals.infix(&in_view(alias, n), &self.text_parameter(n)))
     }
 
     fn text_parameter(&self, n: usize) -> String {
@@ -105,21 +102,21 @@ impl Flow {
 
     /// The written table's row of the view's row, which is the one that is at hand.
     pub fn meets(&self, view: &str, written: &str) -> String {
-        self.each(|n, k| {
+        self.join_key_parts(|n, k| {
             let column = match k.via {
                 None => in_view(view, n),
                 Some(_) => format!("{view}.{}", k.written),
             };
             k.written_equals
-                .between(&column, &format!("{written}.{}", k.written))
+                .infix(&column, &format!("{written}.{}", k.written))
         })
     }
 
     /// The view's row of the written table's row, which is the one that is at hand.
     pub fn met_by(&self, view: &str, written: &str) -> String {
-        self.each(|n, k| {
+        self.join_key_parts(|n, k| {
             let value = self.to_touched(n, &|n| format!("{written}.{}", self.key[n].written));
-            k.equals.between(&in_view(view, n), &value)
+            k.equals.infix(&in_view(view, n), &value)
         })
     }
 
@@ -133,34 +130,33 @@ impl Flow {
 
     /// Row `n` of the touched table that row `t` of the written one belongs to.
     pub fn touched_of(&self, touched: &str, written: &str) -> String {
-        self.each(|n, k| {
+        self.join_key_parts(|n, k| {
             let value = self.to_touched(n, &|n| format!("{written}.{}", self.key[n].written));
-            k.equals
-                .between(&format!("{touched}.{}", k.touched), &value)
+            k.equals.infix(&format!("{touched}.{}", k.touched), &value)
         })
     }
 
     /// Row `n` of the touched table that the view's row comes from.
     pub fn touched_in_view(&self, touched: &str, view: &str) -> String {
-        self.each(|n, k| {
+        self.join_key_parts(|n, k| {
             k.equals
-                .between(&format!("{touched}.{}", k.touched), &in_view(view, n))
+                .infix(&format!("{touched}.{}", k.touched), &in_view(view, n))
         })
     }
 
     /// Back: the forward view's row for the new table's key in `$1 …`.
     pub fn forth_row(&self, alias: &str) -> String {
-        self.each(|n, k| {
+        self.join_key_parts(|n, k| {
             let value = self.to_written(n, &|n| format!("${}", n + 1));
-            k.written_equals.between(&in_view(alias, n), &value)
+            k.written_equals.infix(&in_view(alias, n), &value)
         })
     }
 
     /// Back: the same for the key in the text array `$1`.
     pub fn forth_row_text(&self, alias: &str) -> String {
-        self.each(|n, k| {
+        self.join_key_parts(|n, k| {
             let value = self.to_written(n, &|n| self.text_parameter(n));
-            k.written_equals.between(&in_view(alias, n), &value)
+            k.written_equals.infix(&in_view(alias, n), &value)
         })
     }
 
@@ -186,10 +182,10 @@ impl Flow {
     /// Back: the reverse view's row that a row of the forward view stands for.
     pub fn stands_for(&self, reverse: &str, forward: &str) -> String {
         let new = self.new_key(forward);
-        self.each(|n, k| k.equals.between(&in_view(reverse, n), &new[n]))
+        self.join_key_parts(|n, k| k.equals.infix(&in_view(reverse, n), &new[n]))
     }
 
-    fn each(&self, f: impl Fn(usize, &FlowKey) -> String) -> String {
+    fn join_key_parts(&self, f: impl Fn(usize, &FlowKey) -> String) -> String {
         let parts = self.key.iter().enumerate();
         parts
             .map(|(n, k)| f(n, k))
@@ -229,11 +225,11 @@ pub(super) fn flow_key(layout: &Layout, way: Way) -> Vec<FlowKey> {
 }
 
 /// A part of the other side's key.
-fn translated(k: &FlowKey, forth: bool, value: String) -> String {
+fn translate_key_part(k: &FlowKey, forth: bool, value: String) -> String {
     match &k.via {
         None => value,
-        Some(via) if forth => map::forth(via, &value),
-        Some(via) => map::back(via, &value),
+        Some(via) if forth => map::look_up_new(via, &value),
+        Some(via) => map::look_up_old(via, &value),
     }
 }
 
@@ -262,7 +258,7 @@ pub(super) fn forth_key(reverse: &[FlowKey], forward: &str, source: &str) -> Str
     parts
         .map(|(n, k)| {
             k.written_equals
-                .between(&in_view(forward, n), &format!("{source}.{}", k.written))
+                .infix(&in_view(forward, n), &format!("{source}.{}", k.written))
         })
         .collect::<Vec<_>>()
         .join(" AND ")

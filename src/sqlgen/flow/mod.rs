@@ -153,11 +153,11 @@ impl Flow {
             follows: layout.marks().cloned().collect(),
             scope: layout.scope.clone(),
             comes_forth: layout
-                .given()
+                .own_columns()
                 .filter(|c| c.insert)
                 .map(|c| c.name.clone())
                 .collect(),
-            kept: back.iter().filter_map(kept).collect(),
+            kept: back.iter().filter_map(kept_value).collect(),
             drawn: layout.drawn.clone(),
             vias: references(layout, Way::Reverse),
             by_written: false,
@@ -186,15 +186,15 @@ impl Flow {
 
     /// What `column` is set to when the row `t` is updated to `value`: that, or what it is already. `at` finds row `n` of the
     /// touched table, which `t` is to follow.
-    pub fn assigned(&self, column: &Ident, value: &str, at: &str) -> String {
-        match self.stays(column, at) {
+    pub fn assignment_value(&self, column: &Ident, value: &str, at: &str) -> String {
+        match self.keeps_value(column, at) {
             None => format!("{column} = {value}"),
             Some(stays) => format!("{column} = CASE WHEN {stays} THEN t.{column} ELSE {value} END"),
         }
     }
 
     /// Whether the value that row `t` has gives what the touched row `n` holds; None where that is not asked.
-    pub fn stays(&self, column: &Ident, at: &str) -> Option<String> {
+    pub fn keeps_value(&self, column: &Ident, at: &str) -> Option<String> {
         let kept = self.kept.iter().find(|k| k.column == *column)?;
         Some(format!(
             "EXISTS (SELECT FROM {} AS f, {} AS n WHERE {} AND {at} \
@@ -207,7 +207,7 @@ impl Flow {
     }
 }
 
-fn kept(column: &BackColumn) -> Option<Kept> {
+fn kept_value(column: &BackColumn) -> Option<Kept> {
     match &column.from {
         Back::Target(_) => None,
         Back::Expression { made, .. } => Some(Kept {

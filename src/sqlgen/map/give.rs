@@ -1,6 +1,6 @@
 //! Giving ids: to rows, and to those that they name.
 
-use super::{X, is, name, was};
+use super::{X, name, row_before_column, select_pair};
 use crate::ident::Ident;
 use crate::model::layout::remap::{Drawn, Map, MapColumn};
 use crate::sqlgen::flow::{Flow, Way};
@@ -56,7 +56,7 @@ fn pairs(flow: &Flow, map: &Map, value: &str, rows: &str) -> String {
         name(map.mapping),
         have.name,
         have.type_text,
-        is(have, "q.id"),
+        select_pair(have, "q.id"),
     )
 }
 
@@ -85,7 +85,7 @@ pub fn find(flow: &Flow) -> Option<String> {
     let same = drawn.natural.iter().map(|columns| {
         let each = columns
             .iter()
-            .map(|(c, equals)| equals.between(&format!("t.{c}"), &format!("v.{c}")));
+            .map(|(c, equals)| equals.infix(&format!("t.{c}"), &format!("v.{c}")));
         format!("({})", each.collect::<Vec<_>>().join(" AND "))
     });
     let same: Vec<String> = same.collect();
@@ -99,12 +99,12 @@ pub fn find(flow: &Flow) -> Option<String> {
             name(*mapping),
             old.name,
             new.name,
-            was(),
+            row_before_column(),
             flow.view,
             flow.written,
             same.join(" OR "),
-            is(old, &from),
-            is(new, &to),
+            select_pair(old, &from),
+            select_pair(new, &to),
         )
     })
 }
@@ -133,7 +133,7 @@ fn lacks(flow: &Flow, r: &Reference) -> String {
     format!(
         "{value} IS NOT NULL AND NOT EXISTS (SELECT FROM {} AS {X} WHERE {})",
         name(r.map.mapping),
-        is(have, &value),
+        select_pair(have, &value),
     )
 }
 

@@ -21,7 +21,7 @@ pub fn name(id: i32) -> QualifiedName {
 }
 
 /// What a row of the target was before it was taken for one of the source's; null for all others.
-pub fn was() -> Ident {
+pub fn row_before_column() -> Ident {
     "was".into()
 }
 
@@ -37,17 +37,17 @@ pub fn create(table: &QualifiedName, drawn: &Drawn, draws: (Option<&str>, &str))
             new.name,
             new.type_text,
             draws.1,
-            was(),
+            row_before_column(),
         ),
         format!(
             "COMMENT ON TABLE {table} IS 'Old and new ids; {} is what a row of the new table was before it was taken for an old one.'",
-            was().as_str()
+            row_before_column().as_str()
         ),
     ]
 }
 
 /// The new id of the old one `value`; null where it has none.
-pub fn forth(via: &Via, value: &str) -> String {
+pub fn look_up_new(via: &Via, value: &str) -> String {
     looked_up(
         &via.map,
         [&via.map.old, &via.map.new],
@@ -57,7 +57,7 @@ pub fn forth(via: &Via, value: &str) -> String {
 }
 
 /// The old value of the new id `value`.
-pub fn back(via: &Via, value: &str) -> String {
+pub fn look_up_old(via: &Via, value: &str) -> String {
     looked_up(
         &via.map,
         [&via.map.new, &via.map.old],
@@ -71,23 +71,21 @@ fn looked_up(map: &Map, [have, want]: [&MapColumn; 2], value: &str, type_text: &
         "(SELECT {X}.{} FROM {} AS {X} WHERE {})::{type_text}",
         want.name,
         name(map.mapping),
-        is(have, value),
+        select_pair(have, value),
     )
 }
 
 /// The pair that has `value` in this column.
-fn is(column: &MapColumn, value: &str) -> String {
+fn select_pair(column: &MapColumn, value: &str) -> String {
     let value = format!("({value})::{}", column.type_text);
-    column
-        .equals
-        .between(&format!("{X}.{}", column.name), &value)
+    column.equals.infix(&format!("{X}.{}", column.name), &value)
 }
 
 /// Name of the map when it stays beside its target.
 pub fn kept_name(target: &QualifiedName) -> QualifiedName {
     QualifiedName {
         schema: target.schema.clone(),
-        name: Ident::derived(&[target.name.as_str(), "id_map"]),
+        name: Ident::derive(&[target.name.as_str(), "id_map"]),
     }
 }
 
@@ -104,7 +102,7 @@ pub fn hand_over(drawn: &Drawn, kept: &QualifiedName) -> Vec<String> {
             "ALTER TABLE {table} ALTER COLUMN {} DROP DEFAULT, ALTER COLUMN {} DROP DEFAULT, DROP COLUMN {}",
             map.old.name,
             map.new.name,
-            was()
+            row_before_column()
         ),
         format!("ALTER TABLE {table} SET SCHEMA {}", kept.schema),
         format!("ALTER TABLE {moved} RENAME TO {}", kept.name),
@@ -119,18 +117,18 @@ pub fn restore(flow: &Flow, drawn: &Drawn, all: &[Ident]) -> Vec<String> {
         .own
         .as_ref()
         .map_or(String::new(), |own| format!("{own} AND "));
-    let pair = drawn.map.new.equals.between(
+    let pair = drawn.map.new.equals.infix(
         &format!("{X}.{}", drawn.map.new.name),
         &format!("t.{}", drawn.target),
     );
     let found = format!(
         "FROM {table} AS {X} WHERE {pair} AND {X}.{} IS NOT NULL",
-        was()
+        row_before_column()
     );
     let row = format!(
         "pg_catalog.jsonb_populate_record(NULL::{}, {X}.{})",
         flow.written,
-        was()
+        row_before_column()
     );
     let set: Vec<String> = flow
         .columns
@@ -147,7 +145,7 @@ pub fn restore(flow: &Flow, drawn: &Drawn, all: &[Ident]) -> Vec<String> {
             "UPDATE {} AS t SET {} FROM {table} AS {X}, {row} AS r WHERE {own}{pair} AND {X}.{} IS NOT NULL",
             flow.written,
             set.join(", "),
-            was(),
+            row_before_column(),
         ));
     }
     let columns = list(all);
@@ -156,7 +154,7 @@ pub fn restore(flow: &Flow, drawn: &Drawn, all: &[Ident]) -> Vec<String> {
         "INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table} AS {X}, {row} AS r WHERE {X}.{} IS NOT NULL ON CONFLICT DO NOTHING",
         flow.written,
         values.join(", "),
-        was(),
+        row_before_column(),
     ));
     made
 }
@@ -173,7 +171,7 @@ pub fn look_up(drawn: &Drawn, target: &QualifiedName) -> String {
     format!(
         "SELECT {column}::pg_catalog.text FROM {} AS {X} WHERE {} AND EXISTS (SELECT FROM {target} AS t WHERE {})",
         name(*mapping),
-        is(old, "$1"),
-        new.equals.between(&format!("t.{}", drawn.target), &column),
+        select_pair(old, "$1"),
+        new.equals.infix(&format!("t.{}", drawn.target), &column),
     )
 }

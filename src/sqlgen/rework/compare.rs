@@ -40,7 +40,13 @@ pub fn fill(table: &QualifiedName, r: &Rework) -> String {
     let set: Vec<String> = r
         .columns
         .iter()
-        .map(|c| format!("{} = {}", c.name, super::typed(&c.up, &c.type_text)))
+        .map(|c| {
+            format!(
+                "{} = {}",
+                c.name,
+                super::cast_expression(&c.up, &c.type_text)
+            )
+        })
         .collect();
     format!("UPDATE {table} SET {}", set.join(", "))
 }
@@ -94,7 +100,7 @@ pub fn key_of(key: &[Ident]) -> String {
 }
 
 /// `$1` tid, `$2` tid: evaluates expressions over all rows of a slice.
-pub fn evaluated(table: &QualifiedName, expressions: &[String]) -> String {
+pub fn evaluate_slice(table: &QualifiedName, expressions: &[String]) -> String {
     let alias = &table.name;
     format!(
         "SELECT count(ROW({})) FROM ONLY {table} AS {alias} WHERE {alias}.ctid OPERATOR(pg_catalog.>=) $1 AND {alias}.ctid OPERATOR(pg_catalog.<) $2",
@@ -120,7 +126,7 @@ pub fn places_in(table: &QualifiedName) -> String {
 }
 
 /// `$1` text: what names the row at that place.
-pub fn named(table: &QualifiedName, key: &[Ident]) -> String {
+pub fn select_row_name(table: &QualifiedName, key: &[Ident]) -> String {
     let shown = row_name("r", key);
     format!(
         "SELECT {shown} FROM ONLY {table} AS r WHERE r.ctid OPERATOR(pg_catalog.=) $1::pg_catalog.tid"
@@ -133,7 +139,7 @@ pub fn nulls(table: &QualifiedName, c: &NewColumn, key: &[Ident], limit: usize) 
     format!(
         "SELECT pg_catalog.to_jsonb({}) FROM ONLY {table} AS {alias} WHERE {} IS NULL LIMIT {limit}",
         row_name(alias, key),
-        super::typed(&c.up, &c.type_text)
+        super::cast_expression(&c.up, &c.type_text)
     )
 }
 
@@ -150,9 +156,15 @@ pub fn round_trip(
     let new: Vec<String> = r
         .columns
         .iter()
-        .map(|c| format!("{} AS {}", super::typed(&c.up, &c.type_text), c.name))
+        .map(|c| {
+            format!(
+                "{} AS {}",
+                super::cast_expression(&c.up, &c.type_text),
+                c.name
+            )
+        })
         .collect();
-    let back = super::typed(&old.down, old_type);
+    let back = super::cast_expression(&old.down, old_type);
     let shown = match key {
         [] => "'a row'".to_owned(),
         key => row_name("q", key),

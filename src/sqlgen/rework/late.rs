@@ -3,13 +3,13 @@
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::change::Change;
 use crate::model::layout::TargetIndex;
-use crate::model::rework::{Late, NewColumn, Rework, renamed};
+use crate::model::rework::{Late, NewColumn, Rework, exchange_name};
 use crate::model::shape::{ForeignKey, Index, IndexColumn, Shape};
 
 /// Old columns of one table that have one new column each, and those.
 pub type Heirs<'a> = [(&'a Ident, &'a NewColumn)];
 
-pub fn heirs(all: &[Rework], relation: u32) -> Vec<(&Ident, &NewColumn)> {
+pub fn list_heirs(all: &[Rework], relation: u32) -> Vec<(&Ident, &NewColumn)> {
     all.iter()
         .filter(|r| r.relation == relation && r.columns.len() == 1)
         .filter_map(|r| Some((&r.replaces.as_ref()?.name, r.leader())))
@@ -24,7 +24,12 @@ fn is_mine(c: &NewColumn, heirs: &Heirs, has: impl Fn(&Ident) -> bool) -> bool {
 
 /// All that a new column gets. `taken`: names that relations of the schema have, and constraints of the table. Indexes that have
 /// more of an old column than a plain key or INCLUDE column are not among them: preflight has said so.
-pub fn of(shape: &Shape, c: &NewColumn, heirs: &Heirs, taken: &mut Vec<Ident>) -> Vec<Late> {
+pub fn plan_dependents(
+    shape: &Shape,
+    c: &NewColumn,
+    heirs: &Heirs,
+    taken: &mut Vec<Ident>,
+) -> Vec<Late> {
     let mut all = Vec::new();
     for i in shape
         .indexes
@@ -44,7 +49,7 @@ pub fn of(shape: &Shape, c: &NewColumn, heirs: &Heirs, taken: &mut Vec<Ident>) -
     }
     if c.not_null {
         let name = free(
-            Ident::derived(&["mig", &c.id.to_string(), "not_null"]),
+            Ident::derive(&["mig", &c.id.to_string(), "not_null"]),
             taken,
         );
         all.push(Late {
@@ -66,16 +71,16 @@ pub fn renamed_all(name: &Ident, heirs: &Heirs, has: impl Fn(&Ident) -> bool) ->
         .iter()
         .filter(|(old, _)| has(old))
         .fold(name.clone(), |name, (old, heir)| {
-            renamed(&name, old, &heir.name)
+            exchange_name(&name, old, &heir.name)
         })
 }
 
-fn heir<'a>(heirs: &Heirs<'a>, old: &Ident) -> Option<&'a NewColumn> {
+fn find_heir<'a>(heirs: &Heirs<'a>, old: &Ident) -> Option<&'a NewColumn> {
     heirs.iter().find(|(o, _)| *o == old).map(|(_, h)| *h)
 }
 
-fn inherited(heirs: &Heirs, columns: &[Ident]) -> Vec<Ident> {
-    let one = |x: &Ident| heir(heirs, x).map_or_else(|| x.clone(), |h| h.name.clone());
+fn rename_columns(heirs: &Heirs, columns: &[Ident]) -> Vec<Ident> {
+    let one = |x: &Ident| find_heir(heirs, x).map_or_else(|| x.clone(), |h| h.name.clone());
     columns.iter().map(one).collect()
 }
 
@@ -94,7 +99,7 @@ pub fn free(name: Ident, taken: &mut Vec<Ident>) -> Ident {
         if !taken.contains(&chosen) {
             break;
         }
-        chosen = Ident::derived(&[name.as_str(), &n.to_string()]);
+        chosen = Ident::derive(&[name.as_str(), &n.to_string()]);
     }
     taken.push(chosen.clone());
     chosen
@@ -102,7 +107,11 @@ pub fn free(name: Ident, taken: &mut Vec<Ident>) -> Ident {
 
 fn index_of(shape: &Shape, i: &Index, heirs: &Heirs, name: Ident) -> Late {
     let column = |x: &IndexColumn| {
-        let Some((old, heir)) = x.name.as_ref().and_then(|n| Some((n, heir(heirs, n)?))) else {
+        let Some((old, heir)) = x
+            .name
+            .as_ref()
+            .and_then(|n| Some((n, find_heir(heirs, n)?)))
+        else {
             return x.clone();
         };
         let same_type = shape.column(old).map(|o| &o.type_text) == Some(&heir.type_text);
@@ -126,7 +135,7 @@ fn index_of(shape: &Shape, i: &Index, heirs: &Heirs, name: Ident) -> Late {
         nulls_not_distinct: i.nulls_not_distinct,
         method: i.method.clone(),
         columns: i.columns.iter().map(column).collect(),
-        include: inherited(heirs, &i.include),
+        include: rename_columns(heirs, &i.include),
         predicate: i.predicate.clone(),
         options: i.options.clone(),
         tablespace: None,
@@ -167,7 +176,7 @@ fn key_of(k: &ForeignKey, heirs: &Heirs, name: Ident) -> Late {
     Late {
         change: Change::ForeignKey {
             name,
-            columns: inherited(heirs, &k.columns),
+            columns: rename_columns(heirs, &k.columns),
             references: k.ref_name.clone(),
             ref_columns: k.ref_columns.clone(),
             on_delete: action(&k.on_delete),

@@ -61,7 +61,7 @@ pub fn as_it_will_be(table: &QualifiedName, more: &[(&Ident, &str)]) -> String {
 }
 
 /// The text of an expression, converted as an assignment would.
-pub fn typed(expression: &str, type_text: &str) -> String {
+pub fn cast_expression(expression: &str, type_text: &str) -> String {
     // The line break ends a comment that the expression may end with.
     format!("CAST(({expression}\n) AS {type_text})")
 }
@@ -78,13 +78,17 @@ pub fn create_view(
     let mut columns = vec![format!("{alias}.ctid AS {}", Ident::new(PLACE))];
     for (n, c) in r.columns.iter().enumerate() {
         columns.push(format!("{alias}.{} AS {}", c.name, new_name(n)));
-        columns.push(format!("{} AS {}", typed(&c.up, &c.type_text), up_name(n)));
+        columns.push(format!(
+            "{} AS {}",
+            cast_expression(&c.up, &c.type_text),
+            up_name(n)
+        ));
     }
     if let (Some(old), Some(old_type)) = (&r.replaces, old_type) {
         columns.push(format!("{alias}.{} AS {}", old.name, Ident::new(OLD)));
         columns.push(format!(
             "{} AS {}",
-            typed(&old.down, old_type),
+            cast_expression(&old.down, old_type),
             Ident::new(DOWN)
         ));
     }

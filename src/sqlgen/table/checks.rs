@@ -14,14 +14,16 @@ pub struct Made<'a> {
 }
 
 /// The checks of all sources, each for the rows that come from its own.
-pub fn all<'a>(parts: &[Part<'a>]) -> Vec<Made<'a>> {
+pub fn list_checks<'a>(parts: &[Part<'a>]) -> Vec<Made<'a>> {
     let mut made: Vec<Made> = Vec::new();
     for part in parts {
         for check in part.source.checks.iter() {
             if !is_carried(check, part.layout) {
                 continue;
             }
-            let name = check.name.apart(|n| made.iter().any(|m| m.name == *n));
+            let name = check
+                .name
+                .avoid_taken(|n| made.iter().any(|m| m.name == *n));
             made.push(Made {
                 name,
                 definition: for_own_rows(&check.definition, part.layout),
@@ -34,9 +36,11 @@ pub fn all<'a>(parts: &[Part<'a>]) -> Vec<Made<'a>> {
 
 /// `CHECK (kind <> 'x' OR (…))`: rows of other sources do as they like.
 fn for_own_rows(definition: &str, layout: &Layout) -> String {
-    let (Some(others), Some(open), Some(close)) =
-        (others(layout), definition.find('('), definition.rfind(')'))
-    else {
+    let (Some(others), Some(open), Some(close)) = (
+        match_other_sources(layout),
+        definition.find('('),
+        definition.rfind(')'),
+    ) else {
         return definition.to_owned();
     };
     let (before, condition, after) = (
@@ -48,9 +52,9 @@ fn for_own_rows(definition: &str, layout: &Layout) -> String {
 }
 
 /// Whether a row comes from another source, or this one has no share in it.
-pub fn others(layout: &Layout) -> Option<String> {
+pub fn match_other_sources(layout: &Layout) -> Option<String> {
     if let Some(merge) = layout.merge.as_ref().filter(|m| !m.decides()) {
-        let columns = merge.mine().map(|g| list(&g.columns));
+        let columns = merge.own_part().map(|g| list(&g.columns));
         let columns = columns.filter(|c| !c.is_empty())?;
         return Some(format!("pg_catalog.num_nonnulls({columns}) = 0"));
     }
@@ -91,7 +95,7 @@ pub fn kinds(parts: &[Part], target: &QualifiedName) -> Option<String> {
         .collect();
     Some(format!(
         "CONSTRAINT {} CHECK ({} IN ({}))",
-        Ident::derived(&[target.name.as_str(), first.column.as_str(), "check"]),
+        Ident::derive(&[target.name.as_str(), first.column.as_str(), "check"]),
         first.column,
         values.join(", ")
     ))

@@ -6,10 +6,10 @@ use crate::model::layout::{Layout, Origin, TargetColumn};
 use crate::model::shape::Column;
 
 /// Each column of the target once, with the first source that gives it.
-pub fn all<'a>(parts: &'a [Part<'a>]) -> Vec<(&'a Part<'a>, &'a TargetColumn)> {
+pub fn list_columns<'a>(parts: &'a [Part<'a>]) -> Vec<(&'a Part<'a>, &'a TargetColumn)> {
     let mut found: Vec<(&Part, &TargetColumn)> = Vec::new();
     for part in parts {
-        for column in part.layout.given() {
+        for column in part.layout.own_columns() {
             if !found.iter().any(|(_, c)| c.name == column.name) {
                 found.push((part, column));
             }
@@ -27,14 +27,14 @@ fn is_whole(parts: &[Part], part: &Part, column: &TargetColumn) -> bool {
         (None, Some(merge)) => in_key || merge.decides(),
         (Some(_), _) => parts
             .iter()
-            .all(|p| p.layout.given().any(|c| c.name == column.name)),
+            .all(|p| p.layout.own_columns().any(|c| c.name == column.name)),
     }
 }
 
 /// Whether no source has a row without it.
 fn never_null(parts: &[Part], column: &TargetColumn) -> bool {
     parts.iter().all(|p| {
-        let mut given = p.layout.given().filter(|c| c.name == column.name);
+        let mut given = p.layout.own_columns().filter(|c| c.name == column.name);
         given.all(|c| match &c.origin {
             Origin::Source(name) => p.source.column(name).is_some_and(|from| from.not_null),
             _ => false,
@@ -67,7 +67,7 @@ pub fn definition(parts: &[Part], part: &Part, column: &TargetColumn) -> String 
             {
                 text.push_str(&format!(" COLLATE {collation}"));
             }
-            text.push_str(&filled(layout, column, from, whole));
+            text.push_str(&default_of(layout, column, from, whole));
             let in_key = layout.primary_key.contains(&column.name);
             if whole && !in_key && never_null(parts, column) {
                 text.push_str(" NOT NULL");
@@ -78,7 +78,7 @@ pub fn definition(parts: &[Part], part: &Part, column: &TargetColumn) -> String 
 }
 
 /// What fills the column where nobody does. Rows of a source that does not give it have none.
-fn filled(layout: &Layout, column: &TargetColumn, from: &Column, whole: bool) -> String {
+fn default_of(layout: &Layout, column: &TargetColumn, from: &Column, whole: bool) -> String {
     let drawn = layout.drawn.as_ref().filter(|d| d.target == column.name);
     if let Some(drawn) = drawn {
         return match &drawn.default {

@@ -34,12 +34,12 @@ pub fn create(parts: &[Part], target: &QualifiedName) -> Vec<Statement> {
         return made;
     };
     let source = first.source;
-    let checks = checks::all(parts);
+    let checks = checks::list_checks(parts);
     add(create_table(parts, target, &checks));
     if let Some(comment) = &source.comment {
         add(format!("COMMENT ON TABLE {target} IS {}", Literal(comment)));
     }
-    for (part, column) in columns::all(parts) {
+    for (part, column) in columns::list_columns(parts) {
         if let Origin::Source(name) = &column.origin
             && let Some(from) = part.source.column(name)
         {
@@ -85,7 +85,7 @@ pub fn create(parts: &[Part], target: &QualifiedName) -> Vec<Statement> {
 }
 
 fn create_table(parts: &[Part], target: &QualifiedName, checks: &[Made]) -> String {
-    let mut texts: Vec<String> = columns::all(parts)
+    let mut texts: Vec<String> = columns::list_columns(parts)
         .iter()
         .map(|(part, column)| columns::definition(parts, part, column))
         .collect();
@@ -107,7 +107,7 @@ fn create_table(parts: &[Part], target: &QualifiedName, checks: &[Made]) -> Stri
         words.push("key");
         texts.push(format!(
             "CONSTRAINT {} UNIQUE ({})",
-            Ident::derived(&words),
+            Ident::derive(&words),
             list(key)
         ));
     }
@@ -123,7 +123,7 @@ fn create_table(parts: &[Part], target: &QualifiedName, checks: &[Made]) -> Stri
 }
 
 fn primary_key_name(target: &QualifiedName) -> Ident {
-    Ident::derived(&[target.name.as_str(), "pkey"])
+    Ident::derive(&[target.name.as_str(), "pkey"])
 }
 
 #[cfg(test)]

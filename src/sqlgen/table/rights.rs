@@ -10,7 +10,10 @@ pub fn policies(parts: &[Part]) -> Vec<Policy> {
     let mut made: Vec<Policy> = Vec::new();
     for part in parts {
         let kind = part.layout.kind.as_ref();
-        let own = |text: &String, permissive: bool| match (kind, checks::others(part.layout)) {
+        let own = |text: &String, permissive: bool| match (
+            kind,
+            checks::match_other_sources(part.layout),
+        ) {
             (Some(kind), _) if permissive => format!(
                 "{} = {}::{} AND ({text})",
                 kind.column,
@@ -24,7 +27,9 @@ pub fn policies(parts: &[Part]) -> Vec<Policy> {
             let mut policy = policy.clone();
             policy.using = policy.using.as_ref().map(|t| own(t, policy.permissive));
             policy.check = policy.check.as_ref().map(|t| own(t, policy.permissive));
-            policy.name = policy.name.apart(|n| made.iter().any(|p| p.name == *n));
+            policy.name = policy
+                .name
+                .avoid_taken(|n| made.iter().any(|p| p.name == *n));
             made.push(policy);
         }
     }

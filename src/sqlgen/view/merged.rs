@@ -61,7 +61,7 @@ fn arm(sources: &[Source], base: usize, before: &[usize], me: usize) -> String {
         from.push_str(&format!(
             "\nLEFT JOIN {} ON {}",
             rows(&sources[n], n),
-            same(layout, &alias(n).to_string(), &alias(base).to_string())
+            match_keys(layout, &alias(n).to_string(), &alias(base).to_string())
         ));
     }
     let absent: Vec<String> = before
@@ -71,7 +71,7 @@ fn arm(sources: &[Source], base: usize, before: &[usize], me: usize) -> String {
             let key = sources[*n].layout.key.iter().zip(0..);
             let same: Vec<String> = key
                 .map(|(k, at)| {
-                    k.equals.between(
+                    k.equals.infix(
                         &format!("{there}.{}", k.source),
                         &format!("{}.{}", alias(base), key_name(at)),
                     )
@@ -106,7 +106,7 @@ fn column(
     if let Some(n) = key.iter().position(|k| k.target == wanted.name) {
         return format!("{}.{}", alias(base), key_name(n));
     }
-    let gives = |s: &Source| s.layout.given().any(|c| c.name == wanted.name);
+    let gives = |s: &Source| s.layout.own_columns().any(|c| c.name == wanted.name);
     match sources.iter().position(gives) {
         Some(n) if there(n) => format!("{}.{}", alias(n), wanted.name),
         _ => format!("NULL::{}", wanted.type_text),
@@ -118,7 +118,7 @@ fn rows(source: &Source, n: usize) -> String {
     let (table, layout) = (&source.table.name, source.layout);
     let key = |name: &Ident| layout.key.iter().any(|k| k.target == *name);
     let given = layout
-        .given()
+        .own_columns()
         .filter(|c| c.origin != Origin::Scope && !key(&c.name));
     let mut columns: Vec<String> = given
         .map(|c| format!("{} AS {}", value(c, table, layout), c.name))
@@ -136,9 +136,9 @@ fn rows(source: &Source, n: usize) -> String {
 }
 
 /// Rows of one key, both under the common names.
-fn same(layout: &Layout, left: &str, right: &str) -> String {
+fn match_keys(layout: &Layout, left: &str, right: &str) -> String {
     let each = layout.key.iter().zip(0..).map(|(k, n)| {
-        k.equals.between(
+        k.equals.infix(
             &format!("{left}.{}", key_name(n)),
             &format!("{right}.{}", key_name(n)),
         )
@@ -159,14 +159,14 @@ pub fn has_share(layout: &Layout, alias: &str, source: Option<&QualifiedName>) -
             )
         })
     };
-    let mine = merge.mine()?;
+    let mine = merge.own_part()?;
     let mut ways: Vec<String> = holds(mine).into_iter().collect();
     if let (Some(source), true) = (source, mine.required.is_empty()) {
         let key: Vec<String> = layout
             .key
             .iter()
             .map(|k| {
-                k.equals.between(
+                k.equals.infix(
                     &format!("\"mig:own\".{}", k.source),
                     &format!("{alias}.{}", k.target),
                 )
@@ -195,11 +195,11 @@ pub fn has_share(layout: &Layout, alias: &str, source: Option<&QualifiedName>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::fixture::merged;
+    use crate::model::fixture::merge_of_two;
 
     /// The view of the second of two sources.
     fn of_second(by_main: bool) -> String {
-        let (tables, layouts) = merged(by_main);
+        let (tables, layouts) = merge_of_two(by_main);
         let each = tables.iter().zip(&layouts).zip(1..);
         let sources: Vec<Source> = each
             .map(|((table, layout), mapping)| Source {
@@ -239,7 +239,7 @@ mod tests {
         let sql = of_second(true);
         assert!(!sql.contains("UNION"), "{sql}");
         assert!(sql.contains("FROM (SELECT \"prices\".\"price\""), "{sql}");
-        let (_, layouts) = merged(true);
+        let (_, layouts) = merge_of_two(true);
         assert_eq!(has_share(&layouts[0], "t", None), None);
         let share = has_share(&layouts[1], "t", None).expect("a condition");
         assert_eq!(

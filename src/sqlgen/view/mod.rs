@@ -70,7 +70,7 @@ fn value(column: &TargetColumn, alias: &Ident, layout: &Layout) -> String {
             let old = format!("{alias}.{from}");
             match &column.via {
                 None => old,
-                Some(via) => map::forth(via, &old),
+                Some(via) => map::look_up_new(via, &old),
             }
         }
         // The line break ends a comment that the expression may end with.
@@ -114,7 +114,7 @@ pub fn old_value(alias: &str, column: &Ident, layout: &Layout) -> String {
     let via = layout.columns.iter().find(|c| c.name == *column);
     match via.and_then(|c| c.via.as_ref()) {
         None => value,
-        Some(via) => map::back(via, &value),
+        Some(via) => map::look_up_old(via, &value),
     }
 }
 

@@ -22,7 +22,7 @@ const MERGED_WAIT_MS: i32 = 100;
 
 /// Copies the next slice of one mapping, for the process that runs the job.
 pub fn batch(m: &Migration, p: &Mapping) -> Result<Outcome> {
-    let p = &bounded(m, p)?;
+    let p = &fix_bound(m, p)?;
     match stretch::find(m, p)? {
         Some(stretch) => copy(m, p, &stretch),
         None => Ok(Outcome::Did(0)),
@@ -60,7 +60,7 @@ fn copy(m: &Migration, p: &Mapping, stretch: &Stretch) -> Result<Outcome> {
     rows::add_refused(p.id, &moved.refused)?;
     let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
     let rows = moved.locked;
-    let batch_rows = stretch.adapted(m, rows, ms);
+    let batch_rows = stretch.next_batch_size(m, rows, ms);
     stretch.checkpoint(
         p,
         moved.stopped.unwrap_or(end),
@@ -82,7 +82,7 @@ pub fn give_up_slice(m: &Migration, p: &Mapping, helps: bool) -> Result<Outcome>
         }
         (p.clone(), stretch::find_share(p)?)
     } else {
-        let p = bounded(m, p)?;
+        let p = fix_bound(m, p)?;
         let found = stretch::find(m, &p)?;
         (p, found)
     };
@@ -99,7 +99,7 @@ fn smaller(m: &Migration, p: &Mapping, stretch: &Stretch) -> Result<Outcome> {
         ms: 0,
     };
     if stretch.batch_rows(m) > *ROWS.start() {
-        stretch.again(p, &done)?;
+        stretch.reset_batch_size(p, &done)?;
         return Ok(Outcome::Did(0));
     }
     let (slice, end) = stretch.slice(m, p)?;
@@ -125,7 +125,7 @@ fn is_bounded(m: &Migration, p: &Mapping) -> Result<bool> {
 
 /// Fixes the bound at the first batch, and starts over where the table was rewritten since (VACUUM FULL,
 /// CLUSTER, TRUNCATE, a restored dump): places mean nothing in another file.
-fn bounded(m: &Migration, p: &Mapping) -> Result<Mapping> {
+fn fix_bound(m: &Migration, p: &Mapping) -> Result<Mapping> {
     let extent = hold(m, p)?;
     if p.bound_blocks.is_some() && p.filenode == Some(extent.filenode) {
         return Ok(p.clone());

@@ -33,9 +33,9 @@ pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
 pub fn run(p: &Mapping, slice: &Slice) -> Result<Moved> {
     let _owner = role::confine(mapping::owner(p)?)?;
     let moved = match p.pass {
-        Pass::Forth => forth(p, slice)?,
-        Pass::Sweep => delete(&back(p)?, slice)?,
-        Pass::Back => renew(&back(p)?, slice)?,
+        Pass::Forth => copy_slice(p, slice)?,
+        Pass::Sweep => delete(&require_reverse(p)?, slice)?,
+        Pass::Back => renew(&require_reverse(p)?, slice)?,
     };
     if p.adopted {
         // Deferred checks of the user's own must speak now, as the owner, not at commit as the caller.
@@ -54,18 +54,18 @@ pub fn keys(p: &Mapping, slice: &Slice) -> Result<Keys> {
     let _owner = role::confine_reading(mapping::owner(p)?)?;
     let sql = match p.pass {
         Pass::Forth => batch::keys(&mapping::forward(p)?),
-        Pass::Sweep => sweep::keys(&back(p)?),
-        Pass::Back => batch::keys(&back(p)?),
+        Pass::Sweep => sweep::keys(&require_reverse(p)?),
+        Pass::Back => batch::keys(&require_reverse(p)?),
     };
     places::keys_in_slice(&sql, slice)
 }
 
-fn back(p: &Mapping) -> Result<Flow> {
+fn require_reverse(p: &Mapping) -> Result<Flow> {
     mapping::reverse(p)?.ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))
 }
 
 /// Without a lock on any row where that is safe.
-fn forth(p: &Mapping, slice: &Slice) -> Result<Moved> {
+fn copy_slice(p: &Mapping, slice: &Slice) -> Result<Moved> {
     let flow = mapping::forward(p)?;
     match direct(p, &flow)? {
         Some(direct) => copy_directly(&direct, p, &flow, slice),
@@ -81,7 +81,7 @@ fn direct(p: &Mapping, flow: &Flow) -> Result<Option<Direct>> {
     if sessions::older_than("0.4.0")?.maybe > 0 {
         return Ok(None);
     }
-    let found = Direct::between(flow, Oid::from(p.source), view, Oid::from(target))?;
+    let found = Direct::for_flow(flow, Oid::from(p.source), view, Oid::from(target))?;
     Ok(found.filter(Direct::copies))
 }
 
@@ -108,7 +108,7 @@ fn copy(flow: &Flow, slice: &Slice) -> Result<Moved> {
     }
     let leftovers = places::keys_outside(&batch::leftovers(flow), slice, &locked)?;
     let refused = if copied < locked.count {
-        places::keys_of(&batch::refused(flow), &locked)?
+        places::keys_of(&batch::select_refused(flow), &locked)?
     } else {
         Vec::new()
     };
@@ -127,7 +127,7 @@ fn renew(flow: &Flow, slice: &Slice) -> Result<Moved> {
         ids::give(flow, &locked)?;
         places::run(&batch::renew(flow), &locked)?;
         places::run(&batch::copy(flow), &locked)?;
-        refused = places::keys_of(&batch::refused(flow), &locked)?;
+        refused = places::keys_of(&batch::select_refused(flow), &locked)?;
     }
     let leftovers = places::keys_outside(&batch::leftovers(flow), slice, &locked)?;
     Ok(Moved {

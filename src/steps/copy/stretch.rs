@@ -35,7 +35,7 @@ pub struct Done {
 }
 
 impl Stretch {
-    fn whole(p: &Mapping) -> Self {
+    fn whole_table(p: &Mapping) -> Self {
         Self {
             share: None,
             next: p.next_block,
@@ -45,7 +45,7 @@ impl Stretch {
         }
     }
 
-    fn of(s: Share) -> Self {
+    fn from_share(s: Share) -> Self {
         Self {
             share: Some(s.id),
             next: s.next_block,
@@ -101,12 +101,12 @@ impl Stretch {
     }
 
     /// The same blocks again, with another size of the batch.
-    pub fn again(&self, p: &Mapping, done: &Done) -> Result<()> {
+    pub fn reset_batch_size(&self, p: &Mapping, done: &Done) -> Result<()> {
         self.checkpoint(p, self.next, done)
     }
 
     /// The size of the next batch: at most twice or half of this one, towards the time it should take.
-    pub fn adapted(&self, m: &Migration, rows: i64, ms: i64) -> i32 {
+    pub fn next_batch_size(&self, m: &Migration, rows: i64, ms: i64) -> i32 {
         let now = self.batch_rows(m);
         let wanted = i64::from(settings::batch_target_ms(m));
         let next = if rows == 0 {
@@ -121,9 +121,9 @@ impl Stretch {
 /// For the process that runs the job. It deals the table out if others shall help, and gathers what they have done; for their last
 /// blocks it waits, holding nothing. None where all shares are done.
 pub fn find(m: &Migration, p: &Mapping) -> Result<Option<Stretch>> {
-    if !share::any(p.id)? {
+    if !share::exists(p.id)? {
         let workers = i64::from(settings::max_workers(m));
-        let whole = Stretch::whole(p);
+        let whole = Stretch::whole_table(p);
         if workers == 1 || whole.end - whole.next < WORTH_SHARING || !moves::may_share(p)? {
             return Ok(Some(whole));
         }
@@ -131,7 +131,7 @@ pub fn find(m: &Migration, p: &Mapping) -> Result<Option<Stretch>> {
     }
     for wait in [false, true] {
         if let Some(found) = share::take(p.id, wait)? {
-            return Ok(Some(Stretch::of(found)));
+            return Ok(Some(Stretch::from_share(found)));
         }
     }
     share::gather(p.id)?;
@@ -140,5 +140,5 @@ pub fn find(m: &Migration, p: &Mapping) -> Result<Option<Stretch>> {
 
 /// For a process that helps; None where others have all blocks that are left.
 pub fn find_share(p: &Mapping) -> Result<Option<Stretch>> {
-    Ok(share::take(p.id, false)?.map(Stretch::of))
+    Ok(share::take(p.id, false)?.map(Stretch::from_share))
 }

@@ -47,7 +47,7 @@ pub fn make(p: &Planned, layout: &Layout, target: &Shape) -> Result<()> {
 
 /// Tables of another owner that go through a map: he looks ids up there, and reserves one for a row that is not there.
 pub fn let_in(all: &[Planned], p: &Planned) -> Result<()> {
-    for via in p.layout.vias() {
+    for via in p.layout.mapped_columns() {
         let theirs = all.iter().find(|o| o.mapping.id == via.map.mapping);
         let Some(theirs) = theirs.filter(|o| o.source.owner != p.source.owner) else {
             continue;

@@ -97,14 +97,17 @@ fn policies(source: &Shape, target: &QualifiedName) -> Result<Vec<Policy>> {
 }
 
 /// The sources of a target, in the order they were added: the first one makes it, or takes it over.
-pub fn sharing<'a>(all: &'a [Planned], p: &'a Planned) -> impl Iterator<Item = &'a Planned> {
+pub fn sources_of_target<'a>(
+    all: &'a [Planned],
+    p: &'a Planned,
+) -> impl Iterator<Item = &'a Planned> {
     let target = &p.mapping.target_name;
     all.iter().filter(move |o| o.mapping.target_name == *target)
 }
 
 /// Whether another source makes the target of this one.
 pub fn follows(all: &[Planned], p: &Planned) -> bool {
-    sharing(all, p)
+    sources_of_target(all, p)
         .next()
         .is_some_and(|first| first.mapping.id != p.mapping.id)
 }
@@ -113,7 +116,7 @@ pub fn follows(all: &[Planned], p: &Planned) -> bool {
 pub fn statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Statement> {
     let mut made = Vec::new();
     if p.standing.is_none() && !follows(all, p) {
-        let mut parts: Vec<table::Part> = sharing(all, p)
+        let mut parts: Vec<table::Part> = sources_of_target(all, p)
             .map(|o| table::Part {
                 source: &o.source,
                 layout: &o.layout,
@@ -124,7 +127,7 @@ pub fn statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Stat
         parts.sort_by_key(|part| part.layout.is_partner());
         made = table::create(&parts, &p.mapping.target_name);
         if !defer_indexes {
-            for i in sharing(all, p).flat_map(|o| &o.layout.indexes) {
+            for i in sources_of_target(all, p).flat_map(|o| &o.layout.indexes) {
                 let target = &p.mapping.target_name;
                 let sql = std::iter::once(index::create(target, i, false))
                     .chain(index::attach(target, i))
@@ -147,7 +150,7 @@ pub fn publications(all: &[Planned], p: &Planned) -> Vec<Statement> {
     let target = &p.mapping.target_name;
     // A subscriber of one of several sources would get the rows of the others, too.
     let everybodys = |b: &&Publication| {
-        sharing(all, p).all(|o| o.source.publications.iter().any(|x| x.name == b.name))
+        sources_of_target(all, p).all(|o| o.source.publications.iter().any(|x| x.name == b.name))
     };
     let mine = p.source.publications.iter().filter(|b| b.mine);
     mine.filter(everybodys)
@@ -238,8 +241,8 @@ pub fn run(all: &[Planned], defer_indexes: bool) -> Result<Vec<&'static str>> {
         let target = standing_now(p)?;
         make_views(all, p)?;
         let left = Left {
-            source: Facts::of(&p.source),
-            target: Facts::of(&target),
+            source: Facts::from_shape(&p.source),
+            target: Facts::from_shape(&target),
         };
         let adopted = p.standing.is_some();
         mapping::set_created(p.mapping.id, Oid::from(target.oid), adopted, &layout, &left)?;

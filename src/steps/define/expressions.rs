@@ -10,7 +10,7 @@ use crate::pg::expression::{self, Checked};
 use crate::pg::notice::notice;
 
 /// Lets PostgreSQL judge every expression, and notes its type. With `remap`, one for a key draws new ids.
-pub fn typed(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec> {
+pub fn resolve_types(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec> {
     let source = shape.name.to_string();
     let keys: Vec<Ident> = shape.key_columns();
     let keys: Vec<Ident> = keys

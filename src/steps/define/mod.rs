@@ -59,7 +59,7 @@ pub fn table(m: &Migration, source: Oid, target: &str, arguments: &Arguments) ->
         })?;
     free_target(m, &shape, &name)?;
     let remap = arguments.id_mode == "remap";
-    let mut spec = expressions::typed(read(arguments, &shape)?, &shape, remap)?;
+    let mut spec = expressions::resolve_types(read(arguments, &shape)?, &shape, remap)?;
     check_refs(&spec, &shape)?;
     let layout = check_layout(m, &shape, &mut spec, &name, remap)?;
     let spec = expressions::given_back(spec, &shape, &layout, &name)?;
@@ -112,11 +112,11 @@ fn free_target(m: &Migration, source: &Shape, target: &QualifiedName) -> Result<
             detail: format!("Both are {}.", target.plain()),
             hint: format!(
                 "Name another target, for example {}.",
-                Ident::derived(&["new", target.name.as_str()])
+                Ident::derive(&["new", target.name.as_str()])
             ),
         });
     }
-    if mapping::all(m.id)?.iter().any(|p| p.source == source.oid) {
+    if mapping::list(m.id)?.iter().any(|p| p.source == source.oid) {
         return Err(Error::MappingExists {
             migration: m.name.clone(),
             relation: source.name.plain(),
@@ -158,7 +158,7 @@ fn check_layout(
     remap: bool,
 ) -> Result<Layout> {
     // Sources that were added before and share the target.
-    let sharing: Vec<Mapping> = mapping::all(m.id)?
+    let sharing: Vec<Mapping> = mapping::list(m.id)?
         .into_iter()
         .filter(|p| p.target_name == *target)
         .collect();
@@ -195,7 +195,7 @@ pub fn config(m: &Migration, mappings: &[Mapping], reworks: &[Rework]) -> Config
     let tables = mappings
         .iter()
         .map(|p| {
-            Table::of(
+            Table::from_spec(
                 p.source_text(),
                 p.target_name.plain(),
                 p.id_mode.clone(),

@@ -35,10 +35,10 @@ pub struct Brought {
 }
 
 /// Inserts and updates new rows of those old rows that are free.
-pub fn bring(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brought> {
+pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brought> {
     let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
     if let Some(merge) = &layout.merge {
-        return merged::bring(m, p, merge, keys);
+        return merged::copy_free_rows(m, p, merge, keys);
     }
     let pair = Pair::new(p.id, mapping::target(p)?, layout);
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
@@ -94,7 +94,7 @@ fn outbound(p: &Mapping) -> Result<Vec<Outbound>> {
 /// Those of the old rows whose new rows would find what they refer to, which is locked then; and whether others would, but
 /// for somebody who holds it.
 fn with_parents(flow: &Flow, key: &Outbound, old: &Places) -> Result<(Places, bool)> {
-    let named = places::document(&parents::named(flow, key), old)?;
+    let named = places::document(&parents::select_parent_keys(flow, key), old)?;
     let keys = |sql: &str| -> Result<Value> {
         let _parent = role::confine_for_key(Oid::from(key.owner));
         let found = spi::value::<JsonText>(sql, &[JsonB(named.clone()).into()])?;
@@ -105,7 +105,7 @@ fn with_parents(flow: &Flow, key: &Outbound, old: &Places) -> Result<(Places, bo
     let held =
         count(&locked) < count(&named) && count(&keys(&parents::present(key))?) > count(&locked);
     Ok((
-        places::some_of(&parents::served(flow, key), old, &locked)?,
+        places::some_of(&parents::select_served(flow, key), old, &locked)?,
         held,
     ))
 }
@@ -129,8 +129,8 @@ pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
 
 /// Strikes those off that are equal now, and marks the others as tried; how many are left.
 pub fn settle(p: &Mapping, of: &[Leftover]) -> Result<usize> {
-    let at = Moment::now();
-    let beside = Beside::strictly(p, &at)?;
+    let at = Moment::take();
+    let beside = Beside::without_pending(p, &at)?;
     let choice = Choice {
         condition: beside.pair()?.chosen(),
         argument: Argument::Keys(keys(of)),
@@ -140,7 +140,7 @@ pub fn settle(p: &Mapping, of: &[Leftover]) -> Result<usize> {
     let mut left = 0;
     for l in of {
         if differ.contains(&l.key.iter().cloned().map(Some).collect::<Vec<_>>()) {
-            rows::tried(l.id)?;
+            rows::set_tried(l.id)?;
             left += 1;
         } else {
             rows::done(l.id)?;

@@ -14,7 +14,7 @@ use pgrx::JsonB;
 use serde_json::Value;
 
 /// Updates new rows that are free, and inserts those that are lacking where all their parts are free.
-pub fn bring(m: &Migration, p: &Mapping, merge: &Merge, keys: &Value) -> Result<Brought> {
+pub fn copy_free_rows(m: &Migration, p: &Mapping, merge: &Merge, keys: &Value) -> Result<Brought> {
     let flow = mapping::forward(p)?;
     let pair = Pair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));

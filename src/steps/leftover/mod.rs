@@ -27,23 +27,23 @@ pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<Outcome> {
             Ok(Outcome::Did(1))
         }
         Ok(Fate::Refused) => {
-            rows::refused(l)?;
+            rows::move_refused(l)?;
             Ok(Outcome::Did(1))
         }
         Ok(Fate::Busy) => {
-            rows::tried(l.id)?;
+            rows::set_tried(l.id)?;
             Ok(Outcome::Wait(row_lock(&p, l)))
         }
         Ok(Fate::Tied(why)) => {
-            rows::failed(l, "23503", why)?;
+            rows::move_failed(l, "23503", why)?;
             Ok(Outcome::Did(1))
         }
         Err(e) if e.is_retryable() => {
-            rows::tried(l.id)?;
+            rows::set_tried(l.id)?;
             Ok(Outcome::Wait(row_lock(&p, l)))
         }
         Err(e) if e.is_about_data() => {
-            rows::failed(l, &e.sqlstate(), &e.to_string())?;
+            rows::move_failed(l, &e.sqlstate(), &e.to_string())?;
             Ok(Outcome::Did(1))
         }
         Err(e) => Err(e),
@@ -76,7 +76,7 @@ fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<Fate> {
         ids::give_one(&flow, &l.key)?;
         spi::run(&batch::renew_one(&flow), &key())?;
         spi::run(&batch::copy_one(&flow), &key())?;
-        let arrived = spi::value::<bool>(&batch::arrived(&flow), &key())?;
+        let arrived = spi::value::<bool>(&batch::select_arrived(&flow), &key())?;
         return Ok(if arrived.unwrap_or(true) {
             Fate::Settled
         } else {
@@ -133,7 +133,7 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
         }
     }
     // The mirror keeps a row right that is there: this is for one that passed it.
-    let brought = mend::bring(m, p, &mend::keys(std::slice::from_ref(l)))?;
+    let brought = mend::copy_free_rows(m, p, &mend::keys(std::slice::from_ref(l)))?;
     match (brought.rows, brought.waits) {
         (0, true) => return Ok(Fate::Busy),
         (0, false) => {
@@ -146,7 +146,7 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
     if p.adopted {
         spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
     }
-    let arrived = spi::value::<bool>(&batch::arrived(&flow), &key())?;
+    let arrived = spi::value::<bool>(&batch::select_arrived(&flow), &key())?;
     Ok(match arrived {
         Some(false) => Fate::Refused,
         // Whoever holds the new row may go without a write that would put it right.

@@ -29,10 +29,10 @@ pub struct Asked<'a> {
 pub fn column(m: &Migration, asked: &Asked) -> Result<()> {
     m.require_defined()?;
     let shape = table(asked.relation)?;
-    let all = new_column::all(m.id)?;
+    let all = new_column::list(m.id)?;
     free_name(&shape, &asked.name)?;
     let type_text = known_type(&shape, asked)?;
-    let mutable = !up(&shape, asked, &type_text)?;
+    let mutable = !check_up(&shape, asked, &type_text)?;
     let leader = leader(&shape, &all, asked)?;
     if let Some(text) = asked.column_default {
         expression::check_default(shape.owner.into(), &asked.name, text, &type_text)?;
@@ -61,7 +61,7 @@ pub fn column(m: &Migration, asked: &Asked) -> Result<()> {
 
 /// An ordinary table of the caller's, alone.
 fn table(relation: Oid) -> Result<Shape> {
-    let shape = catalog::shape(relation)?.ok_or_else(|| catalog::gone("the table"))?;
+    let shape = catalog::shape(relation)?.ok_or_else(|| catalog::missing_table("the table"))?;
     let unsupported = |detail: &str, hint: &str| {
         Err(Error::NotSupported {
             what: format!("changing columns of {}", shape.name.plain()),
@@ -154,7 +154,7 @@ fn known_type(shape: &Shape, asked: &Asked) -> Result<String> {
 }
 
 /// Whether it is immutable.
-fn up(shape: &Shape, asked: &Asked, type_text: &str) -> Result<bool> {
+fn check_up(shape: &Shape, asked: &Asked, type_text: &str) -> Result<bool> {
     let checked = expression::check(
         shape.owner.into(),
         &asked.name,

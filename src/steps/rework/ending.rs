@@ -1,7 +1,7 @@
 //! From the switch to the end: what the new column takes over, what becomes of the old one, and the way back.
 
 use super::make::put_in;
-use super::{lock_all, there};
+use super::{existing_tables, lock_all};
 use crate::error::Result;
 use crate::ident::Ident;
 use crate::model::rework::{Archived, Rework, Stage};
@@ -133,7 +133,7 @@ pub fn put_away(m: &Migration, all: &[Rework], suffix: &str, take_names: bool) -
             }
         }
         let Some(old) = &r.replaces else { continue };
-        let away = Ident::derived(&[&format!("{}{suffix}", old.name.as_str())]);
+        let away = Ident::derive(&[&format!("{}{suffix}", old.name.as_str())]);
         spi::run(&sql::rename(table, &old.name, &away), &[])?;
         let takes = take_names && r.columns.len() == 1;
         for c in &r.columns {
@@ -177,7 +177,7 @@ pub fn take_back(m: &Migration, all: &[Rework]) -> Result<()> {
 
 /// The end: nothing of ours is left on the tables. The old column goes, or stays as it is; then rows may lack it.
 pub fn let_go(m: &Migration, all: &[Rework], drops: bool) -> Result<()> {
-    let there = there(all);
+    let there = existing_tables(all);
     lock_all(m, &there)?;
     for r in all {
         spi::run(&sql::drop_view(r.id), &[])?;

@@ -20,7 +20,7 @@ const MAX_BLOCKS: i64 = 8192;
 
 /// Fills the next blocks; then rows that somebody had locked, each alone.
 pub fn batch(m: &Migration, r: &Rework, may_wait: bool) -> Result<Outcome> {
-    let leader = bounded(m, r)?;
+    let leader = fix_bound(m, r)?;
     let end = leader.bound_blocks.unwrap_or(0);
     if leader.next_block < end {
         return stretch(m, r, &leader, end);
@@ -33,11 +33,11 @@ pub fn batch(m: &Migration, r: &Rework, may_wait: bool) -> Result<Outcome> {
         new_column::checkpoint(r.id, done)?;
         return Ok(Outcome::Did(0));
     };
-    again(m, r, &leader, *block, others, may_wait)
+    fill_locked_rows(m, r, &leader, *block, others, may_wait)
 }
 
 /// Rows of a block that somebody had locked when the batch came by. Whoever waits for one holds no other.
-fn again(
+fn fill_locked_rows(
     m: &Migration,
     r: &Rework,
     leader: &NewColumn,
@@ -138,7 +138,7 @@ fn first_blocks(m: &Migration, r: &Rework) -> Result<i64> {
 }
 
 /// All of the table at once, in the caller's transaction: rows that were written, and blocks in which some are left.
-pub fn everywhere(m: &Migration, r: &Rework, stage: Stage) -> Result<(i64, usize)> {
+pub fn fill_whole_table(m: &Migration, r: &Rework, stage: Stage) -> Result<(i64, usize)> {
     /// Long enough to see that a lock is in nobody's way.
     const GLANCE_MS: i32 = 1;
     hold(m, r)?;
@@ -176,11 +176,13 @@ fn fill(r: &Rework, stage: Stage, pace: Pace, from: i64, to: i64) -> Result<Fill
     let _owner = role::confine(Oid::from(r.leader().owner.unwrap_or(0)))?;
     let _safe = session::pin_names();
     let view = catalog::oid_of(&sql::view_name(r.id));
-    let expressions = view.and_then(Expressions::of).ok_or_else(|| Error::Drift {
-        migration: r.told(),
-        detail: "The view that says what the columns should be is gone.".into(),
-        hint: "Go back and forth again: SELECT mig_rollback(…, 'defined');".into(),
-    })?;
+    let expressions = view
+        .and_then(Expressions::load)
+        .ok_or_else(|| Error::Drift {
+            migration: r.describe(),
+            detail: "The view that says what the columns should be is gone.".into(),
+            hint: "Go back and forth again: SELECT mig_rollback(…, 'defined');".into(),
+        })?;
     let concerned: Concerned = spi::first(
         "SELECT coalesce((SELECT pg_catalog.jsonb_agg(c.oid::bigint) FROM pg_catalog.pg_constraint c \
            WHERE c.conrelid = $1 AND c.contype IN ('f', 'u') AND c.conkey && $2), '[]') AS constraints, \
@@ -195,7 +197,7 @@ fn fill(r: &Rework, stage: Stage, pace: Pace, from: i64, to: i64) -> Result<Fill
 
 /// Fixes the bound at the first batch, and starts over where the table was rewritten since (VACUUM FULL, CLUSTER, TRUNCATE, a
 /// restored dump): blocks mean nothing in another file.
-fn bounded(m: &Migration, r: &Rework) -> Result<NewColumn> {
+fn fix_bound(m: &Migration, r: &Rework) -> Result<NewColumn> {
     hold(m, r)?;
     let leader = r.leader();
     let extent = catalog::extent(r.relation)?
@@ -209,7 +211,7 @@ fn bounded(m: &Migration, r: &Rework) -> Result<NewColumn> {
             m.phase.as_str(),
             &format!(
                 "backfill of {} starts over: the table was rewritten",
-                r.told()
+                r.describe()
             ),
         )?;
     }

@@ -20,9 +20,9 @@ pub fn plan(r: &Rework, all: &[Rework]) -> Result<()> {
          UNION SELECT l->'change'->'name' FROM mig.new_column n, pg_catalog.jsonb_array_elements(n.late) l WHERE n.relation = $1",
         &[Oid::from(r.relation).into()],
     )?;
-    let heirs = sql::heirs(all, r.relation);
+    let heirs = sql::list_heirs(all, r.relation);
     for c in &r.columns {
-        let mut late = sql::of(&shape, c, &heirs, &mut taken);
+        let mut late = sql::plan_dependents(&shape, c, &heirs, &mut taken);
         late.extend(checks(&shape, c, &heirs, &mut taken)?);
         new_column::set_late(c.id, &late)?;
     }

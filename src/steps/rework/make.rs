@@ -1,6 +1,6 @@
 //! The columns and the views made, the trigger put in, and all of it taken away.
 
-use super::{lock_all, tables, there};
+use super::{existing_tables, lock_all, tables};
 use crate::error::Result;
 use crate::model::rework::{Rework, Stage};
 use crate::model::shape::Shape;
@@ -48,7 +48,7 @@ fn old_type<'a>(r: &Rework, shape: &'a Shape) -> Option<&'a str> {
 
 /// Views and columns go. What was written to a new column alone goes with it.
 pub fn remove(m: &Migration, all: &[Rework]) -> Result<()> {
-    let there = there(all);
+    let there = existing_tables(all);
     lock_all(m, &there)?;
     for r in all {
         spi::run(&sql::drop_view(r.id), &[])?;
@@ -64,13 +64,13 @@ pub fn remove(m: &Migration, all: &[Rework]) -> Result<()> {
 /// Puts the triggers in, or in anew with another stage. ShareRowExclusive for a new one, which waits for open writers: no
 /// transaction writes past it. One that stands is exchanged in the same transaction, under AccessExclusive.
 pub fn keep(m: &Migration, all: &[Rework], stage: Stage, force: bool) -> Result<()> {
-    let stands = standing(all)?;
+    let stands = are_triggers_installed(all)?;
     let mode = if stands {
         Mode::AccessExclusive
     } else {
         Mode::ShareRowExclusive
     };
-    lock::all(&tables(all, mode)?, settings::lock_timeout_ms(m))?;
+    lock::lock_all(&tables(all, mode)?, settings::lock_timeout_ms(m))?;
     if !force {
         drift::require_none(m)?;
     }
@@ -92,7 +92,7 @@ pub fn put_in(r: &Rework, stage: Stage, stands: bool) -> Result<()> {
     new_column::seal(r)
 }
 
-fn standing(all: &[Rework]) -> Result<bool> {
+fn are_triggers_installed(all: &[Rework]) -> Result<bool> {
     let relations: Vec<pgrx::pg_sys::Oid> = all.iter().map(|r| r.relation.into()).collect();
     let found = spi::value::<bool>(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = ANY ($1) AND tgname ~ '^~mig_[0-9]+_columns$')",
@@ -103,7 +103,7 @@ fn standing(all: &[Rework]) -> Result<bool> {
 
 /// The triggers go: from the commit on nothing is kept in step.
 pub fn let_go(m: &Migration, all: &[Rework]) -> Result<()> {
-    let there = there(all);
+    let there = existing_tables(all);
     lock_all(m, &there)?;
     for r in &there {
         spi::run(&sql::drop_trigger(r.table()?, r.id), &[])?;
@@ -114,7 +114,7 @@ pub fn let_go(m: &Migration, all: &[Rework]) -> Result<()> {
 
 /// The emergency stop; how many triggers were on.
 pub fn disable(all: &[Rework]) -> Result<usize> {
-    lock::urgently(&tables(all, Mode::ShareRowExclusive)?)?;
+    lock::lock_in_emergency(&tables(all, Mode::ShareRowExclusive)?)?;
     let mut count = 0;
     for r in all {
         let on = spi::value::<bool>(

@@ -28,13 +28,13 @@ fn tables(all: &[Rework], mode: Mode) -> Result<Vec<(QualifiedName, Mode)>> {
 
 /// AccessExclusive on the tables, for changes of the catalog.
 fn lock_all(m: &Migration, all: &[Rework]) -> Result<()> {
-    lock::all(
+    lock::lock_all(
         &tables(all, Mode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )
 }
 
 /// Those whose tables have not been dropped.
-fn there(all: &[Rework]) -> Vec<Rework> {
+fn existing_tables(all: &[Rework]) -> Vec<Rework> {
     all.iter().filter(|r| r.table.is_some()).cloned().collect()
 }

@@ -137,7 +137,7 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    pub fn whole(migration: &'a Migration, all: &'a [Mapping]) -> Self {
+    pub fn all_tables(migration: &'a Migration, all: &'a [Mapping]) -> Self {
         Self {
             migration,
             all,
@@ -153,24 +153,24 @@ struct Known {
 }
 
 impl Known {
-    fn of(subject: &Subject) -> Result<Self> {
+    fn load(subject: &Subject) -> Result<Self> {
         let sides = subject.all.iter().flat_map(|p| [Some(p.source), p.target]);
         let oids: Vec<Oid> = sides.flatten().map(Oid::from).collect();
         let shapes = catalog::shapes(&oids)?.into_iter().map(|s| (s.oid, s));
         Ok(Self {
             shapes: shapes.collect(),
-            changes: drift::all(subject.migration)?,
+            changes: drift::list(subject.migration)?,
         })
     }
 
     fn source(&self, p: &Mapping) -> Result<&Shape> {
         let found = self.shapes.get(&p.source);
-        found.ok_or_else(|| catalog::gone(&p.source_text()))
+        found.ok_or_else(|| catalog::missing_table(&p.source_text()))
     }
 
     fn target(&self, p: &Mapping) -> Result<&Shape> {
         let found = self.shapes.get(&p.target.unwrap_or(0));
-        found.ok_or_else(|| catalog::gone(&p.target_name.plain()))
+        found.ok_or_else(|| catalog::missing_table(&p.target_name.plain()))
     }
 }
 
@@ -183,7 +183,7 @@ pub fn run(subject: &Subject, mode: Mode) -> Result<Vec<Line>> {
 
 /// Every row of all tables.
 pub fn in_full(m: &Migration, mappings: &[Mapping]) -> Result<Findings> {
-    look(&Subject::whole(m, mappings), Mode::Full)
+    look(&Subject::all_tables(m, mappings), Mode::Full)
 }
 
 pub fn look(subject: &Subject, mode: Mode) -> Result<Findings> {
@@ -193,8 +193,8 @@ pub fn look(subject: &Subject, mode: Mode) -> Result<Findings> {
 /// As `look`, with somebody who is told how far it is.
 pub fn look_on(subject: &Subject, mode: Mode, progress: &mut dyn Progress) -> Result<Findings> {
     let m = subject.migration;
-    let started = check::now()?;
-    let known = Known::of(subject)?;
+    let started = check::read_clock()?;
+    let known = Known::load(subject)?;
     let at = moment(m, subject.all)?;
     let mut found = Findings {
         started,
@@ -234,14 +234,14 @@ pub fn moment(m: &Migration, all: &[Mapping]) -> Result<Moment> {
         .flatten()
         .map(|name| (name.clone(), lock::Mode::AccessShare))
         .collect();
-    lock::all(&tables, settings::lock_timeout_ms(m))?;
-    Ok(Moment::now())
+    lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
+    Ok(Moment::take())
 }
 
 /// References alone: how many rows name one that is not there.
 pub fn references(subject: &Subject) -> Result<Vec<Line>> {
     let at = moment(subject.migration, subject.all)?;
-    orphans::lines(subject, &Known::of(subject)?, &at)
+    orphans::lines(subject, &Known::load(subject)?, &at)
 }
 
 pub fn keep(m: &Migration, mode: Mode, found: &Findings) -> Result<()> {

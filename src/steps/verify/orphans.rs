@@ -43,7 +43,7 @@ pub fn references(all: &[Mapping], known: &Known) -> Result<Vec<Reference>> {
                 r.child == child && r.pairs.len() == 1 && r.pairs[0].child == *column
             };
             if !references.iter().any(declared) {
-                references.extend(undeclared(all, child, shape, column, table)?);
+                references.extend(find_undeclared(all, child, shape, column, table)?);
             }
         }
     }
@@ -51,7 +51,7 @@ pub fn references(all: &[Mapping], known: &Known) -> Result<Vec<Reference>> {
 }
 
 /// None where the table it names is gone.
-fn undeclared(
+fn find_undeclared(
     all: &[Mapping],
     child: usize,
     shape: &Shape,
@@ -123,7 +123,7 @@ fn line(subject: &Subject, r: &Reference, p: &Mapping, at: &Moment) -> Result<Li
         Parent::Outside(_) => None,
     };
     let old = of_source(p, r, &source, at)?;
-    let new = match r.carried(layout, parent_layout) {
+    let new = match r.target_pairs(layout, parent_layout) {
         Some(pairs) => of_target(p, &pairs, &target, parent_layout, at)?,
         None => Found::Left,
     };
@@ -175,7 +175,7 @@ fn of_source(p: &Mapping, r: &Reference, parent: &QualifiedName, at: &Moment) ->
         table: parent,
         condition: None,
     };
-    counted(p, &child, &parent, &r.pairs, at)
+    count_orphans(p, &child, &parent, &r.pairs, at)
 }
 
 fn of_target(
@@ -194,10 +194,16 @@ fn of_target(
         table: parent,
         condition: parent_layout.and_then(|l| scope_is_mine(PARENT, l)),
     };
-    counted(p, &child, &parent, pairs, at)
+    count_orphans(p, &child, &parent, pairs, at)
 }
 
-fn counted(p: &Mapping, child: &Rows, parent: &Rows, pairs: &[Pair], at: &Moment) -> Result<Found> {
+fn count_orphans(
+    p: &Mapping,
+    child: &Rows,
+    parent: &Rows,
+    pairs: &[Pair],
+    at: &Moment,
+) -> Result<Found> {
     #[derive(serde::Deserialize)]
     struct Count {
         rows: i64,

@@ -14,7 +14,7 @@ use crate::store::compare::{Beside, Choice, Kinds, Sum};
 pub trait Progress {
     /// Slices of one side; none for all of it in one statement.
     fn slices(&mut self, p: &Mapping, side: Side) -> Result<Vec<Slice>>;
-    fn tell(&mut self, p: &Mapping, side: Side, done: usize, of: usize);
+    fn report_progress(&mut self, p: &Mapping, side: Side, done: usize, of: usize);
 }
 
 /// All in one statement.
@@ -25,20 +25,20 @@ impl Progress for Whole {
         Ok(Vec::new())
     }
 
-    fn tell(&mut self, _: &Mapping, _: Side, _: usize, _: usize) {}
+    fn report_progress(&mut self, _: &Mapping, _: Side, _: usize, _: usize) {}
 }
 
 /// Row counts of both sides.
 pub fn count(m: &Migration, p: &Mapping, at: &Moment) -> Result<Line> {
     let beside = Beside::new(m, p, at)?;
     let (source, target) = (
-        beside.count(Side::Source, &Choice::all())?,
-        beside.count(Side::Target, &Choice::all())?,
+        beside.count(Side::Source, &Choice::all_rows())?,
+        beside.count(Side::Target, &Choice::all_rows())?,
     );
-    Ok(counted(m, p, "rows", source, target))
+    Ok(count_line(m, p, "rows", source, target))
 }
 
-fn counted(m: &Migration, p: &Mapping, name: &str, source: i64, target: i64) -> Line {
+fn count_line(m: &Migration, p: &Mapping, name: &str, source: i64, target: i64) -> Line {
     let mut line = Line::new(
         p,
         About::Count,
@@ -81,11 +81,11 @@ fn read(beside: &Beside, side: Side, progress: &mut dyn Progress) -> Result<Sum>
     let slices = progress.slices(beside.mapping, side)?;
     // A row that several tables have a part of may have its place in another one.
     if slices.is_empty() || beside.mapping.is_merged() {
-        progress.tell(beside.mapping, side, 0, 1);
+        progress.report_progress(beside.mapping, side, 0, 1);
         sum += beside.sum(side, None)?;
     }
     for (n, slice) in slices.iter().enumerate() {
-        progress.tell(beside.mapping, side, n, slices.len());
+        progress.report_progress(beside.mapping, side, n, slices.len());
         sum += beside.sum(side, Some(slice))?;
     }
     Ok(sum)
@@ -100,7 +100,7 @@ pub fn add(
     kinds: Kinds,
     found: &mut Findings,
 ) {
-    let mut rows = counted(m, p, what, source, target);
+    let mut rows = count_line(m, p, what, source, target);
     if kinds.wrong() == 0 && kinds.pending == 0 {
         rows.ok = Some(true);
     }

@@ -32,7 +32,7 @@ pub fn add(
             subject,
             references: &known,
             at,
-            keys: drawn(&beside, n)?,
+            keys: draw_keys(&beside, n)?,
         };
         walk.compare(root, &beside.pair()?.chosen(), &mut vec![root], &mut totals)?;
     }
@@ -72,7 +72,7 @@ fn roots(subject: &Subject, references: &[Reference]) -> Vec<usize> {
 }
 
 /// Keys of `n` rows of the old table, at random.
-fn drawn(beside: &Beside, n: i32) -> Result<Value> {
+fn draw_keys(beside: &Beside, n: i32) -> Result<Value> {
     #[derive(serde::Deserialize)]
     struct Row {
         key: Vec<String>,
@@ -130,11 +130,11 @@ impl Walk<'_> {
                 continue;
             }
             let child = mapping::layout(&self.subject.all[r.child])?;
-            let Some(pairs) = r.carried(child, Some(mapping::layout(p)?)) else {
+            let Some(pairs) = r.target_pairs(child, Some(mapping::layout(p)?)) else {
                 continue;
             };
             path.push(r.child);
-            let theirs = sample::referring(&pair, condition, &pairs);
+            let theirs = sample::select_children(&pair, condition, &pairs);
             self.compare(r.child, &theirs, path, totals)?;
             path.pop();
         }

@@ -15,11 +15,11 @@ use pgrx::pg_sys::Oid;
 pub fn lines(m: &Migration, p: &Mapping, known: &Known, at: &Moment) -> Result<Vec<Line>> {
     let (source, target) = (known.source(p)?, known.target(p)?);
     let mut lines = vec![
-        drifted(p, known, "mirror triggers", &["mirror"], "enabled always"),
-        drifted(p, known, "shape", &["gone", "shape"], "as created"),
+        drift_line(p, known, "mirror triggers", &["mirror"], "enabled always"),
+        drift_line(p, known, "shape", &["gone", "shape"], "as created"),
     ];
     if let Some(left) = &p.facts {
-        lines.extend(changed(m, p, left, source, target));
+        lines.extend(change_lines(m, p, left, source, target));
     }
     lines.push(indexes(m, p, target)?);
     if m.phase >= Phase::Backfilled {
@@ -51,14 +51,20 @@ fn state(p: &Mapping, name: &str, expected: &str, found: String) -> Line {
     Line::new(p, About::State, name, expected.to_owned(), found)
 }
 
-fn drifted(p: &Mapping, known: &Known, name: &str, kinds: &[&str], fine: &str) -> Line {
+fn drift_line(p: &Mapping, known: &Known, name: &str, kinds: &[&str], fine: &str) -> Line {
     let changes = known.changes.iter();
     let mine = changes.filter(|c| c.mapping == p.id && kinds.contains(&c.kind.as_str()));
     state(p, name, fine, told(mine.map(|c| c.what.clone()), fine))
 }
 
 /// What changed on one side since mig_create, and not on the other.
-fn changed(m: &Migration, p: &Mapping, left: &Left, source: &Shape, target: &Shape) -> Vec<Line> {
+fn change_lines(
+    m: &Migration,
+    p: &Mapping,
+    left: &Left,
+    source: &Shape,
+    target: &Shape,
+) -> Vec<Line> {
     type Part = fn(&Facts) -> &Set;
     let parts: [(&str, Part); 5] = [
         ("column defaults", |f| &f.defaults),
@@ -67,7 +73,7 @@ fn changed(m: &Migration, p: &Mapping, left: &Left, source: &Shape, target: &Sha
         ("check constraints", |f| &f.constraints),
         ("replication", |f| &f.replication),
     ];
-    let (source_now, target_now) = (Facts::of(source), Facts::of(target));
+    let (source_now, target_now) = (Facts::from_shape(source), Facts::from_shape(target));
     let text = |then: &Set, now: &Set| {
         facts::changes(then, now).unwrap_or_else(|| "as created".to_owned())
     };
@@ -161,7 +167,7 @@ struct Past {
 }
 
 impl Past {
-    fn told(&self) -> String {
+    fn describe(&self) -> String {
         format!(
             "{} is at {}, {} at {}",
             self.column, self.furthest, self.sequence, self.stands_at
@@ -175,7 +181,7 @@ impl Past {
 }
 
 /// None where it draws from no sequence.
-fn behind(table: u32, name: &QualifiedName, at: &Moment) -> Result<Option<Vec<Past>>> {
+fn find_behind(table: u32, name: &QualifiedName, at: &Moment) -> Result<Option<Vec<Past>>> {
     #[derive(serde::Deserialize)]
     struct Found {
         furthest: i64,
@@ -220,13 +226,13 @@ const AHEAD: &str = "ahead of all rows";
 fn sequences(m: &Migration, p: &Mapping, at: &Moment) -> Result<Option<Line>> {
     let (source, target) = (mapping::source(p)?, mapping::target(p)?);
     let _owner = role::confine_reading(mapping::owner(p)?)?;
-    let old = behind(p.source, source, at)?;
-    let new = behind(p.target.unwrap_or(0), target, at)?;
+    let old = find_behind(p.source, source, at)?;
+    let new = find_behind(p.target.unwrap_or(0), target, at)?;
     let Some(new) = new else {
         return Ok(None);
     };
     let old = old.unwrap_or_default();
-    let text = |found: &[Past]| told(found.iter().map(Past::told), AHEAD);
+    let text = |found: &[Past]| told(found.iter().map(Past::describe), AHEAD);
     let mut line = state(p, "sequences", &text(&old), text(&new));
     let was_so = |n: &Past| old.iter().any(|o| o.is_as_far_as(n));
     line.ok = Some(new.is_empty() || new.iter().all(was_so) && !lives_alone(m));

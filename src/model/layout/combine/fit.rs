@@ -78,7 +78,7 @@ pub fn require_alike(members: &[Member], peers: &[&Member], scope: Option<&Scope
 }
 
 /// The key column of a source whose key is one column that the server makes up.
-pub fn drawing<'a>(member: &'a Member) -> Option<&'a Column> {
+pub fn generated_key<'a>(member: &'a Member) -> Option<&'a Column> {
     match member.shape.key_columns().as_slice() {
         [only] => member.shape.column(only).filter(|c| c.is_surrogate()),
         _ => None,
@@ -87,7 +87,7 @@ pub fn drawing<'a>(member: &'a Member) -> Option<&'a Column> {
 
 /// Rows that keep their ids must not get ids that rows of another source have or will have.
 pub fn require_one_generator(peers: &[&Member]) -> Result<()> {
-    let drawing = |p: &&&Member| !p.remap && drawing(p).is_some();
+    let drawing = |p: &&&Member| !p.remap && generated_key(p).is_some();
     let keeping: Vec<&&Member> = peers.iter().filter(drawing).collect();
     let Some(first) = keeping.first() else {
         return Ok(());
@@ -127,7 +127,7 @@ const RANDOM: &str = "gen_random_uuid()";
 
 /// What draws the ids of a source.
 fn generator(member: &Member) -> String {
-    let Some(column) = drawing(member) else {
+    let Some(column) = generated_key(member) else {
         return String::new();
     };
     match (&column.identity, &column.default) {

@@ -10,7 +10,7 @@ use crate::model::spec::Combine;
 
 mod fit;
 
-use fit::{drawing, require_one_generator};
+use fit::{generated_key, require_one_generator};
 pub(super) use fit::{require_alike, unfit};
 
 /// The members whose rows go where those of `me` go, itself among them, in the order they were added.
@@ -20,7 +20,7 @@ pub(super) fn peers<'a>(members: &'a [Member], me: &Member) -> Vec<&'a Member<'a
 }
 
 /// How the target is shared; None where it has one source. Errors with 22023 where nothing tells.
-pub fn way(members: &[Member], me: &Member) -> Result<Option<Combine>> {
+pub fn find_combine(members: &[Member], me: &Member) -> Result<Option<Combine>> {
     let peers = peers(members, me);
     if peers.len() < 2 {
         return Ok(None);
@@ -125,7 +125,7 @@ fn union_hint(peers: &[&Member]) -> String {
 
 /// Whether the server makes up the keys of all of them.
 pub(super) fn is_surrogate(peers: &[&Member]) -> bool {
-    peers.iter().all(|p| p.remap || drawing(p).is_some())
+    peers.iter().all(|p| p.remap || generated_key(p).is_some())
 }
 
 /// Whether each other source that gives one of these columns has a foreign key over them to the same table: what one of them allows, the
@@ -143,7 +143,7 @@ pub(super) fn all_refer(
         let names = super::columns::renames(&theirs);
         let gives = theirs.iter().any(|c| columns.contains(&c.name));
         let refers = p.shape.fkeys.iter().any(|f| {
-            f.ref_oid == to && super::mapped(&f.columns, &names).is_some_and(|c| c == columns)
+            f.ref_oid == to && super::map_names(&f.columns, &names).is_some_and(|c| c == columns)
         });
         if gives && !refers {
             return Ok(false);
@@ -153,7 +153,7 @@ pub(super) fn all_refer(
 }
 
 /// Whether the foreign key ties two sources of one row together: in the target both of its ends are that row's key.
-pub(super) fn ties(members: &[Member], me: &Member, fkey: &ForeignKey) -> Result<bool> {
+pub(super) fn joins_parts(members: &[Member], me: &Member, fkey: &ForeignKey) -> Result<bool> {
     let parent = members.iter().find(|m| m.shape.oid == fkey.ref_oid);
     let one_row = parent.is_some_and(|p| {
         p.target == me.target
@@ -161,7 +161,7 @@ pub(super) fn ties(members: &[Member], me: &Member, fkey: &ForeignKey) -> Result
             && fkey.columns == me.shape.key_columns()
             && fkey.ref_columns == p.shape.key_columns()
     });
-    Ok(one_row && way(members, me)? == Some(Combine::Merge))
+    Ok(one_row && find_combine(members, me)? == Some(Combine::Merge))
 }
 
 /// Members that refer to rows of any of these.

@@ -48,7 +48,7 @@ fn kind(value: &str) -> Spec {
     }
 }
 
-fn together(tables: &[(&Shape, &Spec)]) -> Result<Vec<Layout>> {
+fn resolve_together(tables: &[(&Shape, &Spec)]) -> Result<Vec<Layout>> {
     let target = QualifiedName::new("public", "together");
     let members: Vec<Member> = tables
         .iter()
@@ -67,8 +67,8 @@ fn together(tables: &[(&Shape, &Spec)]) -> Result<Vec<Layout>> {
         .collect()
 }
 
-fn refused(tables: &[(&Shape, &Spec)]) -> (String, String) {
-    match together(tables) {
+fn refusal_of(tables: &[(&Shape, &Spec)]) -> (String, String) {
+    match resolve_together(tables) {
         Err(Error::Invalid { detail, hint, .. }) => (detail, hint),
         Err(other) => (other.to_string(), String::new()),
         Ok(_) => (String::new(), String::new()),
@@ -81,7 +81,7 @@ const SHARED: &str = "nextval('requests_id_seq'::regclass)";
 fn a_union_is_told_by_a_column_that_is_constant_in_each_source() {
     let (a, b) = (requests(), notices(SHARED));
     let (request, notice) = (kind("request"), kind("notice"));
-    let layouts = together(&[(&a, &request), (&b, &notice)]).expect("layouts");
+    let layouts = resolve_together(&[(&a, &request), (&b, &notice)]).expect("layouts");
     let values: Vec<&str> = layouts
         .iter()
         .filter_map(|l| l.kind.as_ref())
@@ -101,7 +101,7 @@ fn a_union_is_told_by_a_column_that_is_constant_in_each_source() {
 fn the_same_constant_in_both_tells_nothing() {
     let (a, b) = (requests(), notices(SHARED));
     let same = kind("same");
-    let error = together(&[(&a, &same), (&b, &same)]).expect_err("no layout");
+    let error = resolve_together(&[(&a, &same), (&b, &same)]).expect_err("no layout");
     assert!(matches!(error, Error::TargetTaken { .. }), "{error}");
 }
 
@@ -109,7 +109,7 @@ fn the_same_constant_in_both_tells_nothing() {
 fn ids_of_two_sequences_would_collide() {
     let (a, b) = (requests(), notices("nextval('notices_id_seq'::regclass)"));
     let (request, notice) = (kind("request"), kind("notice"));
-    let (detail, hint) = refused(&[(&a, &request), (&b, &notice)]);
+    let (detail, hint) = refusal_of(&[(&a, &request), (&b, &notice)]);
     assert!(detail.contains("different sequences"), "{detail}");
     assert!(hint.contains("id_mode => 'remap'"), "{hint}");
 }
@@ -119,7 +119,7 @@ fn a_key_that_refers_to_the_other_key_makes_one_row() {
     let (a, b, spec) = (requests(), details(false), Spec::default());
     // Whichever was added first: the one that is referred to leads.
     for tables in [[(&a, &spec), (&b, &spec)], [(&b, &spec), (&a, &spec)]] {
-        let layouts = together(&tables).expect("layouts");
+        let layouts = resolve_together(&tables).expect("layouts");
         let of = |name: &str| {
             let at = tables
                 .iter()
@@ -153,7 +153,7 @@ fn a_key_that_is_checked_late_decides_nothing() {
         combine: Some(Combine::Merge),
         ..Spec::default()
     };
-    let layouts = together(&[(&a, &merge), (&b, &merge)]).expect("layouts");
+    let layouts = resolve_together(&[(&a, &merge), (&b, &merge)]).expect("layouts");
     let merged: Vec<bool> = layouts
         .iter()
         .filter_map(|l| l.merge.as_ref())

@@ -9,7 +9,7 @@ use crate::model::layout::Member;
 use crate::model::shape::{Column, Index, Shape};
 
 /// What this member draws; None where it keeps its keys.
-pub fn drawn(members: &[Member], me: &Member) -> Result<Option<Drawn>> {
+pub fn resolve_new_ids(members: &[Member], me: &Member) -> Result<Option<Drawn>> {
     if !me.remap {
         return Ok(None);
     }
@@ -17,7 +17,7 @@ pub fn drawn(members: &[Member], me: &Member) -> Result<Option<Drawn>> {
     let mut free = Vec::new();
     for column in &key {
         let refers = !references(members, me, &column.name)?.is_empty();
-        if !refers && (key.len() == 1 || column.is_surrogate() || replaced(me, &column.name)) {
+        if !refers && (key.len() == 1 || column.is_surrogate() || is_replaced(me, &column.name)) {
             free.push(*column);
         }
     }
@@ -33,12 +33,12 @@ pub fn drawn(members: &[Member], me: &Member) -> Result<Option<Drawn>> {
     };
     let (target, type_text, default) = column_of(me, column)?;
     let old = MapColumn {
-        name: Ident::derived(&["old", column.name.as_str()]),
+        name: Ident::derive(&["old", column.name.as_str()]),
         type_text: column.type_text.clone(),
         equals: operator(me.shape, &column.name),
     };
     let new = MapColumn {
-        name: Ident::derived(&["new", target.as_str()]),
+        name: Ident::derive(&["new", target.as_str()]),
         equals: if type_text == column.type_text {
             old.equals.clone()
         } else {
@@ -97,7 +97,7 @@ fn natural_keys(me: &Member, standing: &Shape) -> Result<Vec<Vec<(Ident, Qualifi
     Ok(found)
 }
 
-pub(super) fn replaced(me: &Member, name: &Ident) -> bool {
+pub(super) fn is_replaced(me: &Member, name: &Ident) -> bool {
     me.spec
         .columns
         .iter()

@@ -1,6 +1,6 @@
 //! Where a column's value comes from, over however many references: the map of the table whose id it is.
 
-use super::draw::{drawn, is_integer, key_of, replaced};
+use super::draw::{is_integer, is_replaced, key_of, resolve_new_ids};
 use super::{Drawn, Via, unfit};
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
@@ -67,7 +67,7 @@ fn changes(members: &[Member], of: &Member, column: &Ident, depth: usize) -> Res
     if own_key && of.remap {
         let key = key_of(of.shape);
         let here = key.iter().find(|c| c.name == *column);
-        if here.is_some_and(|c| key.len() == 1 || c.is_surrogate() || replaced(of, column)) {
+        if here.is_some_and(|c| key.len() == 1 || c.is_surrogate() || is_replaced(of, column)) {
             return Ok(true);
         }
     }
@@ -84,7 +84,7 @@ fn changes(members: &[Member], of: &Member, column: &Ident, depth: usize) -> Res
 }
 
 /// How the value of a column of `me` comes out of a map; None where it stays as it is.
-pub fn via(members: &[Member], me: &Member, column: &Ident) -> Result<Option<Via>> {
+pub fn find_via(members: &[Member], me: &Member, column: &Ident) -> Result<Option<Via>> {
     follow(members, me, column, 0)
 }
 
@@ -106,14 +106,14 @@ fn follow(members: &[Member], me: &Member, column: &Ident, depth: usize) -> Resu
     for r in references(members, me, column)? {
         let found = follow(members, r.parent, r.named_by(column), depth + 1)?;
         if let Some(their) = found {
-            return named(me, column, source_type, their).map(Some);
+            return via_with_types(me, column, source_type, their).map(Some);
         }
     }
     Ok(None)
 }
 
 /// A column that names an id: as the id's own, by types that may be wider or narrower.
-fn named(me: &Member, column: &Ident, source_type: String, their: Via) -> Result<Via> {
+fn via_with_types(me: &Member, column: &Ident, source_type: String, their: Via) -> Result<Via> {
     let old = &their.map.old.type_text;
     if source_type != *old && !(is_integer(&source_type) && is_integer(old)) {
         return Err(unfit(
@@ -142,5 +142,5 @@ fn drawn_here(members: &[Member], me: &Member, column: &Ident) -> Result<Option<
     if !me.remap || !me.shape.key_columns().contains(column) {
         return Ok(None);
     }
-    Ok(drawn(members, me)?.filter(|d| d.source == *column))
+    Ok(resolve_new_ids(members, me)?.filter(|d| d.source == *column))
 }

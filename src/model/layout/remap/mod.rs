@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 mod draw;
 mod follow;
 
-pub use draw::drawn;
-pub use follow::via;
+pub use draw::resolve_new_ids;
+pub use follow::find_via;
 
 /// The map of one mapping, as those see it that look something up there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

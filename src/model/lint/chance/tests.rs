@@ -12,17 +12,17 @@ const WORDS: [&str; 12] = [
 ];
 
 fn word(random: &mut Random) -> String {
-    let length = 1 + random.below(3);
+    let length = 1 + random.next_below(3);
     (0..length)
-        .map(|_| WORDS[random.below(WORDS.len())])
+        .map(|_| WORDS[random.next_below(WORDS.len())])
         .collect()
 }
 
 fn name(random: &mut Random) -> Written {
-    let schema = (random.below(3) == 0).then(|| word(random));
+    let schema = (random.next_below(3) == 0).then(|| word(random));
     Written {
         schema,
-        name: WORDS[random.below(5)].to_owned(),
+        name: WORDS[random.next_below(5)].to_owned(),
     }
 }
 
@@ -36,18 +36,19 @@ fn kind(random: &mut Random) -> Type {
         "json",
         "ü",
     ];
-    let modifiers = (0..random.below(3)).map(|_| [i32::MIN, -1, 0, 10, i32::MAX][random.below(5)]);
+    let modifiers =
+        (0..random.next_below(3)).map(|_| [i32::MIN, -1, 0, 10, i32::MAX][random.next_below(5)]);
     Type {
         modifiers: modifiers.collect(),
-        name: names[random.below(names.len())].into(),
-        array: random.below(4) == 0,
+        name: names[random.next_below(names.len())].into(),
+        array: random.next_below(4) == 0,
     }
 }
 
 fn constraint(random: &mut Random) -> Constraint {
     let columns = vec![word(random)];
-    let index = (random.below(2) == 0).then(|| word(random));
-    let rule = match random.below(5) {
+    let index = (random.next_below(2) == 0).then(|| word(random));
+    let rule = match random.next_below(5) {
         0 => Rule::Check { not_null: index },
         1 => Rule::Unique { columns, index },
         2 => Rule::Primary { columns, index },
@@ -57,38 +58,40 @@ fn constraint(random: &mut Random) -> Constraint {
         },
         _ => Rule::Exclusion,
     };
-    let name = (random.below(2) == 0).then(|| word(random));
+    let name = (random.next_below(2) == 0).then(|| word(random));
     Constraint {
         name,
         rule,
-        not_valid: random.below(2) == 0,
+        not_valid: random.next_below(2) == 0,
     }
 }
 
 fn column(random: &mut Random) -> Column {
     let default = Default {
         calls: vec![word(random)],
-        is_null: random.below(2) == 0,
+        is_null: random.next_below(2) == 0,
     };
     Column {
         name: word(random),
         kind: kind(random),
-        default: (random.below(2) == 0).then_some(default),
-        not_null: random.below(2) == 0,
-        numbered: random.below(4) == 0,
-        computed: random.below(4) == 0,
-        constraints: (0..random.below(3)).map(|_| constraint(random)).collect(),
+        default: (random.next_below(2) == 0).then_some(default),
+        not_null: random.next_below(2) == 0,
+        numbered: random.next_below(4) == 0,
+        computed: random.next_below(4) == 0,
+        constraints: (0..random.next_below(3))
+            .map(|_| constraint(random))
+            .collect(),
     }
 }
 
 fn change(random: &mut Random) -> Change {
-    match random.below(9) {
+    match random.next_below(9) {
         0 => Change::AddColumn(column(random)),
         1 => Change::DropColumn { name: word(random) },
         2 => Change::ColumnType {
-            column: WORDS[random.below(5)].into(),
+            column: WORDS[random.next_below(5)].into(),
             to: kind(random),
-            using: random.below(2) == 0,
+            using: random.next_below(2) == 0,
         },
         3 => Change::SetNotNull {
             column: word(random),
@@ -101,7 +104,7 @@ fn change(random: &mut Random) -> Change {
             partition: name(random),
         },
         7 => Change::Detach {
-            concurrently: random.below(2) == 0,
+            concurrently: random.next_below(2) == 0,
         },
         _ => Change::Rewrite { what: "SET LOGGED" },
     }
@@ -109,20 +112,20 @@ fn change(random: &mut Random) -> Change {
 
 fn act(random: &mut Random) -> Act {
     let table = name(random);
-    let concurrently = random.below(2) == 0;
-    match random.below(14) {
+    let concurrently = random.next_below(2) == 0;
+    match random.next_below(14) {
         0 => Act::Begin,
         1 => Act::Commit,
         2 => Act::AlterTable {
             table,
             lock: Lock::AccessExclusive,
-            changes: (0..random.below(4)).map(|_| change(random)).collect(),
+            changes: (0..random.next_below(4)).map(|_| change(random)).collect(),
         },
         3 => Act::CreateIndex {
             table,
             name: None,
             concurrently,
-            if_not_exists: random.below(2) == 0,
+            if_not_exists: random.next_below(2) == 0,
         },
         4 => Act::Drop {
             what: Dropped::Index,
@@ -173,7 +176,7 @@ fn act(random: &mut Random) -> Act {
     }
 }
 
-fn known(random: &mut Random) -> facts::Facts {
+fn random_facts(random: &mut Random) -> facts::Facts {
     let column = |name: &&str| facts::Column {
         name: (*name).into(),
         base: "numeric".into(),
@@ -184,7 +187,7 @@ fn known(random: &mut Random) -> facts::Facts {
         schema: None,
         name: "tip".into(),
         rows: i64::MAX,
-        bytes: [i64::MAX, 0][random.below(2)],
+        bytes: [i64::MAX, 0][random.next_below(2)],
         columns: WORDS.iter().map(column).collect(),
         checked_not_null: vec![],
         index_of: Some("ü".into()),
@@ -202,7 +205,7 @@ fn each_statement_has_its_lines_whatever_it_says() {
     let mut random = Random::new(5);
     for _ in 0..500 {
         let mut linter = Linter::default();
-        linter.learn(known(&mut random));
+        linter.learn(random_facts(&mut random));
         for line in 1..60 {
             let (text, act) = (format!("CREATE {}", word(&mut random)), act(&mut random));
             assert!(linter.read(&Statement {
@@ -220,7 +223,7 @@ fn each_statement_has_its_lines_whatever_it_says() {
 #[test]
 fn findings_have_an_end() {
     let mut linter = Linter::default();
-    linter.learn(known(&mut Random::new(6)));
+    linter.learn(random_facts(&mut Random::new(6)));
     let changes = (0..1000)
         .map(|_| Change::DropColumn { name: "c".into() })
         .collect();

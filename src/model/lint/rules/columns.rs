@@ -3,9 +3,9 @@
 use super::constraints;
 use crate::ident::{Ident, Literal};
 use crate::model::lint::statement::{Act, Change, Column, Statement, Written};
-use crate::model::lint::{ERROR, File, Hit, INFO, WARNING, beside};
+use crate::model::lint::{ERROR, File, Hit, INFO, WARNING, advise_new_column};
 
-pub fn added(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_added(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };
@@ -41,7 +41,7 @@ fn rewrites(file: &File, table: &Written, column: &Column) -> Option<Hit> {
     } else if column.computed {
         (
             "is computed for every row".to_owned(),
-            beside(table, &name, &of_type, "the expression", None),
+            advise_new_column(table, &name, &of_type, "the expression", None),
         )
     } else if let Some(function) = volatile {
         (
@@ -83,7 +83,7 @@ fn must_have_a_value(file: &File, table: &Written, column: &Column) -> Option<Hi
     )))
 }
 
-pub fn dropped(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_dropped(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };
@@ -114,7 +114,7 @@ pub fn not_null(file: &File, s: &Statement) -> Vec<Hit> {
         .filter(|column| !is_proved(file, table, column))
         .map(|column| {
             let (t, c) = (table.sql(), Ident::new(column.as_str()));
-            let check = Ident::derived(&[&table.name, column, "not_null"]);
+            let check = Ident::derive(&[&table.name, column, "not_null"]);
             let detail = format!(
                 "reads the whole table under AccessExclusiveLock, since no valid CHECK says that {column} is not null ({})",
                 file.work(table, false)

@@ -6,7 +6,7 @@ use crate::model::lint::statement::{
 };
 use crate::model::lint::{File, Hit, INFO, WARNING, constraint_name};
 
-pub fn added(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_added(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };
@@ -14,7 +14,7 @@ pub fn added(file: &File, s: &Statement) -> Vec<Hit> {
         Change::Add(constraint) => Some(constraint),
         _ => None,
     });
-    new.filter_map(|c| judged(file, s, table, c, changes.len() == 1))
+    new.filter_map(|c| judge_constraint(file, s, table, c, changes.len() == 1))
         .collect()
 }
 
@@ -26,11 +26,17 @@ pub fn of_column(file: &File, s: &Statement, table: &Written, column: &Column) -
     let costs = |c: &&Constraint| filled || !matches!(c.rule, Rule::Foreign { .. });
     let of_it = column.constraints.iter().filter(costs);
     of_it
-        .filter_map(|c| judged(file, s, table, c, false))
+        .filter_map(|c| judge_constraint(file, s, table, c, false))
         .collect()
 }
 
-fn judged(file: &File, s: &Statement, table: &Written, c: &Constraint, alone: bool) -> Option<Hit> {
+fn judge_constraint(
+    file: &File,
+    s: &Statement,
+    table: &Written,
+    c: &Constraint,
+    alone: bool,
+) -> Option<Hit> {
     if file.is_new(table) {
         return None;
     }
@@ -149,7 +155,7 @@ fn index_first(
 }
 
 /// To validate in the transaction that adds is to read the table under the lock of the addition.
-pub fn validated(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_validated(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };

@@ -2,10 +2,10 @@
 
 use crate::ident::Ident;
 use crate::model::lint::statement::{Act, Statement};
-use crate::model::lint::{File, Hit, INFO, WARNING, beside};
+use crate::model::lint::{File, Hit, INFO, WARNING, advise_new_column};
 
 /// All rows in one statement: each stays locked to its end, and no dead one can be cleaned away meanwhile.
-pub fn changed(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_whole_table_writes(file: &File, s: &Statement) -> Vec<Hit> {
     let (table, everything, what) = match &s.act {
         Act::Update {
             table, everything, ..
@@ -52,7 +52,7 @@ pub fn copied_once(file: &File, s: &Statement) -> Vec<Hit> {
                 "copied-without-dual-write",
                 format!("what is written to {old} after this has read the row never reaches {column}: rows are lost between the copy and the version of the application that writes both"),
             )
-            .safer(beside(
+            .safer(advise_new_column(
                 table,
                 &Ident::new(column.as_str()),
                 "type",
@@ -63,7 +63,7 @@ pub fn copied_once(file: &File, s: &Statement) -> Vec<Hit> {
         .collect()
 }
 
-pub fn truncated(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_truncate(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::Truncate { tables, cascade } = &s.act else {
         return Vec::new();
     };

@@ -5,7 +5,7 @@ use crate::model::lint::statement::{Act, Dropped, Statement};
 use crate::model::lint::{File, Hit, INFO, WARNING};
 use crate::model::scan;
 
-pub fn created(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_create(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::CreateIndex {
         table,
         name,
@@ -59,13 +59,13 @@ pub fn created(file: &File, s: &Statement) -> Vec<Hit> {
 
 /// The same statement with the word that it lacks: its position is that of the grammar.
 fn concurrent(text: &str) -> String {
-    match scan::behind(text, "index") {
+    match scan::split_after_word(text, "index") {
         Some((before, rest)) => format!("{before} CONCURRENTLY{rest}"),
         None => text.to_owned(),
     }
 }
 
-pub fn dropped(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_drop(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::Drop {
         what: Dropped::Index,
         names,

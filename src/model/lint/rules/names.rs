@@ -2,9 +2,9 @@
 
 use crate::ident::{Ident, Literal};
 use crate::model::lint::statement::{Act, Renamed, Statement};
-use crate::model::lint::{File, Hit, WARNING, beside};
+use crate::model::lint::{File, Hit, WARNING, advise_new_column};
 
-pub fn renamed(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_rename(file: &File, s: &Statement) -> Vec<Hit> {
     match &s.act {
         Act::Rename {
             what: Renamed::Column,
@@ -23,7 +23,7 @@ pub fn renamed(file: &File, s: &Statement) -> Vec<Hit> {
                     "rename-column",
                     format!("versions of the application that run say {column} and fail with 42703 from the commit on; those that come say {to}: both run at the same time during a deployment"),
                 )
-                .safer(beside(
+                .safer(advise_new_column(
                     table,
                     &new,
                     of_type,

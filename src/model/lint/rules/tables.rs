@@ -4,7 +4,7 @@ use crate::ident::Literal;
 use crate::model::lint::statement::{Act, Change, Dropped, Lock, Statement, Written};
 use crate::model::lint::{File, Hit, INFO, WARNING};
 
-pub fn dropped(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_drop(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::Drop {
         what,
         names,
@@ -20,7 +20,7 @@ pub fn dropped(file: &File, s: &Statement) -> Vec<Hit> {
             names
                 .iter()
                 .filter(|t| !file.is_new(t))
-                .map(|t| gone(file, t)),
+                .map(|t| drop_finding(file, t)),
         );
     }
     if let Dropped::Schema | Dropped::Database = what {
@@ -40,7 +40,7 @@ pub fn dropped(file: &File, s: &Statement) -> Vec<Hit> {
     hits
 }
 
-fn gone(file: &File, table: &Written) -> Hit {
+fn drop_finding(file: &File, table: &Written) -> Hit {
     let rows = file.table(table).map_or(String::new(), |t| {
         let parents = match t.referred_by.as_slice() {
             [] => String::new(),
@@ -59,14 +59,14 @@ fn gone(file: &File, table: &Written) -> Hit {
     .safer(format!(
         "ALTER TABLE {} RENAME TO {}; -- and drop it when nobody has missed it: what mig_archive does",
         table.sql(),
-        crate::ident::Ident::derived(&[&table.name, "archive"])
+        crate::ident::Ident::derive(&[&table.name, "archive"])
     ))
 }
 
 pub fn rewritten(file: &File, s: &Statement) -> Vec<Hit> {
     match &s.act {
-        Act::VacuumFull { tables } => tables.iter().map(|t| anew(file, t, "VACUUM FULL")).collect(),
-        Act::Cluster { table: Some(t) } => vec![anew(file, t, "CLUSTER")],
+        Act::VacuumFull { tables } => tables.iter().map(|t| rewrite_finding(file, t, "VACUUM FULL")).collect(),
+        Act::Cluster { table: Some(t) } => vec![rewrite_finding(file, t, "CLUSTER")],
         Act::Refresh { view, concurrently: false } => vec![
             Hit::new(
                 file.severity(view),
@@ -78,7 +78,7 @@ pub fn rewritten(file: &File, s: &Statement) -> Vec<Hit> {
         Act::AlterTable { table, changes, .. } if !file.is_new(table) => changes
             .iter()
             .filter_map(|c| match c {
-                Change::Rewrite { what } => Some(anew(file, table, what)),
+                Change::Rewrite { what } => Some(rewrite_finding(file, table, what)),
                 _ => None,
             })
             .collect(),
@@ -86,7 +86,7 @@ pub fn rewritten(file: &File, s: &Statement) -> Vec<Hit> {
     }
 }
 
-fn anew(file: &File, table: &Written, what: &str) -> Hit {
+fn rewrite_finding(file: &File, table: &Written, what: &str) -> Hit {
     Hit::new(
         file.severity(table),
         "rewrite-table",
@@ -165,7 +165,7 @@ pub fn triggers(file: &File, s: &Statement) -> Vec<Hit> {
         .collect()
 }
 
-pub fn locked(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_lock(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::Lock { tables, mode } = &s.act else {
         return Vec::new();
     };

@@ -21,7 +21,7 @@ pub fn invalid(_: &File, s: &Statement) -> Vec<Hit> {
 }
 
 /// Commands that refuse to run in a transaction block.
-pub fn alone(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_not_in_transaction(file: &File, s: &Statement) -> Vec<Hit> {
     let must = match &s.act {
         Act::CreateIndex { concurrently, .. }
         | Act::Reindex { concurrently, .. }
@@ -52,11 +52,15 @@ pub fn alone(file: &File, s: &Statement) -> Vec<Hit> {
 }
 
 /// A strong lock is held to the end of its transaction, whatever comes after it.
-pub fn held(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_held_locks(file: &File, s: &Statement) -> Vec<Hit> {
     let Some(held) = &file.strongest else {
         return Vec::new();
     };
-    let (table, lock, line) = (&held.table, held.lock, held.line);
+    let (table, lock, line) = (
+        &held.table,
+        held.lock,
+        held.line,
+    );
     if long_work(file, s) {
         return vec![
             Hit::new(
@@ -72,7 +76,7 @@ pub fn held(file: &File, s: &Statement) -> Vec<Hit> {
             .safer(format!("COMMIT; -- the lock of line {line} is let go\nBEGIN;\n{};", s.text)),
         ];
     }
-    let mine = locks::of(&s.act);
+    let mine = locks::locked_tables(&s.act);
     let other = mine
         .iter()
         .find(|(t, l)| *l == Lock::AccessExclusive && t != table && !file.is_new(t));
@@ -114,7 +118,7 @@ pub fn timeout(file: &File, s: &Statement) -> Vec<Hit> {
     if file.lock_timeout || file.told_timeout {
         return Vec::new();
     }
-    let waits = locks::of(&s.act)
+    let waits = locks::locked_tables(&s.act)
         .into_iter()
         .find(|(t, lock)| lock.stops_writes() && !file.is_new(t));
     waits

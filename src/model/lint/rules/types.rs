@@ -3,9 +3,9 @@
 use crate::ident::Ident;
 use crate::model::lint::facts;
 use crate::model::lint::statement::{Act, Change, Statement, Type, Written};
-use crate::model::lint::{File, Hit, INFO, WARNING, beside};
+use crate::model::lint::{File, Hit, INFO, WARNING, advise_new_column};
 
-pub fn changed(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_type_change(file: &File, s: &Statement) -> Vec<Hit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };
@@ -13,11 +13,11 @@ pub fn changed(file: &File, s: &Statement) -> Vec<Hit> {
         Change::ColumnType { column, to, using } => Some((column, to, *using)),
         _ => None,
     });
-    all.map(|(column, to, using)| judged(file, table, column, to, using))
+    all.map(|(column, to, using)| judge_type_change(file, table, column, to, using))
         .collect()
 }
 
-fn judged(file: &File, table: &Written, column: &str, to: &Type, using: bool) -> Hit {
+fn judge_type_change(file: &File, table: &Written, column: &str, to: &Type, using: bool) -> Hit {
     let known = file.table(table).and_then(|t| t.column(column));
     if !using && let Some(known) = known {
         match cost(file, known, to) {
@@ -43,7 +43,7 @@ fn judged(file: &File, table: &Written, column: &str, to: &Type, using: bool) ->
                         file.work(table, false)
                     ),
                 )
-                .safer(instead(file, table, column, to));
+                .safer(advise_type_change(file, table, column, to));
             }
             Cost::Rewrite => {}
         }
@@ -58,14 +58,14 @@ fn judged(file: &File, table: &Written, column: &str, to: &Type, using: bool) ->
             file.work(table, true)
         ),
     )
-    .safer(instead(file, table, column, to))
+    .safer(advise_type_change(file, table, column, to))
 }
 
-fn instead(file: &File, table: &Written, column: &str, to: &Type) -> String {
+fn advise_type_change(file: &File, table: &Written, column: &str, to: &Type) -> String {
     let (old, new) = (Ident::new(column), Ident::new(format!("{column}_new")));
     let known = file.table(table).and_then(|t| t.column(column));
     let back = known.map_or("old type", |c| c.base.as_str());
-    beside(
+    advise_new_column(
         table,
         &new,
         &to.text(),
@@ -109,7 +109,7 @@ fn cost(file: &File, old: &facts::Column, to: &Type) -> Cost {
     }
     match (old.modifier, to.modifiers.as_slice()) {
         (_, []) => Cost::Catalog,
-        (-1, _) => narrowed(new),
+        (-1, _) => cost_of_shorter(new),
         (old, [length]) if new == "character varying" || new == "bit varying" => {
             // The modifier of varchar counts its header of four bytes.
             let old = if new == "bit varying" {
@@ -120,7 +120,7 @@ fn cost(file: &File, old: &facts::Column, to: &Type) -> Cost {
             if *length >= old {
                 Cost::Catalog
             } else {
-                narrowed(new)
+                cost_of_shorter(new)
             }
         }
         (old, modifiers) if new == "numeric" => wider_numeric(old, modifiers),
@@ -129,7 +129,7 @@ fn cost(file: &File, old: &facts::Column, to: &Type) -> Cost {
 }
 
 /// A length that values may exceed: each is checked, and PostgreSQL writes all of them anew for it.
-fn narrowed(base: &str) -> Cost {
+fn cost_of_shorter(base: &str) -> Cost {
     match base {
         "numeric" | "character varying" | "bit varying" => Cost::Rewrite,
         _ => Cost::Scan,
