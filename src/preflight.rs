@@ -6,8 +6,8 @@ pub mod combined;
 
 use crate::error::Result;
 use crate::ident::{Ident, list};
-use crate::model::layout::back::{Stuck, way_back};
-use crate::model::layout::remap::Drawn;
+use crate::model::layout::back::{NotReversible, way_back};
+use crate::model::layout::remap::NewIds;
 use crate::model::layout::{Layout, Origin, Scope};
 use crate::model::shape::{Publication, Shape};
 use crate::model::state::Mapping;
@@ -18,7 +18,7 @@ use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Deserialize)]
-pub struct Finding {
+pub struct PreflightFinding {
     /// `error` stops mig_create and mig_dual_write, `warning` and `info` do not.
     pub severity: String,
     pub check_name: String,
@@ -28,7 +28,7 @@ pub struct Finding {
 }
 
 /// What the catalog and the server's state say about all sources.
-pub fn catalog(mappings: &[Mapping], scope_table: Option<u32>) -> Result<Vec<Finding>> {
+pub fn catalog(mappings: &[Mapping], scope_table: Option<u32>) -> Result<Vec<PreflightFinding>> {
     let sources: Vec<Oid> = mappings.iter().map(|p| Oid::from(p.source)).collect();
     let schemas: Vec<String> = mappings
         .iter()
@@ -47,13 +47,13 @@ pub fn catalog(mappings: &[Mapping], scope_table: Option<u32>) -> Result<Vec<Fin
 }
 
 #[derive(Deserialize)]
-struct Duplicate {
+struct DuplicateKey {
     key: String,
     n: i64,
 }
 
 /// Rows that a new unique key would refuse, with examples.
-pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
+pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFinding>> {
     let mut found = Vec::new();
     for columns in &p.spec.unique_keys {
         let own: Vec<&Ident> = columns
@@ -77,7 +77,7 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
             mapping::source(p)?,
             not_null.join(" AND "),
         );
-        let examples: Vec<Duplicate> = {
+        let examples: Vec<DuplicateKey> = {
             let _owner = role::confine_reading(mapping::owner(p)?)?;
             spi::rows(&sql, &[])?
         };
@@ -88,7 +88,7 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
             .iter()
             .map(|d| format!("{} stands {} times", d.key, d.n))
             .collect();
-        found.push(Finding {
+        found.push(PreflightFinding {
             severity: "error".into(),
             check_name: "duplicate rows".into(),
             relation: Some(p.source),
@@ -105,11 +105,11 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
 
 /// Rows that swap a deferrable primary key would collide in a unique key that only the target has; for the
 /// source's own see `preflight.sql`.
-pub fn check_key_swaps(p: &Mapping, layout: &Layout) -> Vec<Finding> {
+pub fn check_key_swaps(p: &Mapping, layout: &Layout) -> Vec<PreflightFinding> {
     if !layout.key_deferrable || p.spec.unique_keys.is_empty() {
         return Vec::new();
     }
-    vec![Finding {
+    vec![PreflightFinding {
         severity: "error".into(),
         check_name: "deferrable key".into(),
         relation: Some(p.source),
@@ -119,12 +119,12 @@ pub fn check_key_swaps(p: &Mapping, layout: &Layout) -> Vec<Finding> {
 }
 
 /// Defaults that are old ids.
-pub fn left_defaults(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
+pub fn left_defaults(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<PreflightFinding> {
     let drawn = layout.drawn.as_ref().map(|d| &d.source);
     let named = layout.mapped_columns().filter(|v| Some(&v.column) != drawn);
     let finding = |column: &Ident| {
         let default = source.column(column)?.default.as_ref()?;
-        Some(Finding {
+        Some(PreflightFinding {
             severity: "warning".into(),
             check_name: "default is an id".into(),
             relation: Some(p.source),
@@ -142,8 +142,8 @@ pub fn left_defaults(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Findin
 }
 
 /// What keeps writes of the new table from going back to the old one once reads have moved.
-pub fn one_way(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
-    let finding = |s: Stuck| Finding {
+pub fn one_way(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<PreflightFinding> {
+    let finding = |s: NotReversible| PreflightFinding {
         severity: "warning".into(),
         check_name: "no way back".into(),
         relation: Some(p.source),
@@ -155,7 +155,7 @@ pub fn one_way(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
 }
 
 /// Publications that the target does not come into by itself.
-pub fn check_publications(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Finding> {
+pub fn check_publications(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<PreflightFinding> {
     let finding = |b: &Publication| {
         let name = b.name.as_str();
         let statement = details::publication(b, &p.target_name, layout);
@@ -168,7 +168,7 @@ pub fn check_publications(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<F
                 "Publication \"{name}\" names columns that the target does not have, or has under other names: the target does not come into it."
             ),
         };
-        Some(Finding {
+        Some(PreflightFinding {
             severity: "warning".into(),
             check_name: "publication".into(),
             relation: Some(p.source),
@@ -196,8 +196,8 @@ fn source_text(layout: &Layout, column: &Ident) -> Option<String> {
 }
 
 /// Expressions that another session, or another moment, may answer otherwise: both sides would then differ.
-pub fn mutable(p: &Mapping) -> Vec<Finding> {
-    let finding = |name: &String| Finding {
+pub fn mutable(p: &Mapping) -> Vec<PreflightFinding> {
+    let finding = |name: &String| PreflightFinding {
         severity: "warning".into(),
         check_name: "expression not immutable".into(),
         relation: Some(p.source),
@@ -214,11 +214,11 @@ pub fn mutable(p: &Mapping) -> Vec<Finding> {
 fn check_matched_rows(
     p: &Mapping,
     layout: &Layout,
-    drawn: &Drawn,
+    drawn: &NewIds,
     target: Oid,
-) -> Result<Vec<Finding>> {
+) -> Result<Vec<PreflightFinding>> {
     let name = &p.target_name;
-    let finding = |severity: &str, detail: String, hint: Option<String>| Finding {
+    let finding = |severity: &str, detail: String, hint: Option<String>| PreflightFinding {
         severity: severity.into(),
         check_name: "rows of this scope".into(),
         relation: Some(target.to_u32()),
@@ -268,7 +268,7 @@ fn check_matched_rows(
         "SELECT pg_catalog.format('(%s)', pg_catalog.concat_ws(', ', {})) AS key, count(*) OVER () AS n {stray} LIMIT 3",
         key.join(", ")
     );
-    let examples: Vec<Duplicate> = {
+    let examples: Vec<DuplicateKey> = {
         let _owner = role::confine_reading(mapping::owner(p)?)?;
         spi::rows(&sql, &[])?
     };
@@ -296,7 +296,7 @@ fn is_any(rows: &str, p: &Mapping) -> Result<bool> {
 }
 
 /// A target that stands already and holds rows of this scope: nothing says that they are the source's.
-pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
+pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFinding>> {
     let Some(target) = crate::pg::catalog::find(&p.target_name)? else {
         return Ok(Vec::new());
     };
@@ -315,7 +315,7 @@ pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<Finding>> {
     if let Some(drawn) = layout.drawn.as_ref().filter(|d| !d.natural.is_empty()) {
         return check_matched_rows(p, layout, drawn, target);
     }
-    Ok(vec![Finding {
+    Ok(vec![PreflightFinding {
         severity: "error".into(),
         check_name: "target not empty".into(),
         relation: Some(target.to_u32()),

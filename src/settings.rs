@@ -24,7 +24,7 @@ static MAX_REPLICATION_LAG: GucSetting<Option<CString>> = GucSetting::<Option<CS
 static MAX_WAL_RATE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 /// An amount that must not be passed.
-pub enum Limit {
+pub enum ThrottleLimit {
     None,
     /// What was given is no amount.
     Unreadable(String),
@@ -32,7 +32,7 @@ pub enum Limit {
     Of(i64),
 }
 
-impl Limit {
+impl ThrottleLimit {
     pub fn is_set(&self) -> bool {
         !matches!(self, Self::None)
     }
@@ -142,13 +142,13 @@ pub fn own_max_workers() -> i32 {
 }
 
 /// How far a standby may be behind, in milliseconds.
-pub fn max_replication_lag(m: &Migration) -> Limit {
+pub fn max_replication_lag(m: &Migration) -> ThrottleLimit {
     let text = text_setting(m, "max_replication_lag", &MAX_REPLICATION_LAG);
     limit(text, units::duration)
 }
 
 /// How much WAL the server may write while a job runs, in bytes a second.
-pub fn max_wal_rate(m: &Migration) -> Limit {
+pub fn max_wal_rate(m: &Migration) -> ThrottleLimit {
     limit(text_setting(m, "max_wal_rate", &MAX_WAL_RATE), units::size)
 }
 
@@ -168,10 +168,10 @@ fn text_setting(
     (!text.trim().is_empty()).then_some(text)
 }
 
-fn limit(text: Option<String>, read: fn(&str) -> Option<i64>) -> Limit {
+fn limit(text: Option<String>, read: fn(&str) -> Option<i64>) -> ThrottleLimit {
     match text {
-        None => Limit::None,
-        Some(text) => read(&text).map_or(Limit::Unreadable(text), Limit::Of),
+        None => ThrottleLimit::None,
+        Some(text) => read(&text).map_or(ThrottleLimit::Unreadable(text), ThrottleLimit::Of),
     }
 }
 

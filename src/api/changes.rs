@@ -1,8 +1,8 @@
 //! Constraints and indexes without blocking. None is `guarded` before it has read where the caller looks for names.
 
 use super::{require_argument, run_engine};
-use crate::engine::changes::{self, ForeignKey, control};
-use crate::engine::columns::{self, Asked};
+use crate::engine::changes::{self, ForeignKeyArguments, control};
+use crate::engine::columns::{self, ColumnArguments};
 use crate::error;
 use crate::pg::argument::Text;
 use crate::pg::session;
@@ -41,7 +41,7 @@ fn mig_add_column(
     replaces: Option<&CStr>,
 ) -> Result<(), ErrorReport> {
     run_engine(|| {
-        let asked = Asked {
+        let asked = ColumnArguments {
             relation: require_argument(relation, "relation")?,
             name: name(column_name, "column_name")?,
             type_text: &require_argument(type_text, "type")?,
@@ -96,7 +96,7 @@ fn mig_add_foreign_key(
 ) -> Result<Option<i64>, ErrorReport> {
     with_search_path(|path| {
         let constraint = name(constraint_name, "constraint_name")?;
-        let key = ForeignKey {
+        let key = ForeignKeyArguments {
             name: &constraint,
             columns: names(require_argument(columns, "columns")?)?,
             references: require_argument(ref_relation, "ref_relation")?,

@@ -8,7 +8,7 @@ mod steps;
 
 use crate::engine::{cutover, inspect, jobs, phases};
 use crate::error::{self, Error};
-use crate::model::spec::Arguments;
+use crate::model::spec::TableArguments;
 use crate::pg::argument::{Document, Text};
 use crate::pg::{encoding, session};
 use crate::steps::define::scope::ScopeArguments;
@@ -95,7 +95,7 @@ fn mig_add_table(
     let json = |v: Option<Document>| v.map(|d| d.0);
     let text = |v: Option<Text>| v.map(|t| t.to_owned());
     run_engine(|| {
-        let arguments = Arguments {
+        let arguments = TableArguments {
             unique_keys: json(unique_keys),
             columns: json(columns),
             refs: json(refs),

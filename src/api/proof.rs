@@ -1,7 +1,7 @@
 //! Checks, differences, repair, checklist.
 
 use super::{require_argument, run_engine};
-use crate::engine::check::Wanted;
+use crate::engine::check::CheckArguments;
 use crate::engine::{check, checklist, repair};
 use crate::error;
 use crate::pg::argument::Text;
@@ -14,8 +14,8 @@ fn read_check_arguments<'a>(
     mode: &'a Option<Text>,
     relation: Option<pg_sys::Oid>,
     sample: Option<i32>,
-) -> error::Result<Wanted<'a>> {
-    Ok(Wanted {
+) -> error::Result<CheckArguments<'a>> {
+    Ok(CheckArguments {
         migration: migration.as_deref(),
         mode: require_argument(mode.as_deref(), "mode")?,
         relation,

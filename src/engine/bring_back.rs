@@ -1,7 +1,7 @@
 //! From `stopped` back to `switched`, or further: the new tables' mirrors first, then every row that was created, changed
 //! or deleted there since, by the engine of the backfill, then a full check, and only then the phase.
 
-use super::drive::{self, Ability};
+use super::drive::{self, SliceContext};
 use super::{drivers, jobs, rollback};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
@@ -10,8 +10,8 @@ use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration, Pass};
 use crate::pg::notice::notice;
 use crate::pg::tx;
-use crate::steps::verify::{self, Mode};
-use crate::steps::{Outcome, capture, copy, leftover};
+use crate::steps::verify::{self, CheckMode};
+use crate::steps::{SliceOutcome, capture, copy, leftover};
 use crate::store::{anchor, drift, job, log, mapping, migration, mirrors, rows};
 
 /// Puts the reverse mirrors in, unless they stand, and starts the job; its id. The guards stay until it is done: an old
@@ -56,8 +56,8 @@ pub fn work(
     mappings: &[Mapping],
     job: &Job,
     goal: Phase,
-    able: Ability,
-) -> Result<Option<Outcome>> {
+    able: SliceContext,
+) -> Result<Option<SliceOutcome>> {
     drift::require_none(m)?;
     if let Some(p) = next_table(mappings) {
         return copy::batch(m, p).map(Some);
@@ -66,7 +66,7 @@ pub fn work(
         for p in mappings {
             mapping::begin_pass(p.id, Pass::Back)?;
         }
-        return Ok(Some(Outcome::Did(0)));
+        return Ok(Some(SliceOutcome::Did(0)));
     }
     if let Some(l) = rows::next_leftover(m.id)? {
         return leftover::copy(m, &l, able.may_wait).map(Some);
@@ -96,13 +96,18 @@ pub(super) fn next_table(mappings: &[Mapping]) -> Option<&Mapping> {
 
 /// A row may wait for another one: a value that is unique in the old table is free when its last holder has changed.
 /// Tried again as long as fewer fail.
-pub(super) fn another_round(m: &Migration, job: &Job, failed: i64, again: &str) -> Result<Outcome> {
+pub(super) fn another_round(
+    m: &Migration,
+    job: &Job,
+    failed: i64,
+    again: &str,
+) -> Result<SliceOutcome> {
     if job.failed_then.is_some_and(|then| failed >= then) {
         return Err(drive::rows_left(m, failed, again));
     }
     job::set_failed(job.id, failed)?;
     rows::retry_errors(m.id)?;
-    Ok(Outcome::Did(0))
+    Ok(SliceOutcome::Did(0))
 }
 
 /// The application's writes may have noted rows meanwhile; those come first.
@@ -121,7 +126,7 @@ fn require_none_noted(m: &Migration) -> Result<()> {
 fn arrive(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<()> {
     // The locks of the check go back with the subtransaction.
     let found = tx::probe(|| verify::in_full(m, mappings))?;
-    verify::keep(m, Mode::Full, &found)?;
+    verify::keep(m, CheckMode::Full, &found)?;
     if !found.rows_are_equal() {
         require_none_noted(m)?;
         return Err(Error::JobFailed {

@@ -6,17 +6,17 @@ use crate::ident::Literal;
 use crate::model::nearest;
 use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration, Task};
-use crate::pg::places::Slice;
+use crate::pg::places::BlockSlice;
 use crate::pg::{activity, catalog};
 use crate::sqlgen::digest::Side;
-use crate::steps::verify::rows::{self, Difference, Progress};
-use crate::steps::verify::{self, Findings, Line, Mode, Subject};
+use crate::steps::verify::rows::{self, CheckProgress, Difference};
+use crate::steps::verify::{self, CheckFindings, CheckLine, CheckMode, CheckSubject};
 use crate::store::{job, log, mapping, migration};
 use pgrx::pg_sys::Oid;
 use serde::{Deserialize, Serialize};
 
 /// What `mig_check` is asked for.
-pub struct Wanted<'a> {
+pub struct CheckArguments<'a> {
     pub migration: Option<&'a str>,
     pub mode: &'a str,
     pub relation: Option<Oid>,
@@ -24,16 +24,16 @@ pub struct Wanted<'a> {
 }
 
 /// A migration that both sides exist of, and the tables to look at.
-struct Scene {
+struct CheckScope {
     migration: Migration,
     all: Vec<Mapping>,
     chosen: Vec<i32>,
 }
 
-impl Scene {
-    fn subject(&self) -> Subject<'_> {
+impl CheckScope {
+    fn subject(&self) -> CheckSubject<'_> {
         let chosen = self.all.iter().filter(|p| self.chosen.contains(&p.id));
-        Subject {
+        CheckSubject {
             migration: &self.migration,
             all: &self.all,
             chosen: chosen.collect(),
@@ -41,7 +41,7 @@ impl Scene {
     }
 }
 
-fn scene(name: Option<&str>, relation: Option<Oid>) -> Result<Scene> {
+fn scene(name: Option<&str>, relation: Option<Oid>) -> Result<CheckScope> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
     if m.phase < Phase::DualWrite {
@@ -49,7 +49,7 @@ fn scene(name: Option<&str>, relation: Option<Oid>) -> Result<Scene> {
     }
     let all = mapping::list(m.id)?;
     let chosen = chosen(&all, relation)?;
-    Ok(Scene {
+    Ok(CheckScope {
         chosen: chosen.iter().map(|p| p.id).collect(),
         migration: m,
         all,
@@ -75,11 +75,11 @@ pub(super) fn chosen(all: &[Mapping], relation: Option<Oid>) -> Result<Vec<&Mapp
     Ok(found)
 }
 
-fn mode(name: &str, sample: i32) -> Result<Mode> {
+fn mode(name: &str, sample: i32) -> Result<CheckMode> {
     match name {
-        "full" => Ok(Mode::Full),
-        "quick" => Ok(Mode::Quick),
-        "sample" if sample > 0 => Ok(Mode::Sample(sample)),
+        "full" => Ok(CheckMode::Full),
+        "quick" => Ok(CheckMode::Quick),
+        "sample" if sample > 0 => Ok(CheckMode::Sample(sample)),
         "sample" => Err(Error::Invalid {
             message: format!("a sample of {sample} rows is none"),
             detail: "It has to be 1 at least.".into(),
@@ -88,7 +88,7 @@ fn mode(name: &str, sample: i32) -> Result<Mode> {
         other => Err(Error::Invalid {
             message: format!("unknown mode \"{other}\""),
             detail: "The modes are quick, sample and full.".into(),
-            hint: nearest::hint(other, Mode::NAMES, '\'', || {
+            hint: nearest::hint(other, CheckMode::NAMES, '\'', || {
                 "Leave mode out for a full check.".into()
             }),
         }),
@@ -96,7 +96,7 @@ fn mode(name: &str, sample: i32) -> Result<Mode> {
 }
 
 /// Runs a check over all tables, or over the one that `relation` is source or target of.
-pub fn check(wanted: &Wanted) -> Result<Vec<Line>> {
+pub fn check(wanted: &CheckArguments) -> Result<Vec<CheckLine>> {
     let mode = mode(wanted.mode, wanted.sample)?;
     let m = migration::find(wanted.migration)?;
     if let Some(all) = columns::load(&m)? {
@@ -113,7 +113,7 @@ pub fn assert(name: Option<&str>, mode_name: &str) -> Result<()> {
     let m = migration::find(name)?;
     if let Some(all) = columns::load(&m)? {
         migration::require_owner(&m)?;
-        let wanted = Wanted {
+        let wanted = CheckArguments {
             migration: name,
             mode: mode_name,
             relation: None,
@@ -172,17 +172,17 @@ pub fn diff(name: Option<&str>, relation: Oid, max_rows: i32) -> Result<Vec<Diff
 
 /// A check as a job, and what it has found so far.
 #[derive(Serialize, Deserialize)]
-struct Underway {
+struct CheckState {
     mode: String,
     sample: i32,
     /// Mappings, and how many of them are done.
     tables: Vec<i32>,
     done: usize,
-    found: Findings,
+    found: CheckFindings,
 }
 
 /// Starts a check in the background; the job's id.
-pub fn start(wanted: &Wanted, driver: &str) -> Result<i64> {
+pub fn start(wanted: &CheckArguments, driver: &str) -> Result<i64> {
     let asked = drivers::parse_driver(driver)?;
     let mode = mode(wanted.mode, wanted.sample)?;
     if columns::load(&migration::find(wanted.migration)?)?.is_some() {
@@ -195,12 +195,12 @@ pub fn start(wanted: &Wanted, driver: &str) -> Result<i64> {
     let scene = scene(wanted.migration, wanted.relation)?;
     let (m, _) = idle(Some(&scene.migration.name), "mig_check_start")?;
     jobs::require_no_open(&m, "mig_check_start")?;
-    let underway = Underway {
+    let underway = CheckState {
         mode: mode.as_str().to_owned(),
         sample: wanted.sample,
         tables: scene.chosen.clone(),
         done: 0,
-        found: Findings::default(),
+        found: CheckFindings::default(),
     };
     let id = job::insert(m.id, Task::Check, None)?;
     save(id, &underway)?;
@@ -213,7 +213,7 @@ pub fn start(wanted: &Wanted, driver: &str) -> Result<i64> {
     Ok(id)
 }
 
-fn save(id: i64, underway: &Underway) -> Result<()> {
+fn save(id: i64, underway: &CheckState) -> Result<()> {
     let document = serde_json::to_value(underway);
     job::set_details(id, document.map_err(|e| Error::Internal(e.to_string()))?)
 }
@@ -221,21 +221,21 @@ fn save(id: i64, underway: &Underway) -> Result<()> {
 /// The next table of a check that runs as a job; false when it is through.
 pub fn work(m: &Migration, all: &[Mapping], job: &Job) -> Result<bool> {
     let details = job.details.clone().unwrap_or_default();
-    let mut underway: Underway = serde_json::from_value(details)
+    let mut underway: CheckState = serde_json::from_value(details)
         .map_err(|e| Error::Internal(format!("the job does not decode: {e}")))?;
     let mode = mode(&underway.mode, underway.sample)?;
     let (done, of) = (underway.done, underway.tables.len());
     // A full check goes table by table, each at a moment of its own.
-    let now = if mode == Mode::Full { 1 } else { of };
+    let now = if mode == CheckMode::Full { 1 } else { of };
     if done < of {
         let ids = &underway.tables[done..done + now];
         let chosen = all.iter().filter(|p| ids.contains(&p.id)).collect();
-        let subject = Subject {
+        let subject = CheckSubject {
             migration: m,
             all,
             chosen,
         };
-        let found = verify::look_on(&subject, mode, &mut Sliced { done, of })?;
+        let found = verify::look_on(&subject, mode, &mut SlicedProgress { done, of })?;
         underway.found.add(found);
         underway.done += now;
         save(job.id, &underway)?;
@@ -246,7 +246,7 @@ pub fn work(m: &Migration, all: &[Mapping], job: &Job) -> Result<bool> {
 }
 
 /// Large tables are read in slices, so that somebody can see how far it is.
-struct Sliced {
+struct SlicedProgress {
     done: usize,
     of: usize,
 }
@@ -254,8 +254,8 @@ struct Sliced {
 /// 16 MB.
 const SLICE_BLOCKS: i64 = 2048;
 
-impl Progress for Sliced {
-    fn slices(&mut self, p: &Mapping, side: Side) -> Result<Vec<Slice>> {
+impl CheckProgress for SlicedProgress {
+    fn slices(&mut self, p: &Mapping, side: Side) -> Result<Vec<BlockSlice>> {
         let relation = match side {
             Side::Source => p.source,
             Side::Target => p.target.unwrap_or(0),
@@ -274,7 +274,7 @@ impl Progress for Sliced {
             }
         };
         (0..count)
-            .map(|n| Slice::new(n * SLICE_BLOCKS, end(n)))
+            .map(|n| BlockSlice::new(n * SLICE_BLOCKS, end(n)))
             .collect()
     }
 

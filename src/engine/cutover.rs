@@ -10,7 +10,7 @@ use crate::model::state::{Mapping, Migration};
 use crate::pg::{spi, tx};
 use crate::preflight;
 use crate::steps::define::scope;
-use crate::steps::verify::{self, Mode};
+use crate::steps::verify::{self, CheckMode};
 use crate::steps::{capture, create};
 use crate::store::{anchor, check, drift, log, mapping, migration, rows};
 use pgrx::pg_sys::Oid;
@@ -57,7 +57,7 @@ fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     capture::renew(m, mappings, true)?;
     // Rows that were written between the check and the locks are looked at too.
     let again = verify::in_full(m, mappings)?;
-    verify::keep(m, Mode::Full, &again)?;
+    verify::keep(m, CheckMode::Full, &again)?;
     if again.ok() != Some(true) {
         return Err(Error::NotReady {
             migration: m.name.clone(),
@@ -105,22 +105,22 @@ fn require_ways_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 }
 
 /// What speaks against the cutover, and what to do about it.
-struct Doubt {
+struct CutoverBlocker {
     what: String,
     hint: String,
 }
 
-fn texts(doubts: &[Doubt]) -> Vec<String> {
+fn texts(doubts: &[CutoverBlocker]) -> Vec<String> {
     doubts.iter().map(|d| d.what.clone()).collect()
 }
 
-fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Doubt>> {
+fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<CutoverBlocker>> {
     let name = Literal(&m.name);
     let mut found = Vec::new();
     for p in mappings {
         if let Some(what) = drift::find_text(p, &["gone", "shape", "mirror"])? {
             let hint = format!("What to do about it: SELECT next_step FROM mig_status({name});");
-            found.push(Doubt { what, hint });
+            found.push(CutoverBlocker { what, hint });
         }
     }
     for p in mappings.iter().filter(|p| p.adopted) {
@@ -138,7 +138,7 @@ fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Doubt>> {
         (open.errors, "rows cannot be copied"),
     ] {
         if count > 0 {
-            found.push(Doubt {
+            found.push(CutoverBlocker {
                 what: format!("{count} {what}"),
                 hint: format!(
                     "SELECT * FROM mig.errors; mend them, then SELECT * FROM mig_repair({name}, dry_run => false);"
@@ -147,7 +147,7 @@ fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Doubt>> {
         }
     }
     if found.is_empty() && !is_proven(m, mappings)? {
-        found.push(Doubt {
+        found.push(CutoverBlocker {
             what: "the full check found differences".into(),
             hint: format!(
                 "SELECT * FROM mig_check({name}) WHERE ok IS NOT TRUE; mig_diff names rows, and mig_repair makes them equal."
@@ -186,7 +186,7 @@ fn two_sequences(p: &Mapping) -> Result<Vec<TwoSequences>> {
 }
 
 impl TwoSequences {
-    fn doubt(&self, p: &Mapping) -> Result<Doubt> {
+    fn doubt(&self, p: &Mapping) -> Result<CutoverBlocker> {
         let (target, column) = (mapping::target(p)?, &self.column);
         let sequence = Literal(&self.source_sequence);
         let first = if self.identity {
@@ -194,7 +194,7 @@ impl TwoSequences {
         } else {
             String::new()
         };
-        Ok(Doubt {
+        Ok(CutoverBlocker {
             what: format!(
                 "{} and {} draw ids from two sequences",
                 p.source_text(),
@@ -217,7 +217,7 @@ fn is_proven(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
     }
     let found = tx::probe(|| verify::in_full(m, mappings))?;
     // With an ERROR this record is gone; the check can be run again by itself.
-    verify::keep(m, Mode::Full, &found)?;
+    verify::keep(m, CheckMode::Full, &found)?;
     Ok(found.ok() == Some(true))
 }
 

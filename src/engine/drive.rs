@@ -7,7 +7,9 @@ use crate::model::phase::Phase;
 use crate::model::state::{Job, Mapping, Migration, Task};
 use crate::pg::{session, spi, tx};
 use crate::settings;
-use crate::steps::{Command, Outcome, anchor, capture, copy, dress, fkeys, index, leftover};
+use crate::steps::{
+    SliceOutcome, TopLevelCommand, anchor, capture, copy, dress, fkeys, index, leftover,
+};
 use crate::store::{drift, job, late, log, mapping, migration, rows};
 
 /// More failed rows than this, and the job stops instead of listing a whole table.
@@ -15,7 +17,7 @@ const MAX_ERRORS: i64 = 1000;
 
 /// What the caller of a slice is able to do.
 #[derive(Clone, Copy)]
-pub struct Ability {
+pub struct SliceContext {
     /// Run commands outside a transaction.
     pub top_level: bool,
     /// Wait for a row's lock, because its transaction holds no other.
@@ -24,13 +26,13 @@ pub struct Ability {
 
 /// What the caller has to do next.
 #[derive(Debug, PartialEq)]
-pub enum Next {
+pub enum SliceProgress {
     /// Go on; rows done in this slice, and the pause before the next.
     Continue { rows: i64, pause_ms: i64 },
     /// Somebody is in the way: try again after the pause.
     Wait { pause_ms: i64 },
     /// Run this command outside a transaction, then go on.
-    TopLevel(Command),
+    TopLevel(TopLevelCommand),
     /// The job ended: done, paused, cancelled or failed. Nothing more to do.
     Ended,
 }
@@ -39,11 +41,11 @@ const WAIT_MS: i64 = 200;
 
 /// Does the next piece of work of `job` in the current transaction. ERRORs of the work are caught in a
 /// subtransaction and end up in the job's row; only a cancel or a broken session gets through.
-pub fn slice(job: &Job, able: Ability) -> Result<Next> {
+pub fn slice(job: &Job, able: SliceContext) -> Result<SliceProgress> {
     let _safe = session::pin(&session::SAFE);
     let _exact = session::pin(&session::EXACT);
     let Some(m) = migration::by_id(job.migration)? else {
-        return Ok(Next::Ended);
+        return Ok(SliceProgress::Ended);
     };
     // It may have been the runner's when the job began.
     migration::require_owner(&m)?;
@@ -51,7 +53,7 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
         && let Some(held) = throttle::find_pressure(&m, job)?
     {
         job::heartbeat(job.id, Some(&held.why))?;
-        return Ok(Next::Wait {
+        return Ok(SliceProgress::Wait {
             pause_ms: held.pause_ms,
         });
     }
@@ -73,25 +75,25 @@ pub fn slice(job: &Job, able: Ability) -> Result<Next> {
         })
     });
     match worked {
-        Ok(Some(Outcome::Did(n))) => {
+        Ok(Some(SliceOutcome::Did(n))) => {
             let pause_ms = i64::from(settings::delay_ms(&m));
             let resting =
                 (pause_ms > 0).then(|| format!("delay_ms: {pause_ms} ms after each batch"));
             job::heartbeat(job.id, resting.as_deref())?;
-            Ok(Next::Continue { rows: n, pause_ms })
+            Ok(SliceProgress::Continue { rows: n, pause_ms })
         }
-        Ok(Some(Outcome::Wait(why))) => {
+        Ok(Some(SliceOutcome::Wait(why))) => {
             job::heartbeat(job.id, Some(&why))?;
-            Ok(Next::Wait { pause_ms: WAIT_MS })
+            Ok(SliceProgress::Wait { pause_ms: WAIT_MS })
         }
-        Ok(Some(Outcome::TopLevel(command))) => {
+        Ok(Some(SliceOutcome::TopLevel(command))) => {
             job::heartbeat(job.id, Some("index build"))?;
-            Ok(Next::TopLevel(command))
+            Ok(SliceProgress::TopLevel(command))
         }
-        Ok(Some(Outcome::Done) | None) => finish(&m, job, &mappings),
+        Ok(Some(SliceOutcome::Done) | None) => finish(&m, job, &mappings),
         Err(e) if e.is_retryable() => {
             job::heartbeat(job.id, Some(&e.detail().unwrap_or_else(|| e.to_string())))?;
-            Ok(Next::Wait { pause_ms: WAIT_MS })
+            Ok(SliceProgress::Wait { pause_ms: WAIT_MS })
         }
         Err(e) if e.is_about_data() && matches!(job.task, Task::Backfill | Task::WayBack) => {
             give_up(&m, job, &mappings, e)
@@ -106,10 +108,10 @@ fn work_at(
     m: &Migration,
     mappings: &[Mapping],
     job: &Job,
-    able: Ability,
-) -> Result<Option<Outcome>> {
+    able: SliceContext,
+) -> Result<Option<SliceOutcome>> {
     match (job.task, job.goal) {
-        (Task::Check, _) => Ok(check::work(m, mappings, job)?.then_some(Outcome::Did(0))),
+        (Task::Check, _) => Ok(check::work(m, mappings, job)?.then_some(SliceOutcome::Did(0))),
         (Task::Repair, _) => repair::work(m, mappings, job, able.may_wait),
         (Task::WayBack, Some(goal)) => bring_back::work(m, mappings, job, goal, able),
         (Task::Backfill | Task::WayBack, _) => work(m, mappings, able),
@@ -117,13 +119,13 @@ fn work_at(
 }
 
 /// The next thing to do; None when all is done.
-fn work(m: &Migration, mappings: &[Mapping], able: Ability) -> Result<Option<Outcome>> {
+fn work(m: &Migration, mappings: &[Mapping], able: SliceContext) -> Result<Option<SliceOutcome>> {
     drift::require_none(m)?;
     if let Some(p) = mappings.iter().find(|p| !p.copied) {
         // Without a way to build indexes concurrently they are built while the target is still small.
         if !able.top_level && p.bound_blocks.is_none() {
             match index::next(m, p, false)? {
-                Outcome::Done => {}
+                SliceOutcome::Done => {}
                 other => return Ok(Some(other)),
             }
         }
@@ -131,7 +133,7 @@ fn work(m: &Migration, mappings: &[Mapping], able: Ability) -> Result<Option<Out
     }
     if mappings.iter().any(|p| p.notes() && !p.settled) {
         capture::settle(m, mappings)?;
-        return Ok(Some(Outcome::Did(0)));
+        return Ok(Some(SliceOutcome::Did(0)));
     }
     if let Some(l) = rows::next_leftover(m.id)? {
         too_many_errors(m)?;
@@ -146,19 +148,19 @@ fn work(m: &Migration, mappings: &[Mapping], able: Ability) -> Result<Option<Out
 
 /// Indexes, then the wait for old snapshots, then foreign keys, then anchors. What there is to do is asked for all tables at once:
 /// looking at each of many tables before each piece of work grows with the square of their number.
-fn late_work(m: &Migration, mappings: &[Mapping], top_level: bool) -> Result<Option<Outcome>> {
+fn late_work(m: &Migration, mappings: &[Mapping], top_level: bool) -> Result<Option<SliceOutcome>> {
     if let Some(p) = index::find_lacking(m, mappings)? {
         return index::next(m, p, top_level).map(Some);
     }
     match fkeys::drain(m)? {
-        Outcome::Done => {}
+        SliceOutcome::Done => {}
         other => return Ok(Some(other)),
     }
     if let Some(p) = fkeys::find_lacking(m, mappings)? {
         return fkeys::next(m, p).map(Some);
     }
     match anchor::next_of(m, mappings)? {
-        Outcome::Done => Ok(None),
+        SliceOutcome::Done => Ok(None),
         other => Ok(Some(other)),
     }
 }
@@ -190,7 +192,7 @@ pub(super) fn rows_left(m: &Migration, failed: i64, again: &str) -> Error {
 
 /// A batch failed over one of its rows: take the slice row by row from now on. Anything else that a row can
 /// break (a unique index, a foreign key) fails the job.
-fn give_up(m: &Migration, job: &Job, mappings: &[Mapping], e: Error) -> Result<Next> {
+fn give_up(m: &Migration, job: &Job, mappings: &[Mapping], e: Error) -> Result<SliceProgress> {
     let table = match job.goal {
         None => mappings.iter().find(|p| !p.copied),
         Some(_) => bring_back::next_table(mappings),
@@ -201,18 +203,18 @@ fn give_up(m: &Migration, job: &Job, mappings: &[Mapping], e: Error) -> Result<N
     match tx::subtransaction(|| copy::give_up_slice(m, p, false)) {
         Ok(_) => {
             job::heartbeat(job.id, None)?;
-            Ok(Next::Continue {
+            Ok(SliceProgress::Continue {
                 rows: 0,
                 pause_ms: 0,
             })
         }
-        Err(again) if again.is_retryable() => Ok(Next::Wait { pause_ms: WAIT_MS }),
+        Err(again) if again.is_retryable() => Ok(SliceProgress::Wait { pause_ms: WAIT_MS }),
         Err(other) => fail(m, job, &other),
     }
 }
 
 /// Ends a job with its reason, visible in status.
-pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<Next> {
+pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<SliceProgress> {
     let reason = match e.detail() {
         Some(detail) if matches!(e, Error::JobFailed { .. } | Error::Drift { .. }) => detail,
         Some(detail) => format!("{e}: {detail}"),
@@ -223,26 +225,26 @@ pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<Next> {
         migration::set_state(m.id, "failed", Some(&reason))?;
     }
     log::write(&m.name, m.phase.as_str(), &format!("job failed: {reason}"))?;
-    Ok(Next::Ended)
+    Ok(SliceProgress::Ended)
 }
 
-fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<Next> {
+fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<SliceProgress> {
     match job.task {
         // Whoever waits for the job may want to go on at once, and must not find them there.
         Task::Backfill if job::helpers(m.id)? > 0 => {
-            return Ok(Next::Wait { pause_ms: 20 });
+            return Ok(SliceProgress::Wait { pause_ms: 20 });
         }
         Task::Backfill => {}
         Task::Repair => return repair::finish_job(m, job),
         Task::WayBack | Task::Check => {
             job::end(job, "done", None)?;
-            return Ok(Next::Ended);
+            return Ok(SliceProgress::Ended);
         }
     }
     match tx::subtransaction(|| mappings.iter().try_for_each(dress::annotate)) {
         Err(e) if e.is_retryable() => {
             job::heartbeat(job.id, Some(&e.detail().unwrap_or_else(|| e.to_string())))?;
-            return Ok(Next::Wait { pause_ms: WAIT_MS });
+            return Ok(SliceProgress::Wait { pause_ms: WAIT_MS });
         }
         other => other?,
     }
@@ -252,5 +254,5 @@ fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<Next> {
     migration::set_phase(m, Phase::Backfilled)?;
     job::end(job, "done", None)?;
     log::write(&m.name, "backfilled", "backfill done")?;
-    Ok(Next::Ended)
+    Ok(SliceProgress::Ended)
 }

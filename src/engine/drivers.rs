@@ -5,7 +5,7 @@ use crate::ident::Literal;
 use crate::model::driver::Driver;
 use crate::model::nearest;
 use crate::model::state::Migration;
-use crate::pg::launch::Part;
+use crate::pg::launch::WorkerRole;
 use crate::pg::notice::notice;
 use crate::pg::{cron, launch, spi, tx};
 use crate::store::{job, log, migration};
@@ -46,7 +46,7 @@ fn by_worker(m: &Migration, id: i64) -> Result<()> {
     }
     job::driven_by(id, Driver::Worker, None)?;
     let m = m.clone();
-    launch::at_commit(id, Part::Runs, &m.name.clone(), move || {
+    launch::at_commit(id, WorkerRole::Runs, &m.name.clone(), move || {
         if let Err(e) = tx::subtransaction(|| without_worker(&m, id)) {
             notice(&format!(
                 "job {id} has no driver: {e}; {}",

@@ -1,12 +1,12 @@
 //! One slice of a backfill, by a process that helps the one that runs the job. What holds the job back is the runner's to find
 //! out: whoever helps looks whether it waits.
 
-use super::drive::{self, Next};
+use super::drive::{self, SliceProgress};
 use crate::error::Result;
 use crate::model::state::{Job, Mapping, Migration};
 use crate::pg::{session, tx};
 use crate::settings;
-use crate::steps::{Outcome, copy};
+use crate::steps::{SliceOutcome, copy};
 use crate::store::{drift, job, late, mapping, migration, share};
 
 /// Until the runner has shared the next table out, or goes on itself.
@@ -15,49 +15,49 @@ const LOOK_EVERY_MS: i64 = 20;
 const HELD_MS: i64 = 100;
 
 /// Copies a slice of the table that the job is at. `Ended` where there is no help wanted.
-pub fn slice(job: &Job) -> Result<Next> {
+pub fn slice(job: &Job) -> Result<SliceProgress> {
     let _safe = session::pin(&session::SAFE);
     let _exact = session::pin(&session::EXACT);
     let Some(m) = migration::by_id(job.migration)? else {
-        return Ok(Next::Ended);
+        return Ok(SliceProgress::Ended);
     };
     migration::require_owner(&m)?;
     if settings::max_workers(&m) == 1 {
-        return Ok(Next::Ended);
+        return Ok(SliceProgress::Ended);
     }
     if job::is_held(job.id)? {
-        return Ok(Next::Wait { pause_ms: HELD_MS });
+        return Ok(SliceProgress::Wait { pause_ms: HELD_MS });
     }
     let mappings = mapping::list(m.id)?;
     let Some(p) = mappings.iter().find(|p| !p.copied) else {
-        return Ok(Next::Ended);
+        return Ok(SliceProgress::Ended);
     };
     let worked = tx::subtransaction(|| {
         drift::require_none(&m)?;
         late::checked_at_once(&late::owners(&mappings), false, || copy::help(&m, p))
     });
     match worked {
-        Ok(Outcome::Did(rows)) => Ok(Next::Continue {
+        Ok(SliceOutcome::Did(rows)) => Ok(SliceProgress::Continue {
             rows,
             pause_ms: i64::from(settings::delay_ms(&m)),
         }),
-        Ok(_) => Ok(Next::Wait {
+        Ok(_) => Ok(SliceProgress::Wait {
             pause_ms: LOOK_EVERY_MS,
         }),
-        Err(e) if e.is_retryable() => Ok(Next::Wait { pause_ms: HELD_MS }),
+        Err(e) if e.is_retryable() => Ok(SliceProgress::Wait { pause_ms: HELD_MS }),
         Err(e) if e.is_about_data() => give_up(&m, p, job),
         Err(e) if e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED => Err(e),
         Err(e) => drive::fail(&m, job, &e),
     }
 }
 
-fn give_up(m: &Migration, p: &Mapping, job: &Job) -> Result<Next> {
+fn give_up(m: &Migration, p: &Mapping, job: &Job) -> Result<SliceProgress> {
     match tx::subtransaction(|| copy::give_up_slice(m, p, true)) {
-        Ok(_) => Ok(Next::Continue {
+        Ok(_) => Ok(SliceProgress::Continue {
             rows: 0,
             pause_ms: 0,
         }),
-        Err(e) if e.is_retryable() => Ok(Next::Wait { pause_ms: HELD_MS }),
+        Err(e) if e.is_retryable() => Ok(SliceProgress::Wait { pause_ms: HELD_MS }),
         Err(e) => drive::fail(m, job, &e),
     }
 }

@@ -6,12 +6,12 @@ use crate::model::config::Config;
 use crate::model::layout::TargetKey;
 use crate::model::phase::Phase;
 use crate::model::state::Migration;
-use crate::preflight::Finding;
+use crate::preflight::PreflightFinding;
 use crate::settings;
 use crate::sqlgen::flow::Flow;
-use crate::sqlgen::{Statement, anchor, fkey, guard, index, trigger};
+use crate::sqlgen::{PlanStatement, anchor, fkey, guard, index, trigger};
 use crate::steps::archive;
-use crate::steps::create::{self, Planned};
+use crate::steps::create::{self, PlannedMapping};
 use crate::steps::define;
 use crate::store::{ids, mapping, migration, new_column};
 use pgrx::pg_sys::Oid;
@@ -22,7 +22,7 @@ pub fn config(name: Option<&str>) -> Result<Config> {
     Ok(define::config(&m, &mappings, &new_column::list(m.id)?))
 }
 
-pub fn preflight(name: Option<&str>) -> Result<Vec<Finding>> {
+pub fn preflight(name: Option<&str>) -> Result<Vec<PreflightFinding>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
     if let Some(all) = super::columns::load(&m)? {
@@ -49,15 +49,15 @@ pub fn new_id(name: Option<&str>, source: Oid, old_key: &str) -> Result<Option<S
 }
 
 /// One statement to come, with the phase it belongs to.
-pub struct Planable {
+pub struct PlannedStep {
     pub phase: Phase,
-    pub statement: Statement,
+    pub statement: PlanStatement,
     pub rows: i64,
     pub bytes: i64,
 }
 
 /// Every statement from here to the archive.
-pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
+pub fn plan(name: Option<&str>) -> Result<Vec<PlannedStep>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
     if let Some(all) = super::columns::load(&m)? {
@@ -82,7 +82,7 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
         for sql in trigger::create(&forward(p)) {
             steps.push(planable(
                 Phase::DualWrite,
-                Statement::new(&p.source.name, "ShareRowExclusiveLock", sql),
+                PlanStatement::new(&p.source.name, "ShareRowExclusiveLock", sql),
                 p,
                 false,
             ));
@@ -92,7 +92,7 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
         let copy = crate::sqlgen::batch::copy(&forward(p));
         steps.push(planable(
             Phase::Backfilled,
-            Statement::new(&p.source.name, "RowShareLock, rows FOR SHARE", copy),
+            PlanStatement::new(&p.source.name, "RowShareLock, rows FOR SHARE", copy),
             p,
             true,
         ));
@@ -115,7 +115,7 @@ pub fn plan(name: Option<&str>) -> Result<Vec<Planable>> {
 }
 
 /// The statements of the switch, of the end of dual writing, and of the archive.
-fn plan_cutover(p: &Planned) -> Result<Vec<Planable>> {
+fn plan_cutover(p: &PlannedMapping) -> Result<Vec<PlannedStep>> {
     let (id, source, target) = (p.mapping.id, &p.source.name, &p.mapping.target_name);
     let filter = p.mapping.spec.filter.as_deref();
     let back = Flow::reverse(id, source, target, &p.layout, filter);
@@ -123,7 +123,7 @@ fn plan_cutover(p: &Planned) -> Result<Vec<Planable>> {
     let mut add = |phase, relation: &QualifiedName, lock, sql| {
         made.push(planable(
             phase,
-            Statement::new(relation, lock, sql),
+            PlanStatement::new(relation, lock, sql),
             p,
             false,
         ));
@@ -146,7 +146,7 @@ fn plan_cutover(p: &Planned) -> Result<Vec<Planable>> {
     Ok(made)
 }
 
-fn forward(p: &Planned) -> Flow {
+fn forward(p: &PlannedMapping) -> Flow {
     Flow::forward(
         p.mapping.id,
         &p.source.name,
@@ -155,13 +155,18 @@ fn forward(p: &Planned) -> Flow {
     )
 }
 
-fn planable(phase: Phase, statement: Statement, p: &Planned, moves_rows: bool) -> Planable {
+fn planable(
+    phase: Phase,
+    statement: PlanStatement,
+    p: &PlannedMapping,
+    moves_rows: bool,
+) -> PlannedStep {
     let (rows, bytes) = if moves_rows {
         (p.source.est_rows, p.source.bytes)
     } else {
         (0, 0)
     };
-    Planable {
+    PlannedStep {
         phase,
         statement,
         rows,
@@ -169,27 +174,31 @@ fn planable(phase: Phase, statement: Statement, p: &Planned, moves_rows: bool) -
     }
 }
 
-fn late_statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Statement> {
+fn late_statements(
+    all: &[PlannedMapping],
+    p: &PlannedMapping,
+    defer_indexes: bool,
+) -> Vec<PlanStatement> {
     let target: &QualifiedName = &p.mapping.target_name;
     let mut made = Vec::new();
     for i in p.layout.indexes.iter().filter(|_| defer_indexes) {
-        made.push(Statement::new(
+        made.push(PlanStatement::new(
             target,
             "ShareUpdateExclusiveLock",
             index::create(target, i, true),
         ));
         made.extend(
             index::attach(target, i)
-                .map(|sql| Statement::new(target, "AccessExclusiveLock (brief)", sql)),
+                .map(|sql| PlanStatement::new(target, "AccessExclusiveLock (brief)", sql)),
         );
     }
     for key in own_keys(all, p) {
-        made.push(Statement::new(
+        made.push(PlanStatement::new(
             target,
             "ShareRowExclusiveLock (brief)",
             fkey::add(target, key),
         ));
-        made.push(Statement::new(
+        made.push(PlanStatement::new(
             target,
             "ShareUpdateExclusiveLock",
             fkey::validate(target, &key.name),
@@ -204,7 +213,7 @@ fn late_statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Sta
         made.extend(
             anchor
                 .into_iter()
-                .map(|sql| Statement::new(table, "ShareRowExclusiveLock (brief)", sql)),
+                .map(|sql| PlanStatement::new(table, "ShareRowExclusiveLock (brief)", sql)),
         );
     }
     made
@@ -254,7 +263,7 @@ fn no_ddl(m: &Migration, phase: &str) -> Error {
 }
 
 /// Foreign keys, as the end of the backfill adds them: where they stand already nothing is done.
-fn late_keys(all: &[Planned], p: &Planned) -> Vec<String> {
+fn late_keys(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<String> {
     let target = &p.mapping.target_name;
     let one = |key| {
         let body = fkey::add_unless_there(target, key);
@@ -267,7 +276,10 @@ fn late_keys(all: &[Planned], p: &Planned) -> Vec<String> {
 }
 
 /// Foreign keys that no source of the target before this one brings.
-fn own_keys<'a>(all: &'a [Planned], p: &'a Planned) -> impl Iterator<Item = &'a TargetKey> {
+fn own_keys<'a>(
+    all: &'a [PlannedMapping],
+    p: &'a PlannedMapping,
+) -> impl Iterator<Item = &'a TargetKey> {
     let before = move |key: &TargetKey| {
         create::sources_of_target(all, p)
             .take_while(|o| o.mapping.id != p.mapping.id)

@@ -1,6 +1,6 @@
 //! Starting, stopping and awaiting a backfill.
 
-use super::drive::{self, Ability, Next};
+use super::drive::{self, SliceContext, SliceProgress};
 use super::drivers;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
@@ -183,14 +183,14 @@ fn step_now(m: &Migration, max_ms: i32) -> Result<i64> {
     let mut done = 0;
     loop {
         // What this transaction has copied is locked: from then on it must not wait for a row.
-        let able = Ability {
+        let able = SliceContext {
             top_level: false,
             may_wait: done == 0,
         };
         match drive::slice(&current, able)? {
-            Next::Continue { rows, .. } => done += rows,
-            Next::Wait { .. } | Next::TopLevel(_) => return Ok(done.max(1)),
-            Next::Ended => return report_end(m, done),
+            SliceProgress::Continue { rows, .. } => done += rows,
+            SliceProgress::Wait { .. } | SliceProgress::TopLevel(_) => return Ok(done.max(1)),
+            SliceProgress::Ended => return report_end(m, done),
         }
         if Instant::now() >= deadline {
             return Ok(done.max(1));

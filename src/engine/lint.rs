@@ -1,24 +1,26 @@
 //! What statements would do, said by `model::lint` with what this database knows of their tables. Nothing is run.
 
 use crate::error::Result;
-use crate::model::lint::facts::Facts;
-use crate::model::lint::statement::{Act, Change, Column, Statement, Written};
-use crate::model::lint::{self, Finding, Linter};
+use crate::model::lint::facts::LintFacts;
+use crate::model::lint::statement::{
+    Act, ColumnDefinition, LintStatement, TableChange, WrittenName,
+};
+use crate::model::lint::{self, LintFinding, Linter};
 use crate::pg::document::JsonText;
 use crate::pg::{parse, session, spi, wait};
 use std::collections::BTreeSet;
 
 /// Names without a schema are looked for as the caller's own statements would.
-pub fn lint(text: &str) -> Result<Vec<Finding>> {
+pub fn lint(text: &str) -> Result<Vec<LintFinding>> {
     let path: Option<Vec<String>> =
         spi::look("SELECT pg_catalog.current_schemas(true)::text[]", &[])?;
     let path = path.unwrap_or_default();
     let _safe = session::pin(&session::SAFE);
-    let mut reader = parse::Reader::new(text);
+    let mut reader = parse::StatementReader::new(text);
     let mut linter = Linter::default();
     let mut asked = false;
     while let Some(statements) = reader.batch()? {
-        let names = Names::collect(&statements);
+        let names = NamedObjects::collect(&statements);
         // The settings of the session are facts, too.
         if !asked || !names.is_empty() {
             asked = true;
@@ -35,14 +37,14 @@ pub fn lint(text: &str) -> Result<Vec<Finding>> {
 }
 
 /// What statements name, each once.
-struct Names {
-    tables: BTreeSet<Written>,
+struct NamedObjects {
+    tables: BTreeSet<WrittenName>,
     calls: BTreeSet<String>,
     types: BTreeSet<String>,
 }
 
-impl Names {
-    fn collect(statements: &[Statement]) -> Self {
+impl NamedObjects {
+    fn collect(statements: &[LintStatement]) -> Self {
         let defaults = statements
             .iter()
             .flat_map(columns)
@@ -58,7 +60,7 @@ impl Names {
         self.tables.is_empty() && self.calls.is_empty() && self.types.is_empty()
     }
 
-    fn looked_up(self, path: &[String]) -> Result<Facts> {
+    fn looked_up(self, path: &[String]) -> Result<LintFacts> {
         let schemas: Vec<Option<String>> = self.tables.iter().map(|t| t.schema.clone()).collect();
         let names: Vec<String> = self.tables.into_iter().map(|t| t.name).collect();
         // On a standby, too, and without a transaction id.
@@ -72,17 +74,17 @@ impl Names {
                 Vec::from_iter(self.types).into(),
             ],
         )?;
-        found.map_or(Ok(Facts::default()), |d| d.decode())
+        found.map_or(Ok(LintFacts::default()), |d| d.decode())
     }
 }
 
-fn columns(s: &Statement) -> Vec<&Column> {
+fn columns(s: &LintStatement) -> Vec<&ColumnDefinition> {
     match &s.act {
         Act::CreateTable { columns, .. } => columns.iter().collect(),
         Act::AlterTable { changes, .. } => changes
             .iter()
             .filter_map(|c| match c {
-                Change::AddColumn(column) => Some(column),
+                TableChange::AddColumn(column) => Some(column),
                 _ => None,
             })
             .collect(),
@@ -91,13 +93,13 @@ fn columns(s: &Statement) -> Vec<&Column> {
 }
 
 /// Types that columns are to get.
-fn types(statements: &[Statement]) -> Vec<String> {
+fn types(statements: &[LintStatement]) -> Vec<String> {
     let changes = statements.iter().flat_map(|s| match &s.act {
         Act::AlterTable { changes, .. } => changes.as_slice(),
         _ => &[],
     });
     let wanted = changes.filter_map(|c| match c {
-        Change::ColumnType { to, .. } => Some(to.name.clone()),
+        TableChange::ColumnType { to, .. } => Some(to.name.clone()),
         _ => None,
     });
     wanted.collect()

@@ -6,11 +6,11 @@ use crate::ident::Literal;
 use crate::model::config::{self, Config};
 use crate::model::options;
 use crate::model::phase::Phase;
-use crate::model::spec::Arguments;
+use crate::model::spec::TableArguments;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::catalog;
 use crate::pg::notice::notice;
-use crate::preflight::{self, Finding, combined};
+use crate::preflight::{self, PreflightFinding, combined};
 use crate::settings;
 use crate::steps::define::scope::ScopeArguments;
 use crate::steps::{canary, capture, create, define};
@@ -56,7 +56,7 @@ pub fn define_config(document: &Value) -> Result<String> {
         define::table(&m, catalog::regclass(&t.source)?, &t.target, &t.arguments())?;
     }
     for c in new_columns {
-        let asked = columns::Asked {
+        let asked = columns::ColumnArguments {
             relation: catalog::regclass(&c.relation)?,
             name: c.column_name,
             type_text: &c.type_text,
@@ -71,7 +71,7 @@ pub fn define_config(document: &Value) -> Result<String> {
     Ok(name)
 }
 
-pub fn add_table(name: &str, source: Oid, target: &str, arguments: &Arguments) -> Result<()> {
+pub fn add_table(name: &str, source: Oid, target: &str, arguments: &TableArguments) -> Result<()> {
     let (m, _) = idle(Some(name), "mig_add_table")?;
     columns::require_none(&m)?;
     define::table(&m, source, target, arguments)
@@ -91,7 +91,7 @@ pub fn configure(name: &str, changes: &Value) -> Result<Value> {
 }
 
 /// All findings for a migration; rows are read as long as they can still be put right without a mirror.
-pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Finding>> {
+pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<PreflightFinding>> {
     let mut found = preflight::catalog(mappings, m.scope_table)?;
     found.extend(mappings.iter().flat_map(preflight::mutable));
     if m.phase <= Phase::Created {
@@ -112,12 +112,15 @@ pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Finding>> {
 }
 
 /// Of the target of `p`, if it is the first of several sources.
-fn check_shared_target(planned: &[create::Planned], p: &create::Planned) -> Result<Vec<Finding>> {
+fn check_shared_target(
+    planned: &[create::PlannedMapping],
+    p: &create::PlannedMapping,
+) -> Result<Vec<PreflightFinding>> {
     if create::follows(planned, p) {
         return Ok(Vec::new());
     }
     let sources: Vec<_> = create::sources_of_target(planned, p)
-        .map(|o| combined::Source {
+        .map(|o| combined::CombinedSource {
             mapping: &o.mapping,
             shape: &o.source,
             layout: &o.layout,
@@ -127,7 +130,7 @@ fn check_shared_target(planned: &[create::Planned], p: &create::Planned) -> Resu
 }
 
 fn require_clean(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    let errors: Vec<Finding> = findings(m, mappings)?
+    let errors: Vec<PreflightFinding> = findings(m, mappings)?
         .into_iter()
         .filter(|f| f.severity == "error")
         .collect();

@@ -10,8 +10,8 @@ use crate::pg::notice::notice;
 use crate::pg::{session, tx};
 use crate::settings;
 use crate::steps::leftover::{self, mend};
-use crate::steps::{Outcome, verify};
-use crate::store::compare::Kinds;
+use crate::steps::{SliceOutcome, verify};
+use crate::store::compare::DifferenceCounts;
 use crate::store::{drift, job, late, log, mapping, migration, rows};
 use pgrx::pg_sys::Oid;
 
@@ -59,7 +59,7 @@ pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Resul
         .map(|p| verify::rows::kinds(&m, p, &at, !dry_run))
         .collect::<Result<Vec<_>>>()?;
     drop(at);
-    let wrong: i64 = kinds.iter().map(Kinds::wrong).sum();
+    let wrong: i64 = kinds.iter().map(DifferenceCounts::wrong).sum();
     if !dry_run {
         carry_out(&m, &all, wrong)?;
     } else if wrong == 0 {
@@ -77,7 +77,7 @@ pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Resul
     Ok(lines.filter(|l| l.rows > 0).collect())
 }
 
-fn lines(p: &Mapping, k: Kinds) -> [Repair; 3] {
+fn lines(p: &Mapping, k: DifferenceCounts) -> [Repair; 3] {
     let line = |kind, rows| Repair {
         source: p.source,
         kind,
@@ -202,7 +202,12 @@ fn mend_all(m: &Migration, listed: &[(&Mapping, Vec<Leftover>)]) -> Result<()> {
 }
 
 /// The next piece of a repair that runs as a job; None when all is done.
-pub fn work(m: &Migration, all: &[Mapping], job: &Job, may_wait: bool) -> Result<Option<Outcome>> {
+pub fn work(
+    m: &Migration,
+    all: &[Mapping],
+    job: &Job,
+    may_wait: bool,
+) -> Result<Option<SliceOutcome>> {
     let some = settings::batch_rows(m);
     for n in order::parents_first(all) {
         let p = &all[n];
@@ -225,25 +230,27 @@ pub fn work(m: &Migration, all: &[Mapping], job: &Job, may_wait: bool) -> Result
     bring_back::another_round(m, job, failed, &again).map(Some)
 }
 
-fn batch(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<Outcome> {
+fn batch(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<SliceOutcome> {
     let mended = tx::subtransaction(|| mend_all(m, &[(p, of.to_vec())]));
     match mended {
         Err(e) if e.is_about_data() || e.is_retryable() => {
             for l in of {
                 rows::set_tried(l.id)?;
             }
-            Ok(Outcome::Did(0))
+            Ok(SliceOutcome::Did(0))
         }
         Err(e) => Err(e),
         Ok(()) => {
             let left = mend::settle(p, of)?;
-            Ok(Outcome::Did(i64::try_from(of.len() - left).unwrap_or(0)))
+            Ok(SliceOutcome::Did(
+                i64::try_from(of.len() - left).unwrap_or(0),
+            ))
         }
     }
 }
 
 /// The end of a repair that ran as a job.
-pub fn finish_job(m: &Migration, job: &Job) -> Result<drive::Next> {
+pub fn finish_job(m: &Migration, job: &Job) -> Result<drive::SliceProgress> {
     job::end(job, "done", None)?;
     migration::set_state(m.id, "ok", None)?;
     log::write(
@@ -251,5 +258,5 @@ pub fn finish_job(m: &Migration, job: &Job) -> Result<drive::Next> {
         m.phase.as_str(),
         &format!("job {} repaired all rows", job.id),
     )?;
-    Ok(drive::Next::Ended)
+    Ok(drive::SliceProgress::Ended)
 }

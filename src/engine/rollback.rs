@@ -8,7 +8,7 @@ use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::notice::notice;
 use crate::pg::tx;
-use crate::steps::verify::{self, About};
+use crate::steps::verify::{self, LineTopic};
 use crate::steps::{capture, undo};
 use crate::store::{drift, log, mapping, migration};
 
@@ -129,7 +129,7 @@ fn require_nothing_new(m: &Migration, mappings: &[Mapping]) -> Result<()> {
         return Ok(());
     }
     let found = tx::probe(|| verify::in_full(m, mappings))?;
-    let new = |l: &verify::Line| l.about == About::New && l.ok != Some(true);
+    let new = |l: &verify::CheckLine| l.about == LineTopic::New && l.ok != Some(true);
     if found.lines.iter().any(new) {
         return drift::require_none(m);
     }

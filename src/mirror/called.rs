@@ -3,32 +3,32 @@
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
-use crate::pg::fired::{self, Call, Seat};
+use crate::pg::fired::{self, FiringMode, TriggerRelation};
 use pgrx::prelude::*;
 
 /// A trigger function of ours.
 #[derive(Clone, Copy)]
-pub enum Function {
+pub enum TriggerFunction {
     Mirror,
     Guard,
     KeepColumns,
 }
 
-impl Function {
+impl TriggerFunction {
     /// Its name, who installs it, and how it has to be fired.
     fn describe(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Function::Mirror => (
+            TriggerFunction::Mirror => (
                 "mig.mirror()",
                 "mig_dual_write",
                 "AFTER each row of an ordinary table, or for TRUNCATE",
             ),
-            Function::Guard => (
+            TriggerFunction::Guard => (
                 "mig.guard()",
                 "mig_stop",
                 "BEFORE a statement or row of an ordinary table, or INSTEAD OF a view's",
             ),
-            Function::KeepColumns => (
+            TriggerFunction::KeepColumns => (
                 "mig.keep_columns()",
                 "mig_dual_write",
                 "BEFORE INSERT or UPDATE of each row of an ordinary table",
@@ -37,19 +37,21 @@ impl Function {
     }
 
     /// Whether it may look at the tuples of such a call at all.
-    fn takes(self, seat: Seat, data: &pg_sys::TriggerData) -> bool {
+    fn takes(self, seat: TriggerRelation, data: &pg_sys::TriggerData) -> bool {
         let event = fired::event(data);
         match (self, fired::call(data), seat) {
-            (Function::Mirror, Call::Statement, Seat::Heap) => {
+            (TriggerFunction::Mirror, FiringMode::Statement, TriggerRelation::Heap) => {
                 event == pg_sys::TRIGGER_EVENT_TRUNCATE
             }
-            (Function::Mirror, Call::AfterRow, Seat::Heap)
-            | (Function::Guard, Call::BeforeRow, Seat::Heap)
-            | (Function::Guard, Call::InsteadOfRow, Seat::View) => fired::has_rows(data),
-            (Function::Guard, Call::Statement, Seat::Heap) => {
+            (TriggerFunction::Mirror, FiringMode::AfterRow, TriggerRelation::Heap)
+            | (TriggerFunction::Guard, FiringMode::BeforeRow, TriggerRelation::Heap)
+            | (TriggerFunction::Guard, FiringMode::InsteadOfRow, TriggerRelation::View) => {
+                fired::has_rows(data)
+            }
+            (TriggerFunction::Guard, FiringMode::Statement, TriggerRelation::Heap) => {
                 data.tg_event & pg_sys::TRIGGER_EVENT_BEFORE != 0
             }
-            (Function::KeepColumns, Call::BeforeRow, Seat::Heap) => {
+            (TriggerFunction::KeepColumns, FiringMode::BeforeRow, TriggerRelation::Heap) => {
                 event != pg_sys::TRIGGER_EVENT_DELETE && fired::has_rows(data)
             }
             _ => false,
@@ -62,7 +64,7 @@ impl Function {
 /// # Safety
 /// `fcinfo` is what the function manager passed, and lives as long as what is returned.
 pub unsafe fn data<'a>(
-    function: Function,
+    function: TriggerFunction,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<&'a pg_sys::TriggerData> {
     let (name, installer, way) = function.describe();
@@ -87,7 +89,7 @@ pub unsafe fn data<'a>(
 }
 
 /// A trigger that is none of ours, or not as we made it. `why` goes on with "trigger … on …".
-pub fn foreign_trigger(function: Function, data: &pg_sys::TriggerData, why: &str) -> Error {
+pub fn foreign_trigger(function: TriggerFunction, data: &pg_sys::TriggerData, why: &str) -> Error {
     let (_, installer, _) = function.describe();
     refuse(
         data,

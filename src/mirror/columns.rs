@@ -1,15 +1,15 @@
 //! The trigger that keeps old and new columns of one table in step. It works on the row that is being written and on nothing else:
 //! no snapshot, no second row, nothing to race with.
 
-use super::called::{self, Function};
+use super::called::{self, TriggerFunction};
 use crate::error::{Error, Result};
 use crate::ident::{Literal, QualifiedName};
-use crate::model::rework::Stage;
-use crate::pg::direct::rework::{Rework, Set};
-use crate::pg::direct::verdict::Verdict;
+use crate::model::rework::SyncStage;
+use crate::pg::direct::rework::{ColumnSync, ColumnValue};
+use crate::pg::direct::verdict::ColumnOutcome;
 use crate::pg::error_context::{self, Told};
-use crate::pg::reader::Reader;
-use crate::pg::watch::{self, Flag};
+use crate::pg::reader::WritingRole;
+use crate::pg::watch::{self, InvalidationFlag};
 use crate::pg::{catalog, fired, role, session};
 use crate::sqlgen::rework as sql;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -49,9 +49,9 @@ pub unsafe extern "C-unwind" fn mig_keep_columns(
 unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
     // SAFETY: as the caller says. A row trigger that fires before the event has these slots and tuples (trigger.c).
     unsafe {
-        let data = called::data(Function::KeepColumns, fcinfo)?;
+        let data = called::data(TriggerFunction::KeepColumns, fcinfo)?;
         let is_update = fired::event(data) == pg_sys::TRIGGER_EVENT_UPDATE;
-        let kept = cached(data)?;
+        let kept = of_trigger(data)?;
         let relation = (*data.tg_relation).rd_id;
         let shows = kept.reader.visible_parts(role::current(), &[relation]);
         let _told = error_context::explain_errors(&kept.told, shows);
@@ -71,8 +71,10 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
             )
         };
         match verdict {
-            Verdict::Set(values) if values.is_empty() => Ok(tuple),
-            Verdict::Set(values) => Ok(with_values(tuple, (*data.tg_relation).rd_att, &values)),
+            ColumnOutcome::Set(values) if values.is_empty() => Ok(tuple),
+            ColumnOutcome::Set(values) => {
+                Ok(with_values(tuple, (*data.tg_relation).rd_att, &values))
+            }
             refused => Err(refusal(&refused, data)),
         }
     }
@@ -92,7 +94,7 @@ unsafe fn owner(data: &pg_sys::TriggerData) -> role::RoleGuard {
 unsafe fn with_values(
     tuple: pg_sys::HeapTuple,
     description: pg_sys::TupleDesc,
-    set: &[Set],
+    set: &[ColumnValue],
 ) -> pg_sys::HeapTuple {
     let mut numbers: Vec<i32> = set.iter().map(|s| i32::from(s.0)).collect();
     let mut values: Vec<pg_sys::Datum> = set.iter().map(|s| s.1).collect();
@@ -112,17 +114,17 @@ unsafe fn with_values(
 
 /// # Safety
 /// `data` is the TriggerData of a trigger that is running.
-unsafe fn refusal(verdict: &Verdict, data: &pg_sys::TriggerData) -> Error {
+unsafe fn refusal(verdict: &ColumnOutcome, data: &pg_sys::TriggerData) -> Error {
     // SAFETY: as the caller says.
     let relation = unsafe { (*data.tg_relation).rd_id };
     let table = catalog::name_of(relation).map_or_else(String::new, |n| n.plain());
     let (code, message, detail) = match verdict {
-        Verdict::Replaced => (
+        ColumnOutcome::Replaced => (
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("a column of {table} that has been replaced is written"),
             "The new column is the truth, and the old one follows it.",
         ),
-        Verdict::Computed => (
+        ColumnOutcome::Computed => (
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("a computed column of {table} is written with another value"),
             "Until mig_switch it is what other columns make it: no \"down\" says how they would follow.",
@@ -146,28 +148,28 @@ unsafe fn refusal(verdict: &Verdict, data: &pg_sys::TriggerData) -> Error {
 
 fn foreign_trigger(data: &pg_sys::TriggerData) -> Error {
     let why = "is not as mig_dual_write makes it for columns of mig_add_column";
-    called::foreign_trigger(Function::KeepColumns, data, why)
+    called::foreign_trigger(TriggerFunction::KeepColumns, data, why)
 }
 
-struct Kept {
-    rework: Rework,
-    stage: Stage,
+struct CachedColumnSync {
+    rework: ColumnSync,
+    stage: SyncStage,
     told: Told,
-    reader: Reader,
-    changed: Rc<Flag>,
+    reader: WritingRole,
+    changed: Rc<InvalidationFlag>,
     /// `tgtype` of its trigger.
     fires: i16,
 }
 
 thread_local! {
-    static KEPT: RefCell<HashMap<pg_sys::Oid, Rc<Kept>>> = RefCell::new(HashMap::new());
+    static KEPT: RefCell<HashMap<pg_sys::Oid, Rc<CachedColumnSync>>> = RefCell::new(HashMap::new());
 }
 
 /// What the running trigger keeps in step, from the session's cache or made anew.
 ///
 /// # Safety
 /// `data` is the TriggerData of a trigger that is running.
-unsafe fn cached(data: &pg_sys::TriggerData) -> Result<Rc<Kept>> {
+unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>> {
     // SAFETY: both pointers are valid while the trigger runs.
     let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
     let known = KEPT.with_borrow(|all| {
@@ -186,10 +188,10 @@ unsafe fn cached(data: &pg_sys::TriggerData) -> Result<Rc<Kept>> {
     // SAFETY: `trigger` is the running trigger.
     let (rework, stage) =
         unsafe { make(trigger, relation) }.ok_or_else(|| foreign_trigger(data))?;
-    let kept = Rc::new(Kept {
+    let kept = Rc::new(CachedColumnSync {
         stage,
         told: error_texts(relation),
-        reader: Reader::default(),
+        reader: WritingRole::default(),
         changed: watch::relations(vec![rework.relation, rework.view]),
         fires: trigger.tgtype,
         rework,
@@ -218,18 +220,21 @@ fn error_texts(relation: pg_sys::Oid) -> Told {
 ///
 /// # Safety
 /// `trigger` is the running trigger.
-unsafe fn make(trigger: &pg_sys::Trigger, relation: pg_sys::Oid) -> Option<(Rework, Stage)> {
+unsafe fn make(
+    trigger: &pg_sys::Trigger,
+    relation: pg_sys::Oid,
+) -> Option<(ColumnSync, SyncStage)> {
     // SAFETY: as the caller says.
     let (id, stage) = unsafe {
         let text = |n| fired::argument(trigger, n)?.to_str().ok();
-        (text(0)?.parse::<i32>().ok()?, Stage::parse(text(1)?)?)
+        (text(0)?.parse::<i32>().ok()?, SyncStage::parse(text(1)?)?)
     };
     // SAFETY: as the caller says.
     if !unsafe { fired::is_as_made(trigger, &sql::trigger(id, stage)) } {
         return None;
     }
     let view = catalog::oid_of(&sql::view_name(id))?;
-    let mut rework = Rework::load(view)?;
+    let mut rework = ColumnSync::load(view)?;
     rework.plain &= catalog::uses_nothing_of_users(view).ok()?;
     (rework.relation == relation).then_some((rework, stage))
 }

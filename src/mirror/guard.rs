@@ -1,8 +1,8 @@
 //! The guard on an old table after the cutover: a straggler's write fails loudly, and says where to write instead.
 
-use super::called::{self, Function};
+use super::called::{self, TriggerFunction};
 use crate::error::{Error, Result};
-use crate::pg::fired::{self, Call};
+use crate::pg::fired::{self, FiringMode};
 use crate::pg::{catalog, role};
 use crate::sqlgen::guard as sql;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -38,7 +38,7 @@ pub unsafe extern "C-unwind" fn mig_guard(fcinfo: pg_sys::FunctionCallInfo) -> p
 /// `fcinfo` is what the function manager passed.
 unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     // SAFETY: as the caller says.
-    let data = unsafe { called::data(Function::Guard, fcinfo) }?;
+    let data = unsafe { called::data(TriggerFunction::Guard, fcinfo) }?;
     // SAFETY: the relation and the trigger are open while the trigger runs.
     let (relation, new) = unsafe {
         let trigger = &*data.tg_trigger;
@@ -47,7 +47,7 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     };
     // A parent outside the migration was deleted or changed: the action reaches both tables, each by its own key. None reaches a
     // view, where to let a row pass is to lose it.
-    if role::acts_for_a_key() && fired::call(data) != Call::InsteadOfRow {
+    if role::acts_for_a_key() && fired::call(data) != FiringMode::InsteadOfRow {
         return Ok(let_pass(data));
     }
     let name = |oid| catalog::name_of(oid).map_or_else(|| "the new table".into(), |n| n.plain());
@@ -73,13 +73,13 @@ unsafe fn target(trigger: &pg_sys::Trigger) -> Option<pg_sys::Oid> {
 }
 
 fn foreign_trigger(data: &pg_sys::TriggerData) -> Error {
-    called::foreign_trigger(Function::Guard, data, "is not as mig_stop makes it")
+    called::foreign_trigger(TriggerFunction::Guard, data, "is not as mig_stop makes it")
 }
 
 /// A statement is let pass by nothing.
 fn let_pass(data: &pg_sys::TriggerData) -> pg_sys::Datum {
     let row = match fired::event(data) {
-        _ if fired::call(data) == Call::Statement => std::ptr::null_mut(),
+        _ if fired::call(data) == FiringMode::Statement => std::ptr::null_mut(),
         pg_sys::TRIGGER_EVENT_UPDATE => data.tg_newtuple,
         _ => data.tg_trigtuple,
     };

@@ -1,30 +1,35 @@
 //! What a trigger needs, made from the mapping that it belongs to.
 
-use super::merged::{self, Merged};
-use super::plans::{Forth, Later, Mirror, Names, Note};
-use super::trust::{self, Running};
+use super::merged::{self, MergePlans};
+use super::plans::{DeferredWrite, Mirror, MissingIds, PendingNote, RoundTrip};
+use super::trust::{self, RunningTrigger};
 use crate::error::{Error, Result};
 use crate::model::layout::merge::Merge;
 use crate::pg::direct::Direct;
 use crate::pg::error_context::Told;
 use crate::pg::image::KeyColumns;
-use crate::pg::reader::Reader;
+use crate::pg::reader::WritingRole;
 use crate::pg::{plan, role, watch};
-use crate::sqlgen::flow::{Flow, Way};
+use crate::sqlgen::flow::{Direction, Flow};
 use crate::sqlgen::mirror;
 use crate::sqlgen::mirror::MergeSql;
 use crate::store::mapping;
 use pgrx::prelude::*;
 
 /// `leader`: the flow whose trigger it is, if that is another mapping's.
-pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>) -> Result<Mirror> {
+pub(super) fn mirror(
+    id: i32,
+    way: Direction,
+    running: RunningTrigger,
+    leader: Option<&Flow>,
+) -> Result<Mirror> {
     let stray = || running.foreign_trigger("is of a mapping that is not there");
     let found = mapping::find_registered(id, way)?.ok_or_else(stray)?;
     let flow = mapping::flow(&found.mapping, way)?.ok_or_else(stray)?;
     let parties = trust::parties(&found, &flow, leader.unwrap_or(&flow), running)?;
     let relation = running.relation();
     let partners = match (way, leader) {
-        (Way::Reverse, None) => merged::partners(&found, &flow, running)?,
+        (Direction::Reverse, None) => merged::partners(&found, &flow, running)?,
         _ => Vec::new(),
     };
     let sql = mirror::statements(&flow);
@@ -52,10 +57,10 @@ pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>)
         sql.map(|sql| connection.prepare(sql, types)).transpose()
     };
     let forth = match way {
-        Way::Reverse if found.rewrites || sql.may_change => {
+        Direction::Reverse if found.rewrites || sql.may_change => {
             let forward = mapping::forward(&found.mapping)?.asked_by_written();
             let forward = mirror::statements(&forward);
-            Some(Forth {
+            Some(RoundTrip {
                 returns: connection.prepare(&sql.returns, &types)?,
                 again: connection.prepare(&forward.update, &types)?,
                 exists: connection.prepare(&forward.exists, &types)?,
@@ -64,8 +69,8 @@ pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>)
         _ => None,
     };
     let later = match found.catching_up {
-        true => Some(Later {
-            note: Note::new(&connection, &flow, &types)?,
+        true => Some(DeferredWrite {
+            note: PendingNote::new(&connection, &flow, &types)?,
             early: match &found.late_checks {
                 None => None,
                 Some(names) => Some([
@@ -76,22 +81,22 @@ pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>)
         }),
         false => None,
     };
-    let all = |sql: &[String]| -> Result<Vec<plan::KeptPlan>> {
+    let all = |sql: &[String]| -> Result<Vec<plan::PreparedPlan>> {
         sql.iter()
             .map(|sql| connection.prepare(sql, &types))
             .collect()
     };
     let noting = match way {
-        Way::Forward => !found.mapping.settled,
-        Way::Reverse => found.catching_up,
+        Direction::Forward => !found.mapping.settled,
+        Direction::Reverse => found.catching_up,
     };
     let note = |wanted: bool| {
-        let note = wanted.then(|| Note::new(&connection, &flow, &types));
+        let note = wanted.then(|| PendingNote::new(&connection, &flow, &types));
         note.transpose()
     };
     let names = match &sql.unready {
         None => None,
-        Some(unready) => Some(Names {
+        Some(unready) => Some(MissingIds {
             unready: connection.prepare(unready, &types)?,
             give: all(&sql.give_named)?,
             note: note(noting)?,
@@ -103,7 +108,7 @@ pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>)
         None => None,
         Some(texts) => {
             let others = other_parts(merge)?;
-            Some(Merged::new(
+            Some(MergePlans::new(
                 &connection,
                 texts,
                 &others,
@@ -126,10 +131,10 @@ pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>)
         written_name: flow.written.plain(),
         touched_name: flow.touched.plain(),
         told: error_texts(&flow),
-        reader: Reader::default(),
+        reader: WritingRole::default(),
         refused: match way {
-            Way::Forward => "A row of another scope has its key.",
-            Way::Reverse => {
+            Direction::Forward => "A row of another scope has its key.",
+            Direction::Reverse => {
                 "A row that the mapping's filter leaves out has its key, or a trigger there skips the row."
             }
         },
@@ -155,7 +160,7 @@ pub(super) fn mirror(id: i32, way: Way, running: Running, leader: Option<&Flow>)
             .map(|sql| connection.prepare(&sql, &[]))
             .collect::<Result<_>>()?,
         rekey: planned(
-            (decides || way == Way::Reverse)
+            (decides || way == Direction::Reverse)
                 .then_some(&sql.rekey)
                 .filter(|_| !found.fixed_identity),
             &both,

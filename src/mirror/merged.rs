@@ -1,46 +1,46 @@
 //! A row that several old tables have a part of. Whoever writes a part goes to the whole row then, and reads all parts when he holds
 //! it. So the last one there sees what all before him have written; whoever is not committed yet has not been there, and comes after.
 
-use super::plans::{Mirror, Note};
-use super::touched::{Came, Touched};
-use super::trust::Running;
-use super::{Writer, make};
+use super::plans::{Mirror, PendingNote};
+use super::touched::{RowEvent, TriggerEvent};
+use super::trust::RunningTrigger;
+use super::{EventWriter, make};
 use crate::error::{Error, Result};
 use crate::pg::plan;
 use crate::sqlgen::flow::Flow;
 use crate::sqlgen::mirror::MergeSql;
-use crate::store::mapping::Registered;
+use crate::store::mapping::TrustedMapping;
 use pgrx::prelude::*;
 
-pub struct Merged {
+pub struct MergePlans {
     /// Locks the row.
-    hold: plan::KeptPlan,
+    hold: plan::PreparedPlan,
     /// Makes it what its parts are, where it differs.
-    settle: plan::KeptPlan,
-    others: Vec<Other>,
+    settle: plan::PreparedPlan,
+    others: Vec<OtherPart>,
     /// As long as not all old rows are copied: leaves the row to the job.
-    note: Option<Note>,
+    note: Option<PendingNote>,
 }
 
 /// Another part of the row, of those that it may be there for.
-struct Other {
+struct OtherPart {
     /// Finds it.
-    there: plan::KeptPlan,
+    there: plan::PreparedPlan,
     /// Locks it against being taken away: whoever took it away while there was no row has not been at that.
-    keep: plan::KeptPlan,
+    keep: plan::PreparedPlan,
 }
 
-impl Merged {
+impl MergePlans {
     pub fn new(
         connection: &plan::Connection,
         sql: &MergeSql,
         others: &[MergeSql],
-        note: Option<Note>,
+        note: Option<PendingNote>,
         types: &[pg_sys::Oid],
     ) -> Result<Self> {
         let kept = |sql: &String| connection.prepare(sql, types);
         let others = others.iter().map(|o| {
-            Ok(Other {
+            Ok(OtherPart {
                 there: kept(&o.there)?,
                 keep: kept(&o.keep)?,
             })
@@ -56,10 +56,13 @@ impl Merged {
 
 impl Mirror {
     /// The tables that one of the new table's rows goes back to. A part may refer to the leading one: that comes first, and goes last.
-    pub fn in_order<'a>(&'a self, touched: &Touched) -> Vec<&'a Mirror> {
+    pub fn in_order<'a>(&'a self, touched: &TriggerEvent) -> Vec<&'a Mirror> {
         let mut all: Vec<&Mirror> = vec![self];
         all.extend(&self.partners);
-        if matches!(touched, Touched::Row(_, Came::Gone) | Touched::All) {
+        if matches!(
+            touched,
+            TriggerEvent::Row(_, RowEvent::Gone) | TriggerEvent::All
+        ) {
             all.reverse();
         }
         all
@@ -69,9 +72,9 @@ impl Mirror {
 /// Between two looks the row may come or go.
 const TRIES: usize = 10;
 
-impl Writer<'_> {
+impl EventWriter<'_> {
     /// Makes the row of this key what all its parts are.
-    pub(super) fn meet(&self, merged: &Merged, key: &mut [pg_sys::Datum]) -> Result<()> {
+    pub(super) fn meet(&self, merged: &MergePlans, key: &mut [pg_sys::Datum]) -> Result<()> {
         let (connection, mirror) = (self.connection, self.mirror);
         for _ in 0..TRIES {
             if connection.run_latest(&merged.hold, key)? > 0 {
@@ -98,7 +101,7 @@ impl Writer<'_> {
     /// There is no row yet, and another part of it may be in somebody's hands: a row of parts that were not locked when they were read
     /// could be wrong for ever. Before the backfill has come by that is left to the job, because whoever waits here for the other part
     /// may be waited for; later it is rare.
-    fn may_put_in(&self, merged: &Merged, key: &mut [pg_sys::Datum]) -> Result<bool> {
+    fn may_put_in(&self, merged: &MergePlans, key: &mut [pg_sys::Datum]) -> Result<bool> {
         for other in &merged.others {
             match &merged.note {
                 None => {
@@ -115,7 +118,7 @@ impl Writer<'_> {
     }
 
     /// The row is held: what is read now is all that others have committed.
-    fn settle(&self, merged: &Merged, key: &mut [pg_sys::Datum]) -> Result<()> {
+    fn settle(&self, merged: &MergePlans, key: &mut [pg_sys::Datum]) -> Result<()> {
         let gone = self.write(&merged.settle, key)? == 0
             && self.connection.run_latest(&self.mirror.exists, key)? == 0;
         if gone {
@@ -128,7 +131,7 @@ impl Writer<'_> {
     /// foreign keys that refer to it.
     pub(super) fn meet_both(
         &self,
-        merged: &Merged,
+        merged: &MergePlans,
         old: &mut [pg_sys::Datum],
         new: &mut [pg_sys::Datum],
     ) -> Result<()> {
@@ -142,7 +145,11 @@ impl Writer<'_> {
 }
 
 /// Mirrors of the other tables that a new row goes back to.
-pub(super) fn partners(found: &Registered, leader: &Flow, running: Running) -> Result<Vec<Mirror>> {
+pub(super) fn partners(
+    found: &TrustedMapping,
+    leader: &Flow,
+    running: RunningTrigger,
+) -> Result<Vec<Mirror>> {
     let Some(merge) = found.mapping.merge().filter(|m| m.leads()) else {
         return Ok(Vec::new());
     };

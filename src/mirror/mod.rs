@@ -12,15 +12,15 @@ mod touched;
 mod trust;
 
 use crate::error::{Error, Result};
-use crate::pg::direct::Event;
+use crate::pg::direct::WriteEvent;
 use crate::pg::{echo, error_context, plan, role, session, tx};
-use crate::sqlgen::flow::Way;
+use crate::sqlgen::flow::Direction;
 use crate::store::rows;
-use called::Function;
+use called::TriggerFunction;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use plans::Mirror;
-use touched::{Came, Touched, classify_event};
+use touched::{RowEvent, TriggerEvent, classify_event};
 
 /// PostgreSQL's calling convention, version 1 (PG_FUNCTION_INFO_V1).
 #[unsafe(no_mangle)]
@@ -47,7 +47,7 @@ pub unsafe extern "C-unwind" fn mig_mirror(fcinfo: pg_sys::FunctionCallInfo) -> 
 /// `fcinfo` is what the function manager passed.
 unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     // SAFETY: as the caller says.
-    let data = unsafe { called::data(Function::Mirror, fcinfo) }?;
+    let data = unsafe { called::data(TriggerFunction::Mirror, fcinfo) }?;
     let by_row = data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0;
     // SAFETY: `data` belongs to this call; a row trigger has its tuples.
     if by_row && unsafe { was_written(data) || echo::is_ours(data) } {
@@ -71,7 +71,7 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
 ///
 /// # Safety
 /// `data` is the TriggerData of the running call, and `touched` what it says.
-unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: Touched) -> Result<()> {
+unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: TriggerEvent) -> Result<()> {
     let _told = error_context::explain_errors(&mirror.told, mirror.visible_parts());
     let _owner = role::act_as(mirror.owner);
     // SAFETY: as the caller says.
@@ -81,22 +81,22 @@ unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: Touched) 
     // One row or one statement: pinned only around our own statements.
     let _safe = session::pin_names();
     let connection = plan::connect()?;
-    let writer = Writer {
+    let writer = EventWriter {
         connection: &connection,
         mirror,
     };
     match touched {
-        Touched::Emptying => refuse_others(&connection, mirror)?,
-        Touched::All => {
+        TriggerEvent::Emptying => refuse_others(&connection, mirror)?,
+        TriggerEvent::All => {
             for plan in &mirror.clear {
                 // TRUNCATE has no place for queued events of other tables.
                 echo::note_next_command();
                 connection.run_latest(plan, &mut [])?;
             }
         }
-        Touched::Row(mut key, came) => writer.now_or_later(&mut [&mut key], came)?,
-        Touched::Moved(mut old, mut new) => {
-            writer.now_or_later(&mut [&mut old, &mut new], Came::Changed)?
+        TriggerEvent::Row(mut key, came) => writer.now_or_later(&mut [&mut key], came)?,
+        TriggerEvent::Moved(mut old, mut new) => {
+            writer.now_or_later(&mut [&mut old, &mut new], RowEvent::Changed)?
         }
     }
     Ok(())
@@ -120,15 +120,15 @@ unsafe fn was_written(data: &pg_sys::TriggerData) -> bool {
 unsafe fn written_directly(
     data: &pg_sys::TriggerData,
     mirror: &Mirror,
-    touched: &Touched,
+    touched: &TriggerEvent,
 ) -> Result<bool> {
-    let (Some(direct), Touched::Row(key, came)) = (&mirror.direct, touched) else {
+    let (Some(direct), TriggerEvent::Row(key, came)) = (&mirror.direct, touched) else {
         return Ok(false);
     };
     let event = match came {
-        Came::New => Event::Insert,
-        Came::Changed => Event::Update,
-        Came::Gone => Event::Delete,
+        RowEvent::New => WriteEvent::Insert,
+        RowEvent::Changed => WriteEvent::Update,
+        RowEvent::Gone => WriteEvent::Delete,
     };
     let _safe = (!direct.is_plain()).then(session::pin_names);
     // SAFETY: as the caller says.
@@ -157,15 +157,15 @@ fn refuse_others(connection: &plan::Connection, mirror: &Mirror) -> Result<()> {
 }
 
 /// Writes of one call.
-struct Writer<'a> {
+struct EventWriter<'a> {
     connection: &'a plan::Connection,
     mirror: &'a Mirror,
 }
 
-impl Writer<'_> {
+impl EventWriter<'_> {
     /// Where the written table is mirrored too, its triggers wait for those of the application's statement: only when
     /// each row that it touched is in step does a foreign key's action on one side meet its twin on the other.
-    fn write(&self, plan: &plan::KeptPlan, values: &mut [pg_sys::Datum]) -> Result<u64> {
+    fn write(&self, plan: &plan::PreparedPlan, values: &mut [pg_sys::Datum]) -> Result<u64> {
         if !self.mirror.both_ways {
             return self.connection.run_latest(plan, values);
         }
@@ -183,7 +183,7 @@ impl Writer<'_> {
 
     /// While the written table is brought up to date, a row may be refused because another one is not there yet, or not
     /// gone: the application's write goes on, and the key is noted for the job in the same transaction.
-    fn now_or_later(&self, keys: &mut [&mut [pg_sys::Datum]], came: Came) -> Result<()> {
+    fn now_or_later(&self, keys: &mut [&mut [pg_sys::Datum]], came: RowEvent) -> Result<()> {
         let Some(later) = &self.mirror.later else {
             return self.mirror_keys(keys, came);
         };
@@ -206,7 +206,7 @@ impl Writer<'_> {
     }
 
     /// Leaves the row of this key to the job.
-    fn note(&self, note: &plans::Note, key: &mut [pg_sys::Datum]) -> Result<()> {
+    fn note(&self, note: &plans::PendingNote, key: &mut [pg_sys::Datum]) -> Result<()> {
         let _exact = session::pin(&session::EXACT);
         let texts = self
             .connection
@@ -214,7 +214,7 @@ impl Writer<'_> {
         rows::add_leftovers(note.mapping, &[texts.unwrap_or_default()])
     }
 
-    fn mirror_keys(&self, keys: &mut [&mut [pg_sys::Datum]], came: Came) -> Result<()> {
+    fn mirror_keys(&self, keys: &mut [&mut [pg_sys::Datum]], came: RowEvent) -> Result<()> {
         if let Some(direct) = &self.mirror.direct {
             for key in keys.iter() {
                 // SAFETY: inside a transaction; the key is that of a touched row.
@@ -281,17 +281,17 @@ impl Writer<'_> {
         let mut both: Vec<_> = old.iter().chain(new.iter()).copied().collect();
         let moved = match &self.mirror.rekey {
             Some(rekey) => self.write(rekey, &mut both)? > 0,
-            None if self.mirror.way == Way::Reverse => return Err(self.key_is_fixed()),
+            None if self.mirror.way == Direction::Reverse => return Err(self.key_is_fixed()),
             None => false,
         };
         if self.mirror.lock.is_some() {
-            self.reconcile(old, Came::Changed)?;
+            self.reconcile(old, RowEvent::Changed)?;
         } else if moved {
             return self.come_forth(new);
         } else if self.connection.run_latest(&self.mirror.exists, old)? == 0 {
             self.write(&self.mirror.delete, old)?;
         }
-        self.reconcile(new, Came::Changed)
+        self.reconcile(new, RowEvent::Changed)
     }
 
     /// The old table's key is GENERATED ALWAYS: nobody may change it there, and to delete the row would delete what
@@ -309,12 +309,12 @@ impl Writer<'_> {
 
     /// Makes the target's row of this key what the source's row is now. `came` is what the application did to it: the
     /// likeliest write is tried first.
-    fn reconcile(&self, key: &mut [pg_sys::Datum], came: Came) -> Result<()> {
+    fn reconcile(&self, key: &mut [pg_sys::Datum], came: RowEvent) -> Result<()> {
         let (connection, mirror) = (self.connection, self.mirror);
         if let Some(merged) = &mirror.merged {
             return self.meet(merged, key);
         }
-        if let Some(same) = mirror.same.as_ref().filter(|_| came != Came::Gone)
+        if let Some(same) = mirror.same.as_ref().filter(|_| came != RowEvent::Gone)
             && connection.run_latest(same, key)? > 0
         {
             return Ok(());
@@ -323,7 +323,7 @@ impl Writer<'_> {
             // Only the lock on a key's row keeps a batch away, and a double of it is another row.
             connection.run_latest(lock, key)?;
         }
-        let gone = came == Came::Gone && connection.run_latest(&mirror.exists, key)? == 0;
+        let gone = came == RowEvent::Gone && connection.run_latest(&mirror.exists, key)? == 0;
         if !gone && self.upsert(key, came)? {
             return self.come_forth(key);
         }
@@ -344,9 +344,9 @@ impl Writer<'_> {
     }
 
     /// Inserts or updates; false where the source has no such row, or another scope has its key.
-    fn upsert(&self, key: &mut [pg_sys::Datum], came: Came) -> Result<bool> {
+    fn upsert(&self, key: &mut [pg_sys::Datum], came: RowEvent) -> Result<bool> {
         let (insert, update) = (&self.mirror.insert, &self.mirror.update);
-        let order = if came == Came::New && !self.mirror.rewrites {
+        let order = if came == RowEvent::New && !self.mirror.rewrites {
             [insert, update]
         } else {
             [update, insert]

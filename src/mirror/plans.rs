@@ -1,16 +1,16 @@
 //! Plans of the mirrors that this session has met, dropped when their tables change.
 
 use super::make;
-use super::merged::Merged;
-use super::trust::Running;
+use super::merged::MergePlans;
+use super::trust::RunningTrigger;
 use crate::error::Result;
 use crate::pg::direct::Direct;
-use crate::pg::error_context::{Shows, Told};
+use crate::pg::error_context::{Told, VisibleParts};
 use crate::pg::image::KeyColumns;
-use crate::pg::reader::Reader;
-use crate::pg::watch::Flag;
+use crate::pg::reader::WritingRole;
+use crate::pg::watch::InvalidationFlag;
 use crate::pg::{plan, role, session};
-use crate::sqlgen::flow::{Flow, Way};
+use crate::sqlgen::flow::{Direction, Flow};
 use crate::sqlgen::mirror;
 use pgrx::prelude::*;
 use std::cell::RefCell;
@@ -24,61 +24,61 @@ pub struct Mirror {
     pub(super) fires: i16,
     pub(super) written: pg_sys::Oid,
     /// One of the tables or of the views that it was made from.
-    pub(super) changed: Rc<Flag>,
+    pub(super) changed: Rc<InvalidationFlag>,
     /// Owner of the table that is written.
     pub owner: pg_sys::Oid,
     pub written_name: String,
     pub touched_name: String,
     /// What is told of an ERROR.
     pub told: Told,
-    pub reader: Reader,
+    pub reader: WritingRole,
     /// Why the written table may not take a row although no error says so.
     pub refused: &'static str,
     /// What the operator types in place of TRUNCATE.
     pub clear_touched: String,
-    pub way: Way,
+    pub way: Direction,
     /// The written table is mirrored as well.
     pub both_ways: bool,
     /// The touched table's key.
     pub key: KeyColumns,
     /// Writes single rows without a plan.
     pub direct: Option<Direct>,
-    pub insert: plan::KeptPlan,
-    pub update: plan::KeptPlan,
+    pub insert: plan::PreparedPlan,
+    pub update: plan::PreparedPlan,
     /// The written table has BEFORE triggers of the application: an INSERT that finds the key there fires them in vain.
     pub rewrites: bool,
-    pub delete: plan::KeptPlan,
-    pub exists: plan::KeptPlan,
-    pub clear: Vec<plan::KeptPlan>,
+    pub delete: plan::PreparedPlan,
+    pub exists: plan::PreparedPlan,
+    pub clear: Vec<plan::PreparedPlan>,
     /// None where the target's key cannot be updated (GENERATED ALWAYS AS IDENTITY).
-    pub rekey: Option<plan::KeptPlan>,
-    pub lock: Option<plan::KeptPlan>,
+    pub rekey: Option<plan::PreparedPlan>,
+    pub lock: Option<plan::PreparedPlan>,
     /// Finds a row of another scope in the touched table.
-    pub others: Option<plan::KeptPlan>,
+    pub others: Option<plan::PreparedPlan>,
     /// Where what goes back may come forth as another row.
-    pub forth: Option<Forth>,
+    pub forth: Option<RoundTrip>,
     /// While the written table is brought up to date.
-    pub later: Option<Later>,
+    pub later: Option<DeferredWrite>,
     /// Gives the row its id on the other side, where ids differ.
-    pub give: Option<plan::KeptPlan>,
+    pub give: Option<plan::PreparedPlan>,
     /// Where the row may name others whose ids differ.
-    pub names: Option<Names>,
+    pub names: Option<MissingIds>,
     /// Where the written row is made of rows of several tables.
-    pub merged: Option<Merged>,
+    pub merged: Option<MergePlans>,
     /// Back to one of several tables: finds the row that is right already.
-    pub same: Option<plan::KeptPlan>,
+    pub same: Option<plan::PreparedPlan>,
     /// The other tables that a touched row goes to.
     pub partners: Vec<Mirror>,
 }
 
 /// Leaves a row to the job.
-pub struct Note {
+pub struct PendingNote {
     pub mapping: i32,
     /// Its key, as the job reads it.
-    pub texts: plan::KeptPlan,
+    pub texts: plan::PreparedPlan,
 }
 
-impl Note {
+impl PendingNote {
     pub fn new(connection: &plan::Connection, flow: &Flow, types: &[pg_sys::Oid]) -> Result<Self> {
         Ok(Self {
             mapping: flow.mapping,
@@ -89,37 +89,37 @@ impl Note {
 
 impl Mirror {
     /// What the role that writes may see of an ERROR.
-    pub fn visible_parts(&self) -> Shows {
+    pub fn visible_parts(&self) -> VisibleParts {
         let tables = [self.touched, self.written];
         self.reader.visible_parts(role::current(), &tables)
     }
 }
 
 /// Rows that a row names, and that may have no id on the other side yet.
-pub struct Names {
+pub struct MissingIds {
     /// Whether there is such a one.
-    pub unready: plan::KeptPlan,
+    pub unready: plan::PreparedPlan,
     /// Gives them theirs.
-    pub give: Vec<plan::KeptPlan>,
+    pub give: Vec<plan::PreparedPlan>,
     /// While most rows have none yet: leaves the row to the job. Two transactions that gave ids to rows of others, in
     /// different order, would wait for each other.
-    pub note: Option<Note>,
+    pub note: Option<PendingNote>,
 }
 
 /// What cannot be written yet is noted for the job that brings the table up to date.
-pub struct Later {
-    pub note: Note,
+pub struct DeferredWrite {
+    pub note: PendingNote,
     /// Checks at once what would be checked at commit, and back.
-    pub early: Option<[plan::KeptPlan; 2]>,
+    pub early: Option<[plan::PreparedPlan; 2]>,
 }
 
-pub struct Forth {
+pub struct RoundTrip {
     /// Finds the row if it comes forth as it went back.
-    pub returns: plan::KeptPlan,
+    pub returns: plan::PreparedPlan,
     /// Makes the touched row what comes forth.
-    pub again: plan::KeptPlan,
+    pub again: plan::PreparedPlan,
     /// Finds the row if it comes forth at all.
-    pub exists: plan::KeptPlan,
+    pub exists: plan::PreparedPlan,
 }
 
 thread_local! {
@@ -144,7 +144,7 @@ pub fn find_or_build(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
 
 /// The mirror of the trigger that fired, if this session knows it.
 pub fn find_cached(data: &pg_sys::TriggerData) -> Option<Rc<Mirror>> {
-    let running = Running(data);
+    let running = RunningTrigger(data);
     let trigger = running.trigger();
     let found = MIRRORS.with_borrow(|m| m.get(&trigger.tgoid).cloned());
     found.filter(|m| {
@@ -157,7 +157,7 @@ fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     if let Some(found) = find_cached(data) {
         return Ok(found);
     }
-    let running = Running(data);
+    let running = RunningTrigger(data);
     let _safe = session::pin_names();
     let (id, way) = running.arguments()?;
     let made = Rc::new(make::mirror(id, way, running, None)?);

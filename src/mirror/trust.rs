@@ -1,19 +1,19 @@
 //! Whether the trigger that fired is one that we installed, as we installed it. What it would write, it writes with the rights of
 //! another table's owner.
 
-use super::called::{self, Function};
+use super::called::{self, TriggerFunction};
 use crate::error::{Error, Result};
 use crate::pg::{fired, role};
-use crate::sqlgen::flow::{Flow, Way};
+use crate::sqlgen::flow::{Direction, Flow};
 use crate::sqlgen::trigger;
-use crate::store::mapping::{self, Registered};
+use crate::store::mapping::{self, TrustedMapping};
 use pgrx::prelude::*;
 
 /// The running trigger of a mirror.
 #[derive(Clone, Copy)]
-pub struct Running<'a>(pub &'a pg_sys::TriggerData);
+pub struct RunningTrigger<'a>(pub &'a pg_sys::TriggerData);
 
-impl Running<'_> {
+impl RunningTrigger<'_> {
     pub fn trigger(&self) -> &pg_sys::Trigger {
         // SAFETY: the trigger is there while it runs.
         unsafe { &*self.0.tg_trigger }
@@ -25,24 +25,24 @@ impl Running<'_> {
     }
 
     /// Number and way of its mapping.
-    pub fn arguments(self) -> Result<(i32, Way)> {
+    pub fn arguments(self) -> Result<(i32, Direction)> {
         let text = |n| {
             // SAFETY: the trigger is running.
             unsafe { fired::argument(self.trigger(), n) }?.to_str().ok()
         };
         let id = text(0).and_then(|t| t.parse().ok());
-        let way = text(1).and_then(Way::parse);
+        let way = text(1).and_then(Direction::parse);
         id.zip(way)
             .ok_or_else(|| self.foreign_trigger("has arguments that mig_dual_write gives to none"))
     }
 
     pub fn foreign_trigger(self, why: &str) -> Error {
-        called::foreign_trigger(Function::Mirror, self.0, why)
+        called::foreign_trigger(TriggerFunction::Mirror, self.0, why)
     }
 }
 
 /// Who owns what is written, and what it is.
-pub struct Parties {
+pub struct TrustedOwners {
     pub owner: pg_sys::Oid,
     pub written: pg_sys::Oid,
     pub view: pg_sys::Oid,
@@ -51,18 +51,18 @@ pub struct Parties {
 /// The parties, if this trigger is one that we installed, and if the owner of the table it sits on could write the other
 /// table himself: a row forged into our state gains nobody anything. `leader`: the flow whose trigger it is.
 pub fn parties(
-    found: &Registered,
+    found: &TrustedMapping,
     flow: &Flow,
     leader: &Flow,
-    running: Running,
-) -> Result<Parties> {
+    running: RunningTrigger,
+) -> Result<TrustedOwners> {
     let p = &found.mapping;
     let oid = |o: Option<u32>| o.map(pg_sys::Oid::from);
     let source = (Some(pg_sys::Oid::from(p.source)), oid(p.source_owner));
     let target = (oid(p.target), oid(p.target_owner));
     let (touched, written) = match flow.way {
-        Way::Forward => (source, target),
-        Way::Reverse => (target, source),
+        Direction::Forward => (source, target),
+        Direction::Reverse => (target, source),
     };
     if touched.0 != Some(running.relation()) {
         return Err(
@@ -85,7 +85,7 @@ pub fn parties(
             "sits on a table whose owner may not act for the owner of the one that it writes",
         ));
     }
-    Ok(Parties {
+    Ok(TrustedOwners {
         owner,
         written,
         view,

@@ -4,12 +4,12 @@ use crate::ident::{Ident, QualifiedName};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Archived {
+pub struct ArchivedTable {
     /// The old table's name before.
     pub name: QualifiedName,
     /// Its indexes, before and now.
     pub indexes: Vec<(Ident, Ident)>,
-    pub sequences: Vec<Shared>,
+    pub sequences: Vec<SharedSequence>,
     /// A view stands under the old name.
     pub view: bool,
     /// What it says, and who may use it.
@@ -19,7 +19,7 @@ pub struct Archived {
 
 /// A sequence that both tables drew from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Shared {
+pub struct SharedSequence {
     pub source_column: Ident,
     pub target_column: Ident,
     pub sequence: QualifiedName,
@@ -29,7 +29,7 @@ pub struct Shared {
     pub options: String,
 }
 
-impl Archived {
+impl ArchivedTable {
     /// The name of the table, or of one of its indexes, with the suffix; cut where it would be too long.
     pub fn add_suffix(name: &Ident, suffix: &str) -> Ident {
         let plain = format!("{}{suffix}", name.as_str());
@@ -48,11 +48,11 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_and_stays_within_the_limit() {
         assert_eq!(
-            Archived::add_suffix(&"a".into(), "_archive"),
+            ArchivedTable::add_suffix(&"a".into(), "_archive"),
             "a_archive".into()
         );
-        let long = Archived::add_suffix(&Ident::new("x".repeat(63)), "_archive");
-        let other = Archived::add_suffix(&Ident::new("x".repeat(62) + "y"), "_archive");
+        let long = ArchivedTable::add_suffix(&Ident::new("x".repeat(63)), "_archive");
+        let other = ArchivedTable::add_suffix(&Ident::new("x".repeat(62) + "y"), "_archive");
         assert!(
             long.as_str().len() <= 63 && long != other,
             "{long:?} {other:?}"

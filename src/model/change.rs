@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What shall hold, or be there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Change {
+pub enum DdlChange {
     NotNull {
         column: Ident,
     },
@@ -31,46 +31,46 @@ pub enum Change {
     },
 }
 
-impl Change {
+impl DdlChange {
     pub fn kind(&self) -> &'static str {
         match self {
-            Change::NotNull { .. } => "not_null",
-            Change::Check { .. } => "check",
-            Change::ForeignKey { .. } => "foreign_key",
-            Change::Index { .. } => "index",
+            DdlChange::NotNull { .. } => "not_null",
+            DdlChange::Check { .. } => "check",
+            DdlChange::ForeignKey { .. } => "foreign_key",
+            DdlChange::Index { .. } => "index",
         }
     }
 
     /// Of the constraint, the index or the column.
     pub fn name(&self) -> &Ident {
         match self {
-            Change::NotNull { column } => column,
-            Change::Check { name, .. }
-            | Change::ForeignKey { name, .. }
-            | Change::Index { name, .. } => name,
+            DdlChange::NotNull { column } => column,
+            DdlChange::Check { name, .. }
+            | DdlChange::ForeignKey { name, .. }
+            | DdlChange::Index { name, .. } => name,
         }
     }
 
     /// What it makes, for messages.
     pub fn describe(&self) -> String {
         match self {
-            Change::NotNull { column } => format!("NOT NULL of column {}", column.as_str()),
-            Change::Check { name, .. } => format!("CHECK {}", name.as_str()),
-            Change::ForeignKey { name, .. } => format!("foreign key {}", name.as_str()),
-            Change::Index { name, .. } => format!("index {}", name.as_str()),
+            DdlChange::NotNull { column } => format!("NOT NULL of column {}", column.as_str()),
+            DdlChange::Check { name, .. } => format!("CHECK {}", name.as_str()),
+            DdlChange::ForeignKey { name, .. } => format!("foreign key {}", name.as_str()),
+            DdlChange::Index { name, .. } => format!("index {}", name.as_str()),
         }
     }
 }
 
 /// A job that makes a change.
 #[derive(Clone, Debug, Deserialize)]
-pub struct ChangeJob {
+pub struct DdlJob {
     pub id: i64,
     /// The table, by number.
     pub relation: u32,
     /// Its name now; None if it is gone.
     pub table: Option<QualifiedName>,
-    pub change: Change,
+    pub change: DdlChange,
     /// Who began it, or took it up again.
     pub role: u32,
     /// Where the caller looked for names.
@@ -82,9 +82,9 @@ pub struct ChangeJob {
     pub looked: bool,
 }
 
-impl ChangeJob {
+impl DdlJob {
     /// A change that another job makes: names in it are whole, and its rows are looked at when it is validated.
-    pub fn for_column_job(relation: u32, table: QualifiedName, change: Change) -> Self {
+    pub fn for_column_job(relation: u32, table: QualifiedName, change: DdlChange) -> Self {
         Self {
             id: 0,
             relation,
@@ -102,9 +102,11 @@ impl ChangeJob {
     /// The constraint that the job adds; for NOT NULL a CHECK of ours that goes again.
     pub fn constraint(&self) -> Option<Ident> {
         match &self.change {
-            Change::NotNull { .. } => Some(Ident::new(format!("!mig_job_{}_not_null", self.id))),
-            Change::Check { name, .. } | Change::ForeignKey { name, .. } => Some(name.clone()),
-            Change::Index { .. } => None,
+            DdlChange::NotNull { .. } => Some(Ident::new(format!("!mig_job_{}_not_null", self.id))),
+            DdlChange::Check { name, .. } | DdlChange::ForeignKey { name, .. } => {
+                Some(name.clone())
+            }
+            DdlChange::Index { .. } => None,
         }
     }
 }
@@ -138,9 +140,9 @@ mod tests {
 
     #[test]
     fn a_change_is_kept_as_json() {
-        let change = Change::NotNull { column: "a".into() };
+        let change = DdlChange::NotNull { column: "a".into() };
         let json = serde_json::to_value(&change).unwrap();
         assert_eq!(json, serde_json::json!({"kind": "not_null", "column": "a"}));
-        assert_eq!(serde_json::from_value::<Change>(json).unwrap(), change);
+        assert_eq!(serde_json::from_value::<DdlChange>(json).unwrap(), change);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::nearest;
-use crate::model::spec::{Arguments, Spec};
+use crate::model::spec::{Spec, TableArguments};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -18,14 +18,14 @@ pub struct Config {
     #[serde(default = "empty")]
     pub options: Value,
     #[serde(default)]
-    pub tables: Vec<Table>,
+    pub tables: Vec<ConfigTable>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub columns: Vec<Column>,
+    pub columns: Vec<ConfigColumn>,
 }
 
 /// As mig_add_column takes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Column {
+pub struct ConfigColumn {
     pub relation: String,
     pub column_name: String,
     #[serde(rename = "type")]
@@ -42,7 +42,7 @@ pub struct Column {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Table {
+pub struct ConfigTable {
     pub source: String,
     pub target: String,
     #[serde(default)]
@@ -147,9 +147,9 @@ pub fn malformed_document(detail: String) -> Error {
     }
 }
 
-impl Table {
-    pub fn arguments(&self) -> Arguments {
-        Arguments {
+impl ConfigTable {
+    pub fn arguments(&self) -> TableArguments {
+        TableArguments {
             unique_keys: self.unique_keys.clone(),
             columns: self.columns.clone(),
             refs: self.refs.clone(),

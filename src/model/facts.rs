@@ -5,28 +5,28 @@ use crate::model::shape::{Grant, Policy, Publication, Shape};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-pub type Set = BTreeSet<String>;
+pub type FactSet = BTreeSet<String>;
 
 /// Each fact is one line of text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Facts {
-    pub defaults: Set,
-    pub grants: Set,
-    pub policies: Set,
-    pub constraints: Set,
-    pub replication: Set,
+pub struct TableFacts {
+    pub defaults: FactSet,
+    pub grants: FactSet,
+    pub policies: FactSet,
+    pub constraints: FactSet,
+    pub replication: FactSet,
     /// Names of its indexes.
-    pub indexes: Set,
+    pub indexes: FactSet,
 }
 
 /// Both sides, as `mig_create` left them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Left {
-    pub source: Facts,
-    pub target: Facts,
+pub struct CreatedFacts {
+    pub source: TableFacts,
+    pub target: TableFacts,
 }
 
-impl Facts {
+impl TableFacts {
     pub fn from_shape(shape: &Shape) -> Self {
         let columns = shape.columns.iter();
         let defaults = columns.filter_map(|c| {
@@ -36,7 +36,7 @@ impl Facts {
         let owner = &shape.owner_name;
         let given = shape.grants.iter();
         let given = given.filter(|g| g.grantee != owner.as_str() && g.grantee != owner.to_string());
-        let mut policies: Set = shape.policies.iter().map(policy).collect();
+        let mut policies: FactSet = shape.policies.iter().map(policy).collect();
         if shape.rls {
             policies.insert("row-level security".into());
         }
@@ -110,7 +110,7 @@ fn policy(p: &Policy) -> String {
 }
 
 /// What is gone and what is new; None where nothing changed.
-pub fn changes(then: &Set, now: &Set) -> Option<String> {
+pub fn changes(then: &FactSet, now: &FactSet) -> Option<String> {
     let listed = |word: &str, set: Vec<&String>| {
         let names: Vec<&str> = set.into_iter().map(String::as_str).collect();
         (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn changes_say_what_is_gone_and_what_is_new() {
-        let set = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect::<Set>();
+        let set = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect::<FactSet>();
         let then = set(&["SELECT to anon", "owner app"]);
         assert_eq!(changes(&then, &then), None);
         assert_eq!(

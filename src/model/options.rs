@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 /// What an option may hold.
 #[derive(Clone, Copy)]
-enum Kind {
+enum OptionType {
     Int {
         min: i64,
         max: i64,
@@ -19,52 +19,52 @@ enum Kind {
     Text,
 }
 
-const KNOWN: [(&str, Kind); 13] = [
+const KNOWN: [(&str, OptionType); 13] = [
     (
         "batch_rows",
-        Kind::Int {
+        OptionType::Int {
             min: 1,
             max: 1_000_000,
         },
     ),
     (
         "batch_target_ms",
-        Kind::Int {
+        OptionType::Int {
             min: 1,
             max: 60_000,
         },
     ),
     (
         "delay_ms",
-        Kind::Int {
+        OptionType::Int {
             min: 0,
             max: 3_600_000,
         },
     ),
-    ("max_workers", Kind::Int { min: 1, max: 64 }),
-    ("max_replication_lag", Kind::Duration),
-    ("max_wal_rate", Kind::Size),
-    ("throttle_query", Kind::Text),
+    ("max_workers", OptionType::Int { min: 1, max: 64 }),
+    ("max_replication_lag", OptionType::Duration),
+    ("max_wal_rate", OptionType::Size),
+    ("throttle_query", OptionType::Text),
     (
         "lock_timeout_ms",
-        Kind::Int {
+        OptionType::Int {
             min: 1,
             max: 60_000,
         },
     ),
-    ("defer_indexes", Kind::Bool),
-    ("keep_map", Kind::Bool),
-    ("take_names", Kind::Bool),
+    ("defer_indexes", OptionType::Bool),
+    ("keep_map", OptionType::Bool),
+    ("take_names", OptionType::Bool),
     (
         "archive_after_days",
-        Kind::Int {
+        OptionType::Int {
             min: 0,
             max: 36_500,
         },
     ),
     (
         "drop_after_days",
-        Kind::Int {
+        OptionType::Int {
             min: 0,
             max: 36_500,
         },
@@ -108,24 +108,24 @@ fn check(name: &str, value: &Value) -> Result<()> {
     };
     match (kind, value) {
         (_, Value::Null) => Ok(()),
-        (Kind::Duration, Value::String(text)) if units::duration(text).is_some() => Ok(()),
-        (Kind::Duration, _) => wrong(format!(
+        (OptionType::Duration, Value::String(text)) if units::duration(text).is_some() => Ok(()),
+        (OptionType::Duration, _) => wrong(format!(
             "The value {value} is no duration, like \"500 ms\", \"10 s\" or \"5 min\"."
         )),
-        (Kind::Size, Value::String(text)) if units::size(text).is_some() => Ok(()),
-        (Kind::Size, _) => wrong(format!(
+        (OptionType::Size, Value::String(text)) if units::size(text).is_some() => Ok(()),
+        (OptionType::Size, _) => wrong(format!(
             "The value {value} is no size, like \"512 kB\" or \"64 MB\"."
         )),
-        (Kind::Text, Value::String(text)) if !text.trim().is_empty() => {
+        (OptionType::Text, Value::String(text)) if !text.trim().is_empty() => {
             match scan::weight(text, false).too_much(MOST_TOKENS) {
                 None => Ok(()),
                 Some(why) => wrong(format!("Nobody can read the query: {why}.")),
             }
         }
-        (Kind::Text, _) => wrong(format!("The value {value} is no text.")),
-        (Kind::Bool, Value::Bool(_)) => Ok(()),
-        (Kind::Bool, _) => wrong(format!("The value {value} is not true or false.")),
-        (Kind::Int { min, max }, _) => match value.as_i64() {
+        (OptionType::Text, _) => wrong(format!("The value {value} is no text.")),
+        (OptionType::Bool, Value::Bool(_)) => Ok(()),
+        (OptionType::Bool, _) => wrong(format!("The value {value} is not true or false.")),
+        (OptionType::Int { min, max }, _) => match value.as_i64() {
             Some(n) if (*min..=*max).contains(&n) => Ok(()),
             _ => wrong(format!(
                 "The value {value} is not a whole number from {min} to {max}."

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// The other table: a member of the migration, by its place among the mappings, or any other.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Parent {
+pub enum ReferencedTable {
     Member(usize),
     Outside(QualifiedName),
 }
@@ -15,15 +15,15 @@ pub enum Parent {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
     pub child: usize,
-    pub parent: Parent,
-    pub pairs: Vec<Pair>,
+    pub parent: ReferencedTable,
+    pub pairs: Vec<ColumnPair>,
     /// A foreign key of the old table says so, and PostgreSQL enforces it.
     pub enforced: bool,
     pub declared: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Pair {
+pub struct ColumnPair {
     pub child: Ident,
     pub parent: Ident,
     /// `parent = child`; None where their types have no common one: they are compared as text.
@@ -32,7 +32,7 @@ pub struct Pair {
 
 impl Reference {
     /// The same by the names of the new tables; None where one of the columns is not carried.
-    pub fn target_pairs(&self, child: &Layout, parent: Option<&Layout>) -> Option<Vec<Pair>> {
+    pub fn target_pairs(&self, child: &Layout, parent: Option<&Layout>) -> Option<Vec<ColumnPair>> {
         let pairs = self.pairs.iter().map(|p| {
             let column = child.target_column_of(&p.child)?;
             let equals = match &column.via {
@@ -40,7 +40,7 @@ impl Reference {
                 Some(via) => Some(via.target_equals()),
                 None => p.equals.clone(),
             };
-            Some(Pair {
+            Some(ColumnPair {
                 child: column.name.clone(),
                 parent: match parent {
                     Some(layout) => layout.target_column_of(&p.parent)?.name.clone(),
@@ -59,7 +59,7 @@ impl Reference {
     }
 }
 
-impl Pair {
+impl ColumnPair {
     /// `p.id = c.round_id`
     pub fn join_condition(&self, parent: &str, child: &str) -> String {
         let (left, right) = (&self.parent, &self.child);
@@ -80,14 +80,14 @@ mod tests {
     #[test]
     fn a_reference_is_carried_with_its_columns() {
         let (_, _, layout) = fixture::sign_ups();
-        let pair = |child: &str| Pair {
+        let pair = |child: &str| ColumnPair {
             child: child.into(),
             parent: "id".into(),
             equals: None,
         };
         let reference = |child| Reference {
             child: 1,
-            parent: Parent::Outside(QualifiedName::new("public", "users")),
+            parent: ReferencedTable::Outside(QualifiedName::new("public", "users")),
             pairs: vec![pair(child)],
             enforced: false,
             declared: false,

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::change::Change;
+use crate::model::change::DdlChange;
 use serde::{Deserialize, Serialize};
 
 /// One row of `mig.new_column`.
@@ -30,14 +30,14 @@ pub struct NewColumn {
     pub batch_blocks: Option<i64>,
     pub filled: bool,
     pub busy: Vec<i64>,
-    pub late: Option<Vec<Late>>,
+    pub late: Option<Vec<Dependent>>,
     /// The old column's name before the archive, where it has another one now.
-    pub archived: Option<Archived>,
+    pub archived: Option<ArchivedNames>,
 }
 
 /// Names as they were before the archive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Archived {
+pub struct ArchivedNames {
     pub old: Ident,
     /// None where the new column kept its name.
     pub new: Option<Ident>,
@@ -45,8 +45,8 @@ pub struct Archived {
 
 /// What the new column gets of what the old one has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Late {
-    pub change: Change,
+pub struct Dependent {
+    pub change: DdlChange,
     /// Becomes a UNIQUE constraint at the switch: deferrable or not.
     #[serde(default)]
     pub unique: Option<bool>,
@@ -59,17 +59,17 @@ pub struct Late {
 
 /// New columns that are kept in step together: those that replace one old column, or one that is computed.
 #[derive(Clone, Debug)]
-pub struct Rework {
+pub struct ColumnChange {
     /// That of its first column, which has the checkpoint.
     pub id: i32,
     pub relation: u32,
     pub table: Option<QualifiedName>,
     pub columns: Vec<NewColumn>,
-    pub replaces: Option<Replaced>,
+    pub replaces: Option<ReplacedColumn>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Replaced {
+pub struct ReplacedColumn {
     pub name: Ident,
     /// Its value, from the new ones.
     pub down: String,
@@ -77,7 +77,7 @@ pub struct Replaced {
 
 /// What the trigger does with a row: its second argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum SyncStage {
     /// The old column is the truth: new ones that are null are filled in passing.
     Old,
     /// Both are written.
@@ -86,26 +86,26 @@ pub enum Stage {
     New,
 }
 
-impl Stage {
+impl SyncStage {
     pub fn as_str(self) -> &'static str {
         match self {
-            Stage::Old => "old",
-            Stage::Both => "both",
-            Stage::New => "new",
+            SyncStage::Old => "old",
+            SyncStage::Both => "both",
+            SyncStage::New => "new",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Stage::Old, Stage::Both, Stage::New]
+        [SyncStage::Old, SyncStage::Both, SyncStage::New]
             .into_iter()
             .find(|s| s.as_str() == text)
     }
 }
 
-impl Rework {
+impl ColumnChange {
     /// Columns, in the order of their ids, put together.
-    pub fn group_columns(columns: Vec<NewColumn>) -> Vec<Rework> {
-        let mut all: Vec<Rework> = Vec::new();
+    pub fn group_columns(columns: Vec<NewColumn>) -> Vec<ColumnChange> {
+        let mut all: Vec<ColumnChange> = Vec::new();
         for c in columns {
             match all.iter_mut().find(|r| r.id == c.leader) {
                 Some(r) => {
@@ -114,11 +114,11 @@ impl Rework {
                     }
                     r.columns.push(c);
                 }
-                None => all.push(Rework {
+                None => all.push(ColumnChange {
                     id: c.leader,
                     relation: c.relation,
                     table: c.table.clone(),
-                    replaces: c.replaces.clone().map(|name| Replaced {
+                    replaces: c.replaces.clone().map(|name| ReplacedColumn {
                         name,
                         down: c.down.clone().unwrap_or_default(),
                     }),
@@ -155,7 +155,7 @@ impl Rework {
         }
     }
 
-    pub fn late(&self) -> impl Iterator<Item = (&NewColumn, &Late)> {
+    pub fn late(&self) -> impl Iterator<Item = (&NewColumn, &Dependent)> {
         self.columns
             .iter()
             .flat_map(|c| c.late.iter().flatten().map(move |l| (c, l)))
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn columns_that_replace_one_belong_together() {
-        let all = Rework::group_columns(vec![
+        let all = ColumnChange::group_columns(vec![
             column(1, 1, Some("full"), None),
             column(2, 2, None, None),
             column(3, 1, Some("full"), Some("c1 || c3")),

@@ -23,9 +23,9 @@ pub struct Shape {
     pub comment: Option<String>,
     pub est_rows: i64,
     pub bytes: i64,
-    pub columns: Vec<Column>,
-    pub indexes: Vec<Index>,
-    pub checks: Vec<Check>,
+    pub columns: Vec<TableColumn>,
+    pub indexes: Vec<TableIndex>,
+    pub checks: Vec<CheckConstraint>,
     pub fkeys: Vec<ForeignKey>,
     pub policies: Vec<Policy>,
     pub grants: Vec<Grant>,
@@ -35,7 +35,7 @@ pub struct Shape {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Column {
+pub struct TableColumn {
     pub name: Ident,
     #[serde(rename = "type")]
     pub type_text: String,
@@ -53,13 +53,13 @@ pub struct Column {
     #[serde(default)]
     pub options: Vec<String>,
     pub comment: Option<String>,
-    pub compare: Likeness,
+    pub compare: Equality,
 }
 
 /// What the type's own functions tell of two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Likeness {
+pub enum Equality {
     /// Equal values look the same, so their hashes tell all.
     Image,
     /// Equal values may look different: 1.0 and 1.00, 'anna' and 'ANNA' of type citext.
@@ -69,7 +69,7 @@ pub enum Likeness {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Index {
+pub struct TableIndex {
     pub name: Ident,
     pub primary: bool,
     pub unique: bool,
@@ -104,7 +104,7 @@ pub struct IndexColumn {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Check {
+pub struct CheckConstraint {
     pub name: Ident,
     /// `CHECK (…)`
     pub definition: String,
@@ -177,18 +177,18 @@ pub struct Grant {
 }
 
 impl Shape {
-    pub fn primary_key(&self) -> Option<&Index> {
+    pub fn primary_key(&self) -> Option<&TableIndex> {
         self.indexes.iter().find(|i| i.primary)
     }
 
-    pub fn column(&self, name: &Ident) -> Option<&Column> {
+    pub fn column(&self, name: &Ident) -> Option<&TableColumn> {
         self.columns.iter().find(|c| c.name == *name)
     }
 
     /// The primary key's column names; empty where there is no key.
     pub fn key_columns(&self) -> Vec<Ident> {
         self.primary_key()
-            .map(Index::plain_columns)
+            .map(TableIndex::plain_columns)
             .unwrap_or_default()
     }
 
@@ -197,14 +197,14 @@ impl Shape {
     }
 }
 
-impl Index {
+impl TableIndex {
     /// Names of the key columns that are plain columns.
     pub fn plain_columns(&self) -> Vec<Ident> {
         self.columns.iter().filter_map(|c| c.name.clone()).collect()
     }
 }
 
-impl Column {
+impl TableColumn {
     /// Whether the server makes the value up: sequence, identity or a random uuid.
     pub fn is_surrogate(&self) -> bool {
         self.identity.is_some()

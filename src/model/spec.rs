@@ -51,7 +51,7 @@ impl Combine {
 
 /// The raw arguments of `mig_add_table` that need reading.
 #[derive(Clone, Debug, Default)]
-pub struct Arguments {
+pub struct TableArguments {
     pub unique_keys: Option<Value>,
     pub columns: Option<Value>,
     pub refs: Option<Value>,
@@ -62,7 +62,7 @@ pub struct Arguments {
 }
 
 /// Reads the arguments against the source's shape. Expressions are not parsed here: PostgreSQL does that.
-pub fn read(args: &Arguments, source: &Shape) -> Result<Spec> {
+pub fn read(args: &TableArguments, source: &Shape) -> Result<Spec> {
     check_id_mode(&args.id_mode)?;
     let columns = read_columns(args.columns.as_ref(), source)?;
     let spec = Spec {

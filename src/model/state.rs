@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal, QualifiedName};
-use crate::model::archive::Archived;
+use crate::model::archive::ArchivedTable;
 use crate::model::driver::Driver;
-use crate::model::facts::Left;
+use crate::model::facts::CreatedFacts;
 use crate::model::layout::Layout;
 use crate::model::layout::merge::Merge;
 use crate::model::phase::Phase;
@@ -50,12 +50,12 @@ pub struct Mapping {
     pub rows_done: i64,
     pub copied: bool,
     pub pass: Pass,
-    pub archived: Option<Archived>,
+    pub archived: Option<ArchivedTable>,
     /// Mirrors give ids to what a row names, where it has none yet, and do not leave the row to the backfill any more.
     #[serde(default)]
     pub settled: bool,
     /// What both tables had beside their rows when the target was made or adopted.
-    pub facts: Option<Left>,
+    pub facts: Option<CreatedFacts>,
 }
 
 /// What the batches of a mapping do.

@@ -141,13 +141,13 @@ fn a_document_is_read_or_refused() {
             }
         }
         let _ = options::merge(&json!({"batch_rows": 5}), &document);
-        let arguments = spec::Arguments {
+        let arguments = spec::TableArguments {
             unique_keys: Some(value(&mut random, 2)),
             columns: Some(value(&mut random, 2)),
             refs: Some(value(&mut random, 2)),
             target_key: Some(value(&mut random, 2)),
             id_mode: "preserve".into(),
-            ..spec::Arguments::default()
+            ..spec::TableArguments::default()
         };
         let _ = spec::read(&arguments, &source);
     }

@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 /// Kept with the job: the next slice may be another process's.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
-pub struct Seen {
-    written: Option<Written>,
+pub struct ThrottleState {
+    written: Option<WalBucket>,
     /// When the WAL stood where, oldest first.
     marks: Vec<(i64, i64)>,
 }
 
 /// A bucket that WAL fills and time empties.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-struct Written {
+struct WalBucket {
     at: i64,
     place: i64,
     /// What was written beyond the rate.
@@ -23,7 +23,7 @@ struct Written {
 /// Marks that are kept, so that the lag is known to a sixteenth of its limit or so.
 const MARKS: i64 = 16;
 
-impl Seen {
+impl ThrottleState {
     /// How long to wait until the server has written no more than `rate` bytes a second since the job began.
     pub fn wait_for_rate(&mut self, now: i64, place: i64, rate: i64) -> i64 {
         let debt = self.written.map_or(0, |w| {
@@ -33,7 +33,7 @@ impl Seen {
                 .saturating_sub(allowed)
                 .max(0)
         });
-        self.written = Some(Written {
+        self.written = Some(WalBucket {
             at: now,
             place,
             debt,
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn what_was_written_too_fast_is_waited_for() {
-        let mut seen = Seen::default();
+        let mut seen = ThrottleState::default();
         assert_eq!(seen.wait_for_rate(0, 5000, 1000), 0);
         assert_eq!(seen.wait_for_rate(1000, 8000, 1000), 2000);
         assert_eq!(seen.wait_for_rate(2000, 8000, 1000), 1000);
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn lag_is_the_age_of_what_is_not_replayed() {
-        let mut seen = Seen::default();
+        let mut seen = ThrottleState::default();
         assert_eq!(seen.lag(0, 100, 100, 1600), 0);
         assert_eq!(seen.lag(1000, 200, 100, 1600), 0);
         assert_eq!(seen.lag(2000, 300, 100, 1600), 1000);
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_standby_that_stands_still_keeps_few_marks() {
-        let mut seen = Seen::default();
+        let mut seen = ThrottleState::default();
         for now in 0..10_000 {
             seen.lag(now, now, 0, 1600);
         }

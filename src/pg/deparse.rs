@@ -18,12 +18,12 @@ pub struct PolicyText {
 /// The policies of `relation`, as they would be written for a table `name` with columns of the same names.
 pub fn policies_as(relation: u32, name: &Ident) -> Result<Vec<PolicyText>> {
     #[derive(Deserialize)]
-    struct Stored {
+    struct StoredPolicy {
         polname: Ident,
         polqual: Option<String>,
         polwithcheck: Option<String>,
     }
-    let stored: Vec<Stored> = spi::rows(
+    let stored: Vec<StoredPolicy> = spi::rows(
         "SELECT polname, polqual::text, polwithcheck::text FROM pg_catalog.pg_policy WHERE polrelid = $1 ORDER BY polname",
         &[Oid::from(relation).into()],
     )?;

@@ -11,13 +11,13 @@ use std::cell::RefCell;
 
 /// This transaction's own commands.
 #[derive(Default)]
-struct Noted {
+struct OwnCommands {
     transaction: u32,
     commands: Ranges,
 }
 
 thread_local! {
-    static NOTED: RefCell<Noted> = RefCell::default();
+    static NOTED: RefCell<OwnCommands> = RefCell::default();
 }
 
 /// The command that comes next is a mirror's, or one that mends what a mirror should have done.

@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 const MOST_TOKENS: usize = 100_000;
 
 /// What PostgreSQL says of an expression that may be stored.
-pub struct Checked {
+pub struct CheckedExpression {
     pub type_text: String,
     /// False where the value may depend on settings of the session or on the time of day.
     pub immutable: bool,
@@ -23,12 +23,22 @@ pub struct Checked {
 /// Checks `text` as an expression over rows of `from`, an item of a FROM list. Refused: text that is more or
 /// less than one expression, sub-selects, aggregates, sets, and anything volatile. PostgreSQL may run functions that the text names:
 /// as `owner`, who owns the table.
-pub fn check(owner: pg_sys::Oid, column: &str, text: &str, from: &str) -> Result<Checked> {
+pub fn check(
+    owner: pg_sys::Oid,
+    column: &str,
+    text: &str,
+    from: &str,
+) -> Result<CheckedExpression> {
     judge(owner, column, text, from, false)
 }
 
 /// The same of what draws a value once, and may be volatile.
-pub fn check_draw(owner: pg_sys::Oid, column: &str, text: &str, from: &str) -> Result<Checked> {
+pub fn check_draw(
+    owner: pg_sys::Oid,
+    column: &str,
+    text: &str,
+    from: &str,
+) -> Result<CheckedExpression> {
     judge(owner, column, text, from, true)
 }
 
@@ -76,19 +86,25 @@ pub fn indexable(type_text: &str, method: &str) -> Result<bool> {
     )
 }
 
-fn judge(owner: pg_sys::Oid, column: &str, text: &str, from: &str, draws: bool) -> Result<Checked> {
+fn judge(
+    owner: pg_sys::Oid,
+    column: &str,
+    text: &str,
+    from: &str,
+    draws: bool,
+) -> Result<CheckedExpression> {
     require_single(column, text)?;
     let found = tx::probe(|| {
         let draft = Draft::open(owner)?;
         let _owner = role::confine(owner)?;
         let view = make_view(&draft, text, from)?;
-        let Harmless { immutable, fixed } = require_harmless(view, column, draws)?;
+        let ExpressionFacts { immutable, fixed } = require_harmless(view, column, draws)?;
         let type_text = spi::value::<String>(
             "SELECT pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute \
              WHERE attrelid = $1 AND attnum = 1",
             &[view.into()],
         )?;
-        Ok(Checked {
+        Ok(CheckedExpression {
             type_text: type_text.ok_or_else(no_view)?,
             immutable,
             reads: spi::json_rows(READS, &[view.into()])?,
@@ -208,14 +224,14 @@ unsafe fn is_bare_select(parsed: &[*mut pg_sys::RawStmt]) -> bool {
 }
 
 /// What is known of an expression that may be stored.
-struct Harmless {
+struct ExpressionFacts {
     immutable: bool,
     /// It reads nothing of a row.
     fixed: bool,
 }
 
 /// Looks at the analysed query of the view that `judge` made.
-fn require_harmless(view: pg_sys::Oid, column: &str, draws: bool) -> Result<Harmless> {
+fn require_harmless(view: pg_sys::Oid, column: &str, draws: bool) -> Result<ExpressionFacts> {
     // SAFETY: the view exists and is ours; the relation is closed again, and the query tree is only read.
     let (reads_tables, grouped, sets, volatile, mutable, varies) = unsafe {
         let relation = pg_sys::relation_open(view, pg_sys::AccessShareLock as i32);
@@ -246,7 +262,7 @@ fn require_harmless(view: pg_sys::Oid, column: &str, draws: bool) -> Result<Harm
     ];
     match refusals.iter().find(|(hit, _)| *hit) {
         Some((_, why)) => Err(bad_expression(column, (*why).into())),
-        None => Ok(Harmless {
+        None => Ok(ExpressionFacts {
             immutable: !mutable,
             fixed: !varies,
         }),

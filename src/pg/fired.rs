@@ -3,13 +3,13 @@
 
 use crate::ident::QualifiedName;
 use crate::pg::catalog;
-use crate::sqlgen::firing::Made;
+use crate::sqlgen::firing::TriggerDefinition;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
 
 /// What is common to all events that a trigger has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
+pub enum FiringMode {
     AfterRow,
     BeforeRow,
     InsteadOfRow,
@@ -19,7 +19,7 @@ pub enum Call {
 
 /// What a trigger sits on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seat {
+pub enum TriggerRelation {
     /// An ordinary table, whose rows are a heap's.
     Heap,
     View,
@@ -39,14 +39,14 @@ pub unsafe fn data<'a>(fcinfo: pg_sys::FunctionCallInfo) -> Option<&'a pg_sys::T
 }
 
 /// Timing and level.
-pub fn call(data: &pg_sys::TriggerData) -> Call {
+pub fn call(data: &pg_sys::TriggerData) -> FiringMode {
     if data.tg_event & pg_sys::TRIGGER_EVENT_ROW == 0 {
-        return Call::Statement;
+        return FiringMode::Statement;
     }
     match data.tg_event & pg_sys::TRIGGER_EVENT_TIMINGMASK {
-        pg_sys::TRIGGER_EVENT_BEFORE => Call::BeforeRow,
-        pg_sys::TRIGGER_EVENT_INSTEAD => Call::InsteadOfRow,
-        _ => Call::AfterRow,
+        pg_sys::TRIGGER_EVENT_BEFORE => FiringMode::BeforeRow,
+        pg_sys::TRIGGER_EVENT_INSTEAD => FiringMode::InsteadOfRow,
+        _ => FiringMode::AfterRow,
     }
 }
 
@@ -57,13 +57,15 @@ pub fn event(data: &pg_sys::TriggerData) -> u32 {
 
 /// # Safety
 /// `data` is the TriggerData of a trigger that is running.
-pub unsafe fn seat(data: &pg_sys::TriggerData) -> Seat {
+pub unsafe fn seat(data: &pg_sys::TriggerData) -> TriggerRelation {
     // SAFETY: the relation is open while the trigger runs.
     let form = unsafe { &*(*data.tg_relation).rd_rel };
     match form.relkind as u8 {
-        pg_sys::RELKIND_RELATION if form.relam == pg_sys::HEAP_TABLE_AM_OID => Seat::Heap,
-        pg_sys::RELKIND_VIEW => Seat::View,
-        _ => Seat::Other,
+        pg_sys::RELKIND_RELATION if form.relam == pg_sys::HEAP_TABLE_AM_OID => {
+            TriggerRelation::Heap
+        }
+        pg_sys::RELKIND_VIEW => TriggerRelation::View,
+        _ => TriggerRelation::Other,
     }
 }
 
@@ -79,7 +81,7 @@ pub fn has_rows(data: &pg_sys::TriggerData) -> bool {
 ///
 /// # Safety
 /// `trigger` is one that is running.
-pub unsafe fn is_as_made(trigger: &pg_sys::Trigger, made: &Made) -> bool {
+pub unsafe fn is_as_made(trigger: &pg_sys::Trigger, made: &TriggerDefinition) -> bool {
     let none = pg_sys::InvalidOid;
     let ordinary = !trigger.tgisinternal
         && !trigger.tgisclone

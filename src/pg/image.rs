@@ -4,12 +4,12 @@ use super::direct::slot::Slot;
 use pgrx::{pg_sys, varlena};
 
 #[derive(Clone, Copy)]
-pub struct Image {
+pub struct DatumImage {
     length: i16,
     by_value: bool,
 }
 
-impl Image {
+impl DatumImage {
     pub fn for_type(type_oid: pg_sys::Oid) -> Self {
         let (mut length, mut by_value) = (0, false);
         // SAFETY: a catalog look-up that fills two variables of ours.
@@ -48,7 +48,7 @@ impl Image {
     }
 }
 
-impl Image {
+impl DatumImage {
     /// As `is_same`, of values that may be compressed or stored elsewhere.
     ///
     /// # Safety
@@ -76,7 +76,7 @@ impl Image {
 
 /// A key's columns in the rows of one table: where each stands, and how its values are stored.
 #[derive(Clone)]
-pub struct KeyColumns(Vec<(i16, Image)>);
+pub struct KeyColumns(Vec<(i16, DatumImage)>);
 
 impl KeyColumns {
     /// Of numbers and types.
@@ -84,7 +84,7 @@ impl KeyColumns {
         Self(
             columns
                 .into_iter()
-                .map(|(n, t)| (n, Image::for_type(t)))
+                .map(|(n, t)| (n, DatumImage::for_type(t)))
                 .collect(),
         )
     }
@@ -100,7 +100,7 @@ impl KeyColumns {
     ) -> Vec<pg_sys::Datum> {
         let mut null = false;
         // SAFETY: key columns exist and are not null.
-        let value = |k: &(i16, Image)| unsafe {
+        let value = |k: &(i16, DatumImage)| unsafe {
             pg_sys::heap_getattr(tuple, i32::from(k.0), (*relation).rd_att, &mut null)
         };
         self.0.iter().map(value).collect()
@@ -112,7 +112,7 @@ impl KeyColumns {
     /// The slot holds a row of the table.
     pub unsafe fn of_slot(&self, slot: *mut pg_sys::TupleTableSlot) -> Vec<pg_sys::Datum> {
         // SAFETY: as the caller says; key columns exist and are not null.
-        let value = |k: &(i16, Image)| unsafe { Slot::value(slot, k.0).0 };
+        let value = |k: &(i16, DatumImage)| unsafe { Slot::value(slot, k.0).0 };
         self.0.iter().map(value).collect()
     }
 

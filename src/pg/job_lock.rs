@@ -13,7 +13,7 @@ use pgrx::pg_sys;
 
 /// What the holder does. The number is `objsubid` in pg_locks; the views mig.runners, mig.workers and mig.jobs read it.
 #[derive(Clone, Copy)]
-enum Part {
+enum LockPart {
     /// Runs the job of a migration, alone. The object is the migration's id.
     Runner = 1,
     /// Helps the runner, beside others. The object is the migration's id.
@@ -29,20 +29,20 @@ pub struct JobLock(pg_sys::LOCKTAG);
 impl JobLock {
     /// The lock of the process that runs a migration's job.
     pub fn of_runner(migration: i32) -> Self {
-        Self::new(migration.cast_unsigned(), Part::Runner)
+        Self::new(migration.cast_unsigned(), LockPart::Runner)
     }
 
     fn of_helpers(migration: i32) -> Self {
-        Self::new(migration.cast_unsigned(), Part::Helper)
+        Self::new(migration.cast_unsigned(), LockPart::Helper)
     }
 
     /// The lock of the process that makes a constraint or an index. A tag has room for the low half of the job's id: of two jobs
     /// whose ids are 2^32 apart, only one can run at a time.
     pub fn of_change(job: i64) -> Self {
-        Self::new(job as u32, Part::Change)
+        Self::new(job as u32, LockPart::Change)
     }
 
-    fn new(object: u32, part: Part) -> Self {
+    fn new(object: u32, part: LockPart) -> Self {
         // SAFETY: reads the number of this backend's database, which never changes.
         let database = unsafe { pg_sys::MyDatabaseId };
         // As SET_LOCKTAG_OBJECT in lock.h, but for the method.

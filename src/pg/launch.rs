@@ -13,7 +13,7 @@ pub const WORKER_TYPE: &str = "pg_mig worker";
 /// still inside the transaction.
 pub fn at_commit(
     job: i64,
-    part: Part,
+    part: WorkerRole,
     migration: &str,
     otherwise: impl FnOnce() + UnwindSafe + RefUnwindSafe + 'static,
 ) {
@@ -27,7 +27,7 @@ pub fn at_commit(
     };
     let name = migration.to_owned();
     register_xact_callback(PgXactCallbackEvent::PreCommit, move || {
-        let worker = Worker {
+        let worker = WorkerArguments {
             database,
             role,
             job,
@@ -46,16 +46,16 @@ pub fn at_commit(
 
 /// What a worker is told.
 #[derive(Clone, Copy)]
-pub struct Worker {
+pub struct WorkerArguments {
     pub database: Oid,
     pub role: Oid,
     pub job: i64,
-    pub part: Part,
+    pub part: WorkerRole,
 }
 
 /// A worker's part in a job.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum WorkerRole {
     /// It runs a migration's job.
     Runs = 0,
     /// It helps the one that does.
@@ -64,12 +64,12 @@ pub enum Part {
     Changes = 2,
 }
 
-impl Worker {
+impl WorkerArguments {
     /// Starts it; it waits for the end of `transaction` (0 for none) first. False if no slot is free.
     pub fn start(self, transaction: u32, migration: &str) -> bool {
         let name = match self.part {
-            Part::Changes => format!("pg_mig {migration}"),
-            Part::Runs | Part::Helps => format!("pg_mig backfill {migration}"),
+            WorkerRole::Changes => format!("pg_mig {migration}"),
+            WorkerRole::Runs | WorkerRole::Helps => format!("pg_mig backfill {migration}"),
         };
         let (database, role) = (self.database.to_u32(), self.role.to_u32());
         let (job, part) = (self.job, self.part as u32);
@@ -93,9 +93,9 @@ impl Worker {
         let job = number(parts.next())?;
         let transaction = number(parts.next())?;
         let part = match number(parts.next())? {
-            0_u32 => Part::Runs,
-            1 => Part::Helps,
-            2 => Part::Changes,
+            0_u32 => WorkerRole::Runs,
+            1 => WorkerRole::Helps,
+            2 => WorkerRole::Changes,
             _ => return None,
         };
         let worker = Self {

@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum LockMode {
     /// SELECT: only what empties, rewrites or alters the table queues.
     AccessShare,
     /// CREATE TRIGGER, ADD FOREIGN KEY: writers queue, readers go on.
@@ -18,28 +18,28 @@ pub enum Mode {
 }
 
 /// How long to go on: so many tries at least, and so long at least.
-struct Limit {
+struct LockPatience {
     tries: u32,
     time: Duration,
 }
 
 /// Of a call that somebody waits for.
-const OF_A_CALL: Limit = Limit {
+const OF_A_CALL: LockPatience = LockPatience {
     tries: 20,
     time: Duration::from_secs(15),
 };
 /// Of a job's slice: it comes back soon, and says meanwhile who is in the way.
-const OF_A_JOB: Limit = Limit {
+const OF_A_JOB: LockPatience = LockPatience {
     tries: 3,
     time: Duration::ZERO,
 };
 
-impl Mode {
+impl LockMode {
     fn number(self) -> pg_sys::LOCKMODE {
         let mode = match self {
-            Mode::AccessShare => pg_sys::AccessShareLock,
-            Mode::ShareRowExclusive => pg_sys::ShareRowExclusiveLock,
-            Mode::AccessExclusive => pg_sys::AccessExclusiveLock,
+            LockMode::AccessShare => pg_sys::AccessShareLock,
+            LockMode::ShareRowExclusive => pg_sys::ShareRowExclusiveLock,
+            LockMode::AccessExclusive => pg_sys::AccessExclusiveLock,
         };
         mode as pg_sys::LOCKMODE
     }
@@ -56,9 +56,9 @@ impl Mode {
         ];
         let readers = ["AccessShareLock", "RowShareLock"];
         let all: Vec<&str> = match self {
-            Mode::AccessShare => vec!["AccessExclusiveLock"],
-            Mode::ShareRowExclusive => writers.to_vec(),
-            Mode::AccessExclusive => [&writers[..], &readers].concat(),
+            LockMode::AccessShare => vec!["AccessExclusiveLock"],
+            LockMode::ShareRowExclusive => writers.to_vec(),
+            LockMode::AccessExclusive => [&writers[..], &readers].concat(),
         };
         all.into_iter().map(str::to_owned).collect()
     }
@@ -68,7 +68,7 @@ impl Mode {
 /// everything back and pauses, so that nobody queues behind us for longer. No right on a table is asked for: the
 /// DDL that follows locks the same tables and asks for its own.
 /// Errors: 55P03 with the holders' names after twenty tries and fifteen seconds.
-pub fn lock_all(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
+pub fn lock_all(tables: &[(QualifiedName, LockMode)], timeout_ms: i32) -> Result<()> {
     // Whoever queues behind us waits a moment longer than we do.
     let most = timeout_ms - timeout_ms / 10;
     lock_with_retries(OF_A_CALL, tables, |attempt| patience(attempt, most))
@@ -76,13 +76,13 @@ pub fn lock_all(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()>
 
 /// As `all`, with as much patience as there may be from the first try on: for an emergency, in which the
 /// application's writes fail anyway.
-pub fn lock_in_emergency(tables: &[(QualifiedName, Mode)]) -> Result<()> {
+pub fn lock_in_emergency(tables: &[(QualifiedName, LockMode)]) -> Result<()> {
     lock_with_retries(OF_A_CALL, tables, |_| settings::longest_wait_ms())
 }
 
 /// As `all`, with three tries: for a slice of a job, which is tried again. The last one is as patient as may be without anybody who
 /// queues behind it noticing: transactions that each take a while must not keep a job away for ever.
-pub fn lock_for_job(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result<()> {
+pub fn lock_for_job(tables: &[(QualifiedName, LockMode)], timeout_ms: i32) -> Result<()> {
     const UNNOTICED_MS: i32 = 200;
     let most = timeout_ms.min(UNNOTICED_MS);
     lock_with_retries(OF_A_JOB, tables, |attempt| {
@@ -91,12 +91,12 @@ pub fn lock_for_job(tables: &[(QualifiedName, Mode)], timeout_ms: i32) -> Result
 }
 
 fn lock_with_retries(
-    limit: Limit,
-    tables: &[(QualifiedName, Mode)],
+    limit: LockPatience,
+    tables: &[(QualifiedName, LockMode)],
     patience: impl Fn(u32) -> i32,
 ) -> Result<()> {
     let began = Instant::now();
-    let mut wanted: Vec<&(QualifiedName, Mode)> = Vec::new();
+    let mut wanted: Vec<&(QualifiedName, LockMode)> = Vec::new();
     for table in tables {
         if !is_ours(table)? {
             wanted.push(table);
@@ -106,8 +106,8 @@ fn lock_with_retries(
     loop {
         tries += 1;
         let pause = match one_try(&wanted, patience(waits + 1))? {
-            Try::Had => return Ok(()),
-            Try::Busy(place) => {
+            LockTry::Had => return Ok(()),
+            LockTry::Busy(place) => {
                 wanted[..=place].rotate_right(1);
                 waits += 1;
                 if waits > UNHURRIED && is_vacuums(tables)? {
@@ -116,7 +116,7 @@ fn lock_with_retries(
                     backoff(waits)
                 }
             }
-            Try::InTheWay(place) => {
+            LockTry::InTheWay(place) => {
                 wanted[..=place].rotate_right(1);
                 // Whoever was in the way gets on now; another moment will be better.
                 1 + jitter(tries) / 2
@@ -131,7 +131,7 @@ fn lock_with_retries(
 
 /// Whether this transaction has the lock, or a stronger one. To ask for a weaker one again would not be granted at once while others wait
 /// for the table (LockAcquireExtended in lock.c looks at those who wait before it looks at what the asker holds).
-fn is_ours((name, mode): &(QualifiedName, Mode)) -> Result<bool> {
+fn is_ours((name, mode): &(QualifiedName, LockMode)) -> Result<bool> {
     let oid = oid(name)?;
     // SAFETY: looks at this session's own locks.
     Ok(unsafe { pg_sys::CheckRelationOidLockedByMe(oid, mode.number(), true) })
@@ -141,16 +141,16 @@ fn is_ours((name, mode): &(QualifiedName, Mode)) -> Result<bool> {
 const UNHURRIED: u32 = 1;
 
 /// True if autovacuum was in the way, and has been told to end.
-fn is_vacuums(tables: &[(QualifiedName, Mode)]) -> Result<bool> {
+fn is_vacuums(tables: &[(QualifiedName, LockMode)]) -> Result<bool> {
     let strong = tables
         .iter()
-        .filter(|(_, mode)| *mode != Mode::AccessShare)
+        .filter(|(_, mode)| *mode != LockMode::AccessShare)
         .map(|(name, _)| oid(name));
     vacuum::cancel(&strong.collect::<Result<Vec<_>>>()?)
 }
 
 /// What one try came to. The place is that of a table that was not free.
-enum Try {
+enum LockTry {
     Had,
     /// Its holder does not end.
     Busy(usize),
@@ -164,11 +164,11 @@ enum Try {
 /// none of them can be our victim, however slow the machine. (Whoever queues behind our first request is moved ahead of
 /// it by the deadlock detector, where that helps: src/backend/storage/lmgr/README, "soft" edges.) Where a deadlock would
 /// have come about we give way at once, so that nobody waits for a try that cannot succeed.
-fn one_try(wanted: &[&(QualifiedName, Mode)], patience_ms: i32) -> Result<Try> {
+fn one_try(wanted: &[&(QualifiedName, LockMode)], patience_ms: i32) -> Result<LockTry> {
     /// Asking costs more than trying.
     const ASK_EVERY: u32 = 4;
     let deadline = Instant::now() + Duration::from_millis(patience_ms.unsigned_abs().into());
-    let mut failed = Try::Busy(0);
+    let mut failed = LockTry::Busy(0);
     let outcome = tx::subtransaction(|| {
         let Some((first, others)) = wanted.split_first() else {
             return Ok(());
@@ -189,9 +189,9 @@ fn one_try(wanted: &[&(QualifiedName, Mode)], patience_ms: i32) -> Result<Try> {
             let in_the_way = round % ASK_EVERY == 0 && in_each_others_way(wanted, &missing)?;
             if in_the_way || Instant::now() >= deadline {
                 failed = if in_the_way {
-                    Try::InTheWay(*place)
+                    LockTry::InTheWay(*place)
                 } else {
-                    Try::Busy(*place)
+                    LockTry::Busy(*place)
                 };
                 return Err(lock_timeout_error(&wanted[*place].0));
             }
@@ -200,13 +200,13 @@ fn one_try(wanted: &[&(QualifiedName, Mode)], patience_ms: i32) -> Result<Try> {
         Ok(())
     });
     match outcome {
-        Ok(()) => Ok(Try::Had),
+        Ok(()) => Ok(LockTry::Had),
         Err(e) if e.is_retryable() => Ok(failed),
         Err(e) => Err(e),
     }
 }
 
-fn in_each_others_way(wanted: &[&(QualifiedName, Mode)], missing: &[usize]) -> Result<bool> {
+fn in_each_others_way(wanted: &[&(QualifiedName, LockMode)], missing: &[usize]) -> Result<bool> {
     let (mut had, mut lacked) = (Vec::new(), Vec::new());
     for (place, (name, _)) in wanted.iter().enumerate() {
         let list = if missing.contains(&place) {
@@ -224,7 +224,7 @@ fn in_each_others_way(wanted: &[&(QualifiedName, Mode)], missing: &[usize]) -> R
 }
 
 /// Errors: 55P03 after `patience_ms`.
-fn queue_for((name, mode): &(QualifiedName, Mode), patience_ms: i32) -> Result<()> {
+fn queue_for((name, mode): &(QualifiedName, LockMode), patience_ms: i32) -> Result<()> {
     let _timeout = session::lock_timeout(patience_ms);
     let oid = oid(name)?;
     // SAFETY: inside a transaction; an ERROR of the wait unwinds to the enclosing subtransaction.
@@ -244,7 +244,7 @@ fn lock_timeout_error(name: &QualifiedName) -> Error {
     }
 }
 
-fn had_at_once((name, mode): &(QualifiedName, Mode)) -> Result<bool> {
+fn had_at_once((name, mode): &(QualifiedName, LockMode)) -> Result<bool> {
     let oid = oid(name)?;
     // SAFETY: inside a transaction; takes the lock or says that it is not free.
     let had = unsafe { pg_sys::ConditionalLockRelationOid(oid, mode.number()) };
@@ -283,14 +283,14 @@ fn jitter(attempt: u32) -> i64 {
 }
 
 #[derive(serde::Deserialize)]
-struct Holder {
+struct LockHolder {
     who: String,
 }
 
-fn not_had(tables: &[(QualifiedName, Mode)], tries: u32) -> Result<Error> {
+fn not_had(tables: &[(QualifiedName, LockMode)], tries: u32) -> Result<Error> {
     let mut holders = Vec::new();
     for (name, mode) in tables {
-        let found: Vec<Holder> = spi::rows(
+        let found: Vec<LockHolder> = spi::rows(
             include_str!("../../sql/query/lock_holders.sql"),
             &[
                 name.schema.as_str().into(),

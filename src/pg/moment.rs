@@ -9,11 +9,11 @@ use pgrx::pg_sys;
 use serde::de::DeserializeOwned;
 use std::ffi::CString;
 
-pub struct Moment {
+pub struct Snapshot {
     snapshot: pg_sys::Snapshot,
 }
 
-impl Moment {
+impl Snapshot {
     pub fn take() -> Self {
         // SAFETY: inside a transaction; registered with the current resource owner, which releases it if an ERROR unwinds.
         let snapshot = unsafe {
@@ -175,7 +175,7 @@ fn texts() -> Result<Vec<String>> {
     }
 }
 
-impl Drop for Moment {
+impl Drop for Snapshot {
     fn drop(&mut self) {
         // While an ERROR unwinds the resource owner releases it.
         if !std::thread::panicking() {

@@ -9,17 +9,17 @@ use pgrx::prelude::*;
 use serde::Deserialize;
 
 /// Blocks `from` (included) to `to` (not included).
-pub struct Slice {
+pub struct BlockSlice {
     bounds: Box<[pg_sys::ItemPointerData; 2]>,
 }
 
 /// An array of places, made by the server; valid in the memory context it was fetched in.
-pub struct Places {
+pub struct TidList {
     datum: Option<pg_sys::Datum>,
     pub count: i64,
 }
 
-impl Slice {
+impl BlockSlice {
     pub fn new(from: i64, to: i64) -> Result<Self> {
         let block = |n: i64| {
             u32::try_from(n).map_err(|_| Error::Internal(format!("block {n} is out of range")))
@@ -54,7 +54,7 @@ pub fn block_of(place: &pg_sys::ItemPointerData) -> u32 {
     u32::from(place.ip_blkid.bi_hi) << 16 | u32::from(place.ip_blkid.bi_lo)
 }
 
-impl Places {
+impl TidList {
     fn arg(&self) -> DatumWithOid<'_> {
         // SAFETY: the datum is a tid[] that array_agg() returned, or null.
         unsafe {
@@ -67,61 +67,61 @@ impl Places {
 }
 
 /// Runs a batch's locking query: which places it got.
-pub fn lock(sql: &str, slice: &Slice) -> Result<Places> {
+pub fn lock(sql: &str, slice: &BlockSlice) -> Result<TidList> {
     lock_rows(sql, &slice.args())
 }
 
-fn lock_rows(sql: &str, args: &[DatumWithOid]) -> Result<Places> {
+fn lock_rows(sql: &str, args: &[DatumWithOid]) -> Result<TidList> {
     let _plan = session::pin(&session::BY_PLACE);
     Spi::connect_mut(|client| {
         let table = client.update(sql, Some(1), args).map_err(spi::internal)?;
         let row = table.first();
         let count = row.get::<i64>(2).map_err(spi::internal)?.unwrap_or(0);
         let datum = row.get::<TidArray>(1).map_err(spi::internal)?.map(|a| a.0);
-        Ok(Places { datum, count })
+        Ok(TidList { datum, count })
     })
 }
 
 /// As `lock`, for rows that are chosen by their keys.
-pub fn lock_keys(sql: &str, keys: &serde_json::Value) -> Result<Places> {
+pub fn lock_keys(sql: &str, keys: &serde_json::Value) -> Result<TidList> {
     lock_rows(sql, &[pgrx::JsonB(keys.clone()).into()])
 }
 
 /// A statement over locked places that returns some of them.
-pub fn some_of(sql: &str, places: &Places, keys: &serde_json::Value) -> Result<Places> {
+pub fn some_of(sql: &str, places: &TidList, keys: &serde_json::Value) -> Result<TidList> {
     lock_rows(sql, &[places.arg(), pgrx::JsonB(keys.clone()).into()])
 }
 
 /// The one JSON document that a statement over locked places returns.
-pub fn document(sql: &str, places: &Places) -> Result<serde_json::Value> {
+pub fn document(sql: &str, places: &TidList) -> Result<serde_json::Value> {
     let found = spi::value::<JsonText>(sql, &[places.arg()])?;
     found.map_or(Ok(serde_json::Value::Null), |d| d.decode())
 }
 
 /// Runs a statement over locked places of two tables.
-pub fn run_both(sql: &str, places: &Places, others: &Places) -> Result<i64> {
+pub fn run_both(sql: &str, places: &TidList, others: &TidList) -> Result<i64> {
     spi::run(sql, &[places.arg(), others.arg()])
 }
 
 /// Runs a statement over locked places; how many rows it touched.
-pub fn run(sql: &str, places: &Places) -> Result<i64> {
+pub fn run(sql: &str, places: &TidList) -> Result<i64> {
     let _plan = session::pin(&session::BY_PLACE);
     spi::run(sql, &[places.arg()])
 }
 
 /// Keys of rows in `slice` that are not among `places`.
-pub fn keys_outside(sql: &str, slice: &Slice, places: &Places) -> Result<Vec<Vec<String>>> {
+pub fn keys_outside(sql: &str, slice: &BlockSlice, places: &TidList) -> Result<Vec<Vec<String>>> {
     // The places are a set that is hashed.
     let _plan = session::pin(&session::BY_PLACE[..1]);
     let [from, to] = slice.args();
     keys(spi::rows(sql, &[from, to, places.arg()])?)
 }
 
-pub fn keys_in_slice(sql: &str, slice: &Slice) -> Result<Vec<Vec<String>>> {
+pub fn keys_in_slice(sql: &str, slice: &BlockSlice) -> Result<Vec<Vec<String>>> {
     keys(spi::rows(sql, &slice.args())?)
 }
 
-pub fn keys_of(sql: &str, places: &Places) -> Result<Vec<Vec<String>>> {
+pub fn keys_of(sql: &str, places: &TidList) -> Result<Vec<Vec<String>>> {
     let _plan = session::pin(&session::BY_PLACE);
     keys(spi::rows(sql, &[places.arg()])?)
 }
@@ -157,7 +157,7 @@ pub fn keys_at(sql: &str, places: &[pg_sys::ItemPointerData]) -> Result<Vec<Vec<
     };
     keys_of(
         sql,
-        &Places {
+        &TidList {
             datum: Some(pg_sys::Datum::from(array)),
             count: places.len() as i64,
         },

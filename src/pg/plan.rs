@@ -8,7 +8,7 @@ use std::ffi::CString;
 
 /// A statement that is parsed when it is first run, and planned once for the life of the session. Most mirrors write their rows
 /// below SQL, and never come to most of their statements.
-pub struct KeptPlan {
+pub struct PreparedPlan {
     text: CString,
     types: Vec<pg_sys::Oid>,
     /// Null before.
@@ -20,13 +20,13 @@ thread_local! {
 }
 
 /// As long as it lives, statements are parsed when they are kept: what is wrong with one shows before it is needed.
-pub struct AtOnce(bool);
+pub struct EagerPlanning(bool);
 
-pub fn at_once() -> AtOnce {
-    AtOnce(AT_ONCE.replace(true))
+pub fn at_once() -> EagerPlanning {
+    EagerPlanning(AT_ONCE.replace(true))
 }
 
-impl Drop for AtOnce {
+impl Drop for EagerPlanning {
     fn drop(&mut self) {
         AT_ONCE.set(self.0);
     }
@@ -54,8 +54,8 @@ impl Drop for Connection {
 
 impl Connection {
     /// Keeps `sql`, with parameters of `types`. Names in it are looked up when it is first run (but see `at_once`).
-    pub fn prepare(&self, sql: &str, types: &[pg_sys::Oid]) -> Result<KeptPlan> {
-        let kept = KeptPlan {
+    pub fn prepare(&self, sql: &str, types: &[pg_sys::Oid]) -> Result<PreparedPlan> {
+        let kept = PreparedPlan {
             text: CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?,
             types: types.to_vec(),
             plan: Cell::new(std::ptr::null_mut()),
@@ -68,7 +68,7 @@ impl Connection {
 
     /// Runs the plan under a snapshot that sees this command's own rows and everything committed up to now,
     /// whatever the transaction's isolation level: as ri_triggers.c does for its checks (ri_PerformCheck).
-    pub fn run_latest(&self, plan: &KeptPlan, values: &mut [pg_sys::Datum]) -> Result<u64> {
+    pub fn run_latest(&self, plan: &PreparedPlan, values: &mut [pg_sys::Datum]) -> Result<u64> {
         execute(plan, values, true)
     }
 
@@ -76,7 +76,7 @@ impl Connection {
     /// for the actions of foreign keys (ri_PerformCheck: fire_triggers is false).
     pub fn run_latest_queueing(
         &self,
-        plan: &KeptPlan,
+        plan: &PreparedPlan,
         values: &mut [pg_sys::Datum],
     ) -> Result<u64> {
         execute(plan, values, false)
@@ -87,7 +87,7 @@ impl Connection {
     /// The one value of a statement of one row and one column, as `run_latest` runs it; None where it is null.
     pub fn latest_value<T: pgrx::FromDatum>(
         &self,
-        plan: &KeptPlan,
+        plan: &PreparedPlan,
         values: &mut [pg_sys::Datum],
     ) -> Result<Option<T>> {
         if self.run_latest(plan, values)? == 0 {
@@ -105,7 +105,7 @@ impl Connection {
     }
 }
 
-impl KeptPlan {
+impl PreparedPlan {
     /// Connected to SPI.
     fn ready(&self) -> Result<pg_sys::SPIPlanPtr> {
         if self.plan.get().is_null() {
@@ -125,7 +125,7 @@ impl KeptPlan {
     }
 }
 
-fn execute(plan: &KeptPlan, values: &mut [pg_sys::Datum], fire_triggers: bool) -> Result<u64> {
+fn execute(plan: &PreparedPlan, values: &mut [pg_sys::Datum], fire_triggers: bool) -> Result<u64> {
     let plan = plan.ready()?;
     // SAFETY: the snapshot is registered for the length of the call (an unwinding ERROR releases it with
     // the resource owner); `values` has one datum for each parameter, none of them null (key columns).
@@ -154,7 +154,7 @@ fn execute(plan: &KeptPlan, values: &mut [pg_sys::Datum], fire_triggers: bool) -
     Ok(unsafe { pg_sys::SPI_processed })
 }
 
-impl Drop for KeptPlan {
+impl Drop for PreparedPlan {
     fn drop(&mut self) {
         // While an ERROR unwinds nothing is freed: a plan leaked once is better than a call into a broken session.
         if !std::thread::panicking() && !self.plan.get().is_null() {

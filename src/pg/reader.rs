@@ -1,6 +1,6 @@
 //! What a role may see of tables, as PostgreSQL asks before it tells of a row that a constraint refuses.
 
-use super::error_context::Shows;
+use super::error_context::VisibleParts;
 use pgrx::prelude::*;
 use std::cell::Cell;
 
@@ -13,29 +13,29 @@ thread_local! {
 /// The role that writes and what it may see of some tables, kept as long as it is the same one. Rights on the tables
 /// themselves are the keeper's to watch.
 #[derive(Default)]
-pub struct Reader {
-    known: Cell<Option<(pg_sys::Oid, u32, Shows)>>,
+pub struct WritingRole {
+    known: Cell<Option<(pg_sys::Oid, u32, VisibleParts)>>,
 }
 
-impl Reader {
+impl WritingRole {
     /// What `role` sees of an error that rows of these tables make.
-    pub fn visible_parts(&self, role: pg_sys::Oid, tables: &[pg_sys::Oid]) -> Shows {
+    pub fn visible_parts(&self, role: pg_sys::Oid, tables: &[pg_sys::Oid]) -> VisibleParts {
         match self.known.get() {
             Some((known, roles, shows)) if known == role && roles == ROLES.get() => shows,
             _ => self.look(role, tables),
         }
     }
 
-    fn look(&self, role: pg_sys::Oid, tables: &[pg_sys::Oid]) -> Shows {
+    fn look(&self, role: pg_sys::Oid, tables: &[pg_sys::Oid]) -> VisibleParts {
         register();
         let roles = ROLES.get();
         // SAFETY: a look-up in the session's catalog caches, inside a transaction.
         let shows = if unsafe { pg_sys::superuser_arg(role) } {
-            Shows::Everything
+            VisibleParts::Everything
         } else if tables.iter().all(|t| may_read(role, *t)) {
-            Shows::Rows
+            VisibleParts::Rows
         } else {
-            Shows::Names
+            VisibleParts::Names
         };
         self.known.set(Some((role, roles, shows)));
         shows

@@ -24,7 +24,7 @@ pub fn cancel_at_commit(lock: JobLock) {
         if !tx::is_ours(writer) {
             return;
         }
-        let worker = lock.holder().and_then(Worker::look_up);
+        let worker = lock.holder().and_then(OwnWorker::look_up);
         if let Some(worker) = worker.filter(|w| w.may_be_signalled_by(caller)) {
             register_xact_callback(PgXactCallbackEvent::Commit, move || worker.interrupt());
         }
@@ -33,12 +33,12 @@ pub fn cancel_at_commit(lock: JobLock) {
 
 /// A worker of ours in this database.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Worker {
+struct OwnWorker {
     pid: i32,
     role: Oid,
 }
 
-impl Worker {
+impl OwnWorker {
     /// None for every other process. Reads shared memory only and allocates nothing, so it may be called after the commit.
     fn look_up(pid: i32) -> Option<Self> {
         // SAFETY: entries of the process array are never unmapped; the name is in a buffer of this backend. A process that ends between

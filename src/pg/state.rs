@@ -3,7 +3,7 @@
 //! pinned, in a security-restricted operation, and for no longer than it takes. Who may ask for it is decided before.
 
 use crate::error::{Error, Result};
-use crate::pg::moment::Moment;
+use crate::pg::moment::Snapshot;
 use crate::pg::role::{self, RoleGuard};
 use crate::pg::session::{self, SettingsGuard};
 use crate::pg::{plan, spi, tx};
@@ -72,13 +72,13 @@ pub fn lock_class() -> Oid {
 }
 
 /// Fields are dropped in this order.
-struct Access {
+struct StateAccess {
     _names: Option<SettingsGuard>,
     _role: RoleGuard,
 }
 
-fn access() -> Result<Access> {
-    Ok(Access {
+fn access() -> Result<StateAccess> {
+    Ok(StateAccess {
         _role: role::act_restricted(owner()?),
         _names: session::pin_names(),
     })
@@ -126,7 +126,7 @@ pub fn first_latest<T: DeserializeOwned>(
 
 /// As `first`, at a moment.
 pub fn first_at<T: DeserializeOwned>(
-    at: &Moment,
+    at: &Snapshot,
     sql: &str,
     args: &[DatumWithOid],
 ) -> Result<Option<T>> {

@@ -5,12 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 /// Raised when one of its relations changes, or when nobody can say which one did.
-pub struct Flag {
+pub struct InvalidationFlag {
     relations: Vec<pg_sys::Oid>,
     raised: Cell<bool>,
 }
 
-impl Flag {
+impl InvalidationFlag {
     pub fn relations(&self) -> impl Iterator<Item = pg_sys::Oid> {
         self.relations.iter().copied()
     }
@@ -21,17 +21,17 @@ impl Flag {
 }
 
 thread_local! {
-    static WATCHED: RefCell<Vec<Weak<Flag>>> = const { RefCell::new(Vec::new()) };
+    static WATCHED: RefCell<Vec<Weak<InvalidationFlag>>> = const { RefCell::new(Vec::new()) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// From now on, for as long as somebody keeps the flag.
-pub fn relations(relations: Vec<pg_sys::Oid>) -> Rc<Flag> {
+pub fn relations(relations: Vec<pg_sys::Oid>) -> Rc<InvalidationFlag> {
     if !REGISTERED.replace(true) {
         // SAFETY: the callback lives as long as the library, which is never unloaded.
         unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(changed), pg_sys::Datum::from(0)) };
     }
-    let flag = Rc::new(Flag {
+    let flag = Rc::new(InvalidationFlag {
         relations,
         raised: Cell::new(false),
     });

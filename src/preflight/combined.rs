@@ -1,6 +1,6 @@
 //! What keeps several sources from sharing a target that we make: rights that differ, and keys that both have.
 
-use super::Finding;
+use super::PreflightFinding;
 use crate::error::Result;
 use crate::ident::{Literal, QualifiedName};
 use crate::model::layout::Layout;
@@ -8,17 +8,17 @@ use crate::model::shape::{Grant, Publication, Shape};
 use crate::model::state::Mapping;
 use crate::pg::{role, spi};
 use crate::store::mapping;
-use crate::store::sessions::{self, Older};
+use crate::store::sessions::{self, OlderSessions};
 
 /// One source of a target.
-pub struct Source<'a> {
+pub struct CombinedSource<'a> {
     pub mapping: &'a Mapping,
     pub shape: &'a Shape,
     pub layout: &'a Layout,
 }
 
 /// Findings for one target; `stands` where it was there before.
-pub fn findings(sources: &[Source], stands: bool) -> Result<Vec<Finding>> {
+pub fn findings(sources: &[CombinedSource], stands: bool) -> Result<Vec<PreflightFinding>> {
     let Some((first, others)) = sources.split_first() else {
         return Ok(Vec::new());
     };
@@ -41,7 +41,7 @@ pub fn findings(sources: &[Source], stands: bool) -> Result<Vec<Finding>> {
 }
 
 /// Whoever may read one of the old tables would read the rows of the other in the new one.
-fn rights(first: &Source, other: &Source) -> Option<Finding> {
+fn rights(first: &CombinedSource, other: &CombinedSource) -> Option<PreflightFinding> {
     let (a, b) = (first.shape, other.shape);
     let whole = |shape: &Shape| -> Vec<(String, String, bool)> {
         let grants = shape.grants.iter().filter(|g| g.column.is_none());
@@ -62,7 +62,7 @@ fn rights(first: &Source, other: &Source) -> Option<Finding> {
         return None;
     };
     let target = &first.mapping.target_name;
-    Some(Finding {
+    Some(PreflightFinding {
         severity: "error".into(),
         check_name: "different rights".into(),
         relation: Some(other.mapping.source),
@@ -80,9 +80,9 @@ fn rights(first: &Source, other: &Source) -> Option<Finding> {
 }
 
 /// Publications of one source that the others are not in.
-fn published_alone(source: &Source, all: &[Source]) -> Vec<Finding> {
+fn published_alone(source: &CombinedSource, all: &[CombinedSource]) -> Vec<PreflightFinding> {
     let target = &source.mapping.target_name;
-    let lacks = |s: &&Source, b: &Publication| {
+    let lacks = |s: &&CombinedSource, b: &Publication| {
         let mut theirs = s.shape.publications.iter();
         !theirs.any(|x| x.name == b.name)
     };
@@ -91,7 +91,7 @@ fn published_alone(source: &Source, all: &[Source]) -> Vec<Finding> {
         let rows = source.layout.kind.as_ref().map_or_else(String::new, |k| {
             format!(" WHERE ({} = {})", k.column, Literal(&k.value))
         });
-        Some(Finding {
+        Some(PreflightFinding {
             severity: "warning".into(),
             check_name: "publication".into(),
             relation: Some(source.mapping.source),
@@ -116,20 +116,20 @@ fn published_alone(source: &Source, all: &[Source]) -> Vec<Finding> {
 }
 
 /// The library of earlier versions knows one source for each target, and a session keeps the one that it has loaded.
-fn old_sessions(first: &Mapping) -> Result<Option<Finding>> {
+fn old_sessions(first: &Mapping) -> Result<Option<PreflightFinding>> {
     let older = sessions::older_than("0.7.0")?;
     let (severity, which) = match older {
-        Older { maybe: 0, .. } => return Ok(None),
-        Older { known: 0, .. } => (
+        OlderSessions { maybe: 0, .. } => return Ok(None),
+        OlderSessions { known: 0, .. } => (
             "warning",
             "Sessions of other roles, whose beginning the caller may not see,",
         ),
-        Older { .. } => (
+        OlderSessions { .. } => (
             "error",
             "Sessions that began before ALTER EXTENSION pg_mig UPDATE",
         ),
     };
-    Ok(Some(Finding {
+    Ok(Some(PreflightFinding {
         severity: severity.into(),
         check_name: "old sessions".into(),
         relation: Some(first.source),
@@ -139,8 +139,8 @@ fn old_sessions(first: &Mapping) -> Result<Option<Finding>> {
 }
 
 /// Rows of two sources with one id cannot both keep it.
-fn same_ids(one: &Source, other: &Source) -> Result<Option<Finding>> {
-    let apart = |s: &Source| {
+fn same_ids(one: &CombinedSource, other: &CombinedSource) -> Result<Option<PreflightFinding>> {
+    let apart = |s: &CombinedSource| {
         let key: Vec<_> = s.layout.key.iter().map(|k| &k.target).collect();
         let kind = s.layout.kind.as_ref().map(|k| &k.column);
         s.layout.drawn.is_some()
@@ -173,10 +173,10 @@ fn same_ids(one: &Source, other: &Source) -> Result<Option<Finding>> {
         same.join(" AND ")
     );
     #[derive(serde::Deserialize)]
-    struct Same {
+    struct SharedKey {
         key: String,
     }
-    let examples: Vec<Same> = {
+    let examples: Vec<SharedKey> = {
         let _owner = role::confine_reading(mapping::owner(one.mapping)?)?;
         spi::rows(&sql, &[])?
     };
@@ -184,7 +184,7 @@ fn same_ids(one: &Source, other: &Source) -> Result<Option<Finding>> {
         return Ok(None);
     }
     let examples: Vec<String> = examples.into_iter().map(|e| e.key).collect();
-    Ok(Some(Finding {
+    Ok(Some(PreflightFinding {
         severity: "error".into(),
         check_name: "same ids".into(),
         relation: Some(one.mapping.source),

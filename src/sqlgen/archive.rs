@@ -1,8 +1,8 @@
 //! Putting an old table away and taking it back: names, sequences, and the view that stands in for it.
 
 use crate::ident::{Ident, Literal, QualifiedName, list};
-use crate::model::archive::Shared;
-use crate::model::layout::back::Back;
+use crate::model::archive::SharedSequence;
+use crate::model::layout::back::BackValue;
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Grant, Shape};
 use crate::sqlgen::flow::scope_is_mine;
@@ -19,7 +19,7 @@ pub fn rename_index(index: &QualifiedName, to: &Ident) -> String {
 
 /// The sequence becomes the new table's: it is dropped with that one, and not with the archive. An identity column's own
 /// sequence cannot leave it, so the new table gets one of its own that goes on where the other stands.
-pub fn hand_over(s: &Shared, target: &QualifiedName) -> Vec<String> {
+pub fn hand_over(s: &SharedSequence, target: &QualifiedName) -> Vec<String> {
     let column = &s.target_column;
     match s.identity.as_str() {
         // A table can own sequences of its own schema only; a free one hurts nobody either.
@@ -45,7 +45,7 @@ pub fn hand_over(s: &Shared, target: &QualifiedName) -> Vec<String> {
 
 /// And back to the old table.
 pub fn hand_back(
-    s: &Shared,
+    s: &SharedSequence,
     source: &QualifiedName,
     target: &QualifiedName,
     own: Option<&QualifiedName>,
@@ -191,8 +191,8 @@ fn grant(view: &QualifiedName, g: &Grant) -> Option<String> {
 fn value(column: Ident, type_text: &str, layout: &Layout) -> String {
     let back = layout.back.iter().flatten().find(|b| b.source == column);
     match back.map(|b| &b.from) {
-        Some(Back::Target(from)) => view::old_value("t", from, layout),
-        Some(Back::Expression { down, .. }) => format!("({down}\n)::{type_text}"),
+        Some(BackValue::Target(from)) => view::old_value("t", from, layout),
+        Some(BackValue::Expression { down, .. }) => format!("({down}\n)::{type_text}"),
         // A generated column does not go back, but the new table has its twin.
         None => match layout
             .columns

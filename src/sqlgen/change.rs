@@ -1,17 +1,17 @@
 //! Constraints that are added without reading the table, proved beside writers, and what stands in their way.
 
 use crate::ident::{Ident, QualifiedName, list};
-use crate::model::change::Change;
+use crate::model::change::DdlChange;
 pub use crate::sqlgen::fkey::validate;
 use crate::sqlgen::row_name;
 
 /// NOT VALID: holds for what is written from now on.
-pub fn add(table: &QualifiedName, name: &Ident, change: &Change) -> Option<String> {
+pub fn add(table: &QualifiedName, name: &Ident, change: &DdlChange) -> Option<String> {
     let rule = match change {
-        Change::NotNull { column } => format!("CHECK ({column} IS NOT NULL)"),
+        DdlChange::NotNull { column } => format!("CHECK ({column} IS NOT NULL)"),
         // The line break ends a comment that the expression may end with.
-        Change::Check { expression, .. } => format!("CHECK ({expression}\n)"),
-        Change::ForeignKey {
+        DdlChange::Check { expression, .. } => format!("CHECK ({expression}\n)"),
+        DdlChange::ForeignKey {
             columns,
             references,
             ref_columns,
@@ -23,7 +23,7 @@ pub fn add(table: &QualifiedName, name: &Ident, change: &Change) -> Option<Strin
             list(columns),
             list(ref_columns)
         ),
-        Change::Index { .. } => return None,
+        DdlChange::Index { .. } => return None,
     };
     Some(format!(
         "ALTER TABLE {table} ADD CONSTRAINT {name} {rule} NOT VALID"
@@ -43,14 +43,14 @@ pub fn drop_constraint(table: &QualifiedName, name: &Ident) -> String {
 pub fn violators(
     table: &QualifiedName,
     key: &[Ident],
-    change: &Change,
+    change: &DdlChange,
     limit: u32,
 ) -> Option<String> {
     let condition = match change {
-        Change::NotNull { column } => format!("r.{column} IS NULL"),
+        DdlChange::NotNull { column } => format!("r.{column} IS NULL"),
         // A CHECK lets null pass. Names in it are those of the row's columns.
-        Change::Check { expression, .. } => format!("({expression}\n) IS FALSE"),
-        Change::ForeignKey {
+        DdlChange::Check { expression, .. } => format!("({expression}\n) IS FALSE"),
+        DdlChange::ForeignKey {
             columns,
             references,
             ref_columns,
@@ -67,7 +67,7 @@ pub fn violators(
                 same.collect::<Vec<_>>().join(" AND ")
             )
         }
-        Change::Index { .. } => return None,
+        DdlChange::Index { .. } => return None,
     };
     let shown = row_name("r", key);
     Some(format!(
@@ -80,12 +80,12 @@ pub fn drop_index(name: &QualifiedName) -> String {
 }
 
 /// By hand, without a worker: each a transaction of its own.
-pub fn by_hand(table: &QualifiedName, name: &Ident, change: &Change) -> Vec<String> {
+pub fn by_hand(table: &QualifiedName, name: &Ident, change: &DdlChange) -> Vec<String> {
     let Some(add) = add(table, name, change) else {
         return Vec::new();
     };
     let mut all = vec![add, validate(table, name)];
-    if let Change::NotNull { column } = change {
+    if let DdlChange::NotNull { column } = change {
         all.push(set_not_null(table, column));
         all.push(drop_constraint(table, name));
     }
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn not_null_goes_by_a_check() {
-        let change = Change::NotNull {
+        let change = DdlChange::NotNull {
             column: "email".into(),
         };
         assert_eq!(
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_row_without_parent_is_named_by_its_key() {
-        let change = Change::ForeignKey {
+        let change = DdlChange::ForeignKey {
             name: "f".into(),
             columns: vec!["user".into()],
             references: QualifiedName::new("public", "users"),

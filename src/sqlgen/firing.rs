@@ -17,7 +17,7 @@ pub enum Level {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum On {
+pub enum FiringEvent {
     Insert,
     Update,
     Delete,
@@ -25,13 +25,17 @@ pub enum On {
 }
 
 /// What rows go through.
-pub const ROWS: &[On] = &[On::Insert, On::Update, On::Delete];
+pub const ROWS: &[FiringEvent] = &[
+    FiringEvent::Insert,
+    FiringEvent::Update,
+    FiringEvent::Delete,
+];
 
 #[derive(Clone, Debug)]
-pub struct Made {
+pub struct TriggerDefinition {
     pub name: Ident,
     pub timing: Timing,
-    pub on: &'static [On],
+    pub on: &'static [FiringEvent],
     pub level: Level,
     pub when: Option<String>,
     /// In schema `mig`.
@@ -39,7 +43,7 @@ pub struct Made {
     pub arguments: Vec<String>,
 }
 
-impl Made {
+impl TriggerDefinition {
     pub fn create(&self, table: &QualifiedName) -> String {
         let timing = match self.timing {
             Timing::Before => "BEFORE",
@@ -79,22 +83,22 @@ impl Made {
     }
 }
 
-impl On {
+impl FiringEvent {
     fn text(self) -> &'static str {
         match self {
-            On::Insert => "INSERT",
-            On::Update => "UPDATE",
-            On::Delete => "DELETE",
-            On::Truncate => "TRUNCATE",
+            FiringEvent::Insert => "INSERT",
+            FiringEvent::Update => "UPDATE",
+            FiringEvent::Delete => "DELETE",
+            FiringEvent::Truncate => "TRUNCATE",
         }
     }
 
     fn bit(self) -> i16 {
         match self {
-            On::Insert => 1 << 2,
-            On::Delete => 1 << 3,
-            On::Update => 1 << 4,
-            On::Truncate => 1 << 5,
+            FiringEvent::Insert => 1 << 2,
+            FiringEvent::Delete => 1 << 3,
+            FiringEvent::Update => 1 << 4,
+            FiringEvent::Truncate => 1 << 5,
         }
     }
 }
@@ -106,10 +110,15 @@ mod tests {
 
     #[test]
     fn text_and_bits_say_the_same() {
-        let mut made = Made {
+        let mut made = TriggerDefinition {
             name: "t".into(),
             timing: Timing::Before,
-            on: &[On::Insert, On::Update, On::Delete, On::Truncate],
+            on: &[
+                FiringEvent::Insert,
+                FiringEvent::Update,
+                FiringEvent::Delete,
+                FiringEvent::Truncate,
+            ],
             level: Level::Statement,
             when: None,
             function: "guard",
@@ -125,7 +134,7 @@ mod tests {
             | pg_sys::TRIGGER_TYPE_DELETE
             | pg_sys::TRIGGER_TYPE_TRUNCATE;
         assert_eq!(made.bits() as u32, all | pg_sys::TRIGGER_TYPE_BEFORE);
-        made.on = &[On::Delete];
+        made.on = &[FiringEvent::Delete];
         made.level = Level::Row;
         made.timing = Timing::InsteadOf;
         made.when = Some("OLD.id > 0".into());
@@ -138,7 +147,7 @@ mod tests {
             pg_sys::TRIGGER_TYPE_DELETE | pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_INSTEAD
         );
         made.timing = Timing::After;
-        made.on = &[On::Update];
+        made.on = &[FiringEvent::Update];
         assert_eq!(
             made.bits() as u32,
             pg_sys::TRIGGER_TYPE_UPDATE | pg_sys::TRIGGER_TYPE_ROW

@@ -1,10 +1,15 @@
 //! The guard that refuses writes to an old table after the cutover.
 
 use crate::ident::{Ident, QualifiedName};
-use crate::sqlgen::firing::{Level, Made, On, ROWS, Timing};
+use crate::sqlgen::firing::{FiringEvent, Level, ROWS, Timing, TriggerDefinition};
 use crate::sqlgen::trigger::always;
 
-const ALL: &[On] = &[On::Insert, On::Update, On::Delete, On::Truncate];
+const ALL: &[FiringEvent] = &[
+    FiringEvent::Insert,
+    FiringEvent::Update,
+    FiringEvent::Delete,
+    FiringEvent::Truncate,
+];
 
 fn name(id: i32, kind: &str) -> Ident {
     Ident::new(format!("!mig_{id}_guard_{kind}"))
@@ -12,8 +17,8 @@ fn name(id: i32, kind: &str) -> Ident {
 
 /// Statements, also those that touch no row: an UPDATE of a row that only the new table has must not pass in silence. And
 /// rows, because logical replication's apply fires no statement triggers for them.
-pub fn guard_triggers(id: i32, target: u32) -> [Made; 2] {
-    let one = |kind, on, level| Made {
+pub fn guard_triggers(id: i32, target: u32) -> [TriggerDefinition; 2] {
+    let one = |kind, on, level| TriggerDefinition {
         name: name(id, kind),
         timing: Timing::Before,
         on,
@@ -29,8 +34,8 @@ pub fn guard_triggers(id: i32, target: u32) -> [Made; 2] {
 }
 
 /// The one of the view that stands in for an archived table.
-pub fn of_view(id: i32, target: u32) -> Made {
-    Made {
+pub fn of_view(id: i32, target: u32) -> TriggerDefinition {
+    TriggerDefinition {
         name: name(id, "view"),
         timing: Timing::InsteadOf,
         on: ROWS,
@@ -42,7 +47,7 @@ pub fn of_view(id: i32, target: u32) -> Made {
 }
 
 /// All that may stand under this name; none if it is no name of ours.
-pub fn triggers_by_name(name: &str, target: u32) -> Vec<Made> {
+pub fn triggers_by_name(name: &str, target: u32) -> Vec<TriggerDefinition> {
     let id = name.strip_prefix("!mig_").and_then(|n| n.split_once('_'));
     let Some(id) = id.and_then(|(id, _)| id.parse().ok()) else {
         return Vec::new();

@@ -2,15 +2,15 @@
 //! with a newer snapshot; see `batch`. `$1` jsonb: the keys, an array of arrays of text.
 
 use crate::ident::{Ident, QualifiedName, list};
-use crate::model::reference::Pair as Columns;
-use crate::sqlgen::digest::{Pair, Side};
+use crate::model::reference::ColumnPair as Columns;
+use crate::sqlgen::digest::{ComparedPair, Side};
 use crate::sqlgen::flow::{Flow, FlowKey};
 use crate::sqlgen::{batch, mirror, view};
 use std::collections::BTreeSet;
 
 /// A foreign key that refers to the target.
 #[derive(Clone, Debug, serde::Deserialize)]
-pub struct Inbound {
+pub struct InboundKey {
     pub child: QualifiedName,
     pub pairs: Vec<Columns>,
 }
@@ -23,13 +23,13 @@ fn places(place: &str, from: &str, lock: &str) -> String {
 }
 
 /// Locks the free old rows of these keys against change, and returns their places.
-pub fn lock_source(pair: &Pair) -> String {
+pub fn lock_source(pair: &ComparedPair) -> String {
     let from = pair.from(Side::Source, pair.chosen().on_side(Side::Source));
     places(&view::place().to_string(), &from, "SHARE")
 }
 
 /// Locks the free new rows of these keys: an UPDATE of one that is not free would wait, and hold the others.
-pub fn lock_target(pair: &Pair) -> String {
+pub fn lock_target(pair: &ComparedPair) -> String {
     let from = pair.from(Side::Target, pair.chosen().on_side(Side::Target));
     places("ctid", &from, "NO KEY UPDATE")
 }
@@ -91,7 +91,7 @@ fn by_key(part: &Flow, one: impl Fn(usize, &FlowKey) -> String) -> String {
 
 /// `$1` jsonb the keys, `$2` jsonb for each part the keys of its locked rows: inserts rows that the target lacks, all of whose parts
 /// are locked.
-pub fn insert_whole(flow: &Flow, pair: &Pair, parts: &[Flow]) -> String {
+pub fn insert_whole(flow: &Flow, pair: &ComparedPair, parts: &[Flow]) -> String {
     let columns = list(&flow.columns);
     let free = parts.iter().enumerate().map(|(at, part)| {
         let same = by_key(part, |n, k| {
@@ -130,7 +130,7 @@ pub fn insert(flow: &Flow) -> String {
 }
 
 /// Locks new rows of these keys that have no old row, and returns their places.
-pub fn lock_stale(pair: &Pair, flow: &Flow) -> String {
+pub fn lock_stale(pair: &ComparedPair, flow: &Flow) -> String {
     let condition = format!(
         "{} AND NOT EXISTS (SELECT FROM {} AS v WHERE {})",
         pair.chosen().on_side(Side::Target),
@@ -142,7 +142,7 @@ pub fn lock_stale(pair: &Pair, flow: &Flow) -> String {
 
 /// `$1` tid[] places of locked new rows: deletes those that have no old row still, and that nobody refers to: an ON DELETE
 /// action would take rows along that have one.
-pub fn delete(flow: &Flow, inbound: &[Inbound]) -> String {
+pub fn delete(flow: &Flow, inbound: &[InboundKey]) -> String {
     const CHILD: &str = "\"mig:c\"";
     let referred = inbound.iter().map(|i| {
         let same: Vec<String> = i

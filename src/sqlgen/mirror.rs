@@ -2,8 +2,8 @@
 
 use crate::ident::{QualifiedName, list};
 use crate::model::layout::Layout;
-use crate::sqlgen::flow::{Flow, Way, in_another_scope, in_scope, scope_is_mine};
-use crate::sqlgen::map::{self, Chosen};
+use crate::sqlgen::flow::{Direction, Flow, in_another_scope, in_scope, scope_is_mine};
+use crate::sqlgen::map::{self, IdChoice};
 use crate::sqlgen::view;
 
 /// The statements of one flow; `$1 …` is the touched row's key. In their comments the table whose writes are followed is
@@ -92,11 +92,11 @@ pub fn statements(flow: &Flow) -> MirrorSql {
         }),
         returns: returns(flow),
         may_change: flow.own.is_some() || !flow.kept.is_empty(),
-        give: map::give(flow, Chosen::Key),
-        unready: map::is_unready(flow, Chosen::Key),
-        give_named: map::give_named(flow, Chosen::Key),
+        give: map::give(flow, IdChoice::Key),
+        unready: map::is_unready(flow, IdChoice::Key),
+        give_named: map::give_named(flow, IdChoice::Key),
         merge: flow.locks_table().then(|| merge(flow)),
-        same: (flow.merged && flow.way == Way::Reverse).then(|| select_equal(flow)),
+        same: (flow.merged && flow.way == Direction::Reverse).then(|| select_equal(flow)),
     }
 }
 

@@ -29,14 +29,14 @@ use std::fmt::Display;
 
 /// One statement of the plan.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Statement {
+pub struct PlanStatement {
     pub sql: String,
     /// The relation that is locked, and how.
     pub relation: QualifiedName,
     pub lock: &'static str,
 }
 
-impl Statement {
+impl PlanStatement {
     pub fn new(relation: &QualifiedName, lock: &'static str, sql: String) -> Self {
         Self {
             sql,

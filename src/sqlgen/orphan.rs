@@ -1,10 +1,10 @@
 //! Rows that name a row which is not there.
 
 use crate::ident::QualifiedName;
-use crate::model::reference::Pair;
+use crate::model::reference::ColumnPair;
 
 /// A table and which of its rows count, as a condition over its alias.
-pub struct Rows<'a> {
+pub struct ChosenRows<'a> {
     pub table: &'a QualifiedName,
     pub condition: Option<String>,
 }
@@ -14,7 +14,7 @@ pub const PARENT: &str = "\"mig:p\"";
 
 /// How many rows of `child` (alias: its own name, so that a filter may use it) lack their row of `parent` (alias
 /// `PARENT`). A reference with a null in it names nothing, as in a foreign key that is MATCH SIMPLE.
-pub fn count(child: &Rows, parent: &Rows, pairs: &[Pair]) -> String {
+pub fn count(child: &ChosenRows, parent: &ChosenRows, pairs: &[ColumnPair]) -> String {
     let name = child.table.name.to_string();
     let given = pairs
         .iter()

@@ -2,30 +2,30 @@
 //! and waits for nobody.
 
 use crate::ident::QualifiedName;
-use crate::model::reference::Pair;
+use crate::model::reference::ColumnPair;
 use crate::sqlgen::flow::Flow;
 use crate::sqlgen::view;
 
 /// A foreign key of the target.
 #[derive(Clone, Debug, serde::Deserialize)]
-pub struct Outbound {
+pub struct OutboundKey {
     pub parent: QualifiedName,
     /// Owner of that table: as whom PostgreSQL itself looks rows up there (ri_PerformCheck).
     pub owner: u32,
-    pub pairs: Vec<Typed>,
+    pub pairs: Vec<TypedPair>,
 }
 
 #[derive(Clone, Debug, serde::Deserialize)]
-pub struct Typed {
+pub struct TypedPair {
     /// With the operator that tells two keys of the other table apart.
-    pub columns: Pair,
+    pub columns: ColumnPair,
     /// Of the other table's column.
     #[serde(rename = "type")]
     pub type_text: String,
 }
 
 /// `$1` tid[] places of old rows: what they refer to, as an array of arrays of text.
-pub fn select_parent_keys(flow: &Flow, key: &Outbound) -> String {
+pub fn select_parent_keys(flow: &Flow, key: &OutboundKey) -> String {
     let given: Vec<String> = columns(key).map(|c| format!("{c} IS NOT NULL")).collect();
     format!(
         "SELECT coalesce(pg_catalog.jsonb_agg(DISTINCT {}), '[]') AS keys FROM {} AS v WHERE {} AND {}",
@@ -38,16 +38,16 @@ pub fn select_parent_keys(flow: &Flow, key: &Outbound) -> String {
 
 /// `$1` jsonb, as `named` gives it: locks the rows of the other table that are free, as the check of a foreign key does, and
 /// returns those keys. It runs as that table's owner, so it must touch nobody else's types and operators.
-pub fn lock(key: &Outbound) -> String {
+pub fn lock(key: &OutboundKey) -> String {
     of_parents(key, " FOR KEY SHARE OF p SKIP LOCKED")
 }
 
 /// As `lock`, without locking: the keys that are there.
-pub fn present(key: &Outbound) -> String {
+pub fn present(key: &OutboundKey) -> String {
     of_parents(key, "")
 }
 
-fn of_parents(key: &Outbound, lock: &str) -> String {
+fn of_parents(key: &OutboundKey, lock: &str) -> String {
     let same: Vec<String> = key
         .pairs
         .iter()
@@ -71,7 +71,7 @@ fn of_parents(key: &Outbound, lock: &str) -> String {
 
 /// `$1` tid[] places of old rows, `$2` jsonb, as `lock` gives it: the places of those that refer to one of these, or to
 /// nothing.
-pub fn select_served(flow: &Flow, key: &Outbound) -> String {
+pub fn select_served(flow: &Flow, key: &OutboundKey) -> String {
     let nothing: Vec<String> = columns(key).map(|c| format!("{c} IS NULL")).collect();
     format!(
         "SELECT pg_catalog.array_agg(q.place) AS places, count(*) AS n FROM (SELECT v.{} AS place FROM {} AS v WHERE {} AND ({} OR \
@@ -84,12 +84,12 @@ pub fn select_served(flow: &Flow, key: &Outbound) -> String {
     )
 }
 
-fn columns(key: &Outbound) -> impl Iterator<Item = String> {
+fn columns(key: &OutboundKey) -> impl Iterator<Item = String> {
     key.pairs.iter().map(|p| format!("v.{}", p.columns.child))
 }
 
 /// What row `v` refers to, as one JSON array.
-fn texts(key: &Outbound) -> String {
+fn texts(key: &OutboundKey) -> String {
     let all: Vec<String> = columns(key)
         .map(|c| format!("{c}::pg_catalog.text"))
         .collect();

@@ -1,7 +1,7 @@
 //! Random rows of one table, and all rows that refer to them, near and far, on both sides.
 
 use crate::ident::QualifiedName;
-use crate::model::reference::Pair;
+use crate::model::reference::ColumnPair;
 use crate::sqlgen::digest::{self, Condition, Side};
 use crate::sqlgen::view;
 
@@ -21,7 +21,11 @@ pub fn draw(id: i32, source: &QualifiedName, key: usize) -> String {
 }
 
 /// Rows that refer to a row of `parent`, on either side, that `of_parent` chooses. `pairs` by the names of the new tables.
-pub fn select_children(parent: &digest::Pair, of_parent: &Condition, pairs: &[Pair]) -> Condition {
+pub fn select_children(
+    parent: &digest::ComparedPair,
+    of_parent: &Condition,
+    pairs: &[ColumnPair],
+) -> Condition {
     let columns: Vec<String> = pairs.iter().map(|p| format!("r.{}", p.parent)).collect();
     let sides = Side::BOTH.map(|side| {
         format!(

@@ -1,21 +1,21 @@
 //! The triggers that call the mirror.
 
 use crate::ident::{Ident, QualifiedName};
-use crate::sqlgen::firing::{Level, Made, On, ROWS, Timing};
-use crate::sqlgen::flow::{Flow, Way, in_scope};
+use crate::sqlgen::firing::{FiringEvent, Level, ROWS, Timing, TriggerDefinition};
+use crate::sqlgen::flow::{Direction, Flow, in_scope};
 
 /// The triggers of one mapping. Triggers fire in the order of their names, and `!` sorts before letters and digits: the
 /// written table must let a unique value go before a trigger of the application hands it on.
-fn name(id: i32, way: Way, kind: &str) -> Ident {
+fn name(id: i32, way: Direction, kind: &str) -> Ident {
     Ident::new(format!("!mig_{id}_{}_{kind}", way.as_str()))
 }
 
 /// All triggers of a flow. Rows of other scopes never fire the reverse mirror.
-pub fn mirror_triggers(flow: &Flow) -> Vec<Made> {
+pub fn mirror_triggers(flow: &Flow) -> Vec<TriggerDefinition> {
     if flow.led {
         return Vec::new();
     }
-    let one = |kind, timing, on, level, when| Made {
+    let one = |kind, timing, on, level, when| TriggerDefinition {
         name: name(flow.mapping, flow.way, kind),
         timing,
         on,
@@ -24,7 +24,15 @@ pub fn mirror_triggers(flow: &Flow) -> Vec<Made> {
         function: "mirror",
         arguments: vec![flow.mapping.to_string(), flow.way.as_str().into()],
     };
-    let emptied = |kind, timing| one(kind, timing, &[On::Truncate], Level::Statement, None);
+    let emptied = |kind, timing| {
+        one(
+            kind,
+            timing,
+            &[FiringEvent::Truncate],
+            Level::Statement,
+            None,
+        )
+    };
     if flow.follows.is_empty() {
         return vec![
             one("row", Timing::After, ROWS, Level::Row, None),
@@ -40,9 +48,9 @@ pub fn mirror_triggers(flow: &Flow) -> Vec<Made> {
         one(kind, Timing::After, on, Level::Row, Some(ours.join(" OR ")))
     };
     vec![
-        row("insert", &[On::Insert], &["NEW"]),
-        row("update", &[On::Update], &["OLD", "NEW"]),
-        row("delete", &[On::Delete], &["OLD"]),
+        row("insert", &[FiringEvent::Insert], &["NEW"]),
+        row("update", &[FiringEvent::Update], &["OLD", "NEW"]),
+        row("delete", &[FiringEvent::Delete], &["OLD"]),
         emptied("guard", Timing::Before),
         emptied("truncate", Timing::After),
     ]
@@ -54,7 +62,7 @@ pub fn names(flow: &Flow) -> Vec<Ident> {
 
 pub fn create(flow: &Flow) -> Vec<String> {
     let table = &flow.touched;
-    let each = |t: Made| [t.create(table), always(table, &t.name)];
+    let each = |t: TriggerDefinition| [t.create(table), always(table, &t.name)];
     mirror_triggers(flow).into_iter().flat_map(each).collect()
 }
 

@@ -1,37 +1,37 @@
 //! Holding the scope's row while mirrors write rows of it; see `sqlgen::anchor`.
 
-use super::Outcome;
+use super::SliceOutcome;
 use crate::error::Result;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::lock::{self, Mode};
+use crate::pg::lock::{self, LockMode};
 use crate::pg::{draft, spi, state};
 use crate::settings;
 use crate::sqlgen::anchor as sql;
 use crate::store::{anchor, mapping};
 
 #[derive(serde::Deserialize)]
-struct Lacking {
+struct LackingAnchor {
     id: i32,
 }
 
 /// Makes the next anchor that is lacking, where rows of a target refer to the scope's row. Without one mirrors lock that row.
-pub fn next_of(m: &Migration, mappings: &[Mapping]) -> Result<Outcome> {
+pub fn next_of(m: &Migration, mappings: &[Mapping]) -> Result<SliceOutcome> {
     let query = include_str!("../../sql/query/lacks_anchor.sql");
-    let lacking: Vec<Lacking> = state::rows(query, &[m.id.into()])?;
+    let lacking: Vec<LackingAnchor> = state::rows(query, &[m.id.into()])?;
     for p in mappings {
         if lacking.iter().any(|l| l.id == p.id) && anchor::is_wanted(p)? {
             return make(m, p);
         }
     }
-    Ok(Outcome::Done)
+    Ok(SliceOutcome::Done)
 }
 
 /// ShareRowExclusive on the scope's table, brief, as for any foreign key.
-fn make(m: &Migration, p: &Mapping) -> Result<Outcome> {
+fn make(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     let Some((scope, table, key)) = anchor::parent(p) else {
-        return Ok(Outcome::Done);
+        return Ok(SliceOutcome::Done);
     };
-    let locks = [(table.clone(), Mode::ShareRowExclusive)];
+    let locks = [(table.clone(), LockMode::ShareRowExclusive)];
     lock::lock_for_job(&locks, settings::lock_timeout_ms(m))?;
     draft::make(mapping::owner(p)?, |draft| {
         let name = sql::name(p.id);
@@ -40,5 +40,5 @@ fn make(m: &Migration, p: &Mapping) -> Result<Outcome> {
         }
         Ok(vec![("TABLE", name)])
     })?;
-    Ok(Outcome::Did(0))
+    Ok(SliceOutcome::Did(0))
 }

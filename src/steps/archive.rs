@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::archive::{Archived, Shared};
+use crate::model::archive::{ArchivedTable, SharedSequence};
 use crate::model::shape::Shape;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::notice::notice;
@@ -15,11 +15,11 @@ use pgrx::pg_sys::Oid;
 /// What others have built upon the old tables: it would follow them into the archive.
 pub fn dependents(mappings: &[Mapping]) -> Result<Vec<String>> {
     #[derive(serde::Deserialize)]
-    struct Found {
+    struct OutsideDependent {
         what: String,
     }
     let sources: Vec<Oid> = mappings.iter().map(|p| Oid::from(p.source)).collect();
-    let found: Vec<Found> = spi::rows(
+    let found: Vec<OutsideDependent> = spi::rows(
         include_str!("../../sql/query/outside_dependents.sql"),
         &[sources.into()],
     )?;
@@ -32,7 +32,7 @@ pub fn put_away(m: &Migration, mappings: &[Mapping], suffix: &str, views: bool) 
     lock_both(m, mappings)?;
     for p in mappings {
         let old = catalog::shape_of(p.source, &p.source_text())?;
-        let mut done = Archived {
+        let mut done = ArchivedTable {
             name: old.name.clone(),
             indexes: indexes(&old, suffix),
             sequences: shared_sequences(p)?,
@@ -83,7 +83,10 @@ fn hand_over(p: &Mapping) -> Result<()> {
 
 /// With the caller's rights: whoever renames in a schema needs CREATE there. There is nothing in them but names.
 fn renames(old: &Shape, suffix: &str) -> Vec<String> {
-    let table = archive::rename_table(&old.name, &Archived::add_suffix(&old.name.name, suffix));
+    let table = archive::rename_table(
+        &old.name,
+        &ArchivedTable::add_suffix(&old.name.name, suffix),
+    );
     let index =
         |(before, after)| archive::rename_index(&rename_in_schema(&old.name, &before), &after);
     std::iter::once(table)
@@ -95,12 +98,12 @@ fn renames(old: &Shape, suffix: &str) -> Vec<String> {
 fn indexes(old: &Shape, suffix: &str) -> Vec<(Ident, Ident)> {
     let names = old.indexes.iter().map(|i| &i.name);
     names
-        .map(|n| (n.clone(), Archived::add_suffix(n, suffix)))
+        .map(|n| (n.clone(), ArchivedTable::add_suffix(n, suffix)))
         .collect()
 }
 
 fn lock_both(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    let tables = mapping::both_sides(mappings, lock::Mode::AccessExclusive)?;
+    let tables = mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?;
     lock::lock_all(&tables, settings::lock_timeout_ms(m))
 }
 
@@ -112,7 +115,7 @@ fn rename_in_schema(of: &QualifiedName, name: &Ident) -> QualifiedName {
     }
 }
 
-fn shared_sequences(p: &Mapping) -> Result<Vec<Shared>> {
+fn shared_sequences(p: &Mapping) -> Result<Vec<SharedSequence>> {
     spi::rows(
         include_str!("../../sql/query/shared_sequences.sql"),
         &[
@@ -123,7 +126,7 @@ fn shared_sequences(p: &Mapping) -> Result<Vec<Shared>> {
 }
 
 /// A new identity's sequence: what default privileges gave goes, what the old one's had comes.
-fn grant_as_before(p: &Mapping, s: &Shared) -> Result<()> {
+fn grant_as_before(p: &Mapping, s: &SharedSequence) -> Result<()> {
     if s.identity.is_empty() {
         return Ok(());
     }
@@ -184,7 +187,7 @@ pub fn take_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     Ok(())
 }
 
-fn hand_back(p: &Mapping, s: &Shared, source: &QualifiedName) -> Result<()> {
+fn hand_back(p: &Mapping, s: &SharedSequence, source: &QualifiedName) -> Result<()> {
     let target = mapping::target(p)?;
     let own = match s.identity.as_str() {
         "" => None,
@@ -208,7 +211,7 @@ fn hand_back(p: &Mapping, s: &Shared, source: &QualifiedName) -> Result<()> {
 pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<()> {
     let mut tables = Vec::new();
     for p in mappings.iter().filter(|p| p.source_name.is_some()) {
-        tables.push((mapping::source(p)?.clone(), lock::Mode::AccessExclusive));
+        tables.push((mapping::source(p)?.clone(), lock::LockMode::AccessExclusive));
     }
     let parents = anchor::locks(mappings)?;
     lock::lock_all(

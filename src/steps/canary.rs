@@ -19,7 +19,7 @@ const PATIENCE_MS: i32 = 50;
 const TIME: Duration = Duration::from_millis(250);
 
 /// One write as one role, and what it failed with.
-pub struct Try {
+pub struct WriteTrial {
     relation: String,
     role: String,
     what: &'static str,
@@ -27,7 +27,7 @@ pub struct Try {
 }
 
 #[derive(serde::Deserialize)]
-struct Writer {
+struct WritingUser {
     role: u32,
     name: String,
     may_insert: bool,
@@ -36,14 +36,14 @@ struct Writer {
 }
 
 #[derive(serde::Deserialize)]
-struct Row {
+struct SampleRow {
     key: Vec<String>,
     row: String,
 }
 
 /// Writes that can be tried, tried; as many as `before`, if there is one, and otherwise as many as there is time for.
 /// Nothing of it remains.
-pub fn tries(mappings: &[Mapping], before: Option<&Vec<Try>>) -> Result<Vec<Try>> {
+pub fn tries(mappings: &[Mapping], before: Option<&Vec<WriteTrial>>) -> Result<Vec<WriteTrial>> {
     let began = Instant::now();
     // A mirror that finds its way below SQL today may need its statements tomorrow.
     let _all = plan::at_once();
@@ -62,7 +62,7 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<Try>>) -> Result<Vec<Try>
         let source = catalog::shape_of(p.source, &p.source_text())?;
         let layout = mapping::layout(p)?;
         let choose = canary::choose(p.id, &source.name, &layout.key);
-        let row: Option<Row> = {
+        let row: Option<SampleRow> = {
             let _owner = role::confine_reading(mapping::owner(p)?)?;
             let _exact = session::pin(&session::EXACT);
             spi::first(&choose, &[])?
@@ -70,7 +70,7 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<Try>>) -> Result<Vec<Try>
         let Some(row) = row else {
             continue;
         };
-        let writers: Vec<Writer> = spi::rows(
+        let writers: Vec<WritingUser> = spi::rows(
             include_str!("../../sql/query/writers.sql"),
             &[Oid::from(p.source).into()],
         )?;
@@ -91,7 +91,7 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<Try>>) -> Result<Vec<Try>
                 break;
             }
             all.extend(
-                Trial {
+                TableTrial {
                     p,
                     source: &source,
                     row: &row,
@@ -106,18 +106,18 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<Try>>) -> Result<Vec<Try>
 }
 
 /// What is tried with one table.
-struct Trial<'a> {
+struct TableTrial<'a> {
     p: &'a Mapping,
     source: &'a Shape,
-    row: &'a Row,
+    row: &'a SampleRow,
     /// Nobody refers to it.
     alone: bool,
     path: &'a CStr,
 }
 
-impl Trial<'_> {
-    fn list_writes(&self, w: &Writer) -> Result<Vec<Try>> {
-        let Trial {
+impl TableTrial<'_> {
+    fn list_writes(&self, w: &WritingUser) -> Result<Vec<WriteTrial>> {
+        let TableTrial {
             p,
             source,
             row,
@@ -130,7 +130,7 @@ impl Trial<'_> {
             let _role = role::confine(as_role)?;
             spi::run(sql, &[row.key.clone().into()])
         };
-        let attempt = |what: &'static str, f: &dyn Fn(Oid) -> Result<i64>| Try {
+        let attempt = |what: &'static str, f: &dyn Fn(Oid) -> Result<i64>| WriteTrial {
             relation: source.name.plain(),
             role: w.name.clone(),
             what,
@@ -169,7 +169,7 @@ fn taken_back(path: &CStr, f: impl FnOnce() -> Result<i64>) -> Result<()> {
 }
 
 /// Errors with 55000 if something went well before and does not any more.
-pub fn compare(before: &[Try], after: &[Try]) -> Result<()> {
+pub fn compare(before: &[WriteTrial], after: &[WriteTrial]) -> Result<()> {
     for (was, is) in before.iter().zip(after) {
         let Some(e) = is.failed.as_ref().filter(|e| !e.is_retryable()) else {
             continue;

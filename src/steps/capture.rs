@@ -23,7 +23,7 @@ pub fn disable(mappings: &[Mapping]) -> Result<usize> {
     }
     let locks: Vec<_> = standing
         .iter()
-        .map(|t| (t.table.clone(), lock::Mode::ShareRowExclusive))
+        .map(|t| (t.table.clone(), lock::LockMode::ShareRowExclusive))
         .collect();
     lock::lock_in_emergency(&locks)?;
     for t in &standing {
@@ -43,7 +43,10 @@ pub fn install<T>(
 ) -> Result<()> {
     let mut sources = Vec::new();
     for p in mappings {
-        sources.push((mapping::source(p)?.clone(), lock::Mode::ShareRowExclusive));
+        sources.push((
+            mapping::source(p)?.clone(),
+            lock::LockMode::ShareRowExclusive,
+        ));
     }
     // Most of it while the application writes on; the rest under the lock.
     ids::find(mappings)?;
@@ -64,7 +67,10 @@ pub fn install<T>(
 pub fn settle(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let mut sources = Vec::new();
     for p in mappings {
-        sources.push((mapping::source(p)?.clone(), lock::Mode::ShareRowExclusive));
+        sources.push((
+            mapping::source(p)?.clone(),
+            lock::LockMode::ShareRowExclusive,
+        ));
     }
     lock::lock_for_job(&sources, settings::lock_timeout_ms(m))?;
     drift::require_none(m)?;
@@ -82,7 +88,7 @@ pub fn settle(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// Locks both sides ShareRowExclusive: no transaction writes past a mirror, and nobody's write is half seen.
 pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     lock::lock_all(
-        &mapping::both_sides(mappings, lock::Mode::ShareRowExclusive)?,
+        &mapping::both_sides(mappings, lock::LockMode::ShareRowExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
     if !force {
@@ -101,7 +107,7 @@ pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Resu
 pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let mut targets = Vec::new();
     for p in mappings {
-        targets.push((mapping::target(p)?.clone(), lock::Mode::AccessExclusive));
+        targets.push((mapping::target(p)?.clone(), lock::LockMode::AccessExclusive));
     }
     lock::lock_all(&targets, settings::lock_timeout_ms(m))?;
     for p in mappings {
@@ -119,7 +125,7 @@ pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// the catalog changes.
 pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     lock::lock_all(
-        &mapping::both_sides(mappings, lock::Mode::AccessExclusive)?,
+        &mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
     if !force {
@@ -139,7 +145,7 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
 /// live.
 pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
     lock::lock_all(
-        &mapping::both_sides(mappings, lock::Mode::AccessExclusive)?,
+        &mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
     if both {
@@ -155,7 +161,7 @@ pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
 /// Back from the end of dual writing: guards out, mirrors of the old tables in beside those of the new, in one
 /// transaction.
 pub fn reopen(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    let tables = mapping::both_sides(mappings, lock::Mode::AccessExclusive)?;
+    let tables = mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?;
     lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
     put_both_in(mappings)
 }

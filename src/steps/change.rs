@@ -1,14 +1,14 @@
 //! A constraint or an index of a table that is in use. Where a job stands is read from the catalog each time, so that whoever goes
 //! on after a crash, or after somebody's own hand, begins with what is there.
 
-use super::{Command, Outcome};
+use super::{SliceOutcome, TopLevelCommand};
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::change::{Change, ChangeJob};
+use crate::model::change::{DdlChange, DdlJob};
 use crate::model::layout::TargetIndex;
 use crate::model::shape::Shape;
 use crate::pg::draft::Draft;
-use crate::pg::lock::{self, Mode};
+use crate::pg::lock::{self, LockMode};
 use crate::pg::{catalog, parse, role, session, spi, tx};
 use crate::settings;
 use crate::sqlgen::{change as sql, index};
@@ -19,55 +19,55 @@ use pgrx::pg_sys::Oid;
 const EXAMPLES: u32 = 10;
 
 /// The next piece of work.
-pub fn next(job: &ChangeJob, table: &QualifiedName) -> Result<Outcome> {
+pub fn next(job: &DdlJob, table: &QualifiedName) -> Result<SliceOutcome> {
     match (&job.change, job.constraint()) {
-        (Change::Index { name, index }, _) => build(job, table, name, index.as_deref()),
+        (DdlChange::Index { name, index }, _) => build(job, table, name, index.as_deref()),
         (_, Some(name)) => constraint(job, table, &name),
-        (_, None) => Ok(Outcome::Done),
+        (_, None) => Ok(SliceOutcome::Done),
     }
 }
 
 /// Whether what the change wants is there already.
-pub fn is_made(relation: u32, table: &QualifiedName, wanted: &Change) -> Result<bool> {
+pub fn is_made(relation: u32, table: &QualifiedName, wanted: &DdlChange) -> Result<bool> {
     match wanted {
-        Change::NotNull { column } => is_not_null(relation, column),
-        Change::Check { name, .. } | Change::ForeignKey { name, .. } => {
+        DdlChange::NotNull { column } => is_not_null(relation, column),
+        DdlChange::Check { name, .. } | DdlChange::ForeignKey { name, .. } => {
             Ok(is_valid(relation, name)? == Some(true))
         }
-        Change::Index { name, .. } => Ok(find_index_state(relation, table, name)? == Some(true)),
+        DdlChange::Index { name, .. } => Ok(find_index_state(relation, table, name)? == Some(true)),
     }
 }
 
 /// Takes back what stands half-made; `Done` when there is nothing.
-pub fn take_back(job: &ChangeJob, table: &QualifiedName) -> Result<Outcome> {
-    if let Change::Index { name, .. } = &job.change {
+pub fn take_back(job: &DdlJob, table: &QualifiedName) -> Result<SliceOutcome> {
+    if let DdlChange::Index { name, .. } = &job.change {
         return Ok(match find_index_state(job.relation, table, name)? {
             Some(false) => {
                 require_nobody_builds(table)?;
                 let index = QualifiedName::new(table.schema.as_str(), name.as_str());
                 match find_index_state(job.relation, table, name)? {
-                    Some(false) => Outcome::TopLevel(Command {
+                    Some(false) => SliceOutcome::TopLevel(TopLevelCommand {
                         sql: sql::drop_index(&index),
                         role: role::current(),
                     }),
                     // Somebody else has come to the end of it meanwhile.
-                    _ => Outcome::Did(0),
+                    _ => SliceOutcome::Did(0),
                 }
             }
-            _ => Outcome::Done,
+            _ => SliceOutcome::Done,
         });
     }
     let Some(name) = job.constraint() else {
-        return Ok(Outcome::Done);
+        return Ok(SliceOutcome::Done);
     };
-    let of_ours = matches!(job.change, Change::NotNull { .. });
+    let of_ours = matches!(job.change, DdlChange::NotNull { .. });
     match is_valid(job.relation, &name)? {
         Some(valid) if of_ours || !valid => {
             lock_for(table, &job.change, true)?;
             spi::run(&sql::drop_constraint(table, &name), &[])?;
-            Ok(Outcome::Did(0))
+            Ok(SliceOutcome::Did(0))
         }
-        _ => Ok(Outcome::Done),
+        _ => Ok(SliceOutcome::Done),
     }
 }
 
@@ -82,9 +82,9 @@ fn require_nobody_builds(table: &QualifiedName) -> Result<()> {
     Ok(())
 }
 
-fn constraint(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<Outcome> {
+fn constraint(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<SliceOutcome> {
     let not_null = match &job.change {
-        Change::NotNull { column } => Some(column),
+        DdlChange::NotNull { column } => Some(column),
         _ => None,
     };
     if let Some(column) = not_null
@@ -110,18 +110,18 @@ fn constraint(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<Ou
             spi::run(&sql::set_not_null(table, column), &[])?;
             spi::run(&sql::drop_constraint(table, name), &[])?;
         }
-        (Some(true), None) => return Ok(Outcome::Done),
+        (Some(true), None) => return Ok(SliceOutcome::Done),
     }
-    Ok(Outcome::Did(0))
+    Ok(SliceOutcome::Did(0))
 }
 
 /// A foreign key as the caller, who may need a right on the other table, and there is nothing in it but names; an expression as the
 /// table's owner.
-fn add(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<()> {
+fn add(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<()> {
     let Some(add) = sql::add(table, name, &job.change) else {
         return Ok(());
     };
-    let expressions = !matches!(job.change, Change::ForeignKey { .. });
+    let expressions = !matches!(job.change, DdlChange::ForeignKey { .. });
     let _owner = match expressions {
         true => Some(role::confine(owner(job)?)?),
         false => None,
@@ -131,12 +131,12 @@ fn add(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<()> {
     Ok(())
 }
 
-fn owner(job: &ChangeJob) -> Result<Oid> {
+fn owner(job: &DdlJob) -> Result<Oid> {
     catalog::owner_of(Oid::from(job.relation))
 }
 
 /// ShareUpdateExclusive: readers and writers go on.
-fn validate(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<()> {
+fn validate(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<()> {
     let owner = owner(job)?;
     let proved = tx::subtransaction(|| {
         let _owner = role::confine(owner)?;
@@ -151,7 +151,7 @@ fn validate(job: &ChangeJob, table: &QualifiedName, name: &Ident) -> Result<()> 
     }
 }
 
-fn refuse_if_broken(job: &ChangeJob, table: &QualifiedName) -> Result<()> {
+fn refuse_if_broken(job: &DdlJob, table: &QualifiedName) -> Result<()> {
     let key = key(job.relation)?;
     let Some(look) = sql::violators(table, &key, &job.change, EXAMPLES + 1) else {
         return Ok(());
@@ -190,13 +190,13 @@ fn key(relation: u32) -> Result<Vec<Ident>> {
 }
 
 /// What ALTER TABLE needs for it, had with a time limit, or not at all.
-fn lock_for(table: &QualifiedName, wanted: &Change, takes_away: bool) -> Result<()> {
+fn lock_for(table: &QualifiedName, wanted: &DdlChange, takes_away: bool) -> Result<()> {
     let mode = match wanted {
-        Change::ForeignKey { .. } if !takes_away => Mode::ShareRowExclusive,
-        _ => Mode::AccessExclusive,
+        DdlChange::ForeignKey { .. } if !takes_away => LockMode::ShareRowExclusive,
+        _ => LockMode::AccessExclusive,
     };
     let mut tables = vec![(table.clone(), mode)];
-    if let Change::ForeignKey { references, .. } = wanted
+    if let DdlChange::ForeignKey { references, .. } = wanted
         && references != table
     {
         tables.push((references.clone(), mode));
@@ -238,20 +238,20 @@ fn find_index_state(relation: u32, table: &QualifiedName, name: &Ident) -> Resul
 }
 
 fn build(
-    job: &ChangeJob,
+    job: &DdlJob,
     table: &QualifiedName,
     name: &Ident,
     made: Option<&TargetIndex>,
-) -> Result<Outcome> {
+) -> Result<SliceOutcome> {
     Ok(match find_index_state(job.relation, table, name)? {
         None => {
             let made = made.ok_or_else(|| not_known(name))?;
-            Outcome::TopLevel(Command {
+            SliceOutcome::TopLevel(TopLevelCommand {
                 sql: index::create(table, made, true),
                 role: super::builder(made, owner(job)?),
             })
         }
-        Some(true) => Outcome::Done,
+        Some(true) => SliceOutcome::Done,
         // What an interrupted build leaves behind; writers keep it up and nobody reads it.
         Some(false) => take_back(job, table)?,
     })
@@ -273,7 +273,7 @@ fn not_known(name: &Ident) -> Error {
 /// the same columns, and the catalog tells.
 pub fn analysed_index(
     shape: &Shape,
-    given: &parse::index::Index,
+    given: &parse::index::ParsedIndex,
     statement: &str,
     path: &str,
 ) -> Result<TargetIndex> {

@@ -1,7 +1,7 @@
 //! Foreign keys of the target, after the copy and after every older snapshot is gone: a transaction that
 //! began before the last batch sees a partial target, and its writes would be refused by the new key.
 
-use super::Outcome;
+use super::SliceOutcome;
 use crate::error::Result;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::{lock, role, snapshot, spi};
@@ -10,18 +10,18 @@ use crate::sqlgen::fkey;
 use crate::store::{mapping, migration};
 
 /// Waits for the snapshots that were there when it was first called.
-pub fn drain(m: &Migration) -> Result<Outcome> {
+pub fn drain(m: &Migration) -> Result<SliceOutcome> {
     let now = snapshot::holders();
     let waiting = match migration::drain(m.id)? {
         None => now,
-        Some(listed) if listed.is_empty() => return Ok(Outcome::Done),
+        Some(listed) if listed.is_empty() => return Ok(SliceOutcome::Done),
         Some(listed) => listed.into_iter().filter(|l| now.contains(l)).collect(),
     };
     migration::set_drain(m.id, Some(waiting.clone()))?;
     if waiting.is_empty() {
-        Ok(Outcome::Did(0))
+        Ok(SliceOutcome::Did(0))
     } else {
-        Ok(Outcome::Wait(name(&waiting)?))
+        Ok(SliceOutcome::Wait(name(&waiting)?))
     }
 }
 
@@ -39,7 +39,7 @@ fn name(holders: &[String]) -> Result<String> {
 }
 
 #[derive(serde::Deserialize)]
-struct State {
+struct FkeyState {
     valid: bool,
 }
 
@@ -49,10 +49,10 @@ pub fn find_lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option
 }
 
 /// Adds or validates the next foreign key that `p` lacks.
-pub fn next(m: &Migration, p: &Mapping) -> Result<Outcome> {
+pub fn next(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     let target = mapping::target(p)?;
     for key in &mapping::layout(p)?.fkeys {
-        let state: Option<State> = spi::first(
+        let state: Option<FkeyState> = spi::first(
             "SELECT convalidated AS valid FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND conname = $2 AND contype = 'f'",
             &[
                 pgrx::pg_sys::Oid::from(p.target.unwrap_or(0)).into(),
@@ -67,7 +67,7 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<Outcome> {
                 spi::run(&fkey::validate(target, &key.name), &[])?
             }
             None => {
-                let strong = lock::Mode::ShareRowExclusive;
+                let strong = lock::LockMode::ShareRowExclusive;
                 let mut tables = vec![(target.clone(), strong)];
                 if key.references != *target {
                     tables.push((key.references.clone(), strong));
@@ -76,7 +76,7 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<Outcome> {
                 spi::run(&fkey::add(target, key), &[])?
             }
         };
-        return Ok(Outcome::Did(0));
+        return Ok(SliceOutcome::Did(0));
     }
-    Ok(Outcome::Done)
+    Ok(SliceOutcome::Done)
 }

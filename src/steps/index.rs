@@ -1,6 +1,6 @@
 //! The indexes that the target gets after the copy.
 
-use super::{Command, Outcome};
+use super::{SliceOutcome, TopLevelCommand};
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::layout::TargetIndex;
@@ -14,7 +14,7 @@ use crate::store::mapping;
 const SMALL_BLOCKS: i64 = 128;
 
 #[derive(serde::Deserialize)]
-struct State {
+struct IndexState {
     valid: bool,
     constraint: bool,
 }
@@ -26,7 +26,7 @@ pub fn find_lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option
 
 /// Builds or attaches the next index that `p` lacks. A driver that cannot run a command at the top level
 /// builds small ones under a lock and refuses large ones, with the statement to run.
-pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<Outcome> {
+pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<SliceOutcome> {
     let target = mapping::target(p)?;
     for i in &mapping::layout(p)?.indexes {
         match state(p, i)? {
@@ -36,10 +36,10 @@ pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<Outcome> {
                 // What an interrupted concurrent build leaves behind.
                 lock_target(m, target)?;
                 spi::run(&format!("DROP INDEX {}.{}", target.schema, i.name), &[])?;
-                return Ok(Outcome::Did(0));
+                return Ok(SliceOutcome::Did(0));
             }
             None if top_level => {
-                return Ok(Outcome::TopLevel(Command {
+                return Ok(SliceOutcome::TopLevel(TopLevelCommand {
                     sql: index::create(target, i, true),
                     role: super::builder(i, mapping::owner(p)?),
                 }));
@@ -47,10 +47,10 @@ pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<Outcome> {
             None => return build_here(m, p, i),
         }
     }
-    Ok(Outcome::Done)
+    Ok(SliceOutcome::Done)
 }
 
-fn state(p: &Mapping, i: &TargetIndex) -> Result<Option<State>> {
+fn state(p: &Mapping, i: &TargetIndex) -> Result<Option<IndexState>> {
     spi::first(
         "SELECT x.indisvalid AS valid, EXISTS (SELECT FROM pg_catalog.pg_constraint co WHERE co.conindid = x.indexrelid) AS constraint \
          FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid WHERE x.indrelid = $1 AND c.relname = $2",
@@ -63,20 +63,20 @@ fn state(p: &Mapping, i: &TargetIndex) -> Result<Option<State>> {
 
 /// Its strongest lock first: what follows under it needs less.
 fn lock_target(m: &Migration, target: &QualifiedName) -> Result<()> {
-    let tables = [(target.clone(), lock::Mode::AccessExclusive)];
+    let tables = [(target.clone(), lock::LockMode::AccessExclusive)];
     lock::lock_for_job(&tables, settings::lock_timeout_ms(m))
 }
 
-fn attach(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<Outcome> {
+fn attach(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcome> {
     let target = mapping::target(p)?;
     if let Some(sql) = index::attach(target, i) {
         lock_target(m, target)?;
         spi::run(&sql, &[])?;
     }
-    Ok(Outcome::Did(0))
+    Ok(SliceOutcome::Did(0))
 }
 
-fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<Outcome> {
+fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcome> {
     let target = mapping::target(p)?;
     let blocks = crate::pg::catalog::extent(p.target.unwrap_or(0))?.map_or(0, |e| e.blocks);
     if blocks > SMALL_BLOCKS {
@@ -101,5 +101,5 @@ fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<Outcome> {
     for sql in std::iter::once(index::create(target, i, false)).chain(index::attach(target, i)) {
         spi::run(&sql, &[])?;
     }
-    Ok(Outcome::Did(0))
+    Ok(SliceOutcome::Did(0))
 }

@@ -22,19 +22,19 @@ pub mod verify;
 
 /// What a slice of a job came to.
 #[derive(Debug, PartialEq)]
-pub enum Outcome {
+pub enum SliceOutcome {
     /// Rows dealt with; there may be more.
     Did(i64),
     /// Nothing to do for this step any more.
     Done,
     /// Somebody is in the way: who or what.
     Wait(String),
-    TopLevel(Command),
+    TopLevel(TopLevelCommand),
 }
 
 /// A command that must run outside a transaction, and as whom: what it says may call functions of that role's.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Command {
+pub struct TopLevelCommand {
     pub sql: String,
     pub role: Oid,
 }

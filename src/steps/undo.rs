@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal, QualifiedName};
-use crate::model::layout::remap::Drawn;
+use crate::model::layout::remap::NewIds;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::lock::Mode;
+use crate::pg::lock::LockMode;
 use crate::pg::notice::notice;
 use crate::pg::{catalog, lock, role, session, spi};
 use crate::settings;
@@ -40,7 +40,7 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Resul
 }
 
 /// Sources, targets, and what their foreign keys refer to: removing a key locks both of its ends.
-fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, Mode)>> {
+fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, LockMode)>> {
     let sources = mappings.iter().filter_map(|p| p.source_name.clone());
     let targets = mappings.iter().filter_map(|p| p.target_now.clone());
     let mut names: Vec<QualifiedName> = Vec::new();
@@ -62,7 +62,7 @@ fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, Mode)>> {
     }
     Ok(names
         .into_iter()
-        .map(|n| (n, Mode::AccessExclusive))
+        .map(|n| (n, LockMode::AccessExclusive))
         .collect())
 }
 
@@ -131,12 +131,12 @@ pub fn holds_others(p: &Mapping) -> Result<bool> {
     Ok(spi::value::<bool>(&sql, &[])?.unwrap_or(false))
 }
 
-fn new_ids_of(p: &Mapping) -> Option<&Drawn> {
+fn new_ids_of(p: &Mapping) -> Option<&NewIds> {
     p.layout.as_ref().and_then(|l| l.drawn.as_ref())
 }
 
 /// Rows of the scope that were there before us are as they were again.
-fn restore(p: &Mapping, found: &Drawn) -> Result<()> {
+fn restore(p: &Mapping, found: &NewIds) -> Result<()> {
     let standing = catalog::shape_of(p.target.unwrap_or(0), &p.target_name.plain())?;
     let columns = standing
         .columns
@@ -186,7 +186,7 @@ pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
             .iter()
             .filter(|p| !p.adopted)
             .filter_map(|p| p.target_now.clone())
-            .map(|n| (n, Mode::AccessExclusive))
+            .map(|n| (n, LockMode::AccessExclusive))
             .collect::<Vec<_>>(),
         settings::lock_timeout_ms(m),
     )?;

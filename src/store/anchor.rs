@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::Scope;
 use crate::model::state::Mapping;
-use crate::pg::lock::Mode;
+use crate::pg::lock::LockMode;
 use crate::pg::{catalog, role, spi};
 use crate::sqlgen::anchor;
 use crate::store::mapping;
@@ -65,11 +65,11 @@ pub fn remove(mappings: &[Mapping]) -> Result<()> {
 }
 
 /// What the removal locks: the scope's table, which a foreign key refers to no more.
-pub fn locks(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, Mode)>> {
+pub fn locks(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, LockMode)>> {
     let mut tables = Vec::new();
     for p in mappings {
         if let (Some((_, table, _)), true) = (parent(p), exists(p)?) {
-            let wanted = (table.clone(), Mode::AccessExclusive);
+            let wanted = (table.clone(), LockMode::AccessExclusive);
             if !tables.contains(&wanted) {
                 tables.push(wanted);
             }

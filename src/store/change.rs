@@ -1,7 +1,7 @@
 //! `mig.change`: constraints and indexes that are made by a worker.
 
 use crate::error::{Error, Result};
-use crate::model::change::{Change, ChangeJob};
+use crate::model::change::{DdlChange, DdlJob};
 use crate::pg::{role, state, tx};
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
@@ -11,12 +11,12 @@ const SELECT: &str = "SELECT j.id, j.relation::oid::bigint AS relation, \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = j.relation) AS table, \
     j.change, j.role::oid::bigint AS role, j.search_path, j.state, j.pid, j.error, j.looked FROM mig.change j";
 
-pub fn by_id(id: i64) -> Result<Option<ChangeJob>> {
+pub fn by_id(id: i64) -> Result<Option<DdlJob>> {
     state::first(&format!("{SELECT} WHERE j.id = $1"), &[id.into()])
 }
 
 /// The job that is at what has this name in the same table.
-pub fn open(relation: u32, change: &Change) -> Result<Option<ChangeJob>> {
+pub fn open(relation: u32, change: &DdlChange) -> Result<Option<DdlJob>> {
     state::first(
         &format!(
             "{SELECT} WHERE j.relation = $1 AND j.change->>'kind' = $2 AND coalesce(j.change->>'name', j.change->>'column') = $3 AND j.ended_at IS NULL"
@@ -29,7 +29,7 @@ pub fn open(relation: u32, change: &Change) -> Result<Option<ChangeJob>> {
     )
 }
 
-pub fn insert(relation: u32, change: &Change, search_path: &str) -> Result<i64> {
+pub fn insert(relation: u32, change: &DdlChange, search_path: &str) -> Result<i64> {
     state::value(
         "INSERT INTO mig.change (relation, role, change, search_path, step) VALUES ($1::regclass, $2::regrole, $3, $4, $5) RETURNING id",
         &[
@@ -43,9 +43,9 @@ pub fn insert(relation: u32, change: &Change, search_path: &str) -> Result<i64> 
     .ok_or_else(|| Error::Internal("a job without an id".into()))
 }
 
-fn first_step(change: &Change) -> &'static str {
+fn first_step(change: &DdlChange) -> &'static str {
     match change {
-        Change::Index { .. } => "building",
+        DdlChange::Index { .. } => "building",
         _ => "looking at the rows",
     }
 }
@@ -110,7 +110,7 @@ pub fn end(id: i64, state: &str) -> Result<()> {
     Ok(())
 }
 
-fn json(change: &Change) -> Result<JsonB> {
+fn json(change: &DdlChange) -> Result<JsonB> {
     let value = serde_json::to_value(change);
     value
         .map(JsonB)

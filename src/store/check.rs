@@ -1,12 +1,12 @@
 //! `mig.check_result`
 
 use crate::error::Result;
-use crate::pg::moment::Moment;
+use crate::pg::moment::Snapshot;
 use crate::pg::{spi, state};
 use pgrx::JsonB;
 use serde_json::Value;
 
-pub struct Outcome {
+pub struct CheckOutcome {
     pub ok: Option<bool>,
     /// How many mappings it looked at.
     pub tables: i32,
@@ -22,7 +22,7 @@ pub fn insert(
     mode: &str,
     phase: &str,
     started: Option<f64>,
-    outcome: Outcome,
+    outcome: CheckOutcome,
 ) -> Result<()> {
     state::run(
         "INSERT INTO mig.check_result (migration, mode, phase, started_at, ok, compared, tables, differences, failed, snapshot) \
@@ -58,14 +58,14 @@ pub fn is_proven(migration: i32) -> Result<bool> {
 
 /// The last full check.
 #[derive(serde::Deserialize)]
-pub struct Last {
+pub struct LastCheck {
     pub ok: Option<bool>,
     pub compared: i64,
     pub differences: i64,
     pub age: String,
 }
 
-pub fn last_full(migration: i32) -> Result<Option<Last>> {
+pub fn last_full(migration: i32) -> Result<Option<LastCheck>> {
     state::first(
         "SELECT c.ok, c.compared, c.differences, pg_catalog.date_trunc('second', clock_timestamp() - c.finished_at)::text AS age \
          FROM mig.check_result c WHERE c.migration = $1 AND c.mode = 'full' ORDER BY c.id DESC LIMIT 1",
@@ -74,12 +74,12 @@ pub fn last_full(migration: i32) -> Result<Option<Last>> {
 }
 
 /// The snapshot that a check reads under.
-pub fn snapshot(at: &Moment) -> Result<Option<String>> {
+pub fn snapshot(at: &Snapshot) -> Result<Option<String>> {
     #[derive(serde::Deserialize)]
-    struct Row {
+    struct SnapshotText {
         snapshot: String,
     }
-    let row: Option<Row> = at.first(
+    let row: Option<SnapshotText> = at.first(
         "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text AS snapshot",
         &[],
     )?;

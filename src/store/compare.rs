@@ -5,11 +5,11 @@ use crate::ident::QualifiedName;
 use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::document::JsonText;
-use crate::pg::moment::Moment;
-use crate::pg::places::Slice;
+use crate::pg::moment::Snapshot;
+use crate::pg::places::BlockSlice;
 use crate::pg::{catalog, role, session, spi, state};
-use crate::sqlgen::digest::{Condition, Pair, Side};
-use crate::sqlgen::map::{self, Chosen};
+use crate::sqlgen::digest::{ComparedPair, Condition, Side};
+use crate::sqlgen::map::{self, IdChoice};
 use crate::store::{mapping, rows};
 use pgrx::JsonB;
 use pgrx::datum::DatumWithOid;
@@ -18,22 +18,22 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A mapping that is looked at.
-pub struct Beside<'a> {
+pub struct Comparison<'a> {
     pub mapping: &'a Mapping,
-    pub at: &'a Moment,
+    pub at: &'a Snapshot,
     target: &'a QualifiedName,
-    pending: Pending,
+    pending: PendingRows,
 }
 
 /// What is not copied yet: nothing, except while the backfill has not come to its end.
-struct Pending {
-    places: Slice,
+struct PendingRows {
+    places: BlockSlice,
     leftovers: Value,
 }
 
 /// How many rows differ, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Kinds {
+pub struct DifferenceCounts {
     pub missing: i64,
     pub extra: i64,
     pub different: i64,
@@ -41,7 +41,7 @@ pub struct Kinds {
     pub pending: i64,
 }
 
-impl Kinds {
+impl DifferenceCounts {
     /// Rows that differ although they should not.
     pub fn wrong(&self) -> i64 {
         self.missing + self.extra + self.different
@@ -50,14 +50,14 @@ impl Kinds {
 
 /// Rows of one side, and the sum of their hashes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Sum {
+pub struct HashSum {
     pub rows: i64,
     hash: i128,
 }
 
 /// A row that differs.
 #[derive(Deserialize)]
-pub struct Found {
+pub struct DifferingRow {
     pub kind: String,
     /// That the old table has; null where a new row never had one.
     pub key: Vec<Option<String>>,
@@ -65,12 +65,12 @@ pub struct Found {
 }
 
 #[derive(Deserialize)]
-struct Count {
+struct RowCount {
     rows: i64,
 }
 
 #[derive(Deserialize)]
-struct Hashed {
+struct HashedSide {
     rows: i64,
     hash: String,
 }
@@ -79,7 +79,7 @@ struct Hashed {
 struct Bucket {
     bucket: i32,
     #[serde(flatten)]
-    hashed: Hashed,
+    hashed: HashedSide,
 }
 
 /// About what one row of each side takes in a join by key.
@@ -94,34 +94,34 @@ struct KindCount {
 }
 
 /// Which rows of both sides are compared, and what `$1` is.
-pub struct Choice {
+pub struct RowChoice {
     pub condition: Condition,
-    pub argument: Argument,
+    pub argument: ChoiceArgument,
 }
 
-pub enum Argument {
+pub enum ChoiceArgument {
     Buckets(Vec<i32>),
     Keys(Value),
 }
 
-impl Choice {
+impl RowChoice {
     pub fn all_rows() -> Self {
         Self {
             condition: Condition::on_both("true".into()),
-            argument: Argument::Buckets(Vec::new()),
+            argument: ChoiceArgument::Buckets(Vec::new()),
         }
     }
 
     fn argument(&self) -> DatumWithOid<'static> {
         match &self.argument {
-            Argument::Buckets(numbers) => numbers.clone().into(),
-            Argument::Keys(keys) => JsonB(keys.clone()).into(),
+            ChoiceArgument::Buckets(numbers) => numbers.clone().into(),
+            ChoiceArgument::Keys(keys) => JsonB(keys.clone()).into(),
         }
     }
 }
 
-impl<'a> Beside<'a> {
-    pub fn new(m: &Migration, mapping: &'a Mapping, at: &'a Moment) -> Result<Self> {
+impl<'a> Comparison<'a> {
+    pub fn new(m: &Migration, mapping: &'a Mapping, at: &'a Snapshot) -> Result<Self> {
         Ok(Self {
             mapping,
             at,
@@ -131,17 +131,17 @@ impl<'a> Beside<'a> {
     }
 
     /// Whatever differs differs, also where a batch is still to come.
-    pub fn without_pending(mapping: &'a Mapping, at: &'a Moment) -> Result<Self> {
+    pub fn without_pending(mapping: &'a Mapping, at: &'a Snapshot) -> Result<Self> {
         Ok(Self {
             mapping,
             at,
             target: mapping::target(mapping)?,
-            pending: Pending::empty()?,
+            pending: PendingRows::empty()?,
         })
     }
 
-    pub fn pair(&self) -> Result<Pair<'_>> {
-        Ok(Pair::new(
+    pub fn pair(&self) -> Result<ComparedPair<'_>> {
+        Ok(ComparedPair::new(
             self.mapping.id,
             self.target,
             mapping::layout(self.mapping)?,
@@ -149,38 +149,39 @@ impl<'a> Beside<'a> {
     }
 
     /// How many rows of one side are chosen.
-    pub fn count(&self, side: Side, choice: &Choice) -> Result<i64> {
+    pub fn count(&self, side: Side, choice: &RowChoice) -> Result<i64> {
         let sql = self.pair()?.count(side, &choice.condition);
-        let found: Option<Count> = self.as_owner(|| self.at.first(&sql, &[choice.argument()]))?;
+        let found: Option<RowCount> =
+            self.as_owner(|| self.at.first(&sql, &[choice.argument()]))?;
         Ok(found.map_or(0, |c| c.rows))
     }
 
     /// One side, or a slice of it.
-    pub fn sum(&self, side: Side, slice: Option<&Slice>) -> Result<Sum> {
+    pub fn sum(&self, side: Side, slice: Option<&BlockSlice>) -> Result<HashSum> {
         let sql = self.pair()?.total(side, slice.is_some());
-        let found: Option<Hashed> = self.as_owner(|| match slice {
+        let found: Option<HashedSide> = self.as_owner(|| match slice {
             Some(slice) => self.at.first(&sql, &slice.args()),
             None => self.at.first(&sql, &[]),
         })?;
-        found.map_or(Ok(Sum::default()), |h| h.sum())
+        found.map_or(Ok(HashSum::default()), |h| h.sum())
     }
 
     /// Where the differences have to be, for sides whose sums differ.
-    pub fn doubtful(&self, rows: i64) -> Result<Choice> {
+    pub fn doubtful(&self, rows: i64) -> Result<RowChoice> {
         let pair = self.pair()?;
         if rows * ROW_BYTES <= JOINED_MEMORIES * session::work_mem() {
-            return Ok(Choice::all_rows());
+            return Ok(RowChoice::all_rows());
         }
         let (source, target) = (self.buckets(Side::Source)?, self.buckets(Side::Target)?);
         let both: BTreeSet<i32> = source.keys().chain(target.keys()).copied().collect();
         let unequal = both.into_iter().filter(|b| source.get(b) != target.get(b));
-        Ok(Choice {
+        Ok(RowChoice {
             condition: pair.in_buckets(),
-            argument: Argument::Buckets(unequal.collect()),
+            argument: ChoiceArgument::Buckets(unequal.collect()),
         })
     }
 
-    fn buckets(&self, side: Side) -> Result<BTreeMap<i32, Sum>> {
+    fn buckets(&self, side: Side) -> Result<BTreeMap<i32, HashSum>> {
         let sql = self.pair()?.buckets(side);
         let found: Vec<Bucket> = self.as_owner(|| self.at.rows(&sql, &[]))?;
         let sums = found.into_iter().map(|b| Ok((b.bucket, b.hashed.sum()?)));
@@ -188,7 +189,7 @@ impl<'a> Beside<'a> {
     }
 
     /// How many of the chosen rows differ.
-    pub fn kinds(&self, choice: &Choice) -> Result<Kinds> {
+    pub fn kinds(&self, choice: &RowChoice) -> Result<DifferenceCounts> {
         let sql = self.pair()?.count_differing(&choice.condition);
         let found: Vec<KindCount> =
             self.as_owner(|| self.at.rows(&sql, &self.arguments(choice, None)))?;
@@ -199,7 +200,7 @@ impl<'a> Beside<'a> {
                 .map(|k| k.rows)
                 .sum()
         };
-        Ok(Kinds {
+        Ok(DifferenceCounts {
             missing: of("missing"),
             extra: of("extra"),
             different: of("different"),
@@ -208,20 +209,20 @@ impl<'a> Beside<'a> {
     }
 
     /// The first `limit` of them, by key.
-    pub fn list(&self, choice: &Choice, limit: i64) -> Result<Vec<Found>> {
+    pub fn list(&self, choice: &RowChoice, limit: i64) -> Result<Vec<DifferingRow>> {
         let sql = self.pair()?.list_differing(&choice.condition);
         self.as_owner(|| self.at.rows(&sql, &self.arguments(choice, Some(limit))))
     }
 
     /// Lists all of them as leftovers.
-    pub fn note(&self, choice: &Choice) -> Result<()> {
+    pub fn note(&self, choice: &RowChoice) -> Result<()> {
         /// Keys that are held in memory at a time.
         const LOT: i64 = 10_000;
         let sql = self.pair()?.list_keys_to_note(&choice.condition);
         let owner = mapping::owner(self.mapping)?;
         // A new row that came past the mirrors has no old key that could be noted.
         let back = mapping::reverse(self.mapping)?;
-        for sql in back.iter().flat_map(|flow| map::give(flow, Chosen::All)) {
+        for sql in back.iter().flat_map(|flow| map::give(flow, IdChoice::All)) {
             let _owner = role::confine(owner)?;
             let _exact = session::pin(&session::EXACT);
             spi::run(&sql, &[])?;
@@ -232,7 +233,7 @@ impl<'a> Beside<'a> {
         };
         let arguments = self.arguments(choice, None);
         // Those ids are none of the comparison's moment.
-        Moment::take().in_lots(&sql, &arguments, LOT, reader, |keys: Vec<Vec<String>>| {
+        Snapshot::take().in_lots(&sql, &arguments, LOT, reader, |keys: Vec<Vec<String>>| {
             rows::add_leftovers(self.mapping.id, &keys)
         })
     }
@@ -240,10 +241,10 @@ impl<'a> Beside<'a> {
     /// Both rows of a key, as the target should hold them and as it does, and the key as JSON.
     pub fn rows(
         &self,
-        of: &Found,
+        of: &DifferingRow,
     ) -> Result<(Option<JsonText>, Option<JsonText>, Option<JsonText>)> {
         #[derive(Deserialize)]
-        struct Row {
+        struct RowWithKey {
             row: JsonText,
             key: JsonText,
         }
@@ -253,7 +254,7 @@ impl<'a> Beside<'a> {
             true => (Side::Source, &of.key),
             false => (Side::Target, &of.new_key),
         };
-        let one = |side| -> Result<Option<Row>> {
+        let one = |side| -> Result<Option<RowWithKey>> {
             self.as_owner(|| self.at.first(&pair.row(side, given), &[key.clone().into()]))
         };
         let (source, target) = (one(Side::Source)?, one(Side::Target)?);
@@ -268,7 +269,7 @@ impl<'a> Beside<'a> {
         f()
     }
 
-    fn arguments<'b>(&'b self, choice: &Choice, limit: Option<i64>) -> Vec<DatumWithOid<'b>> {
+    fn arguments<'b>(&'b self, choice: &RowChoice, limit: Option<i64>) -> Vec<DatumWithOid<'b>> {
         let [from, to] = self.pending.places.args();
         let all = [
             choice.argument(),
@@ -280,27 +281,27 @@ impl<'a> Beside<'a> {
     }
 }
 
-impl Hashed {
-    fn sum(&self) -> Result<Sum> {
+impl HashedSide {
+    fn sum(&self) -> Result<HashSum> {
         let hash = self.hash.parse();
-        Ok(Sum {
+        Ok(HashSum {
             rows: self.rows,
             hash: hash.map_err(|_| Error::Internal("a hash sum is a number".into()))?,
         })
     }
 }
 
-impl std::ops::AddAssign for Sum {
+impl std::ops::AddAssign for HashSum {
     fn add_assign(&mut self, other: Self) {
         self.rows += other.rows;
         self.hash = self.hash.wrapping_add(other.hash);
     }
 }
 
-impl Pending {
+impl PendingRows {
     fn empty() -> Result<Self> {
         Ok(Self {
-            places: Slice::new(0, 0)?,
+            places: BlockSlice::new(0, 0)?,
             leftovers: json!([]),
         })
     }
@@ -313,10 +314,10 @@ fn partners(p: &Mapping) -> Vec<i32> {
 
 /// Before the backfill is through, rows of blocks between the checkpoint and the bound are still to come, and so are
 /// leftovers; what lies elsewhere has been copied or written with the mirror in place.
-fn find_pending(m: &Migration, p: &Mapping, at: &Moment) -> Result<Pending> {
+fn find_pending(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<PendingRows> {
     const ALL: i64 = u32::MAX as i64;
     #[derive(Deserialize)]
-    struct Checkpoint {
+    struct BackfillPosition {
         bound_blocks: Option<i64>,
         next_block: i64,
         filenode: Option<i64>,
@@ -326,9 +327,9 @@ fn find_pending(m: &Migration, p: &Mapping, at: &Moment) -> Result<Pending> {
         leftovers: Value,
     }
     if m.phase != Phase::DualWrite {
-        return Pending::empty();
+        return PendingRows::empty();
     }
-    let now: Option<Checkpoint> = state::first_at(
+    let now: Option<BackfillPosition> = state::first_at(
         at,
         "SELECT p.bound_blocks, p.next_block, p.filenode::bigint AS filenode, p.copied, \
          EXISTS (SELECT FROM mig.mapping o WHERE o.id = ANY ($2) AND NOT o.copied) AS others_come, \
@@ -339,13 +340,13 @@ fn find_pending(m: &Migration, p: &Mapping, at: &Moment) -> Result<Pending> {
     let now = now.ok_or_else(|| Error::Internal("the mapping is gone".into()))?;
     let rewritten = catalog::extent(p.source)?.map(|e| e.filenode) != now.filenode;
     let places = match now.bound_blocks {
-        None => Slice::new(0, ALL)?,
-        Some(_) if now.others_come => Slice::new(0, ALL)?,
-        Some(_) if now.copied => Slice::new(0, 0)?,
-        Some(_) if rewritten => Slice::new(0, ALL)?,
-        Some(bound) => Slice::new(now.next_block, bound)?,
+        None => BlockSlice::new(0, ALL)?,
+        Some(_) if now.others_come => BlockSlice::new(0, ALL)?,
+        Some(_) if now.copied => BlockSlice::new(0, 0)?,
+        Some(_) if rewritten => BlockSlice::new(0, ALL)?,
+        Some(bound) => BlockSlice::new(now.next_block, bound)?,
     };
-    Ok(Pending {
+    Ok(PendingRows {
         places,
         leftovers: now.leftovers,
     })

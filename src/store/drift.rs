@@ -18,13 +18,13 @@ pub fn find_text(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
 
 /// One thing that somebody changed.
 #[derive(serde::Deserialize)]
-pub struct Change {
+pub struct DriftChange {
     pub mapping: i32,
     pub kind: String,
     pub what: String,
 }
 
-pub fn list(m: &Migration) -> Result<Vec<Change>> {
+pub fn list(m: &Migration) -> Result<Vec<DriftChange>> {
     state::rows(
         "SELECT mapping, kind, what FROM mig.drift WHERE migration_id = $1 ORDER BY what",
         &[m.id.into()],

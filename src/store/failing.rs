@@ -1,28 +1,33 @@
 //! Rows for which an expression fails: found by halving what fails.
 
 use crate::error::Result;
-use crate::model::rework::Rework;
+use crate::model::rework::ColumnChange;
 use crate::model::shape::Shape;
-use crate::pg::places::Slice;
+use crate::pg::places::BlockSlice;
 use crate::pg::{session, spi, tx};
 use crate::sqlgen::rework::{cast_expression, compare as sql};
 use pgrx::datum::DatumWithOid;
 
 /// Such a row by its key, with what PostgreSQL says.
-pub struct Failing {
+pub struct FailingRow {
     pub key: String,
     pub why: String,
 }
 
 /// The first `limit` rows of blocks `from` to `to` for which the values of `up` cannot be had.
-pub fn rows(r: &Rework, shape: &Shape, blocks: (i64, i64), limit: usize) -> Result<Vec<Failing>> {
+pub fn rows(
+    r: &ColumnChange,
+    shape: &Shape,
+    blocks: (i64, i64),
+    limit: usize,
+) -> Result<Vec<FailingRow>> {
     let table = r.table()?;
     let texts: Vec<String> = r
         .columns
         .iter()
         .map(|c| cast_expression(&c.up, &c.type_text))
         .collect();
-    let looks = Looks {
+    let looks = FailingQueries {
         range: sql::evaluate_slice(table, &texts),
         places: sql::places_in(table),
         one: sql::evaluated_one(table, &texts),
@@ -34,20 +39,25 @@ pub fn rows(r: &Rework, shape: &Shape, blocks: (i64, i64), limit: usize) -> Resu
     Ok(found)
 }
 
-struct Looks {
+struct FailingQueries {
     range: String,
     places: String,
     one: String,
     key: String,
 }
 
-impl Looks {
+impl FailingQueries {
     /// Halves what fails until it is one block, and takes that row by row.
-    fn search(&self, (from, to): (i64, i64), limit: usize, found: &mut Vec<Failing>) -> Result<()> {
+    fn search(
+        &self,
+        (from, to): (i64, i64),
+        limit: usize,
+        found: &mut Vec<FailingRow>,
+    ) -> Result<()> {
         if from >= to || found.len() >= limit {
             return Ok(());
         }
-        let slice = Slice::new(from, to)?;
+        let slice = BlockSlice::new(from, to)?;
         match fails(&self.range, &slice.args())? {
             None => Ok(()),
             Some(_) if to - from > 1 => {
@@ -63,7 +73,7 @@ impl Looks {
                     }
                     if let Some(why) = fails(&self.one, &[place.as_str().into()])? {
                         let key = spi::value::<String>(&self.key, &[place.as_str().into()])?;
-                        found.push(Failing {
+                        found.push(FailingRow {
                             key: key.unwrap_or(place),
                             why,
                         });
@@ -85,7 +95,7 @@ fn fails(sql: &str, args: &[DatumWithOid]) -> Result<Option<String>> {
 }
 
 /// For messages.
-pub fn describe(failing: &[Failing]) -> String {
+pub fn describe(failing: &[FailingRow]) -> String {
     let each: Vec<String> = failing
         .iter()
         .map(|f| format!("({}): {}", f.key, f.why))

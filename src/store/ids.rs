@@ -2,14 +2,14 @@
 
 use crate::error::Result;
 use crate::ident::{Ident, Literal, QualifiedName};
-use crate::model::layout::remap::Drawn;
+use crate::model::layout::remap::NewIds;
 use crate::model::order;
 use crate::model::shape::Shape;
 use crate::model::state::Mapping;
-use crate::pg::places::{self, Places};
+use crate::pg::places::{self, TidList};
 use crate::pg::{role, spi};
 use crate::sqlgen::flow::Flow;
-use crate::sqlgen::map::{self, Chosen};
+use crate::sqlgen::map::{self, IdChoice};
 use crate::store::mapping;
 
 /// What draws a value for the column, as the text of a default; None where nothing does.
@@ -22,9 +22,9 @@ pub fn draws(table: &Shape, column: &Ident) -> Option<String> {
 }
 
 /// Gives ids to what the locked rows name, and to themselves.
-pub fn give(flow: &Flow, locked: &Places) -> Result<()> {
-    let named = map::give_named(flow, Chosen::Places);
-    for sql in named.iter().chain(&map::give(flow, Chosen::Places)) {
+pub fn give(flow: &Flow, locked: &TidList) -> Result<()> {
+    let named = map::give_named(flow, IdChoice::Places);
+    for sql in named.iter().chain(&map::give(flow, IdChoice::Places)) {
         places::run(sql, locked)?;
     }
     Ok(())
@@ -32,8 +32,8 @@ pub fn give(flow: &Flow, locked: &Places) -> Result<()> {
 
 /// The same for the row of one key.
 pub fn give_one(flow: &Flow, key: &[String]) -> Result<()> {
-    let named = map::give_named(flow, Chosen::KeyText);
-    for sql in named.iter().chain(&map::give(flow, Chosen::KeyText)) {
+    let named = map::give_named(flow, IdChoice::KeyText);
+    for sql in named.iter().chain(&map::give(flow, IdChoice::KeyText)) {
         spi::run(sql, &[key.to_vec().into()])?;
     }
     Ok(())
@@ -57,7 +57,7 @@ pub fn find(mappings: &[Mapping]) -> Result<()> {
 }
 
 /// The map's table goes; or, with `keep`, it stays with the target, as a table of the user's own.
-pub fn let_go(p: &Mapping, drawn: &Drawn, keep: bool) -> Result<Option<QualifiedName>> {
+pub fn let_go(p: &Mapping, drawn: &NewIds, keep: bool) -> Result<Option<QualifiedName>> {
     let table = map::name(p.id);
     if !keep {
         spi::run(&format!("DROP TABLE IF EXISTS {table}"), &[])?;
@@ -71,6 +71,6 @@ pub fn let_go(p: &Mapping, drawn: &Drawn, keep: bool) -> Result<Option<Qualified
 }
 
 /// The new id of an old one, as the caller may read it.
-pub fn look_up(p: &Mapping, drawn: &Drawn, old: &str) -> Result<Option<String>> {
+pub fn look_up(p: &Mapping, drawn: &NewIds, old: &str) -> Result<Option<String>> {
     spi::value(&map::look_up(drawn, mapping::target(p)?), &[old.into()])
 }

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::phase::Phase;
 use crate::model::state::{Job, Task};
-use crate::model::throttle::Seen;
+use crate::model::throttle::ThrottleState;
 use crate::pg::document::JsonText;
 use crate::pg::{cron, role, state, tx};
 use pgrx::pg_sys::Oid;
@@ -123,7 +123,7 @@ pub fn set_details(id: i64, details: serde_json::Value) -> Result<()> {
 }
 
 /// What a throttle has seen of the server.
-pub fn load_seen(id: i64) -> Result<Seen> {
+pub fn load_seen(id: i64) -> Result<ThrottleState> {
     let found: Option<JsonText> = state::value(
         "SELECT details->'seen' FROM mig.job WHERE id = $1",
         &[id.into()],
@@ -131,7 +131,7 @@ pub fn load_seen(id: i64) -> Result<Seen> {
     Ok(found.and_then(|d| d.decode().ok()).unwrap_or_default())
 }
 
-pub fn set_seen(id: i64, seen: &Seen) -> Result<()> {
+pub fn set_seen(id: i64, seen: &ThrottleState) -> Result<()> {
     let document = serde_json::to_value(seen).map_err(|e| Error::Internal(e.to_string()))?;
     state::run(
         "UPDATE mig.job SET details = coalesce(details, '{}') || pg_catalog.jsonb_build_object('seen', $2) WHERE id = $1",

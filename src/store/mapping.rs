@@ -2,15 +2,15 @@
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
-use crate::model::archive::Archived;
-use crate::model::facts::Left;
+use crate::model::archive::ArchivedTable;
+use crate::model::facts::CreatedFacts;
 use crate::model::layout::Layout;
 use crate::model::spec::Spec;
 use crate::model::state::{Mapping, Migration, Pass};
 use crate::pg::catalog::Extent;
-use crate::pg::lock::Mode;
+use crate::pg::lock::LockMode;
 use crate::pg::state;
-use crate::sqlgen::flow::{Flow, Way};
+use crate::sqlgen::flow::{Direction, Flow};
 use crate::sqlgen::view;
 use crate::store::share;
 use pgrx::JsonB;
@@ -53,7 +53,7 @@ pub fn pick<'a>(m: &Migration, mappings: &'a [Mapping], sql: &str) -> Result<Opt
 
 /// What a mirror needs to know of its mapping, and may believe.
 #[derive(serde::Deserialize)]
-pub struct Registered {
+pub struct TrustedMapping {
     #[serde(flatten)]
     pub mapping: Mapping,
     pub view: Option<u32>,
@@ -73,10 +73,10 @@ pub struct Registered {
 }
 
 /// Under the latest snapshot: the caller may be an old transaction, and the mapping a new one.
-pub fn find_registered(id: i32, way: Way) -> Result<Option<Registered>> {
+pub fn find_registered(id: i32, way: Direction) -> Result<Option<TrustedMapping>> {
     let (view, touched, written) = match way {
-        Way::Forward => (view::name(id), "source", "target"),
-        Way::Reverse => (view::reverse_name(id), "target", "source"),
+        Direction::Forward => (view::name(id), "source", "target"),
+        Direction::Reverse => (view::reverse_name(id), "target", "source"),
     };
     let sql = format!(
         "SELECT x.*, v.oid::bigint AS view, v.relowner::bigint AS view_owner, \
@@ -109,10 +109,10 @@ pub fn find_registered(id: i32, way: Way) -> Result<Option<Registered>> {
 
 /// Other mappings of the migration whose touched tables refer to this one's by foreign keys, near or far: TRUNCATE takes
 /// them all or none. Under the latest snapshot, as `registered`.
-pub fn truncated_with(id: i32, way: Way) -> Result<Vec<Mapping>> {
+pub fn truncated_with(id: i32, way: Direction) -> Result<Vec<Mapping>> {
     let touched = match way {
-        Way::Forward => "source",
-        Way::Reverse => "target",
+        Direction::Forward => "source",
+        Direction::Reverse => "target",
     };
     let sql = format!(
         "WITH RECURSIVE referring(relation) AS (SELECT {touched}::oid FROM mig.mapping WHERE id = $1 UNION \
@@ -139,10 +139,10 @@ pub fn partners(ids: &[i32]) -> Result<Vec<Mapping>> {
 /// The mappings that `sql` gives as one document, `all`, for one argument. Under the latest snapshot.
 fn several(sql: &str, kind: Oid, argument: pgrx::pg_sys::Datum) -> Result<Vec<Mapping>> {
     #[derive(serde::Deserialize)]
-    struct Found {
+    struct MappingDocument {
         all: Vec<Mapping>,
     }
-    let found: Option<Found> = state::first_latest(sql, &[kind], &mut [argument])?;
+    let found: Option<MappingDocument> = state::first_latest(sql, &[kind], &mut [argument])?;
     Ok(found.map_or_else(Vec::new, |f| f.all))
 }
 
@@ -182,7 +182,7 @@ pub fn set_created(
     target: Oid,
     adopted: bool,
     layout: &Layout,
-    left: &Left,
+    left: &CreatedFacts,
 ) -> Result<()> {
     state::run(
         "UPDATE mig.mapping SET target = $2::regclass, adopted = $3, layout = $4, facts = $5 WHERE id = $1",
@@ -231,7 +231,7 @@ pub fn set_settled(id: i32) -> Result<()> {
 }
 
 /// What was renamed when the source was put away; None when it was taken back.
-pub fn set_archived(id: i32, archived: Option<&Archived>) -> Result<()> {
+pub fn set_archived(id: i32, archived: Option<&ArchivedTable>) -> Result<()> {
     let document = archived.map(json).transpose()?;
     state::run(
         "UPDATE mig.mapping SET archived = $2 WHERE id = $1",
@@ -320,10 +320,10 @@ pub fn reverse(mapping: &Mapping) -> Result<Option<Flow>> {
     ))
 }
 
-pub fn flow(mapping: &Mapping, way: Way) -> Result<Option<Flow>> {
+pub fn flow(mapping: &Mapping, way: Direction) -> Result<Option<Flow>> {
     match way {
-        Way::Forward => forward(mapping).map(Some),
-        Way::Reverse => reverse(mapping),
+        Direction::Forward => forward(mapping).map(Some),
+        Direction::Reverse => reverse(mapping),
     }
 }
 
@@ -355,9 +355,9 @@ pub fn source(mapping: &Mapping) -> Result<&QualifiedName> {
 }
 
 /// Both tables of every mapping, old ones first.
-pub fn both_sides(mappings: &[Mapping], mode: Mode) -> Result<Vec<(QualifiedName, Mode)>> {
+pub fn both_sides(mappings: &[Mapping], mode: LockMode) -> Result<Vec<(QualifiedName, LockMode)>> {
     let sources = mappings.iter().map(source);
-    let mut tables: Vec<(QualifiedName, Mode)> = Vec::new();
+    let mut tables: Vec<(QualifiedName, LockMode)> = Vec::new();
     // Several sources may share a target.
     for name in sources.chain(mappings.iter().map(target)) {
         let name = name?;

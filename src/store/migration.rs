@@ -198,10 +198,10 @@ pub fn set_options(id: i32, options: Value) -> Result<()> {
 /// The old snapshots that foreign keys wait for; None before they were listed.
 pub fn drain(id: i32) -> Result<Option<Vec<String>>> {
     #[derive(serde::Deserialize)]
-    struct Row {
+    struct DrainState {
         drain: Option<Vec<String>>,
     }
-    let row: Option<Row> = state::first(
+    let row: Option<DrainState> = state::first(
         "SELECT drain FROM mig.migration WHERE id = $1",
         &[id.into()],
     )?;

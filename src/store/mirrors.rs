@@ -9,14 +9,14 @@ use pgrx::pg_sys::Oid;
 
 /// A trigger of ours that stands.
 #[derive(serde::Deserialize)]
-pub struct Standing {
+pub struct InstalledTrigger {
     pub table: QualifiedName,
     pub name: Ident,
     pub enabled: bool,
 }
 
 /// Whatever of ours stands on either side; a table that is gone has taken its triggers with it.
-pub fn list_installed(p: &Mapping) -> Result<Vec<Standing>> {
+pub fn list_installed(p: &Mapping) -> Result<Vec<InstalledTrigger>> {
     let tables: Vec<Oid> = [Some(p.source), p.target]
         .into_iter()
         .flatten()

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
-use crate::model::rework::{Archived, Late, NewColumn, Rework};
+use crate::model::rework::{ArchivedNames, ColumnChange, Dependent, NewColumn};
 use crate::pg::catalog::Extent;
 use crate::pg::{spi, state};
 use crate::sqlgen::rework::trigger_name;
@@ -17,12 +17,12 @@ const SELECT: &str = "SELECT c.id, c.leader, c.relation::oid::bigint AS relation
     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace";
 
 /// Those of a migration; none where it moves tables.
-pub fn list(migration: i32) -> Result<Vec<Rework>> {
+pub fn list(migration: i32) -> Result<Vec<ColumnChange>> {
     let found: Vec<NewColumn> = state::rows(
         &format!("{SELECT} WHERE c.migration = $1 ORDER BY c.id"),
         &[migration.into()],
     )?;
-    Ok(Rework::group_columns(found))
+    Ok(ColumnChange::group_columns(found))
 }
 
 /// The migration that adds a column of this name to the table.
@@ -44,7 +44,7 @@ pub fn other_migration(migration: i32, relation: u32) -> Result<Option<String>> 
 }
 
 /// As it was asked for.
-pub struct Wanted<'a> {
+pub struct RequestedColumn<'a> {
     pub relation: u32,
     pub name: &'a str,
     pub type_text: &'a str,
@@ -57,7 +57,7 @@ pub struct Wanted<'a> {
 }
 
 /// `leader` is the first column that replaces the same one.
-pub fn insert(migration: i32, w: &Wanted, leader: Option<i32>) -> Result<()> {
+pub fn insert(migration: i32, w: &RequestedColumn, leader: Option<i32>) -> Result<()> {
     let id: Option<i32> = state::value(
         "INSERT INTO mig.new_column (leader, migration, relation, name, type, up, down, column_default, not_null, replaces, mutable) \
          VALUES (coalesce($1, 0), $2, $3::regclass, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
@@ -85,7 +85,7 @@ pub fn insert(migration: i32, w: &Wanted, leader: Option<i32>) -> Result<()> {
 }
 
 /// How our trigger stands in the catalog from now on; whoever touches it leaves another row there.
-pub fn seal(r: &Rework) -> Result<()> {
+pub fn seal(r: &ColumnChange) -> Result<()> {
     state::run(
         "UPDATE mig.new_column c SET seal = (SELECT pg_catalog.format('%s/%s %s:%s', k.system_identifier, d.oid, t.oid, t.xmin) \
          FROM pg_catalog.pg_trigger t, pg_catalog.pg_control_system() k, pg_catalog.pg_database d \
@@ -120,7 +120,7 @@ pub fn set_bound(id: i32, extent: &Extent) -> Result<()> {
 }
 
 /// What a batch came to.
-pub struct Batch {
+pub struct FillBatch {
     pub next_block: i64,
     pub busy: Vec<i64>,
     pub rows: i64,
@@ -129,7 +129,7 @@ pub struct Batch {
     pub filled: bool,
 }
 
-pub fn checkpoint(id: i32, b: Batch) -> Result<()> {
+pub fn checkpoint(id: i32, b: FillBatch) -> Result<()> {
     state::run(
         "UPDATE mig.new_column SET next_block = $2, busy = $3, rows_done = rows_done + $4, batch_rows = $4, batch_ms = $5, batch_blocks = $6, \
          filled = $7 WHERE id = $1",
@@ -146,7 +146,7 @@ pub fn checkpoint(id: i32, b: Batch) -> Result<()> {
     Ok(())
 }
 
-pub fn set_late(id: i32, late: &[Late]) -> Result<()> {
+pub fn set_late(id: i32, late: &[Dependent]) -> Result<()> {
     let document = serde_json::to_value(late).map_err(|e| Error::Internal(e.to_string()))?;
     state::run(
         "UPDATE mig.new_column SET late = $2 WHERE id = $1",
@@ -155,7 +155,7 @@ pub fn set_late(id: i32, late: &[Late]) -> Result<()> {
     Ok(())
 }
 
-pub fn set_archived(id: i32, names: Option<&Archived>) -> Result<()> {
+pub fn set_archived(id: i32, names: Option<&ArchivedNames>) -> Result<()> {
     let document = names
         .map(serde_json::to_value)
         .transpose()

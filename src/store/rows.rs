@@ -111,21 +111,21 @@ pub fn retry_errors(migration: i32) -> Result<i64> {
 
 /// Rows waiting and rows failed.
 #[derive(serde::Deserialize)]
-pub struct Open {
+pub struct OpenRows {
     pub leftovers: i64,
     pub errors: i64,
 }
 
 /// Of one mapping, or of a whole migration.
-pub fn open(migration: i32, mapping: Option<i32>) -> Result<Open> {
-    let counts: Option<Open> = state::first(
+pub fn open(migration: i32, mapping: Option<i32>) -> Result<OpenRows> {
+    let counts: Option<OpenRows> = state::first(
         "SELECT (SELECT count(*) FROM mig.leftover l WHERE l.mapping = ANY (ids)) AS leftovers, \
          (SELECT count(*) FROM mig.row_error e WHERE e.mapping = ANY (ids)) AS errors \
          FROM (SELECT coalesce(pg_catalog.array_agg(id), '{}') AS ids FROM mig.mapping \
                WHERE migration = $1 AND ($2::int IS NULL OR id = $2)) x",
         &[migration.into(), mapping.into()],
     )?;
-    Ok(counts.unwrap_or(Open {
+    Ok(counts.unwrap_or(OpenRows {
         leftovers: 0,
         errors: 0,
     }))

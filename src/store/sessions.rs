@@ -6,7 +6,7 @@ use crate::pg::state;
 
 /// Sessions that may have a library that is older than some version: a session keeps what it has loaded until it ends.
 #[derive(serde::Deserialize)]
-pub struct Older {
+pub struct OlderSessions {
     pub maybe: i64,
     /// Those that are seen to have begun before the update.
     pub known: i64,
@@ -35,10 +35,10 @@ pub fn close_to_old() -> Result<()> {
     Ok(())
 }
 
-pub fn older_than(version: &str) -> Result<Older> {
+pub fn older_than(version: &str) -> Result<OlderSessions> {
     let found = state::first(
         include_str!("../../sql/query/older_sessions.sql"),
         &[version.into()],
     )?;
-    Ok(found.unwrap_or(Older { maybe: 0, known: 0 }))
+    Ok(found.unwrap_or(OlderSessions { maybe: 0, known: 0 }))
 }

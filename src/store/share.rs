@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 /// Blocks that are still to be copied, and what the ones before them held.
 #[derive(Debug, Deserialize)]
-pub struct Share {
+pub struct BlockShare {
     pub id: i64,
     pub start_block: i64,
     pub next_block: i64,
@@ -39,7 +39,7 @@ pub fn any_left(migration: i32) -> Result<bool> {
 }
 
 /// A share with blocks left, for this transaction. None where there is none, or, without `wait`, where others have them all.
-pub fn take(mapping: i32, wait: bool) -> Result<Option<Share>> {
+pub fn take(mapping: i32, wait: bool) -> Result<Option<BlockShare>> {
     let skip = if wait { "" } else { " SKIP LOCKED" };
     state::first(
         &format!(

@@ -2,7 +2,7 @@
 
 use super::{build, own_settings, rest_for, transaction};
 use crate::engine::changes::work;
-use crate::engine::drive::Next;
+use crate::engine::drive::SliceProgress;
 use crate::error::{Error, Result};
 use crate::pg::spi;
 use crate::settings;
@@ -35,14 +35,16 @@ pub fn run(id: i64) {
 /// One piece; the pause before the next, None at the end.
 fn turn(id: i64) -> Option<i64> {
     match transaction(|| work::slice(id)) {
-        Ok(Next::Continue { pause_ms, .. } | Next::Wait { pause_ms }) => Some(pause_ms),
-        Ok(Next::TopLevel(command)) => match named_as_by_the_caller(id)
+        Ok(SliceProgress::Continue { pause_ms, .. } | SliceProgress::Wait { pause_ms }) => {
+            Some(pause_ms)
+        }
+        Ok(SliceProgress::TopLevel(command)) => match named_as_by_the_caller(id)
             .and_then(|()| build(|| Ok(settings::own_max_workers()), &command))
         {
             Ok(()) => Some(0),
             Err(e) => wrong(id, &e),
         },
-        Ok(Next::Ended) => None,
+        Ok(SliceProgress::Ended) => None,
         Err(e) => wrong(id, &e),
     }
 }
@@ -62,11 +64,13 @@ fn named_as_by_the_caller(id: i64) -> Result<()> {
 fn wrong(id: i64, e: &Error) -> Option<i64> {
     let noted = transaction(|| match change::by_id(id)? {
         Some(job) => work::wrong(&job, e),
-        None => Ok(Next::Ended),
+        None => Ok(SliceProgress::Ended),
     });
     match noted {
-        Ok(Next::Continue { pause_ms, .. } | Next::Wait { pause_ms }) => Some(pause_ms),
-        Ok(Next::TopLevel(_) | Next::Ended) => None,
+        Ok(SliceProgress::Continue { pause_ms, .. } | SliceProgress::Wait { pause_ms }) => {
+            Some(pause_ms)
+        }
+        Ok(SliceProgress::TopLevel(_) | SliceProgress::Ended) => None,
         Err(again) => {
             log!("pg_mig worker: job {id} failed ({e}), and could not say so: {again}");
             None

@@ -1,10 +1,10 @@
 //! More workers for one job: the one that runs it starts them while there are shares to copy, and they leave when there are none.
 
 use super::{LOOK_EVERY_MS, find_own_job, own_settings, rest, transaction};
-use crate::engine::drive::Next;
+use crate::engine::drive::SliceProgress;
 use crate::engine::help;
 use crate::pg::job_lock;
-use crate::pg::launch::{Part, Worker};
+use crate::pg::launch::{WorkerArguments, WorkerRole};
 use crate::store::{log, migration};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const PATIENCE_MS: i64 = 2000;
 
 /// The runner's view of those who help it.
 pub struct Helpers {
-    worker: Worker,
+    worker: WorkerArguments,
     looked: Option<Instant>,
     /// That there is no slot is said once.
     told: bool,
@@ -22,10 +22,10 @@ pub struct Helpers {
 
 impl Helpers {
     /// For the process that runs the job.
-    pub fn for_runner(runner: Worker) -> Self {
+    pub fn for_runner(runner: WorkerArguments) -> Self {
         Self {
-            worker: Worker {
-                part: Part::Helps,
+            worker: WorkerArguments {
+                part: WorkerRole::Helps,
                 ..runner
             },
             looked: None,
@@ -77,18 +77,18 @@ pub fn run(id: i64) {
         let next = transaction(|| match find_own_job(id)? {
             // A user's function may have released the lock meanwhile, see `job_lock`.
             Some(job) if job_lock::try_to_help(job.migration)? => help::slice(&job),
-            _ => Ok(Next::Ended),
+            _ => Ok(SliceProgress::Ended),
         });
         let pause = match next {
-            Ok(Next::Continue { pause_ms, .. }) => {
+            Ok(SliceProgress::Continue { pause_ms, .. }) => {
                 idle = 0;
                 pause_ms
             }
-            Ok(Next::Wait { pause_ms }) => {
+            Ok(SliceProgress::Wait { pause_ms }) => {
                 idle += pause_ms;
                 pause_ms
             }
-            Ok(Next::TopLevel(_) | Next::Ended) => return,
+            Ok(SliceProgress::TopLevel(_) | SliceProgress::Ended) => return,
             Err(e) => {
                 log!("pg_mig worker: no more help with job {id}: {e}");
                 return;

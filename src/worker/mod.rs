@@ -4,14 +4,14 @@ mod change;
 mod help;
 pub mod resume;
 
-use crate::engine::drive::{self, Ability, Next};
+use crate::engine::drive::{self, SliceContext, SliceProgress};
 use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::state::Job;
-use crate::pg::launch::{Part, Worker};
+use crate::pg::launch::{WorkerArguments, WorkerRole};
 use crate::pg::{activity, job_lock, session, spi, tx, utility, wait};
 use crate::settings;
-use crate::steps::Command;
+use crate::steps::TopLevelCommand;
 use crate::store::{job, migration};
 use help::Helpers;
 use pgrx::bgworkers::BackgroundWorker;
@@ -24,7 +24,7 @@ unsafe extern "C-unwind" {
 }
 
 /// A worker commits every slice, and stands at the top level between two of them.
-const ABLE: Ability = Ability {
+const ABLE: SliceContext = SliceContext {
     top_level: true,
     may_wait: true,
 };
@@ -40,15 +40,15 @@ pub unsafe extern "C-unwind" fn mig_worker_main(_argument: pg_sys::Datum) {
         pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
         pg_sys::BackgroundWorkerUnblockSignals();
     }
-    let Some((told, transaction)) = Worker::read(BackgroundWorker::get_extra()) else {
+    let Some((told, transaction)) = WorkerArguments::read(BackgroundWorker::get_extra()) else {
         return;
     };
     wait_for_launcher(transaction);
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(told.database), Some(told.role));
     match told.part {
-        Part::Runs => run(told),
-        Part::Helps => help::run(told.job),
-        Part::Changes => change::run(told.job),
+        WorkerRole::Runs => run(told),
+        WorkerRole::Helps => help::run(told.job),
+        WorkerRole::Changes => change::run(told.job),
     }
 }
 
@@ -85,7 +85,7 @@ fn own_settings() -> Result<()> {
 }
 
 /// A job that is not there was rolled back after all: a quiet exit.
-fn run(told: Worker) {
+fn run(told: WorkerArguments) {
     let id = told.job;
     // The first transaction still has the role's settings, and only changes them.
     if let Err(e) = transaction(own_settings) {
@@ -94,9 +94,9 @@ fn run(told: Worker) {
     }
     loop {
         match transaction(|| begin(id)) {
-            Ok(Begin::Run) => break,
-            Ok(Begin::Wait) => rest(id, LOOK_EVERY_MS / 10),
-            Ok(Begin::Leave) => return,
+            Ok(StartDecision::Run) => break,
+            Ok(StartDecision::Wait) => rest(id, LOOK_EVERY_MS / 10),
+            Ok(StartDecision::Leave) => return,
             Err(e) if e.is_retryable() => rest(id, LOOK_EVERY_MS / 10),
             Err(e) => {
                 log!("pg_mig worker: job {id} does not start: {e}");
@@ -152,7 +152,7 @@ fn pause_now(id: i64) -> Result<i64> {
     Ok(m.map_or(0, |m| i64::from(settings::delay_ms(&m))))
 }
 
-enum Begin {
+enum StartDecision {
     Run,
     /// Another process is in the middle of a batch; asked again in a transaction of its own, for nobody may wait for ours.
     Wait,
@@ -160,36 +160,42 @@ enum Begin {
 }
 
 /// Takes the runner's lock and shows the process in the job.
-fn begin(id: i64) -> Result<Begin> {
+fn begin(id: i64) -> Result<StartDecision> {
     let Some(found) = find_own_job(id)? else {
-        return Ok(Begin::Leave);
+        return Ok(StartDecision::Leave);
     };
     if !job_lock::try_for_session(found.migration)? {
         // Another worker of the same job needs no help.
         let served = found.pid.is_some() && job::runner(found.migration)? == found.pid;
-        return Ok(if served { Begin::Leave } else { Begin::Wait });
+        return Ok(if served {
+            StartDecision::Leave
+        } else {
+            StartDecision::Wait
+        });
     }
     // SAFETY: reads this process's number.
     job::set_started(id, unsafe { pg_sys::MyProcPid })?;
-    Ok(Begin::Run)
+    Ok(StartDecision::Run)
 }
 
 /// One slice in its own transaction; the pause before the next, None at the end.
 fn turn(id: i64) -> Option<i64> {
     let next = transaction(|| {
         let Some(current) = find_own_job(id)? else {
-            return Ok(Next::Ended);
+            return Ok(SliceProgress::Ended);
         };
         // A user's function may have released it meanwhile, see `job_lock`.
         if !job_lock::try_for_session(current.migration)? {
-            return Ok(Next::Ended);
+            return Ok(SliceProgress::Ended);
         }
         drive::slice(&current, ABLE)
     });
     match next {
-        Ok(Next::Continue { pause_ms, .. } | Next::Wait { pause_ms }) => Some(pause_ms),
-        Ok(Next::Ended) => None,
-        Ok(Next::TopLevel(command)) => top_level(id, &command),
+        Ok(SliceProgress::Continue { pause_ms, .. } | SliceProgress::Wait { pause_ms }) => {
+            Some(pause_ms)
+        }
+        Ok(SliceProgress::Ended) => None,
+        Ok(SliceProgress::TopLevel(command)) => top_level(id, &command),
         Err(e) if e.is_retryable() => Some(200),
         Err(e) => {
             fail(id, &e);
@@ -198,7 +204,7 @@ fn turn(id: i64) -> Option<i64> {
     }
 }
 
-fn top_level(id: i64, command: &Command) -> Option<i64> {
+fn top_level(id: i64, command: &TopLevelCommand) -> Option<i64> {
     let workers = || {
         let Some(job) = find_own_job(id)? else {
             return Ok(1);
@@ -217,7 +223,7 @@ fn top_level(id: i64, command: &Command) -> Option<i64> {
 
 /// An index is built by as many processes as the migration may have: the server's own helpers of a build take two cores more, and
 /// the application feels those more than anything else of a backfill.
-fn build(workers: impl FnOnce() -> Result<i32>, command: &Command) -> Result<()> {
+fn build(workers: impl FnOnce() -> Result<i32>, command: &TopLevelCommand) -> Result<()> {
     transaction(|| {
         spi::run(
             "SELECT pg_catalog.set_config(s.name, least(s.reset_val::int, $1)::text, false) \

@@ -4,7 +4,7 @@
 
 use super::{die, transaction};
 use crate::error::Result;
-use crate::pg::launch::{Part, Worker};
+use crate::pg::launch::{WorkerArguments, WorkerRole};
 use crate::pg::{databases, state};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::pg_sys::Oid;
@@ -91,7 +91,7 @@ pub unsafe extern "C-unwind" fn mig_resume_main(_argument: pg_sys::Datum) {
 }
 
 #[derive(serde::Deserialize)]
-struct Interrupted {
+struct InterruptedJob {
     id: i64,
     role: u32,
     migration: String,
@@ -99,7 +99,7 @@ struct Interrupted {
 }
 
 /// None in a database without the extension. The roles are those that our own code has noted.
-fn list_interrupted() -> Result<Vec<Interrupted>> {
+fn list_interrupted() -> Result<Vec<InterruptedJob>> {
     if state::owner().is_err() {
         return Ok(Vec::new());
     }
@@ -111,15 +111,15 @@ fn list_interrupted() -> Result<Vec<Interrupted>> {
     )
 }
 
-fn go_on(database: Oid, job: &Interrupted) {
-    let worker = Worker {
+fn go_on(database: Oid, job: &InterruptedJob) {
+    let worker = WorkerArguments {
         database,
         role: Oid::from(job.role),
         job: job.id,
         part: if job.changes {
-            Part::Changes
+            WorkerRole::Changes
         } else {
-            Part::Runs
+            WorkerRole::Runs
         },
     };
     if !worker.start(0, &job.migration) {

@@ -2,7 +2,7 @@
 
 use super::{at_work, start};
 use crate::error::{Error, Result};
-use crate::model::change::ChangeJob;
+use crate::model::change::DdlJob;
 use crate::pg::job_lock::JobLock;
 use crate::pg::notice::notice;
 use crate::pg::{catalog, role, signal, snapshot, tx, wait};
@@ -31,7 +31,7 @@ pub fn cancel(id: i64) -> Result<bool> {
 }
 
 /// Of a table that is gone nobody is the owner: there whoever began the job.
-fn mine_or_gone(job: &ChangeJob) -> Result<()> {
+fn mine_or_gone(job: &DdlJob) -> Result<()> {
     match &job.table {
         Some(table) => migration::require_table(table, catalog::owner_of(Oid::from(job.relation))?),
         None => role::require(Oid::from(job.role)),
@@ -39,7 +39,7 @@ fn mine_or_gone(job: &ChangeJob) -> Result<()> {
 }
 
 /// Its worker was killed.
-fn is_dead(job: &ChangeJob) -> Result<bool> {
+fn is_dead(job: &DdlJob) -> Result<bool> {
     if job.pid.is_none() || at_work(job.id)? {
         return Ok(false);
     }

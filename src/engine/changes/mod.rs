@@ -5,10 +5,10 @@ pub mod work;
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::change::{Change, action};
+use crate::model::change::{DdlChange, action};
 use crate::model::nearest;
 use crate::model::shape::Shape;
-use crate::pg::launch::Part;
+use crate::pg::launch::WorkerRole;
 use crate::pg::notice::notice;
 use crate::pg::{catalog, expression, launch, parse, session, state, tx};
 use crate::sqlgen::{change as sql, index};
@@ -17,7 +17,7 @@ use crate::store::{change, migration};
 use pgrx::pg_sys::Oid;
 
 /// A foreign key, as the function's arguments have it.
-pub struct ForeignKey<'a> {
+pub struct ForeignKeyArguments<'a> {
     pub name: &'a str,
     pub columns: Vec<String>,
     pub references: Oid,
@@ -30,7 +30,7 @@ pub struct ForeignKey<'a> {
 pub fn set_not_null(relation: Oid, column: &str, path: &str) -> Result<Option<i64>> {
     let shape = require_own_table(relation)?;
     let column = column_of(&shape, column)?;
-    begin(&shape, Change::NotNull { column }, path)
+    begin(&shape, DdlChange::NotNull { column }, path)
 }
 
 /// None where the constraint is there and valid.
@@ -52,7 +52,7 @@ pub fn add_check(relation: Oid, name: &str, expression: &str, path: &str) -> Res
             });
         }
     }
-    let change = Change::Check {
+    let change = DdlChange::Check {
         name: Ident::new(name),
         expression: expression.to_owned(),
     };
@@ -60,7 +60,11 @@ pub fn add_check(relation: Oid, name: &str, expression: &str, path: &str) -> Res
 }
 
 /// None where the key is there and valid.
-pub fn add_foreign_key(relation: Oid, key: &ForeignKey, path: &str) -> Result<Option<i64>> {
+pub fn add_foreign_key(
+    relation: Oid,
+    key: &ForeignKeyArguments,
+    path: &str,
+) -> Result<Option<i64>> {
     let shape = require_own_table(relation)?;
     let parent = catalog::shape(key.references)?
         .ok_or_else(|| catalog::missing_table("the referenced table"))?;
@@ -83,7 +87,7 @@ pub fn add_foreign_key(relation: Oid, key: &ForeignKey, path: &str) -> Result<Op
     };
     let ref_columns = names(&parent, &key.ref_columns)?;
     require_unique(&parent, &ref_columns)?;
-    let change = Change::ForeignKey {
+    let change = DdlChange::ForeignKey {
         name: Ident::new(key.name),
         columns: names(&shape, &key.columns)?,
         references: parent.name.clone(),
@@ -102,7 +106,7 @@ pub fn create_index(statement: &str, path: &str) -> Result<Option<i64>> {
     };
     let shape = require_own_table(given.table)?;
     let index = step::analysed_index(&shape, &given, statement, path)?;
-    let change = Change::Index {
+    let change = DdlChange::Index {
         name: given.name,
         index: Some(Box::new(index)),
     };
@@ -183,7 +187,7 @@ fn column_of(shape: &Shape, name: &str) -> Result<Ident> {
 }
 
 /// A job for the change, or the one that is at it.
-fn begin(shape: &Shape, wanted: Change, path: &str) -> Result<Option<i64>> {
+fn begin(shape: &Shape, wanted: DdlChange, path: &str) -> Result<Option<i64>> {
     if step::is_made(shape.oid, &shape.name, &wanted)? {
         notice(&format!(
             "{} of {} is there already",
@@ -211,7 +215,7 @@ fn begin(shape: &Shape, wanted: Change, path: &str) -> Result<Option<i64>> {
         start(open.id, &shape.name, &wanted);
         return Ok(Some(open.id));
     }
-    if let Change::Check { name, .. } | Change::ForeignKey { name, .. } = &wanted
+    if let DdlChange::Check { name, .. } | DdlChange::ForeignKey { name, .. } = &wanted
         && step::is_valid(shape.oid, name)?.is_some()
     {
         return Err(Error::Sql {
@@ -240,18 +244,20 @@ fn at_work(id: i64) -> Result<bool> {
 }
 
 /// At the commit. Without a free slot the job ends, and the statements are told.
-fn start(id: i64, table: &QualifiedName, wanted: &Change) {
+fn start(id: i64, table: &QualifiedName, wanted: &DdlChange) {
     let statements = match wanted {
-        Change::Index { index, .. } => {
+        DdlChange::Index { index, .. } => {
             let build = index.as_deref().map(|i| index::create(table, i, true));
             build.into_iter().collect()
         }
         // The CHECK that proves NOT NULL has no name of its own.
-        Change::NotNull { .. } => sql::by_hand(table, &Ident::new(format!("mig_job_{id}")), wanted),
+        DdlChange::NotNull { .. } => {
+            sql::by_hand(table, &Ident::new(format!("mig_job_{id}")), wanted)
+        }
         named => sql::by_hand(table, named.name(), named),
     };
     let label = format!("{} {}", wanted.kind(), table.name.as_str());
-    launch::at_commit(id, Part::Changes, &label, move || {
+    launch::at_commit(id, WorkerRole::Changes, &label, move || {
         let ended = tx::subtransaction(|| {
             change::give_up(id, "failing", Some("no worker slot is free"))?;
             change::end(id, "failed")

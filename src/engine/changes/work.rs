@@ -1,10 +1,10 @@
 //! What the worker of such a job does, piece by piece.
 
-use crate::engine::drive::Next;
+use crate::engine::drive::SliceProgress;
 use crate::error::{Error, Result};
-use crate::model::change::ChangeJob;
+use crate::model::change::DdlJob;
 use crate::pg::{job_lock, tx};
-use crate::steps::{Outcome, change as step};
+use crate::steps::{SliceOutcome, change as step};
 use crate::store::change;
 
 const WAIT_MS: i64 = 200;
@@ -19,51 +19,51 @@ pub fn take(id: i64, pid: i32) -> Result<bool> {
 }
 
 /// The next piece of the job's work, in the current transaction.
-pub fn slice(id: i64) -> Result<Next> {
+pub fn slice(id: i64) -> Result<SliceProgress> {
     let Some(job) = change::by_id(id)? else {
-        return Ok(Next::Ended);
+        return Ok(SliceProgress::Ended);
     };
     let taken_back = matches!(job.state.as_str(), "failing" | "cancelling");
     if !taken_back && job.state != "running" {
-        return Ok(Next::Ended);
+        return Ok(SliceProgress::Ended);
     }
     // A user's function may have released it meanwhile, see `job_lock`.
     if !job_lock::try_change(id)? {
-        return Ok(Next::Ended);
+        return Ok(SliceProgress::Ended);
     }
     let Some(table) = job.table.clone() else {
         change::give_up(id, "failing", Some("the table is gone"))?;
         change::end(id, "failed")?;
-        return Ok(Next::Ended);
+        return Ok(SliceProgress::Ended);
     };
     let worked = tx::subtransaction(|| match taken_back {
         true => step::take_back(&job, &table),
         false => step::next(&job, &table),
     });
     match worked {
-        Ok(Outcome::Did(_)) => {
+        Ok(SliceOutcome::Did(_)) => {
             change::heartbeat(id, None, None)?;
-            Ok(Next::Continue {
+            Ok(SliceProgress::Continue {
                 rows: 0,
                 pause_ms: 0,
             })
         }
-        Ok(Outcome::Wait(why)) => {
+        Ok(SliceOutcome::Wait(why)) => {
             change::heartbeat(id, None, Some(&why))?;
-            Ok(Next::Wait { pause_ms: WAIT_MS })
+            Ok(SliceProgress::Wait { pause_ms: WAIT_MS })
         }
-        Ok(Outcome::TopLevel(command)) => {
+        Ok(SliceOutcome::TopLevel(command)) => {
             let step = if taken_back {
                 "dropping what is not valid"
             } else {
                 "building"
             };
             change::heartbeat(id, Some(step), None)?;
-            Ok(Next::TopLevel(command))
+            Ok(SliceProgress::TopLevel(command))
         }
-        Ok(Outcome::Done) => {
+        Ok(SliceOutcome::Done) => {
             change::end(id, ended_as(&job.state))?;
-            Ok(Next::Ended)
+            Ok(SliceProgress::Ended)
         }
         Err(e) => wrong(&job, &e),
     }
@@ -78,7 +78,7 @@ fn ended_as(state: &str) -> &'static str {
 }
 
 /// A piece of work that went wrong: once more, or what stands half-made is taken back.
-pub fn wrong(job: &ChangeJob, e: &Error) -> Result<Next> {
+pub fn wrong(job: &DdlJob, e: &Error) -> Result<SliceProgress> {
     let told = e
         .detail()
         .map_or_else(|| e.to_string(), |d| format!("{e}: {d}"));
@@ -86,11 +86,11 @@ pub fn wrong(job: &ChangeJob, e: &Error) -> Result<Next> {
         e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED && !is_running(job.id)?;
     if cancelled || e.is_retryable() {
         change::heartbeat(job.id, None, Some(&told))?;
-        return Ok(Next::Wait { pause_ms: WAIT_MS });
+        return Ok(SliceProgress::Wait { pause_ms: WAIT_MS });
     }
     if job.state == "running" {
         change::give_up(job.id, "failing", Some(&told))?;
-        return Ok(Next::Continue {
+        return Ok(SliceProgress::Continue {
             rows: 0,
             pause_ms: 0,
         });
@@ -98,7 +98,7 @@ pub fn wrong(job: &ChangeJob, e: &Error) -> Result<Next> {
     // What cannot be taken back stays, and is told.
     change::give_up(job.id, &job.state, Some(&told))?;
     change::end(job.id, "failed")?;
-    Ok(Next::Ended)
+    Ok(SliceProgress::Ended)
 }
 
 /// Nobody has asked for its end: a cancel that comes all the same is somebody's at the server.

@@ -1,15 +1,15 @@
 //! The checklist of a migration that changes columns.
 
-use super::{Item, items_before_all, new_item, person};
-use crate::engine::check::Wanted;
+use super::{ChecklistItem, items_before_all, new_item, person};
+use crate::engine::check::CheckArguments;
 use crate::engine::columns::{self, proof};
 use crate::error::Result;
 use crate::model::phase::Phase;
-use crate::model::rework::Rework;
+use crate::model::rework::ColumnChange;
 use crate::model::state::Migration;
-use crate::steps::verify::{Line, Mode};
+use crate::steps::verify::{CheckLine, CheckMode};
 
-pub fn items(m: &Migration, all: &[Rework]) -> Result<Vec<Item>> {
+pub fn items(m: &Migration, all: &[ColumnChange]) -> Result<Vec<ChecklistItem>> {
     let mut items = items_before_all();
     let errors: Vec<String> = columns::findings(m, all)?
         .into_iter()
@@ -23,17 +23,17 @@ pub fn items(m: &Migration, all: &[Rework]) -> Result<Vec<Item>> {
         errors.join("; "),
     ));
     let lines = if m.phase >= Phase::DualWrite {
-        let wanted = Wanted {
+        let wanted = CheckArguments {
             migration: Some(&m.name),
             mode: "full",
             relation: None,
             sample: 10,
         };
-        proof::check(m, all, &wanted, Mode::Full)?
+        proof::check(m, all, &wanted, CheckMode::Full)?
     } else {
         Vec::new()
     };
-    let told: Vec<String> = all.iter().map(Rework::describe).collect();
+    let told: Vec<String> = all.iter().map(ColumnChange::describe).collect();
     items.push(new_item(
         "created",
         "the new columns stand",
@@ -80,8 +80,8 @@ pub fn items(m: &Migration, all: &[Rework]) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-fn of_lines(phase: &'static str, item: &str, lines: &[Line], names: &[&str]) -> Item {
-    let mine: Vec<&Line> = lines
+fn of_lines(phase: &'static str, item: &str, lines: &[CheckLine], names: &[&str]) -> ChecklistItem {
+    let mine: Vec<&CheckLine> = lines
         .iter()
         .filter(|l| names.contains(&l.name.as_str()))
         .collect();

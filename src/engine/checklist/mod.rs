@@ -8,11 +8,11 @@ use crate::error::Result;
 use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::spi;
-use crate::steps::verify::{self, Line, Mode, Subject};
+use crate::steps::verify::{self, CheckLine, CheckMode, CheckSubject};
 use crate::store::{mapping, migration};
 use pgrx::pg_sys::Oid;
 
-pub struct Item {
+pub struct ChecklistItem {
     pub phase: &'static str,
     pub item: String,
     /// None: a person has to say, or the migration has not come so far.
@@ -21,15 +21,15 @@ pub struct Item {
 }
 
 /// What stands behind every item that the database answers.
-struct Facts<'a> {
+struct ChecklistFacts<'a> {
     m: &'a Migration,
     all: &'a [Mapping],
-    lines: Vec<Line>,
+    lines: Vec<CheckLine>,
 }
 
 const PERSON: &str = "for a person to answer";
 
-pub fn checklist(name: Option<&str>) -> Result<Vec<Item>> {
+pub fn checklist(name: Option<&str>) -> Result<Vec<ChecklistItem>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
     if let Some(all) = super::columns::load(&m)? {
@@ -38,11 +38,11 @@ pub fn checklist(name: Option<&str>) -> Result<Vec<Item>> {
     let all = mapping::list(m.id)?;
     let mut lines = Vec::new();
     if m.phase > Phase::Defined {
-        let subject = Subject::all_tables(&m, &all);
-        lines = verify::look(&subject, Mode::Sample(10))?.lines;
+        let subject = CheckSubject::all_tables(&m, &all);
+        lines = verify::look(&subject, CheckMode::Sample(10))?.lines;
         lines.extend(verify::references(&subject)?);
     }
-    let facts = Facts {
+    let facts = ChecklistFacts {
         m: &m,
         all: &all,
         lines,
@@ -65,8 +65,8 @@ pub fn checklist(name: Option<&str>) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-fn person(phase: &'static str, item: &str) -> Item {
-    Item {
+fn person(phase: &'static str, item: &str) -> ChecklistItem {
+    ChecklistItem {
         phase,
         item: item.to_owned(),
         ok: None,
@@ -79,8 +79,8 @@ fn new_item(
     item: impl Into<String>,
     ok: Option<bool>,
     detail: impl Into<String>,
-) -> Item {
-    Item {
+) -> ChecklistItem {
+    ChecklistItem {
         phase,
         item: item.into(),
         ok,
@@ -88,7 +88,7 @@ fn new_item(
     }
 }
 
-fn items_before_all() -> Vec<Item> {
+fn items_before_all() -> Vec<ChecklistItem> {
     let items = [
         "a backup was taken, and restored once to see that it works",
         "the whole way was rehearsed on a copy, and back",
@@ -97,9 +97,9 @@ fn items_before_all() -> Vec<Item> {
     items.map(|i| person("defined", i)).into()
 }
 
-impl Facts<'_> {
+impl ChecklistFacts<'_> {
     /// One item from the check's lines of these names, of all tables.
-    fn lines_named(&self, phase: &'static str, item: &str, names: &[&str]) -> Item {
+    fn lines_named(&self, phase: &'static str, item: &str, names: &[&str]) -> ChecklistItem {
         let mine = self
             .lines
             .iter()
@@ -107,8 +107,13 @@ impl Facts<'_> {
         self.item_from_lines(phase, item.to_owned(), mine.collect())
     }
 
-    fn item_from_lines(&self, phase: &'static str, item: String, lines: Vec<&Line>) -> Item {
-        let bad: Vec<&&Line> = lines.iter().filter(|l| l.ok != Some(true)).collect();
+    fn item_from_lines(
+        &self,
+        phase: &'static str,
+        item: String,
+        lines: Vec<&CheckLine>,
+    ) -> ChecklistItem {
+        let bad: Vec<&&CheckLine> = lines.iter().filter(|l| l.ok != Some(true)).collect();
         let ok = if bad.iter().any(|l| l.ok == Some(false)) {
             Some(false)
         } else {
@@ -123,7 +128,7 @@ impl Facts<'_> {
         new_item(phase, item, ok, detail)
     }
 
-    fn describe_line(&self, l: &Line) -> String {
+    fn describe_line(&self, l: &CheckLine) -> String {
         let table = self.all.iter().find(|p| p.source == l.source);
         format!(
             "{}: {}: {} / {}",
@@ -139,16 +144,16 @@ impl Facts<'_> {
     }
 
     /// The server as it is now, in whatever phase.
-    fn health(&self) -> Result<Vec<Item>> {
+    fn health(&self) -> Result<Vec<ChecklistItem>> {
         #[derive(serde::Deserialize)]
-        struct Row {
+        struct HealthRow {
             item: String,
             ok: Option<bool>,
             detail: String,
         }
         let targets = self.all.iter().filter_map(|p| p.target).map(Oid::from);
         let tables: Vec<Oid> = self.sources().into_iter().chain(targets).collect();
-        let rows: Vec<Row> = spi::rows(
+        let rows: Vec<HealthRow> = spi::rows(
             include_str!("../../../sql/query/health.sql"),
             &[tables.into()],
         )?;

@@ -1,14 +1,14 @@
 //! The items of each phase.
 
-use super::{Facts, Item, PERSON, new_item, person};
+use super::{ChecklistFacts, ChecklistItem, PERSON, new_item, person};
 use crate::error::Result;
 use crate::ident::Literal;
 use crate::pg::{role, spi, tx};
-use crate::steps::verify::Line;
+use crate::steps::verify::CheckLine;
 use crate::store::{check, mapping, migration};
 
-impl Facts<'_> {
-    pub(super) fn items_of_create(&self) -> Result<Vec<Item>> {
+impl ChecklistFacts<'_> {
+    pub(super) fn items_of_create(&self) -> Result<Vec<ChecklistItem>> {
         let standing = self.all.iter().filter(|p| p.target_now.is_some()).count();
         let names: Vec<String> = self.all.iter().map(|p| p.target_name.plain()).collect();
         let mut items = vec![new_item(
@@ -46,7 +46,7 @@ impl Facts<'_> {
         Ok(items)
     }
 
-    fn scope_row(&self) -> Result<Option<Item>> {
+    fn scope_row(&self) -> Result<Option<ChecklistItem>> {
         let layout = self.all.iter().find_map(|p| p.layout.as_ref());
         let Some(scope) = layout.and_then(|l| l.scope.as_ref()) else {
             return Ok(None);
@@ -75,7 +75,7 @@ impl Facts<'_> {
         Ok(Some(new_item("created", item, ok, detail)))
     }
 
-    pub(super) fn dual_write(&self) -> Vec<Item> {
+    pub(super) fn dual_write(&self) -> Vec<ChecklistItem> {
         vec![
             self.lines_named(
                 "dual_write",
@@ -94,7 +94,7 @@ impl Facts<'_> {
         ]
     }
 
-    pub(super) fn items_of_backfill(&self) -> Result<Vec<Item>> {
+    pub(super) fn items_of_backfill(&self) -> Result<Vec<ChecklistItem>> {
         const PHASE: &str = "backfilled";
         let mut items = Vec::new();
         for p in self.all.iter().filter(|p| !p.is_partner()) {
@@ -129,7 +129,7 @@ impl Facts<'_> {
             .lines
             .iter()
             .filter(|l| l.name.starts_with("orphans of "));
-        let orphans: Vec<&Line> = orphans.collect();
+        let orphans: Vec<&CheckLine> = orphans.collect();
         if !orphans.is_empty() {
             let n = orphans.len();
             let mut item = self.item_from_lines(PHASE, "no record is orphaned".into(), orphans);
@@ -147,7 +147,7 @@ impl Facts<'_> {
         Ok(items)
     }
 
-    fn last_full_check(&self) -> Result<Item> {
+    fn last_full_check(&self) -> Result<ChecklistItem> {
         let item = "a full check found no difference";
         Ok(match check::last_full(self.m.id)? {
             None => new_item(
@@ -171,7 +171,7 @@ impl Facts<'_> {
         })
     }
 
-    pub(super) fn items_of_switch(&self) -> Vec<Item> {
+    pub(super) fn items_of_switch(&self) -> Vec<ChecklistItem> {
         let reads = self.m.phase.reads();
         let mut items = vec![
             new_item(
@@ -195,7 +195,7 @@ impl Facts<'_> {
         items
     }
 
-    pub(super) fn items_of_stop(&self) -> Result<Vec<Item>> {
+    pub(super) fn items_of_stop(&self) -> Result<Vec<ChecklistItem>> {
         let days = migration::days_in_phase(self.m.id)?;
         let scans: Option<String> = spi::value(
             "SELECT pg_catalog.string_agg(pg_catalog.format('%s %s', s.relid::pg_catalog.regclass, s.seq_scan + coalesce(s.idx_scan, 0)), ', ' ORDER BY s.relid) \
@@ -218,7 +218,7 @@ impl Facts<'_> {
         Ok(items)
     }
 
-    pub(super) fn items_of_archive(&self) -> Result<Vec<Item>> {
+    pub(super) fn items_of_archive(&self) -> Result<Vec<ChecklistItem>> {
         let archived = self
             .all
             .iter()

@@ -1,14 +1,14 @@
 //! The backfill of columns, slice by slice: rows, then what the new column gets of what the old one has.
 
-use crate::engine::drive::Ability;
+use crate::engine::drive::SliceContext;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
-use crate::model::change::ChangeJob;
-use crate::model::rework::{Late, Rework};
+use crate::model::change::DdlJob;
+use crate::model::rework::{ColumnChange, Dependent};
 use crate::model::state::Migration;
 use crate::pg::{catalog, role, spi, tx};
 use crate::steps::rework::{fill, late};
-use crate::steps::{Command, Outcome, change, fkeys};
+use crate::steps::{SliceOutcome, TopLevelCommand, change, fkeys};
 use crate::store::{drift, failing};
 use pgrx::pg_sys::Oid;
 
@@ -16,7 +16,11 @@ use pgrx::pg_sys::Oid;
 const EXAMPLES: usize = 10;
 
 /// The next thing to do; None when all is done.
-pub fn work(m: &Migration, all: &[Rework], able: Ability) -> Result<Option<Outcome>> {
+pub fn work(
+    m: &Migration,
+    all: &[ColumnChange],
+    able: SliceContext,
+) -> Result<Option<SliceOutcome>> {
     drift::require_none(m)?;
     if let Some(r) = all.iter().find(|r| !r.leader().filled) {
         return match tx::subtransaction(|| fill::batch(m, r, able.may_wait)) {
@@ -30,25 +34,25 @@ pub fn work(m: &Migration, all: &[Rework], able: Ability) -> Result<Option<Outco
     {
         late::plan(r, all)?;
         spi::run(&format!("ANALYZE {}", r.table()?), &[])?;
-        return Ok(Some(Outcome::Did(0)));
+        return Ok(Some(SliceOutcome::Did(0)));
     }
     for r in all {
         for (_, l) in r.late() {
             match next(m, r, l, able)? {
-                Outcome::Done => {}
+                SliceOutcome::Done => {}
                 other => return Ok(Some(other)),
             }
         }
     }
     // Whoever reads the new column must not do so with a snapshot in which it is half filled.
     match fkeys::drain(m)? {
-        Outcome::Done => Ok(None),
+        SliceOutcome::Done => Ok(None),
         other => Ok(Some(other)),
     }
 }
 
 /// The error, with the rows that it comes from.
-fn with_failing_rows(m: &Migration, r: &Rework, e: Error) -> Result<Error> {
+fn with_failing_rows(m: &Migration, r: &ColumnChange, e: Error) -> Result<Error> {
     let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
     let leader = r.leader();
     let blocks = (leader.next_block, leader.bound_blocks.unwrap_or(0));
@@ -74,22 +78,29 @@ fn with_failing_rows(m: &Migration, r: &Rework, e: Error) -> Result<Error> {
 }
 
 /// An index, a key or a check, as the jobs of mig_create_index and its sisters make them.
-fn next(m: &Migration, r: &Rework, l: &Late, able: Ability) -> Result<Outcome> {
+fn next(
+    m: &Migration,
+    r: &ColumnChange,
+    l: &Dependent,
+    able: SliceContext,
+) -> Result<SliceOutcome> {
     let table = r.table()?;
     if change::is_made(r.relation, table, &l.change)? {
-        return Ok(Outcome::Done);
+        return Ok(SliceOutcome::Done);
     }
-    let job = ChangeJob::for_column_job(r.relation, table.clone(), l.change.clone());
+    let job = DdlJob::for_column_job(r.relation, table.clone(), l.change.clone());
     match change::next(&job, table)? {
         // Built inside a transaction, it would keep the application waiting.
-        Outcome::TopLevel(Command { sql, .. }) if !able.top_level => Err(Error::JobFailed {
-            migration: m.name.clone(),
-            detail: format!(
-                "Without a background worker {} has to be made by hand: {sql};",
-                l.change.describe()
-            ),
-            hint: format!("{sql};"),
-        }),
+        SliceOutcome::TopLevel(TopLevelCommand { sql, .. }) if !able.top_level => {
+            Err(Error::JobFailed {
+                migration: m.name.clone(),
+                detail: format!(
+                    "Without a background worker {} has to be made by hand: {sql};",
+                    l.change.describe()
+                ),
+                hint: format!("{sql};"),
+            })
+        }
         other => Ok(other),
     }
 }

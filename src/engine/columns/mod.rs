@@ -10,31 +10,31 @@ use super::{Action, describe_forced_call, jobs};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
-use crate::model::rework::{Rework, Stage};
+use crate::model::rework::{ColumnChange, SyncStage};
 use crate::model::state::Migration;
 use crate::pg::notice::notice;
 use crate::pg::tx;
-use crate::preflight::{self, Finding};
+use crate::preflight::{self, PreflightFinding};
 use crate::settings;
 use crate::steps::rework::define;
-pub use crate::steps::rework::define::Asked;
+pub use crate::steps::rework::define::ColumnArguments;
 use crate::steps::rework::{ending, make};
 use crate::store::{drift, log, migration, new_column};
 use pgrx::pg_sys::Oid;
 
 /// The columns of a migration; None where it moves tables.
-pub fn load(m: &Migration) -> Result<Option<Vec<Rework>>> {
+pub fn load(m: &Migration) -> Result<Option<Vec<ColumnChange>>> {
     let all = new_column::list(m.id)?;
     Ok((!all.is_empty()).then_some(all))
 }
 
 /// Who owns their tables.
-pub fn owners(all: &[Rework]) -> Vec<Oid> {
+pub fn owners(all: &[ColumnChange]) -> Vec<Oid> {
     let owners = all.iter().filter_map(|r| r.leader().owner);
     owners.map(Oid::from).collect()
 }
 
-pub fn add(name: &str, asked: &Asked) -> Result<()> {
+pub fn add(name: &str, asked: &ColumnArguments) -> Result<()> {
     let (m, mappings) = super::idle(Some(name), "mig_add_column")?;
     if !mappings.is_empty() || m.scope_column.is_some() && m.scope_table.is_some() {
         return Err(Error::NotSupported {
@@ -58,8 +58,8 @@ pub fn require_none(m: &Migration) -> Result<()> {
     })
 }
 
-fn actions(all: &[Rework], action: &str) -> Vec<Action> {
-    let line = |r: &Rework| Action {
+fn actions(all: &[ColumnChange], action: &str) -> Vec<Action> {
+    let line = |r: &ColumnChange| Action {
         source: r.table.as_ref().map(|_| Oid::from(r.relation)),
         target: r.table.as_ref().map(|_| Oid::from(r.relation)),
         action: format!("{action}: {}", r.describe()),
@@ -67,11 +67,11 @@ fn actions(all: &[Rework], action: &str) -> Vec<Action> {
     all.iter().map(line).collect()
 }
 
-pub fn findings(m: &Migration, all: &[Rework]) -> Result<Vec<Finding>> {
+pub fn findings(m: &Migration, all: &[ColumnChange]) -> Result<Vec<PreflightFinding>> {
     preflight::columns::findings(m, all, m.phase <= Phase::Created)
 }
 
-fn require_clean(m: &Migration, all: &[Rework]) -> Result<()> {
+fn require_clean(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     // The locks of a look go back: whoever waits for a strong one must hold none.
     let mut found = tx::probe(|| findings(m, all))?.into_iter();
     let Some(first) = found.find(|f| f.severity == "error") else {
@@ -87,7 +87,7 @@ fn require_clean(m: &Migration, all: &[Rework]) -> Result<()> {
 }
 
 /// defined → created
-pub fn create(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
+pub fn create(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
     if !require_phase(m, Phase::Defined, "mig_create", "mig_define")? {
         return Ok(actions(all, "exists"));
     }
@@ -103,22 +103,22 @@ fn come_to(m: &Migration, phase: Phase, call: &str) -> Result<()> {
 }
 
 /// created → dual_write
-pub fn dual_write(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
+pub fn dual_write(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
     if [Phase::DualWrite, Phase::Backfilled].contains(&m.phase) && drift::is_there(m)? {
-        return mend(m, all, Stage::Old, "mig_dual_write");
+        return mend(m, all, SyncStage::Old, "mig_dual_write");
     }
     if !require_phase(m, Phase::Created, "mig_dual_write", "mig_create")? {
         return Ok(actions(all, "kept in step"));
     }
     require_clean(m, all)?;
-    make::keep(m, all, Stage::Old, false)?;
+    make::keep(m, all, SyncStage::Old, false)?;
     all.iter().try_for_each(|r| new_column::reset(r.id))?;
     come_to(m, Phase::DualWrite, "mig_dual_write")?;
     Ok(actions(all, "kept in step"))
 }
 
 /// Somebody touched a trigger. It goes in anew, and what has passed it is for mig_repair to find.
-fn mend(m: &Migration, all: &[Rework], stage: Stage, call: &str) -> Result<Vec<Action>> {
+fn mend(m: &Migration, all: &[ColumnChange], stage: SyncStage, call: &str) -> Result<Vec<Action>> {
     if let Some(gone) = drift::list(m)?.iter().find(|c| c.kind != "mirror") {
         return Err(Error::Drift {
             migration: m.name.clone(),
@@ -144,16 +144,16 @@ fn mend(m: &Migration, all: &[Rework], stage: Stage, call: &str) -> Result<Vec<A
 }
 
 /// backfilled → switched
-pub fn switch(m: &Migration, all: &[Rework], force: bool) -> Result<Vec<Action>> {
+pub fn switch(m: &Migration, all: &[ColumnChange], force: bool) -> Result<Vec<Action>> {
     tx::require_read_committed()?;
     if m.phase == Phase::Switched && drift::is_there(m)? {
-        return mend(m, all, Stage::Both, "mig_switch");
+        return mend(m, all, SyncStage::Both, "mig_switch");
     }
     if !require_phase(m, Phase::Backfilled, "mig_switch", "mig_backfill")? {
         return Ok(actions(all, "both ways"));
     }
     let mut passed_over: Vec<String> = drift::list(m)?.into_iter().map(|d| d.what).collect();
-    let wrong = tx::probe(|| proof::wrong(all, Stage::Old))?;
+    let wrong = tx::probe(|| proof::wrong(all, SyncStage::Old))?;
     if wrong > 0 {
         passed_over.push(format!("{wrong} rows are out of step"));
     }
@@ -177,14 +177,14 @@ pub fn switch(m: &Migration, all: &[Rework], force: bool) -> Result<Vec<Action>>
 }
 
 /// switched → stopped
-pub fn stop(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
+pub fn stop(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
     if m.phase == Phase::Stopped && drift::is_there(m)? {
-        let kept: Vec<Rework> = all
+        let kept: Vec<ColumnChange> = all
             .iter()
             .filter(|r| r.replaces.is_some())
             .cloned()
             .collect();
-        return mend(m, &kept, Stage::New, "mig_stop");
+        return mend(m, &kept, SyncStage::New, "mig_stop");
     }
     if !require_phase(m, Phase::Switched, "mig_stop", "mig_switch")? {
         return Ok(actions(all, "old column refuses writes"));
@@ -197,7 +197,7 @@ pub fn stop(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
 /// stopped → archived
 pub fn archive(
     m: &Migration,
-    all: &[Rework],
+    all: &[ColumnChange],
     suffix: &str,
     compat_views: bool,
     force: bool,
@@ -241,7 +241,7 @@ pub fn archive(
 }
 
 /// What uses old columns.
-fn users(all: &[Rework]) -> Result<Vec<String>> {
+fn users(all: &[ColumnChange]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for r in all {
         if let Some(old) = &r.replaces {
@@ -254,13 +254,13 @@ fn users(all: &[Rework]) -> Result<Vec<String>> {
 }
 
 /// What was written to computed columns is not what they are computed to be.
-fn tell_of_own_writes(m: &Migration, all: &[Rework]) -> Result<()> {
-    let computed: Vec<Rework> = all
+fn tell_of_own_writes(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+    let computed: Vec<ColumnChange> = all
         .iter()
         .filter(|r| r.replaces.is_none())
         .cloned()
         .collect();
-    let own = proof::wrong(&computed, Stage::Old)?;
+    let own = proof::wrong(&computed, SyncStage::Old)?;
     if own > 0 {
         notice(&format!(
             "{own} rows have values of their own in computed columns; SELECT * FROM mig_repair({}, dry_run => false); computes them anew",
@@ -310,7 +310,7 @@ pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
 }
 
 /// The emergency stop.
-pub fn detach(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
+pub fn detach(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
     if m.phase < Phase::DualWrite || make::disable(all)? == 0 {
         notice(&format!(
             "migration \"{}\" has no trigger that is on",
@@ -329,7 +329,12 @@ pub fn detach(m: &Migration, all: &[Rework]) -> Result<Vec<Action>> {
 }
 
 /// Forgets a migration, and drops the old columns if wanted.
-pub fn drop(m: &Migration, all: &[Rework], archives: bool, force: bool) -> Result<Vec<Action>> {
+pub fn drop(
+    m: &Migration,
+    all: &[ColumnChange],
+    archives: bool,
+    force: bool,
+) -> Result<Vec<Action>> {
     if m.phase != Phase::Archived {
         m.require_defined()?;
     }

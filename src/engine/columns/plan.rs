@@ -1,22 +1,22 @@
 //! What is to come, as statements: nothing of it is run.
 
 use super::load;
-use crate::engine::inspect::Planable;
+use crate::engine::inspect::PlannedStep;
 use crate::error::Result;
 use crate::ident::Ident;
-use crate::model::change::Change;
+use crate::model::change::DdlChange;
 use crate::model::phase::Phase;
-use crate::model::rework::{Late, NewColumn, Rework, Stage};
+use crate::model::rework::{ColumnChange, Dependent, NewColumn, SyncStage};
 use crate::model::shape::Shape;
 use crate::model::state::Migration;
 use crate::pg::catalog;
 use crate::sqlgen::rework::{self as sql, compare, late};
-use crate::sqlgen::{Statement, change, index};
+use crate::sqlgen::{PlanStatement, change, index};
 
 const BRIEF: &str = "AccessExclusiveLock (brief)";
 
 /// Every statement from here to the archive.
-pub fn plan(m: &Migration, all: &[Rework]) -> Result<Vec<Planable>> {
+pub fn plan(m: &Migration, all: &[ColumnChange]) -> Result<Vec<PlannedStep>> {
     let mut steps = Vec::new();
     for r in all {
         let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
@@ -28,13 +28,13 @@ pub fn plan(m: &Migration, all: &[Rework]) -> Result<Vec<Planable>> {
     Ok(steps.into_iter().filter(|s| s.phase > m.phase).collect())
 }
 
-fn of_one(r: &Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<Planable> {
+fn of_one(r: &ColumnChange, shape: &Shape, heirs: &late::Replacements) -> Vec<PlannedStep> {
     let table = &shape.name;
     let mut steps = Vec::new();
     let mut add = |phase, lock, sql, moves_rows: bool| {
-        steps.push(Planable {
+        steps.push(PlannedStep {
             phase,
-            statement: Statement::new(table, lock, sql),
+            statement: PlanStatement::new(table, lock, sql),
             rows: if moves_rows { shape.est_rows } else { 0 },
             bytes: if moves_rows { shape.bytes } else { 0 },
         });
@@ -55,7 +55,7 @@ fn of_one(r: &Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<Planable> {
         sql::create_view(&sql::view_name(r.id), table, r, old_type),
         false,
     );
-    for text in sql::create_trigger(table, r.id, Stage::Old) {
+    for text in sql::create_trigger(table, r.id, SyncStage::Old) {
         add(Phase::DualWrite, "ShareRowExclusiveLock", text, false);
     }
     let rows = "RowExclusiveLock, rows FOR NO KEY UPDATE";
@@ -81,11 +81,11 @@ fn of_one(r: &Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<Planable> {
             );
         }
     }
-    for text in sql::create_trigger(table, r.id, Stage::Both) {
+    for text in sql::create_trigger(table, r.id, SyncStage::Both) {
         add(Phase::Switched, BRIEF, text, false);
     }
     if let Some(old) = &r.replaces {
-        for text in sql::create_trigger(table, r.id, Stage::New) {
+        for text in sql::create_trigger(table, r.id, SyncStage::New) {
             add(Phase::Stopped, BRIEF, text, false);
         }
         let away = Ident::derive(&[&format!("{}_archive", old.name.as_str())]);
@@ -103,10 +103,10 @@ fn of_one(r: &Rework, shape: &Shape, heirs: &late::Heirs) -> Vec<Planable> {
 
 /// As decided on, or as it would be by now.
 fn plan_dependents<'a>(
-    r: &'a Rework,
+    r: &'a ColumnChange,
     shape: &Shape,
-    heirs: &late::Heirs,
-) -> Vec<(&'a NewColumn, Late)> {
+    heirs: &late::Replacements,
+) -> Vec<(&'a NewColumn, Dependent)> {
     let mut all = Vec::new();
     for c in &r.columns {
         let late = c
@@ -118,10 +118,13 @@ fn plan_dependents<'a>(
     all
 }
 
-fn statements_of(table: &crate::ident::QualifiedName, l: &Late) -> Vec<(&'static str, String)> {
+fn statements_of(
+    table: &crate::ident::QualifiedName,
+    l: &Dependent,
+) -> Vec<(&'static str, String)> {
     let name = l.change.name();
     match &l.change {
-        Change::Index { index, .. } => {
+        DdlChange::Index { index, .. } => {
             let build = index.as_deref().map(|i| index::create(table, i, true));
             build
                 .map(|sql| ("ShareUpdateExclusiveLock", sql))
@@ -130,7 +133,7 @@ fn statements_of(table: &crate::ident::QualifiedName, l: &Late) -> Vec<(&'static
         }
         other => {
             let lock = match other {
-                Change::ForeignKey { .. } => "ShareRowExclusiveLock (brief)",
+                DdlChange::ForeignKey { .. } => "ShareRowExclusiveLock (brief)",
                 _ => BRIEF,
             };
             let add = change::add(table, name, other).map(|sql| (lock, sql));

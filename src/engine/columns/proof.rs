@@ -1,23 +1,23 @@
 //! Are old and new columns in step? Rows, triggers, indexes and keys.
 
-use crate::engine::check::Wanted;
+use crate::engine::check::CheckArguments;
 use crate::engine::repair::Repair;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
-use crate::model::change::Change;
+use crate::model::change::DdlChange;
 use crate::model::phase::Phase;
-use crate::model::rework::{Rework, Stage};
+use crate::model::rework::{ColumnChange, SyncStage};
 use crate::model::state::Migration;
 use crate::pg::notice::notice;
 use crate::steps::change;
 use crate::steps::rework::{fill, proof};
 use crate::steps::verify::rows::Difference;
-use crate::steps::verify::{self, About, Findings, Line, Mode};
+use crate::steps::verify::{self, CheckFindings, CheckLine, CheckMode, LineTopic};
 use crate::store::{check, drift, late, log};
 use pgrx::pg_sys::Oid;
 
 /// Rows that are out of step; what is computed counts as long as nobody else may write it.
-pub fn wrong(all: &[Rework], stage: Stage) -> Result<i64> {
+pub fn wrong(all: &[ColumnChange], stage: SyncStage) -> Result<i64> {
     let mut sum = 0;
     for r in all {
         sum += proof::count(r, stage)?.wrong;
@@ -25,8 +25,14 @@ pub fn wrong(all: &[Rework], stage: Stage) -> Result<i64> {
     Ok(sum)
 }
 
-fn line(r: &Rework, about: About, name: &str, values: (&str, &str), ok: Option<bool>) -> Line {
-    Line {
+fn line(
+    r: &ColumnChange,
+    about: LineTopic,
+    name: &str,
+    values: (&str, &str),
+    ok: Option<bool>,
+) -> CheckLine {
+    CheckLine {
         source: r.relation,
         target: Some(r.relation),
         name: name.to_owned(),
@@ -38,8 +44,8 @@ fn line(r: &Rework, about: About, name: &str, values: (&str, &str), ok: Option<b
 }
 
 /// Those of one relation, or all.
-fn chosen(all: &[Rework], relation: Option<Oid>) -> Result<Vec<&Rework>> {
-    let found: Vec<&Rework> = all
+fn chosen(all: &[ColumnChange], relation: Option<Oid>) -> Result<Vec<&ColumnChange>> {
+    let found: Vec<&ColumnChange> = all
         .iter()
         .filter(|r| relation.is_none_or(|o| o.to_u32() == r.relation))
         .collect();
@@ -54,11 +60,11 @@ fn chosen(all: &[Rework], relation: Option<Oid>) -> Result<Vec<&Rework>> {
 }
 
 /// What the triggers do by now.
-fn stage(m: &Migration) -> Stage {
+fn stage(m: &Migration) -> SyncStage {
     match m.phase {
-        p if p < Phase::Switched => Stage::Old,
-        Phase::Switched => Stage::Both,
-        _ => Stage::New,
+        p if p < Phase::Switched => SyncStage::Old,
+        Phase::Switched => SyncStage::Both,
+        _ => SyncStage::New,
     }
 }
 
@@ -70,17 +76,22 @@ fn require_phase(m: &Migration) -> Result<()> {
 }
 
 /// Runs a check, keeps the result in `mig.check_result` and returns its lines.
-pub fn check(m: &Migration, all: &[Rework], wanted: &Wanted, mode: Mode) -> Result<Vec<Line>> {
+pub fn check(
+    m: &Migration,
+    all: &[ColumnChange],
+    wanted: &CheckArguments,
+    mode: CheckMode,
+) -> Result<Vec<CheckLine>> {
     require_phase(m)?;
-    let mut found = Findings {
+    let mut found = CheckFindings {
         started: check::read_clock()?,
-        ..Findings::default()
+        ..CheckFindings::default()
     };
     let changes = drift::list(m)?;
     for r in chosen(all, wanted.relation)? {
         found.tables += 1;
         found.lines.extend(state(m, r, &changes)?);
-        if mode != Mode::Quick {
+        if mode != CheckMode::Quick {
             rows(m, r, &mut found)?;
         }
     }
@@ -88,18 +99,28 @@ pub fn check(m: &Migration, all: &[Rework], wanted: &Wanted, mode: Mode) -> Resu
     Ok(found.lines)
 }
 
-fn state(m: &Migration, r: &Rework, changes: &[drift::Change]) -> Result<Vec<Line>> {
+fn state(
+    m: &Migration,
+    r: &ColumnChange,
+    changes: &[drift::DriftChange],
+) -> Result<Vec<CheckLine>> {
     let mut lines = Vec::new();
     let what: Vec<&str> = changes.iter().map(|c| c.what.as_str()).collect();
     let (fine, is) = ("as left by us", what.join("; "));
     let is = if is.is_empty() { fine } else { &is };
     let ok = Some(is == fine);
-    lines.push(line(r, About::State, "trigger and view", (fine, is), ok));
+    lines.push(line(
+        r,
+        LineTopic::State,
+        "trigger and view",
+        (fine, is),
+        ok,
+    ));
     if m.phase >= Phase::Backfilled {
         let mut lacking = Vec::new();
         for (c, l) in r.late() {
             // The CHECK that stands for NOT NULL goes at the archive.
-            let column = Change::NotNull {
+            let column = DdlChange::NotNull {
                 column: c.name.clone(),
             };
             let is_set = l.not_null && change::is_made(r.relation, r.table()?, &column)?;
@@ -110,7 +131,7 @@ fn state(m: &Migration, r: &Rework, changes: &[drift::Change]) -> Result<Vec<Lin
         let is = lacking.join(", ");
         lines.push(line(
             r,
-            About::State,
+            LineTopic::State,
             "indexes, keys and checks lacking",
             ("", &is),
             Some(is.is_empty()),
@@ -119,7 +140,7 @@ fn state(m: &Migration, r: &Rework, changes: &[drift::Change]) -> Result<Vec<Lin
     Ok(lines)
 }
 
-fn rows(m: &Migration, r: &Rework, found: &mut Findings) -> Result<()> {
+fn rows(m: &Migration, r: &ColumnChange, found: &mut CheckFindings) -> Result<()> {
     let counted = proof::count(r, stage(m))?;
     let wrong = counted.wrong.to_string();
     let own = r.replaces.is_none() && m.phase >= Phase::Switched;
@@ -135,12 +156,16 @@ fn rows(m: &Migration, r: &Rework, found: &mut Findings) -> Result<()> {
         ("rows out of step", Some(counted.wrong == 0))
     };
     let count = counted.rows.to_string();
+    found.lines.push(line(
+        r,
+        LineTopic::Count,
+        "rows",
+        (&count, &count),
+        Some(true),
+    ));
     found
         .lines
-        .push(line(r, About::Count, "rows", (&count, &count), Some(true)));
-    found
-        .lines
-        .push(line(r, About::New, name, ("0", &wrong), ok));
+        .push(line(r, LineTopic::New, name, ("0", &wrong), ok));
     found.compared += counted.rows;
     if !own && !pending {
         found.differences += counted.wrong;
@@ -149,7 +174,12 @@ fn rows(m: &Migration, r: &Rework, found: &mut Findings) -> Result<()> {
 }
 
 /// Errors with the first line that is not ok.
-pub fn assert(m: &Migration, all: &[Rework], wanted: &Wanted, mode: Mode) -> Result<()> {
+pub fn assert(
+    m: &Migration,
+    all: &[ColumnChange],
+    wanted: &CheckArguments,
+    mode: CheckMode,
+) -> Result<()> {
     let lines = check(m, all, wanted, mode)?;
     let Some(bad) = lines.iter().find(|l| l.ok != Some(true)) else {
         return Ok(());
@@ -158,7 +188,7 @@ pub fn assert(m: &Migration, all: &[Rework], wanted: &Wanted, mode: Mode) -> Res
     let told = all
         .iter()
         .find(|r| r.relation == bad.source)
-        .map(Rework::describe)
+        .map(ColumnChange::describe)
         .unwrap_or_default();
     Err(Error::CheckFailed {
         migration: m.name.clone(),
@@ -177,7 +207,12 @@ pub fn assert(m: &Migration, all: &[Rework], wanted: &Wanted, mode: Mode) -> Res
 }
 
 /// The first rows that are out of step.
-pub fn diff(m: &Migration, all: &[Rework], relation: Oid, limit: i64) -> Result<Vec<Difference>> {
+pub fn diff(
+    m: &Migration,
+    all: &[ColumnChange],
+    relation: Oid,
+    limit: i64,
+) -> Result<Vec<Difference>> {
     require_phase(m)?;
     let mut found = Vec::new();
     for r in chosen(all, Some(relation))? {
@@ -196,7 +231,7 @@ pub fn diff(m: &Migration, all: &[Rework], relation: Oid, limit: i64) -> Result<
 /// Makes new columns what the old ones make of them, where they are out of step. Nobody's row is waited for.
 pub fn repair(
     m: &Migration,
-    all: &[Rework],
+    all: &[ColumnChange],
     relation: Option<Oid>,
     dry_run: bool,
 ) -> Result<Vec<Repair>> {
@@ -236,7 +271,7 @@ pub fn repair(
     Ok(lines)
 }
 
-fn mend(m: &Migration, r: &Rework, wrong: i64) -> Result<()> {
+fn mend(m: &Migration, r: &ColumnChange, wrong: i64) -> Result<()> {
     if m.phase == Phase::DualWrite && !r.leader().filled {
         notice(&format!(
             "{wrong} rows are left to the backfill: SELECT mig_backfill({});",

@@ -2,7 +2,7 @@
 
 use super::{Layout, Origin};
 use crate::ident::Ident;
-use crate::model::shape::{Column, Shape};
+use crate::model::shape::{Shape, TableColumn};
 use crate::model::spec::Spec;
 use serde::{Deserialize, Serialize};
 
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackColumn {
     pub source: Ident,
-    pub from: Back,
+    pub from: BackValue,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Back {
+pub enum BackValue {
     Target(Ident),
     Expression {
         /// Over the target's row.
@@ -27,7 +27,7 @@ pub enum Back {
 
 /// Why a mapping cannot go back, and what would help.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stuck {
+pub struct NotReversible {
     pub reason: String,
     pub hint: String,
 }
@@ -38,10 +38,10 @@ pub fn way_back(
     source: &Shape,
     spec: &Spec,
     layout: &Layout,
-) -> Result<Vec<BackColumn>, Vec<Stuck>> {
+) -> Result<Vec<BackColumn>, Vec<NotReversible>> {
     let (mut columns, mut stuck) = (Vec::new(), Vec::new());
     if layout.key_deferrable {
-        stuck.push(Stuck {
+        stuck.push(NotReversible {
             reason:
                 "The old table's primary key is deferrable, and an upsert cannot name such a key."
                     .into(),
@@ -50,15 +50,15 @@ pub fn way_back(
     }
     let drawn = layout.drawn.as_ref().and_then(|d| source.column(&d.source));
     if let Some(id) = drawn.filter(|c| c.default.is_none() && c.identity.is_none()) {
-        stuck.push(Stuck {
+        stuck.push(NotReversible {
             reason: format!("Column \"{}\" of the old table has no default, so nothing draws the old id of a row that is born in the new one.", id.name.as_str()),
             hint: format!("ALTER TABLE ... ALTER COLUMN {} SET DEFAULT ...;", id.name),
         });
     }
-    let in_key = |c: &Column| layout.key.iter().any(|k| k.source == c.name);
+    let in_key = |c: &TableColumn| layout.key.iter().any(|k| k.source == c.name);
     for column in source.columns.iter().filter(|c| c.generated.is_none()) {
         if column.identity.is_some() && !in_key(column) {
-            stuck.push(Stuck {
+            stuck.push(NotReversible {
                 reason: format!("Column \"{}\" of the old table is an identity column outside the key, and such a column cannot be set.", column.name.as_str()),
                 hint: format!("ALTER TABLE ... ALTER COLUMN {} DROP IDENTITY;", column.name),
             });
@@ -79,19 +79,19 @@ pub fn way_back(
     }
 }
 
-fn origin(column: &Column, spec: &Spec, layout: &Layout) -> Option<Back> {
+fn origin(column: &TableColumn, spec: &Spec, layout: &Layout) -> Option<BackValue> {
     let carried = layout
         .columns
         .iter()
         .find(|t| t.origin == Origin::Source(column.name.clone()));
     if let Some(target) = carried {
-        return Some(Back::Target(target.name.clone()));
+        return Some(BackValue::Target(target.name.clone()));
     }
     spec.columns.iter().find_map(|(made, expression)| {
         let giving = expression
             .as_ref()
             .filter(|e| e.gives.as_ref() == Some(&column.name))?;
-        Some(Back::Expression {
+        Some(BackValue::Expression {
             down: giving.down.clone()?,
             made: made.clone(),
         })
@@ -99,7 +99,7 @@ fn origin(column: &Column, spec: &Spec, layout: &Layout) -> Option<Back> {
 }
 
 /// The obstacle that a column is which does not come back.
-fn find_obstacle(column: &Column, spec: &Spec) -> Option<Stuck> {
+fn find_obstacle(column: &TableColumn, spec: &Spec) -> Option<NotReversible> {
     let name = column.name.as_str();
     let reader = spec
         .columns
@@ -107,7 +107,7 @@ fn find_obstacle(column: &Column, spec: &Spec) -> Option<Stuck> {
         .find(|(_, e)| e.as_ref().is_some_and(|e| e.reads.contains(&column.name)));
     if let Some((target, Some(expression))) = reader {
         let target = target.as_str();
-        return Some(Stuck {
+        return Some(NotReversible {
             reason: format!(
                 "Column \"{name}\" of the old table went into \"{target}\", whose expression has no \"down\"."
             ),
@@ -118,7 +118,7 @@ fn find_obstacle(column: &Column, spec: &Spec) -> Option<Stuck> {
         });
     }
     let needed = column.not_null && column.default.is_none() && column.identity.is_none();
-    needed.then(|| Stuck {
+    needed.then(|| NotReversible {
         reason: format!("Column \"{name}\" of the old table is NOT NULL without a default, and the new table lacks it."),
         hint: format!("Carry the column, or ALTER TABLE ... ALTER COLUMN {} SET DEFAULT ...;", column.name),
     })
@@ -133,7 +133,7 @@ mod tests {
 
     fn resolve_back(
         columns: Vec<(Ident, Option<Expression>)>,
-    ) -> Result<Vec<BackColumn>, Vec<Stuck>> {
+    ) -> Result<Vec<BackColumn>, Vec<NotReversible>> {
         let (source, target, _) = fixture::sign_ups();
         let spec = Spec {
             columns,
@@ -178,10 +178,10 @@ mod tests {
                 .find(|c| c.source == name.into())
                 .map(|c| c.from.clone())
         };
-        assert_eq!(of("id"), Some(Back::Target("id".into())));
+        assert_eq!(of("id"), Some(BackValue::Target("id".into())));
         assert_eq!(
             of("email"),
-            Some(Back::Expression {
+            Some(BackValue::Expression {
                 down: "upper(mail)".into(),
                 made: "mail".into()
             })

@@ -1,11 +1,11 @@
 //! The target's columns, and the key among them.
 
-use super::remap::{self, Drawn};
+use super::remap::{self, NewIds};
 use super::{Compare, KeyColumn, Member, Origin, Scope, TargetColumn};
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::expr::Expression;
-use crate::model::shape::Index;
+use crate::model::shape::TableIndex;
 use std::collections::BTreeMap;
 
 pub(super) fn target_columns(
@@ -66,7 +66,7 @@ fn made_column(
     me: &Member,
     name: &Ident,
     expression: &Expression,
-    drawn: Option<&Drawn>,
+    drawn: Option<&NewIds>,
 ) -> TargetColumn {
     let renamed = me.shape.column(&Ident::new(expression.up.trim()));
     let given = || {
@@ -103,7 +103,7 @@ pub(super) fn renames(columns: &[TargetColumn]) -> BTreeMap<Ident, Ident> {
 
 pub(super) fn key_columns(
     me: &Member,
-    pk: &Index,
+    pk: &TableIndex,
     columns: &[TargetColumn],
 ) -> Result<Vec<KeyColumn>> {
     pk.columns

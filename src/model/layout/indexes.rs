@@ -2,7 +2,7 @@
 
 use super::{Layout, Member, TargetIndex, map_names};
 use crate::ident::{Ident, Literal};
-use crate::model::shape::{Index, IndexColumn};
+use crate::model::shape::{IndexColumn, TableIndex};
 use std::collections::BTreeMap;
 
 /// Every index beside the keys that exist from the start: the source's own with the scope in front, the
@@ -93,7 +93,7 @@ fn index_over(me: &Member, columns: &[Ident], unique: bool) -> TargetIndex {
 fn carried_index(
     me: &Member,
     layout: &Layout,
-    index: &Index,
+    index: &TableIndex,
     names: &BTreeMap<Ident, Ident>,
 ) -> Option<TargetIndex> {
     let uses_text = index.predicate.is_some() || index.columns.iter().any(|c| c.name.is_none());

@@ -6,7 +6,7 @@ use super::{Member, Origin, Scope, TargetColumn};
 use crate::error::{Error, Result};
 use crate::ident::Ident;
 use crate::model::expr::Expression;
-use crate::model::shape::Column;
+use crate::model::shape::TableColumn;
 use crate::model::spec::Combine;
 use serde::{Deserialize, Serialize};
 
@@ -15,14 +15,14 @@ pub struct Merge {
     /// This one's mapping.
     pub me: i32,
     /// All of them, the one that leads first.
-    pub sources: Vec<Given>,
+    pub sources: Vec<MergePart>,
     /// A row is there as long as the leading source has it. If not, as long as any of them has it.
     pub by_main: bool,
 }
 
 /// What one source gives to the row, beside the key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Given {
+pub struct MergePart {
     pub mapping: i32,
     pub columns: Vec<Ident>,
     /// Those that are never null where the source has a row.
@@ -44,7 +44,7 @@ impl Merge {
         self.sources.iter().map(|s| s.mapping)
     }
 
-    pub fn own_part(&self) -> Option<&Given> {
+    pub fn own_part(&self) -> Option<&MergePart> {
         self.sources.iter().find(|s| s.mapping == self.me)
     }
 
@@ -134,7 +134,7 @@ pub(super) fn resolve(members: &[Member], me: &Member, scope: Option<&Scope>) ->
     let peers = peers(members, me);
     let leader = main(&peers);
     let first = leader.or(peers.first().copied());
-    let mut sources: Vec<Given> = Vec::new();
+    let mut sources: Vec<MergePart> = Vec::new();
     let led = peers
         .iter()
         .copied()
@@ -187,7 +187,7 @@ fn require_fit(peers: &[&Member]) -> Result<()> {
     Err(unfit(peers, detail.into(), hint.into()))
 }
 
-fn resolve_part(members: &[Member], p: &Member, scope: Option<&Scope>) -> Result<Given> {
+fn resolve_part(members: &[Member], p: &Member, scope: Option<&Scope>) -> Result<MergePart> {
     let pk = p.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
         relation: p.shape.name.clone(),
     })?;
@@ -201,7 +201,7 @@ fn resolve_part(members: &[Member], p: &Member, scope: Option<&Scope>) -> Result
     };
     let own: Vec<&TargetColumn> = columns.iter().filter(own).collect();
     let required = own.iter().filter(|c| never_null(c));
-    Ok(Given {
+    Ok(MergePart {
         mapping: p.id,
         required: required.map(|c| c.name.clone()).collect(),
         columns: own.iter().map(|c| c.name.clone()).collect(),
@@ -213,7 +213,7 @@ pub(super) fn is_drawn(peers: &[&Member]) -> bool {
     peers
         .iter()
         .any(|p| match p.shape.key_columns().as_slice() {
-            [only] => p.shape.column(only).is_some_and(Column::is_surrogate),
+            [only] => p.shape.column(only).is_some_and(TableColumn::is_surrogate),
             _ => false,
         })
 }

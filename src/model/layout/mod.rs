@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::nearest::nearest;
-use crate::model::shape::{Column, IndexColumn, Likeness, Shape};
+use crate::model::shape::{Equality, IndexColumn, Shape, TableColumn};
 use crate::model::spec::{Combine, Spec, known_column};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub mod remap;
 use back::BackColumn;
 use columns::{key_columns, renames, target_columns};
 use merge::Merge;
-use remap::{Drawn, Via};
+use remap::{MappedColumn, NewIds};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scope {
@@ -58,7 +58,7 @@ pub struct Layout {
     pub back: Option<Vec<BackColumn>>,
     /// In id mode `remap`: what the target draws.
     #[serde(default)]
-    pub drawn: Option<Drawn>,
+    pub drawn: Option<NewIds>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ pub struct TargetColumn {
     pub compare: Compare,
     /// It is an id that has another value in the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub via: Option<Via>,
+    pub via: Option<MappedColumn>,
 }
 
 /// A column that is carried has to look the same on both sides. One that is made by an expression has to be equal: its
@@ -109,7 +109,7 @@ pub struct KeyColumn {
     pub hashable: bool,
     /// It has another value in the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub via: Option<Via>,
+    pub via: Option<MappedColumn>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -211,7 +211,7 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
         Some(Combine::Union) => combine::is_surrogate(&peers),
         Some(Combine::Merge) => merge::is_drawn(&peers),
         None => {
-            matches!(key.as_slice(), [k] if drawn.is_some() || me.shape.column(&k.source).is_some_and(Column::is_surrogate))
+            matches!(key.as_slice(), [k] if drawn.is_some() || me.shape.column(&k.source).is_some_and(TableColumn::is_surrogate))
         }
     };
     let primary_key = match &me.spec.target_key {
@@ -261,14 +261,14 @@ impl Layout {
         for column in &mut self.columns {
             let likeness = target.column(&column.name).map(|c| c.compare);
             column.compare = match (&column.origin, likeness) {
-                (_, None | Some(Likeness::Text)) => Compare::Text,
-                (Origin::Source(_) | Origin::Partner, Some(Likeness::Value)) => Compare::Text,
+                (_, None | Some(Equality::Text)) => Compare::Text,
+                (Origin::Source(_) | Origin::Partner, Some(Equality::Value)) => Compare::Text,
                 (_, Some(_)) => Compare::Hash,
             };
         }
         for key in &mut self.key {
             let likeness = target.column(&key.target).map(|c| c.compare);
-            key.hashable = likeness.is_some_and(|l| l != Likeness::Text);
+            key.hashable = likeness.is_some_and(|l| l != Equality::Text);
         }
     }
 
@@ -295,7 +295,7 @@ impl Layout {
     }
 
     /// Columns whose value goes through a map, the drawn one among them.
-    pub fn mapped_columns(&self) -> impl Iterator<Item = &Via> {
+    pub fn mapped_columns(&self) -> impl Iterator<Item = &MappedColumn> {
         self.columns.iter().filter_map(|c| c.via.as_ref())
     }
 
@@ -314,7 +314,7 @@ impl Layout {
         let differs = |name: &Ident| {
             target
                 .column(name)
-                .is_some_and(|c| c.compare == Likeness::Value)
+                .is_some_and(|c| c.compare == Equality::Value)
         };
         made.map(|c| &c.name).filter(|n| differs(n)).collect()
     }
@@ -331,7 +331,7 @@ impl KeyColumn {
     pub fn target_equals(&self) -> QualifiedName {
         self.via
             .as_ref()
-            .map_or_else(|| self.equals.clone(), Via::target_equals)
+            .map_or_else(|| self.equals.clone(), MappedColumn::target_equals)
     }
 }
 

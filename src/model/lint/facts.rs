@@ -1,15 +1,15 @@
 //! What a database knows of the names that a file uses.
 
-use super::statement::Written;
+use super::statement::WrittenName;
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Deserialize)]
-pub struct Table {
+pub struct TableFact {
     pub schema: Option<String>,
     pub name: String,
     pub rows: i64,
     pub bytes: i64,
-    pub columns: Vec<Column>,
+    pub columns: Vec<ColumnFact>,
     /// Columns that a valid CHECK keeps from being null.
     pub checked_not_null: Vec<String>,
     /// The table of an index.
@@ -19,7 +19,7 @@ pub struct Table {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub struct Column {
+pub struct ColumnFact {
     pub name: String,
     /// As `format_type` without modifiers names it.
     pub base: String,
@@ -35,8 +35,8 @@ pub struct Coercible {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Facts {
-    pub tables: Vec<Table>,
+pub struct LintFacts {
+    pub tables: Vec<TableFact>,
     /// Functions, among those that the file calls, that are volatile.
     pub volatile: Vec<String>,
     pub coercible: Vec<Coercible>,
@@ -51,10 +51,10 @@ const SMALL: i64 = 4 << 20;
 /// Bytes that are read in a second, to give an idea; a rewrite takes three times as long.
 const PER_SECOND: i64 = 200 << 20;
 
-impl Table {
+impl TableFact {
     /// The name that the file has for it.
-    pub fn as_written(&self) -> Written {
-        Written {
+    pub fn as_written(&self) -> WrittenName {
+        WrittenName {
             schema: self.schema.clone(),
             name: self.name.clone(),
         }
@@ -64,7 +64,7 @@ impl Table {
         self.bytes <= SMALL
     }
 
-    pub fn column(&self, name: &str) -> Option<&Column> {
+    pub fn column(&self, name: &str) -> Option<&ColumnFact> {
         self.columns.iter().find(|c| c.name == name)
     }
 

@@ -1,18 +1,18 @@
 //! A file, up to the statement at hand: what it has made, and what its open transaction holds. Every question is answered without
 //! a look at all that came before, so that a file of any length is read in the time of its length.
 
-use super::facts::{Facts, Table};
-use super::statement::{Act, Change, Lock, Rule, Statement, Written};
-use super::{Finding, Hit, INFO, WARNING, constraint_name, locks};
+use super::facts::{LintFacts, TableFact};
+use super::statement::{Act, ConstraintRule, LintStatement, TableChange, TableLock, WrittenName};
+use super::{INFO, LintFinding, RuleHit, WARNING, constraint_name, locks};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// What rules ask about what came before.
 #[derive(Default)]
 pub struct File {
-    pub facts: Facts,
+    pub facts: LintFacts,
     /// Where its tables stand in `facts`.
-    known: HashMap<Written, usize>,
+    known: HashMap<WrittenName, usize>,
     /// Whether any facts have come.
     begun: bool,
     pub in_transaction: bool,
@@ -21,8 +21,8 @@ pub struct File {
     /// Columns that it has added, behind the names of their tables.
     added: HashSet<(String, String)>,
     /// Tables that the transaction that is open holds strong locks on, and the strongest of these locks.
-    held: HashSet<Written>,
-    pub strongest: Option<Held>,
+    held: HashSet<WrittenName>,
+    pub strongest: Option<HeldLock>,
     /// Constraints that the transaction has added NOT VALID.
     pub unproved: HashSet<String>,
     /// Columns that a CHECK of the file keeps from being null, behind the names of their tables.
@@ -36,15 +36,15 @@ pub struct File {
 }
 
 /// A lock of the open transaction, and the line that took it.
-pub struct Held {
-    pub table: Written,
-    pub lock: Lock,
+pub struct HeldLock {
+    pub table: WrittenName,
+    pub lock: TableLock,
     pub line: i32,
 }
 
 impl File {
     /// What the database knows of the names in the statements that come next.
-    pub fn learn(&mut self, facts: Facts) {
+    pub fn learn(&mut self, facts: LintFacts) {
         if !self.begun {
             self.begun = true;
             self.lock_timeout = facts.lock_timeout_ms > 0;
@@ -55,38 +55,38 @@ impl File {
     }
 
     /// A table that the database has, and the file has not made.
-    pub fn table(&self, written: &Written) -> Option<&Table> {
+    pub fn table(&self, written: &WrittenName) -> Option<&TableFact> {
         if self.is_new(written) {
             return None;
         }
         self.facts.tables.get(*self.known.get(written)?)
     }
 
-    pub fn is_new(&self, written: &Written) -> bool {
+    pub fn is_new(&self, written: &WrittenName) -> bool {
         self.made.contains(&written.name)
     }
 
-    pub fn has_added(&self, table: &Written, column: &str) -> bool {
+    pub fn has_added(&self, table: &WrittenName, column: &str) -> bool {
         self.added
             .contains(&(table.name.clone(), column.to_owned()))
     }
 
-    pub fn has_proved(&self, table: &Written, column: &str) -> bool {
+    pub fn has_proved(&self, table: &WrittenName, column: &str) -> bool {
         self.proved
             .contains(&(table.name.clone(), column.to_owned()))
     }
 
-    pub fn holds(&self, table: &Written) -> bool {
+    pub fn holds(&self, table: &WrittenName) -> bool {
         self.held.contains(table)
     }
 
     /// Whether whatever is done to the table is over before anybody notices.
-    pub fn is_quick(&self, written: &Written) -> bool {
-        self.is_new(written) || self.table(written).is_some_and(Table::is_small)
+    pub fn is_quick(&self, written: &WrittenName) -> bool {
+        self.is_new(written) || self.table(written).is_some_and(TableFact::is_small)
     }
 
     /// How bad it is that all of the table is read or written under a lock.
-    pub fn severity(&self, written: &Written) -> &'static str {
+    pub fn severity(&self, written: &WrittenName) -> &'static str {
         if self.is_quick(written) {
             INFO
         } else {
@@ -95,14 +95,14 @@ impl File {
     }
 
     /// `about 1,000,000 rows, 96 MB, some 12 seconds`.
-    pub fn work(&self, written: &Written, rewrite: bool) -> String {
+    pub fn work(&self, written: &WrittenName, rewrite: bool) -> String {
         match self.table(written) {
             Some(t) => format!("{}: {} here", t.size(), t.time(rewrite)),
             None => "this database has no such table, so how long that takes is not known".into(),
         }
     }
 
-    pub fn pass(&mut self, s: &Statement) {
+    pub fn pass(&mut self, s: &LintStatement) {
         match &s.act {
             Act::Begin => self.in_transaction = true,
             Act::Commit | Act::Rollback => {
@@ -131,25 +131,25 @@ impl File {
                 self.hold(table, lock, s.line);
             }
         }
-        self.told_timeout |= locks::strongest(s).is_some_and(Lock::stops_writes);
+        self.told_timeout |= locks::strongest(s).is_some_and(TableLock::stops_writes);
     }
 
-    fn hold(&mut self, table: Written, lock: Lock, line: i32) {
+    fn hold(&mut self, table: WrittenName, lock: TableLock, line: i32) {
         self.held.insert(table.clone());
         if self.strongest.as_ref().is_none_or(|h| h.lock <= lock) {
-            self.strongest = Some(Held { table, lock, line });
+            self.strongest = Some(HeldLock { table, lock, line });
         }
     }
 
-    fn pass_change(&mut self, table: &Written, change: &Change) {
+    fn pass_change(&mut self, table: &WrittenName, change: &TableChange) {
         match change {
-            Change::AddColumn(column) => {
+            TableChange::AddColumn(column) => {
                 self.added.insert((table.name.clone(), column.name.clone()));
             }
-            Change::Add(c) => {
+            TableChange::Add(c) => {
                 let name = constraint_name(table, c.name.as_ref(), &c.rule);
                 let name = name.as_str().to_owned();
-                if let Rule::Check {
+                if let ConstraintRule::Check {
                     not_null: Some(column),
                 } = &c.rule
                 {
@@ -163,7 +163,7 @@ impl File {
                     self.unproved.insert(name);
                 }
             }
-            Change::Validate { constraint } => {
+            TableChange::Validate { constraint } => {
                 let kept = self.waiting.remove(constraint);
                 self.proved.extend(kept.into_iter().flatten());
             }
@@ -172,7 +172,7 @@ impl File {
     }
 
     /// The line of a statement that no rule has to say anything of: its lock.
-    pub fn nothing_to_say(&self, s: &Statement) -> Hit {
+    pub fn nothing_to_say(&self, s: &LintStatement) -> RuleHit {
         let tables = locks::locked_tables(&s.act);
         let detail = match (&s.act, tables.as_slice()) {
             (_, []) => "no lock that an application waits for".to_owned(),
@@ -188,14 +188,19 @@ impl File {
                 }
             }
         };
-        Hit::new(INFO, "lock", detail)
+        RuleHit::new(INFO, "lock", detail)
     }
 }
 
-impl Hit {
+impl RuleHit {
     /// The finding that it is of a statement whose own lock is `own`.
-    pub fn into_finding(self, s: &Statement, text: &Rc<str>, own: Option<Lock>) -> Finding {
-        Finding {
+    pub fn into_finding(
+        self,
+        s: &LintStatement,
+        text: &Rc<str>,
+        own: Option<TableLock>,
+    ) -> LintFinding {
+        LintFinding {
             line: s.line,
             statement: Rc::clone(text),
             severity: self.severity,
@@ -208,17 +213,17 @@ impl Hit {
 }
 
 /// The line of a statement whose further findings are not shown.
-pub fn summary_of_rest(left_out: usize) -> Hit {
+pub fn summary_of_rest(left_out: usize) -> RuleHit {
     let detail = format!(
         "{left_out} more findings of this statement are not shown: give it in parts to see them"
     );
-    Hit::new(WARNING, "more-findings", detail)
+    RuleHit::new(WARNING, "more-findings", detail)
 }
 
 /// The last line, where the rest of a file is not looked at.
-pub fn too_many(limit: usize) -> Hit {
+pub fn too_many(limit: usize) -> RuleHit {
     let detail = format!(
         "the file has more than the {limit} findings that one call gives: from here on it was not looked at; give it in parts"
     );
-    Hit::new(WARNING, "more-findings", detail)
+    RuleHit::new(WARNING, "more-findings", detail)
 }

@@ -2,10 +2,11 @@
 //! manual's chapter on explicit locking and in the pages of the commands.
 
 use super::statement::{
-    Act, Change, Column, Constraint, Dropped, Lock, Renamed, Rule, Statement, Written,
+    Act, ColumnDefinition, Constraint, ConstraintRule, Dropped, LintStatement, Renamed,
+    TableChange, TableLock, WrittenName,
 };
 
-pub fn strongest(s: &Statement) -> Option<Lock> {
+pub fn strongest(s: &LintStatement) -> Option<TableLock> {
     locked_tables(&s.act)
         .into_iter()
         .map(|(_, lock)| lock)
@@ -13,9 +14,11 @@ pub fn strongest(s: &Statement) -> Option<Lock> {
 }
 
 /// Existing tables that the statement locks, the one that it names first.
-pub fn locked_tables(act: &Act) -> Vec<(Written, Lock)> {
-    let all = |tables: &[Written], lock: Lock| tables.iter().map(|t| (t.clone(), lock)).collect();
-    let one = |table: &Written, lock: Lock| vec![(table.clone(), lock)];
+pub fn locked_tables(act: &Act) -> Vec<(WrittenName, TableLock)> {
+    let all = |tables: &[WrittenName], lock: TableLock| {
+        tables.iter().map(|t| (t.clone(), lock)).collect()
+    };
+    let one = |table: &WrittenName, lock: TableLock| vec![(table.clone(), lock)];
     match act {
         Act::CreateTable {
             table: _,
@@ -26,7 +29,7 @@ pub fn locked_tables(act: &Act) -> Vec<(Written, Lock)> {
         } => {
             let parent = partition_of
                 .iter()
-                .map(|p| (p.clone(), Lock::AccessExclusive));
+                .map(|p| (p.clone(), TableLock::AccessExclusive));
             parent.chain(parents(columns, constraints)).collect()
         }
         Act::AlterTable {
@@ -38,13 +41,13 @@ pub fn locked_tables(act: &Act) -> Vec<(Written, Lock)> {
             table,
             concurrently,
             ..
-        } => one(table, weaker_if(*concurrently, Lock::Share)),
+        } => one(table, weaker_if(*concurrently, TableLock::Share)),
         Act::Reindex {
             table,
             index,
             concurrently,
         } => {
-            let lock = weaker_if(*concurrently, Lock::AccessExclusive);
+            let lock = weaker_if(*concurrently, TableLock::AccessExclusive);
             table
                 .iter()
                 .chain(index)
@@ -56,56 +59,66 @@ pub fn locked_tables(act: &Act) -> Vec<(Written, Lock)> {
             names,
             concurrently,
             ..
-        } => all(names, weaker_if(*concurrently, Lock::AccessExclusive)),
+        } => all(names, weaker_if(*concurrently, TableLock::AccessExclusive)),
         Act::Drop {
             what: Dropped::Table | Dropped::View | Dropped::Trigger,
             names,
             ..
-        } => all(names, Lock::AccessExclusive),
+        } => all(names, TableLock::AccessExclusive),
         Act::Rename {
             what: Renamed::Table | Renamed::View | Renamed::Column,
             table,
             ..
         }
-        | Act::MoveSchema { table } => one(table, Lock::AccessExclusive),
+        | Act::MoveSchema { table } => one(table, TableLock::AccessExclusive),
         Act::Update { table, .. } | Act::Delete { table, .. } | Act::Insert { table, .. } => {
-            one(table, Lock::RowExclusive)
+            one(table, TableLock::RowExclusive)
         }
         Act::Truncate { tables, .. } | Act::VacuumFull { tables } => {
-            all(tables, Lock::AccessExclusive)
+            all(tables, TableLock::AccessExclusive)
         }
         Act::Lock { tables, mode } => all(tables, *mode),
-        Act::Cluster { table } => all(table.as_slice(), Lock::AccessExclusive),
+        Act::Cluster { table } => all(table.as_slice(), TableLock::AccessExclusive),
         Act::Refresh { view, concurrently } => one(
             view,
             if *concurrently {
-                Lock::Exclusive
+                TableLock::Exclusive
             } else {
-                Lock::AccessExclusive
+                TableLock::AccessExclusive
             },
         ),
-        Act::CreateTrigger { table } => one(table, Lock::ShareRowExclusive),
-        Act::CreatePolicy { table } => one(table, Lock::AccessExclusive),
-        Act::Select { from, .. } => all(from, Lock::AccessShare),
+        Act::CreateTrigger { table } => one(table, TableLock::ShareRowExclusive),
+        Act::CreatePolicy { table } => one(table, TableLock::AccessExclusive),
+        Act::Select { from, .. } => all(from, TableLock::AccessShare),
         _ => Vec::new(),
     }
 }
 
-fn weaker_if(concurrently: bool, lock: Lock) -> Lock {
+fn weaker_if(concurrently: bool, lock: TableLock) -> TableLock {
     if concurrently {
-        Lock::ShareUpdateExclusive
+        TableLock::ShareUpdateExclusive
     } else {
         lock
     }
 }
 
-fn locks_of_alter(table: &Written, lock: Lock, changes: &[Change]) -> Vec<(Written, Lock)> {
+fn locks_of_alter(
+    table: &WrittenName,
+    lock: TableLock,
+    changes: &[TableChange],
+) -> Vec<(WrittenName, TableLock)> {
     let mut all = vec![(table.clone(), lock)];
     for change in changes {
         match change {
-            Change::AddColumn(column) => all.extend(parents(std::slice::from_ref(column), &[])),
-            Change::Add(constraint) => all.extend(parents(&[], std::slice::from_ref(constraint))),
-            Change::Attach { partition } => all.push((partition.clone(), Lock::AccessExclusive)),
+            TableChange::AddColumn(column) => {
+                all.extend(parents(std::slice::from_ref(column), &[]))
+            }
+            TableChange::Add(constraint) => {
+                all.extend(parents(&[], std::slice::from_ref(constraint)))
+            }
+            TableChange::Attach { partition } => {
+                all.push((partition.clone(), TableLock::AccessExclusive))
+            }
             _ => {}
         }
     }
@@ -113,10 +126,15 @@ fn locks_of_alter(table: &Written, lock: Lock, changes: &[Change]) -> Vec<(Writt
 }
 
 /// Tables that new foreign keys refer to.
-fn parents(columns: &[Column], constraints: &[Constraint]) -> Vec<(Written, Lock)> {
+fn parents(
+    columns: &[ColumnDefinition],
+    constraints: &[Constraint],
+) -> Vec<(WrittenName, TableLock)> {
     let of_columns = columns.iter().flat_map(|c| &c.constraints);
     let parent = |c: &Constraint| match &c.rule {
-        Rule::Foreign { parent, .. } => Some((parent.clone(), Lock::ShareRowExclusive)),
+        ConstraintRule::Foreign { parent, .. } => {
+            Some((parent.clone(), TableLock::ShareRowExclusive))
+        }
         _ => None,
     };
     of_columns.chain(constraints).filter_map(parent).collect()

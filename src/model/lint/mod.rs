@@ -10,31 +10,31 @@ pub mod statement;
 
 use crate::error::brief;
 use crate::ident::{Ident, Literal};
-use facts::Facts;
+use facts::LintFacts;
 use file::File;
-use statement::{Lock, Rule, Statement, Written};
+use statement::{ConstraintRule, LintStatement, TableLock, WrittenName};
 use std::rc::Rc;
 
 /// What is said of a statement.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Finding {
+pub struct LintFinding {
     pub line: i32,
     /// Its text, cut where it is very long.
     pub statement: Rc<str>,
     pub severity: &'static str,
     pub rule: &'static str,
-    pub lock: Option<Lock>,
+    pub lock: Option<TableLock>,
     pub detail: String,
     pub safer: Option<String>,
 }
 
 /// What a rule says.
 #[derive(Debug)]
-struct Hit {
+struct RuleHit {
     severity: &'static str,
     rule: &'static str,
     /// Where it is not the statement's own.
-    lock: Option<Lock>,
+    lock: Option<TableLock>,
     detail: String,
     safer: Option<String>,
 }
@@ -52,7 +52,7 @@ const INFO: &str = "info";
 
 /// The way around what an application would notice of a change of a column: another one beside it, both kept in step.
 fn advise_new_column(
-    table: &Written,
+    table: &WrittenName,
     new: &Ident,
     of_type: &str,
     up: &str,
@@ -70,7 +70,7 @@ fn advise_new_column(
     )
 }
 
-impl Hit {
+impl RuleHit {
     fn new(severity: &'static str, rule: &'static str, detail: String) -> Self {
         Self {
             severity,
@@ -91,24 +91,24 @@ impl Hit {
 #[derive(Default)]
 pub struct Linter {
     file: File,
-    found: Vec<Finding>,
+    found: Vec<LintFinding>,
 }
 
 impl Linter {
     /// What the database knows of the names in the statements that come next.
-    pub fn learn(&mut self, facts: Facts) {
+    pub fn learn(&mut self, facts: LintFacts) {
         self.file.learn(facts);
     }
 
     /// False where there are findings enough: what follows is not looked at.
-    pub fn read(&mut self, s: &Statement) -> bool {
+    pub fn read(&mut self, s: &LintStatement) -> bool {
         let text: Rc<str> = brief(s.text.clone(), MOST_TEXT).into();
         if self.found.len() >= MOST {
             let finding = file::too_many(MOST).into_finding(s, &text, None);
             self.found.push(finding);
             return false;
         }
-        let mut hits: Vec<Hit> = rules::ALL
+        let mut hits: Vec<RuleHit> = rules::ALL
             .iter()
             .flat_map(|rule| rule(&self.file, s))
             .collect();
@@ -128,35 +128,35 @@ impl Linter {
     }
 
     /// All findings, in the file's order; at least one for each statement that was read.
-    pub fn findings(self) -> Vec<Finding> {
+    pub fn findings(self) -> Vec<LintFinding> {
         self.found
     }
 }
 
 /// All names of tables, indexes and views that the statements use.
-pub fn tables(statements: &[Statement]) -> Vec<Written> {
+pub fn tables(statements: &[LintStatement]) -> Vec<WrittenName> {
     let all = statements.iter().flat_map(|s| locks::locked_tables(&s.act));
     all.map(|(table, _)| table).collect()
 }
 
 /// A name for a constraint that has none in the file, as PostgreSQL would make it.
-fn constraint_name(table: &Written, name: Option<&String>, rule: &Rule) -> Ident {
+fn constraint_name(table: &WrittenName, name: Option<&String>, rule: &ConstraintRule) -> Ident {
     if let Some(name) = name {
         return Ident::new(name.as_str());
     }
     let (columns, ending): (&[String], &str) = match rule {
-        Rule::Check { .. } => (&[], "check"),
-        Rule::Unique { columns, .. } => (columns, "key"),
-        Rule::Primary { .. } => (&[], "pkey"),
-        Rule::Foreign { columns, .. } => (columns, "fkey"),
-        Rule::Exclusion => (&[], "excl"),
+        ConstraintRule::Check { .. } => (&[], "check"),
+        ConstraintRule::Unique { columns, .. } => (columns, "key"),
+        ConstraintRule::Primary { .. } => (&[], "pkey"),
+        ConstraintRule::Foreign { columns, .. } => (columns, "fkey"),
+        ConstraintRule::Exclusion => (&[], "excl"),
     };
     let parts = std::iter::once(table.name.as_str()).chain(columns.iter().map(String::as_str));
     Ident::derive(&parts.chain([ending]).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
-fn lint(statements: &[Statement], facts: &Facts) -> Vec<Finding> {
+fn lint(statements: &[LintStatement], facts: &LintFacts) -> Vec<LintFinding> {
     let mut linter = Linter::default();
     linter.learn(facts.clone());
     statements.iter().all(|s| linter.read(s));

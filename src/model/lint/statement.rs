@@ -4,12 +4,12 @@ use crate::ident::{Ident, QualifiedName};
 
 /// A name as it is written: schema, if any, and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Written {
+pub struct WrittenName {
     pub schema: Option<String>,
     pub name: String,
 }
 
-impl Written {
+impl WrittenName {
     /// For SQL.
     pub fn sql(&self) -> String {
         match &self.schema {
@@ -29,7 +29,7 @@ impl Written {
 
 /// One statement of a file.
 #[derive(Clone, Debug)]
-pub struct Statement {
+pub struct LintStatement {
     /// From 1.
     pub line: i32,
     pub text: String,
@@ -48,81 +48,81 @@ pub enum Act {
         value: Option<String>,
     },
     CreateTable {
-        table: Written,
+        table: WrittenName,
         temporary: bool,
-        columns: Vec<Column>,
+        columns: Vec<ColumnDefinition>,
         constraints: Vec<Constraint>,
-        partition_of: Option<Written>,
+        partition_of: Option<WrittenName>,
     },
     AlterTable {
-        table: Written,
+        table: WrittenName,
         /// By the server: what it takes for these changes together.
-        lock: Lock,
-        changes: Vec<Change>,
+        lock: TableLock,
+        changes: Vec<TableChange>,
     },
     CreateIndex {
-        table: Written,
+        table: WrittenName,
         name: Option<String>,
         concurrently: bool,
         if_not_exists: bool,
     },
     Reindex {
-        table: Option<Written>,
-        index: Option<Written>,
+        table: Option<WrittenName>,
+        index: Option<WrittenName>,
         concurrently: bool,
     },
     Drop {
         what: Dropped,
-        names: Vec<Written>,
+        names: Vec<WrittenName>,
         concurrently: bool,
         cascade: bool,
     },
     Rename {
         what: Renamed,
-        table: Written,
+        table: WrittenName,
         from: Option<String>,
         to: String,
     },
     MoveSchema {
-        table: Written,
+        table: WrittenName,
     },
     Update {
-        table: Written,
+        table: WrittenName,
         /// Columns that are set, and the columns that each value is made of.
         set: Vec<(String, Vec<String>)>,
         everything: bool,
     },
     Delete {
-        table: Written,
+        table: WrittenName,
         everything: bool,
     },
     Insert {
-        table: Written,
+        table: WrittenName,
         from_query: bool,
     },
     Truncate {
-        tables: Vec<Written>,
+        tables: Vec<WrittenName>,
         cascade: bool,
     },
     Lock {
-        tables: Vec<Written>,
-        mode: Lock,
+        tables: Vec<WrittenName>,
+        mode: TableLock,
     },
     VacuumFull {
-        tables: Vec<Written>,
+        tables: Vec<WrittenName>,
     },
     Cluster {
-        table: Option<Written>,
+        table: Option<WrittenName>,
     },
     Refresh {
-        view: Written,
+        view: WrittenName,
         concurrently: bool,
     },
     CreateTrigger {
-        table: Written,
+        table: WrittenName,
     },
     CreatePolicy {
-        table: Written,
+        table: WrittenName,
     },
     /// A new value of an enum, or another name for one.
     AlterEnum {
@@ -137,10 +137,10 @@ pub enum Act {
     Do {
         body: String,
         language: String,
-        checked: Checked,
+        checked: BlockCheck,
     },
     Select {
-        from: Vec<Written>,
+        from: Vec<WrittenName>,
         calls: Vec<String>,
     },
     /// Cannot run in a transaction block.
@@ -161,7 +161,7 @@ pub enum Act {
 
 /// What PL/pgSQL says of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Checked {
+pub enum BlockCheck {
     /// Nothing, or it was not asked.
     Fine,
     Wrong(String),
@@ -188,14 +188,14 @@ pub enum Renamed {
 }
 
 #[derive(Clone, Debug)]
-pub enum Change {
-    AddColumn(Column),
+pub enum TableChange {
+    AddColumn(ColumnDefinition),
     DropColumn {
         name: String,
     },
     ColumnType {
         column: String,
-        to: Type,
+        to: ColumnType,
         using: bool,
     },
     SetNotNull {
@@ -206,7 +206,7 @@ pub enum Change {
         constraint: String,
     },
     Attach {
-        partition: Written,
+        partition: WrittenName,
     },
     Detach {
         concurrently: bool,
@@ -222,14 +222,14 @@ pub enum Change {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Type {
+pub struct ColumnType {
     /// As PostgreSQL names it: `timestamptz`, `varchar`.
     pub name: String,
     pub modifiers: Vec<i32>,
     pub array: bool,
 }
 
-impl Type {
+impl ColumnType {
     pub fn text(&self) -> String {
         let modifiers: Vec<String> = self.modifiers.iter().map(i32::to_string).collect();
         let modifiers = match modifiers.is_empty() {
@@ -242,10 +242,10 @@ impl Type {
 }
 
 #[derive(Clone, Debug)]
-pub struct Column {
+pub struct ColumnDefinition {
     pub name: String,
-    pub kind: Type,
-    pub default: Option<Default>,
+    pub kind: ColumnType,
+    pub default: Option<ColumnDefault>,
     pub not_null: bool,
     /// serial, bigserial, GENERATED … AS IDENTITY.
     pub numbered: bool,
@@ -255,7 +255,7 @@ pub struct Column {
 }
 
 #[derive(Clone, Debug)]
-pub struct Default {
+pub struct ColumnDefault {
     /// Functions that it calls, by their bare names.
     pub calls: Vec<String>,
     pub is_null: bool,
@@ -264,12 +264,12 @@ pub struct Default {
 #[derive(Clone, Debug)]
 pub struct Constraint {
     pub name: Option<String>,
-    pub rule: Rule,
+    pub rule: ConstraintRule,
     pub not_valid: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Rule {
+pub enum ConstraintRule {
     /// The column, where the expression is `column IS NOT NULL`.
     Check {
         not_null: Option<String>,
@@ -284,14 +284,14 @@ pub enum Rule {
     },
     Foreign {
         columns: Vec<String>,
-        parent: Written,
+        parent: WrittenName,
     },
     Exclusion,
 }
 
 /// Table locks from weak to strong, in PostgreSQL's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lock {
+pub enum TableLock {
     AccessShare = 1,
     RowShare,
     RowExclusive,
@@ -302,16 +302,16 @@ pub enum Lock {
     AccessExclusive,
 }
 
-impl Lock {
-    const ALL: [Lock; 8] = [
-        Lock::AccessShare,
-        Lock::RowShare,
-        Lock::RowExclusive,
-        Lock::ShareUpdateExclusive,
-        Lock::Share,
-        Lock::ShareRowExclusive,
-        Lock::Exclusive,
-        Lock::AccessExclusive,
+impl TableLock {
+    const ALL: [TableLock; 8] = [
+        TableLock::AccessShare,
+        TableLock::RowShare,
+        TableLock::RowExclusive,
+        TableLock::ShareUpdateExclusive,
+        TableLock::Share,
+        TableLock::ShareRowExclusive,
+        TableLock::Exclusive,
+        TableLock::AccessExclusive,
     ];
 
     /// By PostgreSQL's number (lockdefs.h).
@@ -321,29 +321,29 @@ impl Lock {
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Lock::AccessShare => "AccessShareLock",
-            Lock::RowShare => "RowShareLock",
-            Lock::RowExclusive => "RowExclusiveLock",
-            Lock::ShareUpdateExclusive => "ShareUpdateExclusiveLock",
-            Lock::Share => "ShareLock",
-            Lock::ShareRowExclusive => "ShareRowExclusiveLock",
-            Lock::Exclusive => "ExclusiveLock",
-            Lock::AccessExclusive => "AccessExclusiveLock",
+            TableLock::AccessShare => "AccessShareLock",
+            TableLock::RowShare => "RowShareLock",
+            TableLock::RowExclusive => "RowExclusiveLock",
+            TableLock::ShareUpdateExclusive => "ShareUpdateExclusiveLock",
+            TableLock::Share => "ShareLock",
+            TableLock::ShareRowExclusive => "ShareRowExclusiveLock",
+            TableLock::Exclusive => "ExclusiveLock",
+            TableLock::AccessExclusive => "AccessExclusiveLock",
         }
     }
 
     /// What an application does that has to wait for it: the conflict table of the manual's chapter on explicit locking.
     pub fn blocks(self) -> &'static str {
         match self {
-            Lock::AccessExclusive => "reads and writes",
-            Lock::Exclusive | Lock::ShareRowExclusive | Lock::Share => "writes",
-            Lock::ShareUpdateExclusive => "schema changes and VACUUM",
-            Lock::AccessShare | Lock::RowShare | Lock::RowExclusive => "nothing",
+            TableLock::AccessExclusive => "reads and writes",
+            TableLock::Exclusive | TableLock::ShareRowExclusive | TableLock::Share => "writes",
+            TableLock::ShareUpdateExclusive => "schema changes and VACUUM",
+            TableLock::AccessShare | TableLock::RowShare | TableLock::RowExclusive => "nothing",
         }
     }
 
     /// Whether writes of an application wait.
     pub fn stops_writes(self) -> bool {
-        self >= Lock::Share
+        self >= TableLock::Share
     }
 }

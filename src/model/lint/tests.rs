@@ -1,16 +1,16 @@
-use super::facts::Table;
-use super::statement::{Act, Change, Column, Constraint, Default, Type};
+use super::facts::TableFact;
+use super::statement::{Act, ColumnDefault, ColumnDefinition, ColumnType, Constraint, TableChange};
 use super::*;
 
-fn tip() -> Written {
-    Written {
+fn tip() -> WrittenName {
+    WrittenName {
         schema: None,
         name: "tip".into(),
     }
 }
 
-fn column(name: &str, base: &str, modifier: i32) -> facts::Column {
-    facts::Column {
+fn column(name: &str, base: &str, modifier: i32) -> facts::ColumnFact {
+    facts::ColumnFact {
         name: name.into(),
         base: base.into(),
         modifier,
@@ -19,9 +19,9 @@ fn column(name: &str, base: &str, modifier: i32) -> facts::Column {
 }
 
 /// A large table, as the database has it.
-fn facts() -> Facts {
-    Facts {
-        tables: vec![Table {
+fn facts() -> LintFacts {
+    LintFacts {
+        tables: vec![TableFact {
             schema: None,
             name: "tip".into(),
             rows: 1_234_567,
@@ -38,12 +38,12 @@ fn facts() -> Facts {
         volatile: vec!["gen_random_uuid".into()],
         types: vec![("varchar".into(), "character varying".into())],
         lock_timeout_ms: 500,
-        ..Facts::default()
+        ..LintFacts::default()
     }
 }
 
-fn statement(text: &str, act: Act) -> Statement {
-    Statement {
+fn statement(text: &str, act: Act) -> LintStatement {
+    LintStatement {
         line: 1,
         text: text.into(),
         tag: "SQL".into(),
@@ -51,25 +51,25 @@ fn statement(text: &str, act: Act) -> Statement {
     }
 }
 
-fn alter_tip(change: Change) -> Act {
+fn alter_tip(change: TableChange) -> Act {
     Act::AlterTable {
         table: tip(),
-        lock: Lock::AccessExclusive,
+        lock: TableLock::AccessExclusive,
         changes: vec![change],
     }
 }
 
 fn rules(acts: Vec<Act>) -> Vec<(&'static str, &'static str)> {
-    let statements: Vec<Statement> = acts.into_iter().map(|a| statement("x", a)).collect();
+    let statements: Vec<LintStatement> = acts.into_iter().map(|a| statement("x", a)).collect();
     let mut found = lint(&statements, &facts());
     found.retain(|f| f.rule != "lock");
     found.into_iter().map(|f| (f.severity, f.rule)).collect()
 }
 
 fn change_type(column: &str, name: &str, modifiers: &[i32]) -> Act {
-    alter_tip(Change::ColumnType {
+    alter_tip(TableChange::ColumnType {
         column: column.into(),
-        to: Type {
+        to: ColumnType {
             name: name.into(),
             modifiers: modifiers.to_vec(),
             array: false,
@@ -98,17 +98,17 @@ fn a_type_that_only_grows_changes_the_catalog() {
 
 #[test]
 fn not_null_needs_a_proof() {
-    let set = |c: &str| alter_tip(Change::SetNotNull { column: c.into() });
+    let set = |c: &str| alter_tip(TableChange::SetNotNull { column: c.into() });
     assert_eq!(rules(vec![set("n")]), [(WARNING, "set-not-null")]);
     assert_eq!(rules(vec![set("note")]), [], "a valid CHECK says so");
-    let check = alter_tip(Change::Add(Constraint {
+    let check = alter_tip(TableChange::Add(Constraint {
         name: Some("c".into()),
-        rule: Rule::Check {
+        rule: ConstraintRule::Check {
             not_null: Some("n".into()),
         },
         not_valid: true,
     }));
-    let validate = alter_tip(Change::Validate {
+    let validate = alter_tip(TableChange::Validate {
         constraint: "c".into(),
     });
     assert_eq!(
@@ -120,14 +120,14 @@ fn not_null_needs_a_proof() {
 #[test]
 fn a_default_that_differs_from_row_to_row_writes_all_of_them() {
     let add = |calls: &[&str]| {
-        alter_tip(Change::AddColumn(Column {
+        alter_tip(TableChange::AddColumn(ColumnDefinition {
             name: "c".into(),
-            kind: Type {
+            kind: ColumnType {
                 name: "uuid".into(),
                 modifiers: vec![],
                 array: false,
             },
-            default: Some(Default {
+            default: Some(ColumnDefault {
                 calls: calls.iter().map(|c| (*c).to_owned()).collect(),
                 is_null: false,
             }),
@@ -151,7 +151,7 @@ fn a_lock_is_held_to_the_end_of_its_transaction() {
         set: vec![],
         everything: true,
     };
-    let strong = || alter_tip(Change::Catalog);
+    let strong = || alter_tip(TableChange::Catalog);
     let long = (WARNING, "long-work-under-lock");
     let all = (WARNING, "update-in-one-statement");
     assert_eq!(rules(vec![Act::Begin, strong(), update()]), [long, all]);

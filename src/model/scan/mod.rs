@@ -13,7 +13,7 @@ use std::ops::Range;
 
 /// What a token is, as far as its end and the statement's depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TokenKind {
     /// A keyword or a name without quotes.
     Word,
     /// A string or a name in quotes of any kind.
@@ -34,7 +34,7 @@ pub enum Kind {
 /// Its place is in bytes, and always between characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    pub kind: Kind,
+    pub kind: TokenKind,
     pub place: Range<usize>,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Scanner<'a> {
 
     /// Whether the token is this word.
     pub fn is_word(&self, token: &Token, word: &str) -> bool {
-        token.kind == Kind::Word && self.text_of(token).eq_ignore_ascii_case(word)
+        token.kind == TokenKind::Word && self.text_of(token).eq_ignore_ascii_case(word)
     }
 
     /// What the tokens so far cost.
@@ -158,22 +158,22 @@ impl<'a> Scanner<'a> {
         at + rest.iter().take_while(|b| inside(**b)).count()
     }
 
-    fn token(&mut self) -> (Kind, Option<usize>) {
+    fn token(&mut self) -> (TokenKind, Option<usize>) {
         let at = self.at;
         let one = Some(at + 1);
         match self.bytes[at] {
-            b'\\' if self.fresh => (Kind::Meta, Some(self.find_byte(at, b"\n"))),
-            b'\'' => (Kind::Quoted, self.string(at + 1, b'\'', self.escapes)),
-            b'"' => (Kind::Quoted, self.string(at + 1, b'"', false)),
+            b'\\' if self.fresh => (TokenKind::Meta, Some(self.find_byte(at, b"\n"))),
+            b'\'' => (TokenKind::Quoted, self.string(at + 1, b'\'', self.escapes)),
+            b'"' => (TokenKind::Quoted, self.string(at + 1, b'"', false)),
             b'$' => match self.dollar() {
-                Some(end) => (Kind::Quoted, end.ok()),
-                None => (Kind::Other, one),
+                Some(end) => (TokenKind::Quoted, end.ok()),
+                None => (TokenKind::Other, one),
             },
-            b';' => (Kind::Semicolon, one),
-            b'(' => (Kind::Opens, one),
-            b')' => (Kind::Closes, one),
+            b';' => (TokenKind::Semicolon, one),
+            b'(' => (TokenKind::Opens, one),
+            b')' => (TokenKind::Closes, one),
             b'0'..=b'9' => (
-                Kind::Other,
+                TokenKind::Other,
                 Some(self.until_not(at, |b| b.is_ascii_digit())),
             ),
             b if is_name(b) => self.word(),
@@ -183,9 +183,9 @@ impl<'a> Scanner<'a> {
                 let comment = |w: &[u8]| w == b"--" || w == b"/*";
                 let length = bytes.windows(2).position(comment).unwrap_or(run).max(1);
                 self.weight.add(length - 1, length.saturating_mul(run));
-                (Kind::Operator, Some(at + length))
+                (TokenKind::Operator, Some(at + length))
             }
-            _ => (Kind::Other, one),
+            _ => (TokenKind::Other, one),
         }
     }
 }
@@ -202,10 +202,10 @@ impl Iterator for Scanner<'_> {
         let (kind, end) = if ended {
             self.token()
         } else {
-            (Kind::Unended, None)
+            (TokenKind::Unended, None)
         };
         let end = end.filter(|end| *end <= self.bytes.len());
-        let (kind, end) = end.map_or((Kind::Unended, self.bytes.len()), |end| (kind, end));
+        let (kind, end) = end.map_or((TokenKind::Unended, self.bytes.len()), |end| (kind, end));
         self.weight.add(1, 0);
         self.fresh = false;
         self.at = end;

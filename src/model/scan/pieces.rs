@@ -1,7 +1,7 @@
 //! A file of SQL, cut into its statements as psql cuts it (psqlscan.l): at each `;` outside quotes, comments, the parentheses of
 //! CREATE RULE, and the BEGIN ATOMIC … END of a routine. What is no SQL costs its own statement only.
 
-use super::{Kind, Scanner, Token, Weight};
+use super::{Scanner, Token, TokenKind, Weight};
 use std::ops::Range;
 
 /// One statement, or what should be one.
@@ -60,7 +60,7 @@ impl<'a> Pieces<'a> {
         };
         let mut nesting = Nesting::default();
         while let Some(token) = scanner.next() {
-            if token.kind == Kind::Meta {
+            if token.kind == TokenKind::Meta {
                 piece.metas.push(token.place.clone());
                 if piece.metas.len() >= METAS {
                     return (piece, End::At(token.place.end));
@@ -71,8 +71,10 @@ impl<'a> Pieces<'a> {
             piece.first = piece.first.min(start);
             piece.weight = scanner.weight();
             match token.kind {
-                Kind::Unended => return (piece, End::Unended(start)),
-                Kind::Semicolon if !nested || nesting.is_out() => return (piece, End::At(end)),
+                TokenKind::Unended => return (piece, End::Unended(start)),
+                TokenKind::Semicolon if !nested || nesting.is_out() => {
+                    return (piece, End::At(end));
+                }
                 _ => nesting.pass(&scanner, &token),
             }
         }
@@ -153,8 +155,8 @@ impl Nesting {
             _ => Lead::Else,
         };
         match token.kind {
-            Kind::Opens => self.parentheses += 1,
-            Kind::Closes => self.parentheses = self.parentheses.saturating_sub(1),
+            TokenKind::Opens => self.parentheses += 1,
+            TokenKind::Closes => self.parentheses = self.parentheses.saturating_sub(1),
             _ => {}
         }
         if self.lead == Lead::Routine {

@@ -1,6 +1,6 @@
 //! Strings and names in quotes: where each ends.
 
-use super::{Kind, Scanner, is_name};
+use super::{Scanner, TokenKind, is_name};
 
 impl Scanner<'_> {
     /// The end of a string behind its first quote; a doubled quote does not end it.
@@ -44,13 +44,13 @@ impl Scanner<'_> {
     }
 
     /// A word, or the quoted thing that it is the prefix of.
-    pub(super) fn word(&self) -> (Kind, Option<usize>) {
+    pub(super) fn word(&self) -> (TokenKind, Option<usize>) {
         let end = self.until_not(self.at, is_name);
         let quoted = match (&self.bytes[self.at..end], self.byte(end)) {
             (b"e" | b"E", b'\'') => self.string(end + 1, b'\'', true),
             (b"b" | b"B" | b"x" | b"X", b'\'') => self.string(end + 1, b'\'', false),
-            _ => return (Kind::Word, Some(end)),
+            _ => return (TokenKind::Word, Some(end)),
         };
-        (Kind::Quoted, quoted)
+        (TokenKind::Quoted, quoted)
     }
 }

@@ -6,10 +6,10 @@
 //! own; what is not as expected is left to that. Whatever is written between the two, by triggers of the application, has its own
 //! event, too, and that one finds the copy. An abort takes rows, copies and events away together.
 
-use super::deed::{Deed, Place, block_of, pointer_to};
+use super::deed::{RowChange, Tid, block_of, pointer_to};
 use super::slot::{Slot, catch_error};
-use super::writing::Writing;
-use super::{Event, find};
+use super::writing::RowApplier;
+use super::{WriteEvent, find};
 use crate::pg::tx;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
@@ -21,32 +21,32 @@ const DEPTH: usize = 8;
 
 /// What was written before its event came.
 #[derive(Default)]
-pub struct Ahead {
+pub struct Lookahead {
     transaction: u32,
     /// The event that came last.
-    last: Option<(Deed, Place)>,
-    runs: Vec<Run>,
+    last: Option<(RowChange, Tid)>,
+    runs: Vec<CommandRows>,
 }
 
 /// Rows of one command, in the order of their places, and whether each is written.
-struct Run {
-    deed: Deed,
-    rows: Vec<(Place, bool)>,
+struct CommandRows {
+    deed: RowChange,
+    rows: Vec<(Tid, bool)>,
     /// The first one whose event has not come, if they come in order.
     next: usize,
     /// Events that are still to come.
     left: usize,
 }
 
-impl Ahead {
+impl Lookahead {
     /// No event is to come whose row is written.
     pub fn is_idle(&self) -> bool {
         self.runs.is_empty()
     }
 
     /// Whether the row of this event is written; the event is used up.
-    pub fn take(&mut self, deed: Deed, place: Place) -> bool {
-        let of_this = |r: &Run| r.deed == deed;
+    pub fn take(&mut self, deed: RowChange, place: Tid) -> bool {
+        let of_this = |r: &CommandRows| r.deed == deed;
         let Some(at) = self.runs.iter().rposition(of_this) else {
             return false;
         };
@@ -70,7 +70,7 @@ impl Ahead {
 
     /// Whether it is worth while to look at what comes behind this row: events come in the order of places, and those behind
     /// it are not known yet.
-    fn leads(&mut self, deed: Deed, place: Place) -> bool {
+    fn leads(&mut self, deed: RowChange, place: Tid) -> bool {
         let transaction = tx::local_number();
         if self.transaction != transaction {
             *self = Self {
@@ -80,15 +80,15 @@ impl Ahead {
         }
         let last = self.last.replace((deed, place));
         let follows =
-            |(d, p): (Deed, Place)| d == deed && p < place && block_of(place) - block_of(p) <= 1;
+            |(d, p): (RowChange, Tid)| d == deed && p < place && block_of(place) - block_of(p) <= 1;
         last.is_some_and(follows) && !self.runs.iter().any(|r| r.deed == deed)
     }
 
-    fn keep(&mut self, deed: Deed, rows: Vec<(Place, bool)>) {
+    fn keep(&mut self, deed: RowChange, rows: Vec<(Tid, bool)>) {
         if self.runs.len() == DEPTH {
             self.runs.remove(0);
         }
-        self.runs.push(Run {
+        self.runs.push(CommandRows {
             deed,
             left: rows.len(),
             next: 0,
@@ -97,7 +97,7 @@ impl Ahead {
     }
 }
 
-impl Writing<'_> {
+impl RowApplier<'_> {
     /// Writes the rows behind the one whose event has come, if that is worth while.
     ///
     /// # Safety
@@ -106,12 +106,13 @@ impl Writing<'_> {
         // SAFETY: as the caller says; a slot of this kind pins the buffer that its row is in.
         unsafe {
             let slot = data.tg_trigslot;
-            let (true, Some((deed, place))) = (find::is_stored(slot), Deed::from_trigger(data))
+            let (true, Some((deed, place))) =
+                (find::is_stored(slot), RowChange::from_trigger(data))
             else {
                 return;
             };
             // An index that is checked late would be told of rows that are put in, and nobody would look again.
-            if deed.event == Event::Insert && !self.direct.copies {
+            if deed.event == WriteEvent::Insert && !self.direct.copies {
                 return;
             }
             if !self.direct.ahead.borrow_mut().leads(deed, place) {
@@ -123,8 +124,8 @@ impl Writing<'_> {
                 return;
             }
             let written = match deed.event {
-                Event::Insert => self.insert_all(&places),
-                Event::Update | Event::Delete => self.follow_all(&places, deed.event),
+                WriteEvent::Insert => self.insert_all(&places),
+                WriteEvent::Update | WriteEvent::Delete => self.follow_all(&places, deed.event),
             };
             let rows = places.into_iter().zip(written).collect();
             self.direct.ahead.borrow_mut().keep(deed, rows);
@@ -133,7 +134,7 @@ impl Writing<'_> {
 
     /// # Safety
     /// The buffer holds the page of `after`, and is pinned.
-    unsafe fn places(&self, buffer: pg_sys::Buffer, deed: Deed, after: Place) -> Vec<Place> {
+    unsafe fn places(&self, buffer: pg_sys::Buffer, deed: RowChange, after: Tid) -> Vec<Tid> {
         let mut places = Vec::new();
         // SAFETY: as the caller says. A page that is read here is let go of here, or by the abort.
         unsafe {
@@ -160,7 +161,7 @@ impl Writing<'_> {
     ///
     /// # Safety
     /// The places are those of rows that this command has put into the touched table.
-    unsafe fn insert_all(&self, places: &[Place]) -> Vec<bool> {
+    unsafe fn insert_all(&self, places: &[Tid]) -> Vec<bool> {
         let mut written = vec![false; places.len()];
         let (mut new, mut numbers) = (Vec::new(), Vec::new());
         // SAFETY: as the caller says. What expressions leave behind goes with the last row.
@@ -200,12 +201,12 @@ impl Writing<'_> {
 
     /// # Safety
     /// The places are those of rows that this command has changed or deleted in the touched table.
-    unsafe fn follow_all(&self, places: &[Place], event: Event) -> Vec<bool> {
+    unsafe fn follow_all(&self, places: &[Tid], event: WriteEvent) -> Vec<bool> {
         // SAFETY: as the caller says; any version of a row that is there can be read under this snapshot.
         unsafe {
             let any = &raw mut pg_sys::SnapshotAnyData;
             let (old, new) = (Slot::of_table(self.touched), Slot::of_table(self.touched));
-            let follow = |place: &Place| {
+            let follow = |place: &Tid| {
                 let before = pg_sys::MemoryContextSwitchTo(self.written.row_memory());
                 let done = self.fetch(*place, any, &old) && self.follow(&old, &new, event);
                 pg_sys::MemoryContextSwitchTo(before);
@@ -218,12 +219,12 @@ impl Writing<'_> {
 
     /// # Safety
     /// `old` holds a row that this command has changed or deleted.
-    unsafe fn follow(&self, old: &Slot, new: &Slot, event: Event) -> bool {
+    unsafe fn follow(&self, old: &Slot, new: &Slot, event: WriteEvent) -> bool {
         // SAFETY: as the caller says.
         unsafe {
             let tuple = &*pg_sys::ExecFetchSlotHeapTuple(old.0, false, null_mut());
             let key = self.direct.key.of_slot(old.0);
-            if event == Event::Delete {
+            if event == WriteEvent::Delete {
                 return !self
                     .direct
                     .touched_key
@@ -243,7 +244,7 @@ impl Writing<'_> {
     /// # Safety
     /// The snapshot is valid.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
-    unsafe fn fetch(&self, place: Place, snapshot: pg_sys::Snapshot, slot: &Slot) -> bool {
+    unsafe fn fetch(&self, place: Tid, snapshot: pg_sys::Snapshot, slot: &Slot) -> bool {
         let mut pointer = pointer_to(place);
         // SAFETY: as the caller says.
         unsafe {

@@ -14,12 +14,12 @@
 //! longer than for a chunk, however long a batch may take.
 
 use super::find::{dirty, in_progress};
-use super::scan::Scan;
+use super::scan::BlockScan;
 use super::slot::{Slot, catch_error};
-use super::written::Written;
-use super::{Direct, Event, Opened};
+use super::written::TargetTable;
+use super::{Direct, OpenRelation, WriteEvent};
 use crate::error::Result;
-use crate::pg::places::{self, Slice};
+use crate::pg::places::{self, BlockSlice};
 use crate::pg::tx;
 use pgrx::pg_sys;
 
@@ -28,7 +28,7 @@ const CHUNK: usize = 1024;
 
 /// What became of a slice.
 #[derive(Default)]
-pub struct Copied {
+pub struct CopiedSlice {
     /// Rows that the written table should have, of those that are in the slice.
     pub rows: i64,
     /// Where rows stand that somebody writes at this time, or whose place in the written table another row may have.
@@ -45,21 +45,21 @@ impl Direct {
 
     /// Copies the slice's rows that the written table lacks. Until the transaction ends, the touched table must not be truncated
     /// or rewritten: the caller holds ROW SHARE on it.
-    pub fn copy(&self, touched: pg_sys::Oid, slice: &Slice) -> Result<Copied> {
-        let spared = self.list_needless_fks(Event::Insert)?;
+    pub fn copy(&self, touched: pg_sys::Oid, slice: &BlockSlice) -> Result<CopiedSlice> {
+        let spared = self.list_needless_fks(WriteEvent::Insert)?;
         // SAFETY: inside a transaction; an ERROR pops the snapshot together with the (sub)transaction. While it is active, no row
         // that it sees is pruned, so a place means the same row at the second look.
         unsafe {
             pg_sys::CommandCounterIncrement();
             pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
-            let copied = Copy::begin(self, touched, &spared).run(slice);
+            let copied = SliceCopy::begin(self, touched, &spared).run(slice);
             pg_sys::PopActiveSnapshot();
             Ok(copied)
         }
     }
 }
 
-struct Copy<'a> {
+struct SliceCopy<'a> {
     direct: &'a Direct,
     slots: Vec<Slot>,
     /// Where the rows of this chunk stand in the touched table.
@@ -72,20 +72,20 @@ struct Copy<'a> {
     looks_first: bool,
     /// Somebody waits for this transaction: it ends with the block.
     hurries: bool,
-    copied: Copied,
+    copied: CopiedSlice,
     // The tables are closed after all that needs them.
-    written: Written<'a>,
-    source: Opened,
+    written: TargetTable<'a>,
+    source: OpenRelation,
 }
 
-impl<'a> Copy<'a> {
+impl<'a> SliceCopy<'a> {
     /// # Safety
     /// Inside a transaction.
     unsafe fn begin(direct: &'a Direct, touched: pg_sys::Oid, spared: &[pg_sys::Oid]) -> Self {
-        let source = Opened::read(touched);
+        let source = OpenRelation::read(touched);
         // SAFETY: both tables are open as long as the value lives.
         unsafe {
-            let written = Written::open(direct.written, &direct.kept, spared);
+            let written = TargetTable::open(direct.written, &direct.kept, spared);
             Self {
                 direct,
                 slots: Vec::with_capacity(CHUNK),
@@ -95,7 +95,7 @@ impl<'a> Copy<'a> {
                 bulk: pg_sys::GetBulkInsertState(),
                 looks_first: false,
                 hurries: false,
-                copied: Copied::default(),
+                copied: CopiedSlice::default(),
                 written,
                 source,
             }
@@ -104,11 +104,11 @@ impl<'a> Copy<'a> {
 
     /// # Safety
     /// The latest snapshot is active.
-    unsafe fn run(mut self, slice: &Slice) -> Copied {
+    unsafe fn run(mut self, slice: &BlockSlice) -> CopiedSlice {
         // SAFETY: as the caller says.
         unsafe {
             let relation = self.source.0;
-            let Some(scan) = Scan::begin(relation, slice) else {
+            let Some(scan) = BlockScan::begin(relation, slice) else {
                 return self.copied;
             };
             let row = Slot::of_table(relation);

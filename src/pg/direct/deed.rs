@@ -1,38 +1,38 @@
 //! What one command did to one row, as its event tells, and other rows on the same page to which it did the same: PostgreSQL
 //! writes the number of the command into each row that it puts in, changes or deletes (t_cid), and gives none twice in a transaction.
 
-use super::Event;
+use super::WriteEvent;
 use crate::pg::stamp;
 use pgrx::itemptr::{item_pointer_set_all, item_pointer_to_u64};
 use pgrx::pg_sys;
 
 /// Where a row stands: block and offset, in this order.
-pub type Place = u64;
+pub type Tid = u64;
 
-pub fn block_of(place: Place) -> pg_sys::BlockNumber {
+pub fn block_of(place: Tid) -> pg_sys::BlockNumber {
     (place >> 32) as pg_sys::BlockNumber
 }
 
-pub fn pointer_to(place: Place) -> pg_sys::ItemPointerData {
+pub fn pointer_to(place: Tid) -> pg_sys::ItemPointerData {
     let mut pointer = pg_sys::ItemPointerData::default();
     item_pointer_set_all(&mut pointer, block_of(place), place as u16);
     pointer
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deed {
-    pub event: Event,
+pub struct RowChange {
+    pub event: WriteEvent,
     transaction: pg_sys::TransactionId,
     command: pg_sys::CommandId,
 }
 
-impl Deed {
+impl RowChange {
     /// The deed of a running row trigger, and where it was done: the new row's place, or the old one's for a change. None where
     /// others hold the row, too.
     ///
     /// # Safety
     /// `data` belongs to an AFTER row trigger that is running.
-    pub unsafe fn from_trigger(data: &pg_sys::TriggerData) -> Option<(Self, Place)> {
+    pub unsafe fn from_trigger(data: &pg_sys::TriggerData) -> Option<(Self, Tid)> {
         // SAFETY: the tuple is that of the event, as stored. Its command is known as long as its transaction runs.
         unsafe {
             let tuple = &*data.tg_trigtuple;
@@ -40,15 +40,15 @@ impl Deed {
             let stamps = row.t_choice.t_heap;
             let deed = match data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
                 pg_sys::TRIGGER_EVENT_INSERT => Self {
-                    event: Event::Insert,
+                    event: WriteEvent::Insert,
                     transaction: stamps.t_xmin,
                     command: stamp::cmin(tuple.t_data),
                 },
                 _ if has_flag(row, pg_sys::HEAP_XMAX_IS_MULTI) => return None,
                 kind => Self {
                     event: match kind {
-                        pg_sys::TRIGGER_EVENT_UPDATE => Event::Update,
-                        _ => Event::Delete,
+                        pg_sys::TRIGGER_EVENT_UPDATE => WriteEvent::Update,
+                        _ => WriteEvent::Delete,
                     },
                     transaction: stamps.t_xmax,
                     command: stamp::cmax(tuple.t_data),
@@ -65,9 +65,9 @@ impl Deed {
     pub unsafe fn on_page(
         &self,
         buffer: pg_sys::Buffer,
-        after: Place,
+        after: Tid,
         most: usize,
-        places: &mut Vec<Place>,
+        places: &mut Vec<Tid>,
     ) {
         // SAFETY: as the caller says; an ERROR lets go of the buffer's lock.
         unsafe {
@@ -92,12 +92,12 @@ impl Deed {
 
     /// # Safety
     /// `row` is stored at `place`, on a page that nobody changes meanwhile.
-    unsafe fn is_of(&self, row: pg_sys::HeapTupleHeader, place: Place) -> bool {
+    unsafe fn is_of(&self, row: pg_sys::HeapTupleHeader, place: Tid) -> bool {
         // SAFETY: as the caller says. Only a transaction's own numbers of commands are asked for.
         unsafe {
             let head = &*row;
             let stamps = head.t_choice.t_heap;
-            if self.event == Event::Insert {
+            if self.event == WriteEvent::Insert {
                 return stamps.t_xmin == self.transaction
                     && !has_flag(head, pg_sys::HEAP_COMBOCID)
                     && stamps.t_field3.t_cid == self.command
@@ -111,7 +111,7 @@ impl Deed {
             let deleted = item_pointer_to_u64(head.t_ctid) == place;
             stamps.t_xmax == self.transaction
                 && !has_flag(head, doubtful)
-                && deleted == (self.event == Event::Delete)
+                && deleted == (self.event == WriteEvent::Delete)
                 && stamp::cmax(row) == self.command
         }
     }

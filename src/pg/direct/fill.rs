@@ -3,15 +3,15 @@
 //! moment is passed over, and comes later, alone. Only whoever may wait learns that a lock is in nobody's way: rows that foreign keys
 //! refer to are locked by somebody all the time, and may be changed all the same (heap_update()).
 
-use super::Opened;
-use super::kept::Kept;
-use super::rework::{Context, Rework};
-use super::scan::Scan;
+use super::OpenRelation;
+use super::kept::TableCache;
+use super::rework::{ColumnSync, EvalContext};
+use super::scan::BlockScan;
 use super::slot::{Slot, merge};
-use super::write::Manner;
-use super::written::Written;
-use crate::model::rework::Stage;
-use crate::pg::places::{self, Slice};
+use super::write::UpdateManner;
+use super::written::TargetTable;
+use crate::model::rework::SyncStage;
+use crate::pg::places::{self, BlockSlice};
 use crate::pg::tx;
 use pgrx::pg_sys;
 
@@ -20,7 +20,7 @@ const CHUNK: usize = 256;
 
 /// What became of a slice.
 #[derive(Default)]
-pub struct Filled {
+pub struct FilledSlice {
     pub rows: i64,
     pub written: i64,
     /// Blocks with a row that somebody else writes.
@@ -31,7 +31,7 @@ pub struct Filled {
 
 /// How the rows of a slice are taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum FillMode {
     /// All that are free.
     Batch,
     /// The first that lacks something, waited for, because nothing else is held.
@@ -40,23 +40,29 @@ pub enum Pace {
 
 /// What the table's constraints have to do with the new columns.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
-pub struct Concerned {
+pub struct AffectedConstraints {
     /// Oids of foreign keys and late unique constraints over them: their triggers fire.
     pub constraints: Vec<u32>,
     /// A CHECK or NOT NULL speaks of them.
     pub checks: bool,
 }
 
-impl Rework {
+impl ColumnSync {
     /// Until the transaction ends, the table must not be truncated or rewritten: the caller holds ROW EXCLUSIVE on it.
-    pub fn fill(&self, slice: &Slice, stage: Stage, pace: Pace, concerned: &Concerned) -> Filled {
+    pub fn fill(
+        &self,
+        slice: &BlockSlice,
+        stage: SyncStage,
+        pace: FillMode,
+        concerned: &AffectedConstraints,
+    ) -> FilledSlice {
         // SAFETY: inside a transaction; an ERROR pops the snapshot together with the (sub)transaction.
         unsafe {
             pg_sys::CommandCounterIncrement();
             pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
             let kept = {
-                let table = Opened::read(self.relation);
-                Kept::load(table.0)
+                let table = OpenRelation::read(self.relation);
+                TableCache::load(table.0)
             };
             let heeded: Vec<_> = concerned
                 .constraints
@@ -64,17 +70,17 @@ impl Rework {
                 .map(|c| pg_sys::Oid::from(*c))
                 .collect();
             let spared = kept.all_but(&heeded);
-            let filled = Fill {
+            let filled = SliceFill {
                 rework: self,
                 stage,
-                context: Context::new(),
-                written: Written::open(self.relation, &kept, &spared),
-                manner: Manner {
+                context: EvalContext::new(),
+                written: TargetTable::open(self.relation, &kept, &spared),
+                manner: UpdateManner {
                     alone: false,
-                    waits: pace == Pace::OneRow,
+                    waits: pace == FillMode::OneRow,
                     checks: concerned.checks,
                 },
-                filled: Filled::default(),
+                filled: FilledSlice::default(),
             }
             .run(slice);
             pg_sys::PopActiveSnapshot();
@@ -83,22 +89,22 @@ impl Rework {
     }
 }
 
-struct Fill<'a> {
-    rework: &'a Rework,
-    stage: Stage,
-    context: Context,
-    written: Written<'a>,
-    manner: Manner,
-    filled: Filled,
+struct SliceFill<'a> {
+    rework: &'a ColumnSync,
+    stage: SyncStage,
+    context: EvalContext,
+    written: TargetTable<'a>,
+    manner: UpdateManner,
+    filled: FilledSlice,
 }
 
-impl Fill<'_> {
+impl SliceFill<'_> {
     /// # Safety
     /// The latest snapshot is active.
-    unsafe fn run(mut self, slice: &Slice) -> Filled {
+    unsafe fn run(mut self, slice: &BlockSlice) -> FilledSlice {
         // SAFETY: as the caller says. New versions of rows are younger than the snapshot: the scan does not meet them.
         unsafe {
-            let Some(scan) = Scan::begin(self.written.relation, slice) else {
+            let Some(scan) = BlockScan::begin(self.written.relation, slice) else {
                 return self.filled;
             };
             let row = Slot::of_table(self.written.relation);

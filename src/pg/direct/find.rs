@@ -4,19 +4,19 @@ use super::slot::{Slot, catch_error};
 use pgrx::pg_sys;
 
 /// A unique index whose columns are a key's, and how each is compared.
-pub struct Key {
+pub struct KeyIndex {
     index: pg_sys::Oid,
-    columns: Vec<Column>,
+    columns: Vec<KeyIndexColumn>,
 }
 
-struct Column {
+struct KeyIndexColumn {
     /// Which of the key's values.
     value: usize,
     equals: pg_sys::RegProcedure,
     collation: pg_sys::Oid,
 }
 
-impl Key {
+impl KeyIndex {
     /// None where `table` has no such index, or one that lets two rows have a key for a while.
     ///
     /// # Safety
@@ -59,7 +59,7 @@ impl Key {
                     input,
                     pg_sys::BTEqualStrategyNumber as i16,
                 );
-                Some(Column {
+                Some(KeyIndexColumn {
                     value: attributes.iter().position(|a| a == number)?,
                     equals: pg_sys::get_opcode(operator),
                     collation: *(*index).rd_indcollation.add(n),
@@ -76,11 +76,11 @@ impl Key {
     ///
     /// # Safety
     /// `table` is the index's, open for longer than the value lives.
-    pub unsafe fn search(&self, table: pg_sys::Relation) -> Search<'_> {
+    pub unsafe fn search(&self, table: pg_sys::Relation) -> KeySearch<'_> {
         let mut dirty = Box::new(dirty());
         let snapshot = &raw mut *dirty;
         // SAFETY: as the caller says; the snapshot lives in the value.
-        unsafe { Search::open(self, table, snapshot, dirty) }
+        unsafe { KeySearch::open(self, table, snapshot, dirty) }
     }
 
     /// Whether there is such a row under the snapshot.
@@ -96,25 +96,25 @@ impl Key {
         // SAFETY: as the caller says.
         unsafe {
             let slot = Slot::of_table(table);
-            Search::open(self, table, snapshot, Box::default()).look(values, &slot)
+            KeySearch::open(self, table, snapshot, Box::default()).look(values, &slot)
         }
     }
 }
 
 /// An index open for looking keys up in it.
-pub struct Search<'a> {
-    key: &'a Key,
+pub struct KeySearch<'a> {
+    key: &'a KeyIndex,
     index: pg_sys::Relation,
     scan: pg_sys::IndexScanDesc,
     /// What it has seen last.
     dirty: Box<pg_sys::SnapshotData>,
 }
 
-impl<'a> Search<'a> {
+impl<'a> KeySearch<'a> {
     /// # Safety
     /// As `Key::search`; the snapshot is valid as long as the value lives.
     unsafe fn open(
-        key: &'a Key,
+        key: &'a KeyIndex,
         table: pg_sys::Relation,
         snapshot: pg_sys::Snapshot,
         dirty: Box<pg_sys::SnapshotData>,
@@ -192,7 +192,7 @@ impl<'a> Search<'a> {
     }
 }
 
-impl Drop for Search<'_> {
+impl Drop for KeySearch<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: opened by `open`.

@@ -2,24 +2,24 @@
 //! it where the one before has left it, in the processor's caches. The answer is the same in any order.
 
 use super::slot::{Slot, catch_error};
-use super::written::Written;
+use super::written::TargetTable;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
 /// Entries of one index, one for each row.
-struct Entries {
+struct IndexEntries {
     columns: usize,
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
 }
 
-impl Entries {
+impl IndexEntries {
     fn columns_of_row(&self, row: usize) -> std::ops::Range<usize> {
         row * self.columns..(row + 1) * self.columns
     }
 }
 
-impl Written<'_> {
+impl TargetTable<'_> {
     /// Puts rows into the indexes, and waits for nobody. The numbers of those whose place in a unique one another row has, or may
     /// come to have.
     ///
@@ -86,11 +86,11 @@ impl Written<'_> {
 
     /// # Safety
     /// As `index_all`.
-    unsafe fn entries(&self, info: *mut pg_sys::IndexInfo, new: &[Slot]) -> Entries {
+    unsafe fn entries(&self, info: *mut pg_sys::IndexInfo, new: &[Slot]) -> IndexEntries {
         // SAFETY: as the caller says; each entry has a place for each column.
         unsafe {
             let columns = usize::try_from((*info).ii_NumIndexAttrs).unwrap_or(0);
-            let mut entries = Entries {
+            let mut entries = IndexEntries {
                 columns,
                 values: vec![pg_sys::Datum::null(); columns * new.len()],
                 nulls: vec![false; columns * new.len()],
@@ -114,7 +114,7 @@ impl Written<'_> {
 ///
 /// # Safety
 /// The index is open, and of kind btree; the entries are its.
-unsafe fn order(index: pg_sys::Relation, entries: &Entries, rows: usize) -> Vec<usize> {
+unsafe fn order(index: pg_sys::Relation, entries: &IndexEntries, rows: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows).collect();
     // SAFETY: as the caller says.
     unsafe {
@@ -173,7 +173,7 @@ unsafe fn comparisons(index: pg_sys::Relation) -> Option<Vec<pg_sys::SortSupport
 #[allow(ffi_unwind_calls, reason = "the call is guarded")]
 unsafe fn compare(
     columns: &mut [pg_sys::SortSupportData],
-    entries: &Entries,
+    entries: &IndexEntries,
     a: usize,
     b: usize,
 ) -> Ordering {

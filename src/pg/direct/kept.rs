@@ -3,14 +3,14 @@
 use super::find;
 use pgrx::pg_sys;
 
-pub struct Kept {
+pub struct TableCache {
     /// Oids, and how rows become entries; None where an entry takes more than a row's columns.
     pub indexes: Option<Vec<(pg_sys::Oid, *mut pg_sys::IndexInfo)>>,
     /// The constraint of each trigger.
     constraints: Vec<pg_sys::Oid>,
 }
 
-impl Kept {
+impl TableCache {
     /// # Safety
     /// `table` is open; the current memory context lives as long as the value.
     pub unsafe fn load(table: pg_sys::Relation) -> Self {

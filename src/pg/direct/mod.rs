@@ -27,22 +27,22 @@ use crate::error::Result;
 use crate::ident::Ident;
 use crate::pg::image::KeyColumns;
 use crate::sqlgen::anchor;
-use crate::sqlgen::flow::{Flow, Way};
-use ahead::Ahead;
-use deed::Deed;
-use find::Key;
-use kept::Kept;
-use parent::Parent;
+use crate::sqlgen::flow::{Direction, Flow};
+use ahead::Lookahead;
+use deed::RowChange;
+use find::KeyIndex;
+use kept::TableCache;
+use parent::ScopeParent;
 use pgrx::pg_sys;
-use row::Row;
+use row::Projection;
 use slot::Slot;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-use writing::Writing;
+use writing::RowApplier;
 
 /// What happened to the touched row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum WriteEvent {
     Insert,
     /// Its key is the same.
     Update,
@@ -50,7 +50,7 @@ pub enum Event {
 }
 
 /// The two tables, the view between them, and names of columns.
-struct Parties {
+struct FlowRelations {
     touched: pg_sys::Oid,
     view: pg_sys::Oid,
     written: pg_sys::Oid,
@@ -68,17 +68,17 @@ struct Parties {
 pub struct Direct {
     context: pg_sys::MemoryContext,
     written: pg_sys::Oid,
-    row: Row,
+    row: Projection,
     /// The touched table's key.
     key: KeyColumns,
     /// Find the row of a key in the touched table, and in the written one.
-    touched_key: Key,
-    written_key: Key,
-    parents: Vec<Parent>,
-    kept: Kept,
+    touched_key: KeyIndex,
+    written_key: KeyIndex,
+    parents: Vec<ScopeParent>,
+    kept: TableCache,
     plain: bool,
     copies: bool,
-    ahead: RefCell<Ahead>,
+    ahead: RefCell<Lookahead>,
 }
 
 impl Direct {
@@ -108,7 +108,7 @@ impl Direct {
         written: pg_sys::Oid,
     ) -> Option<Self> {
         let scope = flow.marks.first();
-        if flow.way == Way::Reverse
+        if flow.way == Direction::Reverse
             || flow.deferrable
             || flow.merged
             || flow.marks.len() > 1
@@ -116,7 +116,7 @@ impl Direct {
         {
             return None;
         }
-        Self::for_relations(&Parties {
+        Self::for_relations(&FlowRelations {
             touched,
             view,
             written,
@@ -127,7 +127,7 @@ impl Direct {
         })
     }
 
-    fn for_relations(parties: &Parties) -> Option<Self> {
+    fn for_relations(parties: &FlowRelations) -> Option<Self> {
         // SAFETY: all three relations are locked by the caller's use of them.
         in_memory(c"pg_mig direct", |context| unsafe {
             Self::build(context, parties)
@@ -136,28 +136,28 @@ impl Direct {
 
     /// # Safety
     /// `context` is the current one and lives as long as the value.
-    unsafe fn build(context: pg_sys::MemoryContext, parties: &Parties) -> Option<Self> {
+    unsafe fn build(context: pg_sys::MemoryContext, parties: &FlowRelations) -> Option<Self> {
         let [touched, view, written] =
-            [parties.touched, parties.view, parties.written].map(Opened::read);
+            [parties.touched, parties.view, parties.written].map(OpenRelation::read);
         // SAFETY: the relations are open.
         unsafe {
             if !suits::table(written.0, &parties.columns) || !find::is_table(touched.0) {
                 return None;
             }
             let key = row::numbers_in(touched.0, &parties.key)?;
-            let row = Row::from_view(view.0, written.0, parties, &key)?;
+            let row = Projection::from_view(view.0, written.0, parties, &key)?;
             Some(Self {
                 context,
                 written: parties.written,
                 plain: row.is_plain() && suits::is_plain(written.0),
                 copies: suits::tells_at_once(written.0),
-                kept: Kept::load(written.0),
+                kept: TableCache::load(written.0),
                 parents: Vec::new(),
                 ahead: RefCell::default(),
                 key: row::key_columns(touched.0, &key),
                 row,
-                touched_key: Key::find_index(touched.0, &key)?,
-                written_key: Key::find_index(
+                touched_key: KeyIndex::find_index(touched.0, &key)?,
+                written_key: KeyIndex::find_index(
                     written.0,
                     &row::numbers_in(written.0, &parties.arbiter)?,
                 )?,
@@ -179,7 +179,7 @@ impl Direct {
             return false;
         }
         // SAFETY: as the caller says.
-        match unsafe { Deed::from_trigger(data) } {
+        match unsafe { RowChange::from_trigger(data) } {
             Some((deed, place)) => self.ahead.borrow_mut().take(deed, place),
             None => false,
         }
@@ -193,25 +193,25 @@ impl Direct {
         &self,
         data: &pg_sys::TriggerData,
         key: &[pg_sys::Datum],
-        event: Event,
+        event: WriteEvent,
     ) -> Result<bool> {
         let spared = self.list_needless_fks(event)?;
         // SAFETY: inside a transaction.
         unsafe {
             pg_sys::CommandCounterIncrement();
-            Ok(Writing::begin(self, data.tg_relation, &spared).event(data, key, event))
+            Ok(RowApplier::begin(self, data.tg_relation, &spared).event(data, key, event))
         }
     }
 
     /// Foreign keys that need no check, because the parent is held. Where only this transaction holds it, a change of a row is left
     /// to PostgreSQL: it checks the new version where the old one was put in by the same transaction (RI_FKey_fk_upd_check_required).
-    fn list_needless_fks(&self, event: Event) -> Result<Vec<pg_sys::Oid>> {
+    fn list_needless_fks(&self, event: WriteEvent) -> Result<Vec<pg_sys::Oid>> {
         let Some(scope) = &self.row.scope else {
             return Ok(Vec::new());
         };
         let mut spared = Vec::with_capacity(self.parents.len());
         for parent in &self.parents {
-            if parent.anchored || event == Event::Insert && parent.is_held(scope.value)? {
+            if parent.anchored || event == WriteEvent::Insert && parent.is_held(scope.value)? {
                 spared.push(parent.constraint);
             }
         }
@@ -225,7 +225,7 @@ impl Direct {
     pub unsafe fn await_copy(&self, key: &[pg_sys::Datum]) {
         // SAFETY: as the caller says.
         unsafe {
-            let written = Opened::read(self.written);
+            let written = OpenRelation::read(self.written);
             let found = Slot::of_table(written.0);
             let mut search = self.written_key.search(written.0);
             search.find(&self.row.key(key), &found);
@@ -268,16 +268,16 @@ fn in_memory<T>(
 }
 
 /// A relation open for a look. The lock stays to the transaction's end.
-struct Opened(pg_sys::Relation);
+struct OpenRelation(pg_sys::Relation);
 
-impl Opened {
+impl OpenRelation {
     fn read(oid: pg_sys::Oid) -> Self {
         // SAFETY: inside a transaction; closed on drop, or by the abort that unwinds it.
         Self(unsafe { pg_sys::relation_open(oid, pg_sys::AccessShareLock as i32) })
     }
 }
 
-impl Drop for Opened {
+impl Drop for OpenRelation {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: opened by `read`.

@@ -11,19 +11,19 @@ use std::cell::Cell;
 /// The transaction itself, not one of its subtransactions (TopSubTransactionId in c.h).
 const TOP: u32 = 1;
 
-pub struct Parent {
+pub struct ScopeParent {
     pub constraint: pg_sys::Oid,
     owner: pg_sys::Oid,
     /// The anchor holds it.
     pub anchored: bool,
     /// `$1`: the value that all rows have.
-    lock: plan::KeptPlan,
+    lock: plan::PreparedPlan,
     /// The transaction and subtransaction that hold it.
     held: Cell<(u32, u32)>,
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct ScopeFkRow {
     constraint: u32,
     table: u32,
     owner: u32,
@@ -38,8 +38,8 @@ pub fn find_scope_parents(
     column: i16,
     value: pg_sys::Datum,
     anchor: &QualifiedName,
-) -> Result<Vec<Parent>> {
-    let found: Option<Vec<Found>> = plan::first_latest::<Keys>(
+) -> Result<Vec<ScopeParent>> {
+    let found: Option<Vec<ScopeFkRow>> = plan::first_latest::<ScopeFkRows>(
         &format!(
             "SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('constraint', c.oid::bigint, 'table', r.oid::bigint, 'owner', r.relowner::bigint, \
              'column', a.attname, 'kind', a.atttypid::bigint, 'anchor', \
@@ -59,7 +59,7 @@ pub fn find_scope_parents(
     )?
     .and_then(|k| k.keys);
     let connection = plan::connect()?;
-    let parent = |f: Found| {
+    let parent = |f: ScopeFkRow| {
         let Some(name) = catalog::name_of(f.table.into()) else {
             return Ok(None);
         };
@@ -80,7 +80,7 @@ pub fn find_scope_parents(
             "SELECT 1 FROM ONLY {name} AS p WHERE p.{} OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF p",
             f.column
         );
-        Ok(Some(Parent {
+        Ok(Some(ScopeParent {
             constraint: f.constraint.into(),
             owner,
             anchored,
@@ -88,17 +88,17 @@ pub fn find_scope_parents(
             held: Cell::new((0, 0)),
         }))
     };
-    let all: Result<Vec<Option<Parent>>> =
+    let all: Result<Vec<Option<ScopeParent>>> =
         found.unwrap_or_default().into_iter().map(parent).collect();
     Ok(all?.into_iter().flatten().collect())
 }
 
 #[derive(Deserialize)]
-struct Keys {
-    keys: Option<Vec<Found>>,
+struct ScopeFkRows {
+    keys: Option<Vec<ScopeFkRow>>,
 }
 
-impl Parent {
+impl ScopeParent {
     /// Whether the parent with this key is there and stays there until the transaction ends.
     pub fn is_held(&self, key: pg_sys::Datum) -> Result<bool> {
         let transaction = tx::local_number();

@@ -2,37 +2,37 @@
 //! list is planned once and evaluated over the row itself, in a trigger or in a batch.
 
 use super::row::{attribute, plan_expression};
-pub use super::slot::Set;
+pub use super::slot::ColumnValue;
 use super::slot::{Slot, catch_error};
-use super::{Opened, in_memory, items};
-use crate::model::rework::Stage;
-use crate::pg::image::Image;
+use super::{OpenRelation, in_memory, items};
+use crate::model::rework::SyncStage;
+use crate::pg::image::DatumImage;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::CStr;
 
 /// A column, and the expression that makes it.
-pub(super) struct Made {
+pub(super) struct ComputedColumn {
     pub number: i16,
-    pub image: Image,
+    pub image: DatumImage,
     from: *mut pg_sys::Expr,
     /// Columns that the expression reads.
-    pub reads: Vec<(i16, Image)>,
+    pub reads: Vec<(i16, DatumImage)>,
 }
 
 /// What an INSERT that does not name a column leaves in it.
-pub(super) enum Unnamed {
+pub(super) enum OmittedValue {
     Null,
     Default(*mut pg_sys::Expr),
     /// Another value each time.
     Anything,
 }
 
-impl Unnamed {
+impl OmittedValue {
     fn is_constant(&self) -> bool {
         match self {
             // SAFETY: planned, in the memory of the whole.
-            Unnamed::Default(text) => unsafe {
+            OmittedValue::Default(text) => unsafe {
                 (*text.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_Const
             },
             _ => true,
@@ -40,24 +40,24 @@ impl Unnamed {
     }
 }
 
-pub(super) struct Old {
-    pub made: Made,
-    unnamed: Unnamed,
+pub(super) struct OldColumn {
+    pub made: ComputedColumn,
+    unnamed: OmittedValue,
 }
 
 /// What is known as long as neither view nor table changes. It holds no lock.
-pub struct Rework {
+pub struct ColumnSync {
     memory: pg_sys::MemoryContext,
     pub relation: pg_sys::Oid,
     pub view: pg_sys::Oid,
     /// Nothing in the expressions but what the server brings along and what always answers the same: nobody's rights and no
     /// setting have a say in it.
     pub plain: bool,
-    pub(super) new: Vec<Made>,
-    pub(super) old: Option<Old>,
+    pub(super) new: Vec<ComputedColumn>,
+    pub(super) old: Option<OldColumn>,
 }
 
-impl Rework {
+impl ColumnSync {
     /// None if the view is not one of ours.
     pub fn load(view: pg_sys::Oid) -> Option<Self> {
         // SAFETY: the memory is the current one, and lives as long as the value.
@@ -69,7 +69,7 @@ impl Rework {
     /// # Safety
     /// `memory` is the current context and lives as long as the value.
     unsafe fn build(memory: pg_sys::MemoryContext, view: pg_sys::Oid) -> Option<Self> {
-        let opened = Opened::read(view);
+        let opened = OpenRelation::read(view);
         // SAFETY: the view is open; its query lives in the relation cache, and what is kept of it is copied.
         unsafe {
             if (*(*opened.0).rd_rel).relkind as u8 != pg_sys::RELKIND_VIEW {
@@ -77,7 +77,7 @@ impl Rework {
             }
             let query = &*pg_sys::get_view_query(opened.0);
             let (number, relation) = the_table(query)?;
-            let table = Opened::read(relation);
+            let table = OpenRelation::read(relation);
             let entry = |name: &str| {
                 items::<pg_sys::TargetEntry>(query.targetList)
                     .find(|e| CStr::from_ptr((**e).resname).to_bytes() == name.as_bytes())
@@ -86,9 +86,9 @@ impl Rework {
             let pair = |is: &str, should: &str| {
                 let column = (*entry(is)?.cast::<pg_sys::Var>()).varattno;
                 let from = entry(should)?;
-                Some(Made {
+                Some(ComputedColumn {
                     number: column,
-                    image: Image::for_type(attribute(table.0, column).atttypid),
+                    image: DatumImage::for_type(attribute(table.0, column).atttypid),
                     reads: reads(from, number, table.0),
                     from: plan_expression(from),
                 })
@@ -100,7 +100,7 @@ impl Rework {
             ) {
                 new.push(made);
             }
-            let old = pair("old", "down").map(|made| Old {
+            let old = pair("old", "down").map(|made| OldColumn {
                 unnamed: constraint_without_name(table.0, made.number),
                 made,
             });
@@ -129,9 +129,9 @@ impl Rework {
     /// As `inserted`.
     pub(super) unsafe fn find_wrong_columns(
         &self,
-        context: &Context,
+        context: &EvalContext,
         row: *mut pg_sys::TupleTableSlot,
-    ) -> Vec<Set> {
+    ) -> Vec<ColumnValue> {
         // SAFETY: as the caller says.
         self.new
             .iter()
@@ -145,17 +145,18 @@ impl Rework {
     /// `row` holds a row of the table.
     pub unsafe fn lacks(
         &self,
-        context: &Context,
+        context: &EvalContext,
         row: *mut pg_sys::TupleTableSlot,
-        stage: Stage,
-    ) -> Vec<Set> {
+        stage: SyncStage,
+    ) -> Vec<ColumnValue> {
         // SAFETY: as the caller says.
         unsafe {
             let off = self.find_wrong_columns(context, row);
             let Some(old) = self.old.as_ref().filter(|_| !off.is_empty()) else {
                 return off;
             };
-            let unfilled = stage == Stage::Old && off.iter().any(|(n, ..)| Slot::value(row, *n).1);
+            let unfilled =
+                stage == SyncStage::Old && off.iter().any(|(n, ..)| Slot::value(row, *n).1);
             if unfilled || old.made.correct_value(context, row).is_some() {
                 off
             } else {
@@ -165,16 +166,16 @@ impl Rework {
     }
 }
 
-impl Made {
+impl ComputedColumn {
     /// What the column should be, where it is not.
     ///
     /// # Safety
     /// `row` holds a row of the table.
     pub(super) unsafe fn correct_value(
         &self,
-        context: &Context,
+        context: &EvalContext,
         row: *mut pg_sys::TupleTableSlot,
-    ) -> Option<Set> {
+    ) -> Option<ColumnValue> {
         // SAFETY: as the caller says; both values are of the column's type.
         unsafe {
             let (value, null) = context.evaluate(self.from, row);
@@ -185,23 +186,23 @@ impl Made {
     }
 }
 
-impl Old {
+impl OldColumn {
     /// Whether this may be an INSERT that did not name the column.
     ///
     /// # Safety
     /// `row` holds a row of the table.
     pub(super) unsafe fn is_unnamed(
         &self,
-        context: &Context,
+        context: &EvalContext,
         row: *mut pg_sys::TupleTableSlot,
     ) -> bool {
         // SAFETY: as the caller says.
         unsafe {
             let (is, is_null) = Slot::value(row, self.made.number);
             match self.unnamed {
-                Unnamed::Anything => true,
-                Unnamed::Null => is_null,
-                Unnamed::Default(text) => {
+                OmittedValue::Anything => true,
+                OmittedValue::Null => is_null,
+                OmittedValue::Default(text) => {
                     let (value, null) = context.evaluate(text, row);
                     is_null || !null && self.made.image.is_same_stored(is, value)
                 }
@@ -210,7 +211,7 @@ impl Old {
     }
 }
 
-impl Drop for Rework {
+impl Drop for ColumnSync {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: everything in it is ours, and nobody uses it any more.
@@ -221,12 +222,12 @@ impl Drop for Rework {
 
 /// Where expressions are evaluated, and what the executor has made of them: for one call or one batch, because what functions keep
 /// there may hold on to this transaction. Values are made in the caller's memory.
-pub struct Context {
+pub struct EvalContext {
     context: *mut pg_sys::ExprContext,
     states: RefCell<Vec<(*mut pg_sys::Expr, *mut pg_sys::ExprState)>>,
 }
 
-impl Context {
+impl EvalContext {
     /// It lives no longer than the current memory context.
     pub fn new() -> Self {
         Self {
@@ -275,7 +276,7 @@ impl Context {
     }
 }
 
-impl Drop for Context {
+impl Drop for EvalContext {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: made by `new`.
@@ -308,7 +309,7 @@ unsafe fn reads(
     expression: *mut pg_sys::Expr,
     number: i32,
     table: pg_sys::Relation,
-) -> Vec<(i16, Image)> {
+) -> Vec<(i16, DatumImage)> {
     let mut found = Vec::new();
     let mut set = std::ptr::null_mut();
     // SAFETY: as the caller says; numbers are counted from the lowest system column (pull_varattnos in var.c).
@@ -322,7 +323,10 @@ unsafe fn reads(
             }
             let column = (member + pg_sys::FirstLowInvalidHeapAttributeNumber) as i16;
             if column > 0 {
-                found.push((column, Image::for_type(attribute(table, column).atttypid)));
+                found.push((
+                    column,
+                    DatumImage::for_type(attribute(table, column).atttypid),
+                ));
             }
         }
     }
@@ -331,18 +335,18 @@ unsafe fn reads(
 
 /// # Safety
 /// The table is open and has the column; what is returned is in the current memory context.
-unsafe fn constraint_without_name(table: pg_sys::Relation, number: i16) -> Unnamed {
+unsafe fn constraint_without_name(table: pg_sys::Relation, number: i16) -> OmittedValue {
     // SAFETY: as the caller says.
     unsafe {
         let default = pg_sys::build_column_default(table, i32::from(number));
         if attribute(table, number).attidentity != 0 {
-            Unnamed::Anything
+            OmittedValue::Anything
         } else if default.is_null() {
-            Unnamed::Null
+            OmittedValue::Null
         } else if pg_sys::contain_volatile_functions(default) {
-            Unnamed::Anything
+            OmittedValue::Anything
         } else {
-            Unnamed::Default(plan_expression(default.cast()))
+            OmittedValue::Default(plan_expression(default.cast()))
         }
     }
 }

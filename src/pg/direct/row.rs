@@ -2,15 +2,15 @@
 //! would do when it pulls the view up, and evaluated over the touched row.
 
 use super::slot::{Slot, catch_error};
-use super::written::Written;
-use super::{Parties, items};
-use crate::pg::image::{Image, KeyColumns};
+use super::written::TargetTable;
+use super::{FlowRelations, items};
+use crate::pg::image::{DatumImage, KeyColumns};
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 
 /// Where a value comes from.
 #[derive(Clone, Copy)]
-enum Value {
+enum ValueSource {
     /// A column of the touched table.
     Column(i16),
     Const(pg_sys::Datum, bool),
@@ -20,28 +20,28 @@ enum Value {
 
 /// Where a value of the written key comes from.
 #[derive(Clone, Copy)]
-enum Part {
+enum KeyPart {
     Key(usize),
     Const(pg_sys::Datum),
 }
 
 /// The scope's column, and the value of all rows that are ours.
-pub struct Scope {
+pub struct ScopeValue {
     pub number: i16,
     pub value: pg_sys::Datum,
-    image: Image,
+    image: DatumImage,
 }
 
-pub struct Row {
-    columns: Vec<(i16, Value)>,
+pub struct Projection {
+    columns: Vec<(i16, ValueSource)>,
     filter: *mut pg_sys::Expr,
-    key: Vec<Part>,
+    key: Vec<KeyPart>,
     /// The written key's columns.
     arbiter: Vec<i16>,
-    pub scope: Option<Scope>,
+    pub scope: Option<ScopeValue>,
 }
 
-impl Row {
+impl Projection {
     /// None where the view does more than to read one row of the touched table.
     ///
     /// # Safety
@@ -49,7 +49,7 @@ impl Row {
     pub unsafe fn from_view(
         view: pg_sys::Relation,
         written: pg_sys::Relation,
-        parties: &Parties,
+        parties: &FlowRelations,
         key: &[i16],
     ) -> Option<Self> {
         // SAFETY: the query belongs to the open view; what is kept of it is copied by the planner.
@@ -60,7 +60,7 @@ impl Row {
             }
             let numbers = numbers_in(written, &parties.columns)?;
             let columns = parties.columns.iter().zip(numbers);
-            let columns: Vec<(i16, Value)> = columns
+            let columns: Vec<(i16, ValueSource)> = columns
                 .map(|(name, number)| Some((number, value(query, name, written, number)?)))
                 .collect::<Option<_>>()?;
             let of = |name: &CString| {
@@ -71,15 +71,17 @@ impl Row {
                     .map(|c| (number, c.1))
             };
             let part = |name: &CString| match of(name)?.1 {
-                Value::Column(from) => Some(Part::Key(key.iter().position(|k| *k == from)?)),
-                Value::Const(value, false) => Some(Part::Const(value)),
+                ValueSource::Column(from) => {
+                    Some(KeyPart::Key(key.iter().position(|k| *k == from)?))
+                }
+                ValueSource::Const(value, false) => Some(KeyPart::Const(value)),
                 _ => None,
             };
             let scope = |name: &CString| match of(name)? {
-                (number, Value::Const(value, false)) => Some(Scope {
+                (number, ValueSource::Const(value, false)) => Some(ScopeValue {
                     number,
                     value,
-                    image: Image::for_type(attribute(written, number).atttypid),
+                    image: DatumImage::for_type(attribute(written, number).atttypid),
                 }),
                 _ => None,
             };
@@ -105,14 +107,14 @@ impl Row {
             && !self
                 .columns
                 .iter()
-                .any(|(_, v)| matches!(v, Value::Expression(_)))
+                .any(|(_, v)| matches!(v, ValueSource::Expression(_)))
     }
 
     /// The written table's key, for the touched table's.
     pub fn key(&self, touched: &[pg_sys::Datum]) -> Vec<pg_sys::Datum> {
-        let value = |p: &Part| match p {
-            Part::Key(n) => touched[*n],
-            Part::Const(value) => *value,
+        let value = |p: &KeyPart| match p {
+            KeyPart::Key(n) => touched[*n],
+            KeyPart::Const(value) => *value,
         };
         self.key.iter().map(value).collect()
     }
@@ -137,7 +139,7 @@ impl Row {
     /// `source` holds a row of the touched table, and `new` is a slot for the written one.
     pub unsafe fn fill(
         &self,
-        written: &Written,
+        written: &TargetTable,
         source: *mut pg_sys::TupleTableSlot,
         new: &Slot,
     ) -> bool {
@@ -156,9 +158,9 @@ impl Row {
             std::slice::from_raw_parts_mut(new.tts_isnull, width).fill(true);
             for (number, value) in &self.columns {
                 let (value, null) = match *value {
-                    Value::Column(from) => Slot::value(source, from),
-                    Value::Const(value, null) => (value, null),
-                    Value::Expression(expression) => evaluated(expression),
+                    ValueSource::Column(from) => Slot::value(source, from),
+                    ValueSource::Const(value, null) => (value, null),
+                    ValueSource::Expression(expression) => evaluated(expression),
                 };
                 let at = *number as usize - 1;
                 *new.tts_values.add(at) = value;
@@ -220,7 +222,7 @@ unsafe fn value(
     name: &CStr,
     written: pg_sys::Relation,
     number: i16,
-) -> Option<Value> {
+) -> Option<ValueSource> {
     // SAFETY: as the caller says; a node's tag says what it is.
     unsafe {
         let entry = items::<pg_sys::TargetEntry>(query.targetList).find(|e| {
@@ -239,13 +241,13 @@ unsafe fn value(
         let expression = plan_expression(given);
         Some(match (*expression.cast::<pg_sys::Node>()).type_ {
             pg_sys::NodeTag::T_Var if (*expression.cast::<pg_sys::Var>()).varattno > 0 => {
-                Value::Column((*expression.cast::<pg_sys::Var>()).varattno)
+                ValueSource::Column((*expression.cast::<pg_sys::Var>()).varattno)
             }
             pg_sys::NodeTag::T_Const => {
                 let constant = &*expression.cast::<pg_sys::Const>();
-                Value::Const(constant.constvalue, constant.constisnull)
+                ValueSource::Const(constant.constvalue, constant.constisnull)
             }
-            _ => Value::Expression(expression),
+            _ => ValueSource::Expression(expression),
         })
     }
 }

@@ -1,22 +1,22 @@
 //! Rows of some blocks, as the active snapshot sees them.
 
 use super::slot::{Slot, catch_error};
-use crate::pg::places::Slice;
+use crate::pg::places::BlockSlice;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 
-pub struct Scan {
+pub struct BlockScan {
     scan: pg_sys::TableScanDesc,
     routine: *const pg_sys::TableAmRoutine,
 }
 
-impl Scan {
+impl BlockScan {
     /// None where the table is of a kind that has no such scan.
     ///
     /// # Safety
     /// The relation is a heap table, open for longer than the value lives; a snapshot is active for as long.
     #[allow(ffi_unwind_calls, reason = "the calls are guarded")]
-    pub unsafe fn begin(relation: pg_sys::Relation, slice: &Slice) -> Option<Self> {
+    pub unsafe fn begin(relation: pg_sys::Relation, slice: &BlockSlice) -> Option<Self> {
         // SAFETY: as the caller says; ended by `end`, or by the abort that unwinds it. Heap tables have these functions
         // (heapam_handler.c).
         unsafe {

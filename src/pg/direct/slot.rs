@@ -62,13 +62,13 @@ impl Drop for Slot {
 }
 
 /// A value that is to be put into a row: the column's number, the value, and whether it is null.
-pub type Set = (i16, pg_sys::Datum, bool);
+pub type ColumnValue = (i16, pg_sys::Datum, bool);
 
 /// The row with other values in some columns.
 ///
 /// # Safety
 /// `row` holds a row and keeps its values for as long as `new`, which is one to fill, is used; the values are of its columns.
-pub unsafe fn merge(row: *mut pg_sys::TupleTableSlot, set: &[Set], new: &Slot) {
+pub unsafe fn merge(row: *mut pg_sys::TupleTableSlot, set: &[ColumnValue], new: &Slot) {
     // SAFETY: as the caller says; both slots have as many values as the table has columns.
     unsafe {
         let (from, to) = (&*row, &mut *new.0);

@@ -1,13 +1,13 @@
 //! What becomes of a row that is written, whose columns are kept in step.
 
-use super::rework::{Context, Made, Old, Rework, Set};
+use super::rework::{ColumnSync, ColumnValue, ComputedColumn, EvalContext, OldColumn};
 use super::slot::{Slot, merge};
-use crate::model::rework::Stage;
-use crate::pg::image::Image;
+use crate::model::rework::SyncStage;
+use crate::pg::image::DatumImage;
 use pgrx::pg_sys;
 
-pub enum Verdict {
-    Set(Vec<Set>),
+pub enum ColumnOutcome {
+    Set(Vec<ColumnValue>),
     /// Both sides are written, and contradict each other.
     Contradiction,
     /// The computed column is written, and not what it is computed to be.
@@ -16,13 +16,13 @@ pub enum Verdict {
     Replaced,
 }
 
-impl Verdict {
+impl ColumnOutcome {
     fn keep() -> Self {
-        Verdict::Set(Vec::new())
+        ColumnOutcome::Set(Vec::new())
     }
 }
 
-impl Rework {
+impl ColumnSync {
     /// Whether an UPDATE has nothing to do with any of these columns.
     ///
     /// # Safety
@@ -31,35 +31,41 @@ impl Rework {
         &self,
         before: *mut pg_sys::TupleTableSlot,
         new: *mut pg_sys::TupleTableSlot,
-        stage: Stage,
+        stage: SyncStage,
     ) -> bool {
         // SAFETY: as the caller says.
-        let kept =
-            |(number, image): (i16, Image)| unsafe { has_same_value(before, new, number, image) };
+        let kept = |(number, image): (i16, DatumImage)| unsafe {
+            has_same_value(before, new, number, image)
+        };
         let mut columns = self.new.iter().chain(self.old.iter().map(|o| &o.made));
         let untouched = columns.all(|m| {
-            kept((m.number, m.image)) && (stage == Stage::New || m.reads.iter().all(|r| kept(*r)))
+            kept((m.number, m.image))
+                && (stage == SyncStage::New || m.reads.iter().all(|r| kept(*r)))
         });
         // SAFETY: as the caller says.
-        let unfilled = |m: &Made| unsafe { Slot::value(new, m.number).1 };
-        untouched && (stage != Stage::Old || !self.new.iter().any(unfilled))
+        let unfilled = |m: &ComputedColumn| unsafe { Slot::value(new, m.number).1 };
+        untouched && (stage != SyncStage::Old || !self.new.iter().any(unfilled))
     }
 
     /// # Safety
     /// `new` holds the row that is to be put in.
-    pub unsafe fn decide_insert(&self, new: *mut pg_sys::TupleTableSlot, stage: Stage) -> Verdict {
+    pub unsafe fn decide_insert(
+        &self,
+        new: *mut pg_sys::TupleTableSlot,
+        stage: SyncStage,
+    ) -> ColumnOutcome {
         // SAFETY: as the caller says.
         unsafe {
-            let context = Context::new();
+            let context = EvalContext::new();
             let written = self.new.iter().any(|m| !Slot::value(new, m.number).1);
-            if let (Stage::New, Some(old)) = (stage, &self.old) {
+            if let (SyncStage::New, Some(old)) = (stage, &self.old) {
                 return self.follow(&context, new, old.is_unnamed(&context, new));
             }
             let ups = self.find_wrong_columns(&context, new);
             if !written || ups.is_empty() {
-                return Verdict::Set(ups);
+                return ColumnOutcome::Set(ups);
             }
-            let unnamed = |old: &Old| old.is_unnamed(&context, new);
+            let unnamed = |old: &OldColumn| old.is_unnamed(&context, new);
             self.go_back(&context, new, stage, unnamed)
         }
     }
@@ -70,35 +76,41 @@ impl Rework {
         &self,
         before: *mut pg_sys::TupleTableSlot,
         new: *mut pg_sys::TupleTableSlot,
-        stage: Stage,
-    ) -> Verdict {
+        stage: SyncStage,
+    ) -> ColumnOutcome {
         // SAFETY: as the caller says.
         unsafe {
-            let changed = |number: i16, image: Image| !has_same_value(before, new, number, image);
+            let changed =
+                |number: i16, image: DatumImage| !has_same_value(before, new, number, image);
             let new_changed = self.new.iter().any(|m| changed(m.number, m.image));
-            let context = Context::new();
-            if let (Stage::New, Some(old)) = (stage, &self.old) {
+            let context = EvalContext::new();
+            if let (SyncStage::New, Some(old)) = (stage, &self.old) {
                 let untouched = !changed(old.made.number, old.made.image);
                 if untouched && !new_changed {
-                    return Verdict::keep();
+                    return ColumnOutcome::keep();
                 }
                 return self.follow(&context, new, untouched);
             }
-            let moved = |m: &Made| m.reads.iter().any(|(n, image)| changed(*n, *image));
+            let moved = |m: &ComputedColumn| m.reads.iter().any(|(n, image)| changed(*n, *image));
             if !new_changed {
-                let unfilled = |m: &Made| stage == Stage::Old && Slot::value(new, m.number).1;
+                let unfilled =
+                    |m: &ComputedColumn| stage == SyncStage::Old && Slot::value(new, m.number).1;
                 let due = self.new.iter().filter(|m| moved(m) || unfilled(m));
-                return Verdict::Set(due.filter_map(|m| m.correct_value(&context, new)).collect());
+                return ColumnOutcome::Set(
+                    due.filter_map(|m| m.correct_value(&context, new)).collect(),
+                );
             }
             if self.find_wrong_columns(&context, new).is_empty() {
-                return Verdict::keep();
+                return ColumnOutcome::keep();
             }
-            let untouched = |_: &Old| !self.new.iter().any(moved);
+            let untouched = |_: &OldColumn| !self.new.iter().any(moved);
             // One of several columns is written before the backfill has come by: the others are what the old one says.
             let lacking = self.new.iter().filter(|m| {
-                stage == Stage::Old && !changed(m.number, m.image) && Slot::value(new, m.number).1
+                stage == SyncStage::Old
+                    && !changed(m.number, m.image)
+                    && Slot::value(new, m.number).1
             });
-            let mut set: Vec<Set> = lacking
+            let mut set: Vec<ColumnValue> = lacking
                 .filter_map(|m| m.correct_value(&context, new))
                 .collect();
             if set.is_empty() {
@@ -107,9 +119,9 @@ impl Rework {
             let filled = Slot::of_row((*new).tts_tupleDescriptor);
             merge(new, &set, &filled);
             match self.go_back(&context, filled.0, stage, untouched) {
-                Verdict::Set(down) => {
+                ColumnOutcome::Set(down) => {
                     set.extend(down);
-                    Verdict::Set(set)
+                    ColumnOutcome::Set(set)
                 }
                 refused => refused,
             }
@@ -122,23 +134,23 @@ impl Rework {
     /// As `inserted`.
     unsafe fn go_back(
         &self,
-        context: &Context,
+        context: &EvalContext,
         new: *mut pg_sys::TupleTableSlot,
-        stage: Stage,
-        untouched: impl FnOnce(&Old) -> bool,
-    ) -> Verdict {
+        stage: SyncStage,
+        untouched: impl FnOnce(&OldColumn) -> bool,
+    ) -> ColumnOutcome {
         let Some(old) = &self.old else {
-            return if stage == Stage::Old {
-                Verdict::Computed
+            return if stage == SyncStage::Old {
+                ColumnOutcome::Computed
             } else {
-                Verdict::keep()
+                ColumnOutcome::keep()
             };
         };
         // SAFETY: as the caller says.
         match unsafe { old.made.correct_value(context, new) } {
-            None => Verdict::keep(),
-            Some(down) if untouched(old) => Verdict::Set(vec![down]),
-            Some(_) => Verdict::Contradiction,
+            None => ColumnOutcome::keep(),
+            Some(down) if untouched(old) => ColumnOutcome::Set(vec![down]),
+            Some(_) => ColumnOutcome::Contradiction,
         }
     }
 
@@ -148,18 +160,18 @@ impl Rework {
     /// As `inserted`.
     unsafe fn follow(
         &self,
-        context: &Context,
+        context: &EvalContext,
         new: *mut pg_sys::TupleTableSlot,
         untouched: bool,
-    ) -> Verdict {
+    ) -> ColumnOutcome {
         let Some(old) = &self.old else {
-            return Verdict::keep();
+            return ColumnOutcome::keep();
         };
         // SAFETY: as the caller says.
         match unsafe { old.made.correct_value(context, new) } {
-            None => Verdict::keep(),
-            Some(down) if untouched => Verdict::Set(vec![down]),
-            Some(_) => Verdict::Replaced,
+            None => ColumnOutcome::keep(),
+            Some(down) if untouched => ColumnOutcome::Set(vec![down]),
+            Some(_) => ColumnOutcome::Replaced,
         }
     }
 }
@@ -170,7 +182,7 @@ unsafe fn has_same_value(
     a: *mut pg_sys::TupleTableSlot,
     b: *mut pg_sys::TupleTableSlot,
     number: i16,
-    image: Image,
+    image: DatumImage,
 ) -> bool {
     // SAFETY: as the caller says.
     unsafe {

@@ -2,13 +2,13 @@
 //! do, with one difference. A row that somebody else has written meanwhile is no error here, it is left to the caller.
 
 use super::slot::{Slot, catch_error};
-use super::written::Written;
+use super::written::TargetTable;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 
 /// How a row is changed.
 #[derive(Clone, Copy)]
-pub struct Manner {
+pub struct UpdateManner {
     /// It is not one of many that one command changes. An index page that is full is searched for versions that are dead by now
     /// (bottom-up deletion, nbtree's README); those that this command has replaced are not, so that where there are many of them
     /// the search is in vain.
@@ -19,7 +19,7 @@ pub struct Manner {
     pub checks: bool,
 }
 
-impl Manner {
+impl UpdateManner {
     /// As a statement does it.
     pub fn of_a_statement(alone: bool) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Manner {
     }
 }
 
-impl Written<'_> {
+impl TargetTable<'_> {
     /// # Safety
     /// `new` holds a whole row of the table, whose key it does not have.
     pub unsafe fn insert(&self, new: &Slot) {
@@ -103,7 +103,7 @@ impl Written<'_> {
     /// # Safety
     /// `old` holds a row of the table as stored, `new` what becomes of it; a snapshot is active.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
-    pub unsafe fn update(&self, old: &Slot, new: &Slot, manner: Manner) -> bool {
+    pub unsafe fn update(&self, old: &Slot, new: &Slot, manner: UpdateManner) -> bool {
         // SAFETY: as the caller says.
         unsafe {
             let Some(update) = (*(*self.relation).rd_tableam).tuple_update else {

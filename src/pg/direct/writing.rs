@@ -1,27 +1,27 @@
 //! One row of the touched table brought to the written one, in a command of its own.
 
-use super::find::Search;
+use super::find::KeySearch;
 use super::slot::Slot;
-use super::write::Manner;
-use super::written::Written;
-use super::{Direct, Event, find};
+use super::write::UpdateManner;
+use super::written::TargetTable;
+use super::{Direct, WriteEvent, find};
 use pgrx::pg_sys;
 use std::cell::{Cell, OnceCell, RefCell};
 
 /// Rows being written.
-pub struct Writing<'a> {
+pub struct RowApplier<'a> {
     pub direct: &'a Direct,
     pub touched: pg_sys::Relation,
     /// A row that is being made.
     new: Slot,
     /// The written table's key, and the row that was found by it. Most rows that are put in need neither.
-    looked: OnceCell<(RefCell<Search<'a>>, Slot)>,
+    looked: OnceCell<(RefCell<KeySearch<'a>>, Slot)>,
     // Closed after the slots and the search.
-    pub written: Written<'a>,
-    pub latest: Latest,
+    pub written: TargetTable<'a>,
+    pub latest: LatestSnapshot,
 }
 
-impl<'a> Writing<'a> {
+impl<'a> RowApplier<'a> {
     /// # Safety
     /// Inside a transaction, in a command of its own; `touched` is open for longer than the value lives.
     pub unsafe fn begin(
@@ -29,13 +29,13 @@ impl<'a> Writing<'a> {
         touched: pg_sys::Relation,
         spared: &[pg_sys::Oid],
     ) -> Self {
-        let latest = Latest::default();
+        let latest = LatestSnapshot::default();
         if !direct.plain {
             latest.get();
         }
         // SAFETY: as the caller says.
         unsafe {
-            let written = Written::open(direct.written, &direct.kept, spared);
+            let written = TargetTable::open(direct.written, &direct.kept, spared);
             Self {
                 direct,
                 touched,
@@ -53,12 +53,12 @@ impl<'a> Writing<'a> {
         &self,
         data: &pg_sys::TriggerData,
         key: &[pg_sys::Datum],
-        event: Event,
+        event: WriteEvent,
     ) -> bool {
         let source = match event {
-            Event::Insert => Some(data.tg_trigslot),
-            Event::Update => Some(data.tg_newslot),
-            Event::Delete => None,
+            WriteEvent::Insert => Some(data.tg_trigslot),
+            WriteEvent::Update => Some(data.tg_newslot),
+            WriteEvent::Delete => None,
         };
         // SAFETY: a row trigger has these slots (trigger.c).
         unsafe {
@@ -87,13 +87,13 @@ impl<'a> Writing<'a> {
         &self,
         source: Option<*mut pg_sys::TupleTableSlot>,
         key: &[pg_sys::Datum],
-        event: Event,
+        event: WriteEvent,
         alone: bool,
     ) -> bool {
         let (row, written) = (&self.direct.row, &self.written);
         // SAFETY: as the caller says.
         unsafe {
-            if let (Event::Insert, Some(source)) = (event, source) {
+            if let (WriteEvent::Insert, Some(source)) = (event, source) {
                 return row.fill(written, source, &self.new) && self.put_in(key);
             }
             let Some(found) = self.find(key).filter(|f| row.is_ours(f)) else {
@@ -103,7 +103,7 @@ impl<'a> Writing<'a> {
                 None => written.delete(found),
                 Some(source) => {
                     row.fill(written, source, &self.new)
-                        && written.update(found, &self.new, Manner::of_a_statement(alone))
+                        && written.update(found, &self.new, UpdateManner::of_a_statement(alone))
                 }
             }
         }
@@ -152,9 +152,9 @@ impl<'a> Writing<'a> {
 
 /// The latest snapshot, active from its first use to the end of the value. It sees what the transaction's commands have written.
 #[derive(Default)]
-pub struct Latest(Cell<bool>);
+pub struct LatestSnapshot(Cell<bool>);
 
-impl Latest {
+impl LatestSnapshot {
     pub fn get(&self) -> pg_sys::Snapshot {
         // SAFETY: inside a transaction; popped on drop, or with the (sub)transaction that an ERROR aborts.
         unsafe {
@@ -166,7 +166,7 @@ impl Latest {
     }
 }
 
-impl Drop for Latest {
+impl Drop for LatestSnapshot {
     fn drop(&mut self) {
         if self.0.get() && !std::thread::panicking() {
             // SAFETY: pushed by `get`, and whoever pushed another one since has popped it.

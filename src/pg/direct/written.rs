@@ -1,25 +1,25 @@
 //! The written table, open: its triggers, its indexes, and memory.
 
-use super::kept::Kept;
+use super::kept::TableCache;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 
 /// The written table, open for the rows of one call.
-pub struct Written<'a> {
+pub struct TargetTable<'a> {
     pub relation: pg_sys::Relation,
     pub estate: *mut pg_sys::EState,
     pub result: *mut pg_sys::ResultRelInfo,
     /// Triggers are left that have to see what is written.
     pub fires: bool,
-    pub kept: &'a Kept,
+    pub kept: &'a TableCache,
 }
 
-impl<'a> Written<'a> {
+impl<'a> TargetTable<'a> {
     /// Triggers of the foreign keys `spared` do not fire.
     ///
     /// # Safety
     /// Inside a transaction; `kept` is of the table as it is.
-    pub unsafe fn open(table: pg_sys::Oid, kept: &'a Kept, spared: &[pg_sys::Oid]) -> Self {
+    pub unsafe fn open(table: pg_sys::Oid, kept: &'a TableCache, spared: &[pg_sys::Oid]) -> Self {
         // SAFETY: closed on drop, or by the abort that unwinds it.
         unsafe {
             let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32);
@@ -132,7 +132,7 @@ unsafe fn silence(result: *mut pg_sys::ResultRelInfo, spared: &[pg_sys::Oid]) {
     }
 }
 
-impl Written<'_> {
+impl TargetTable<'_> {
     /// Those that `open_known` opened. Their locks stay to the end of the transaction, as the table's does: the next row finds
     /// them held.
     ///
@@ -154,7 +154,7 @@ impl Written<'_> {
     }
 }
 
-impl Drop for Written<'_> {
+impl Drop for TargetTable<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: opened by `open`; slots of triggers pin buffers.

@@ -16,7 +16,7 @@ mod raising;
 use pgrx::pg_sys;
 use pgrx::pg_sys::elog::PgLogLevel;
 use raising as pg;
-use raising::{Kind, class, is_same, restore, set_text, state};
+use raising::{ErrorKind, class, is_same, restore, set_text, state};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::null_mut;
 
@@ -24,7 +24,7 @@ const ERROR: c_int = PgLogLevel::ERROR as c_int;
 
 /// What the session may see of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shows {
+pub enum VisibleParts {
     Everything,
     /// Rows of the table that is named, and what they are made of.
     Rows,
@@ -55,39 +55,39 @@ impl Told {
 }
 
 /// The same, where it outlives whoever said it.
-struct Texts {
+struct OwnedErrorTexts {
     line: *mut c_char,
     schema: *mut c_char,
     table: *mut c_char,
     general: *mut c_char,
 }
 
-struct Frame {
+struct ContextFrame {
     link: pg_sys::ErrorContextCallback,
     memory: pg_sys::MemoryContext,
     /// Not to be used when `unwinds`.
     told: *const Told,
-    shows: Shows,
+    shows: VisibleParts,
     unwinds: bool,
     /// The last ERROR that passed, and null before.
     first: *mut pg_sys::ErrorData,
-    texts: Texts,
+    texts: OwnedErrorTexts,
 }
 
 /// Takes the frame off.
-pub struct Guard<'a> {
-    frame: *mut Frame,
+pub struct ContextGuard<'a> {
+    frame: *mut ContextFrame,
     _told: &'a Told,
 }
 
 /// Until the guard is dropped, `told` is told of ERRORs. It needs the memory context that is current, for as long as whoever called
 /// our function.
-pub fn explain_errors(told: &Told, shows: Shows) -> Guard<'_> {
+pub fn explain_errors(told: &Told, shows: VisibleParts) -> ContextGuard<'_> {
     // SAFETY: the frame is whole before anybody else sees it, and whoever unwinds past it restores the stack.
     unsafe {
         let memory = pg_sys::CurrentMemoryContext;
-        let frame: *mut Frame = pg_sys::palloc(size_of::<Frame>()).cast();
-        frame.write(Frame {
+        let frame: *mut ContextFrame = pg_sys::palloc(size_of::<ContextFrame>()).cast();
+        frame.write(ContextFrame {
             link: pg_sys::ErrorContextCallback {
                 previous: pg_sys::error_context_stack,
                 callback: Some(raised),
@@ -98,7 +98,7 @@ pub fn explain_errors(told: &Told, shows: Shows) -> Guard<'_> {
             shows,
             unwinds: false,
             first: null_mut(),
-            texts: Texts {
+            texts: OwnedErrorTexts {
                 line: null_mut(),
                 schema: null_mut(),
                 table: null_mut(),
@@ -106,11 +106,11 @@ pub fn explain_errors(told: &Told, shows: Shows) -> Guard<'_> {
             },
         });
         pg_sys::error_context_stack = &raw mut (*frame).link;
-        Guard { frame, _told: told }
+        ContextGuard { frame, _told: told }
     }
 }
 
-impl Drop for Guard<'_> {
+impl Drop for ContextGuard<'_> {
     fn drop(&mut self) {
         // SAFETY: the frame lives as long as the memory context that was current, and that outlives the call.
         unsafe {
@@ -128,7 +128,7 @@ impl Drop for Guard<'_> {
 unsafe extern "C-unwind" fn raised(frame: *mut c_void) {
     // SAFETY: `tell` has put its frame here. An ERROR is being raised, so there is one to copy; without memory there is none.
     unsafe {
-        let frame = &mut *frame.cast::<Frame>();
+        let frame = &mut *frame.cast::<ContextFrame>();
         if class(pg::geterrcode()) == *b"53" {
             return;
         }
@@ -146,7 +146,7 @@ unsafe extern "C-unwind" fn raised(frame: *mut c_void) {
     }
 }
 
-impl Frame {
+impl ContextFrame {
     /// # Safety
     /// `error` was copied to the frame's memory.
     unsafe fn keep(&mut self, error: *mut pg_sys::ErrorData) {
@@ -155,7 +155,7 @@ impl Frame {
         unsafe {
             let told = &*self.told;
             let copy = |text: &CStr| pg::MemoryContextStrdup(self.memory, text.as_ptr());
-            self.texts = Texts {
+            self.texts = OwnedErrorTexts {
                 line: copy(&told.line),
                 schema: copy(&told.schema),
                 table: copy(&told.table),
@@ -187,16 +187,16 @@ impl Frame {
     unsafe fn withhold(&self, error: &pg_sys::ErrorData) {
         // SAFETY: what is not null is a C string.
         unsafe {
-            let kind = Kind::classify(error);
+            let kind = ErrorKind::classify(error);
             let hides_row = match self.shows {
-                Shows::Everything => false,
-                Shows::Rows => kind == Kind::Constraint && !self.is_of_table(error),
-                Shows::Names => kind != Kind::Harmless,
+                VisibleParts::Everything => false,
+                VisibleParts::Rows => kind == ErrorKind::Constraint && !self.is_of_table(error),
+                VisibleParts::Names => kind != ErrorKind::Harmless,
             };
             if !hides_row {
                 return;
             }
-            if kind == Kind::Constraint {
+            if kind == ErrorKind::Constraint {
                 if !error.detail.is_null() {
                     set_text(pg::errdetail_log, error.detail);
                     set_text(

@@ -19,7 +19,7 @@ unsafe extern "C-unwind" {
 
 /// What may be in the texts of an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// Names in the message, values in the detail.
     Constraint,
     /// States of the server and rights.
@@ -28,7 +28,7 @@ pub enum Kind {
     Free,
 }
 
-impl Kind {
+impl ErrorKind {
     /// # Safety
     /// What is not null in `error` is a C string.
     pub unsafe fn classify(error: &pg_sys::ErrorData) -> Self {
@@ -41,11 +41,11 @@ impl Kind {
         };
         let named = [error.table_name, error.constraint_name, error.datatype_name];
         match &class(error.sqlerrcode) {
-            _ if spoken => Kind::Free,
-            b"23" if named.iter().any(|n| !n.is_null()) => Kind::Constraint,
-            b"40" | b"53" | b"54" | b"55" | b"57" | b"58" => Kind::Harmless,
-            b"42" if state(error.sqlerrcode) == *b"42501" => Kind::Harmless,
-            _ => Kind::Free,
+            _ if spoken => ErrorKind::Free,
+            b"23" if named.iter().any(|n| !n.is_null()) => ErrorKind::Constraint,
+            b"40" | b"53" | b"54" | b"55" | b"57" | b"58" => ErrorKind::Harmless,
+            b"42" if state(error.sqlerrcode) == *b"42501" => ErrorKind::Harmless,
+            _ => ErrorKind::Free,
         }
     }
 }

@@ -1,9 +1,12 @@
 //! CREATE TABLE and ALTER TABLE.
 
 use super::node::{Constant, Node, constant, items, range, strings, tag, text};
-use super::parts::Parts;
+use super::parts::NameParts;
 use super::tree::is_temporary;
-use crate::model::lint::statement::{Act, Change, Column, Constraint, Default, Lock, Rule, Type};
+use crate::model::lint::statement::{
+    Act, ColumnDefault, ColumnDefinition, ColumnType, Constraint, ConstraintRule, TableChange,
+    TableLock,
+};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 
@@ -43,8 +46,8 @@ pub unsafe fn alter_table(s: &pg_sys::AlterTableStmt) -> Act {
         }
         Act::AlterTable {
             table: range(s.relation),
-            lock: Lock::from_number(pg_sys::AlterTableGetLockLevel(s.cmds))
-                .unwrap_or(Lock::AccessExclusive),
+            lock: TableLock::from_number(pg_sys::AlterTableGetLockLevel(s.cmds))
+                .unwrap_or(TableLock::AccessExclusive),
             changes: items(s.cmds)
                 .into_iter()
                 .map(|c| change(&*c.cast()))
@@ -53,55 +56,55 @@ pub unsafe fn alter_table(s: &pg_sys::AlterTableStmt) -> Act {
     }
 }
 
-unsafe fn change(c: &pg_sys::AlterTableCmd) -> Change {
+unsafe fn change(c: &pg_sys::AlterTableCmd) -> TableChange {
     use pg_sys::AlterTableType as T;
     // SAFETY: a node of the parser; `def` is what the subtype says.
     unsafe {
         let name = text(c.name).unwrap_or_default();
         match c.subtype {
-            T::AT_AddColumn => Change::AddColumn(column(&*c.def.cast())),
-            T::AT_DropColumn => Change::DropColumn { name },
+            T::AT_AddColumn => TableChange::AddColumn(column(&*c.def.cast())),
+            T::AT_DropColumn => TableChange::DropColumn { name },
             T::AT_AlterColumnType => {
                 let def = &*c.def.cast::<pg_sys::ColumnDef>();
-                Change::ColumnType {
+                TableChange::ColumnType {
                     column: name,
                     to: kind(def.typeName),
                     using: !def.raw_default.is_null(),
                 }
             }
-            T::AT_SetNotNull => Change::SetNotNull { column: name },
+            T::AT_SetNotNull => TableChange::SetNotNull { column: name },
             T::AT_AddConstraint => {
-                constraint(&*c.def.cast(), None).map_or(Change::Catalog, Change::Add)
+                constraint(&*c.def.cast(), None).map_or(TableChange::Catalog, TableChange::Add)
             }
-            T::AT_ValidateConstraint => Change::Validate { constraint: name },
-            T::AT_AttachPartition => Change::Attach {
+            T::AT_ValidateConstraint => TableChange::Validate { constraint: name },
+            T::AT_AttachPartition => TableChange::Attach {
                 partition: range((*c.def.cast::<pg_sys::PartitionCmd>()).name),
             },
-            T::AT_DetachPartition => Change::Detach {
+            T::AT_DetachPartition => TableChange::Detach {
                 concurrently: (*c.def.cast::<pg_sys::PartitionCmd>()).concurrent,
             },
-            T::AT_SetLogged => Change::Rewrite { what: "SET LOGGED" },
-            T::AT_SetUnLogged => Change::Rewrite {
+            T::AT_SetLogged => TableChange::Rewrite { what: "SET LOGGED" },
+            T::AT_SetUnLogged => TableChange::Rewrite {
                 what: "SET UNLOGGED",
             },
-            T::AT_SetAccessMethod => Change::Rewrite {
+            T::AT_SetAccessMethod => TableChange::Rewrite {
                 what: "SET ACCESS METHOD",
             },
-            T::AT_SetTableSpace => Change::Rewrite {
+            T::AT_SetTableSpace => TableChange::Rewrite {
                 what: "SET TABLESPACE",
             },
             T::AT_DisableTrig | T::AT_DisableTrigAll | T::AT_DisableTrigUser => {
-                Change::DisableTrigger
+                TableChange::DisableTrigger
             }
-            T::AT_EnableRowSecurity => Change::EnableRowSecurity,
-            _ => Change::Catalog,
+            T::AT_EnableRowSecurity => TableChange::EnableRowSecurity,
+            _ => TableChange::Catalog,
         }
     }
 }
 
 /// # Safety
 /// A node of the parser.
-unsafe fn kind(t: *mut pg_sys::TypeName) -> Type {
+unsafe fn kind(t: *mut pg_sys::TypeName) -> ColumnType {
     // SAFETY: as the caller says.
     unsafe {
         let modifiers = items((*t).typmods)
@@ -110,7 +113,7 @@ unsafe fn kind(t: *mut pg_sys::TypeName) -> Type {
                 Some(Constant::Number(n)) => Some(n),
                 _ => None,
             });
-        Type {
+        ColumnType {
             name: strings((*t).names).pop().unwrap_or_default(),
             modifiers: modifiers.collect(),
             array: !(*t).arrayBounds.is_null(),
@@ -118,7 +121,7 @@ unsafe fn kind(t: *mut pg_sys::TypeName) -> Type {
     }
 }
 
-unsafe fn column(c: &pg_sys::ColumnDef) -> Column {
+unsafe fn column(c: &pg_sys::ColumnDef) -> ColumnDefinition {
     const SERIAL: [&str; 6] = [
         "serial",
         "bigserial",
@@ -131,7 +134,7 @@ unsafe fn column(c: &pg_sys::ColumnDef) -> Column {
     unsafe {
         let name = text(c.colname).unwrap_or_default();
         let kind = kind(c.typeName);
-        let mut column = Column {
+        let mut column = ColumnDefinition {
             numbered: SERIAL.contains(&kind.name.as_str()),
             name,
             kind,
@@ -147,7 +150,7 @@ unsafe fn column(c: &pg_sys::ColumnDef) -> Column {
     }
 }
 
-unsafe fn of_column(column: &mut Column, c: &pg_sys::Constraint) {
+unsafe fn of_column(column: &mut ColumnDefinition, c: &pg_sys::Constraint) {
     use pg_sys::ConstrType as C;
     // SAFETY: a node of the parser.
     unsafe {
@@ -161,15 +164,15 @@ unsafe fn of_column(column: &mut Column, c: &pg_sys::Constraint) {
     }
 }
 
-unsafe fn default(node: Node) -> Default {
+unsafe fn default(node: Node) -> ColumnDefault {
     // SAFETY: a node of the parser.
     unsafe {
         let bare = match tag(node) {
             NodeTag::T_TypeCast => (*node.cast::<pg_sys::TypeCast>()).arg,
             _ => node,
         };
-        Default {
-            calls: Parts::from_node(node).calls,
+        ColumnDefault {
+            calls: NameParts::from_node(node).calls,
             is_null: constant(bare) == Some(Constant::Null),
         }
     }
@@ -185,22 +188,22 @@ unsafe fn constraint(c: &pg_sys::Constraint, of: Option<&String>) -> Option<Cons
             None => strings(list),
         };
         let rule = match c.contype {
-            C::CONSTR_CHECK => Rule::Check {
+            C::CONSTR_CHECK => ConstraintRule::Check {
                 not_null: kept_from_null(c.raw_expr),
             },
-            C::CONSTR_UNIQUE => Rule::Unique {
+            C::CONSTR_UNIQUE => ConstraintRule::Unique {
                 columns: columns(c.keys),
                 index: text(c.indexname),
             },
-            C::CONSTR_PRIMARY => Rule::Primary {
+            C::CONSTR_PRIMARY => ConstraintRule::Primary {
                 columns: columns(c.keys),
                 index: text(c.indexname),
             },
-            C::CONSTR_FOREIGN => Rule::Foreign {
+            C::CONSTR_FOREIGN => ConstraintRule::Foreign {
                 columns: columns(c.fk_attrs),
                 parent: range(c.pktable),
             },
-            C::CONSTR_EXCLUSION => Rule::Exclusion,
+            C::CONSTR_EXCLUSION => ConstraintRule::Exclusion,
             _ => return None,
         };
         Some(Constraint {

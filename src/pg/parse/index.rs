@@ -3,7 +3,7 @@
 use super::node::{range, tag, text};
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::lint::statement::Written;
+use crate::model::lint::statement::WrittenName;
 use crate::pg::{spi, utility};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::CString;
@@ -12,7 +12,7 @@ use std::ffi::CString;
 const MOST_TOKENS: usize = 100_000;
 
 /// What is known of the statement before PostgreSQL has analysed it.
-pub struct Index {
+pub struct ParsedIndex {
     pub table: Oid,
     pub name: Ident,
     /// None for the default one.
@@ -20,7 +20,7 @@ pub struct Index {
 }
 
 /// Names are looked for on the session's own search_path. Errors: 22023 for anything but one CREATE INDEX, 42P01 without its table.
-pub fn read(statement: &str) -> Result<Index> {
+pub fn read(statement: &str) -> Result<ParsedIndex> {
     let given = bare(parse(statement)?)?;
     let Some(table) = spi::value::<Oid>(
         "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid",
@@ -43,7 +43,7 @@ pub fn read(statement: &str) -> Result<Index> {
             ),
         });
     };
-    Ok(Index {
+    Ok(ParsedIndex {
         table,
         name: Ident::new(name),
         tablespace: given.tablespace.map(Ident::new),
@@ -86,21 +86,21 @@ fn nul_byte() -> Error {
     }
 }
 
-struct Given {
-    table: Written,
+struct IndexStatement {
+    table: WrittenName,
     name: Option<String>,
     tablespace: Option<String>,
 }
 
-enum Parsed {
-    Index(Given),
+enum IndexOrOther {
+    Index(IndexStatement),
     Other,
 }
 
-fn bare(parsed: Parsed) -> Result<Given> {
+fn bare(parsed: IndexOrOther) -> Result<IndexStatement> {
     match parsed {
-        Parsed::Index(given) => Ok(given),
-        Parsed::Other => Err(Error::Invalid {
+        IndexOrOther::Index(given) => Ok(given),
+        IndexOrOther::Other => Err(Error::Invalid {
             message: "not one CREATE INDEX".into(),
             detail: "Other statements, and several of them, are not taken.".into(),
             hint: "For example: SELECT mig_create_index('CREATE INDEX tip_created_at ON tip (created_at)');".into(),
@@ -108,7 +108,7 @@ fn bare(parsed: Parsed) -> Result<Given> {
     }
 }
 
-fn parse(statement: &str) -> Result<Parsed> {
+fn parse(statement: &str) -> Result<IndexOrOther> {
     if let Some(why) = super::too_much(statement, MOST_TOKENS) {
         return Err(Error::Invalid {
             message: "the statement is too long to be read".into(),
@@ -119,14 +119,14 @@ fn parse(statement: &str) -> Result<Parsed> {
     // SAFETY: the statements are the parser's; nodes are read as what their tags say.
     super::raw(statement, |all| unsafe {
         let [one] = all else {
-            return Parsed::Other;
+            return IndexOrOther::Other;
         };
         let node = (**one).stmt;
         if tag(node) != NodeTag::T_IndexStmt {
-            return Parsed::Other;
+            return IndexOrOther::Other;
         }
         let s = &*node.cast::<pg_sys::IndexStmt>();
-        Parsed::Index(Given {
+        IndexOrOther::Index(IndexStatement {
             table: range(s.relation),
             name: text(s.idxname),
             tablespace: text(s.tableSpace),

@@ -10,7 +10,7 @@ mod raw;
 mod tree;
 
 use crate::error::Result;
-use crate::model::lint::statement::{Act, Statement};
+use crate::model::lint::statement::{Act, LintStatement};
 use crate::model::scan::{Piece, Pieces, Scanner};
 use crate::pg::wait;
 use pgrx::pg_sys;
@@ -28,23 +28,23 @@ const BATCH_STATEMENTS: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// The statements of a text, in its order, in batches.
-pub struct Reader<'a> {
+pub struct StatementReader<'a> {
     text: &'a str,
     pieces: Pieces<'a>,
-    lines: Lines<'a>,
+    lines: LineCounter<'a>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> StatementReader<'a> {
     pub fn new(text: &'a str) -> Self {
         Self {
             text,
             pieces: Pieces::new(text, raw::escapes()),
-            lines: Lines::new(text),
+            lines: LineCounter::new(text),
         }
     }
 
     /// None at the end of the text.
-    pub fn batch(&mut self) -> Result<Option<Vec<Statement>>> {
+    pub fn batch(&mut self) -> Result<Option<Vec<LintStatement>>> {
         let mut found = Vec::new();
         let mut bytes = 0;
         while found.len() < BATCH_STATEMENTS && bytes < BATCH_BYTES {
@@ -59,10 +59,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Those of a piece: one, as a rule. Behind it the commands of psql that stand in it.
-    fn statements(&mut self, piece: &Piece) -> Result<Vec<Statement>> {
+    fn statements(&mut self, piece: &Piece) -> Result<Vec<LintStatement>> {
         let text = blank_meta_commands(&self.text[piece.place.clone()], piece);
         let start = piece.place.start;
-        let mut found: Vec<Statement> = Vec::new();
+        let mut found: Vec<LintStatement> = Vec::new();
         let mut lines = self.lines.clone();
         for f in read(&text, piece)? {
             let at = f.place.start + blank(&text[f.place.clone()]);
@@ -82,8 +82,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn statement(line: i32, text: &str, tag: String, act: Act) -> Statement {
-    Statement {
+fn statement(line: i32, text: &str, tag: String, act: Act) -> LintStatement {
+    LintStatement {
         line,
         text: text.to_owned(),
         tag,
@@ -110,13 +110,13 @@ fn blank_meta_commands<'a>(text: &'a str, piece: &Piece) -> Cow<'a, str> {
 
 /// Numbers of lines, asked for in the order of the text.
 #[derive(Clone)]
-struct Lines<'a> {
+struct LineCounter<'a> {
     text: &'a str,
     at: usize,
     line: usize,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> LineCounter<'a> {
     fn new(text: &'a str) -> Self {
         Self {
             text,
@@ -134,20 +134,20 @@ impl<'a> Lines<'a> {
 }
 
 /// A statement, or what should be one, in the text of its piece.
-struct Found {
+struct ParsedPiece {
     place: Range<usize>,
     tag: String,
     act: Act,
 }
 
-fn read(text: &str, piece: &Piece) -> Result<Vec<Found>> {
+fn read(text: &str, piece: &Piece) -> Result<Vec<ParsedPiece>> {
     if piece.weight.is_nothing() {
         return Ok(Vec::new());
     }
     let whole = |act: Act| {
         let from = piece.first - piece.place.start;
         let end = text.strip_suffix(';').map_or(text.len(), str::len);
-        vec![Found {
+        vec![ParsedPiece {
             place: from..end.max(from),
             tag: "SQL".into(),
             act,
@@ -159,7 +159,7 @@ fn read(text: &str, piece: &Piece) -> Result<Vec<Found>> {
     // SAFETY: the statements are the parser's, of this text.
     let parsed = raw(text, |all| unsafe {
         let found = all.iter().map(|s| read_statement(*s, text.len()));
-        found.collect::<Vec<Found>>()
+        found.collect::<Vec<ParsedPiece>>()
     });
     match parsed {
         Ok(found) => found.into_iter().map(compile_block).collect(),
@@ -168,7 +168,7 @@ fn read(text: &str, piece: &Piece) -> Result<Vec<Found>> {
 }
 
 /// A block with what PL/pgSQL says of it; anything else as it is.
-fn compile_block(mut f: Found) -> Result<Found> {
+fn compile_block(mut f: ParsedPiece) -> Result<ParsedPiece> {
     if let Act::Do {
         body,
         language,
@@ -183,14 +183,14 @@ fn compile_block(mut f: Found) -> Result<Found> {
 
 /// # Safety
 /// As `raw_parser` returned it, of a text of this length.
-unsafe fn read_statement(raw: *mut pg_sys::RawStmt, length: usize) -> Found {
+unsafe fn read_statement(raw: *mut pg_sys::RawStmt, length: usize) -> ParsedPiece {
     // SAFETY: as the caller says.
     unsafe {
         let raw = &*raw;
         let at = usize::try_from(raw.stmt_location).unwrap_or(0);
         let own = usize::try_from(raw.stmt_len).unwrap_or(0);
         let tag = pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(raw.stmt));
-        Found {
+        ParsedPiece {
             place: at..if own == 0 { length } else { at + own },
             tag: node::text(tag).unwrap_or_default(),
             act: tree::act(raw.stmt),

@@ -1,6 +1,6 @@
 //! Reading nodes of a parse tree: names, lists, constants, and the columns and functions in an expression.
 
-use crate::model::lint::statement::Written;
+use crate::model::lint::statement::WrittenName;
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 use std::ffi::{CStr, c_char};
@@ -68,10 +68,10 @@ pub unsafe fn strings(list: *mut pg_sys::List) -> Vec<String> {
 
 /// # Safety
 /// A node of the parser.
-pub unsafe fn range(range: *mut pg_sys::RangeVar) -> Written {
+pub unsafe fn range(range: *mut pg_sys::RangeVar) -> WrittenName {
     // SAFETY: as the caller says.
     unsafe {
-        Written {
+        WrittenName {
             schema: text((*range).schemaname),
             name: text((*range).relname).unwrap_or_default(),
         }
@@ -79,9 +79,9 @@ pub unsafe fn range(range: *mut pg_sys::RangeVar) -> Written {
 }
 
 /// Of a name in parts, the last two.
-pub fn last_two_parts(mut parts: Vec<String>) -> Option<Written> {
+pub fn last_two_parts(mut parts: Vec<String>) -> Option<WrittenName> {
     let name = parts.pop()?;
-    Some(Written {
+    Some(WrittenName {
         schema: parts.pop(),
         name,
     })

@@ -2,19 +2,19 @@
 //! that are still to be looked at stand in a list.
 
 use super::node::{Node, items, range, strings, tag};
-use crate::model::lint::statement::Written;
+use crate::model::lint::statement::WrittenName;
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 
 /// Bare names, each as often as it is written, in the order of the text.
 #[derive(Default)]
-pub struct Parts {
+pub struct NameParts {
     pub columns: Vec<String>,
     pub calls: Vec<String>,
-    pub tables: Vec<Written>,
+    pub tables: Vec<WrittenName>,
 }
 
-impl Parts {
+impl NameParts {
     /// # Safety
     /// A node of the parser, or null.
     pub unsafe fn from_node(node: Node) -> Self {

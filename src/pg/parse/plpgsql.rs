@@ -2,7 +2,7 @@
 
 use super::raw;
 use crate::error::Result;
-use crate::model::lint::statement::Checked;
+use crate::model::lint::statement::BlockCheck;
 use crate::pg::tx;
 use pgrx::pg_sys;
 use std::ffi::{CString, c_char, c_void};
@@ -17,16 +17,16 @@ const MOST_TOKENS: usize = 20_000;
 /// The first thing that is wrong. Nothing also where this server's PL/pgSQL hides its compiler.
 ///
 /// Errors: what does not lie in the block, as a cancel.
-pub fn check(body: &str) -> Result<Checked> {
+pub fn check(body: &str) -> Result<BlockCheck> {
     if raw::too_much(body, MOST_TOKENS).is_some() {
-        return Ok(Checked::TooLong);
+        return Ok(BlockCheck::TooLong);
     }
     let Ok(text) = CString::new(body) else {
-        return Ok(Checked::Fine);
+        return Ok(BlockCheck::Fine);
     };
     match raw::in_own_memory(|| tx::probe(|| compile(&text))) {
-        Ok(()) => Ok(Checked::Fine),
-        Err(e) => raw::syntax_message(e).map(Checked::Wrong),
+        Ok(()) => Ok(BlockCheck::Fine),
+        Err(e) => raw::syntax_message(e).map(BlockCheck::Wrong),
     }
 }
 

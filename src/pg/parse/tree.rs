@@ -2,8 +2,8 @@
 
 use super::alter;
 use super::node::{Constant, Node, constant, items, last_two_parts, range, strings, tag, text};
-use super::parts::Parts;
-use crate::model::lint::statement::{Act, Checked, Dropped, Lock, Renamed, Written};
+use super::parts::NameParts;
+use crate::model::lint::statement::{Act, BlockCheck, Dropped, Renamed, TableLock, WrittenName};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 
@@ -225,7 +225,7 @@ unsafe fn data(node: Node) -> Act {
                     let t = &*t.cast::<pg_sys::ResTarget>();
                     (
                         text(t.name).unwrap_or_default(),
-                        Parts::from_node(t.val).columns,
+                        NameParts::from_node(t.val).columns,
                     )
                 });
                 Act::Update {
@@ -264,7 +264,7 @@ unsafe fn data(node: Node) -> Act {
                 if let Some(into) = s.intoClause.as_ref() {
                     return read_create_as(into.rel);
                 }
-                let parts = Parts::from_node(node);
+                let parts = NameParts::from_node(node);
                 Act::Select {
                     from: parts.tables,
                     calls: parts.calls,
@@ -274,7 +274,7 @@ unsafe fn data(node: Node) -> Act {
     }
 }
 
-unsafe fn ranges(list: *mut pg_sys::List) -> Vec<Written> {
+unsafe fn ranges(list: *mut pg_sys::List) -> Vec<WrittenName> {
     // SAFETY: a list of RangeVar.
     unsafe { items(list).into_iter().map(|r| range(r.cast())).collect() }
 }
@@ -282,7 +282,7 @@ unsafe fn ranges(list: *mut pg_sys::List) -> Vec<Written> {
 unsafe fn read_lock(s: &pg_sys::LockStmt) -> Act {
     // SAFETY: a node of the parser.
     let tables = unsafe { ranges(s.relations) };
-    Lock::from_number(s.mode).map_or(Act::Other, |mode| Act::Lock { tables, mode })
+    TableLock::from_number(s.mode).map_or(Act::Other, |mode| Act::Lock { tables, mode })
 }
 
 unsafe fn vacuum(s: &pg_sys::VacuumStmt) -> Act {
@@ -354,6 +354,6 @@ unsafe fn block(s: &pg_sys::DoStmt) -> Act {
     Act::Do {
         body: body.unwrap_or_default(),
         language,
-        checked: Checked::Fine,
+        checked: BlockCheck::Fine,
     }
 }

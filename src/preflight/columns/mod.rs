@@ -4,21 +4,25 @@ mod rows;
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
-use crate::model::rework::{NewColumn, Replaced, Rework};
-use crate::model::shape::{Index, Shape};
+use crate::model::rework::{ColumnChange, NewColumn, ReplacedColumn};
+use crate::model::shape::{Shape, TableIndex};
 use crate::model::state::Migration;
 use crate::pg::{catalog, expression, spi};
-use crate::preflight::Finding;
+use crate::preflight::PreflightFinding;
 use crate::sqlgen::rework::{as_it_will_be, late};
 use crate::store::new_column;
 use pgrx::pg_sys::Oid;
 
 /// All findings; rows are read as long as nothing is kept in step.
-pub fn findings(m: &Migration, all: &[Rework], reads_rows: bool) -> Result<Vec<Finding>> {
+pub fn findings(
+    m: &Migration,
+    all: &[ColumnChange],
+    reads_rows: bool,
+) -> Result<Vec<PreflightFinding>> {
     let mut found = Vec::new();
     for r in all {
         let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
-        let look = Look {
+        let look = ColumnLook {
             r,
             shape: &shape,
             all,
@@ -38,21 +42,21 @@ pub fn findings(m: &Migration, all: &[Rework], reads_rows: bool) -> Result<Vec<F
     Ok(found)
 }
 
-struct Look<'a> {
-    r: &'a Rework,
+struct ColumnLook<'a> {
+    r: &'a ColumnChange,
     shape: &'a Shape,
-    all: &'a [Rework],
+    all: &'a [ColumnChange],
 }
 
-impl Look<'_> {
+impl ColumnLook<'_> {
     fn new_finding(
         &self,
         severity: &str,
         check: &str,
         detail: String,
         hint: Option<String>,
-    ) -> Finding {
-        Finding {
+    ) -> PreflightFinding {
+        PreflightFinding {
             severity: severity.into(),
             check_name: check.into(),
             relation: Some(self.r.relation),
@@ -61,7 +65,7 @@ impl Look<'_> {
         }
     }
 
-    fn table(&self, m: &Migration) -> Result<Option<Finding>> {
+    fn table(&self, m: &Migration) -> Result<Option<PreflightFinding>> {
         let Some(other) = new_column::other_migration(m.id, self.r.relation)? else {
             return Ok(None);
         };
@@ -87,7 +91,7 @@ impl Look<'_> {
             .collect()
     }
 
-    fn way_back(&self, old: &Replaced) -> Result<Option<Finding>> {
+    fn way_back(&self, old: &ReplacedColumn) -> Result<Option<PreflightFinding>> {
         let from = as_it_will_be(&self.shape.name, &self.list_other_columns());
         let bad = |detail: String, hint: String| {
             Ok(Some(self.new_finding(
@@ -112,7 +116,7 @@ impl Look<'_> {
     }
 
     /// Keys that we cannot take over yet.
-    fn keys(&self, old: &Replaced) -> Result<Vec<Finding>> {
+    fn keys(&self, old: &ReplacedColumn) -> Result<Vec<PreflightFinding>> {
         let mut found = Vec::new();
         let name = old.name.as_str();
         let column = self.shape.column(&old.name);
@@ -149,7 +153,7 @@ impl Look<'_> {
         Ok(found)
     }
 
-    fn indexes(&self, old: &Replaced) -> Result<Vec<Finding>> {
+    fn indexes(&self, old: &ReplacedColumn) -> Result<Vec<PreflightFinding>> {
         let mut found = Vec::new();
         let c = self.r.leader();
         for i in &self.shape.indexes {
@@ -177,7 +181,7 @@ impl Look<'_> {
         Ok(found)
     }
 
-    fn left_index(&self, i: &Index, old: &Replaced) -> Finding {
+    fn left_index(&self, i: &TableIndex, old: &ReplacedColumn) -> PreflightFinding {
         self.new_finding(
             "warning",
             "index",
@@ -190,7 +194,12 @@ impl Look<'_> {
         )
     }
 
-    fn unindexable(&self, i: &Index, c: &NewColumn, old: &Replaced) -> Result<Option<Finding>> {
+    fn unindexable(
+        &self,
+        i: &TableIndex,
+        c: &NewColumn,
+        old: &ReplacedColumn,
+    ) -> Result<Option<PreflightFinding>> {
         if i.include.contains(&old.name) || expression::indexable(&c.type_text, i.method.as_str())?
         {
             return Ok(None);
@@ -213,7 +222,7 @@ impl Look<'_> {
     }
 
     /// What stays with the old column.
-    fn left_behind(&self, old: &Replaced) -> Result<Vec<Finding>> {
+    fn left_behind(&self, old: &ReplacedColumn) -> Result<Vec<PreflightFinding>> {
         let mut found = Vec::new();
         let name = old.name.as_str();
         let readers = new_column::dependents(self.r.relation, &old.name)?;
@@ -289,7 +298,7 @@ impl Look<'_> {
         Ok(found)
     }
 
-    fn expressions(&self) -> Vec<Finding> {
+    fn expressions(&self) -> Vec<PreflightFinding> {
         let mut found = Vec::new();
         for c in &self.r.columns {
             if c.mutable {

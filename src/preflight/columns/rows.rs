@@ -1,10 +1,10 @@
 //! Rows that will not do.
 
-use super::Look;
+use super::ColumnLook;
 use crate::error::Result;
 use crate::model::rework::NewColumn;
 use crate::pg::{catalog, role, session, spi, tx};
-use crate::preflight::Finding;
+use crate::preflight::PreflightFinding;
 use crate::sqlgen::rework::compare;
 use crate::store::failing;
 use pgrx::pg_sys::Oid;
@@ -15,8 +15,8 @@ const EXAMPLES: usize = 10;
 /// Rows that go there and back for a look.
 const SAMPLE: u32 = 1000;
 
-impl Look<'_> {
-    pub fn rows(&self) -> Result<Vec<Finding>> {
+impl ColumnLook<'_> {
+    pub fn rows(&self) -> Result<Vec<PreflightFinding>> {
         let blocks = catalog::extent(self.r.relation)?.map_or(0, |e| e.blocks);
         let _owner = role::confine_reading(Oid::from(self.shape.owner))?;
         let failing = failing::rows(self.r, self.shape, (0, blocks), EXAMPLES)?;
@@ -37,7 +37,7 @@ impl Look<'_> {
         Ok(found)
     }
 
-    fn nulls(&self, c: &NewColumn) -> Result<Option<Finding>> {
+    fn nulls(&self, c: &NewColumn) -> Result<Option<PreflightFinding>> {
         let keys: Vec<String> = spi::json_rows(
             &compare::nulls(&self.shape.name, c, &self.shape.key_columns(), EXAMPLES),
             &[],
@@ -57,9 +57,9 @@ impl Look<'_> {
         )))
     }
 
-    fn round_trip(&self) -> Result<Option<Finding>> {
+    fn round_trip(&self) -> Result<Option<PreflightFinding>> {
         #[derive(Deserialize)]
-        struct Other {
+        struct ChangedValue {
             key: String,
             was: Option<String>,
             back: Option<String>,
@@ -87,7 +87,7 @@ impl Look<'_> {
             SAMPLE,
         );
         let Some(sql) = sql else { return Ok(None) };
-        let others: Vec<Other> = match tx::probe(|| spi::rows(&sql, &[])) {
+        let others: Vec<ChangedValue> = match tx::probe(|| spi::rows(&sql, &[])) {
             Err(e) if e.is_about_data() => {
                 return Ok(Some(self.new_finding(
                     "warning",

@@ -1,6 +1,6 @@
 //! Rows of both sides by their key, which need not be the same on both.
 
-use super::{Pair, Side};
+use super::{ComparedPair, Side};
 use crate::ident::Ident;
 use crate::sqlgen::{map, view};
 
@@ -27,7 +27,7 @@ impl Condition {
     }
 }
 
-impl Pair<'_> {
+impl ComparedPair<'_> {
     /// Rows whose old key is one of `$1` jsonb, an array of arrays of text.
     pub fn chosen(&self) -> Condition {
         let given = |n: usize| {

@@ -25,13 +25,13 @@ impl Side {
 }
 
 /// Both sides of one mapping, which have the same column names.
-pub struct Pair<'a> {
+pub struct ComparedPair<'a> {
     id: i32,
     target: &'a QualifiedName,
     layout: &'a Layout,
 }
 
-impl<'a> Pair<'a> {
+impl<'a> ComparedPair<'a> {
     pub fn new(id: i32, target: &'a QualifiedName, layout: &'a Layout) -> Self {
         Self { id, target, layout }
     }
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn both_sides_hash_the_same_columns() {
         let (_, target, layout) = fixture::sign_ups();
-        let pair = Pair::new(7, &target, &layout);
+        let pair = ComparedPair::new(7, &target, &layout);
         let hash = "pg_catalog.hash_record_extended(ROW(r.\"project_id\", r.\"id\"::pg_catalog.text COLLATE pg_catalog.\"C\"";
         let source = pair.total(Side::Source, false);
         let theirs = pair.total(Side::Target, true);

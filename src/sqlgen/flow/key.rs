@@ -1,10 +1,10 @@
 //! The key of a flow: how a row of one table is found from its twin in the other, in the view, or by parameters.
 
-use super::{Flow, Way};
+use super::{Direction, Flow};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::layout::remap::Via;
+use crate::model::layout::remap::MappedColumn;
 use crate::model::layout::{KeyColumn, Layout, TargetColumn};
-use crate::sqlgen::map::{self, Reference};
+use crate::sqlgen::map::{self, ReferencedIds};
 use crate::sqlgen::view;
 
 #[derive(Clone, Debug)]
@@ -18,18 +18,18 @@ pub struct FlowKey {
     pub equals: QualifiedName,
     pub written_equals: QualifiedName,
     /// Its value is another one there.
-    via: Option<Via>,
+    via: Option<MappedColumn>,
 }
 
 impl Flow {
     /// Part `n` of the written table's key, for a key of the touched one.
     pub fn to_written(&self, n: usize, touched: &dyn Fn(usize) -> String) -> String {
-        translate_key_part(&self.key[n], self.way == Way::Forward, touched(n))
+        translate_key_part(&self.key[n], self.way == Direction::Forward, touched(n))
     }
 
     /// And the other way round.
     pub fn to_touched(&self, n: usize, written: &dyn Fn(usize) -> String) -> String {
-        translate_key_part(&self.key[n], self.way == Way::Reverse, written(n))
+        translate_key_part(&self.key[n], self.way == Direction::Reverse, written(n))
     }
 
     /// `t.k = $1 AND …`: rows of the written table, by the key in `$(skip + 1) …`.
@@ -198,7 +198,7 @@ fn in_view(alias: &str, n: usize) -> String {
     format!("{alias}.{}", view::key_name(n))
 }
 
-pub(super) fn flow_key(layout: &Layout, way: Way) -> Vec<FlowKey> {
+pub(super) fn flow_key(layout: &Layout, way: Direction) -> Vec<FlowKey> {
     let one = |k: &KeyColumn| {
         let (source, target) = (
             (k.source.clone(), k.type_text.clone(), k.equals.clone()),
@@ -209,8 +209,8 @@ pub(super) fn flow_key(layout: &Layout, way: Way) -> Vec<FlowKey> {
             ),
         );
         let (touched, written) = match way {
-            Way::Forward => (source, target),
-            Way::Reverse => (target, source),
+            Direction::Forward => (source, target),
+            Direction::Reverse => (target, source),
         };
         FlowKey {
             written: written.0,
@@ -234,18 +234,18 @@ fn translate_key_part(k: &FlowKey, forth: bool, value: String) -> String {
 }
 
 /// Columns that name rows whose ids differ, by the table that is touched. The table's own id is none of them.
-pub(super) fn references(layout: &Layout, way: Way) -> Vec<Reference> {
-    let own = |via: &Via| {
+pub(super) fn references(layout: &Layout, way: Direction) -> Vec<ReferencedIds> {
+    let own = |via: &MappedColumn| {
         let drawn = layout.drawn.as_ref();
         drawn.is_some_and(|d| d.map.mapping == via.map.mapping && d.source == via.column)
     };
     let one = |c: &TargetColumn| {
         let via = c.via.as_ref().filter(|v| !own(v))?;
-        Some(Reference {
+        Some(ReferencedIds {
             map: via.map.clone(),
             column: match way {
-                Way::Forward => via.column.clone(),
-                Way::Reverse => c.name.clone(),
+                Direction::Forward => via.column.clone(),
+                Direction::Reverse => c.name.clone(),
             },
         })
     };

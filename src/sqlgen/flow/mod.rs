@@ -2,10 +2,10 @@
 //! and batch are written once, over a flow, and run forth and back.
 
 use crate::ident::{Ident, Literal, QualifiedName};
-use crate::model::layout::back::{Back, BackColumn};
-use crate::model::layout::remap::Drawn;
+use crate::model::layout::back::{BackColumn, BackValue};
+use crate::model::layout::remap::NewIds;
 use crate::model::layout::{Layout, Scope};
-use crate::sqlgen::map::Reference;
+use crate::sqlgen::map::ReferencedIds;
 use crate::sqlgen::view;
 
 mod key;
@@ -14,20 +14,20 @@ pub use key::FlowKey;
 use key::{flow_key, forth_key, references};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// Old table to new.
     Forward,
     /// New table to old, rows of the scope only.
     Reverse,
 }
 
-impl Way {
-    pub const BOTH: [Way; 2] = [Way::Forward, Way::Reverse];
+impl Direction {
+    pub const BOTH: [Direction; 2] = [Direction::Forward, Direction::Reverse];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Way::Forward => "forward",
-            Way::Reverse => "reverse",
+            Direction::Forward => "forward",
+            Direction::Reverse => "reverse",
         }
     }
 
@@ -38,7 +38,7 @@ impl Way {
 
 #[derive(Clone, Debug)]
 pub struct Flow {
-    pub way: Way,
+    pub way: Direction,
     pub mapping: i32,
     /// Rows as they should be, the touched table's key (`view::key_name`) and their place beside them.
     pub view: QualifiedName,
@@ -64,11 +64,11 @@ pub struct Flow {
     /// Back: the new table's columns as they come forth again.
     pub comes_forth: Vec<Ident>,
     /// Columns whose value in the written table may stay as it is, and on what condition.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<KeptValue>,
     /// The target draws ids of its own.
-    pub drawn: Option<Drawn>,
+    pub drawn: Option<NewIds>,
     /// Columns that name rows whose ids differ.
-    pub vias: Vec<Reference>,
+    pub vias: Vec<ReferencedIds>,
     /// `$1 …` is a key of the written table, not of the touched one.
     pub by_written: bool,
     /// Rows of the new table are made of rows of several old ones.
@@ -80,7 +80,7 @@ pub struct Flow {
 /// `up` and `down` need not be each other's inverse. As long as the old value gives what the new table holds, it stays:
 /// a write to another column must not change it.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct KeptValue {
     pub column: Ident,
     /// The column of the new table that is made from it.
     pub made: Ident,
@@ -96,13 +96,13 @@ impl Flow {
         let columns = layout.columns.iter().filter(|c| c.insert);
         let fixed = layout.arbiter.iter().chain(&layout.primary_key);
         Self {
-            way: Way::Forward,
+            way: Direction::Forward,
             mapping: id,
             view: view::name(id),
             touched: source.clone(),
             written: target.clone(),
             columns: columns.map(|c| c.name.clone()).collect(),
-            key: flow_key(layout, Way::Forward),
+            key: flow_key(layout, Direction::Forward),
             arbiter: layout.arbiter.clone(),
             fixed: fixed.cloned().collect(),
             own: scope_is_mine("t", layout),
@@ -113,7 +113,7 @@ impl Flow {
             comes_forth: Vec::new(),
             kept: Vec::new(),
             drawn: layout.drawn.clone(),
-            vias: references(layout, Way::Forward),
+            vias: references(layout, Direction::Forward),
             by_written: false,
             merged: layout.merge.is_some(),
             led: false,
@@ -129,10 +129,10 @@ impl Flow {
         filter: Option<&str>,
     ) -> Option<Self> {
         let back = layout.back.as_ref()?;
-        let key = flow_key(layout, Way::Reverse);
+        let key = flow_key(layout, Direction::Reverse);
         let arbiter: Vec<Ident> = key.iter().map(|k| k.written.clone()).collect();
         Some(Self {
-            way: Way::Reverse,
+            way: Direction::Reverse,
             mapping: id,
             view: view::reverse_name(id),
             touched: target.clone(),
@@ -159,7 +159,7 @@ impl Flow {
                 .collect(),
             kept: back.iter().filter_map(kept_value).collect(),
             drawn: layout.drawn.clone(),
-            vias: references(layout, Way::Reverse),
+            vias: references(layout, Direction::Reverse),
             by_written: false,
             merged: layout.merge.is_some(),
             led: layout.is_partner(),
@@ -181,7 +181,7 @@ impl Flow {
 
     /// A view of several tables cannot be locked for one of them: its rows are locked in the table.
     pub fn locks_table(&self) -> bool {
-        self.merged && self.way == Way::Forward
+        self.merged && self.way == Direction::Forward
     }
 
     /// What `column` is set to when the row `t` is updated to `value`: that, or what it is already. `at` finds row `n` of the
@@ -207,10 +207,10 @@ impl Flow {
     }
 }
 
-fn kept_value(column: &BackColumn) -> Option<Kept> {
+fn kept_value(column: &BackColumn) -> Option<KeptValue> {
     match &column.from {
-        Back::Target(_) => None,
-        Back::Expression { made, .. } => Some(Kept {
+        BackValue::Target(_) => None,
+        BackValue::Expression { made, .. } => Some(KeptValue {
             column: column.source.clone(),
             made: made.clone(),
         }),

@@ -2,13 +2,13 @@
 
 use super::{X, name, row_before_column, select_pair};
 use crate::ident::Ident;
-use crate::model::layout::remap::{Drawn, Map, MapColumn};
-use crate::sqlgen::flow::{Flow, Way};
+use crate::model::layout::remap::{Map, MapColumn, NewIds};
+use crate::sqlgen::flow::{Direction, Flow};
 use crate::sqlgen::view;
 
 /// Which rows of the touched table a statement is about.
 #[derive(Clone, Copy)]
-pub enum Chosen {
+pub enum IdChoice {
     /// `$1 …`: the key of one.
     Key,
     /// `$1` text[]: the key of one.
@@ -18,22 +18,22 @@ pub enum Chosen {
     All,
 }
 
-impl Chosen {
+impl IdChoice {
     fn in_view(self, flow: &Flow) -> String {
         match self {
-            Chosen::Key => flow.view_key("v", 0),
-            Chosen::KeyText => flow.view_key_text("v"),
-            Chosen::Places => format!("v.{} OPERATOR(pg_catalog.=) ANY ($1)", view::place()),
-            Chosen::All => "true".into(),
+            IdChoice::Key => flow.view_key("v", 0),
+            IdChoice::KeyText => flow.view_key_text("v"),
+            IdChoice::Places => format!("v.{} OPERATOR(pg_catalog.=) ANY ($1)", view::place()),
+            IdChoice::All => "true".into(),
         }
     }
 
     fn in_table(self, flow: &Flow) -> String {
         match self {
-            Chosen::Key => flow.touched_key("s", 0),
-            Chosen::KeyText => flow.touched_key_text("s"),
-            Chosen::Places => "s.ctid OPERATOR(pg_catalog.=) ANY ($1)".into(),
-            Chosen::All => "true".into(),
+            IdChoice::Key => flow.touched_key("s", 0),
+            IdChoice::KeyText => flow.touched_key_text("s"),
+            IdChoice::Places => "s.ctid OPERATOR(pg_catalog.=) ANY ($1)".into(),
+            IdChoice::All => "true".into(),
         }
     }
 }
@@ -41,8 +41,8 @@ impl Chosen {
 /// The pair's side that the touched table has.
 fn side<'a>(flow: &Flow, map: &'a Map) -> &'a MapColumn {
     match flow.way {
-        Way::Forward => &map.old,
-        Way::Reverse => &map.new,
+        Direction::Forward => &map.old,
+        Direction::Reverse => &map.new,
     }
 }
 
@@ -61,17 +61,17 @@ fn pairs(flow: &Flow, map: &Map, value: &str, rows: &str) -> String {
 }
 
 /// Gives the chosen rows the id that they have on the other side, those that have none.
-pub fn give(flow: &Flow, chosen: Chosen) -> Option<String> {
+pub fn give(flow: &Flow, chosen: IdChoice) -> Option<String> {
     let drawn = flow.drawn.as_ref()?;
     let rows = format!("FROM {} AS v WHERE {}", flow.view, chosen.in_view(flow));
     Some(pairs(flow, &drawn.map, &id_in_view(flow, drawn), &rows))
 }
 
 /// The touched table's id, in row `v` of the view.
-fn id_in_view(flow: &Flow, drawn: &Drawn) -> String {
+fn id_in_view(flow: &Flow, drawn: &NewIds) -> String {
     let mine = match flow.way {
-        Way::Forward => &drawn.source,
-        Way::Reverse => &drawn.target,
+        Direction::Forward => &drawn.source,
+        Direction::Reverse => &drawn.target,
     };
     let place = flow.key.iter().position(|k| k.touched == *mine);
     format!("v.{}", view::key_name(place.unwrap_or(0)))
@@ -122,12 +122,12 @@ fn unready(flow: &Flow) -> Option<String> {
 
 /// A column of the touched table that goes through another table's map, or through its own for another row.
 #[derive(Clone, Debug)]
-pub struct Reference {
+pub struct ReferencedIds {
     pub map: Map,
     pub column: Ident,
 }
 
-fn lacks(flow: &Flow, r: &Reference) -> String {
+fn lacks(flow: &Flow, r: &ReferencedIds) -> String {
     let value = format!("s.{}", r.column);
     let have = side(flow, &r.map);
     format!(
@@ -138,9 +138,9 @@ fn lacks(flow: &Flow, r: &Reference) -> String {
 }
 
 /// Gives an id to whatever the chosen rows name, where it has none: the pair is there before the row is, or without it.
-pub fn give_named(flow: &Flow, chosen: Chosen) -> Vec<String> {
+pub fn give_named(flow: &Flow, chosen: IdChoice) -> Vec<String> {
     let rows = chosen.in_table(flow);
-    let one = |r: &Reference| {
+    let one = |r: &ReferencedIds| {
         let value = format!("s.{}", r.column);
         let rows = format!("FROM {} AS s WHERE {rows}", flow.touched);
         pairs(flow, &r.map, &value, &rows)
@@ -149,7 +149,7 @@ pub fn give_named(flow: &Flow, chosen: Chosen) -> Vec<String> {
 }
 
 /// Finds a chosen row that is not ready, as `unready` says.
-pub fn is_unready(flow: &Flow, chosen: Chosen) -> Option<String> {
+pub fn is_unready(flow: &Flow, chosen: IdChoice) -> Option<String> {
     let unready = unready(flow)?;
     Some(format!(
         "SELECT 1 FROM {} AS s WHERE {} AND ({unready})",
@@ -167,17 +167,17 @@ mod tests {
     fn a_parent_without_an_id_makes_a_row_wait_or_gets_one() {
         let (source, target, layout) = fixture::sign_ups_beside(true);
         let flow = Flow::forward(2, &source.name, &target, &layout);
-        assert_eq!(give(&flow, Chosen::Key), None);
+        assert_eq!(give(&flow, IdChoice::Key), None);
         let lacks = "s.\"round_id\" IS NOT NULL AND NOT EXISTS (SELECT FROM \"mig\".\"m1_map\" AS \"mig:x\" \
                      WHERE \"mig:x\".\"old_id\" OPERATOR(\"pg_catalog\".=) (s.\"round_id\")::integer)";
         assert_eq!(
-            is_unready(&flow, Chosen::Key),
+            is_unready(&flow, IdChoice::Key),
             Some(format!(
                 "SELECT 1 FROM \"public\".\"sign_ups\" AS s WHERE s.\"id\" OPERATOR(\"pg_catalog\".=) $1 AND (({lacks}))"
             ))
         );
         assert_eq!(
-            give_named(&flow, Chosen::Places),
+            give_named(&flow, IdChoice::Places),
             [
                 "INSERT INTO \"mig\".\"m1_map\" (\"old_id\") SELECT DISTINCT q.id FROM (SELECT (s.\"round_id\")::integer AS id \
               FROM \"public\".\"sign_ups\" AS s WHERE s.ctid OPERATOR(pg_catalog.=) ANY ($1) OFFSET 0) q \

@@ -2,7 +2,7 @@
 //! own defaults draw the side that is missing, so that each side draws by its own rule.
 
 use crate::ident::{Ident, QualifiedName, list};
-use crate::model::layout::remap::{Drawn, Map, MapColumn, Via};
+use crate::model::layout::remap::{Map, MapColumn, MappedColumn, NewIds};
 use crate::sqlgen::flow::Flow;
 
 mod give;
@@ -26,7 +26,7 @@ pub fn row_before_column() -> Ident {
 }
 
 /// Makes the map `table`. `draws`: the defaults of the source's and of the target's column.
-pub fn create(table: &QualifiedName, drawn: &Drawn, draws: (Option<&str>, &str)) -> Vec<String> {
+pub fn create(table: &QualifiedName, drawn: &NewIds, draws: (Option<&str>, &str)) -> Vec<String> {
     let Map { old, new, .. } = &drawn.map;
     let default = draws.0.map_or(String::new(), |d| format!(" DEFAULT {d}"));
     vec![
@@ -47,7 +47,7 @@ pub fn create(table: &QualifiedName, drawn: &Drawn, draws: (Option<&str>, &str))
 }
 
 /// The new id of the old one `value`; null where it has none.
-pub fn look_up_new(via: &Via, value: &str) -> String {
+pub fn look_up_new(via: &MappedColumn, value: &str) -> String {
     looked_up(
         &via.map,
         [&via.map.old, &via.map.new],
@@ -57,7 +57,7 @@ pub fn look_up_new(via: &Via, value: &str) -> String {
 }
 
 /// The old value of the new id `value`.
-pub fn look_up_old(via: &Via, value: &str) -> String {
+pub fn look_up_old(via: &MappedColumn, value: &str) -> String {
     looked_up(
         &via.map,
         [&via.map.new, &via.map.old],
@@ -90,7 +90,7 @@ pub fn kept_name(target: &QualifiedName) -> QualifiedName {
 }
 
 /// Makes the map a table that draws nothing and depends on nothing.
-pub fn hand_over(drawn: &Drawn, kept: &QualifiedName) -> Vec<String> {
+pub fn hand_over(drawn: &NewIds, kept: &QualifiedName) -> Vec<String> {
     let map = &drawn.map;
     let table = name(map.mapping);
     let moved = QualifiedName {
@@ -111,7 +111,7 @@ pub fn hand_over(drawn: &Drawn, kept: &QualifiedName) -> Vec<String> {
 
 /// Rows of the scope that the target had before are as they were again, and all others are gone. `all` are its columns that can
 /// be written.
-pub fn restore(flow: &Flow, drawn: &Drawn, all: &[Ident]) -> Vec<String> {
+pub fn restore(flow: &Flow, drawn: &NewIds, all: &[Ident]) -> Vec<String> {
     let table = name(drawn.map.mapping);
     let own = flow
         .own
@@ -165,7 +165,7 @@ pub fn empty(id: i32) -> String {
 }
 
 /// `$1` text: the new id of an old one.
-pub fn look_up(drawn: &Drawn, target: &QualifiedName) -> String {
+pub fn look_up(drawn: &NewIds, target: &QualifiedName) -> String {
     let Map { mapping, old, new } = &drawn.map;
     let column = format!("{X}.{}", new.name);
     format!(

@@ -2,7 +2,7 @@
 
 use super::{DOWN, OLD, PLACE, new_name, up_name, view_name};
 use crate::ident::{Ident, Literal, QualifiedName};
-use crate::model::rework::{NewColumn, Rework, Stage};
+use crate::model::rework::{ColumnChange, NewColumn, SyncStage};
 use crate::sqlgen::row_name;
 
 /// Two values differ bit by bit: works for types without an equality operator (json), and tells 1.0 from 1.00.
@@ -13,7 +13,7 @@ fn differ(a: &str, b: &str) -> String {
 /// A row of the view `v` is wrong if new columns are not what the old one makes of them, unless the old one is what they make
 /// of it: the application may have written what does not come back as it went. As long as the old column is the truth, a null that
 /// should be a value is one that is not filled; once the new ones are, the old one alone is asked.
-pub fn wrong(r: &Rework, stage: Stage) -> String {
+pub fn wrong(r: &ColumnChange, stage: SyncStage) -> String {
     let new = |n| format!("v.{}", new_name(n));
     let off = |n| differ(&new(n), &format!("v.{}", up_name(n)));
     let any: Vec<String> = (0..r.columns.len()).map(off).collect();
@@ -24,9 +24,9 @@ pub fn wrong(r: &Rework, stage: Stage) -> String {
     let [old, down] = [OLD, DOWN].map(|c| format!("v.{}", Ident::new(c)));
     let follows = differ(&old, &down);
     match stage {
-        Stage::New => follows,
-        Stage::Both => format!("({any}) AND {follows}"),
-        Stage::Old => {
+        SyncStage::New => follows,
+        SyncStage::Both => format!("({any}) AND {follows}"),
+        SyncStage::Old => {
             let lacking =
                 (0..r.columns.len()).map(|n| format!("{} IS NULL AND {}", new(n), off(n)));
             let doubts: Vec<String> = std::iter::once(follows).chain(lacking).collect();
@@ -36,7 +36,7 @@ pub fn wrong(r: &Rework, stage: Stage) -> String {
 }
 
 /// What a batch comes to, said as a statement.
-pub fn fill(table: &QualifiedName, r: &Rework) -> String {
+pub fn fill(table: &QualifiedName, r: &ColumnChange) -> String {
     let set: Vec<String> = r
         .columns
         .iter()
@@ -52,7 +52,7 @@ pub fn fill(table: &QualifiedName, r: &Rework) -> String {
 }
 
 /// One row: how many rows there are, and how many are wrong.
-pub fn count(r: &Rework, stage: Stage) -> String {
+pub fn count(r: &ColumnChange, stage: SyncStage) -> String {
     format!(
         // OFFSET keeps expressions from being evaluated anew wherever they are named.
         "SELECT count(*) AS rows, count(*) FILTER (WHERE {}) AS wrong FROM (SELECT * FROM {} OFFSET 0) AS v",
@@ -62,7 +62,13 @@ pub fn count(r: &Rework, stage: Stage) -> String {
 }
 
 /// First wrong rows by key, with what should be and what is.
-pub fn list(r: &Rework, stage: Stage, table: &QualifiedName, key: &[Ident], limit: i64) -> String {
+pub fn list(
+    r: &ColumnChange,
+    stage: SyncStage,
+    table: &QualifiedName,
+    key: &[Ident],
+    limit: i64,
+) -> String {
     let pairs = |value: &dyn Fn(usize) -> String| -> String {
         let each = r
             .columns
@@ -146,7 +152,7 @@ pub fn nulls(table: &QualifiedName, c: &NewColumn, key: &[Ident], limit: usize) 
 /// Rows of a sample whose old value comes back from the new one as another: key, what it was, what it would be.
 pub fn round_trip(
     table: &QualifiedName,
-    r: &Rework,
+    r: &ColumnChange,
     old_type: &str,
     key: &[Ident],
     sample: u32,
@@ -186,7 +192,7 @@ mod tests {
     #[test]
     fn what_the_application_wrote_is_not_wrong_for_not_coming_back() {
         let (_, r) = super::super::tests::jsonb();
-        let text = wrong(&r, Stage::Old);
+        let text = wrong(&r, SyncStage::Old);
         assert!(text.starts_with(
             "(ROW(v.\"new:1\")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(v.\"up:1\")"
         ));

@@ -1,15 +1,15 @@
 //! What the new column gets of what the old one has: indexes, keys, checks.
 
 use crate::ident::{Ident, Literal, QualifiedName};
-use crate::model::change::Change;
+use crate::model::change::DdlChange;
 use crate::model::layout::TargetIndex;
-use crate::model::rework::{Late, NewColumn, Rework, exchange_name};
-use crate::model::shape::{ForeignKey, Index, IndexColumn, Shape};
+use crate::model::rework::{ColumnChange, Dependent, NewColumn, exchange_name};
+use crate::model::shape::{ForeignKey, IndexColumn, Shape, TableIndex};
 
 /// Old columns of one table that have one new column each, and those.
-pub type Heirs<'a> = [(&'a Ident, &'a NewColumn)];
+pub type Replacements<'a> = [(&'a Ident, &'a NewColumn)];
 
-pub fn list_heirs(all: &[Rework], relation: u32) -> Vec<(&Ident, &NewColumn)> {
+pub fn list_heirs(all: &[ColumnChange], relation: u32) -> Vec<(&Ident, &NewColumn)> {
     all.iter()
         .filter(|r| r.relation == relation && r.columns.len() == 1)
         .filter_map(|r| Some((&r.replaces.as_ref()?.name, r.leader())))
@@ -17,7 +17,7 @@ pub fn list_heirs(all: &[Rework], relation: u32) -> Vec<(&Ident, &NewColumn)> {
 }
 
 /// Whether what has these columns is taken over together with this one: by the first of its heirs, with all new columns in it.
-fn is_mine(c: &NewColumn, heirs: &Heirs, has: impl Fn(&Ident) -> bool) -> bool {
+fn is_mine(c: &NewColumn, heirs: &Replacements, has: impl Fn(&Ident) -> bool) -> bool {
     let first = heirs.iter().find(|(old, _)| has(old));
     first.is_some_and(|(_, heir)| heir.id == c.id)
 }
@@ -27,9 +27,9 @@ fn is_mine(c: &NewColumn, heirs: &Heirs, has: impl Fn(&Ident) -> bool) -> bool {
 pub fn plan_dependents(
     shape: &Shape,
     c: &NewColumn,
-    heirs: &Heirs,
+    heirs: &Replacements,
     taken: &mut Vec<Ident>,
-) -> Vec<Late> {
+) -> Vec<Dependent> {
     let mut all = Vec::new();
     for i in shape
         .indexes
@@ -52,8 +52,8 @@ pub fn plan_dependents(
             Ident::derive(&["mig", &c.id.to_string(), "not_null"]),
             taken,
         );
-        all.push(Late {
-            change: Change::Check {
+        all.push(Dependent {
+            change: DdlChange::Check {
                 name,
                 expression: format!("{} IS NOT NULL", c.name),
             },
@@ -66,7 +66,7 @@ pub fn plan_dependents(
 }
 
 /// The name with those columns' names exchanged that it has to do with.
-pub fn renamed_all(name: &Ident, heirs: &Heirs, has: impl Fn(&Ident) -> bool) -> Ident {
+pub fn renamed_all(name: &Ident, heirs: &Replacements, has: impl Fn(&Ident) -> bool) -> Ident {
     heirs
         .iter()
         .filter(|(old, _)| has(old))
@@ -75,17 +75,17 @@ pub fn renamed_all(name: &Ident, heirs: &Heirs, has: impl Fn(&Ident) -> bool) ->
         })
 }
 
-fn find_heir<'a>(heirs: &Heirs<'a>, old: &Ident) -> Option<&'a NewColumn> {
+fn find_heir<'a>(heirs: &Replacements<'a>, old: &Ident) -> Option<&'a NewColumn> {
     heirs.iter().find(|(o, _)| *o == old).map(|(_, h)| *h)
 }
 
-fn rename_columns(heirs: &Heirs, columns: &[Ident]) -> Vec<Ident> {
+fn rename_columns(heirs: &Replacements, columns: &[Ident]) -> Vec<Ident> {
     let one = |x: &Ident| find_heir(heirs, x).map_or_else(|| x.clone(), |h| h.name.clone());
     columns.iter().map(one).collect()
 }
 
 /// The index is valid, no key or exclusion constraint, and names the old column plainly.
-pub fn moves(i: &Index, old: &Ident) -> bool {
+pub fn moves(i: &TableIndex, old: &Ident) -> bool {
     i.valid
         && !i.primary
         && !i.exclusion
@@ -105,7 +105,7 @@ pub fn free(name: Ident, taken: &mut Vec<Ident>) -> Ident {
     chosen
 }
 
-fn index_of(shape: &Shape, i: &Index, heirs: &Heirs, name: Ident) -> Late {
+fn index_of(shape: &Shape, i: &TableIndex, heirs: &Replacements, name: Ident) -> Dependent {
     let column = |x: &IndexColumn| {
         let Some((old, heir)) = x
             .name
@@ -142,8 +142,8 @@ fn index_of(shape: &Shape, i: &Index, heirs: &Heirs, name: Ident) -> Late {
         comment: None,
         statistics: Vec::new(),
     };
-    Late {
-        change: Change::Index {
+    Dependent {
+        change: DdlChange::Index {
             name,
             index: Some(Box::new(made)),
         },
@@ -162,7 +162,7 @@ fn order(suffix: &str) -> String {
     kept.join(" ")
 }
 
-fn key_of(k: &ForeignKey, heirs: &Heirs, name: Ident) -> Late {
+fn key_of(k: &ForeignKey, heirs: &Replacements, name: Ident) -> Dependent {
     let action = |code: &str| {
         match code {
             "r" => "RESTRICT",
@@ -173,8 +173,8 @@ fn key_of(k: &ForeignKey, heirs: &Heirs, name: Ident) -> Late {
         }
         .to_owned()
     };
-    Late {
-        change: Change::ForeignKey {
+    Dependent {
+        change: DdlChange::ForeignKey {
             name,
             columns: rename_columns(heirs, &k.columns),
             references: k.ref_name.clone(),
@@ -194,11 +194,11 @@ pub fn attach(table: &QualifiedName, name: &Ident, deferrable: bool) -> String {
     format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}{late}")
 }
 
-pub fn comment(table: &QualifiedName, late: &Late) -> Option<String> {
+pub fn comment(table: &QualifiedName, late: &Dependent) -> Option<String> {
     let text = Literal(late.comment.as_ref()?);
     let name = late.change.name();
     Some(match (&late.change, late.unique) {
-        (Change::Index { .. }, None) => format!(
+        (DdlChange::Index { .. }, None) => format!(
             "COMMENT ON INDEX {} IS {text}",
             QualifiedName {
                 schema: table.schema.clone(),

@@ -4,8 +4,8 @@ pub mod compare;
 pub mod late;
 
 use crate::ident::{Ident, QualifiedName};
-use crate::model::rework::{NewColumn, Rework, Stage};
-use crate::sqlgen::firing::{Level, Made, On, Timing};
+use crate::model::rework::{ColumnChange, NewColumn, SyncStage};
+use crate::sqlgen::firing::{FiringEvent, Level, Timing, TriggerDefinition};
 use crate::sqlgen::trigger::always;
 
 /// Name of the view that says what the new columns, and the old one, should be.
@@ -71,7 +71,7 @@ pub fn cast_expression(expression: &str, type_text: &str) -> String {
 pub fn create_view(
     at: &QualifiedName,
     table: &QualifiedName,
-    r: &Rework,
+    r: &ColumnChange,
     old_type: Option<&str>,
 ) -> String {
     let alias = &table.name;
@@ -108,11 +108,11 @@ pub fn trigger_name(id: i32) -> Ident {
     Ident::new(format!("~mig_{id}_columns"))
 }
 
-pub fn trigger(id: i32, stage: Stage) -> Made {
-    Made {
+pub fn trigger(id: i32, stage: SyncStage) -> TriggerDefinition {
+    TriggerDefinition {
         name: trigger_name(id),
         timing: Timing::Before,
-        on: &[On::Insert, On::Update],
+        on: &[FiringEvent::Insert, FiringEvent::Update],
         level: Level::Row,
         when: None,
         function: "keep_columns",
@@ -121,7 +121,7 @@ pub fn trigger(id: i32, stage: Stage) -> Made {
 }
 
 /// ENABLE ALWAYS, as the mirrors: rows that logical replication brings are kept in step as well.
-pub fn create_trigger(table: &QualifiedName, id: i32, stage: Stage) -> [String; 2] {
+pub fn create_trigger(table: &QualifiedName, id: i32, stage: SyncStage) -> [String; 2] {
     let made = trigger(id, stage);
     [made.create(table), always(table, &made.name)]
 }
@@ -153,9 +153,9 @@ pub fn hand_over(sequence: &QualifiedName, table: &QualifiedName, column: &Ident
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::model::rework::Replaced;
+    use crate::model::rework::ReplacedColumn;
 
-    pub fn jsonb() -> (QualifiedName, Rework) {
+    pub fn jsonb() -> (QualifiedName, ColumnChange) {
         let table = QualifiedName::new("public", "videos");
         let column = serde_json::json!({
             "id": 7, "leader": 7, "relation": 1, "table": table, "owner": 10, "name": "facts", "type": "jsonb",
@@ -163,12 +163,12 @@ pub mod tests {
             "mutable": false, "bound_blocks": null, "next_block": 0, "filenode": null, "batch_blocks": null, "filled": false, "busy": [],
             "late": null, "archived": null
         });
-        let r = Rework {
+        let r = ColumnChange {
             id: 7,
             relation: 1,
             table: Some(table.clone()),
             columns: vec![serde_json::from_value(column).unwrap()],
-            replaces: Some(Replaced {
+            replaces: Some(ReplacedColumn {
                 name: "meta".into(),
                 down: "facts::text".into(),
             }),
@@ -190,7 +190,7 @@ pub mod tests {
     #[test]
     fn the_trigger_is_the_last_one_and_always_on() {
         let (table, _) = jsonb();
-        let made = create_trigger(&table, 7, Stage::Both);
+        let made = create_trigger(&table, 7, SyncStage::Both);
         assert_eq!(
             made[0],
             "CREATE TRIGGER \"~mig_7_columns\" BEFORE INSERT OR UPDATE ON \"public\".\"videos\" FOR EACH ROW EXECUTE FUNCTION mig.keep_columns('7', 'both')"

@@ -1,21 +1,21 @@
 //! The checks of the target: each source's own, for the rows that come from it.
 
-use super::Part;
+use super::SourcePart;
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::{Layout, Origin, Scope};
-use crate::model::shape::{Check, Shape};
+use crate::model::shape::{CheckConstraint, Shape};
 use crate::sqlgen::details;
 
 /// A check of the target.
-pub struct Made<'a> {
+pub struct TargetCheck<'a> {
     pub name: Ident,
     pub definition: String,
     comment: Option<&'a String>,
 }
 
 /// The checks of all sources, each for the rows that come from its own.
-pub fn list_checks<'a>(parts: &[Part<'a>]) -> Vec<Made<'a>> {
-    let mut made: Vec<Made> = Vec::new();
+pub fn list_checks<'a>(parts: &[SourcePart<'a>]) -> Vec<TargetCheck<'a>> {
+    let mut made: Vec<TargetCheck> = Vec::new();
     for part in parts {
         for check in part.source.checks.iter() {
             if !is_carried(check, part.layout) {
@@ -24,7 +24,7 @@ pub fn list_checks<'a>(parts: &[Part<'a>]) -> Vec<Made<'a>> {
             let name = check
                 .name
                 .avoid_taken(|n| made.iter().any(|m| m.name == *n));
-            made.push(Made {
+            made.push(TargetCheck {
                 name,
                 definition: for_own_rows(&check.definition, part.layout),
                 comment: check.comment.as_ref(),
@@ -68,7 +68,7 @@ pub fn match_other_sources(layout: &Layout) -> Option<String> {
 }
 
 /// A check over a column that is gone or renamed would speak of something else.
-fn is_carried(check: &Check, layout: &Layout) -> bool {
+fn is_carried(check: &CheckConstraint, layout: &Layout) -> bool {
     let carried = |name: &Ident| {
         let mut columns = layout.columns.iter();
         columns.any(|c| {
@@ -83,7 +83,7 @@ fn is_carried(check: &Check, layout: &Layout) -> bool {
 }
 
 /// No row is of a kind that no old table has: it could not go back.
-pub fn kinds(parts: &[Part], target: &QualifiedName) -> Option<String> {
+pub fn kinds(parts: &[SourcePart], target: &QualifiedName) -> Option<String> {
     let all: Vec<&Scope> = parts
         .iter()
         .filter_map(|p| p.layout.kind.as_ref())
@@ -102,7 +102,7 @@ pub fn kinds(parts: &[Part], target: &QualifiedName) -> Option<String> {
 }
 
 /// Of the checks and of the primary key; other keys come later.
-pub fn comments(source: &Shape, target: &QualifiedName, checks: &[Made]) -> Vec<String> {
+pub fn comments(source: &Shape, target: &QualifiedName, checks: &[TargetCheck]) -> Vec<String> {
     let checks = checks
         .iter()
         .filter_map(|c| Some((c.name.clone(), c.comment?)));

@@ -1,13 +1,15 @@
 //! The columns of the target.
 
-use super::Part;
+use super::SourcePart;
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::{Layout, Origin, TargetColumn};
-use crate::model::shape::Column;
+use crate::model::shape::TableColumn;
 
 /// Each column of the target once, with the first source that gives it.
-pub fn list_columns<'a>(parts: &'a [Part<'a>]) -> Vec<(&'a Part<'a>, &'a TargetColumn)> {
-    let mut found: Vec<(&Part, &TargetColumn)> = Vec::new();
+pub fn list_columns<'a>(
+    parts: &'a [SourcePart<'a>],
+) -> Vec<(&'a SourcePart<'a>, &'a TargetColumn)> {
+    let mut found: Vec<(&SourcePart, &TargetColumn)> = Vec::new();
     for part in parts {
         for column in part.layout.own_columns() {
             if !found.iter().any(|(_, c)| c.name == column.name) {
@@ -19,7 +21,7 @@ pub fn list_columns<'a>(parts: &'a [Part<'a>]) -> Vec<(&'a Part<'a>, &'a TargetC
 }
 
 /// Whether every row of the target has a value of this column from a source that gives one for each of its rows.
-fn is_whole(parts: &[Part], part: &Part, column: &TargetColumn) -> bool {
+fn is_whole(parts: &[SourcePart], part: &SourcePart, column: &TargetColumn) -> bool {
     let layout = part.layout;
     let in_key = layout.key.iter().any(|k| k.target == column.name);
     match (&layout.kind, &layout.merge) {
@@ -32,7 +34,7 @@ fn is_whole(parts: &[Part], part: &Part, column: &TargetColumn) -> bool {
 }
 
 /// Whether no source has a row without it.
-fn never_null(parts: &[Part], column: &TargetColumn) -> bool {
+fn never_null(parts: &[SourcePart], column: &TargetColumn) -> bool {
     parts.iter().all(|p| {
         let mut given = p.layout.own_columns().filter(|c| c.name == column.name);
         given.all(|c| match &c.origin {
@@ -42,7 +44,7 @@ fn never_null(parts: &[Part], column: &TargetColumn) -> bool {
     })
 }
 
-pub fn definition(parts: &[Part], part: &Part, column: &TargetColumn) -> String {
+pub fn definition(parts: &[SourcePart], part: &SourcePart, column: &TargetColumn) -> String {
     let (source, layout) = (part.source, part.layout);
     let mut text = format!("{} {}", column.name, column.type_text);
     let whole = is_whole(parts, part, column);
@@ -78,7 +80,7 @@ pub fn definition(parts: &[Part], part: &Part, column: &TargetColumn) -> String 
 }
 
 /// What fills the column where nobody does. Rows of a source that does not give it have none.
-fn default_of(layout: &Layout, column: &TargetColumn, from: &Column, whole: bool) -> String {
+fn default_of(layout: &Layout, column: &TargetColumn, from: &TableColumn, whole: bool) -> String {
     let drawn = layout.drawn.as_ref().filter(|d| d.target == column.name);
     if let Some(drawn) = drawn {
         return match &drawn.default {
@@ -105,7 +107,7 @@ fn default_of(layout: &Layout, column: &TargetColumn, from: &Column, whole: bool
     }
 }
 
-pub fn details(target: &QualifiedName, column: &Ident, from: &Column) -> Vec<String> {
+pub fn details(target: &QualifiedName, column: &Ident, from: &TableColumn) -> Vec<String> {
     let mut made = Vec::new();
     if let Some(storage) = &from.storage {
         made.push(format!(

@@ -3,17 +3,17 @@
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Policy, Shape};
-use crate::sqlgen::{Statement, details};
+use crate::sqlgen::{PlanStatement, details};
 
 mod checks;
 mod columns;
 mod rights;
 
-use checks::Made;
+use checks::TargetCheck;
 pub use rights::revoke;
 
 /// What one source gives to the target.
-pub struct Part<'a> {
+pub struct SourcePart<'a> {
     pub source: &'a Shape,
     pub layout: &'a Layout,
     pub policies: &'a [Policy],
@@ -21,10 +21,10 @@ pub struct Part<'a> {
 
 /// Every statement that makes the target, keys included; other indexes and foreign keys come after the copy. The first source is the
 /// one whose owner, grants and settings the target gets.
-pub fn create(parts: &[Part], target: &QualifiedName) -> Vec<Statement> {
+pub fn create(parts: &[SourcePart], target: &QualifiedName) -> Vec<PlanStatement> {
     let mut made = Vec::new();
     let mut add = |sql: String| {
-        made.push(Statement::new(
+        made.push(PlanStatement::new(
             target,
             "AccessExclusiveLock (new table)",
             sql,
@@ -84,15 +84,15 @@ pub fn create(parts: &[Part], target: &QualifiedName) -> Vec<Statement> {
     made
 }
 
-fn create_table(parts: &[Part], target: &QualifiedName, checks: &[Made]) -> String {
+fn create_table(parts: &[SourcePart], target: &QualifiedName, checks: &[TargetCheck]) -> String {
     let mut texts: Vec<String> = columns::list_columns(parts)
         .iter()
         .map(|(part, column)| columns::definition(parts, part, column))
         .collect();
-    let text = |c: &Made| format!("CONSTRAINT {} {}", c.name, c.definition);
+    let text = |c: &TargetCheck| format!("CONSTRAINT {} {}", c.name, c.definition);
     texts.extend(checks.iter().map(text));
     let name = target.name.as_str();
-    let Some(Part { source, layout, .. }) = parts.first() else {
+    let Some(SourcePart { source, layout, .. }) = parts.first() else {
         return String::new();
     };
     texts.extend(checks::kinds(parts, target));
@@ -136,7 +136,7 @@ mod tests {
         let (source, target, layout) = fixture::sign_ups();
         assert_eq!(
             create_table(
-                &[Part {
+                &[SourcePart {
                     source: &source,
                     layout: &layout,
                     policies: &[]

@@ -1,12 +1,12 @@
 //! Who may do what with the target.
 
-use super::{Part, checks};
+use super::{SourcePart, checks};
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Grant, Policy};
 
 /// The policies of all sources, each for the rows that come from its own.
-pub fn policies(parts: &[Part]) -> Vec<Policy> {
+pub fn policies(parts: &[SourcePart]) -> Vec<Policy> {
     let mut made: Vec<Policy> = Vec::new();
     for part in parts {
         let kind = part.layout.kind.as_ref();
@@ -46,7 +46,7 @@ pub fn policy_comment(target: &QualifiedName, policy: &Policy, text: &str) -> St
 
 /// The grants of the sources, which are the same ones where several share the target; each gives those on its own columns. What
 /// default privileges gave is taken back before, see `revoke`.
-pub fn grants(parts: &[Part], target: &QualifiedName) -> Vec<String> {
+pub fn grants(parts: &[SourcePart], target: &QualifiedName) -> Vec<String> {
     let mut made: Vec<String> = Vec::new();
     for part in parts {
         for g in &part.source.grants {

@@ -3,18 +3,18 @@
 
 use super::{define_query, key_name, place, value, writer};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::layout::merge::Given;
+use crate::model::layout::merge::MergePart;
 use crate::model::layout::{Layout, Origin, TargetColumn};
 
 /// One source, in the order of `Merge::sources`.
-pub struct Source<'a> {
+pub struct MergeSource<'a> {
     pub mapping: i32,
     pub table: &'a QualifiedName,
     pub layout: &'a Layout,
 }
 
 /// Makes the view of `sources[me]`, `at` this name.
-pub fn create(at: &QualifiedName, sources: &[Source], me: usize) -> String {
+pub fn create(at: &QualifiedName, sources: &[MergeSource], me: usize) -> String {
     let by_main = sources[me].layout.merge.as_ref().is_some_and(|m| m.by_main);
     let arms = if by_main {
         vec![arm(sources, 0, &[], me)]
@@ -34,7 +34,7 @@ fn alias(n: usize) -> Ident {
 }
 
 /// Rows of `base`, joined with the others, without those that one of `before` has.
-fn arm(sources: &[Source], base: usize, before: &[usize], me: usize) -> String {
+fn arm(sources: &[MergeSource], base: usize, before: &[usize], me: usize) -> String {
     let joined: Vec<usize> = (0..sources.len())
         .filter(|n| *n != base && !before.contains(n))
         .collect();
@@ -93,7 +93,7 @@ fn arm(sources: &[Source], base: usize, before: &[usize], me: usize) -> String {
 
 /// A column of the target, from whichever source gives it.
 fn column(
-    sources: &[Source],
+    sources: &[MergeSource],
     wanted: &TargetColumn,
     base: usize,
     there: &dyn Fn(usize) -> bool,
@@ -106,7 +106,7 @@ fn column(
     if let Some(n) = key.iter().position(|k| k.target == wanted.name) {
         return format!("{}.{}", alias(base), key_name(n));
     }
-    let gives = |s: &Source| s.layout.own_columns().any(|c| c.name == wanted.name);
+    let gives = |s: &MergeSource| s.layout.own_columns().any(|c| c.name == wanted.name);
     match sources.iter().position(gives) {
         Some(n) if there(n) => format!("{}.{}", alias(n), wanted.name),
         _ => format!("NULL::{}", wanted.type_text),
@@ -114,7 +114,7 @@ fn column(
 }
 
 /// What one source gives, its key under names that are the same for all.
-fn rows(source: &Source, n: usize) -> String {
+fn rows(source: &MergeSource, n: usize) -> String {
     let (table, layout) = (&source.table.name, source.layout);
     let key = |name: &Ident| layout.key.iter().any(|k| k.target == *name);
     let given = layout
@@ -150,7 +150,7 @@ fn match_keys(layout: &Layout, left: &str, right: &str) -> String {
 /// own columns are all null; without it those count as none.
 pub fn has_share(layout: &Layout, alias: &str, source: Option<&QualifiedName>) -> Option<String> {
     let merge = layout.merge.as_ref().filter(|m| !m.decides())?;
-    let holds = |given: &Given| {
+    let holds = |given: &MergePart| {
         (!given.columns.is_empty()).then(|| {
             let names = given.columns.iter().map(|n| format!("{alias}.{n}"));
             format!(
@@ -201,8 +201,8 @@ mod tests {
     fn of_second(by_main: bool) -> String {
         let (tables, layouts) = merge_of_two(by_main);
         let each = tables.iter().zip(&layouts).zip(1..);
-        let sources: Vec<Source> = each
-            .map(|((table, layout), mapping)| Source {
+        let sources: Vec<MergeSource> = each
+            .map(|((table, layout), mapping)| MergeSource {
                 mapping,
                 table: &table.name,
                 layout,

@@ -2,7 +2,7 @@
 //! they cannot disagree, and PostgreSQL keeps the columns it needs from being dropped or retyped.
 
 use crate::ident::{Ident, Literal, QualifiedName};
-use crate::model::layout::back::{Back, BackColumn};
+use crate::model::layout::back::{BackColumn, BackValue};
 use crate::model::layout::{Layout, Origin, TargetColumn};
 use crate::sqlgen::flow::scope_is_mine;
 use crate::sqlgen::map;
@@ -88,12 +88,12 @@ pub fn create_reverse(
 ) -> Option<String> {
     let alias = &target.name;
     let column = |c: &BackColumn| match &c.from {
-        Back::Target(from) => format!(
+        BackValue::Target(from) => format!(
             "{} AS {}",
             old_value(&alias.to_string(), from, layout),
             c.source
         ),
-        Back::Expression { down, .. } => format!("({down}\n) AS {}", c.source),
+        BackValue::Expression { down, .. } => format!("({down}\n) AS {}", c.source),
     };
     let mut columns: Vec<String> = layout.back.as_ref()?.iter().map(column).collect();
     let key = layout.key.iter().map(|k| &k.target);

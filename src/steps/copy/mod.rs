@@ -4,7 +4,7 @@
 mod moves;
 mod stretch;
 
-use super::Outcome;
+use super::SliceOutcome;
 use crate::error::{Error, Result};
 use crate::model::state::{Mapping, Migration};
 use crate::pg::catalog::Extent;
@@ -12,7 +12,7 @@ use crate::pg::{catalog, session, spi, tx};
 use crate::settings;
 use crate::store::{log, mapping, rows};
 use std::time::Instant;
-use stretch::{Done, Stretch};
+use stretch::{BatchResult, CopyRange};
 
 /// The smallest and largest batch that adapting may come to.
 const ROWS: std::ops::RangeInclusive<i64> = 50..=100_000;
@@ -21,26 +21,26 @@ const ROWS: std::ops::RangeInclusive<i64> = 50..=100_000;
 const MERGED_WAIT_MS: i32 = 100;
 
 /// Copies the next slice of one mapping, for the process that runs the job.
-pub fn batch(m: &Migration, p: &Mapping) -> Result<Outcome> {
+pub fn batch(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     let p = &fix_bound(m, p)?;
     match stretch::find(m, p)? {
         Some(stretch) => copy(m, p, &stretch),
-        None => Ok(Outcome::Did(0)),
+        None => Ok(SliceOutcome::Did(0)),
     }
 }
 
 /// Copies the next slice of a share, for a process that helps; `Done` if there is none for it.
-pub fn help(m: &Migration, p: &Mapping) -> Result<Outcome> {
+pub fn help(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     if !is_bounded(m, p)? {
-        return Ok(Outcome::Done);
+        return Ok(SliceOutcome::Done);
     }
     match stretch::find_share(p)? {
         Some(stretch) => copy(m, p, &stretch),
-        None => Ok(Outcome::Done),
+        None => Ok(SliceOutcome::Done),
     }
 }
 
-fn copy(m: &Migration, p: &Mapping, stretch: &Stretch) -> Result<Outcome> {
+fn copy(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutcome> {
     let started = Instant::now();
     let (slice, end) = stretch.slice(m, p)?;
     // For what the target's own constraints wait for (an adopted one may have foreign keys), with rows locked.
@@ -64,21 +64,21 @@ fn copy(m: &Migration, p: &Mapping, stretch: &Stretch) -> Result<Outcome> {
     stretch.checkpoint(
         p,
         moved.stopped.unwrap_or(end),
-        &Done {
+        &BatchResult {
             rows,
             batch_rows,
             ms,
         },
     )?;
-    Ok(Outcome::Did(rows))
+    Ok(SliceOutcome::Did(rows))
 }
 
 /// A slice that holds a row which cannot be copied: a smaller one is tried in its place, and of the smallest all rows become
 /// leftovers, each tried alone. `helps`: for a process that does not run the job.
-pub fn give_up_slice(m: &Migration, p: &Mapping, helps: bool) -> Result<Outcome> {
+pub fn give_up_slice(m: &Migration, p: &Mapping, helps: bool) -> Result<SliceOutcome> {
     let (p, found) = if helps {
         if !is_bounded(m, p)? {
-            return Ok(Outcome::Done);
+            return Ok(SliceOutcome::Done);
         }
         (p.clone(), stretch::find_share(p)?)
     } else {
@@ -88,25 +88,25 @@ pub fn give_up_slice(m: &Migration, p: &Mapping, helps: bool) -> Result<Outcome>
     };
     match found {
         Some(stretch) => smaller(m, &p, &stretch),
-        None => Ok(Outcome::Did(0)),
+        None => Ok(SliceOutcome::Did(0)),
     }
 }
 
-fn smaller(m: &Migration, p: &Mapping, stretch: &Stretch) -> Result<Outcome> {
-    let done = Done {
+fn smaller(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutcome> {
+    let done = BatchResult {
         rows: 0,
         batch_rows: i32::try_from(*ROWS.start()).unwrap_or(50),
         ms: 0,
     };
     if stretch.batch_rows(m) > *ROWS.start() {
         stretch.reset_batch_size(p, &done)?;
-        return Ok(Outcome::Did(0));
+        return Ok(SliceOutcome::Did(0));
     }
     let (slice, end) = stretch.slice(m, p)?;
     let keys = moves::keys(p, &slice)?;
     rows::add_leftovers(p.id, &keys)?;
     stretch.checkpoint(p, end, &done)?;
-    Ok(Outcome::Did(i64::try_from(keys.len()).unwrap_or(0)))
+    Ok(SliceOutcome::Did(i64::try_from(keys.len()).unwrap_or(0)))
 }
 
 /// Held to the end of the transaction: nobody rewrites the table under the batch.

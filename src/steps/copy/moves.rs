@@ -4,19 +4,19 @@ use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::state::{Mapping, Pass};
 use crate::pg::direct::Direct;
-use crate::pg::places::{self, Slice};
+use crate::pg::places::{self, BlockSlice};
 use crate::pg::{catalog, role, spi};
 use crate::sqlgen::flow::Flow;
 use crate::sqlgen::{batch, sweep};
 use crate::store::{ids, mapping, sessions};
 use pgrx::pg_sys::Oid;
 
-type Keys = Vec<Vec<String>>;
+type KeyList = Vec<Vec<String>>;
 
-pub struct Moved {
+pub struct MovedRows {
     pub locked: i64,
-    pub leftovers: Keys,
-    pub refused: Keys,
+    pub leftovers: KeyList,
+    pub refused: KeyList,
     /// The block after the last one that was dealt with, where that is not the end of the slice.
     pub stopped: Option<i64>,
 }
@@ -30,7 +30,7 @@ pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
 }
 
 /// As the tables' owner: expressions run with his rights.
-pub fn run(p: &Mapping, slice: &Slice) -> Result<Moved> {
+pub fn run(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
     let _owner = role::confine(mapping::owner(p)?)?;
     let moved = match p.pass {
         Pass::Forth => copy_slice(p, slice)?,
@@ -50,7 +50,7 @@ pub fn may_share(p: &Mapping) -> Result<bool> {
 }
 
 /// Keys of all rows that the pass would touch in this slice.
-pub fn keys(p: &Mapping, slice: &Slice) -> Result<Keys> {
+pub fn keys(p: &Mapping, slice: &BlockSlice) -> Result<KeyList> {
     let _owner = role::confine_reading(mapping::owner(p)?)?;
     let sql = match p.pass {
         Pass::Forth => batch::keys(&mapping::forward(p)?),
@@ -65,7 +65,7 @@ fn require_reverse(p: &Mapping) -> Result<Flow> {
 }
 
 /// Without a lock on any row where that is safe.
-fn copy_slice(p: &Mapping, slice: &Slice) -> Result<Moved> {
+fn copy_slice(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
     let flow = mapping::forward(p)?;
     match direct(p, &flow)? {
         Some(direct) => copy_directly(&direct, p, &flow, slice),
@@ -85,10 +85,15 @@ fn direct(p: &Mapping, flow: &Flow) -> Result<Option<Direct>> {
     Ok(found.filter(Direct::copies))
 }
 
-fn copy_directly(direct: &Direct, p: &Mapping, flow: &Flow, slice: &Slice) -> Result<Moved> {
+fn copy_directly(
+    direct: &Direct,
+    p: &Mapping,
+    flow: &Flow,
+    slice: &BlockSlice,
+) -> Result<MovedRows> {
     // `bounded` holds ROW SHARE on the source, which TRUNCATE and whatever rewrites a table conflict with.
     let copied = direct.copy(Oid::from(p.source), slice)?;
-    Ok(Moved {
+    Ok(MovedRows {
         locked: copied.rows,
         leftovers: places::keys_at(&batch::keys_at(flow), &copied.busy)?,
         refused: Vec::new(),
@@ -96,7 +101,7 @@ fn copy_directly(direct: &Direct, p: &Mapping, flow: &Flow, slice: &Slice) -> Re
     })
 }
 
-fn copy(flow: &Flow, slice: &Slice) -> Result<Moved> {
+fn copy(flow: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
     let locked = places::lock(&batch::lock(flow), slice)?;
     let mut copied = 0;
     if locked.count > 0 {
@@ -112,7 +117,7 @@ fn copy(flow: &Flow, slice: &Slice) -> Result<Moved> {
     } else {
         Vec::new()
     };
-    Ok(Moved {
+    Ok(MovedRows {
         locked: locked.count,
         leftovers,
         refused,
@@ -120,7 +125,7 @@ fn copy(flow: &Flow, slice: &Slice) -> Result<Moved> {
     })
 }
 
-fn renew(flow: &Flow, slice: &Slice) -> Result<Moved> {
+fn renew(flow: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
     let locked = places::lock(&batch::lock(flow), slice)?;
     let mut refused = Vec::new();
     if locked.count > 0 {
@@ -130,7 +135,7 @@ fn renew(flow: &Flow, slice: &Slice) -> Result<Moved> {
         refused = places::keys_of(&batch::select_refused(flow), &locked)?;
     }
     let leftovers = places::keys_outside(&batch::leftovers(flow), slice, &locked)?;
-    Ok(Moved {
+    Ok(MovedRows {
         locked: locked.count,
         leftovers,
         refused,
@@ -138,13 +143,13 @@ fn renew(flow: &Flow, slice: &Slice) -> Result<Moved> {
     })
 }
 
-fn delete(flow: &Flow, slice: &Slice) -> Result<Moved> {
+fn delete(flow: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
     let locked = places::lock(&sweep::lock(flow), slice)?;
     if locked.count > 0 {
         places::run(&sweep::delete(flow), &locked)?;
     }
     let leftovers = places::keys_outside(&sweep::leftovers(flow), slice, &locked)?;
-    Ok(Moved {
+    Ok(MovedRows {
         locked: locked.count,
         leftovers,
         refused: Vec::new(),

@@ -5,10 +5,10 @@ use super::{ROWS, moves};
 use crate::error::Result;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::catalog;
-use crate::pg::places::Slice;
+use crate::pg::places::BlockSlice;
 use crate::settings;
 use crate::store::mapping::{self, Checkpoint};
-use crate::store::share::{self, Share};
+use crate::store::share::{self, BlockShare};
 
 /// Blocks of a slice, however few rows they hold.
 const MAX_BLOCKS: i64 = 4096;
@@ -18,7 +18,7 @@ const WORTH_SHARING: i64 = 64;
 const SHARES_EACH: i64 = 8;
 
 /// Blocks that are still to be copied, for this transaction.
-pub struct Stretch {
+pub struct CopyRange {
     share: Option<i64>,
     next: i64,
     end: i64,
@@ -28,13 +28,13 @@ pub struct Stretch {
 }
 
 /// What a batch did.
-pub struct Done {
+pub struct BatchResult {
     pub rows: i64,
     pub batch_rows: i32,
     pub ms: i64,
 }
 
-impl Stretch {
+impl CopyRange {
     fn whole_table(p: &Mapping) -> Self {
         Self {
             share: None,
@@ -45,7 +45,7 @@ impl Stretch {
         }
     }
 
-    fn from_share(s: Share) -> Self {
+    fn from_share(s: BlockShare) -> Self {
         Self {
             share: Some(s.id),
             next: s.next_block,
@@ -61,9 +61,9 @@ impl Stretch {
     }
 
     /// The slice that comes next, and the block after it.
-    pub fn slice(&self, m: &Migration, p: &Mapping) -> Result<(Slice, i64)> {
+    pub fn slice(&self, m: &Migration, p: &Mapping) -> Result<(BlockSlice, i64)> {
         let end = (self.next + self.blocks(m, p)?).min(self.end);
-        Ok((Slice::new(self.next, end)?, end))
+        Ok((BlockSlice::new(self.next, end)?, end))
     }
 
     /// Blocks that hold about one batch of rows, by what the blocks so far held.
@@ -83,7 +83,7 @@ impl Stretch {
     }
 
     /// Blocks below `end` are done.
-    pub fn checkpoint(&self, p: &Mapping, end: i64, done: &Done) -> Result<()> {
+    pub fn checkpoint(&self, p: &Mapping, end: i64, done: &BatchResult) -> Result<()> {
         let batch_ms = i32::try_from(done.ms).unwrap_or(i32::MAX);
         match self.share {
             Some(id) => share::checkpoint(id, end, done.rows, done.batch_rows, batch_ms),
@@ -101,7 +101,7 @@ impl Stretch {
     }
 
     /// The same blocks again, with another size of the batch.
-    pub fn reset_batch_size(&self, p: &Mapping, done: &Done) -> Result<()> {
+    pub fn reset_batch_size(&self, p: &Mapping, done: &BatchResult) -> Result<()> {
         self.checkpoint(p, self.next, done)
     }
 
@@ -120,10 +120,10 @@ impl Stretch {
 
 /// For the process that runs the job. It deals the table out if others shall help, and gathers what they have done; for their last
 /// blocks it waits, holding nothing. None where all shares are done.
-pub fn find(m: &Migration, p: &Mapping) -> Result<Option<Stretch>> {
+pub fn find(m: &Migration, p: &Mapping) -> Result<Option<CopyRange>> {
     if !share::exists(p.id)? {
         let workers = i64::from(settings::max_workers(m));
-        let whole = Stretch::whole_table(p);
+        let whole = CopyRange::whole_table(p);
         if workers == 1 || whole.end - whole.next < WORTH_SHARING || !moves::may_share(p)? {
             return Ok(Some(whole));
         }
@@ -131,7 +131,7 @@ pub fn find(m: &Migration, p: &Mapping) -> Result<Option<Stretch>> {
     }
     for wait in [false, true] {
         if let Some(found) = share::take(p.id, wait)? {
-            return Ok(Some(Stretch::from_share(found)));
+            return Ok(Some(CopyRange::from_share(found)));
         }
     }
     share::gather(p.id)?;
@@ -139,6 +139,6 @@ pub fn find(m: &Migration, p: &Mapping) -> Result<Option<Stretch>> {
 }
 
 /// For a process that helps; None where others have all blocks that are left.
-pub fn find_share(p: &Mapping) -> Result<Option<Stretch>> {
-    Ok(share::take(p.id, false)?.map(Stretch::from_share))
+pub fn find_share(p: &Mapping) -> Result<Option<CopyRange>> {
+    Ok(share::take(p.id, false)?.map(CopyRange::from_share))
 }

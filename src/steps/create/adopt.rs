@@ -1,6 +1,6 @@
 //! Taking over a table that stands already.
 
-use super::Planned;
+use super::PlannedMapping;
 use crate::error::{Error, Result};
 use crate::ident::{Ident, list};
 use crate::model::layout::{Layout, Origin, TargetColumn, TargetKey};
@@ -15,7 +15,7 @@ fn differs(standing: &Shape, detail: String) -> Error {
 }
 
 /// The layout of a standing table: what it lacks is left out, what it must not have is refused.
-pub fn layout(standing: &Shape, all: &[Planned], which: usize) -> Result<Layout> {
+pub fn layout(standing: &Shape, all: &[PlannedMapping], which: usize) -> Result<Layout> {
     let p = &all[which];
     fits(standing, p)?;
     no_early_keys(standing, all)?;
@@ -36,7 +36,7 @@ pub fn layout(standing: &Shape, all: &[Planned], which: usize) -> Result<Layout>
 
 /// A key to another target would refuse the application's writes before the backfill is through: a new
 /// row's parent may not be copied yet.
-fn no_early_keys(standing: &Shape, all: &[Planned]) -> Result<()> {
+fn no_early_keys(standing: &Shape, all: &[PlannedMapping]) -> Result<()> {
     let early = |f: &&ForeignKey| all.iter().any(|p| p.mapping.target_name == f.ref_name);
     let Some(key) = standing.fkeys.iter().find(early) else {
         return Ok(());
@@ -55,7 +55,7 @@ fn no_early_keys(standing: &Shape, all: &[Planned]) -> Result<()> {
 }
 
 /// Targets that we make get foreign keys to this one.
-fn can_be_referred_to(standing: &Shape, all: &[Planned]) -> Result<()> {
+fn can_be_referred_to(standing: &Shape, all: &[PlannedMapping]) -> Result<()> {
     let made = all.iter().filter(|p| p.standing.is_none());
     let mut keys = made.flat_map(|p| &p.layout.fkeys);
     let wanted = |k: &&TargetKey| k.references == standing.name && !can_be_referenced(k, all);
@@ -77,7 +77,7 @@ fn can_be_referred_to(standing: &Shape, all: &[Planned]) -> Result<()> {
 }
 
 /// Whether the table that `key` refers to has, or will have, a unique key over its columns.
-fn can_be_referenced(key: &TargetKey, all: &[Planned]) -> bool {
+fn can_be_referenced(key: &TargetKey, all: &[PlannedMapping]) -> bool {
     let parent = all.iter().find(|p| p.mapping.target_name == key.references);
     match parent.and_then(|p| p.standing.as_ref()) {
         None => true,
@@ -92,7 +92,7 @@ fn can_be_referenced(key: &TargetKey, all: &[Planned]) -> bool {
 }
 
 /// Whether a standing table can take the rows.
-fn fits(standing: &Shape, p: &Planned) -> Result<()> {
+fn fits(standing: &Shape, p: &PlannedMapping) -> Result<()> {
     if standing.kind != "r" || standing.persistence == "t" {
         return Err(differs(standing, "It is no ordinary table.".into()));
     }
@@ -167,7 +167,7 @@ fn fits(standing: &Shape, p: &Planned) -> Result<()> {
     Ok(())
 }
 
-fn may_be_null(p: &Planned, column: &TargetColumn) -> bool {
+fn may_be_null(p: &PlannedMapping, column: &TargetColumn) -> bool {
     let (source, layout) = (&p.source, &p.layout);
     let in_key = layout.key.iter().any(|k| k.target == column.name);
     // A row may lack the part that gives it.

@@ -1,6 +1,6 @@
 //! The maps of tables whose ids differ.
 
-use super::Planned;
+use super::PlannedMapping;
 use crate::error::{Error, Result};
 use crate::model::layout::Layout;
 use crate::model::shape::Shape;
@@ -9,7 +9,7 @@ use crate::sqlgen::map;
 use crate::store::{ids, sequence};
 
 /// Makes the map of one mapping, where it has one. Errors: 55000 where a standing target draws no ids.
-pub fn make(p: &Planned, layout: &Layout, target: &Shape) -> Result<()> {
+pub fn make(p: &PlannedMapping, layout: &Layout, target: &Shape) -> Result<()> {
     let Some(drawn) = &layout.drawn else {
         return Ok(());
     };
@@ -46,7 +46,7 @@ pub fn make(p: &Planned, layout: &Layout, target: &Shape) -> Result<()> {
 }
 
 /// Tables of another owner that go through a map: he looks ids up there, and reserves one for a row that is not there.
-pub fn let_in(all: &[Planned], p: &Planned) -> Result<()> {
+pub fn let_in(all: &[PlannedMapping], p: &PlannedMapping) -> Result<()> {
     for via in p.layout.mapped_columns() {
         let theirs = all.iter().find(|o| o.mapping.id == via.map.mapping);
         let Some(theirs) = theirs.filter(|o| o.source.owner != p.source.owner) else {

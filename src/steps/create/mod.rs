@@ -2,14 +2,14 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Literal, QualifiedName};
-use crate::model::facts::{Facts, Left};
+use crate::model::facts::{CreatedFacts, TableFacts};
 use crate::model::layout::merge::Merge;
 use crate::model::layout::{Layout, Member, Scope, resolve};
 use crate::model::shape::{Policy, Publication, Shape};
 use crate::model::state::Mapping;
 use crate::pg::{catalog, deparse, draft, role, spi};
 use crate::sqlgen::view::merged;
-use crate::sqlgen::{Statement, details, index, map, table, view};
+use crate::sqlgen::{PlanStatement, details, index, map, table, view};
 use crate::store::{self, mapping};
 use pgrx::pg_sys::Oid;
 
@@ -17,7 +17,7 @@ mod adopt;
 mod ids;
 
 /// A mapping with everything that its target is worked out from.
-pub struct Planned {
+pub struct PlannedMapping {
     pub mapping: Mapping,
     pub source: Shape,
     pub layout: Layout,
@@ -28,7 +28,7 @@ pub struct Planned {
 }
 
 /// Reads all sources and works all layouts out, changing nothing.
-pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<Planned>> {
+pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<PlannedMapping>> {
     let shapes = mappings
         .iter()
         .map(|p| catalog::shape_of(p.source, &p.source_text()))
@@ -70,7 +70,7 @@ pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<Planned
     let tables = shapes.into_iter().zip(standing);
     for ((mapping, (source, standing)), layout) in mappings.into_iter().zip(tables).zip(layouts) {
         let policies = policies(&source, &mapping.target_name)?;
-        planned.push(Planned {
+        planned.push(PlannedMapping {
             mapping,
             policies,
             source,
@@ -98,26 +98,30 @@ fn policies(source: &Shape, target: &QualifiedName) -> Result<Vec<Policy>> {
 
 /// The sources of a target, in the order they were added: the first one makes it, or takes it over.
 pub fn sources_of_target<'a>(
-    all: &'a [Planned],
-    p: &'a Planned,
-) -> impl Iterator<Item = &'a Planned> {
+    all: &'a [PlannedMapping],
+    p: &'a PlannedMapping,
+) -> impl Iterator<Item = &'a PlannedMapping> {
     let target = &p.mapping.target_name;
     all.iter().filter(move |o| o.mapping.target_name == *target)
 }
 
 /// Whether another source makes the target of this one.
-pub fn follows(all: &[Planned], p: &Planned) -> bool {
+pub fn follows(all: &[PlannedMapping], p: &PlannedMapping) -> bool {
     sources_of_target(all, p)
         .next()
         .is_some_and(|first| first.mapping.id != p.mapping.id)
 }
 
 /// The statements that make one target, in order; none for a table that stands, or that another source of it makes.
-pub fn statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Statement> {
+pub fn statements(
+    all: &[PlannedMapping],
+    p: &PlannedMapping,
+    defer_indexes: bool,
+) -> Vec<PlanStatement> {
     let mut made = Vec::new();
     if p.standing.is_none() && !follows(all, p) {
-        let mut parts: Vec<table::Part> = sources_of_target(all, p)
-            .map(|o| table::Part {
+        let mut parts: Vec<table::SourcePart> = sources_of_target(all, p)
+            .map(|o| table::SourcePart {
                 source: &o.source,
                 layout: &o.layout,
                 policies: &o.policies,
@@ -133,7 +137,7 @@ pub fn statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Stat
                     .chain(index::attach(target, i))
                     .chain(details::of_index(target, i));
                 made.extend(
-                    sql.map(|s| Statement::new(target, "AccessExclusiveLock (new table)", s)),
+                    sql.map(|s| PlanStatement::new(target, "AccessExclusiveLock (new table)", s)),
                 );
             }
         }
@@ -143,7 +147,7 @@ pub fn statements(all: &[Planned], p: &Planned, defer_indexes: bool) -> Vec<Stat
 
 /// What brings a target that we make into the publications that all of its sources are in. A publication is its owner's, whom the
 /// tables' owner need not be.
-pub fn publications(all: &[Planned], p: &Planned) -> Vec<Statement> {
+pub fn publications(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<PlanStatement> {
     if p.standing.is_some() || follows(all, p) {
         return Vec::new();
     }
@@ -155,21 +159,21 @@ pub fn publications(all: &[Planned], p: &Planned) -> Vec<Statement> {
     let mine = p.source.publications.iter().filter(|b| b.mine);
     mine.filter(everybodys)
         .filter_map(|b| details::publication(b, target, &p.layout))
-        .map(|sql| Statement::new(target, "ShareUpdateExclusiveLock", sql))
+        .map(|sql| PlanStatement::new(target, "ShareUpdateExclusiveLock", sql))
         .collect()
 }
 
 /// The mapping views, forth and, where there is a way, back.
-pub fn views(all: &[Planned], p: &Planned) -> Vec<Statement> {
+pub fn views(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<PlanStatement> {
     let id = p.mapping.id;
     views_at(all, p, [&view::name(id), &view::reverse_name(id)])
 }
 
 fn views_at(
-    all: &[Planned],
-    p: &Planned,
+    all: &[PlannedMapping],
+    p: &PlannedMapping,
     [forward, reverse]: [&QualifiedName; 2],
-) -> Vec<Statement> {
+) -> Vec<PlanStatement> {
     let target = &p.mapping.target_name;
     let filter = p.mapping.spec.filter.as_deref();
     let forth = match &p.layout.merge {
@@ -177,17 +181,17 @@ fn views_at(
         Some(merge) => merged_view(all, merge, forward),
     };
     let back = view::create_reverse(reverse, &p.source.name, target, &p.layout);
-    std::iter::once(Statement::new(&p.source.name, "AccessShareLock", forth))
-        .chain(back.map(|sql| Statement::new(target, "AccessShareLock", sql)))
+    std::iter::once(PlanStatement::new(&p.source.name, "AccessShareLock", forth))
+        .chain(back.map(|sql| PlanStatement::new(target, "AccessShareLock", sql)))
         .collect()
 }
 
-fn merged_view(all: &[Planned], merge: &Merge, at: &QualifiedName) -> String {
-    let sources: Vec<merged::Source> = merge
+fn merged_view(all: &[PlannedMapping], merge: &Merge, at: &QualifiedName) -> String {
+    let sources: Vec<merged::MergeSource> = merge
         .sources
         .iter()
         .filter_map(|s| all.iter().find(|p| p.mapping.id == s.mapping))
-        .map(|p| merged::Source {
+        .map(|p| merged::MergeSource {
             mapping: p.mapping.id,
             table: &p.source.name,
             layout: &p.layout,
@@ -198,7 +202,7 @@ fn merged_view(all: &[Planned], merge: &Merge, at: &QualifiedName) -> String {
 }
 
 /// The table that ties old ids to new ones, where there is one.
-pub fn maps(p: &Planned) -> Vec<Statement> {
+pub fn maps(p: &PlannedMapping) -> Vec<PlanStatement> {
     let Some(drawn) = &p.layout.drawn else {
         return Vec::new();
     };
@@ -214,13 +218,13 @@ pub fn maps(p: &Planned) -> Vec<Statement> {
     let old = store::ids::draws(&p.source, &drawn.source);
     let name = map::name(p.mapping.id);
     let made = map::create(&name, drawn, (old.as_deref(), &new)).into_iter();
-    made.map(|sql| Statement::new(&name, "AccessExclusiveLock (new table)", sql))
+    made.map(|sql| PlanStatement::new(&name, "AccessExclusiveLock (new table)", sql))
         .collect()
 }
 
 /// Makes or adopts all targets, then what ties them to their sources; what was done to each. Errors: 55000 if a standing table
 /// does not fit.
-pub fn run(all: &[Planned], defer_indexes: bool) -> Result<Vec<&'static str>> {
+pub fn run(all: &[PlannedMapping], defer_indexes: bool) -> Result<Vec<&'static str>> {
     for mark in all.iter().flat_map(|p| p.layout.marks()) {
         catalog::require_plain(&mark.type_text)?;
     }
@@ -240,9 +244,9 @@ pub fn run(all: &[Planned], defer_indexes: bool) -> Result<Vec<&'static str>> {
         // As it is when all of its sources have given what is theirs.
         let target = standing_now(p)?;
         make_views(all, p)?;
-        let left = Left {
-            source: Facts::from_shape(&p.source),
-            target: Facts::from_shape(&target),
+        let left = CreatedFacts {
+            source: TableFacts::from_shape(&p.source),
+            target: TableFacts::from_shape(&target),
         };
         let adopted = p.standing.is_some();
         mapping::set_created(p.mapping.id, Oid::from(target.oid), adopted, &layout, &left)?;
@@ -252,7 +256,7 @@ pub fn run(all: &[Planned], defer_indexes: bool) -> Result<Vec<&'static str>> {
 }
 
 /// One target: its layout, and what it is now.
-fn make(all: &[Planned], which: usize, defer_indexes: bool) -> Result<(Layout, Shape)> {
+fn make(all: &[PlannedMapping], which: usize, defer_indexes: bool) -> Result<(Layout, Shape)> {
     let p = &all[which];
     let mut layout = match &p.standing {
         Some(standing) => adopt::layout(standing, all, which)?,
@@ -275,7 +279,7 @@ fn make(all: &[Planned], which: usize, defer_indexes: bool) -> Result<(Layout, S
     Ok((layout, made))
 }
 
-fn standing_now(p: &Planned) -> Result<Shape> {
+fn standing_now(p: &PlannedMapping) -> Result<Shape> {
     let name = &p.mapping.target_name;
     let target =
         catalog::find(name)?.ok_or_else(|| Error::Internal("the target was not made".into()))?;
@@ -283,7 +287,7 @@ fn standing_now(p: &Planned) -> Result<Shape> {
 }
 
 /// The mapping views read with their owner's rights: nobody else has any on them.
-fn make_views(all: &[Planned], p: &Planned) -> Result<()> {
+fn make_views(all: &[PlannedMapping], p: &PlannedMapping) -> Result<()> {
     let names = [view::name(p.mapping.id), view::reverse_name(p.mapping.id)];
     draft::make(p.source.owner.into(), |draft| {
         let [forward, reverse] = names.each_ref().map(|name| draft.name(name));

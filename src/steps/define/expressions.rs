@@ -6,7 +6,7 @@ use crate::model::expr::Expression;
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::Shape;
 use crate::model::spec::Spec;
-use crate::pg::expression::{self, Checked};
+use crate::pg::expression::{self, CheckedExpression};
 use crate::pg::notice::notice;
 
 /// Lets PostgreSQL judge every expression, and notes its type. With `remap`, one for a key draws new ids.
@@ -41,7 +41,7 @@ pub fn resolve_types(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec>
         }
     }
     if let Some(filter) = &spec.filter {
-        let Checked {
+        let CheckedExpression {
             type_text,
             immutable,
             ..

@@ -2,12 +2,12 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::config::{Column, Config, Table};
+use crate::model::config::{Config, ConfigColumn, ConfigTable};
 use crate::model::layout::{Layout, Member, merge, resolve};
 use crate::model::options;
-use crate::model::rework::{NewColumn, Rework};
+use crate::model::rework::{ColumnChange, NewColumn};
 use crate::model::shape::Shape;
-use crate::model::spec::{Arguments, Spec, read};
+use crate::model::spec::{Spec, TableArguments, read};
 use crate::model::state::{Mapping, Migration};
 use crate::pg::catalog;
 use crate::store::{log, mapping, migration};
@@ -39,7 +39,7 @@ pub fn migration(name: &str, scope: &ScopeArguments, option_values: &Value) -> R
 }
 
 /// Adds one table to a migration in phase `defined`.
-pub fn table(m: &Migration, source: Oid, target: &str, arguments: &Arguments) -> Result<()> {
+pub fn table(m: &Migration, source: Oid, target: &str, arguments: &TableArguments) -> Result<()> {
     m.require_defined()?;
     let shape = catalog::shape(source)?.ok_or_else(|| Error::Unsuitable {
         relation: format!("relation {}", source.to_u32()),
@@ -191,11 +191,11 @@ fn check_layout(
 }
 
 /// The stored definition as the document it could have been given as.
-pub fn config(m: &Migration, mappings: &[Mapping], reworks: &[Rework]) -> Config {
+pub fn config(m: &Migration, mappings: &[Mapping], reworks: &[ColumnChange]) -> Config {
     let tables = mappings
         .iter()
         .map(|p| {
-            Table::from_spec(
+            ConfigTable::from_spec(
                 p.source_text(),
                 p.target_name.plain(),
                 p.id_mode.clone(),
@@ -220,12 +220,12 @@ pub fn config(m: &Migration, mappings: &[Mapping], reworks: &[Rework]) -> Config
 }
 
 /// Names as they were before the archive.
-fn columns(r: &Rework) -> Vec<Column> {
+fn columns(r: &ColumnChange) -> Vec<ConfigColumn> {
     let one = |c: &NewColumn| {
         let before = c.archived.as_ref();
         let name = before.and_then(|a| a.new.as_ref()).unwrap_or(&c.name);
         let old = before.map(|a| &a.old).or(c.replaces.as_ref());
-        Column {
+        ConfigColumn {
             relation: r
                 .table
                 .as_ref()

@@ -4,15 +4,15 @@ use super::merged;
 use crate::error::Result;
 use crate::model::state::{Leftover, Mapping, Migration};
 use crate::pg::document::JsonText;
-use crate::pg::moment::Moment;
-use crate::pg::places::{self, Places};
+use crate::pg::moment::Snapshot;
+use crate::pg::places::{self, TidList};
 use crate::pg::{echo, role, session, spi};
 use crate::settings;
-use crate::sqlgen::digest::Pair;
+use crate::sqlgen::digest::ComparedPair;
 use crate::sqlgen::flow::Flow;
-use crate::sqlgen::mend::{self, Inbound};
-use crate::sqlgen::parents::{self, Outbound};
-use crate::store::compare::{Argument, Beside, Choice};
+use crate::sqlgen::mend::{self, InboundKey};
+use crate::sqlgen::parents::{self, OutboundKey};
+use crate::store::compare::{ChoiceArgument, Comparison, RowChoice};
 use crate::store::{ids, mapping, rows};
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
@@ -25,7 +25,7 @@ pub fn keys(of: &[Leftover]) -> Value {
 }
 
 /// What came of bringing some rows.
-pub struct Brought {
+pub struct CopiedRows {
     /// Old rows that were free, and whose new rows were written.
     pub rows: i64,
     /// Something that a row refers to is there, and locked by somebody.
@@ -35,12 +35,12 @@ pub struct Brought {
 }
 
 /// Inserts and updates new rows of those old rows that are free.
-pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brought> {
+pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<CopiedRows> {
     let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
     if let Some(merge) = &layout.merge {
         return merged::copy_free_rows(m, p, merge, keys);
     }
-    let pair = Pair::new(p.id, mapping::target(p)?, layout);
+    let pair = ComparedPair::new(p.id, mapping::target(p)?, layout);
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     let _owner = role::confine(mapping::owner(p)?)?;
     let mut old = places::lock_keys(&mend::lock_source(&pair), keys)?;
@@ -55,7 +55,7 @@ pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brough
             waits |= held;
         }
     }
-    let mut brought = Brought {
+    let mut brought = CopiedRows {
         rows: old.count,
         waits,
         held: false,
@@ -78,13 +78,13 @@ pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<Brough
 }
 
 /// Foreign keys of the target over columns that we write.
-fn outbound(p: &Mapping) -> Result<Vec<Outbound>> {
-    let all: Vec<Outbound> = spi::rows(
+fn outbound(p: &Mapping) -> Result<Vec<OutboundKey>> {
+    let all: Vec<OutboundKey> = spi::rows(
         include_str!("../../../sql/query/outbound_keys.sql"),
         &[Oid::from(p.target.unwrap_or(0)).into()],
     )?;
     let columns = &mapping::layout(p)?.columns;
-    let ours = |k: &Outbound| {
+    let ours = |k: &OutboundKey| {
         let mut pairs = k.pairs.iter();
         pairs.all(|t| columns.iter().any(|c| c.name == t.columns.child))
     };
@@ -93,7 +93,7 @@ fn outbound(p: &Mapping) -> Result<Vec<Outbound>> {
 
 /// Those of the old rows whose new rows would find what they refer to, which is locked then; and whether others would, but
 /// for somebody who holds it.
-fn with_parents(flow: &Flow, key: &Outbound, old: &Places) -> Result<(Places, bool)> {
+fn with_parents(flow: &Flow, key: &OutboundKey, old: &TidList) -> Result<(TidList, bool)> {
     let named = places::document(&parents::select_parent_keys(flow, key), old)?;
     let keys = |sql: &str| -> Result<Value> {
         let _parent = role::confine_for_key(Oid::from(key.owner));
@@ -113,8 +113,8 @@ fn with_parents(flow: &Flow, key: &Outbound, old: &Places) -> Result<(Places, bo
 /// Deletes new rows that have no old row, as far as they are free and nobody refers to them; how many were free.
 pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
     let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
-    let pair = Pair::new(p.id, mapping::target(p)?, layout);
-    let inbound: Vec<Inbound> = spi::rows(
+    let pair = ComparedPair::new(p.id, mapping::target(p)?, layout);
+    let inbound: Vec<InboundKey> = spi::rows(
         include_str!("../../../sql/query/inbound_keys.sql"),
         &[Oid::from(p.target.unwrap_or(0)).into()],
     )?;
@@ -129,11 +129,11 @@ pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
 
 /// Strikes those off that are equal now, and marks the others as tried; how many are left.
 pub fn settle(p: &Mapping, of: &[Leftover]) -> Result<usize> {
-    let at = Moment::take();
-    let beside = Beside::without_pending(p, &at)?;
-    let choice = Choice {
+    let at = Snapshot::take();
+    let beside = Comparison::without_pending(p, &at)?;
+    let choice = RowChoice {
         condition: beside.pair()?.chosen(),
-        argument: Argument::Keys(keys(of)),
+        argument: ChoiceArgument::Keys(keys(of)),
     };
     let found = beside.list(&choice, i64::from(i32::MAX))?;
     let differ: HashSet<Vec<Option<String>>> = found.into_iter().map(|f| f.key).collect();

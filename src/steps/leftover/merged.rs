@@ -1,22 +1,27 @@
 //! Rows that several old tables have a part of, put right: as their mirrors do it, but without waiting for anybody.
 
-use super::mend::Brought;
+use super::mend::CopiedRows;
 use crate::error::Result;
 use crate::model::layout::merge::Merge;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::document::JsonText;
 use crate::pg::{echo, places, role, session, spi};
 use crate::settings;
-use crate::sqlgen::digest::Pair;
+use crate::sqlgen::digest::ComparedPair;
 use crate::sqlgen::{mend, mirror};
 use crate::store::mapping;
 use pgrx::JsonB;
 use serde_json::Value;
 
 /// Updates new rows that are free, and inserts those that are lacking where all their parts are free.
-pub fn copy_free_rows(m: &Migration, p: &Mapping, merge: &Merge, keys: &Value) -> Result<Brought> {
+pub fn copy_free_rows(
+    m: &Migration,
+    p: &Mapping,
+    merge: &Merge,
+    keys: &Value,
+) -> Result<CopiedRows> {
     let flow = mapping::forward(p)?;
-    let pair = Pair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
+    let pair = ComparedPair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     let _owner = role::confine(mapping::owner(p)?)?;
     let new = places::lock_keys(&mend::lock_target(&pair), keys)?;
@@ -42,7 +47,7 @@ pub fn copy_free_rows(m: &Migration, p: &Mapping, merge: &Merge, keys: &Value) -
     )?;
     let wanted = i64::try_from(keys.as_array().map_or(0, Vec::len)).unwrap_or(i64::MAX);
     let rows = new.count + put_in;
-    Ok(Brought {
+    Ok(CopiedRows {
         rows,
         waits: rows < wanted,
         held: false,

@@ -4,17 +4,17 @@
 pub mod mend;
 mod merged;
 
-use super::Outcome;
+use super::SliceOutcome;
 use crate::error::{Error, Result};
 use crate::model::state::{Leftover, Mapping, Migration, Pass};
 use crate::pg::{role, session, spi, tx};
 use crate::settings;
-use crate::sqlgen::digest::{Pair, Side};
+use crate::sqlgen::digest::{ComparedPair, Side};
 use crate::sqlgen::{batch, sweep};
 use crate::store::{ids, mapping, rows};
 
 /// Copies the row. With `may_wait` it waits for the row's lock, no longer than `lock_timeout_ms`.
-pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<Outcome> {
+pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<SliceOutcome> {
     let p =
         mapping::by_id(l.mapping)?.ok_or_else(|| Error::Internal("the mapping is gone".into()))?;
     let moved = tx::subtransaction(|| match p.pass {
@@ -22,29 +22,29 @@ pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<Outcome> {
         Pass::Sweep | Pass::Back => bring_back(m, &p, l),
     });
     match moved {
-        Ok(Fate::Settled) => {
+        Ok(RowResult::Settled) => {
             rows::done(l.id)?;
-            Ok(Outcome::Did(1))
+            Ok(SliceOutcome::Did(1))
         }
-        Ok(Fate::Refused) => {
+        Ok(RowResult::Refused) => {
             rows::move_refused(l)?;
-            Ok(Outcome::Did(1))
+            Ok(SliceOutcome::Did(1))
         }
-        Ok(Fate::Busy) => {
+        Ok(RowResult::Busy) => {
             rows::set_tried(l.id)?;
-            Ok(Outcome::Wait(row_lock(&p, l)))
+            Ok(SliceOutcome::Wait(row_lock(&p, l)))
         }
-        Ok(Fate::Tied(why)) => {
+        Ok(RowResult::Tied(why)) => {
             rows::move_failed(l, "23503", why)?;
-            Ok(Outcome::Did(1))
+            Ok(SliceOutcome::Did(1))
         }
         Err(e) if e.is_retryable() => {
             rows::set_tried(l.id)?;
-            Ok(Outcome::Wait(row_lock(&p, l)))
+            Ok(SliceOutcome::Wait(row_lock(&p, l)))
         }
         Err(e) if e.is_about_data() => {
             rows::move_failed(l, &e.sqlstate(), &e.to_string())?;
-            Ok(Outcome::Did(1))
+            Ok(SliceOutcome::Did(1))
         }
         Err(e) => Err(e),
     }
@@ -54,7 +54,7 @@ fn row_lock(p: &Mapping, l: &Leftover) -> String {
     format!("lock on row ({}) of {}", l.key.join(", "), p.source_text())
 }
 
-enum Fate {
+enum RowResult {
     /// In the target, or gone from the source; the mirror did the latter to the target too.
     Settled,
     /// The target did not take it: a row of another scope holds its key.
@@ -66,7 +66,7 @@ enum Fate {
 }
 
 /// As `copy_row`, from the new table to the old: the old row becomes what the new one is, or goes.
-fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<Fate> {
+fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<RowResult> {
     let flow = mapping::reverse(p)?
         .ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))?;
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
@@ -78,39 +78,39 @@ fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<Fate> {
         spi::run(&batch::copy_one(&flow), &key())?;
         let arrived = spi::value::<bool>(&batch::select_arrived(&flow), &key())?;
         return Ok(if arrived.unwrap_or(true) {
-            Fate::Settled
+            RowResult::Settled
         } else {
-            Fate::Refused
+            RowResult::Refused
         });
     }
     if spi::run(&batch::exists(&flow), &key())? > 0 {
-        return Ok(Fate::Busy);
+        return Ok(RowResult::Busy);
     }
     if spi::run(&sweep::lock_one(&flow), &key())? > 0 {
         spi::run(&sweep::delete_one(&flow), &key())?;
     } else if spi::run(&sweep::exists(&flow), &key())? > 0 {
-        return Ok(Fate::Busy);
+        return Ok(RowResult::Busy);
     }
-    Ok(Fate::Settled)
+    Ok(RowResult::Settled)
 }
 
 /// The old table has no such row. The new one has none either, unless something passed the mirror.
-fn not_there(p: &Mapping, l: &Leftover) -> Result<Fate> {
+fn not_there(p: &Mapping, l: &Leftover) -> Result<RowResult> {
     let free = mend::prune(p, &mend::keys(std::slice::from_ref(l)))?;
-    let pair = Pair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
+    let pair = ComparedPair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
     let still = spi::run(
         &pair.row(Side::Target, Side::Source),
         &[l.key.clone().into()],
     )? > 0;
     Ok(match (still, free) {
-        (false, _) => Fate::Settled,
+        (false, _) => RowResult::Settled,
         // Somebody holds it: a transaction that brings the old row just now, perhaps.
-        (true, 0) => Fate::Busy,
-        (true, _) => Fate::Tied("the new row has no old one, and others refer to it"),
+        (true, 0) => RowResult::Busy,
+        (true, _) => RowResult::Tied("the new row has no old one, and others refer to it"),
     })
 }
 
-fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<Fate> {
+fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<RowResult> {
     let flow = mapping::forward(p)?;
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     let _owner = role::confine(mapping::owner(p)?)?;
@@ -123,7 +123,7 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
             false => batch::exists(&flow),
         };
         if !may_wait && found(&here)? {
-            return Ok(Fate::Busy);
+            return Ok(RowResult::Busy);
         }
         if !may_wait || lock(false)? == 0 {
             // Of a row that several tables have a part of this one may have none.
@@ -135,9 +135,9 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
     // The mirror keeps a row right that is there: this is for one that passed it.
     let brought = mend::copy_free_rows(m, p, &mend::keys(std::slice::from_ref(l)))?;
     match (brought.rows, brought.waits) {
-        (0, true) => return Ok(Fate::Busy),
+        (0, true) => return Ok(RowResult::Busy),
         (0, false) => {
-            return Ok(Fate::Tied(
+            return Ok(RowResult::Tied(
                 "what the row refers to is not in the new tables",
             ));
         }
@@ -148,9 +148,9 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
     }
     let arrived = spi::value::<bool>(&batch::select_arrived(&flow), &key())?;
     Ok(match arrived {
-        Some(false) => Fate::Refused,
+        Some(false) => RowResult::Refused,
         // Whoever holds the new row may go without a write that would put it right.
-        _ if brought.held => Fate::Busy,
-        _ => Fate::Settled,
+        _ if brought.held => RowResult::Busy,
+        _ => RowResult::Settled,
     })
 }

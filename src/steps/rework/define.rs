@@ -3,19 +3,19 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal};
 use crate::model::nearest;
-use crate::model::rework::Rework;
+use crate::model::rework::ColumnChange;
 use crate::model::shape::Shape;
 use crate::model::state::Migration;
-use crate::pg::expression::{self, Checked};
+use crate::pg::expression::{self, CheckedExpression};
 use crate::pg::{catalog, spi};
 use crate::sqlgen::rework as sql;
-use crate::store::new_column::{self, Wanted};
+use crate::store::new_column::{self, RequestedColumn};
 use crate::store::{log, migration};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Oid;
 
 /// What the caller of `mig_add_column` says.
-pub struct Asked<'a> {
+pub struct ColumnArguments<'a> {
     pub relation: Oid,
     pub name: String,
     pub type_text: &'a str,
@@ -26,7 +26,7 @@ pub struct Asked<'a> {
     pub replaces: Option<String>,
 }
 
-pub fn column(m: &Migration, asked: &Asked) -> Result<()> {
+pub fn column(m: &Migration, asked: &ColumnArguments) -> Result<()> {
     m.require_defined()?;
     let shape = table(asked.relation)?;
     let all = new_column::list(m.id)?;
@@ -39,7 +39,7 @@ pub fn column(m: &Migration, asked: &Asked) -> Result<()> {
     }
     new_column::insert(
         m.id,
-        &Wanted {
+        &RequestedColumn {
             relation: shape.oid,
             name: &asked.name,
             type_text: &type_text,
@@ -128,7 +128,7 @@ fn free_name(shape: &Shape, name: &str) -> Result<()> {
 }
 
 /// As PostgreSQL writes it.
-fn known_type(shape: &Shape, asked: &Asked) -> Result<String> {
+fn known_type(shape: &Shape, asked: &ColumnArguments) -> Result<String> {
     let text = format!("NULL::{}", asked.type_text);
     let checked = expression::check(
         shape.owner.into(),
@@ -154,7 +154,7 @@ fn known_type(shape: &Shape, asked: &Asked) -> Result<String> {
 }
 
 /// Whether it is immutable.
-fn check_up(shape: &Shape, asked: &Asked, type_text: &str) -> Result<bool> {
+fn check_up(shape: &Shape, asked: &ColumnArguments, type_text: &str) -> Result<bool> {
     let checked = expression::check(
         shape.owner.into(),
         &asked.name,
@@ -175,7 +175,7 @@ fn check_up(shape: &Shape, asked: &Asked, type_text: &str) -> Result<bool> {
 }
 
 /// The value can be assigned to the type, and nothing of it is cut off in silence.
-pub fn fits(column: &str, text: &str, checked: &Checked, type_text: &str) -> Result<()> {
+pub fn fits(column: &str, text: &str, checked: &CheckedExpression, type_text: &str) -> Result<()> {
     let cuts = ["character varying(", "character(", "bit varying(", "bit("];
     let given = &checked.type_text;
     let hint = || format!("Convert it yourself: ({text})::{type_text}");
@@ -201,7 +201,7 @@ pub fn fits(column: &str, text: &str, checked: &Checked, type_text: &str) -> Res
 }
 
 /// The first column that replaces the same one.
-fn leader(shape: &Shape, all: &[Rework], asked: &Asked) -> Result<Option<i32>> {
+fn leader(shape: &Shape, all: &[ColumnChange], asked: &ColumnArguments) -> Result<Option<i32>> {
     let invalid = |message: &str, detail: String, hint: &str| {
         Err(Error::Invalid {
             message: message.into(),
@@ -233,7 +233,7 @@ fn leader(shape: &Shape, all: &[Rework], asked: &Asked) -> Result<Option<i32>> {
             "Leave replaces out, and write its expression as up.",
         );
     }
-    let mine = |r: &&Rework| {
+    let mine = |r: &&ColumnChange| {
         r.relation == shape.oid && r.replaces.as_ref().is_some_and(|x| x.name.as_str() == old)
     };
     let first = all.iter().find(mine);
@@ -265,8 +265,8 @@ fn leader(shape: &Shape, all: &[Rework], asked: &Asked) -> Result<Option<i32>> {
 /// As far as it can be known: it may speak of columns that are asked for later; preflight looks again.
 fn down_fits(
     shape: &Shape,
-    all: &[Rework],
-    asked: &Asked,
+    all: &[ColumnChange],
+    asked: &ColumnArguments,
     down: &str,
     old_type: &str,
 ) -> Result<()> {

@@ -4,7 +4,7 @@ use super::make::put_in;
 use super::{existing_tables, lock_all};
 use crate::error::Result;
 use crate::ident::Ident;
-use crate::model::rework::{Archived, Rework, Stage};
+use crate::model::rework::{ArchivedNames, ColumnChange, SyncStage};
 use crate::model::shape::Shape;
 use crate::model::state::Migration;
 use crate::pg::{catalog, role, spi};
@@ -15,13 +15,13 @@ use pgrx::pg_sys::Oid;
 
 /// Both columns are written from now on, and the new one has all that the old one has: NOT NULL (which a valid CHECK proves, so that
 /// no row is read), unique constraints, comments, rights.
-pub fn switch(m: &Migration, all: &[Rework], force: bool) -> Result<()> {
+pub fn switch(m: &Migration, all: &[ColumnChange], force: bool) -> Result<()> {
     lock_all(m, all)?;
     if !force {
         drift::require_none(m)?;
     }
     for r in all {
-        put_in(r, Stage::Both, true)?;
+        put_in(r, SyncStage::Both, true)?;
         let table = r.table()?;
         let shape = catalog::shape_of(r.relation, &table.plain())?;
         for (c, l) in r.late() {
@@ -42,7 +42,7 @@ pub fn switch(m: &Migration, all: &[Rework], force: bool) -> Result<()> {
     Ok(())
 }
 
-fn has_constraint(r: &Rework, name: &Ident) -> Result<bool> {
+fn has_constraint(r: &ColumnChange, name: &Ident) -> Result<bool> {
     let found = spi::value::<bool>(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND conname = $2)",
         &[Oid::from(r.relation).into(), name.as_str().into()],
@@ -51,7 +51,7 @@ fn has_constraint(r: &Rework, name: &Ident) -> Result<bool> {
 }
 
 /// Comment and rights of the old column.
-fn take_over(r: &Rework, shape: &Shape) -> Result<()> {
+fn take_over(r: &ColumnChange, shape: &Shape) -> Result<()> {
     let table = r.table()?;
     let Some(old) = &r.replaces else {
         return Ok(());
@@ -76,21 +76,21 @@ fn take_over(r: &Rework, shape: &Shape) -> Result<()> {
 }
 
 /// The old column is the truth again.
-pub fn switch_back(m: &Migration, all: &[Rework]) -> Result<()> {
+pub fn switch_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     drift::require_none(m)?;
-    all.iter().try_for_each(|r| put_in(r, Stage::Old, true))
+    all.iter().try_for_each(|r| put_in(r, SyncStage::Old, true))
 }
 
 /// The new column is the truth: the old one follows it, and is written by nobody else. A computed column is kept no more.
-pub fn stop(m: &Migration, all: &[Rework]) -> Result<()> {
+pub fn stop(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     drift::require_none(m)?;
     for r in all {
         let table = r.table()?;
         let shape = catalog::shape_of(r.relation, &table.plain())?;
         if r.replaces.is_some() {
-            put_in(r, Stage::New, true)?;
+            put_in(r, SyncStage::New, true)?;
         } else {
             spi::run(&sql::drop_trigger(table, r.id), &[])?;
             new_column::seal(r)?;
@@ -109,11 +109,11 @@ pub fn stop(m: &Migration, all: &[Rework]) -> Result<()> {
     Ok(())
 }
 
-pub fn stop_back(m: &Migration, all: &[Rework]) -> Result<()> {
+pub fn stop_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     drift::require_none(m)?;
     for r in all {
-        put_in(r, Stage::Both, r.replaces.is_some())?;
+        put_in(r, SyncStage::Both, r.replaces.is_some())?;
         for c in &r.columns {
             spi::run(&sql::set_default(r.table()?, &c.name, None), &[])?;
         }
@@ -122,7 +122,7 @@ pub fn stop_back(m: &Migration, all: &[Rework]) -> Result<()> {
 }
 
 /// The old column gets the suffix, and the new one the old one's name where that is wanted. The old one still follows.
-pub fn put_away(m: &Migration, all: &[Rework], suffix: &str, take_names: bool) -> Result<()> {
+pub fn put_away(m: &Migration, all: &[ColumnChange], suffix: &str, take_names: bool) -> Result<()> {
     lock_all(m, all)?;
     drift::require_none(m)?;
     for r in all {
@@ -142,7 +142,7 @@ pub fn put_away(m: &Migration, all: &[Rework], suffix: &str, take_names: bool) -
             }
             new_column::set_archived(
                 c.id,
-                Some(&Archived {
+                Some(&ArchivedNames {
                     old: old.name.clone(),
                     new: takes.then(|| c.name.clone()),
                 }),
@@ -154,7 +154,7 @@ pub fn put_away(m: &Migration, all: &[Rework], suffix: &str, take_names: bool) -
     Ok(())
 }
 
-pub fn take_back(m: &Migration, all: &[Rework]) -> Result<()> {
+pub fn take_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     for r in all {
         let table = r.table()?;
@@ -176,7 +176,7 @@ pub fn take_back(m: &Migration, all: &[Rework]) -> Result<()> {
 }
 
 /// The end: nothing of ours is left on the tables. The old column goes, or stays as it is; then rows may lack it.
-pub fn let_go(m: &Migration, all: &[Rework], drops: bool) -> Result<()> {
+pub fn let_go(m: &Migration, all: &[ColumnChange], drops: bool) -> Result<()> {
     let there = existing_tables(all);
     lock_all(m, &there)?;
     for r in all {

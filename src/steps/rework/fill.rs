@@ -1,17 +1,17 @@
 //! One batch of a column's backfill: blocks in, a checkpoint out, in one transaction.
 
 use crate::error::{Error, Result};
-use crate::model::rework::{NewColumn, Rework, Stage};
+use crate::model::rework::{ColumnChange, NewColumn, SyncStage};
 use crate::model::state::Migration;
-use crate::pg::direct::fill::{Concerned, Filled, Pace};
-use crate::pg::direct::rework::Rework as Expressions;
-use crate::pg::places::Slice;
+use crate::pg::direct::fill::{AffectedConstraints, FillMode, FilledSlice};
+use crate::pg::direct::rework::ColumnSync as Expressions;
+use crate::pg::places::BlockSlice;
 use crate::pg::{catalog, role, session, spi, tx};
 use crate::settings;
 use crate::sqlgen::rework as sql;
-use crate::steps::Outcome;
+use crate::steps::SliceOutcome;
 use crate::store::log;
-use crate::store::new_column::{self, Batch};
+use crate::store::new_column::{self, FillBatch};
 use pgrx::pg_sys::Oid;
 use std::time::Instant;
 
@@ -19,19 +19,19 @@ use std::time::Instant;
 const MAX_BLOCKS: i64 = 8192;
 
 /// Fills the next blocks; then rows that somebody had locked, each alone.
-pub fn batch(m: &Migration, r: &Rework, may_wait: bool) -> Result<Outcome> {
+pub fn batch(m: &Migration, r: &ColumnChange, may_wait: bool) -> Result<SliceOutcome> {
     let leader = fix_bound(m, r)?;
     let end = leader.bound_blocks.unwrap_or(0);
     if leader.next_block < end {
         return stretch(m, r, &leader, end);
     }
     let Some((block, others)) = leader.busy.split_first() else {
-        let done = Batch {
+        let done = FillBatch {
             filled: true,
             ..progress(&leader)
         };
         new_column::checkpoint(r.id, done)?;
-        return Ok(Outcome::Did(0));
+        return Ok(SliceOutcome::Did(0));
     };
     fill_locked_rows(m, r, &leader, *block, others, may_wait)
 }
@@ -39,22 +39,26 @@ pub fn batch(m: &Migration, r: &Rework, may_wait: bool) -> Result<Outcome> {
 /// Rows of a block that somebody had locked when the batch came by. Whoever waits for one holds no other.
 fn fill_locked_rows(
     m: &Migration,
-    r: &Rework,
+    r: &ColumnChange,
     leader: &NewColumn,
     block: i64,
     others: &[i64],
     may_wait: bool,
-) -> Result<Outcome> {
-    let pace = if may_wait { Pace::OneRow } else { Pace::Batch };
-    let tried = one_block(r, Stage::Old, pace, block, settings::lock_timeout_ms(m))?;
+) -> Result<SliceOutcome> {
+    let pace = if may_wait {
+        FillMode::OneRow
+    } else {
+        FillMode::Batch
+    };
+    let tried = one_block(r, SyncStage::Old, pace, block, settings::lock_timeout_ms(m))?;
     let mut busy: Vec<i64> = others.to_vec();
     let (keeps, outcome) = match tried {
         // There may be more of them.
-        Some(f) if may_wait && f.written > 0 => (true, Outcome::Did(1)),
-        Some(f) if f.busy.is_empty() => (false, Outcome::Did(f.written)),
+        Some(f) if may_wait && f.written > 0 => (true, SliceOutcome::Did(1)),
+        Some(f) if f.busy.is_empty() => (false, SliceOutcome::Did(f.written)),
         _ => {
             let row = format!("a row in block {block} of {}", r.table()?.plain());
-            (true, Outcome::Wait(row))
+            (true, SliceOutcome::Wait(row))
         }
     };
     if keeps {
@@ -63,7 +67,7 @@ fn fill_locked_rows(
     }
     new_column::checkpoint(
         r.id,
-        Batch {
+        FillBatch {
             busy,
             ..progress(leader)
         },
@@ -73,12 +77,12 @@ fn fill_locked_rows(
 
 /// None where a row was waited for in vain.
 fn one_block(
-    r: &Rework,
-    stage: Stage,
-    pace: Pace,
+    r: &ColumnChange,
+    stage: SyncStage,
+    pace: FillMode,
     block: i64,
     timeout_ms: i32,
-) -> Result<Option<Filled>> {
+) -> Result<Option<FilledSlice>> {
     let tried = tx::subtransaction(|| {
         let _timeout = session::lock_timeout(timeout_ms);
         fill(r, stage, pace, block, block + 1)
@@ -90,8 +94,8 @@ fn one_block(
     }
 }
 
-fn progress(leader: &NewColumn) -> Batch {
-    Batch {
+fn progress(leader: &NewColumn) -> FillBatch {
+    FillBatch {
         next_block: leader.next_block,
         busy: leader.busy.clone(),
         rows: 0,
@@ -101,14 +105,14 @@ fn progress(leader: &NewColumn) -> Batch {
     }
 }
 
-fn stretch(m: &Migration, r: &Rework, leader: &NewColumn, end: i64) -> Result<Outcome> {
+fn stretch(m: &Migration, r: &ColumnChange, leader: &NewColumn, end: i64) -> Result<SliceOutcome> {
     let started = Instant::now();
     let blocks = match leader.batch_blocks {
         Some(blocks) => blocks,
         None => first_blocks(m, r)?,
     };
     let to = (leader.next_block + blocks).min(end);
-    let filled = fill(r, Stage::Old, Pace::Batch, leader.next_block, to)?;
+    let filled = fill(r, SyncStage::Old, FillMode::Batch, leader.next_block, to)?;
     let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
     let mut busy = leader.busy.clone();
     busy.extend(&filled.busy);
@@ -119,7 +123,7 @@ fn stretch(m: &Migration, r: &Rework, leader: &NewColumn, end: i64) -> Result<Ou
         .clamp(1, MAX_BLOCKS);
     new_column::checkpoint(
         r.id,
-        Batch {
+        FillBatch {
             next_block: filled.stopped.map_or(to, i64::from),
             busy,
             rows: filled.rows,
@@ -128,26 +132,26 @@ fn stretch(m: &Migration, r: &Rework, leader: &NewColumn, end: i64) -> Result<Ou
             filled: false,
         },
     )?;
-    Ok(Outcome::Did(filled.rows))
+    Ok(SliceOutcome::Did(filled.rows))
 }
 
 /// Blocks that hold about `batch_rows`.
-fn first_blocks(m: &Migration, r: &Rework) -> Result<i64> {
+fn first_blocks(m: &Migration, r: &ColumnChange) -> Result<i64> {
     let density = catalog::extent(r.relation)?.map_or(1, |e| e.rows / e.blocks.max(1));
     Ok((i64::from(settings::batch_rows(m)) / density.max(1)).clamp(1, MAX_BLOCKS))
 }
 
 /// All of the table at once, in the caller's transaction: rows that were written, and blocks in which some are left.
-pub fn fill_whole_table(m: &Migration, r: &Rework, stage: Stage) -> Result<(i64, usize)> {
+pub fn fill_whole_table(m: &Migration, r: &ColumnChange, stage: SyncStage) -> Result<(i64, usize)> {
     /// Long enough to see that a lock is in nobody's way.
     const GLANCE_MS: i32 = 1;
     hold(m, r)?;
     let blocks = catalog::extent(r.relation)?.map_or(0, |e| e.blocks);
-    let filled = fill(r, stage, Pace::Batch, 0, blocks)?;
+    let filled = fill(r, stage, FillMode::Batch, 0, blocks)?;
     let (mut written, mut left) = (filled.written, 0);
     for block in filled.busy {
         loop {
-            match one_block(r, stage, Pace::OneRow, block, GLANCE_MS)? {
+            match one_block(r, stage, FillMode::OneRow, block, GLANCE_MS)? {
                 Some(f) if f.written > 0 => written += f.written,
                 Some(f) if f.busy.is_empty() => break,
                 _ => {
@@ -161,7 +165,7 @@ pub fn fill_whole_table(m: &Migration, r: &Rework, stage: Stage) -> Result<(i64,
 }
 
 /// Held to the end of the transaction: nobody rewrites the table under the batch.
-fn hold(m: &Migration, r: &Rework) -> Result<()> {
+fn hold(m: &Migration, r: &ColumnChange) -> Result<()> {
     let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
     let table = r.table()?;
     spi::run(
@@ -172,7 +176,13 @@ fn hold(m: &Migration, r: &Rework) -> Result<()> {
 }
 
 /// As the owner, below SQL.
-fn fill(r: &Rework, stage: Stage, pace: Pace, from: i64, to: i64) -> Result<Filled> {
+fn fill(
+    r: &ColumnChange,
+    stage: SyncStage,
+    pace: FillMode,
+    from: i64,
+    to: i64,
+) -> Result<FilledSlice> {
     let _owner = role::confine(Oid::from(r.leader().owner.unwrap_or(0)))?;
     let _safe = session::pin_names();
     let view = catalog::oid_of(&sql::view_name(r.id));
@@ -183,7 +193,7 @@ fn fill(r: &Rework, stage: Stage, pace: Pace, from: i64, to: i64) -> Result<Fill
             detail: "The view that says what the columns should be is gone.".into(),
             hint: "Go back and forth again: SELECT mig_rollback(…, 'defined');".into(),
         })?;
-    let concerned: Concerned = spi::first(
+    let concerned: AffectedConstraints = spi::first(
         "SELECT coalesce((SELECT pg_catalog.jsonb_agg(c.oid::bigint) FROM pg_catalog.pg_constraint c \
            WHERE c.conrelid = $1 AND c.contype IN ('f', 'u') AND c.conkey && $2), '[]') AS constraints, \
          EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conrelid = $1 AND c.contype = 'c' AND c.conkey && $2) \
@@ -191,13 +201,13 @@ fn fill(r: &Rework, stage: Stage, pace: Pace, from: i64, to: i64) -> Result<Fill
         &[Oid::from(r.relation).into(), expressions.numbers().into()],
     )?
     .unwrap_or_default();
-    let slice = Slice::new(from, to)?;
+    let slice = BlockSlice::new(from, to)?;
     Ok(expressions.fill(&slice, stage, pace, &concerned))
 }
 
 /// Fixes the bound at the first batch, and starts over where the table was rewritten since (VACUUM FULL, CLUSTER, TRUNCATE, a
 /// restored dump): blocks mean nothing in another file.
-fn fix_bound(m: &Migration, r: &Rework) -> Result<NewColumn> {
+fn fix_bound(m: &Migration, r: &ColumnChange) -> Result<NewColumn> {
     hold(m, r)?;
     let leader = r.leader();
     let extent = catalog::extent(r.relation)?

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
-use crate::model::change::Change;
-use crate::model::rework::{Late, NewColumn, Rework};
+use crate::model::change::DdlChange;
+use crate::model::rework::{ColumnChange, Dependent, NewColumn};
 use crate::model::shape::Shape;
 use crate::pg::{catalog, deparse, spi, state};
 use crate::sqlgen::rework::late as sql;
@@ -12,7 +12,7 @@ use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
 /// Decides on it, for each column that has not been decided on. Keys of a column that becomes several have no one heir.
-pub fn plan(r: &Rework, all: &[Rework]) -> Result<()> {
+pub fn plan(r: &ColumnChange, all: &[ColumnChange]) -> Result<()> {
     let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
     let mut taken: Vec<Ident> = state::json_rows(
         "SELECT pg_catalog.to_jsonb(c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_class t ON t.oid = $1 AND c.relnamespace = t.relnamespace \
@@ -30,7 +30,7 @@ pub fn plan(r: &Rework, all: &[Rework]) -> Result<()> {
 }
 
 #[derive(Deserialize)]
-struct Stored {
+struct StoredDependent {
     name: Ident,
     tree: String,
     columns: Vec<Ident>,
@@ -42,10 +42,10 @@ struct Stored {
 fn checks(
     shape: &Shape,
     c: &NewColumn,
-    heirs: &sql::Heirs,
+    heirs: &sql::Replacements,
     taken: &mut Vec<Ident>,
-) -> Result<Vec<Late>> {
-    let stored: Vec<Stored> = spi::rows(
+) -> Result<Vec<Dependent>> {
+    let stored: Vec<StoredDependent> = spi::rows(
         "SELECT k.conname AS name, k.conbin::text AS tree, pg_catalog.obj_description(k.oid, 'pg_constraint') AS comment, \
          (SELECT pg_catalog.jsonb_agg(a.attname) FROM pg_catalog.pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)) AS columns \
          FROM pg_catalog.pg_constraint k WHERE k.conrelid = $1 AND k.contype = 'c' AND k.conkey <> '{}' ORDER BY k.conname",
@@ -65,8 +65,8 @@ fn checks(
         let pairs = concerned
             .map(|(old, heir)| Ok((number(shape, old)?, number(shape, &heir.name)?)))
             .collect::<Result<Vec<_>>>()?;
-        made.push(Late {
-            change: Change::Check {
+        made.push(Dependent {
+            change: DdlChange::Check {
                 name: sql::free(sql::renamed_all(&s.name, heirs, has), taken),
                 expression: deparse::with_columns(&s.tree, shape.oid, &shape.name.name, &pairs)?,
             },

@@ -2,17 +2,17 @@
 
 use super::{existing_tables, lock_all, tables};
 use crate::error::Result;
-use crate::model::rework::{Rework, Stage};
+use crate::model::rework::{ColumnChange, SyncStage};
 use crate::model::shape::Shape;
 use crate::model::state::Migration;
-use crate::pg::lock::{self, Mode};
+use crate::pg::lock::{self, LockMode};
 use crate::pg::{catalog, draft, role, spi, state};
 use crate::settings;
 use crate::sqlgen::rework as sql;
 use crate::store::{drift, new_column};
 
 /// Adds the columns, nullable and without a default: AccessExclusive for changes of the catalog, no row is read.
-pub fn columns(m: &Migration, all: &[Rework]) -> Result<()> {
+pub fn columns(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     for r in all {
         let table = r.table()?;
@@ -41,13 +41,13 @@ pub fn columns(m: &Migration, all: &[Rework]) -> Result<()> {
     Ok(())
 }
 
-fn old_type<'a>(r: &Rework, shape: &'a Shape) -> Option<&'a str> {
+fn old_type<'a>(r: &ColumnChange, shape: &'a Shape) -> Option<&'a str> {
     let old = r.replaces.as_ref()?;
     shape.column(&old.name).map(|c| c.type_text.as_str())
 }
 
 /// Views and columns go. What was written to a new column alone goes with it.
-pub fn remove(m: &Migration, all: &[Rework]) -> Result<()> {
+pub fn remove(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     let there = existing_tables(all);
     lock_all(m, &there)?;
     for r in all {
@@ -63,12 +63,12 @@ pub fn remove(m: &Migration, all: &[Rework]) -> Result<()> {
 
 /// Puts the triggers in, or in anew with another stage. ShareRowExclusive for a new one, which waits for open writers: no
 /// transaction writes past it. One that stands is exchanged in the same transaction, under AccessExclusive.
-pub fn keep(m: &Migration, all: &[Rework], stage: Stage, force: bool) -> Result<()> {
+pub fn keep(m: &Migration, all: &[ColumnChange], stage: SyncStage, force: bool) -> Result<()> {
     let stands = are_triggers_installed(all)?;
     let mode = if stands {
-        Mode::AccessExclusive
+        LockMode::AccessExclusive
     } else {
-        Mode::ShareRowExclusive
+        LockMode::ShareRowExclusive
     };
     lock::lock_all(&tables(all, mode)?, settings::lock_timeout_ms(m))?;
     if !force {
@@ -81,7 +81,7 @@ pub fn keep(m: &Migration, all: &[Rework], stage: Stage, force: bool) -> Result<
 }
 
 /// As `keep`, with the locks held already.
-pub fn put_in(r: &Rework, stage: Stage, stands: bool) -> Result<()> {
+pub fn put_in(r: &ColumnChange, stage: SyncStage, stands: bool) -> Result<()> {
     let table = r.table()?;
     if stands {
         spi::run(&sql::drop_trigger(table, r.id), &[])?;
@@ -92,7 +92,7 @@ pub fn put_in(r: &Rework, stage: Stage, stands: bool) -> Result<()> {
     new_column::seal(r)
 }
 
-fn are_triggers_installed(all: &[Rework]) -> Result<bool> {
+fn are_triggers_installed(all: &[ColumnChange]) -> Result<bool> {
     let relations: Vec<pgrx::pg_sys::Oid> = all.iter().map(|r| r.relation.into()).collect();
     let found = spi::value::<bool>(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = ANY ($1) AND tgname ~ '^~mig_[0-9]+_columns$')",
@@ -102,7 +102,7 @@ fn are_triggers_installed(all: &[Rework]) -> Result<bool> {
 }
 
 /// The triggers go: from the commit on nothing is kept in step.
-pub fn let_go(m: &Migration, all: &[Rework]) -> Result<()> {
+pub fn let_go(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     let there = existing_tables(all);
     lock_all(m, &there)?;
     for r in &there {
@@ -113,8 +113,8 @@ pub fn let_go(m: &Migration, all: &[Rework]) -> Result<()> {
 }
 
 /// The emergency stop; how many triggers were on.
-pub fn disable(all: &[Rework]) -> Result<usize> {
-    lock::lock_in_emergency(&tables(all, Mode::ShareRowExclusive)?)?;
+pub fn disable(all: &[ColumnChange]) -> Result<usize> {
+    lock::lock_in_emergency(&tables(all, LockMode::ShareRowExclusive)?)?;
     let mut count = 0;
     for r in all {
         let on = spi::value::<bool>(

@@ -9,14 +9,14 @@ pub mod proof;
 
 use crate::error::Result;
 use crate::ident::QualifiedName;
-use crate::model::rework::Rework;
+use crate::model::rework::ColumnChange;
 use crate::model::state::Migration;
-use crate::pg::lock::{self, Mode};
+use crate::pg::lock::{self, LockMode};
 use crate::settings;
 
 /// Their tables, each once.
-fn tables(all: &[Rework], mode: Mode) -> Result<Vec<(QualifiedName, Mode)>> {
-    let mut found: Vec<(QualifiedName, Mode)> = Vec::new();
+fn tables(all: &[ColumnChange], mode: LockMode) -> Result<Vec<(QualifiedName, LockMode)>> {
+    let mut found: Vec<(QualifiedName, LockMode)> = Vec::new();
     for r in all {
         let table = r.table()?;
         if !found.iter().any(|(name, _)| name == table) {
@@ -27,14 +27,14 @@ fn tables(all: &[Rework], mode: Mode) -> Result<Vec<(QualifiedName, Mode)>> {
 }
 
 /// AccessExclusive on the tables, for changes of the catalog.
-fn lock_all(m: &Migration, all: &[Rework]) -> Result<()> {
+fn lock_all(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock::lock_all(
-        &tables(all, Mode::AccessExclusive)?,
+        &tables(all, LockMode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )
 }
 
 /// Those whose tables have not been dropped.
-fn existing_tables(all: &[Rework]) -> Vec<Rework> {
+fn existing_tables(all: &[ColumnChange]) -> Vec<ColumnChange> {
     all.iter().filter(|r| r.table.is_some()).cloned().collect()
 }

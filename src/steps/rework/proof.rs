@@ -1,7 +1,7 @@
 //! Rows whose columns are not in step: counted and named.
 
 use crate::error::Result;
-use crate::model::rework::{Rework, Stage};
+use crate::model::rework::{ColumnChange, SyncStage};
 use crate::pg::document::JsonText;
 use crate::pg::{catalog, role, session, spi};
 use crate::sqlgen::rework::compare as sql;
@@ -9,28 +9,28 @@ use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-pub struct Counted {
+pub struct SyncCount {
     pub rows: i64,
     pub wrong: i64,
 }
 
 /// Reads the whole table, at one moment.
-pub fn count(r: &Rework, stage: Stage) -> Result<Counted> {
+pub fn count(r: &ColumnChange, stage: SyncStage) -> Result<SyncCount> {
     let _owner = act(r)?;
     let _safe = session::pin_names();
-    let found: Option<Counted> = spi::first(&sql::count(r, stage), &[])?;
-    Ok(found.unwrap_or(Counted { rows: 0, wrong: 0 }))
+    let found: Option<SyncCount> = spi::first(&sql::count(r, stage), &[])?;
+    Ok(found.unwrap_or(SyncCount { rows: 0, wrong: 0 }))
 }
 
 /// A row that is out of step: what its columns should be, and what they are.
 #[derive(Deserialize)]
-pub struct Wrong {
+pub struct OutOfStepRow {
     pub key: JsonText,
     pub source: Option<JsonText>,
     pub target: Option<JsonText>,
 }
 
-pub fn list(r: &Rework, stage: Stage, limit: i64) -> Result<Vec<Wrong>> {
+pub fn list(r: &ColumnChange, stage: SyncStage, limit: i64) -> Result<Vec<OutOfStepRow>> {
     let table = r.table()?;
     let shape = catalog::shape_of(r.relation, &table.plain())?;
     let _owner = act(r)?;
@@ -41,6 +41,6 @@ pub fn list(r: &Rework, stage: Stage, limit: i64) -> Result<Vec<Wrong>> {
     )
 }
 
-fn act(r: &Rework) -> Result<role::Confined> {
+fn act(r: &ColumnChange) -> Result<role::Confined> {
     role::confine_reading(Oid::from(r.leader().owner.unwrap_or(0)))
 }

@@ -10,20 +10,20 @@ use crate::error::Result;
 use crate::model::phase::Phase;
 use crate::model::shape::Shape;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::moment::Moment;
+use crate::pg::moment::Snapshot;
 use crate::pg::{catalog, lock};
 use crate::settings;
-use crate::store::drift::Change;
+use crate::store::drift::DriftChange;
 use crate::store::{check, drift, mapping};
 use pgrx::pg_sys::Oid;
-use rows::Progress;
+use rows::CheckProgress;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 
 /// How closely it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum CheckMode {
     /// Counts, and everything beside the rows.
     Quick,
     /// As `Quick`, and so many random rows with all that refer to them.
@@ -32,14 +32,14 @@ pub enum Mode {
     Full,
 }
 
-impl Mode {
+impl CheckMode {
     pub const NAMES: [&str; 3] = ["quick", "sample", "full"];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Mode::Quick => "quick",
-            Mode::Sample(_) => "sample",
-            Mode::Full => "full",
+            CheckMode::Quick => "quick",
+            CheckMode::Sample(_) => "sample",
+            CheckMode::Full => "full",
         }
     }
 }
@@ -47,7 +47,7 @@ impl Mode {
 /// What a line of `mig_check` speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum About {
+pub enum LineTopic {
     State,
     /// How many rows there are.
     Count,
@@ -60,7 +60,7 @@ pub enum About {
 
 /// One line of `mig_check`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Line {
+pub struct CheckLine {
     pub source: u32,
     pub target: Option<u32>,
     pub name: String,
@@ -68,11 +68,11 @@ pub struct Line {
     pub target_value: Option<String>,
     /// None: not an error, but not proven either (rows that are not copied yet).
     pub ok: Option<bool>,
-    pub about: About,
+    pub about: LineTopic,
 }
 
-impl Line {
-    fn new(p: &Mapping, about: About, name: &str, source: String, target: String) -> Self {
+impl CheckLine {
+    fn new(p: &Mapping, about: LineTopic, name: &str, source: String, target: String) -> Self {
         Self {
             source: p.source,
             target: p.target,
@@ -86,14 +86,17 @@ impl Line {
 
     /// Whether rows are not equal, or not proven so.
     pub fn doubts_rows(&self) -> bool {
-        matches!(self.about, About::Count | About::Missing | About::New) && self.ok != Some(true)
+        matches!(
+            self.about,
+            LineTopic::Count | LineTopic::Missing | LineTopic::New
+        ) && self.ok != Some(true)
     }
 }
 
 /// What a check found, and when it began.
 #[derive(Default, Serialize, Deserialize)]
-pub struct Findings {
-    pub lines: Vec<Line>,
+pub struct CheckFindings {
+    pub lines: Vec<CheckLine>,
     pub compared: i64,
     pub differences: i64,
     pub tables: usize,
@@ -102,7 +105,7 @@ pub struct Findings {
     pub snapshot: Option<String>,
 }
 
-impl Findings {
+impl CheckFindings {
     /// None: nothing is wrong, and something is not proven yet.
     pub fn ok(&self) -> Option<bool> {
         if self.lines.iter().any(|l| l.ok == Some(false)) {
@@ -115,7 +118,7 @@ impl Findings {
     }
 
     /// What was found later, in other tables.
-    pub fn add(&mut self, other: Findings) {
+    pub fn add(&mut self, other: CheckFindings) {
         self.lines.extend(other.lines);
         self.compared += other.compared;
         self.differences += other.differences;
@@ -125,18 +128,18 @@ impl Findings {
     }
 
     pub fn rows_are_equal(&self) -> bool {
-        !self.lines.iter().any(Line::doubts_rows)
+        !self.lines.iter().any(CheckLine::doubts_rows)
     }
 }
 
 /// What a check looks at: some of a migration's mappings, among all of them.
-pub struct Subject<'a> {
+pub struct CheckSubject<'a> {
     pub migration: &'a Migration,
     pub all: &'a [Mapping],
     pub chosen: Vec<&'a Mapping>,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> CheckSubject<'a> {
     pub fn all_tables(migration: &'a Migration, all: &'a [Mapping]) -> Self {
         Self {
             migration,
@@ -147,13 +150,13 @@ impl<'a> Subject<'a> {
 }
 
 /// What the catalog says of all tables, looked up once.
-struct Known {
+struct KnownShapes {
     shapes: BTreeMap<u32, Shape>,
-    changes: Vec<Change>,
+    changes: Vec<DriftChange>,
 }
 
-impl Known {
-    fn load(subject: &Subject) -> Result<Self> {
+impl KnownShapes {
+    fn load(subject: &CheckSubject) -> Result<Self> {
         let sides = subject.all.iter().flat_map(|p| [Some(p.source), p.target]);
         let oids: Vec<Oid> = sides.flatten().map(Oid::from).collect();
         let shapes = catalog::shapes(&oids)?.into_iter().map(|s| (s.oid, s));
@@ -175,32 +178,36 @@ impl Known {
 }
 
 /// Runs a check, keeps the result in `mig.check_result` and returns its lines.
-pub fn run(subject: &Subject, mode: Mode) -> Result<Vec<Line>> {
+pub fn run(subject: &CheckSubject, mode: CheckMode) -> Result<Vec<CheckLine>> {
     let found = look(subject, mode)?;
     keep(subject.migration, mode, &found)?;
     Ok(found.lines)
 }
 
 /// Every row of all tables.
-pub fn in_full(m: &Migration, mappings: &[Mapping]) -> Result<Findings> {
-    look(&Subject::all_tables(m, mappings), Mode::Full)
+pub fn in_full(m: &Migration, mappings: &[Mapping]) -> Result<CheckFindings> {
+    look(&CheckSubject::all_tables(m, mappings), CheckMode::Full)
 }
 
-pub fn look(subject: &Subject, mode: Mode) -> Result<Findings> {
-    look_on(subject, mode, &mut rows::Whole)
+pub fn look(subject: &CheckSubject, mode: CheckMode) -> Result<CheckFindings> {
+    look_on(subject, mode, &mut rows::NoProgress)
 }
 
 /// As `look`, with somebody who is told how far it is.
-pub fn look_on(subject: &Subject, mode: Mode, progress: &mut dyn Progress) -> Result<Findings> {
+pub fn look_on(
+    subject: &CheckSubject,
+    mode: CheckMode,
+    progress: &mut dyn CheckProgress,
+) -> Result<CheckFindings> {
     let m = subject.migration;
     let started = check::read_clock()?;
-    let known = Known::load(subject)?;
+    let known = KnownShapes::load(subject)?;
     let at = moment(m, subject.all)?;
-    let mut found = Findings {
+    let mut found = CheckFindings {
         started,
         snapshot: check::snapshot(&at)?,
         tables: subject.chosen.len(),
-        ..Findings::default()
+        ..CheckFindings::default()
     };
     for p in &subject.chosen {
         // Whoever is gone cannot be looked at.
@@ -208,19 +215,19 @@ pub fn look_on(subject: &Subject, mode: Mode, progress: &mut dyn Progress) -> Re
         mapping::target(p)?;
         found.lines.extend(state::lines(m, p, &known, &at)?);
     }
-    if let Mode::Sample(n) = mode {
+    if let CheckMode::Sample(n) = mode {
         sample::add(subject, &known, n, &at, &mut found)?;
     }
     for p in subject.chosen.iter().filter(|p| !p.is_partner()) {
         match mode {
-            Mode::Full => rows::compare(m, p, &at, progress, &mut found)?,
-            Mode::Quick | Mode::Sample(_) => found.lines.push(rows::count(m, p, &at)?),
+            CheckMode::Full => rows::compare(m, p, &at, progress, &mut found)?,
+            CheckMode::Quick | CheckMode::Sample(_) => found.lines.push(rows::count(m, p, &at)?),
         }
     }
-    if mode == Mode::Full {
+    if mode == CheckMode::Full {
         found.lines.extend(orphans::lines(subject, &known, &at)?);
     }
-    let place = |l: &Line| subject.chosen.iter().position(|p| p.source == l.source);
+    let place = |l: &CheckLine| subject.chosen.iter().position(|p| p.source == l.source);
     found.lines.sort_by_key(place);
     Ok(found)
 }
@@ -228,23 +235,23 @@ pub fn look_on(subject: &Subject, mode: Mode, progress: &mut dyn Progress) -> Re
 /// The moment at which `all` are looked at. TRUNCATE and rewrites empty a table for older snapshots, too (the manual's
 /// "Caveats" on concurrency control), and the mirrored DELETE does not: none of them may come between the moment and the
 /// reading. So all tables are locked before, AccessShare as any reader's, to the end of the transaction.
-pub fn moment(m: &Migration, all: &[Mapping]) -> Result<Moment> {
+pub fn moment(m: &Migration, all: &[Mapping]) -> Result<Snapshot> {
     let names = all.iter().flat_map(|p| [&p.source_name, &p.target_now]);
     let tables: Vec<_> = names
         .flatten()
-        .map(|name| (name.clone(), lock::Mode::AccessShare))
+        .map(|name| (name.clone(), lock::LockMode::AccessShare))
         .collect();
     lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
-    Ok(Moment::take())
+    Ok(Snapshot::take())
 }
 
 /// References alone: how many rows name one that is not there.
-pub fn references(subject: &Subject) -> Result<Vec<Line>> {
+pub fn references(subject: &CheckSubject) -> Result<Vec<CheckLine>> {
     let at = moment(subject.migration, subject.all)?;
-    orphans::lines(subject, &Known::load(subject)?, &at)
+    orphans::lines(subject, &KnownShapes::load(subject)?, &at)
 }
 
-pub fn keep(m: &Migration, mode: Mode, found: &Findings) -> Result<()> {
+pub fn keep(m: &Migration, mode: CheckMode, found: &CheckFindings) -> Result<()> {
     let failed = found.lines.iter().filter(|l| l.ok == Some(false));
     let failed = failed.map(|l| {
         json!({
@@ -257,7 +264,7 @@ pub fn keep(m: &Migration, mode: Mode, found: &Findings) -> Result<()> {
         mode.as_str(),
         m.phase.as_str(),
         found.started,
-        check::Outcome {
+        check::CheckOutcome {
             ok: found.ok(),
             tables: i32::try_from(found.tables).unwrap_or(i32::MAX),
             compared: found.compared,

@@ -1,22 +1,22 @@
 //! References that name a row which is not there, on both sides, with a foreign key or without.
 
-use super::{About, Known, Line, Subject, lives_alone};
+use super::{CheckLine, CheckSubject, KnownShapes, LineTopic, lives_alone};
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::Layout;
 use crate::model::phase::Phase;
-use crate::model::reference::{Pair, Parent, Reference};
+use crate::model::reference::{ColumnPair, Reference, ReferencedTable};
 use crate::model::shape::Shape;
 use crate::model::state::Mapping;
-use crate::pg::moment::Moment;
+use crate::pg::moment::Snapshot;
 use crate::pg::{catalog, role, session, spi};
 use crate::sqlgen::flow::scope_is_mine;
-use crate::sqlgen::orphan::{self, PARENT, Rows};
+use crate::sqlgen::orphan::{self, ChosenRows, PARENT};
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 
 /// Foreign keys of the old tables, and what `refs` says beside them.
-pub fn references(all: &[Mapping], known: &Known) -> Result<Vec<Reference>> {
+pub fn references(all: &[Mapping], known: &KnownShapes) -> Result<Vec<Reference>> {
     let mut references = Vec::new();
     for (child, p) in all.iter().enumerate() {
         let shape = known.source(p)?;
@@ -25,10 +25,12 @@ pub fn references(all: &[Mapping], known: &Known) -> Result<Vec<Reference>> {
             let columns = key.columns.iter().zip(&key.ref_columns).zip(&key.equals);
             references.push(Reference {
                 child,
-                parent: member
-                    .map_or_else(|| Parent::Outside(key.ref_name.clone()), Parent::Member),
+                parent: member.map_or_else(
+                    || ReferencedTable::Outside(key.ref_name.clone()),
+                    ReferencedTable::Member,
+                ),
                 pairs: columns
-                    .map(|((child, parent), equals)| Pair {
+                    .map(|((child, parent), equals)| ColumnPair {
                         child: child.clone(),
                         parent: parent.clone(),
                         equals: Some(equals.clone()),
@@ -81,8 +83,11 @@ fn find_undeclared(
     let alike = type_of(shape, column) == type_of(&parent, &named);
     Ok(Some(Reference {
         child,
-        parent: member.map_or(Parent::Outside(parent.name.clone()), Parent::Member),
-        pairs: vec![Pair {
+        parent: member.map_or(
+            ReferencedTable::Outside(parent.name.clone()),
+            ReferencedTable::Member,
+        ),
+        pairs: vec![ColumnPair {
             child: column.clone(),
             parent: named,
             equals: key.equals.clone().filter(|_| alike),
@@ -92,7 +97,7 @@ fn find_undeclared(
     }))
 }
 
-pub fn lines(subject: &Subject, known: &Known, at: &Moment) -> Result<Vec<Line>> {
+pub fn lines(subject: &CheckSubject, known: &KnownShapes, at: &Snapshot) -> Result<Vec<CheckLine>> {
     let known = references(subject.all, known)?;
     let mut lines = Vec::new();
     for r in &known {
@@ -106,11 +111,11 @@ pub fn lines(subject: &Subject, known: &Known, at: &Moment) -> Result<Vec<Line>>
 
 /// A foreign key's orphans are wrong wherever they are. Without one, the old table may have had some all along, and the
 /// new one has the same.
-fn line(subject: &Subject, r: &Reference, p: &Mapping, at: &Moment) -> Result<Line> {
+fn line(subject: &CheckSubject, r: &Reference, p: &Mapping, at: &Snapshot) -> Result<CheckLine> {
     let m = subject.migration;
     let (parent_name, source, target) = match &r.parent {
-        Parent::Outside(name) => (name.clone(), name.clone(), name.clone()),
-        Parent::Member(n) => {
+        ReferencedTable::Outside(name) => (name.clone(), name.clone(), name.clone()),
+        ReferencedTable::Member(n) => {
             let parent = &subject.all[*n];
             let old = mapping::source(parent)?;
             (old.clone(), old.clone(), mapping::target(parent)?.clone())
@@ -119,20 +124,20 @@ fn line(subject: &Subject, r: &Reference, p: &Mapping, at: &Moment) -> Result<Li
     let name = format!("orphans of {}", r.text(&parent_name.plain()));
     let layout = mapping::layout(p)?;
     let parent_layout = match r.parent {
-        Parent::Member(n) => Some(mapping::layout(&subject.all[n])?),
-        Parent::Outside(_) => None,
+        ReferencedTable::Member(n) => Some(mapping::layout(&subject.all[n])?),
+        ReferencedTable::Outside(_) => None,
     };
     let old = of_source(p, r, &source, at)?;
     let new = match r.target_pairs(layout, parent_layout) {
         Some(pairs) => of_target(p, &pairs, &target, parent_layout, at)?,
-        None => Found::Left,
+        None => OrphanCount::Left,
     };
-    let mut line = Line::new(p, About::References, &name, old.text(), new.text());
+    let mut line = CheckLine::new(p, LineTopic::References, &name, old.text(), new.text());
     line.ok = match (&old, &new) {
-        (_, Found::Left) | (Found::Left, _) => Some(old.is_none()),
-        (_, Found::Hidden) | (Found::Hidden, _) => Some(r.enforced),
-        (Found::Count(a), Found::Count(b)) if r.declared => Some(*a == 0 && *b == 0),
-        (Found::Count(a), Found::Count(b)) => Some(a == b),
+        (_, OrphanCount::Left) | (OrphanCount::Left, _) => Some(old.is_none()),
+        (_, OrphanCount::Hidden) | (OrphanCount::Hidden, _) => Some(r.enforced),
+        (OrphanCount::Count(a), OrphanCount::Count(b)) if r.declared => Some(*a == 0 && *b == 0),
+        (OrphanCount::Count(a), OrphanCount::Count(b)) => Some(a == b),
     };
     // A parent may still be on its way; and what the new tables do alone is theirs.
     if line.ok == Some(false) && old.is_none() && m.phase == Phase::DualWrite {
@@ -144,7 +149,7 @@ fn line(subject: &Subject, r: &Reference, p: &Mapping, at: &Moment) -> Result<Li
     Ok(line)
 }
 
-enum Found {
+enum OrphanCount {
     Count(i64),
     /// The column is not carried.
     Left,
@@ -152,26 +157,31 @@ enum Found {
     Hidden,
 }
 
-impl Found {
+impl OrphanCount {
     fn text(&self) -> String {
         match self {
-            Found::Count(n) => n.to_string(),
-            Found::Left => "column left out".into(),
-            Found::Hidden => "not readable".into(),
+            OrphanCount::Count(n) => n.to_string(),
+            OrphanCount::Left => "column left out".into(),
+            OrphanCount::Hidden => "not readable".into(),
         }
     }
 
     fn is_none(&self) -> bool {
-        !matches!(self, Found::Count(n) if *n > 0)
+        !matches!(self, OrphanCount::Count(n) if *n > 0)
     }
 }
 
-fn of_source(p: &Mapping, r: &Reference, parent: &QualifiedName, at: &Moment) -> Result<Found> {
-    let child = Rows {
+fn of_source(
+    p: &Mapping,
+    r: &Reference,
+    parent: &QualifiedName,
+    at: &Snapshot,
+) -> Result<OrphanCount> {
+    let child = ChosenRows {
         table: mapping::source(p)?,
         condition: p.spec.filter.clone(),
     };
-    let parent = Rows {
+    let parent = ChosenRows {
         table: parent,
         condition: None,
     };
@@ -180,17 +190,17 @@ fn of_source(p: &Mapping, r: &Reference, parent: &QualifiedName, at: &Moment) ->
 
 fn of_target(
     p: &Mapping,
-    pairs: &[Pair],
+    pairs: &[ColumnPair],
     parent: &QualifiedName,
     parent_layout: Option<&Layout>,
-    at: &Moment,
-) -> Result<Found> {
+    at: &Snapshot,
+) -> Result<OrphanCount> {
     let table = mapping::target(p)?;
-    let child = Rows {
+    let child = ChosenRows {
         table,
         condition: scope_is_mine(&table.name.to_string(), mapping::layout(p)?),
     };
-    let parent = Rows {
+    let parent = ChosenRows {
         table: parent,
         condition: parent_layout.and_then(|l| scope_is_mine(PARENT, l)),
     };
@@ -199,24 +209,24 @@ fn of_target(
 
 fn count_orphans(
     p: &Mapping,
-    child: &Rows,
-    parent: &Rows,
-    pairs: &[Pair],
-    at: &Moment,
-) -> Result<Found> {
+    child: &ChosenRows,
+    parent: &ChosenRows,
+    pairs: &[ColumnPair],
+    at: &Snapshot,
+) -> Result<OrphanCount> {
     #[derive(serde::Deserialize)]
-    struct Count {
+    struct CountedOrphans {
         rows: i64,
     }
     let _owner = role::confine_reading(mapping::owner(p)?)?;
     let _exact = session::pin(&session::EXACT);
     let Some(oid) = catalog::find(parent.table)? else {
-        return Ok(Found::Hidden);
+        return Ok(OrphanCount::Hidden);
     };
     let may_read = include_str!("../../../sql/query/may_read.sql");
     if spi::value::<bool>(may_read, &[oid.into()])? != Some(true) {
-        return Ok(Found::Hidden);
+        return Ok(OrphanCount::Hidden);
     }
-    let found: Option<Count> = at.first(&orphan::count(child, parent, pairs), &[])?;
-    Ok(Found::Count(found.map_or(0, |c| c.rows)))
+    let found: Option<CountedOrphans> = at.first(&orphan::count(child, parent, pairs), &[])?;
+    Ok(OrphanCount::Count(found.map_or(0, |c| c.rows)))
 }

@@ -1,27 +1,27 @@
 //! The rows themselves: counted, or compared one by one.
 
-use super::{About, Findings, Line, lives_alone};
+use super::{CheckFindings, CheckLine, LineTopic, lives_alone};
 use crate::error::Result;
 use crate::model::phase::Phase;
 use crate::model::state::{Mapping, Migration};
 use crate::pg::document::JsonText;
-use crate::pg::moment::Moment;
-use crate::pg::places::Slice;
+use crate::pg::moment::Snapshot;
+use crate::pg::places::BlockSlice;
 use crate::sqlgen::digest::Side;
-use crate::store::compare::{Beside, Choice, Kinds, Sum};
+use crate::store::compare::{Comparison, DifferenceCounts, HashSum, RowChoice};
 
 /// Takes each side in slices, and is told before each of them how far it is.
-pub trait Progress {
+pub trait CheckProgress {
     /// Slices of one side; none for all of it in one statement.
-    fn slices(&mut self, p: &Mapping, side: Side) -> Result<Vec<Slice>>;
+    fn slices(&mut self, p: &Mapping, side: Side) -> Result<Vec<BlockSlice>>;
     fn report_progress(&mut self, p: &Mapping, side: Side, done: usize, of: usize);
 }
 
 /// All in one statement.
-pub struct Whole;
+pub struct NoProgress;
 
-impl Progress for Whole {
-    fn slices(&mut self, _: &Mapping, _: Side) -> Result<Vec<Slice>> {
+impl CheckProgress for NoProgress {
+    fn slices(&mut self, _: &Mapping, _: Side) -> Result<Vec<BlockSlice>> {
         Ok(Vec::new())
     }
 
@@ -29,19 +29,19 @@ impl Progress for Whole {
 }
 
 /// Row counts of both sides.
-pub fn count(m: &Migration, p: &Mapping, at: &Moment) -> Result<Line> {
-    let beside = Beside::new(m, p, at)?;
+pub fn count(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<CheckLine> {
+    let beside = Comparison::new(m, p, at)?;
     let (source, target) = (
-        beside.count(Side::Source, &Choice::all_rows())?,
-        beside.count(Side::Target, &Choice::all_rows())?,
+        beside.count(Side::Source, &RowChoice::all_rows())?,
+        beside.count(Side::Target, &RowChoice::all_rows())?,
     );
     Ok(count_line(m, p, "rows", source, target))
 }
 
-fn count_line(m: &Migration, p: &Mapping, name: &str, source: i64, target: i64) -> Line {
-    let mut line = Line::new(
+fn count_line(m: &Migration, p: &Mapping, name: &str, source: i64, target: i64) -> CheckLine {
+    let mut line = CheckLine::new(
         p,
-        About::Count,
+        LineTopic::Count,
         name,
         source.to_string(),
         target.to_string(),
@@ -57,11 +57,11 @@ fn count_line(m: &Migration, p: &Mapping, name: &str, source: i64, target: i64) 
 pub fn compare(
     m: &Migration,
     p: &Mapping,
-    at: &Moment,
-    progress: &mut dyn Progress,
-    found: &mut Findings,
+    at: &Snapshot,
+    progress: &mut dyn CheckProgress,
+    found: &mut CheckFindings,
 ) -> Result<()> {
-    let beside = Beside::new(m, p, at)?;
+    let beside = Comparison::new(m, p, at)?;
     let source = read(&beside, Side::Source, progress)?;
     let target = read(&beside, Side::Target, progress)?;
     let kinds = kinds_of(&beside, source, target)?;
@@ -69,15 +69,15 @@ pub fn compare(
     Ok(())
 }
 
-fn kinds_of(beside: &Beside, source: Sum, target: Sum) -> Result<Kinds> {
+fn kinds_of(beside: &Comparison, source: HashSum, target: HashSum) -> Result<DifferenceCounts> {
     if source == target {
-        return Ok(Kinds::default());
+        return Ok(DifferenceCounts::default());
     }
     beside.kinds(&beside.doubtful(source.rows.max(target.rows))?)
 }
 
-fn read(beside: &Beside, side: Side, progress: &mut dyn Progress) -> Result<Sum> {
-    let mut sum = Sum::default();
+fn read(beside: &Comparison, side: Side, progress: &mut dyn CheckProgress) -> Result<HashSum> {
+    let mut sum = HashSum::default();
     let slices = progress.slices(beside.mapping, side)?;
     // A row that several tables have a part of may have its place in another one.
     if slices.is_empty() || beside.mapping.is_merged() {
@@ -97,8 +97,8 @@ pub fn add(
     p: &Mapping,
     what: &str,
     (source, target): (i64, i64),
-    kinds: Kinds,
-    found: &mut Findings,
+    kinds: DifferenceCounts,
+    found: &mut CheckFindings,
 ) {
     let mut rows = count_line(m, p, what, source, target);
     if kinds.wrong() == 0 && kinds.pending == 0 {
@@ -107,16 +107,16 @@ pub fn add(
     found.lines.push(rows);
     if m.phase == Phase::DualWrite {
         let pending = kinds.pending.to_string();
-        let mut line = Line::new(p, About::Missing, "rows pending", "0".into(), pending);
+        let mut line = CheckLine::new(p, LineTopic::Missing, "rows pending", "0".into(), pending);
         line.ok = if kinds.pending == 0 { Some(true) } else { None };
         found.lines.push(line);
     }
     for (name, about, n) in [
-        ("rows missing", About::Missing, kinds.missing),
-        ("rows extra", About::New, kinds.extra),
-        ("rows different", About::New, kinds.different),
+        ("rows missing", LineTopic::Missing, kinds.missing),
+        ("rows extra", LineTopic::New, kinds.extra),
+        ("rows different", LineTopic::New, kinds.different),
     ] {
-        let mut line = Line::new(p, about, name, "0".into(), n.to_string());
+        let mut line = CheckLine::new(p, about, name, "0".into(), n.to_string());
         if n > 0 && lives_alone(m) {
             line.ok = None;
         }
@@ -127,7 +127,7 @@ pub fn add(
 }
 
 /// Where both sides differ; None where they do not.
-fn doubtful(beside: &Beside) -> Result<Option<Choice>> {
+fn doubtful(beside: &Comparison) -> Result<Option<RowChoice>> {
     let (source, target) = (
         beside.sum(Side::Source, None)?,
         beside.sum(Side::Target, None)?,
@@ -139,10 +139,10 @@ fn doubtful(beside: &Beside) -> Result<Option<Choice>> {
 }
 
 /// How many rows of a mapping differ; with `note`, their keys are listed as leftovers.
-pub fn kinds(m: &Migration, p: &Mapping, at: &Moment, note: bool) -> Result<Kinds> {
-    let beside = Beside::new(m, p, at)?;
+pub fn kinds(m: &Migration, p: &Mapping, at: &Snapshot, note: bool) -> Result<DifferenceCounts> {
+    let beside = Comparison::new(m, p, at)?;
     let Some(choice) = doubtful(&beside)? else {
-        return Ok(Kinds::default());
+        return Ok(DifferenceCounts::default());
     };
     if note {
         beside.note(&choice)?;
@@ -161,7 +161,7 @@ pub struct Difference {
 /// The first `limit` rows of a mapping that differ, by key.
 pub fn diff(m: &Migration, p: &Mapping, limit: i64) -> Result<Vec<Difference>> {
     let at = super::moment(m, std::slice::from_ref(p))?;
-    let beside = Beside::new(m, p, &at)?;
+    let beside = Comparison::new(m, p, &at)?;
     let Some(choice) = doubtful(&beside)? else {
         return Ok(Vec::new());
     };

@@ -1,14 +1,14 @@
 //! A few random rows, each with all rows that refer to it, compared on both sides.
 
-use super::{Findings, Known, Subject, orphans, rows};
+use super::{CheckFindings, CheckSubject, KnownShapes, orphans, rows};
 use crate::error::Result;
-use crate::model::reference::{Parent, Reference};
+use crate::model::reference::{Reference, ReferencedTable};
 use crate::model::state::Mapping;
 use crate::pg::catalog;
-use crate::pg::moment::Moment;
+use crate::pg::moment::Snapshot;
 use crate::sqlgen::digest::{Condition, Side};
 use crate::sqlgen::sample;
-use crate::store::compare::{Argument, Beside, Choice, Kinds};
+use crate::store::compare::{ChoiceArgument, Comparison, DifferenceCounts, RowChoice};
 use crate::store::mapping;
 use serde_json::{Value, json};
 
@@ -17,18 +17,18 @@ const LARGE: i64 = 100_000;
 
 /// Takes `n` rows of each chosen table that refers to no other, and goes down from there.
 pub fn add(
-    subject: &Subject,
-    known: &Known,
+    subject: &CheckSubject,
+    known: &KnownShapes,
     n: i32,
-    at: &Moment,
-    found: &mut Findings,
+    at: &Snapshot,
+    found: &mut CheckFindings,
 ) -> Result<()> {
     let known = orphans::references(subject.all, known)?;
     let mut totals = vec![None; subject.all.len()];
     for root in roots(subject, &known) {
         let p = &subject.all[root];
-        let beside = Beside::new(subject.migration, p, at)?;
-        let walk = Walk {
+        let beside = Comparison::new(subject.migration, p, at)?;
+        let walk = SampleWalk {
             subject,
             references: &known,
             at,
@@ -52,7 +52,7 @@ pub fn add(
 }
 
 /// Chosen tables that refer to no other member; where tables refer to each other in a circle, the first.
-fn roots(subject: &Subject, references: &[Reference]) -> Vec<usize> {
+fn roots(subject: &CheckSubject, references: &[Reference]) -> Vec<usize> {
     let place = |p: &&Mapping| subject.all.iter().position(|o| o.id == p.id);
     let chosen: Vec<usize> = subject.chosen.iter().filter_map(place).collect();
     if chosen.len() < subject.all.len() {
@@ -61,7 +61,7 @@ fn roots(subject: &Subject, references: &[Reference]) -> Vec<usize> {
     let refers = |n: usize| {
         let mine = references.iter().filter(move |r| r.child == n);
         mine.into_iter()
-            .any(|r| matches!(r.parent, Parent::Member(other) if other != n))
+            .any(|r| matches!(r.parent, ReferencedTable::Member(other) if other != n))
     };
     let free: Vec<usize> = chosen.iter().copied().filter(|n| !refers(*n)).collect();
     if free.is_empty() {
@@ -72,9 +72,9 @@ fn roots(subject: &Subject, references: &[Reference]) -> Vec<usize> {
 }
 
 /// Keys of `n` rows of the old table, at random.
-fn draw_keys(beside: &Beside, n: i32) -> Result<Value> {
+fn draw_keys(beside: &Comparison, n: i32) -> Result<Value> {
     #[derive(serde::Deserialize)]
-    struct Row {
+    struct DrawnKey {
         key: Vec<String>,
     }
     let p = beside.mapping;
@@ -82,7 +82,7 @@ fn draw_keys(beside: &Beside, n: i32) -> Result<Value> {
     let rows = catalog::extent(p.source)?.map_or(0, |e| e.rows);
     // Blocks that hold a hundred times as many rows; a filter may leave few of them.
     let percent = (rows > LARGE).then(|| (f64::from(n) * 1e4 / rows as f64).clamp(0.01, 100.0));
-    let draw = |percent: Option<f64>| -> Result<Vec<Row>> {
+    let draw = |percent: Option<f64>| -> Result<Vec<DrawnKey>> {
         beside.as_owner(|| beside.at.rows(&sql, &[i64::from(n).into(), percent.into()]))
     };
     let mut keys = draw(percent)?;
@@ -92,29 +92,29 @@ fn draw_keys(beside: &Beside, n: i32) -> Result<Value> {
     Ok(json!(keys.into_iter().map(|r| r.key).collect::<Vec<_>>()))
 }
 
-type Total = Option<(Kinds, i64, i64)>;
+type SampleTotal = Option<(DifferenceCounts, i64, i64)>;
 
-struct Walk<'a> {
-    subject: &'a Subject<'a>,
+struct SampleWalk<'a> {
+    subject: &'a CheckSubject<'a>,
     references: &'a [Reference],
-    at: &'a Moment,
+    at: &'a Snapshot,
     keys: Value,
 }
 
-impl Walk<'_> {
+impl SampleWalk<'_> {
     /// Compares the rows of table `n` that `condition` chooses, then the rows that refer to them.
     fn compare(
         &self,
         n: usize,
         condition: &Condition,
         path: &mut Vec<usize>,
-        totals: &mut [Total],
+        totals: &mut [SampleTotal],
     ) -> Result<()> {
         let p = &self.subject.all[n];
-        let beside = Beside::new(self.subject.migration, p, self.at)?;
-        let choice = Choice {
+        let beside = Comparison::new(self.subject.migration, p, self.at)?;
+        let choice = RowChoice {
             condition: condition.clone(),
-            argument: Argument::Keys(self.keys.clone()),
+            argument: ChoiceArgument::Keys(self.keys.clone()),
         };
         let kinds = beside.kinds(&choice)?;
         let total = totals[n].get_or_insert_with(Default::default);
@@ -126,7 +126,7 @@ impl Walk<'_> {
         total.2 += beside.count(Side::Target, &choice)?;
         let pair = beside.pair()?;
         for r in self.references {
-            if r.parent != Parent::Member(n) || path.contains(&r.child) {
+            if r.parent != ReferencedTable::Member(n) || path.contains(&r.child) {
                 continue;
             }
             let child = mapping::layout(&self.subject.all[r.child])?;

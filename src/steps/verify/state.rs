@@ -1,18 +1,23 @@
 //! What holds beside the rows: mirrors, shape, rights, indexes, keys, sequences, nothing left over.
 
-use super::{About, Known, Line, lives_alone};
+use super::{CheckLine, KnownShapes, LineTopic, lives_alone};
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
-use crate::model::facts::{self, Facts, Left, Set};
+use crate::model::facts::{self, CreatedFacts, FactSet, TableFacts};
 use crate::model::phase::Phase;
 use crate::model::shape::Shape;
 use crate::model::state::{Mapping, Migration};
-use crate::pg::moment::Moment;
+use crate::pg::moment::Snapshot;
 use crate::pg::{catalog, role, spi};
 use crate::store::{mapping, rows};
 use pgrx::pg_sys::Oid;
 
-pub fn lines(m: &Migration, p: &Mapping, known: &Known, at: &Moment) -> Result<Vec<Line>> {
+pub fn lines(
+    m: &Migration,
+    p: &Mapping,
+    known: &KnownShapes,
+    at: &Snapshot,
+) -> Result<Vec<CheckLine>> {
     let (source, target) = (known.source(p)?, known.target(p)?);
     let mut lines = vec![
         drift_line(p, known, "mirror triggers", &["mirror"], "enabled always"),
@@ -47,11 +52,17 @@ pub fn lines(m: &Migration, p: &Mapping, known: &Known, at: &Moment) -> Result<V
     Ok(lines)
 }
 
-fn state(p: &Mapping, name: &str, expected: &str, found: String) -> Line {
-    Line::new(p, About::State, name, expected.to_owned(), found)
+fn state(p: &Mapping, name: &str, expected: &str, found: String) -> CheckLine {
+    CheckLine::new(p, LineTopic::State, name, expected.to_owned(), found)
 }
 
-fn drift_line(p: &Mapping, known: &Known, name: &str, kinds: &[&str], fine: &str) -> Line {
+fn drift_line(
+    p: &Mapping,
+    known: &KnownShapes,
+    name: &str,
+    kinds: &[&str],
+    fine: &str,
+) -> CheckLine {
     let changes = known.changes.iter();
     let mine = changes.filter(|c| c.mapping == p.id && kinds.contains(&c.kind.as_str()));
     state(p, name, fine, told(mine.map(|c| c.what.clone()), fine))
@@ -61,23 +72,26 @@ fn drift_line(p: &Mapping, known: &Known, name: &str, kinds: &[&str], fine: &str
 fn change_lines(
     m: &Migration,
     p: &Mapping,
-    left: &Left,
+    left: &CreatedFacts,
     source: &Shape,
     target: &Shape,
-) -> Vec<Line> {
-    type Part = fn(&Facts) -> &Set;
-    let parts: [(&str, Part); 5] = [
+) -> Vec<CheckLine> {
+    type FactPart = fn(&TableFacts) -> &FactSet;
+    let parts: [(&str, FactPart); 5] = [
         ("column defaults", |f| &f.defaults),
         ("owner and grants", |f| &f.grants),
         ("row-level security", |f| &f.policies),
         ("check constraints", |f| &f.constraints),
         ("replication", |f| &f.replication),
     ];
-    let (source_now, target_now) = (Facts::from_shape(source), Facts::from_shape(target));
-    let text = |then: &Set, now: &Set| {
+    let (source_now, target_now) = (
+        TableFacts::from_shape(source),
+        TableFacts::from_shape(target),
+    );
+    let text = |then: &FactSet, now: &FactSet| {
         facts::changes(then, now).unwrap_or_else(|| "as created".to_owned())
     };
-    let line = |(name, part): &(&str, Part)| {
+    let line = |(name, part): &(&str, FactPart)| {
         let old = text(part(&left.source), part(&source_now));
         let new = text(part(&left.target), part(&target_now));
         let mut line = state(p, name, &old, new);
@@ -96,11 +110,11 @@ fn change_lines(
 }
 
 /// Those that the target was made with, from the end of the backfill on also those that were built then; all of them valid.
-fn indexes(m: &Migration, p: &Mapping, target: &Shape) -> Result<Line> {
-    let mut expected: Set = p
+fn indexes(m: &Migration, p: &Mapping, target: &Shape) -> Result<CheckLine> {
+    let mut expected: FactSet = p
         .facts
         .as_ref()
-        .map_or_else(Set::new, |l| l.target.indexes.clone());
+        .map_or_else(FactSet::new, |l| l.target.indexes.clone());
     if m.phase >= Phase::Backfilled {
         let built = mapping::layout(p)?.indexes.iter();
         expected.extend(built.map(|i| i.name.as_str().to_owned()));
@@ -118,7 +132,7 @@ fn indexes(m: &Migration, p: &Mapping, target: &Shape) -> Result<Line> {
     ))
 }
 
-fn foreign_keys(p: &Mapping, target: &Shape) -> Result<Line> {
+fn foreign_keys(p: &Mapping, target: &Shape) -> Result<CheckLine> {
     let expected = mapping::layout(p)?.fkeys.iter();
     let gone = expected
         .filter(|k| !target.fkeys.iter().any(|f| f.name == k.name))
@@ -151,7 +165,7 @@ fn told(wrong: impl Iterator<Item = String>, fine: &str) -> String {
 }
 
 #[derive(serde::Deserialize)]
-struct Draws {
+struct DrawingColumn {
     column: Ident,
     #[serde(flatten)]
     sequence: QualifiedName,
@@ -159,14 +173,14 @@ struct Draws {
 }
 
 /// A column that is past the sequence it draws from: the next value would be one that is there.
-struct Past {
+struct BehindSequence {
     column: String,
     furthest: i64,
     sequence: String,
     stands_at: i64,
 }
 
-impl Past {
+impl BehindSequence {
     fn describe(&self) -> String {
         format!(
             "{} is at {}, {} at {}",
@@ -181,13 +195,17 @@ impl Past {
 }
 
 /// None where it draws from no sequence.
-fn find_behind(table: u32, name: &QualifiedName, at: &Moment) -> Result<Option<Vec<Past>>> {
+fn find_behind(
+    table: u32,
+    name: &QualifiedName,
+    at: &Snapshot,
+) -> Result<Option<Vec<BehindSequence>>> {
     #[derive(serde::Deserialize)]
-    struct Found {
+    struct SequencePosition {
         furthest: i64,
         sequence: i64,
     }
-    let draws: Vec<Draws> = spi::rows(
+    let draws: Vec<DrawingColumn> = spi::rows(
         include_str!("../../../sql/query/sequences.sql"),
         &[Oid::from(table).into()],
     )?;
@@ -208,8 +226,8 @@ fn find_behind(table: u32, name: &QualifiedName, at: &Moment) -> Result<Option<V
              WHERE f.furthest {sign} s.last_value OR (f.furthest = s.last_value AND NOT s.is_called)",
             d.column, d.sequence
         );
-        if let Some(past) = at.first::<Found>(&sql, &[])? {
-            found.push(Past {
+        if let Some(past) = at.first::<SequencePosition>(&sql, &[])? {
+            found.push(BehindSequence {
                 column: d.column.as_str().to_owned(),
                 furthest: past.furthest,
                 sequence: d.sequence.plain(),
@@ -223,7 +241,7 @@ fn find_behind(table: u32, name: &QualifiedName, at: &Moment) -> Result<Option<V
 const AHEAD: &str = "ahead of all rows";
 
 /// An old table may always have been behind; the new one must not be where it was not.
-fn sequences(m: &Migration, p: &Mapping, at: &Moment) -> Result<Option<Line>> {
+fn sequences(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<Option<CheckLine>> {
     let (source, target) = (mapping::source(p)?, mapping::target(p)?);
     let _owner = role::confine_reading(mapping::owner(p)?)?;
     let old = find_behind(p.source, source, at)?;
@@ -232,15 +250,15 @@ fn sequences(m: &Migration, p: &Mapping, at: &Moment) -> Result<Option<Line>> {
         return Ok(None);
     };
     let old = old.unwrap_or_default();
-    let text = |found: &[Past]| told(found.iter().map(Past::describe), AHEAD);
+    let text = |found: &[BehindSequence]| told(found.iter().map(BehindSequence::describe), AHEAD);
     let mut line = state(p, "sequences", &text(&old), text(&new));
-    let was_so = |n: &Past| old.iter().any(|o| o.is_as_far_as(n));
+    let was_so = |n: &BehindSequence| old.iter().any(|o| o.is_as_far_as(n));
     line.ok = Some(new.is_empty() || new.iter().all(was_so) && !lives_alone(m));
     Ok(Some(line))
 }
 
 /// The view that stands under the old name of an archived table.
-fn stand_in(p: &Mapping) -> Result<Option<Line>> {
+fn stand_in(p: &Mapping) -> Result<Option<CheckLine>> {
     let Some(archived) = p.archived.as_ref().filter(|a| a.view) else {
         return Ok(None);
     };

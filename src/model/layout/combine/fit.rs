@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal};
 use crate::model::layout::columns::{key_columns, target_columns};
 use crate::model::layout::{Member, Scope, TargetColumn};
-use crate::model::shape::Column;
+use crate::model::shape::TableColumn;
 
 /// Columns of one name have one type, and the keys stand in the same columns.
 pub fn require_alike(members: &[Member], peers: &[&Member], scope: Option<&Scope>) -> Result<()> {
@@ -78,7 +78,7 @@ pub fn require_alike(members: &[Member], peers: &[&Member], scope: Option<&Scope
 }
 
 /// The key column of a source whose key is one column that the server makes up.
-pub fn generated_key<'a>(member: &'a Member) -> Option<&'a Column> {
+pub fn generated_key<'a>(member: &'a Member) -> Option<&'a TableColumn> {
     match member.shape.key_columns().as_slice() {
         [only] => member.shape.column(only).filter(|c| c.is_surrogate()),
         _ => None,

@@ -1,15 +1,15 @@
 //! What a target in id mode `remap` draws, and by which rule.
 
 use super::follow::references;
-use super::{Drawn, Map, MapColumn, builtin_equals, unfit};
+use super::{Map, MapColumn, NewIds, builtin_equals, unfit};
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName, list};
 use crate::model::expr::Expression;
 use crate::model::layout::Member;
-use crate::model::shape::{Column, Index, Shape};
+use crate::model::shape::{Shape, TableColumn, TableIndex};
 
 /// What this member draws; None where it keeps its keys.
-pub fn resolve_new_ids(members: &[Member], me: &Member) -> Result<Option<Drawn>> {
+pub fn resolve_new_ids(members: &[Member], me: &Member) -> Result<Option<NewIds>> {
     if !me.remap {
         return Ok(None);
     }
@@ -46,7 +46,7 @@ pub fn resolve_new_ids(members: &[Member], me: &Member) -> Result<Option<Drawn>>
         },
         type_text,
     };
-    Ok(Some(Drawn {
+    Ok(Some(NewIds {
         map: Map {
             mapping: me.id,
             old,
@@ -67,7 +67,7 @@ fn natural_keys(me: &Member, standing: &Shape) -> Result<Vec<Vec<(Ident, Qualifi
     let mut found = Vec::new();
     for wanted in &me.spec.unique_keys {
         // One more column may be the scope.
-        let has = |i: &&Index| {
+        let has = |i: &&TableIndex| {
             let columns = i.plain_columns();
             columns.len() == i.columns.len()
                 && columns.len() <= wanted.len() + 1
@@ -105,7 +105,7 @@ pub(super) fn is_replaced(me: &Member, name: &Ident) -> bool {
 }
 
 /// Name, type and default of the target's column: the source's own, or what an expression of the user's draws.
-fn column_of(me: &Member, column: &Column) -> Result<(Ident, String, Option<String>)> {
+fn column_of(me: &Member, column: &TableColumn) -> Result<(Ident, String, Option<String>)> {
     let draws = |e: &Expression| me.shape.column(&Ident::new(e.up.trim())).is_none();
     let spec = me.spec.columns.iter();
     let named = spec.filter_map(|(n, e)| e.as_ref().map(|e| (n, e)));
@@ -166,10 +166,10 @@ pub(super) fn is_integer(type_text: &str) -> bool {
     ["smallint", "integer", "bigint"].contains(&type_text)
 }
 
-pub(super) fn key_of(shape: &Shape) -> Vec<&Column> {
+pub(super) fn key_of(shape: &Shape) -> Vec<&TableColumn> {
     let names = shape.key_columns();
     let columns = shape.columns.iter();
-    let mut key: Vec<(usize, &Column)> = columns
+    let mut key: Vec<(usize, &TableColumn)> = columns
         .filter_map(|c| Some((names.iter().position(|n| *n == c.name)?, c)))
         .collect();
     key.sort_by_key(|(at, _)| *at);

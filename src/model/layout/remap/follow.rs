@@ -1,13 +1,13 @@
 //! Where a column's value comes from, over however many references: the map of the table whose id it is.
 
 use super::draw::{is_integer, is_replaced, key_of, resolve_new_ids};
-use super::{Drawn, Via, unfit};
+use super::{MappedColumn, NewIds, unfit};
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::Member;
 
 /// A reference of `me` that `column` is part of: the member, and the columns on both sides.
-pub(super) struct Reference<'a, 'b> {
+pub(super) struct MemberReference<'a, 'b> {
     parent: &'a Member<'b>,
     columns: Vec<Ident>,
     ref_columns: Vec<Ident>,
@@ -18,10 +18,10 @@ pub(super) fn references<'a, 'b>(
     members: &'a [Member<'b>],
     me: &Member,
     column: &Ident,
-) -> Result<Vec<Reference<'a, 'b>>> {
+) -> Result<Vec<MemberReference<'a, 'b>>> {
     let by_oid = |oid| members.iter().find(|m| m.shape.oid == oid);
     let declared = me.shape.fkeys.iter().filter_map(|f| {
-        Some(Reference {
+        Some(MemberReference {
             parent: by_oid(f.ref_oid)?,
             columns: f.columns.clone(),
             ref_columns: f.ref_columns.clone(),
@@ -30,13 +30,13 @@ pub(super) fn references<'a, 'b>(
     let said = me.spec.refs.iter().filter_map(|(c, table)| {
         let name = QualifiedName::parse(table, me.shape.name.schema.as_str())?;
         let parent = members.iter().find(|m| m.shape.name == name)?;
-        Some(Reference {
+        Some(MemberReference {
             parent,
             columns: vec![c.clone()],
             ref_columns: parent.shape.key_columns(),
         })
     });
-    let mut found: Vec<Reference> = declared
+    let mut found: Vec<MemberReference> = declared
         .chain(said)
         .filter(|r| r.columns.contains(column))
         .collect();
@@ -51,7 +51,7 @@ pub(super) fn references<'a, 'b>(
     Ok(changing)
 }
 
-impl Reference<'_, '_> {
+impl MemberReference<'_, '_> {
     fn named_by(&self, column: &Ident) -> &Ident {
         let at = self.columns.iter().position(|c| c == column).unwrap_or(0);
         &self.ref_columns[at]
@@ -84,19 +84,24 @@ fn changes(members: &[Member], of: &Member, column: &Ident, depth: usize) -> Res
 }
 
 /// How the value of a column of `me` comes out of a map; None where it stays as it is.
-pub fn find_via(members: &[Member], me: &Member, column: &Ident) -> Result<Option<Via>> {
+pub fn find_via(members: &[Member], me: &Member, column: &Ident) -> Result<Option<MappedColumn>> {
     follow(members, me, column, 0)
 }
 
 /// As `via`; `depth` ends circles of references.
-fn follow(members: &[Member], me: &Member, column: &Ident, depth: usize) -> Result<Option<Via>> {
+fn follow(
+    members: &[Member],
+    me: &Member,
+    column: &Ident,
+    depth: usize,
+) -> Result<Option<MappedColumn>> {
     if depth > members.len() {
         return Ok(None);
     }
     let type_text = me.shape.column(column).map(|c| c.type_text.clone());
     let source_type = type_text.unwrap_or_default();
     if let Some(drawn) = drawn_here(members, me, column)? {
-        return Ok(Some(Via {
+        return Ok(Some(MappedColumn {
             column: column.clone(),
             source_type,
             target_type: drawn.map.new.type_text.clone(),
@@ -113,7 +118,12 @@ fn follow(members: &[Member], me: &Member, column: &Ident, depth: usize) -> Resu
 }
 
 /// A column that names an id: as the id's own, by types that may be wider or narrower.
-fn via_with_types(me: &Member, column: &Ident, source_type: String, their: Via) -> Result<Via> {
+fn via_with_types(
+    me: &Member,
+    column: &Ident,
+    source_type: String,
+    their: MappedColumn,
+) -> Result<MappedColumn> {
     let old = &their.map.old.type_text;
     if source_type != *old && !(is_integer(&source_type) && is_integer(old)) {
         return Err(unfit(
@@ -126,7 +136,7 @@ fn via_with_types(me: &Member, column: &Ident, source_type: String, their: Via) 
         ));
     }
     let same = their.map.new.type_text == *old;
-    Ok(Via {
+    Ok(MappedColumn {
         column: column.clone(),
         target_type: if same {
             source_type.clone()
@@ -138,7 +148,7 @@ fn via_with_types(me: &Member, column: &Ident, source_type: String, their: Via) 
     })
 }
 
-fn drawn_here(members: &[Member], me: &Member, column: &Ident) -> Result<Option<Drawn>> {
+fn drawn_here(members: &[Member], me: &Member, column: &Ident) -> Result<Option<NewIds>> {
     if !me.remap || !me.shape.key_columns().contains(column) {
         return Ok(None);
     }

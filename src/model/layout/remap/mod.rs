@@ -33,7 +33,7 @@ pub struct MapColumn {
 
 /// A column whose value goes through a map.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Via {
+pub struct MappedColumn {
     pub map: Map,
     /// This table's column, in the source.
     pub column: Ident,
@@ -43,7 +43,7 @@ pub struct Via {
 
 /// What a table in id mode `remap` draws.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Drawn {
+pub struct NewIds {
     pub map: Map,
     pub source: Ident,
     pub target: Ident,
@@ -54,7 +54,7 @@ pub struct Drawn {
     pub natural: Vec<Vec<(Ident, QualifiedName)>>,
 }
 
-impl Via {
+impl MappedColumn {
     pub fn target_equals(&self) -> QualifiedName {
         if self.target_type == self.map.new.type_text {
             self.map.new.equals.clone()

@@ -1,8 +1,8 @@
 //! Rules over statements by chance: none may panic whatever the text of a statement is, and each statement has its lines.
 
 use super::statement::{
-    Act, Change, Checked, Column, Constraint, Default, Dropped, Lock, Renamed, Rule, Statement,
-    Type, Written,
+    Act, BlockCheck, ColumnDefault, ColumnDefinition, ColumnType, Constraint, ConstraintRule,
+    Dropped, LintStatement, Renamed, TableChange, TableLock, WrittenName,
 };
 use super::{Linter, MOST, MOST_OF_ONE, facts};
 use crate::model::fixture::Random;
@@ -18,15 +18,15 @@ fn word(random: &mut Random) -> String {
         .collect()
 }
 
-fn name(random: &mut Random) -> Written {
+fn name(random: &mut Random) -> WrittenName {
     let schema = (random.next_below(3) == 0).then(|| word(random));
-    Written {
+    WrittenName {
         schema,
         name: WORDS[random.next_below(5)].to_owned(),
     }
 }
 
-fn kind(random: &mut Random) -> Type {
+fn kind(random: &mut Random) -> ColumnType {
     let names = [
         "int4",
         "numeric",
@@ -38,7 +38,7 @@ fn kind(random: &mut Random) -> Type {
     ];
     let modifiers =
         (0..random.next_below(3)).map(|_| [i32::MIN, -1, 0, 10, i32::MAX][random.next_below(5)]);
-    Type {
+    ColumnType {
         modifiers: modifiers.collect(),
         name: names[random.next_below(names.len())].into(),
         array: random.next_below(4) == 0,
@@ -49,14 +49,14 @@ fn constraint(random: &mut Random) -> Constraint {
     let columns = vec![word(random)];
     let index = (random.next_below(2) == 0).then(|| word(random));
     let rule = match random.next_below(5) {
-        0 => Rule::Check { not_null: index },
-        1 => Rule::Unique { columns, index },
-        2 => Rule::Primary { columns, index },
-        3 => Rule::Foreign {
+        0 => ConstraintRule::Check { not_null: index },
+        1 => ConstraintRule::Unique { columns, index },
+        2 => ConstraintRule::Primary { columns, index },
+        3 => ConstraintRule::Foreign {
             columns,
             parent: name(random),
         },
-        _ => Rule::Exclusion,
+        _ => ConstraintRule::Exclusion,
     };
     let name = (random.next_below(2) == 0).then(|| word(random));
     Constraint {
@@ -66,12 +66,12 @@ fn constraint(random: &mut Random) -> Constraint {
     }
 }
 
-fn column(random: &mut Random) -> Column {
-    let default = Default {
+fn column(random: &mut Random) -> ColumnDefinition {
+    let default = ColumnDefault {
         calls: vec![word(random)],
         is_null: random.next_below(2) == 0,
     };
-    Column {
+    ColumnDefinition {
         name: word(random),
         kind: kind(random),
         default: (random.next_below(2) == 0).then_some(default),
@@ -84,29 +84,29 @@ fn column(random: &mut Random) -> Column {
     }
 }
 
-fn change(random: &mut Random) -> Change {
+fn change(random: &mut Random) -> TableChange {
     match random.next_below(9) {
-        0 => Change::AddColumn(column(random)),
-        1 => Change::DropColumn { name: word(random) },
-        2 => Change::ColumnType {
+        0 => TableChange::AddColumn(column(random)),
+        1 => TableChange::DropColumn { name: word(random) },
+        2 => TableChange::ColumnType {
             column: WORDS[random.next_below(5)].into(),
             to: kind(random),
             using: random.next_below(2) == 0,
         },
-        3 => Change::SetNotNull {
+        3 => TableChange::SetNotNull {
             column: word(random),
         },
-        4 => Change::Add(constraint(random)),
-        5 => Change::Validate {
+        4 => TableChange::Add(constraint(random)),
+        5 => TableChange::Validate {
             constraint: word(random),
         },
-        6 => Change::Attach {
+        6 => TableChange::Attach {
             partition: name(random),
         },
-        7 => Change::Detach {
+        7 => TableChange::Detach {
             concurrently: random.next_below(2) == 0,
         },
-        _ => Change::Rewrite { what: "SET LOGGED" },
+        _ => TableChange::Rewrite { what: "SET LOGGED" },
     }
 }
 
@@ -118,7 +118,7 @@ fn act(random: &mut Random) -> Act {
         1 => Act::Commit,
         2 => Act::AlterTable {
             table,
-            lock: Lock::AccessExclusive,
+            lock: TableLock::AccessExclusive,
             changes: (0..random.next_below(4)).map(|_| change(random)).collect(),
         },
         3 => Act::CreateIndex {
@@ -152,7 +152,7 @@ fn act(random: &mut Random) -> Act {
         8 => Act::Do {
             body: word(random),
             language: "plpgsql".into(),
-            checked: Checked::Fine,
+            checked: BlockCheck::Fine,
         },
         9 => Act::Invalid {
             message: word(random),
@@ -176,14 +176,14 @@ fn act(random: &mut Random) -> Act {
     }
 }
 
-fn random_facts(random: &mut Random) -> facts::Facts {
-    let column = |name: &&str| facts::Column {
+fn random_facts(random: &mut Random) -> facts::LintFacts {
+    let column = |name: &&str| facts::ColumnFact {
         name: (*name).into(),
         base: "numeric".into(),
         modifier: i32::MIN,
         not_null: false,
     };
-    let table = facts::Table {
+    let table = facts::TableFact {
         schema: None,
         name: "tip".into(),
         rows: i64::MAX,
@@ -193,10 +193,10 @@ fn random_facts(random: &mut Random) -> facts::Facts {
         index_of: Some("ü".into()),
         referred_by: vec!["漢".into()],
     };
-    facts::Facts {
+    facts::LintFacts {
         tables: vec![table],
         volatile: vec!["ü".into()],
-        ..facts::Facts::default()
+        ..facts::LintFacts::default()
     }
 }
 
@@ -208,7 +208,7 @@ fn each_statement_has_its_lines_whatever_it_says() {
         linter.learn(random_facts(&mut random));
         for line in 1..60 {
             let (text, act) = (format!("CREATE {}", word(&mut random)), act(&mut random));
-            assert!(linter.read(&Statement {
+            assert!(linter.read(&LintStatement {
                 line,
                 text,
                 tag: "SQL".into(),
@@ -225,19 +225,19 @@ fn findings_have_an_end() {
     let mut linter = Linter::default();
     linter.learn(random_facts(&mut Random::new(6)));
     let changes = (0..1000)
-        .map(|_| Change::DropColumn { name: "c".into() })
+        .map(|_| TableChange::DropColumn { name: "c".into() })
         .collect();
-    let table = Written {
+    let table = WrittenName {
         schema: None,
         name: "tip".into(),
     };
     let act = Act::AlterTable {
         table,
-        lock: Lock::AccessExclusive,
+        lock: TableLock::AccessExclusive,
         changes,
     };
     let text = "ü".repeat(100_000);
-    let many = Statement {
+    let many = LintStatement {
         line: 1,
         text,
         tag: "SQL".into(),

@@ -2,15 +2,17 @@
 
 use super::constraints;
 use crate::ident::{Ident, Literal};
-use crate::model::lint::statement::{Act, Change, Column, Statement, Written};
-use crate::model::lint::{ERROR, File, Hit, INFO, WARNING, advise_new_column};
+use crate::model::lint::statement::{
+    Act, ColumnDefinition, LintStatement, TableChange, WrittenName,
+};
+use crate::model::lint::{ERROR, File, INFO, RuleHit, WARNING, advise_new_column};
 
-pub fn check_added(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_added(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };
     let new = changes.iter().filter_map(|c| match c {
-        Change::AddColumn(column) => Some(column),
+        TableChange::AddColumn(column) => Some(column),
         _ => None,
     });
     new.flat_map(|column| {
@@ -23,7 +25,7 @@ pub fn check_added(file: &File, s: &Statement) -> Vec<Hit> {
 }
 
 /// From PostgreSQL 11 on a default that is the same for all rows is kept in the catalog; whatever differs is written into each.
-fn rewrites(file: &File, table: &Written, column: &Column) -> Option<Hit> {
+fn rewrites(file: &File, table: &WrittenName, column: &ColumnDefinition) -> Option<RuleHit> {
     let name = Ident::new(column.name.as_str());
     let of_type = column.kind.text();
     let volatile = column.default.as_ref().and_then(|d| {
@@ -59,10 +61,14 @@ fn rewrites(file: &File, table: &Written, column: &Column) -> Option<Hit> {
         column.name,
         file.work(table, true)
     );
-    Some(Hit::new(file.severity(table), "add-column-rewrite", detail).safer(safer))
+    Some(RuleHit::new(file.severity(table), "add-column-rewrite", detail).safer(safer))
 }
 
-fn must_have_a_value(file: &File, table: &Written, column: &Column) -> Option<Hit> {
+fn must_have_a_value(
+    file: &File,
+    table: &WrittenName,
+    column: &ColumnDefinition,
+) -> Option<RuleHit> {
     let gets_one =
         column.numbered || column.computed || column.default.as_ref().is_some_and(|d| !d.is_null);
     if !column.not_null || gets_one || file.is_new(table) {
@@ -75,7 +81,7 @@ fn must_have_a_value(file: &File, table: &Written, column: &Column) -> Option<Hi
         column.name
     );
     let (name, of_type) = (Ident::new(column.name.as_str()), column.kind.text());
-    Some(Hit::new(severity, "add-column-not-null", detail).safer(format!(
+    Some(RuleHit::new(severity, "add-column-not-null", detail).safer(format!(
         "ALTER TABLE {0} ADD COLUMN {name} {of_type}; -- fill it in batches, then\nSELECT mig_set_not_null({1}, {2});",
         table.sql(),
         Literal(&table.sql()),
@@ -83,16 +89,16 @@ fn must_have_a_value(file: &File, table: &Written, column: &Column) -> Option<Hi
     )))
 }
 
-pub fn check_dropped(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_dropped(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };
     let gone = changes.iter().filter_map(|c| match c {
-        Change::DropColumn { name } if !file.has_added(table, name) => Some(name),
+        TableChange::DropColumn { name } if !file.has_added(table, name) => Some(name),
         _ => None,
     });
     gone.map(|column| {
-        Hit::new(
+        RuleHit::new(
             WARNING,
             "drop-column",
             format!("running versions of the application that name column {column} fail with 42703, and its values are gone for good; dropping it is quick in itself"),
@@ -102,12 +108,12 @@ pub fn check_dropped(file: &File, s: &Statement) -> Vec<Hit> {
     .collect()
 }
 
-pub fn not_null(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn not_null(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };
     let wanted = changes.iter().filter_map(|c| match c {
-        Change::SetNotNull { column } => Some(column),
+        TableChange::SetNotNull { column } => Some(column),
         _ => None,
     });
     wanted
@@ -119,7 +125,7 @@ pub fn not_null(file: &File, s: &Statement) -> Vec<Hit> {
                 "reads the whole table under AccessExclusiveLock, since no valid CHECK says that {column} is not null ({})",
                 file.work(table, false)
             );
-            Hit::new(file.severity(table), "set-not-null", detail).safer(format!(
+            RuleHit::new(file.severity(table), "set-not-null", detail).safer(format!(
                 "SELECT mig_set_not_null({}, {}); -- or by hand, each a transaction of its own:\n\
                  ALTER TABLE {t} ADD CONSTRAINT {check} CHECK ({c} IS NOT NULL) NOT VALID;\n\
                  ALTER TABLE {t} VALIDATE CONSTRAINT {check};\n\
@@ -133,7 +139,7 @@ pub fn not_null(file: &File, s: &Statement) -> Vec<Hit> {
 }
 
 /// PostgreSQL 12 and later believe a valid CHECK instead of reading the table (ALTER TABLE, manual).
-fn is_proved(file: &File, table: &Written, column: &str) -> bool {
+fn is_proved(file: &File, table: &WrittenName, column: &str) -> bool {
     if file.is_new(table) {
         return true;
     }

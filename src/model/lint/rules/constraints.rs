@@ -2,16 +2,17 @@
 
 use crate::ident::Literal;
 use crate::model::lint::statement::{
-    Act, Change, Column, Constraint, Lock, Rule, Statement, Written,
+    Act, ColumnDefinition, Constraint, ConstraintRule, LintStatement, TableChange, TableLock,
+    WrittenName,
 };
-use crate::model::lint::{File, Hit, INFO, WARNING, constraint_name};
+use crate::model::lint::{File, INFO, RuleHit, WARNING, constraint_name};
 
-pub fn check_added(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_added(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };
     let new = changes.iter().filter_map(|c| match c {
-        Change::Add(constraint) => Some(constraint),
+        TableChange::Add(constraint) => Some(constraint),
         _ => None,
     });
     new.filter_map(|c| judge_constraint(file, s, table, c, changes.len() == 1))
@@ -20,10 +21,15 @@ pub fn check_added(file: &File, s: &Statement) -> Vec<Hit> {
 
 /// Those of a column that is added with them. A foreign key of an empty column has nothing to look at (transformColumnDefinition
 /// marks it valid), unless a default fills it.
-pub fn of_column(file: &File, s: &Statement, table: &Written, column: &Column) -> Vec<Hit> {
+pub fn of_column(
+    file: &File,
+    s: &LintStatement,
+    table: &WrittenName,
+    column: &ColumnDefinition,
+) -> Vec<RuleHit> {
     let filled =
         column.numbered || column.computed || column.default.as_ref().is_some_and(|d| !d.is_null);
-    let costs = |c: &&Constraint| filled || !matches!(c.rule, Rule::Foreign { .. });
+    let costs = |c: &&Constraint| filled || !matches!(c.rule, ConstraintRule::Foreign { .. });
     let of_it = column.constraints.iter().filter(costs);
     of_it
         .filter_map(|c| judge_constraint(file, s, table, c, false))
@@ -32,11 +38,11 @@ pub fn of_column(file: &File, s: &Statement, table: &Written, column: &Column) -
 
 fn judge_constraint(
     file: &File,
-    s: &Statement,
-    table: &Written,
+    s: &LintStatement,
+    table: &WrittenName,
     c: &Constraint,
     alone: bool,
-) -> Option<Hit> {
+) -> Option<RuleHit> {
     if file.is_new(table) {
         return None;
     }
@@ -57,8 +63,8 @@ fn judge_constraint(
     let severity = file.severity(table);
     match &c.rule {
         _ if c.not_valid => None,
-        Rule::Check { .. } => Some(
-            Hit::new(
+        ConstraintRule::Check { .. } => Some(
+            RuleHit::new(
                 severity,
                 "add-check",
                 format!("every row is checked under AccessExclusiveLock ({work})"),
@@ -69,8 +75,8 @@ fn judge_constraint(
                 Literal(name.as_str())
             ))),
         ),
-        Rule::Foreign { columns, parent } => {
-            let mut hit = Hit::new(
+        ConstraintRule::Foreign { columns, parent } => {
+            let mut hit = RuleHit::new(
                 severity,
                 "add-foreign-key",
                 format!(
@@ -85,23 +91,24 @@ fn judge_constraint(
                 Literal(&format!("{{{}}}", columns.join(","))),
                 Literal(&parent.sql())
             )));
-            hit.lock = Some(Lock::ShareRowExclusive);
+            hit.lock = Some(TableLock::ShareRowExclusive);
             Some(hit)
         }
-        Rule::Unique { index: Some(_), .. } | Rule::Primary { index: Some(_), .. } => {
+        ConstraintRule::Unique { index: Some(_), .. }
+        | ConstraintRule::Primary { index: Some(_), .. } => {
             let nullable = match &c.rule {
-                Rule::Primary { .. } => {
+                ConstraintRule::Primary { .. } => {
                     ", and every row is read where a column of it may be null: SET NOT NULL the safe way comes first"
                 }
                 _ => "",
             };
-            Some(Hit::new(
+            Some(RuleHit::new(
                 INFO,
                 "add-unique",
                 format!("takes over an index that is there: only the catalog changes{nullable}"),
             ))
         }
-        Rule::Unique { columns, .. } => Some(index_first(
+        ConstraintRule::Unique { columns, .. } => Some(index_first(
             file,
             table,
             &name.to_string(),
@@ -109,7 +116,7 @@ fn judge_constraint(
             "UNIQUE",
             severity,
         )),
-        Rule::Primary { columns, .. } => Some(index_first(
+        ConstraintRule::Primary { columns, .. } => Some(index_first(
             file,
             table,
             &name.to_string(),
@@ -117,7 +124,7 @@ fn judge_constraint(
             "PRIMARY KEY",
             severity,
         )),
-        Rule::Exclusion => Some(Hit::new(
+        ConstraintRule::Exclusion => Some(RuleHit::new(
             severity,
             "add-exclusion",
             format!(
@@ -129,18 +136,18 @@ fn judge_constraint(
 
 fn index_first(
     file: &File,
-    table: &Written,
+    table: &WrittenName,
     name: &str,
     columns: &[String],
     kind: &str,
     severity: &'static str,
-) -> Hit {
+) -> RuleHit {
     let columns: Vec<String> = columns
         .iter()
         .map(|c| crate::ident::Ident::new(c.as_str()).to_string())
         .collect();
     let t = table.sql();
-    Hit::new(
+    RuleHit::new(
         severity,
         "add-unique",
         format!(
@@ -155,25 +162,25 @@ fn index_first(
 }
 
 /// To validate in the transaction that adds is to read the table under the lock of the addition.
-pub fn check_validated(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_validated(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };
     let proved = changes.iter().filter_map(|c| match c {
-        Change::Validate { constraint } => Some(constraint),
+        TableChange::Validate { constraint } => Some(constraint),
         _ => None,
     });
     proved
         .map(|constraint| {
             if file.unproved.contains(constraint) {
-                return Hit::new(
+                return RuleHit::new(
                     if file.is_quick(table) { INFO } else { WARNING },
                     "validate-with-add",
                     format!("the transaction that added {constraint} still holds its lock: all rows are read under it, as if it had been added valid"),
                 )
                 .safer(format!("COMMIT; -- then\n{};", proof(table, constraint, s, changes.len())));
             }
-            Hit::new(
+            RuleHit::new(
                 INFO,
                 "validate-constraint",
                 format!("reads all rows, and writers go on meanwhile ({})", file.work(table, false)),
@@ -183,7 +190,7 @@ pub fn check_validated(file: &File, s: &Statement) -> Vec<Hit> {
 }
 
 /// The statement on its own; of one that does more, the part that is meant.
-fn proof(table: &Written, constraint: &str, s: &Statement, changes: usize) -> String {
+fn proof(table: &WrittenName, constraint: &str, s: &LintStatement, changes: usize) -> String {
     if changes == 1 {
         return s.text.clone();
     }

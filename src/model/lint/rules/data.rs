@@ -1,11 +1,11 @@
 //! Rows that a file changes.
 
 use crate::ident::Ident;
-use crate::model::lint::statement::{Act, Statement};
-use crate::model::lint::{File, Hit, INFO, WARNING, advise_new_column};
+use crate::model::lint::statement::{Act, LintStatement};
+use crate::model::lint::{File, INFO, RuleHit, WARNING, advise_new_column};
 
 /// All rows in one statement: each stays locked to its end, and no dead one can be cleaned away meanwhile.
-pub fn check_whole_table_writes(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_whole_table_writes(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let (table, everything, what) = match &s.act {
         Act::Update {
             table, everything, ..
@@ -30,13 +30,13 @@ pub fn check_whole_table_writes(file: &File, s: &Statement) -> Vec<Hit> {
         (true, false) => WARNING,
     };
     vec![
-        Hit::new(severity, what, detail)
+        RuleHit::new(severity, what, detail)
             .safer("-- in batches, each committed: by key or ctid, a thousand rows at a time"),
     ]
 }
 
 /// A column that is copied once, in the file that adds it: whatever the application writes to the old one from then on is missing.
-pub fn copied_once(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn copied_once(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::Update { table, set, .. } = &s.act else {
         return Vec::new();
     };
@@ -47,7 +47,7 @@ pub fn copied_once(file: &File, s: &Statement) -> Vec<Hit> {
     copied
         .map(|(column, from)| {
             let old = from.iter().find(|f| *f != column).map_or("", String::as_str);
-            Hit::new(
+            RuleHit::new(
                 WARNING,
                 "copied-without-dual-write",
                 format!("what is written to {old} after this has read the row never reaches {column}: rows are lost between the copy and the version of the application that writes both"),
@@ -63,16 +63,16 @@ pub fn copied_once(file: &File, s: &Statement) -> Vec<Hit> {
         .collect()
 }
 
-pub fn check_truncate(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_truncate(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::Truncate { tables, cascade } = &s.act else {
         return Vec::new();
     };
-    let mut hits: Vec<Hit> = tables
+    let mut hits: Vec<RuleHit> = tables
         .iter()
         .filter(|t| !file.is_new(t))
         .map(|t| {
             let rows = file.table(t).map_or(String::new(), |t| format!(" ({})", t.size()));
-            Hit::new(
+            RuleHit::new(
                 WARNING,
                 "truncate",
                 format!("all rows of {} are gone for good{rows}, those that a dual write has put there among them; readers and writers wait for it, and it for them", t.plain()),
@@ -81,7 +81,7 @@ pub fn check_truncate(file: &File, s: &Statement) -> Vec<Hit> {
         })
         .collect();
     if *cascade {
-        hits.push(Hit::new(
+        hits.push(RuleHit::new(
             WARNING,
             "cascade",
             "CASCADE empties each table whose foreign keys refer to it, near or far, and only a NOTICE says which".into(),

@@ -1,9 +1,11 @@
 //! Choices that are cheap now and dear later.
 
-use crate::model::lint::statement::{Act, Change, Column, Rule, Statement};
-use crate::model::lint::{File, Hit, INFO, WARNING};
+use crate::model::lint::statement::{
+    Act, ColumnDefinition, ConstraintRule, LintStatement, TableChange,
+};
+use crate::model::lint::{File, INFO, RuleHit, WARNING};
 
-pub fn columns(_: &File, s: &Statement) -> Vec<Hit> {
+pub fn columns(_: &File, s: &LintStatement) -> Vec<RuleHit> {
     match &s.act {
         Act::CreateTable {
             columns,
@@ -13,7 +15,7 @@ pub fn columns(_: &File, s: &Statement) -> Vec<Hit> {
         Act::AlterTable { changes, .. } => changes
             .iter()
             .filter_map(|c| match c {
-                Change::AddColumn(column) => of_column(column),
+                TableChange::AddColumn(column) => of_column(column),
                 _ => None,
             })
             .collect(),
@@ -21,11 +23,11 @@ pub fn columns(_: &File, s: &Statement) -> Vec<Hit> {
     }
 }
 
-fn of_column(column: &Column) -> Option<Hit> {
+fn of_column(column: &ColumnDefinition) -> Option<RuleHit> {
     let is_key = column
         .constraints
         .iter()
-        .any(|c| matches!(c.rule, Rule::Primary { .. }));
+        .any(|c| matches!(c.rule, ConstraintRule::Primary { .. }));
     let name = &column.name;
     let (rule, detail) = match column.kind.name.as_str() {
         "int2" | "int4" | "serial" | "serial4" | "smallserial" | "serial2" if is_key => (
@@ -55,11 +57,11 @@ fn of_column(column: &Column) -> Option<Hit> {
         ),
         _ => return None,
     };
-    Some(Hit::new(INFO, rule, detail))
+    Some(RuleHit::new(INFO, rule, detail))
 }
 
 /// Locks of one relation do not wait for each other because they are of one relation: pg_blocking_pids() knows.
-pub fn lock_query(_: &File, s: &Statement) -> Vec<Hit> {
+pub fn lock_query(_: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::Select { from, calls } = &s.act else {
         return Vec::new();
     };
@@ -68,7 +70,7 @@ pub fn lock_query(_: &File, s: &Statement) -> Vec<Hit> {
         return Vec::new();
     }
     vec![
-        Hit::new(
+        RuleHit::new(
             WARNING,
             "lock-pairs",
             "pg_locks joined to itself pairs sessions that do not wait for each other: it knows nothing of which modes conflict, nor of the queue".into(),

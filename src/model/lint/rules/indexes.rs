@@ -1,11 +1,11 @@
 //! Indexes that come, go, or are built anew.
 
 use crate::ident::{Ident, Literal};
-use crate::model::lint::statement::{Act, Dropped, Statement};
-use crate::model::lint::{File, Hit, INFO, WARNING};
+use crate::model::lint::statement::{Act, Dropped, LintStatement};
+use crate::model::lint::{File, INFO, RuleHit, WARNING};
 use crate::model::scan;
 
-pub fn check_create(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_create(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::CreateIndex {
         table,
         name,
@@ -25,7 +25,7 @@ pub fn check_create(file: &File, s: &Statement) -> Vec<Hit> {
             file.work(table, true)
         );
         return vec![
-            Hit::new(file.severity(table), "create-index", detail).safer(format!(
+            RuleHit::new(file.severity(table), "create-index", detail).safer(format!(
                 "SELECT mig_create_index({}); -- or, outside a transaction block:\n{};",
                 Literal(&s.text),
                 concurrent(&s.text)
@@ -34,7 +34,7 @@ pub fn check_create(file: &File, s: &Statement) -> Vec<Hit> {
     }
     let mut hits = Vec::new();
     if name.is_none() {
-        hits.push(Hit::new(
+        hits.push(RuleHit::new(
             INFO,
             "index-without-a-name",
             "a build that fails leaves an INVALID index behind, and without a name of your own it is hard to tell which".into(),
@@ -43,7 +43,7 @@ pub fn check_create(file: &File, s: &Statement) -> Vec<Hit> {
     if *if_not_exists {
         let index = name.as_deref().unwrap_or_default();
         hits.push(
-            Hit::new(
+            RuleHit::new(
                 WARNING,
                 "index-if-not-exists",
                 format!("a build that failed leaves index {index} behind, INVALID: the next run finds the name taken, says so, and the index is never used"),
@@ -65,7 +65,7 @@ fn concurrent(text: &str) -> String {
     }
 }
 
-pub fn check_drop(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_drop(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::Drop {
         what: Dropped::Index,
         names,
@@ -80,7 +80,7 @@ pub fn check_drop(file: &File, s: &Statement) -> Vec<Hit> {
         .map(|index| {
             let of = file.table(index).and_then(|t| t.index_of.clone());
             let of = of.map_or(String::new(), |t| format!(" of {t}"));
-            Hit::new(
+            RuleHit::new(
                 WARNING,
                 "drop-index",
                 format!("AccessExclusiveLock on {} and its table{of}: quick in itself, but it waits for whoever reads the table, and all others wait behind it", index.plain()),
@@ -90,7 +90,7 @@ pub fn check_drop(file: &File, s: &Statement) -> Vec<Hit> {
         .collect()
 }
 
-pub fn rebuilt(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn rebuilt(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::Reindex {
         table,
         index,
@@ -100,7 +100,7 @@ pub fn rebuilt(file: &File, s: &Statement) -> Vec<Hit> {
         return Vec::new();
     };
     let Some(what) = table.as_ref().or(index.as_ref()) else {
-        return vec![Hit::new(
+        return vec![RuleHit::new(
             WARNING,
             "reindex",
             "writers of each table wait while its indexes are built, and readers that would use them, too".into(),
@@ -112,7 +112,7 @@ pub fn rebuilt(file: &File, s: &Statement) -> Vec<Hit> {
         None => Ident::new(what.name.as_str()).to_string(),
     };
     vec![
-        Hit::new(
+        RuleHit::new(
             file.severity(what),
             "reindex",
             format!(

@@ -10,12 +10,12 @@ mod tables;
 mod transactions;
 mod types;
 
-use super::statement::Statement;
-use super::{File, Hit};
+use super::statement::LintStatement;
+use super::{File, RuleHit};
 
-type Check = fn(&File, &Statement) -> Vec<Hit>;
+type LintRule = fn(&File, &LintStatement) -> Vec<RuleHit>;
 
-pub const ALL: &[Check] = &[
+pub const ALL: &[LintRule] = &[
     transactions::invalid,
     transactions::check_not_in_transaction,
     transactions::check_held_locks,

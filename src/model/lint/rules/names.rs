@@ -1,10 +1,10 @@
 //! Names that applications use.
 
 use crate::ident::{Ident, Literal};
-use crate::model::lint::statement::{Act, Renamed, Statement};
-use crate::model::lint::{File, Hit, WARNING, advise_new_column};
+use crate::model::lint::statement::{Act, LintStatement, Renamed};
+use crate::model::lint::{File, RuleHit, WARNING, advise_new_column};
 
-pub fn check_rename(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_rename(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     match &s.act {
         Act::Rename {
             what: Renamed::Column,
@@ -18,7 +18,7 @@ pub fn check_rename(file: &File, s: &Statement) -> Vec<Hit> {
                 .map_or("type", |c| c.base.as_str());
             let (old, new) = (Ident::new(column.as_str()), Ident::new(to.as_str()));
             vec![
-                Hit::new(
+                RuleHit::new(
                     WARNING,
                     "rename-column",
                     format!("versions of the application that run say {column} and fail with 42703 from the commit on; those that come say {to}: both run at the same time during a deployment"),
@@ -40,7 +40,7 @@ pub fn check_rename(file: &File, s: &Statement) -> Vec<Hit> {
         } if !file.is_new(table) => {
             let old = table.sql();
             vec![
-                Hit::new(
+                RuleHit::new(
                     WARNING,
                     "rename-table",
                     format!("versions of the application that run say {} and fail with 42P01 from the commit on", table.plain()),
@@ -53,7 +53,7 @@ pub fn check_rename(file: &File, s: &Statement) -> Vec<Hit> {
                 )),
             ]
         }
-        Act::MoveSchema { table } if !file.is_new(table) => vec![Hit::new(
+        Act::MoveSchema { table } if !file.is_new(table) => vec![RuleHit::new(
             WARNING,
             "rename-table",
             format!(

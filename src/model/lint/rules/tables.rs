@@ -1,10 +1,12 @@
 //! Tables that go, are written anew, or get another behaviour.
 
 use crate::ident::Literal;
-use crate::model::lint::statement::{Act, Change, Dropped, Lock, Statement, Written};
-use crate::model::lint::{File, Hit, INFO, WARNING};
+use crate::model::lint::statement::{
+    Act, Dropped, LintStatement, TableChange, TableLock, WrittenName,
+};
+use crate::model::lint::{File, INFO, RuleHit, WARNING};
 
-pub fn check_drop(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_drop(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::Drop {
         what,
         names,
@@ -24,14 +26,14 @@ pub fn check_drop(file: &File, s: &Statement) -> Vec<Hit> {
         );
     }
     if let Dropped::Schema | Dropped::Database = what {
-        hits.push(Hit::new(
+        hits.push(RuleHit::new(
             WARNING,
             "drop-table",
             "everything in it is gone for good".into(),
         ));
     }
     if *cascade {
-        hits.push(Hit::new(
+        hits.push(RuleHit::new(
             WARNING,
             "cascade",
             "CASCADE drops whatever depends on it, and only a NOTICE says what that was; name those things instead".into(),
@@ -40,7 +42,7 @@ pub fn check_drop(file: &File, s: &Statement) -> Vec<Hit> {
     hits
 }
 
-fn drop_finding(file: &File, table: &Written) -> Hit {
+fn drop_finding(file: &File, table: &WrittenName) -> RuleHit {
     let rows = file.table(table).map_or(String::new(), |t| {
         let parents = match t.referred_by.as_slice() {
             [] => String::new(),
@@ -51,7 +53,7 @@ fn drop_finding(file: &File, table: &Written) -> Hit {
         };
         format!(" ({}{parents})", t.size())
     });
-    Hit::new(
+    RuleHit::new(
         WARNING,
         "drop-table",
         format!("its rows are gone for good{rows}; running versions of the application that name it fail with 42P01"),
@@ -63,12 +65,12 @@ fn drop_finding(file: &File, table: &Written) -> Hit {
     ))
 }
 
-pub fn rewritten(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn rewritten(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     match &s.act {
         Act::VacuumFull { tables } => tables.iter().map(|t| rewrite_finding(file, t, "VACUUM FULL")).collect(),
         Act::Cluster { table: Some(t) } => vec![rewrite_finding(file, t, "CLUSTER")],
         Act::Refresh { view, concurrently: false } => vec![
-            Hit::new(
+            RuleHit::new(
                 file.severity(view),
                 "refresh",
                 format!("readers of {} wait until its query has ended", view.plain()),
@@ -78,7 +80,7 @@ pub fn rewritten(file: &File, s: &Statement) -> Vec<Hit> {
         Act::AlterTable { table, changes, .. } if !file.is_new(table) => changes
             .iter()
             .filter_map(|c| match c {
-                Change::Rewrite { what } => Some(rewrite_finding(file, table, what)),
+                TableChange::Rewrite { what } => Some(rewrite_finding(file, table, what)),
                 _ => None,
             })
             .collect(),
@@ -86,8 +88,8 @@ pub fn rewritten(file: &File, s: &Statement) -> Vec<Hit> {
     }
 }
 
-fn rewrite_finding(file: &File, table: &Written, what: &str) -> Hit {
-    Hit::new(
+fn rewrite_finding(file: &File, table: &WrittenName, what: &str) -> RuleHit {
+    RuleHit::new(
         file.severity(table),
         "rewrite-table",
         format!("{what} writes the whole table anew; readers and writers wait meanwhile ({})", file.work(table, true)),
@@ -98,14 +100,14 @@ fn rewrite_finding(file: &File, table: &Written, what: &str) -> Hit {
     ))
 }
 
-pub fn partitions(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn partitions(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     match &s.act {
         Act::CreateTable {
             table,
             partition_of: Some(parent),
             ..
         } if !file.is_new(parent) => vec![
-            Hit::new(
+            RuleHit::new(
                 WARNING,
                 "create-partition",
                 format!("AccessExclusiveLock on {}: readers and writers of all partitions wait", parent.plain()),
@@ -119,7 +121,7 @@ pub fn partitions(file: &File, s: &Statement) -> Vec<Hit> {
         Act::AlterTable { table, changes, .. } => changes
             .iter()
             .filter_map(|c| match c {
-                Change::Attach { partition } if !file.is_new(partition) => Some(Hit::new(
+                TableChange::Attach { partition } if !file.is_new(partition) => Some(RuleHit::new(
                     file.severity(partition),
                     "attach-partition",
                     format!(
@@ -128,8 +130,8 @@ pub fn partitions(file: &File, s: &Statement) -> Vec<Hit> {
                         file.work(partition, false)
                     ),
                 )),
-                Change::Detach { concurrently: false } => Some(
-                    Hit::new(
+                TableChange::Detach { concurrently: false } => Some(
+                    RuleHit::new(
                         WARNING,
                         "detach-partition",
                         format!("AccessExclusiveLock on {}: readers and writers of all partitions wait", table.plain()),
@@ -143,19 +145,19 @@ pub fn partitions(file: &File, s: &Statement) -> Vec<Hit> {
     }
 }
 
-pub fn triggers(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn triggers(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };
     changes
         .iter()
         .filter_map(|c| match c {
-            Change::DisableTrigger if !file.is_new(table) => Some(Hit::new(
+            TableChange::DisableTrigger if !file.is_new(table) => Some(RuleHit::new(
                 WARNING,
                 "disable-trigger",
                 "from now on rows are written without it, those of other sessions as well; a mirror of pg_mig among them would miss them".into(),
             )),
-            Change::EnableRowSecurity if !file.is_new(table) => Some(Hit::new(
+            TableChange::EnableRowSecurity if !file.is_new(table) => Some(RuleHit::new(
                 WARNING,
                 "row-security",
                 "whoever is not the owner sees no row from the commit on, until there is a policy: create policies before, or in the same transaction".into(),
@@ -165,16 +167,16 @@ pub fn triggers(file: &File, s: &Statement) -> Vec<Hit> {
         .collect()
 }
 
-pub fn check_lock(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_lock(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::Lock { tables, mode } = &s.act else {
         return Vec::new();
     };
     let held = tables
         .iter()
-        .filter(|t| !file.is_new(t) && *mode >= Lock::Share);
+        .filter(|t| !file.is_new(t) && *mode >= TableLock::Share);
     held.map(|t| {
-        Hit::new(
-            if *mode == Lock::AccessExclusive {
+        RuleHit::new(
+            if *mode == TableLock::AccessExclusive {
                 WARNING
             } else {
                 INFO

@@ -1,17 +1,17 @@
 //! What goes together in one transaction, and what must not.
 
-use crate::model::lint::statement::{Act, Checked, Lock, Statement};
-use crate::model::lint::{ERROR, File, Hit, INFO, WARNING, locks};
+use crate::model::lint::statement::{Act, BlockCheck, LintStatement, TableLock};
+use crate::model::lint::{ERROR, File, INFO, RuleHit, WARNING, locks};
 
-pub fn invalid(_: &File, s: &Statement) -> Vec<Hit> {
+pub fn invalid(_: &File, s: &LintStatement) -> Vec<RuleHit> {
     match &s.act {
-        Act::Invalid { message } => vec![Hit::new(ERROR, "syntax", message.clone())],
-        Act::Unread { why } => vec![Hit::new(
+        Act::Invalid { message } => vec![RuleHit::new(ERROR, "syntax", message.clone())],
+        Act::Unread { why } => vec![RuleHit::new(
             WARNING,
             "not-read",
             format!("not looked at: {why}"),
         )],
-        Act::Meta => vec![Hit::new(
+        Act::Meta => vec![RuleHit::new(
             INFO,
             "psql-command",
             "psql runs this, not the server; it was not looked at".into(),
@@ -21,7 +21,7 @@ pub fn invalid(_: &File, s: &Statement) -> Vec<Hit> {
 }
 
 /// Commands that refuse to run in a transaction block.
-pub fn check_not_in_transaction(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_not_in_transaction(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let must = match &s.act {
         Act::CreateIndex { concurrently, .. }
         | Act::Reindex { concurrently, .. }
@@ -30,7 +30,7 @@ pub fn check_not_in_transaction(file: &File, s: &Statement) -> Vec<Hit> {
         Act::AlterTable { changes, .. } => changes.iter().any(|c| {
             matches!(
                 c,
-                crate::model::lint::statement::Change::Detach { concurrently: true }
+                crate::model::lint::statement::TableChange::Detach { concurrently: true }
             )
         }),
         _ => false,
@@ -39,7 +39,7 @@ pub fn check_not_in_transaction(file: &File, s: &Statement) -> Vec<Hit> {
         return Vec::new();
     }
     vec![
-        Hit::new(
+        RuleHit::new(
             ERROR,
             "not-in-a-transaction",
             format!(
@@ -52,18 +52,14 @@ pub fn check_not_in_transaction(file: &File, s: &Statement) -> Vec<Hit> {
 }
 
 /// A strong lock is held to the end of its transaction, whatever comes after it.
-pub fn check_held_locks(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_held_locks(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Some(held) = &file.strongest else {
         return Vec::new();
     };
-    let (table, lock, line) = (
-        &held.table,
-        held.lock,
-        held.line,
-    );
+    let (table, lock, line) = (&held.table, held.lock, held.line);
     if long_work(file, s) {
         return vec![
-            Hit::new(
+            RuleHit::new(
                 WARNING,
                 "long-work-under-lock",
                 format!(
@@ -79,10 +75,10 @@ pub fn check_held_locks(file: &File, s: &Statement) -> Vec<Hit> {
     let mine = locks::locked_tables(&s.act);
     let other = mine
         .iter()
-        .find(|(t, l)| *l == Lock::AccessExclusive && t != table && !file.is_new(t));
+        .find(|(t, l)| *l == TableLock::AccessExclusive && t != table && !file.is_new(t));
     match other {
-        Some((other, _)) if lock == Lock::AccessExclusive && !file.holds(other) => vec![
-            Hit::new(
+        Some((other, _)) if lock == TableLock::AccessExclusive && !file.holds(other) => vec![
+            RuleHit::new(
                 INFO,
                 "several-tables-locked",
                 format!(
@@ -97,7 +93,7 @@ pub fn check_held_locks(file: &File, s: &Statement) -> Vec<Hit> {
     }
 }
 
-fn long_work(file: &File, s: &Statement) -> bool {
+fn long_work(file: &File, s: &LintStatement) -> bool {
     match &s.act {
         Act::Update {
             table, everything, ..
@@ -114,7 +110,7 @@ fn long_work(file: &File, s: &Statement) -> bool {
 }
 
 /// Whoever waits for a strong lock makes all others wait behind him.
-pub fn timeout(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn timeout(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     if file.lock_timeout || file.told_timeout {
         return Vec::new();
     }
@@ -123,7 +119,7 @@ pub fn timeout(file: &File, s: &Statement) -> Vec<Hit> {
         .find(|(t, lock)| lock.stops_writes() && !file.is_new(t));
     waits
         .map(|(table, lock)| {
-            Hit::new(
+            RuleHit::new(
                 WARNING,
                 "no-lock-timeout",
                 format!(
@@ -139,14 +135,14 @@ pub fn timeout(file: &File, s: &Statement) -> Vec<Hit> {
 }
 
 /// Bodies of functions and DO blocks.
-pub fn programs(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn programs(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     match &s.act {
         Act::Function {
             body,
             language,
             procedure: false,
         } if language == "plpgsql" && ends_transactions(body) => vec![
-            Hit::new(
+            RuleHit::new(
                 ERROR,
                 "commit-in-a-function",
                 "a function runs inside its caller's statement and cannot end the transaction: it fails with 2D000 at the first COMMIT".into(),
@@ -154,17 +150,17 @@ pub fn programs(file: &File, s: &Statement) -> Vec<Hit> {
             .safer("CREATE PROCEDURE …, called by CALL outside a transaction block; or the batches of SELECT mig_backfill();"),
         ],
         Act::Do {
-            checked: Checked::Wrong(message),
+            checked: BlockCheck::Wrong(message),
             ..
-        } => vec![Hit::new(
+        } => vec![RuleHit::new(
             ERROR,
             "syntax",
             format!("in the block: {message}"),
         )],
         Act::Do {
-            checked: Checked::TooLong,
+            checked: BlockCheck::TooLong,
             ..
-        } => vec![Hit::new(
+        } => vec![RuleHit::new(
             WARNING,
             "not-read",
             "the block is too long to be checked".into(),
@@ -174,14 +170,14 @@ pub fn programs(file: &File, s: &Statement) -> Vec<Hit> {
     }
 }
 
-fn block(file: &File, body: &str) -> Vec<Hit> {
+fn block(file: &File, body: &str) -> Vec<RuleHit> {
     let bare = without_strings(body);
     let has = |word: &str| words(&bare).any(|w| w == word);
     if ends_transactions(body) {
         return file
             .in_transaction
             .then(|| {
-                Hit::new(
+                RuleHit::new(
                     ERROR,
                     "not-in-a-transaction",
                     "the block ends transactions, which fails with 2D000 inside a transaction block".into(),
@@ -192,7 +188,7 @@ fn block(file: &File, body: &str) -> Vec<Hit> {
     }
     if has("loop") && (has("update") || has("delete") || has("insert")) {
         return vec![
-            Hit::new(
+            RuleHit::new(
                 WARNING,
                 "loop-without-commit",
                 "all batches of the loop are one transaction: each row stays locked to its end, and dead rows cannot be cleaned away meanwhile".into(),
@@ -235,22 +231,22 @@ fn words(bare: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A value that an enum got in this transaction cannot be used in it (ALTER TYPE, manual).
-pub fn new_values(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn new_values(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     match &s.act {
         Act::AlterEnum { added: Some(value), .. } if file.in_transaction => vec![
-            Hit::new(
+            RuleHit::new(
                 WARNING,
                 "enum-value-in-a-transaction",
                 format!("the value '{value}' cannot be used before the transaction has committed (55P04)"),
             )
             .safer(format!("COMMIT; -- then, before whatever uses the value:\n{};", s.text)),
         ],
-        Act::AlterEnum { added: None, .. } => vec![Hit::new(
+        Act::AlterEnum { added: None, .. } => vec![RuleHit::new(
             WARNING,
             "enum-value-renamed",
             "running versions of the application go on to send the old value, and fail with 22P02".into(),
         )],
-        Act::Update { .. } | Act::Insert { .. } if file.values => vec![Hit::new(
+        Act::Update { .. } | Act::Insert { .. } if file.values => vec![RuleHit::new(
             INFO,
             "enum-value-in-a-transaction",
             "this transaction has added a value to an enum: using it here fails with 55P04".into(),

@@ -2,27 +2,33 @@
 
 use crate::ident::Ident;
 use crate::model::lint::facts;
-use crate::model::lint::statement::{Act, Change, Statement, Type, Written};
-use crate::model::lint::{File, Hit, INFO, WARNING, advise_new_column};
+use crate::model::lint::statement::{Act, ColumnType, LintStatement, TableChange, WrittenName};
+use crate::model::lint::{File, INFO, RuleHit, WARNING, advise_new_column};
 
-pub fn check_type_change(file: &File, s: &Statement) -> Vec<Hit> {
+pub fn check_type_change(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
     };
     let all = changes.iter().filter_map(|c| match c {
-        Change::ColumnType { column, to, using } => Some((column, to, *using)),
+        TableChange::ColumnType { column, to, using } => Some((column, to, *using)),
         _ => None,
     });
     all.map(|(column, to, using)| judge_type_change(file, table, column, to, using))
         .collect()
 }
 
-fn judge_type_change(file: &File, table: &Written, column: &str, to: &Type, using: bool) -> Hit {
+fn judge_type_change(
+    file: &File,
+    table: &WrittenName,
+    column: &str,
+    to: &ColumnType,
+    using: bool,
+) -> RuleHit {
     let known = file.table(table).and_then(|t| t.column(column));
     if !using && let Some(known) = known {
         match cost(file, known, to) {
-            Cost::Catalog => {
-                return Hit::new(
+            RewriteCost::Catalog => {
+                return RuleHit::new(
                     INFO,
                     "change-column-type",
                     format!(
@@ -32,8 +38,8 @@ fn judge_type_change(file: &File, table: &Written, column: &str, to: &Type, usin
                     ),
                 );
             }
-            Cost::Scan => {
-                return Hit::new(
+            RewriteCost::Scan => {
+                return RuleHit::new(
                     file.severity(table),
                     "change-column-type",
                     format!(
@@ -45,11 +51,11 @@ fn judge_type_change(file: &File, table: &Written, column: &str, to: &Type, usin
                 )
                 .safer(advise_type_change(file, table, column, to));
             }
-            Cost::Rewrite => {}
+            RewriteCost::Rewrite => {}
         }
     }
     let severity = if file.is_quick(table) { INFO } else { WARNING };
-    Hit::new(
+    RuleHit::new(
         severity,
         "change-column-type",
         format!(
@@ -61,7 +67,7 @@ fn judge_type_change(file: &File, table: &Written, column: &str, to: &Type, usin
     .safer(advise_type_change(file, table, column, to))
 }
 
-fn advise_type_change(file: &File, table: &Written, column: &str, to: &Type) -> String {
+fn advise_type_change(file: &File, table: &WrittenName, column: &str, to: &ColumnType) -> String {
     let (old, new) = (Ident::new(column), Ident::new(format!("{column}_new")));
     let known = file.table(table).and_then(|t| t.column(column));
     let back = known.map_or("old type", |c| c.base.as_str());
@@ -74,7 +80,7 @@ fn advise_type_change(file: &File, table: &Written, column: &str, to: &Type) -> 
     )
 }
 
-enum Cost {
+enum RewriteCost {
     Catalog,
     Scan,
     Rewrite,
@@ -82,9 +88,9 @@ enum Cost {
 
 /// As ATColumnChangeRequiresRewrite() judges (tablecmds.c): a value stays where the new type is binary coercible, or the same with
 /// a modifier that no value can violate.
-fn cost(file: &File, old: &facts::Column, to: &Type) -> Cost {
+fn cost(file: &File, old: &facts::ColumnFact, to: &ColumnType) -> RewriteCost {
     if to.array {
-        return Cost::Rewrite;
+        return RewriteCost::Rewrite;
     }
     let named = file
         .facts
@@ -102,13 +108,13 @@ fn cost(file: &File, old: &facts::Column, to: &Type) -> Cost {
             && old.base.starts_with("timestamp")
             && new.starts_with("timestamp");
         return match (coercible, to.modifiers.is_empty()) {
-            (true, true) => Cost::Catalog,
-            _ if utc => Cost::Catalog,
-            _ => Cost::Rewrite,
+            (true, true) => RewriteCost::Catalog,
+            _ if utc => RewriteCost::Catalog,
+            _ => RewriteCost::Rewrite,
         };
     }
     match (old.modifier, to.modifiers.as_slice()) {
-        (_, []) => Cost::Catalog,
+        (_, []) => RewriteCost::Catalog,
         (-1, _) => cost_of_shorter(new),
         (old, [length]) if new == "character varying" || new == "bit varying" => {
             // The modifier of varchar counts its header of four bytes.
@@ -118,32 +124,32 @@ fn cost(file: &File, old: &facts::Column, to: &Type) -> Cost {
                 old.saturating_sub(4)
             };
             if *length >= old {
-                Cost::Catalog
+                RewriteCost::Catalog
             } else {
                 cost_of_shorter(new)
             }
         }
         (old, modifiers) if new == "numeric" => wider_numeric(old, modifiers),
-        _ => Cost::Rewrite,
+        _ => RewriteCost::Rewrite,
     }
 }
 
 /// A length that values may exceed: each is checked, and PostgreSQL writes all of them anew for it.
-fn cost_of_shorter(base: &str) -> Cost {
+fn cost_of_shorter(base: &str) -> RewriteCost {
     match base {
-        "numeric" | "character varying" | "bit varying" => Cost::Rewrite,
-        _ => Cost::Scan,
+        "numeric" | "character varying" | "bit varying" => RewriteCost::Rewrite,
+        _ => RewriteCost::Scan,
     }
 }
 
 /// More digits before the point, as many behind it (numeric_support()).
-fn wider_numeric(old: i32, new: &[i32]) -> Cost {
+fn wider_numeric(old: i32, new: &[i32]) -> RewriteCost {
     let old = old.saturating_sub(4);
     let (precision, scale) = (old >> 16 & 0xffff, old & 0x7ff);
     let (wanted, behind) = (new[0], new.get(1).copied().unwrap_or(0));
     if behind == scale && wanted >= precision {
-        Cost::Catalog
+        RewriteCost::Catalog
     } else {
-        Cost::Rewrite
+        RewriteCost::Rewrite
     }
 }
