@@ -27,38 +27,64 @@ ALTER TABLE mig.step_log ADD COLUMN owner regrole;
 COMMENT ON COLUMN mig.step_log.owner IS 'The migration''s, whose members may read the line.';
 UPDATE mig.step_log s SET owner = m.owner FROM mig.migration m WHERE m.name = s.migration;
 
--- A job holds no SQL.
+-- Until now whoever was allowed to run migrations could write these tables: what would run as somebody else is not believed. Definitions
+-- are, because they run with the rights of whoever owns the tables, which each step asks for.
 UPDATE mig.change SET state = 'failed', ended_at = pg_catalog.clock_timestamp(), error = 'begun by an older version: begin it again'
-  WHERE ended_at IS NULL AND change->>'kind' = 'index';
+  WHERE ended_at IS NULL;
+UPDATE mig.migration m SET state = 'failed', problem = 'its job was begun by an older version of pg_mig: begin it again'
+  WHERE EXISTS (SELECT FROM mig.job j WHERE j.migration = m.id AND j.ended_at IS NULL AND j.state IN ('running', 'paused'));
+UPDATE mig.job SET state = 'failed', ended_at = pg_catalog.clock_timestamp(), error = 'begun by an older version: begin it again'
+  WHERE state IN ('running', 'paused');
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOR name IN UPDATE mig.migration SET options = options - 'throttle_query' WHERE options ? 'throttle_query' RETURNING migration.name LOOP
+    RAISE WARNING USING MESSAGE = pg_catalog.format('option throttle_query of migration "%s" is taken back', name),
+      DETAIL = 'It runs with the rights of the migration''s owner, and until now others could write it.',
+      HINT = pg_catalog.format('SELECT @extschema@.mig_configure(%L, ''{"throttle_query": "..."}'');', name);
+  END LOOP;
+END
+$$;
 UPDATE mig.change SET change = change - 'statement' WHERE change->>'kind' = 'index';
 
 DROP TRIGGER own_role ON mig.job;
 DROP TRIGGER own_role ON mig.change;
 DROP FUNCTION mig.own_role();
 
+-- Whether the caller may do what the relation's owner may, as it is at this moment; false where there is no such relation.
+CREATE FUNCTION mig.is_owner(relation oid) RETURNS boolean
+  LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_is_owner_wrapper';
+
 -- Who owns the extension may restore a dump, and puts in what is his alone: migrations of roles that he is a member of, tables too.
 CREATE FUNCTION mig.keep_state() RETURNS trigger
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  owners oid[];
+  relations oid[];
   missing oid;
+  owner oid;
 BEGIN
   CASE TG_RELID
     WHEN 'mig.migration'::regclass, 'mig.step_log'::regclass THEN
-      owners := ARRAY[NEW.owner::oid];
+      owner := NEW.owner;
     WHEN 'mig.mapping'::regclass THEN
-      owners := ARRAY(SELECT m.owner::oid FROM mig.migration m WHERE m.id = NEW.migration)
-        || ARRAY(SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid IN (NEW.source, NEW.target));
+      relations := ARRAY[NEW.source::oid, NEW.target::oid];
     ELSE
-      owners := ARRAY(SELECT m.owner::oid FROM mig.migration m WHERE m.id = NEW.migration)
-        || ARRAY(SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = NEW.relation);
+      relations := ARRAY[NEW.relation::oid];
   END CASE;
-  FOREACH missing IN ARRAY owners LOOP
-    IF NOT pg_catalog.pg_has_role(missing, 'USAGE') THEN
-      RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('permission denied for the state of role %s', missing::regrole),
-        DETAIL = pg_catalog.format('Role %s is no member of it.', current_user);
-    END IF;
-  END LOOP;
+  IF relations IS NOT NULL THEN
+    SELECT m.owner INTO owner FROM mig.migration m WHERE m.id = NEW.migration;
+    FOREACH missing IN ARRAY pg_catalog.array_remove(relations, NULL) LOOP
+      IF NOT mig.is_owner(missing) THEN
+        RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('permission denied for the state of relation %s', missing::regclass),
+          DETAIL = pg_catalog.format('Role %s is no member of its owner, or it is not there.', current_user);
+      END IF;
+    END LOOP;
+  END IF;
+  IF owner IS NULL OR NOT pg_catalog.pg_has_role(owner, 'USAGE') THEN
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('permission denied for the state of role %s', coalesce(owner::regrole::text, 'none')),
+      DETAIL = pg_catalog.format('Role %s is no member of it.', current_user);
+  END IF;
   RETURN NEW;
 END
 $$;
@@ -158,6 +184,7 @@ COMMENT ON FUNCTION @extschema@.mig_allow(regrole) IS 'Lets another role run mig
 COMMENT ON FUNCTION mig.step(text, int) IS 'mig_step, for mig.drive.';
 COMMENT ON FUNCTION mig.open_job(text) IS 'The id of the migration''s job that has not ended, or null.';
 COMMENT ON FUNCTION mig.cron_drives(bigint) IS 'Whether pg_cron is to drive the job: it has not ended, and no other driver took it over.';
+COMMENT ON FUNCTION mig.is_owner(oid) IS 'Whether the caller may do what the owner of the relation may; false where there is none. For mig.keep_state.';
 COMMENT ON FUNCTION mig.keep_state() IS 'Trigger on the tables that a dump carries: whoever restores one puts in what is his alone. Errors: 42501.';
 
 CREATE VIEW mig.visible WITH (security_barrier) AS

@@ -13,7 +13,6 @@ impl Ident {
         Self(name.into())
     }
 
-    /// The bare name, for binds, messages and comparisons; never for SQL text.
     /// This name, or where that is taken the first free one with a number behind it.
     pub fn avoid_taken(&self, taken: impl Fn(&Ident) -> bool) -> Self {
         let mut name = self.clone();
@@ -25,6 +24,7 @@ impl Ident {
         name
     }
 
+    /// The bare name, for binds, messages and comparisons; never for SQL text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -105,13 +105,19 @@ impl QualifiedName {
         }
     }
 
-    /// `left OPERATOR(schema.=) right`: this is an operator's name, which is never quoted.
+    /// `left OPERATOR(schema.=) right`: this is an operator's name, which cannot be quoted. A name that is none (PostgreSQL's rules:
+    /// manual, "Operators") is quoted all the same, so that the statement fails and nothing else comes of it.
     pub fn infix(&self, left: &str, right: &str) -> String {
-        format!(
-            "{left} OPERATOR({}.{}) {right}",
-            self.schema,
-            self.name.as_str()
-        )
+        let name = self.name.as_str();
+        let is_operator = !name.is_empty()
+            && name.bytes().all(|b| b"+-*/<>=~!@#%^&|`?".contains(&b))
+            && !name.contains("--")
+            && !name.contains("/*");
+        if is_operator {
+            format!("{left} OPERATOR({}.{name}) {right}", self.schema)
+        } else {
+            format!("{left} OPERATOR({}.{}) {right}", self.schema, self.name)
+        }
     }
 
     /// As a person would write it in a message: quoted only where it must be.

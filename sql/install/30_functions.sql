@@ -223,29 +223,39 @@ CREATE FUNCTION @extschema@.mig_cancel(job bigint) RETURNS boolean
 CREATE FUNCTION @extschema@.mig_wait(job bigint, timeout interval DEFAULT '60 s') RETURNS boolean
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_wait_job_wrapper';
 
+-- Whether the caller may do what the relation's owner may, as it is at this moment; false where there is no such relation.
+CREATE FUNCTION mig.is_owner(relation oid) RETURNS boolean
+  LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_is_owner_wrapper';
+
 -- Who owns the extension may restore a dump, and puts in what is his alone: migrations of roles that he is a member of, tables too.
 CREATE FUNCTION mig.keep_state() RETURNS trigger
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  owners oid[];
+  relations oid[];
   missing oid;
+  owner oid;
 BEGIN
   CASE TG_RELID
     WHEN 'mig.migration'::regclass, 'mig.step_log'::regclass THEN
-      owners := ARRAY[NEW.owner::oid];
+      owner := NEW.owner;
     WHEN 'mig.mapping'::regclass THEN
-      owners := ARRAY(SELECT m.owner::oid FROM mig.migration m WHERE m.id = NEW.migration)
-        || ARRAY(SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid IN (NEW.source, NEW.target));
+      relations := ARRAY[NEW.source::oid, NEW.target::oid];
     ELSE
-      owners := ARRAY(SELECT m.owner::oid FROM mig.migration m WHERE m.id = NEW.migration)
-        || ARRAY(SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = NEW.relation);
+      relations := ARRAY[NEW.relation::oid];
   END CASE;
-  FOREACH missing IN ARRAY owners LOOP
-    IF NOT pg_catalog.pg_has_role(missing, 'USAGE') THEN
-      RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('permission denied for the state of role %s', missing::regrole),
-        DETAIL = pg_catalog.format('Role %s is no member of it.', current_user);
-    END IF;
-  END LOOP;
+  IF relations IS NOT NULL THEN
+    SELECT m.owner INTO owner FROM mig.migration m WHERE m.id = NEW.migration;
+    FOREACH missing IN ARRAY pg_catalog.array_remove(relations, NULL) LOOP
+      IF NOT mig.is_owner(missing) THEN
+        RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('permission denied for the state of relation %s', missing::regclass),
+          DETAIL = pg_catalog.format('Role %s is no member of its owner, or it is not there.', current_user);
+      END IF;
+    END LOOP;
+  END IF;
+  IF owner IS NULL OR NOT pg_catalog.pg_has_role(owner, 'USAGE') THEN
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('permission denied for the state of role %s', coalesce(owner::regrole::text, 'none')),
+      DETAIL = pg_catalog.format('Role %s is no member of it.', current_user);
+  END IF;
   RETURN NEW;
 END
 $$;

@@ -40,6 +40,7 @@ COMMENT ON PROCEDURE mig.drive(text, interval, bigint) IS 'What mig_run and the 
 COMMENT ON FUNCTION mig.step(text, int) IS 'mig_step, for mig.drive.';
 COMMENT ON FUNCTION mig.open_job(text) IS 'The id of the migration''s job that has not ended, or null.';
 COMMENT ON FUNCTION mig.cron_drives(bigint) IS 'Whether pg_cron is to drive the job: it has not ended, and no other driver took it over.';
+COMMENT ON FUNCTION mig.is_owner(oid) IS 'Whether the caller may do what the owner of the relation may; false where there is none. For mig.keep_state.';
 COMMENT ON FUNCTION mig.keep_state() IS 'Trigger on the tables that a dump carries: whoever restores one puts in what is his alone. Errors: 42501.';
 COMMENT ON FUNCTION mig.only(text) IS 'The migration''s name, or an error as every function raises it.';
 COMMENT ON FUNCTION @extschema@.mig_allow(regrole) IS 'Lets another role run migrations of its own tables. Errors: 42501 if the caller may not, 42704 no such role.';

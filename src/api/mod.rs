@@ -10,7 +10,7 @@ use crate::engine::{cutover, inspect, jobs, phases};
 use crate::error::{self, Error};
 use crate::model::spec::TableArguments;
 use crate::pg::argument::{Document, Text};
-use crate::pg::{encoding, session};
+use crate::pg::{catalog, encoding, role, session};
 use crate::steps::define::scope::ScopeArguments;
 use crate::store::migration;
 use pgrx::JsonB;
@@ -246,6 +246,12 @@ fn mig_open_job(migration: Option<Text>) -> Result<Option<i64>, ErrorReport> {
 #[pg_extern(sql = false)]
 fn mig_cron_drives(job: i64) -> Result<bool, ErrorReport> {
     run_engine(|| jobs::cron_drives(job))
+}
+
+#[pg_extern(sql = false)]
+fn mig_is_owner(relation: pg_sys::Oid) -> bool {
+    let owner = catalog::cached_owner(relation);
+    owner.is_some_and(|o| role::has_privileges_of(role::current(), o))
 }
 
 #[pg_extern(sql = false)]

@@ -39,13 +39,10 @@ pub fn new_id(name: Option<&str>, source: Oid, old_key: &str) -> Result<Option<S
     let Some(p) = chosen.first() else {
         return Ok(None);
     };
-    if !p.remaps() {
-        return Ok(Some(old_key.to_owned()));
-    }
-    let Some(drawn) = p.layout.as_ref().and_then(|l| l.drawn.as_ref()) else {
+    if p.layout.is_none() {
         return Err(m.wrong_phase("phase \"created\" or later"));
-    };
-    ids::look_up(p, drawn, old_key)
+    }
+    ids::look_up(p, old_key)
 }
 
 /// One statement to come, with the phase it belongs to.

@@ -132,6 +132,10 @@ pub fn step_of(id: i64, max_ms: i32) -> Result<i64> {
     let Some(m) = migration::by_id(of.migration)? else {
         return Ok(0);
     };
+    // What others do is nobody's to know.
+    if migration::require_owner(&m).is_err() {
+        return Ok(0);
+    }
     let m = match super::idle(Some(&m.name), "mig_step") {
         Ok((m, _)) => m,
         Err(Error::JobRunning { .. }) => return Ok(0),

@@ -20,8 +20,8 @@ pub enum DdlChange {
         columns: Vec<Ident>,
         references: QualifiedName,
         ref_columns: Vec<Ident>,
-        on_delete: String,
-        on_update: String,
+        on_delete: FkAction,
+        on_update: FkAction,
     },
     Index {
         name: Ident,
@@ -29,6 +29,59 @@ pub enum DdlChange {
         #[serde(default)]
         index: Option<Box<TargetIndex>>,
     },
+}
+
+/// What a foreign key does with rows that refer to one that goes or changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FkAction {
+    #[serde(rename = "NO ACTION")]
+    NoAction,
+    #[serde(rename = "RESTRICT")]
+    Restrict,
+    #[serde(rename = "CASCADE")]
+    Cascade,
+    #[serde(rename = "SET NULL")]
+    SetNull,
+    #[serde(rename = "SET DEFAULT")]
+    SetDefault,
+}
+
+impl FkAction {
+    const ALL: [Self; 5] = [
+        Self::NoAction,
+        Self::Restrict,
+        Self::Cascade,
+        Self::SetNull,
+        Self::SetDefault,
+    ];
+
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::NoAction => "NO ACTION",
+            Self::Restrict => "RESTRICT",
+            Self::Cascade => "CASCADE",
+            Self::SetNull => "SET NULL",
+            Self::SetDefault => "SET DEFAULT",
+        }
+    }
+
+    /// By `pg_constraint.confdeltype`.
+    pub fn from_code(code: &str) -> Self {
+        match code {
+            "r" => Self::Restrict,
+            "c" => Self::Cascade,
+            "n" => Self::SetNull,
+            "d" => Self::SetDefault,
+            _ => Self::NoAction,
+        }
+    }
+
+    /// As a user writes it: any case, any blanks.
+    pub fn parse(text: &str) -> Option<Self> {
+        let words: Vec<String> = text.split_whitespace().map(str::to_uppercase).collect();
+        let words = words.join(" ");
+        Self::ALL.into_iter().find(|a| a.sql() == words)
+    }
 }
 
 impl DdlChange {
@@ -111,31 +164,15 @@ impl DdlJob {
     }
 }
 
-/// What to do about a row that a key refers to, as users write it.
-pub const ACTIONS: [&str; 5] = [
-    "NO ACTION",
-    "RESTRICT",
-    "CASCADE",
-    "SET NULL",
-    "SET DEFAULT",
-];
-
-/// One of `ACTIONS`, however it is written.
-pub fn action(text: &str) -> Option<&'static str> {
-    let words: Vec<String> = text.split_whitespace().map(str::to_uppercase).collect();
-    let text = words.join(" ");
-    ACTIONS.into_iter().find(|a| *a == text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn actions_are_read_as_users_write_them() {
-        assert_eq!(action(" set  null"), Some("SET NULL"));
-        assert_eq!(action("cascade"), Some("CASCADE"));
-        assert_eq!(action("CASCADE; DROP TABLE x"), None);
+        assert_eq!(FkAction::parse(" set  null"), Some(FkAction::SetNull));
+        assert_eq!(FkAction::parse("cascade"), Some(FkAction::Cascade));
+        assert_eq!(FkAction::parse("CASCADE; DROP TABLE x"), None);
     }
 
     #[test]

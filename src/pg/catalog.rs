@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::{Grant, Shape};
-use crate::pg::spi;
+use crate::pg::{plan, spi};
 use pgrx::pg_sys::{self, Oid};
 
 /// None if there is no such relation.
@@ -102,17 +102,53 @@ pub fn sequence_of(table: &QualifiedName, column: &Ident) -> Result<Option<Quali
 /// Whether a view's expressions have no function, operator or type that came after the server was made: those that were there are
 /// pinned, and nothing is noted of them (pg_depend, manual).
 pub fn uses_nothing_of_users(view: Oid) -> Result<bool> {
-    let used = spi::value::<bool>(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid \
-         WHERE r.ev_class = $1 AND d.refclassid <> 'pg_catalog.pg_class'::regclass)",
-        &[view.into()],
+    #[derive(serde::Deserialize)]
+    struct Use {
+        is_there: bool,
+        is_of_users: bool,
+    }
+    // The view may be newer than the snapshot of the transaction that writes.
+    let found: Option<Use> = plan::first_latest(
+        "SELECT pg_catalog.count(*) > 0 AS is_there, coalesce(pg_catalog.bool_or(d.refclassid <> 'pg_catalog.pg_class'::regclass), false) AS is_of_users \
+         FROM pg_catalog.pg_rewrite r LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid \
+         WHERE r.ev_class = $1",
+        &[pg_sys::OIDOID],
+        &mut [pg_sys::Datum::from(view)],
     )?;
-    Ok(used == Some(false))
+    Ok(found.is_some_and(|u| u.is_there && !u.is_of_users))
+}
+
+/// Errors with 22023 where the text is not PostgreSQL's own name of a type: what else would be in it, a comment say, would come into a
+/// statement of ours.
+fn require_canonical_type(type_text: &str) -> Result<()> {
+    let refused = || Error::BadScope {
+        detail: format!("\"{type_text}\" is not the name of a type, as PostgreSQL writes it."),
+        hint: "Leave the state of pg_mig as mig_define and mig_create wrote it.".into(),
+    };
+    let text = std::ffi::CString::new(type_text).map_err(|_| refused())?;
+    let (mut oid, mut modifier) = (Oid::INVALID, -1);
+    // SAFETY: the text ends in a zero, and both places are written; the name is copied.
+    let name = unsafe {
+        pg_sys::parseTypeString(text.as_ptr(), &mut oid, &mut modifier, true);
+        if oid == Oid::INVALID {
+            return Err(refused());
+        }
+        let name = pg_sys::format_type_with_typemod(oid, modifier);
+        std::ffi::CStr::from_ptr(name)
+            .to_string_lossy()
+            .into_owned()
+    };
+    if name == type_text {
+        Ok(())
+    } else {
+        Err(refused())
+    }
 }
 
 /// Errors with 22023 where a literal of the type is not read by PostgreSQL's own code alone. To read one of an array, a row or a range asks
 /// the domains in it, whose checks are somebody's functions; and our triggers name the value of a scope.
 pub fn require_plain(type_text: &str) -> Result<()> {
+    require_canonical_type(type_text)?;
     let plain = spi::value::<bool>(
         "WITH RECURSIVE t AS ( \
            SELECT y.oid, y.typtype, y.typbasetype, y.typelem, y.typnamespace FROM pg_catalog.pg_type y WHERE y.oid = pg_catalog.to_regtype($1) \
@@ -131,8 +167,25 @@ pub fn require_plain(type_text: &str) -> Result<()> {
 
 /// Whose relation it is. Errors: 42P01 where it is gone.
 pub fn owner_of(relation: Oid) -> Result<Oid> {
-    let sql = "SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = $1";
-    spi::value(sql, &[relation.into()])?.ok_or_else(|| missing_table("the table"))
+    cached_owner(relation).ok_or_else(|| missing_table("the table"))
+}
+
+/// The same as it is at this moment, whatever the transaction's snapshot; None where the relation is gone.
+pub fn cached_owner(relation: Oid) -> Option<Oid> {
+    // SAFETY: a catalog look-up inside a transaction; the tuple is read before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(relation),
+        );
+        if tuple.is_null() {
+            return None;
+        }
+        let row: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
+        let owner = (*row).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
+    }
 }
 
 /// A relation by its name, from the session's catalog cache; None if there is none.

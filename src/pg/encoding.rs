@@ -1,5 +1,4 @@
-//! Texts of the server as Rust reads them. The statements of ours are UTF-8; what is not ASCII is the same bytes in a database
-//! of the encoding UTF8, and in one of SQL_ASCII where it is valid.
+//! Texts of the server as Rust reads them. Our statements are UTF-8, and so is what a database of that encoding holds.
 
 use crate::error::{Error, Result};
 use pgrx::pg_sys;
@@ -36,9 +35,8 @@ pub fn require_utf8() -> Result<()> {
 }
 
 fn is_utf8() -> bool {
-    // SAFETY: reads a global of this backend. Bytes of SQL_ASCII are what they look like.
-    let encoding = unsafe { pg_sys::GetDatabaseEncoding() }.unsigned_abs();
-    encoding == pg_sys::pg_enc::PG_UTF8 || encoding == pg_sys::pg_enc::PG_SQL_ASCII
+    // SAFETY: reads a global of this backend.
+    unsafe { pg_sys::GetDatabaseEncoding() }.unsigned_abs() == pg_sys::pg_enc::PG_UTF8
 }
 
 fn name() -> String {

@@ -1,8 +1,10 @@
 //! Starting a worker when, and only when, the calling transaction commits.
 
+use crate::error::Error;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::pg_sys::{self, Oid};
-use pgrx::{PgXactCallbackEvent, register_xact_callback};
+use pgrx::{PgLogLevel, PgXactCallbackEvent, register_xact_callback};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// The type of our workers, as pg_stat_activity shows it.
@@ -26,6 +28,14 @@ pub fn at_commit(
         )
     };
     let name = migration.to_owned();
+    register_xact_callback(PgXactCallbackEvent::PrePrepare, || {
+        let refused = Error::NotSupported {
+            what: "PREPARE TRANSACTION after a job was begun".into(),
+            detail: "Its worker starts with the commit of this session.".into(),
+            hint: "Begin the job in a transaction of its own.".into(),
+        };
+        ErrorReport::from(refused).report(PgLogLevel::ERROR);
+    });
     register_xact_callback(PgXactCallbackEvent::PreCommit, move || {
         let worker = WorkerArguments {
             database,

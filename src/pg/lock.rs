@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
-use crate::pg::{session, spi, tx, vacuum, wait};
+use crate::pg::{catalog, role, session, spi, tx, vacuum, wait};
 use crate::settings;
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
@@ -65,8 +65,7 @@ impl LockMode {
 }
 
 /// Locks all of `tables`, or none. Each try takes `timeout_ms` at most, for all of them together, then gives
-/// everything back and pauses, so that nobody queues behind us for longer. No right on a table is asked for: the
-/// DDL that follows locks the same tables and asks for its own.
+/// everything back and pauses, so that nobody queues behind us for longer.
 /// Errors: 55P03 with the holders' names after twenty tries and fifteen seconds.
 pub fn lock_all(tables: &[(QualifiedName, LockMode)], timeout_ms: i32) -> Result<()> {
     // Whoever queues behind us waits a moment longer than we do.
@@ -98,6 +97,7 @@ fn lock_with_retries(
     let began = Instant::now();
     let mut wanted: Vec<&(QualifiedName, LockMode)> = Vec::new();
     for table in tables {
+        require_right(table)?;
         if !is_ours(table)? {
             wanted.push(table);
         }
@@ -127,6 +127,29 @@ fn lock_with_retries(
         }
         wait::sleep(pause);
     }
+}
+
+/// Errors with 42501 where the caller could not lock the table by a statement of his own: he owns it, or a table that refers to it (to drop
+/// that one locks both, and PostgreSQL asks for no right: RemoveConstraintById in pg_constraint.c), or may refer to it.
+fn require_right((name, mode): &(QualifiedName, LockMode)) -> Result<()> {
+    if *mode == LockMode::AccessShare {
+        return Ok(());
+    }
+    let oid = oid(name)?;
+    let owner = catalog::owner_of(oid)?;
+    if role::has_privileges_of(role::current(), owner) {
+        return Ok(());
+    }
+    let refers = spi::value::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class t ON t.oid = c.conrelid \
+           WHERE c.contype = 'f' AND c.confrelid = $1 AND pg_catalog.pg_has_role(t.relowner, 'USAGE')) \
+         OR $2 AND pg_catalog.has_any_column_privilege($1, 'REFERENCES')",
+        &[oid.into(), (*mode == LockMode::ShareRowExclusive).into()],
+    )?;
+    if refers == Some(true) {
+        return Ok(());
+    }
+    role::require(owner)
 }
 
 /// Whether this transaction has the lock, or a stronger one. To ask for a weaker one again would not be granted at once while others wait

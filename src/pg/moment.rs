@@ -3,7 +3,7 @@
 //! transaction too it sees what others have committed.
 
 use crate::error::{Error, Result};
-use crate::pg::{document, encoding, plan};
+use crate::pg::{document, encoding, plan, spi};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use serde::de::DeserializeOwned;
@@ -81,6 +81,7 @@ impl Snapshot {
     }
 
     fn open(&self, sql: &str, args: &[DatumWithOid]) -> Result<pg_sys::Portal> {
+        spi::require_one(sql)?;
         let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
         let (mut types, mut values, nulls) = parameters(args);
         // SAFETY: as in `run`; a read-only cursor takes the snapshot that is active when it is opened.
@@ -104,6 +105,7 @@ impl Snapshot {
     }
 
     fn run(&self, sql: &str, args: &[DatumWithOid]) -> Result<()> {
+        spi::require_one(sql)?;
         let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
         let (mut types, mut values, nulls) = parameters(args);
         // SAFETY: connected to SPI by the caller; the three arrays have one entry for each parameter and live through the

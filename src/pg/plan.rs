@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::document::JsonText;
+use crate::pg::spi;
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CString;
@@ -55,6 +56,7 @@ impl Drop for Connection {
 impl Connection {
     /// Keeps `sql`, with parameters of `types`. Names in it are looked up when it is first run (but see `at_once`).
     pub fn prepare(&self, sql: &str, types: &[pg_sys::Oid]) -> Result<PreparedPlan> {
+        spi::require_one(sql)?;
         let kept = PreparedPlan {
             text: CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?,
             types: types.to_vec(),

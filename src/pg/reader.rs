@@ -42,8 +42,8 @@ impl WritingRole {
     }
 }
 
-/// Every column of every row: no policy hides any from it.
-fn may_read(role: pg_sys::Oid, table: pg_sys::Oid) -> bool {
+/// Whether the role may read every column of every row: no policy hides any from it.
+pub fn may_read(role: pg_sys::Oid, table: pg_sys::Oid) -> bool {
     let (ok, all) = (
         pg_sys::AclResult::ACLCHECK_OK,
         pg_sys::AclMaskHow::ACLMASK_ALL,

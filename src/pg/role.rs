@@ -2,9 +2,11 @@
 //! SET ROLE inside, and an abort puts the old role back by itself.
 
 use crate::error::{Error, Result};
-use crate::ident::Ident;
+use crate::ident::{Ident, QualifiedName};
+use crate::pg::reader;
 use crate::pg::session::{self, Sandbox};
-use pgrx::pg_sys;
+use crate::pg::spi;
+use pgrx::{PgSqlErrorCode, pg_sys};
 
 pub struct RoleGuard {
     user: pg_sys::Oid,
@@ -53,7 +55,7 @@ pub struct Confined {
 /// Runs what another role wrote (its triggers, its functions in expressions, defaults and checks) with that role's rights, and leaves
 /// nothing of it behind in the caller's session: no setting, no temporary table, no open cursor, no trigger that waits for the commit
 /// and would fire there with the caller's rights. PostgreSQL's own commands that run other roles' functions do the same
-/// (security-restricted operation; CVE-2020-25695). Nothing is restricted where the caller is that role. Errors: 42501 where the
+/// (security-restricted operation; CVE-2020-25695). Nothing is restricted where the session is that role's. Errors: 42501 where the
 /// caller may not do what the role may: nothing runs with rights that he does not have.
 pub fn confine(role: pg_sys::Oid) -> Result<Confined> {
     require(role)?;
@@ -71,6 +73,21 @@ pub fn require(role: pg_sys::Oid) -> Result<()> {
     })
 }
 
+/// Errors with 42501 unless the caller may read the whole table.
+pub fn require_reading(table: pg_sys::Oid, name: &QualifiedName) -> Result<()> {
+    if reader::may_read(current(), table) {
+        return Ok(());
+    }
+    Err(Error::Sql {
+        code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        message: format!("permission denied for table {}", name.plain()),
+        detail: Some(format!(
+            "Role {} may not read every row of it.",
+            self::name(current())
+        )),
+    })
+}
+
 /// As `confine`, and whatever runs may only read.
 pub fn confine_reading(role: pg_sys::Oid) -> Result<Confined> {
     let confined = confine(role)?;
@@ -81,7 +98,7 @@ pub fn confine_reading(role: pg_sys::Oid) -> Result<Confined> {
 /// As `confine`, for a role that the caller need not be a member of: what a foreign key does with the table that it refers to, as that
 /// table's owner (ri_triggers.c). For statements that run nothing which that role or the caller wrote.
 pub fn confine_for_key(role: pg_sys::Oid) -> Confined {
-    let restricted = if role == current() {
+    let restricted = if is_whole_session(role) {
         0
     } else {
         pg_sys::SECURITY_RESTRICTED_OPERATION
@@ -90,6 +107,25 @@ pub fn confine_for_key(role: pg_sys::Oid) -> Confined {
         _role: switch(role, pg_sys::SECURITY_NOFORCE_RLS | restricted),
         _settings: session::sandbox(),
     }
+}
+
+/// Whether nobody else is behind the role: a session that only set it (SET ROLE, or a setting of the database) could be set back by what
+/// the role wrote, when it commits at the latest.
+pub fn is_whole_session(role: pg_sys::Oid) -> bool {
+    // SAFETY: reads this backend's users.
+    let session = unsafe { [pg_sys::GetSessionUserId(), pg_sys::GetAuthenticatedUserId()] };
+    role == current() && session == [role; 2]
+}
+
+/// The session is the role's that it was opened as, again: no setting of a role or a database makes it another one's.
+pub fn own_session() -> Result<()> {
+    spi::run("SET SESSION AUTHORIZATION DEFAULT", &[])?;
+    spi::run("SET ROLE NONE", &[])?;
+    // SAFETY: reads this backend's user.
+    if is_whole_session(unsafe { pg_sys::GetAuthenticatedUserId() }) {
+        return Ok(());
+    }
+    Err(Error::Internal("the session is another role's".into()))
 }
 
 /// Whether a foreign key's action runs, or one of our own writes: only those set SECURITY_NOFORCE_RLS (ri_triggers.c).

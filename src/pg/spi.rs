@@ -3,9 +3,37 @@
 
 use crate::error::{Error, Result};
 use crate::pg::document::{self, JsonText};
+use pgrx::PgMemoryContexts;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use serde::de::DeserializeOwned;
+
+/// Errors where a text is more than one statement: no name, type or operator that came into one of our texts from outside may end the
+/// statement and begin another.
+pub fn require_one(sql: &str) -> Result<()> {
+    match count_statements(sql)? {
+        1 => Ok(()),
+        n => Err(Error::Internal(format!(
+            "a statement of ours came out as {n}"
+        ))),
+    }
+}
+
+fn count_statements(sql: &str) -> Result<i32> {
+    let text =
+        std::ffi::CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+    let mut memory = PgMemoryContexts::new("pg_mig statement");
+    // SAFETY: the text ends in a zero; the list lives in `memory`. A syntax error is raised.
+    Ok(unsafe {
+        memory.switch_to(|_| {
+            let list = pgrx::pg_sys::raw_parser(
+                text.as_ptr(),
+                pgrx::pg_sys::RawParseMode::RAW_PARSE_DEFAULT,
+            );
+            list.as_ref().map_or(0, |l| l.length)
+        })
+    })
+}
 
 /// All rows of a query, each as one JSON object.
 pub fn rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Vec<T>> {
@@ -17,6 +45,7 @@ pub fn rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Vec
 
 /// Rows of a query whose one column is a JSON document already.
 pub fn json_rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Vec<T>> {
+    require_one(sql)?;
     Spi::connect_mut(|client| {
         let table = client.update(sql, None, args).map_err(internal)?;
         let mut found = Vec::with_capacity(table.len());
@@ -37,6 +66,7 @@ pub fn first<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Op
 
 /// The one value of a query of one row and one column.
 pub fn value<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Result<Option<T>> {
+    require_one(sql)?;
     Spi::connect_mut(|client| {
         let table = client.update(sql, Some(1), args).map_err(internal)?;
         if table.is_empty() {
@@ -49,6 +79,7 @@ pub fn value<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Resu
 
 /// As `value`, of a query that only reads: on a standby, too.
 pub fn look<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Result<Option<T>> {
+    require_one(sql)?;
     Spi::connect(|client| {
         let table = client.select(sql, Some(1), args).map_err(internal)?;
         if table.is_empty() {
@@ -63,6 +94,9 @@ pub fn look<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Resul
 pub fn read_only(query: &str) -> Result<Option<bool>> {
     let text =
         std::ffi::CString::new(query).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+    if count_statements(query)? != 1 {
+        return Err(not_a_question("It is not one query."));
+    }
     Spi::connect(|_| {
         // SAFETY: connected to SPI; the text lives through the call, and the row is read before the connection closes.
         unsafe {
@@ -97,6 +131,7 @@ fn not_a_question(detail: &str) -> Error {
 
 /// Runs a statement; the number of rows it touched.
 pub fn run(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
+    require_one(sql)?;
     Spi::connect_mut(|client| {
         client.update(sql, None, args).map_err(internal)?;
         // SAFETY: set by the statement that just ran.

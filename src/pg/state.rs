@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::pg::moment::Snapshot;
 use crate::pg::role::{self, RoleGuard};
 use crate::pg::session::{self, SettingsGuard};
-use crate::pg::{plan, spi, tx};
+use crate::pg::{catalog, plan, spi, tx};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::{self, Oid};
 use pgrx::prelude::*;
@@ -34,7 +34,7 @@ pub fn owner() -> Result<Oid> {
 }
 
 fn look_up_owner() -> Option<Oid> {
-    // SAFETY: catalog look-ups inside a transaction; a cached tuple is read before it is released.
+    // SAFETY: catalog look-ups inside a transaction.
     unsafe {
         let extension = pg_sys::get_extension_oid(c"pg_mig".as_ptr(), true);
         let schema = pg_sys::get_namespace_oid(c"mig".as_ptr(), true);
@@ -48,17 +48,7 @@ fn look_up_owner() -> Option<Oid> {
         {
             return None;
         }
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::RELOID as i32,
-            pg_sys::Datum::from(table),
-        );
-        if tuple.is_null() {
-            return None;
-        }
-        let row: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
-        let owner = (*row).relowner;
-        pg_sys::ReleaseSysCache(tuple);
-        Some(owner)
+        catalog::cached_owner(table)
     }
 }
 
@@ -138,4 +128,11 @@ pub fn first_at<T: DeserializeOwned>(
 pub fn define(sql: &str) -> Result<()> {
     run(sql, &[])?;
     Ok(())
+}
+
+/// Runs the DDL of triggers of ours on a relation. Only we may call their functions, so that PostgreSQL asks for no right of the
+/// caller: that is done here, under the lock that the caller holds. Errors: 42501 unless he may do what the relation's owner may.
+pub fn define_triggers(relation: Oid, statements: &[String]) -> Result<()> {
+    role::require(catalog::owner_of(relation)?)?;
+    statements.iter().try_for_each(|sql| define(sql))
 }

@@ -51,7 +51,7 @@ unsafe fn execute(text: &CString, role: pg_sys::Oid) -> Result<()> {
         }
         let statement = pg_sys::list_nth(parsed, 0) as *mut pg_sys::RawStmt;
         let plan = plan_utility(statement, text);
-        if role != role::current() {
+        if !role::is_whole_session(role) {
             let flags =
                 pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
             pg_sys::SetUserIdAndSecContext(role, flags as i32);

@@ -19,9 +19,11 @@ pub fn add(table: &QualifiedName, name: &Ident, change: &DdlChange) -> Option<St
             on_update,
             ..
         } => format!(
-            "FOREIGN KEY ({}) REFERENCES {references} ({}) ON DELETE {on_delete} ON UPDATE {on_update}",
+            "FOREIGN KEY ({}) REFERENCES {references} ({}) ON DELETE {} ON UPDATE {}",
             list(columns),
-            list(ref_columns)
+            list(ref_columns),
+            on_delete.sql(),
+            on_update.sql()
         ),
         DdlChange::Index { .. } => return None,
     };
@@ -95,6 +97,7 @@ pub fn by_hand(table: &QualifiedName, name: &Ident, change: &DdlChange) -> Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::change::FkAction;
 
     fn table() -> QualifiedName {
         QualifiedName::new("public", "tips")
@@ -123,8 +126,8 @@ mod tests {
             columns: vec!["user".into()],
             references: QualifiedName::new("public", "users"),
             ref_columns: vec!["id".into()],
-            on_delete: "CASCADE".into(),
-            on_update: "NO ACTION".into(),
+            on_delete: FkAction::Cascade,
+            on_update: FkAction::NoAction,
         };
         assert_eq!(
             violators(&table(), &["id".into()], &change, 3).unwrap(),

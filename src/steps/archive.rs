@@ -154,7 +154,9 @@ fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
         let there = format!("ALTER VIEW {drafted} SET SCHEMA {}", name.schema);
         spi::run(&there, &[])
     })?;
-    state::define(&archive::compat_guard(p.id, name, p.target.unwrap_or(0)))?;
+    let view = catalog::oid_of(name).ok_or_else(|| catalog::missing_table(&name.plain()))?;
+    let guard = archive::compat_guard(p.id, name, p.target.unwrap_or(0));
+    state::define_triggers(view, &[guard])?;
     for sql in archive::compat_maps(old, layout) {
         spi::run(&sql, &[])?;
     }

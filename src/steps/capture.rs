@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::model::state::{Mapping, Migration};
 use crate::pg::{catalog, lock, spi, state};
 use crate::settings;
-use crate::sqlgen::flow::Flow;
+use crate::sqlgen::flow::{Direction, Flow};
 use crate::sqlgen::{guard, trigger};
 use crate::store::{drift, ids, mapping, mirrors};
 
@@ -133,9 +133,8 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     }
     for p in mappings {
         mirrors::drop_all(p)?;
-        for sql in guard::create(p.id, mapping::source(p)?, p.target.unwrap_or(0)) {
-            state::define(&sql)?;
-        }
+        let guards = guard::create(p.id, mapping::source(p)?, p.target.unwrap_or(0));
+        state::define_triggers(p.source.into(), &guards)?;
         mirrors::seal(p.id)?;
     }
     Ok(())
@@ -184,8 +183,10 @@ fn put_in(p: &Mapping, flow: &Flow) -> Result<()> {
     for mark in mapping::layout(p)?.marks() {
         catalog::require_plain(&mark.type_text)?;
     }
-    for sql in trigger::create(flow) {
-        state::define(&sql)?;
-    }
+    let touched = match flow.way {
+        Direction::Forward => p.source,
+        Direction::Reverse => p.target.unwrap_or(0),
+    };
+    state::define_triggers(touched.into(), &trigger::create(flow))?;
     mirrors::seal(p.id)
 }

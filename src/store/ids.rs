@@ -7,10 +7,11 @@ use crate::model::order;
 use crate::model::shape::Shape;
 use crate::model::state::Mapping;
 use crate::pg::places::{self, TidList};
-use crate::pg::{role, spi};
+use crate::pg::{catalog, role, session, spi};
 use crate::sqlgen::flow::Flow;
 use crate::sqlgen::map::{self, IdChoice};
 use crate::store::mapping;
+use pgrx::pg_sys::Oid;
 
 /// What draws a value for the column, as the text of a default; None where nothing does.
 pub fn draws(table: &Shape, column: &Ident) -> Option<String> {
@@ -70,7 +71,26 @@ pub fn let_go(p: &Mapping, drawn: &NewIds, keep: bool) -> Result<Option<Qualifie
     Ok(Some(kept))
 }
 
-/// The new id of an old one, as the caller may read it.
-pub fn look_up(p: &Mapping, drawn: &NewIds, old: &str) -> Result<Option<String>> {
-    spi::value(&map::look_up(drawn, mapping::target(p)?), &[old.into()])
+/// The new id of an old one; None where the target has no such row. The caller has to be able to read the target, and the map where
+/// there is one. Types and operators of keys are the owner's, and run with his rights.
+pub fn look_up(p: &Mapping, old: &str) -> Result<Option<String>> {
+    let (target, layout) = (mapping::target(p)?, mapping::layout(p)?);
+    let mut tables = vec![target.clone()];
+    let sql = match (&layout.drawn, layout.key.as_slice()) {
+        (Some(drawn), _) => {
+            tables.push(map::name(drawn.map.mapping));
+            map::look_up(drawn, target)
+        }
+        (None, [key]) => map::look_up_kept(key, layout.scope.as_ref(), target),
+        (None, _) => return Ok(Some(old.to_owned())),
+    };
+    for table in &tables {
+        let oid = catalog::oid_of(table).ok_or_else(|| catalog::missing_table(&table.plain()))?;
+        role::require_reading(oid, table)?;
+    }
+    let owner = p.target_owner.map(Oid::from);
+    let owner = owner.ok_or_else(|| catalog::missing_table(&target.plain()))?;
+    let _owner = role::confine_for_key(owner);
+    session::forbid_writes();
+    spi::value(&sql, &[old.into()])
 }

@@ -27,7 +27,7 @@ pub fn answer(mappings: &[&Mapping]) -> Result<()> {
     Ok(())
 }
 
-/// Runs `f`, which writes as the tables' owners. Where one of them is not the caller, nothing of it may wait for the commit: there it
+/// Runs `f`, which writes as the tables' owners. Where the session is not that role's, nothing of it may wait for the commit: there it
 /// would run with the caller's rights (role::confine refuses it). So all constraints are checked at once meanwhile. With `lasting`
 /// the transaction goes on after it, and those that wait for the commit by default do so again.
 pub fn checked_at_once<T>(
@@ -35,7 +35,7 @@ pub fn checked_at_once<T>(
     lasting: bool,
     f: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    if owners.iter().all(|owner| *owner == role::current()) {
+    if owners.iter().all(|owner| role::is_whole_session(*owner)) {
         return f();
     }
     spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;

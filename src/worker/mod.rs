@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::state::Job;
 use crate::pg::launch::{WorkerArguments, WorkerRole};
-use crate::pg::{activity, job_lock, session, spi, tx, utility, wait};
+use crate::pg::{activity, job_lock, role, session, spi, tx, utility, wait};
 use crate::settings;
 use crate::steps::TopLevelCommand;
 use crate::store::{job, migration};
@@ -66,9 +66,11 @@ fn wait_for_launcher(transaction: u32) {
     }
 }
 
-/// The role's and the database's own settings came with the connection. A batch in REPEATABLE READ would copy
+/// The role's and the database's own settings came with the connection, among them perhaps another role, which whoever may set it for the
+/// database gave. A batch in REPEATABLE READ would copy
 /// what its locks no longer cover, and an index build under a lock timeout would start again for ever.
 fn own_settings() -> Result<()> {
+    role::own_session()?;
     for (name, value) in [
         ("application_name", "pg_mig worker"),
         ("default_transaction_isolation", "read committed"),

@@ -33,6 +33,7 @@ mod security;
 mod signals;
 mod soak;
 mod squatting;
+mod stored_attacks;
 mod switched;
 mod throttle;
 mod upgrade;

@@ -51,8 +51,10 @@ fn is_dead(job: &DdlJob) -> Result<bool> {
 /// True when the job is done, false at the timeout; raises what made it fail.
 pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
     let job = change::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
-    // It tells what made the job fail, keys of rows too.
-    mine_or_gone(&job)?;
+    // It tells what made the job fail, keys of rows too; and what others do is nobody's to know.
+    if mine_or_gone(&job).is_err() {
+        return Err(Error::NoSuchJob { id });
+    }
     let open = !matches!(job.state.as_str(), "done" | "failed" | "cancelled");
     if open && change::is_of_this_transaction(id)? {
         return Err(Error::WaitsForItself {

@@ -5,7 +5,7 @@ pub mod work;
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::change::{DdlChange, action};
+use crate::model::change::{DdlChange, FkAction};
 use crate::model::nearest;
 use crate::model::shape::Shape;
 use crate::pg::launch::WorkerRole;
@@ -92,8 +92,8 @@ pub fn add_foreign_key(
         columns: names(&shape, &key.columns)?,
         references: parent.name.clone(),
         ref_columns,
-        on_delete: known_action(key.on_delete)?.to_owned(),
-        on_update: known_action(key.on_update)?.to_owned(),
+        on_delete: known_action(key.on_delete)?,
+        on_update: known_action(key.on_update)?,
     };
     begin(&shape, change, path)
 }
@@ -113,8 +113,8 @@ pub fn create_index(statement: &str, path: &str) -> Result<Option<i64>> {
     begin(&shape, change, path)
 }
 
-fn known_action(text: &str) -> Result<&'static str> {
-    action(text).ok_or_else(|| Error::Invalid {
+fn known_action(text: &str) -> Result<FkAction> {
+    FkAction::parse(text).ok_or_else(|| Error::Invalid {
         message: format!("unknown action \"{text}\""),
         detail: "The actions are NO ACTION, RESTRICT, CASCADE, SET NULL and SET DEFAULT.".into(),
         hint: "Leave it out for NO ACTION.".into(),

@@ -3,7 +3,8 @@
 
 use crate::ident::{Ident, QualifiedName, list};
 use crate::model::layout::remap::{Map, MapColumn, MappedColumn, NewIds};
-use crate::sqlgen::flow::Flow;
+use crate::model::layout::{KeyColumn, Scope};
+use crate::sqlgen::flow::{Flow, in_scope};
 
 mod give;
 
@@ -162,6 +163,17 @@ pub fn restore(flow: &Flow, drawn: &NewIds, all: &[Ident]) -> Vec<String> {
 /// Nothing is mapped any more.
 pub fn empty(id: i32) -> String {
     format!("TRUNCATE {}", name(id))
+}
+
+/// `$1` text: the key of the row that has it, where keys are kept.
+pub fn look_up_kept(key: &KeyColumn, scope: Option<&Scope>, target: &QualifiedName) -> String {
+    let column = format!("t.{}", key.target);
+    let value = format!("($1)::{}", key.target_type());
+    let ours = scope.map_or_else(String::new, |s| format!(" AND {}", in_scope("t", s)));
+    format!(
+        "SELECT {column}::pg_catalog.text FROM {target} AS t WHERE {}{ours}",
+        key.target_equals().infix(&column, &value),
+    )
 }
 
 /// `$1` text: the new id of an old one.

@@ -1,7 +1,7 @@
 //! What the new column gets of what the old one has: indexes, keys, checks.
 
 use crate::ident::{Ident, Literal, QualifiedName};
-use crate::model::change::DdlChange;
+use crate::model::change::{DdlChange, FkAction};
 use crate::model::layout::TargetIndex;
 use crate::model::rework::{ColumnChange, Dependent, NewColumn, exchange_name};
 use crate::model::shape::{ForeignKey, IndexColumn, Shape, TableIndex};
@@ -163,24 +163,14 @@ fn order(suffix: &str) -> String {
 }
 
 fn key_of(k: &ForeignKey, heirs: &Replacements, name: Ident) -> Dependent {
-    let action = |code: &str| {
-        match code {
-            "r" => "RESTRICT",
-            "c" => "CASCADE",
-            "n" => "SET NULL",
-            "d" => "SET DEFAULT",
-            _ => "NO ACTION",
-        }
-        .to_owned()
-    };
     Dependent {
         change: DdlChange::ForeignKey {
             name,
             columns: rename_columns(heirs, &k.columns),
             references: k.ref_name.clone(),
             ref_columns: k.ref_columns.clone(),
-            on_delete: action(&k.on_delete),
-            on_update: action(&k.on_update),
+            on_delete: FkAction::from_code(&k.on_delete),
+            on_update: FkAction::from_code(&k.on_update),
         },
         unique: None,
         not_null: false,

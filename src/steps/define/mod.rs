@@ -9,8 +9,9 @@ use crate::model::rework::{ColumnChange, NewColumn};
 use crate::model::shape::Shape;
 use crate::model::spec::{Spec, TableArguments, read};
 use crate::model::state::{Mapping, Migration};
-use crate::pg::catalog;
+use crate::pg::{catalog, spi};
 use crate::store::{log, mapping, migration};
+use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Oid;
 use serde_json::{Value, json};
 
@@ -122,6 +123,7 @@ fn free_target(m: &Migration, source: &Shape, target: &QualifiedName) -> Result<
             relation: source.name.plain(),
         });
     }
+    require_right_to_make(target)?;
     match mapping::takes_target(target)? {
         Some(migration) if migration != m.name => Err(Error::MappingExists {
             migration,
@@ -129,6 +131,33 @@ fn free_target(m: &Migration, source: &Shape, target: &QualifiedName) -> Result<
         }),
         _ => Ok(()),
     }
+}
+
+/// Errors with 42501 where the caller could not make the target, nor has it: nobody else's name is taken.
+fn require_right_to_make(target: &QualifiedName) -> Result<()> {
+    if let Some(stands) = catalog::oid_of(target) {
+        return migration::require_table(target, catalog::owner_of(stands)?);
+    }
+    let may_create = spi::value::<bool>(
+        "SELECT pg_catalog.has_schema_privilege(n.oid, 'CREATE') FROM pg_catalog.pg_namespace n WHERE n.nspname = $1",
+        &[target.schema.as_str().into()],
+    )?;
+    let (code, message) = match may_create {
+        Some(true) => return Ok(()),
+        Some(false) => (
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "permission denied for schema",
+        ),
+        None => (
+            PgSqlErrorCode::ERRCODE_INVALID_SCHEMA_NAME,
+            "there is no schema",
+        ),
+    };
+    Err(Error::Sql {
+        code,
+        message: format!("{message} {}", target.schema.as_str()),
+        detail: Some("The target is to be made in it.".into()),
+    })
 }
 
 fn check_refs(spec: &Spec, shape: &Shape) -> Result<()> {

@@ -68,22 +68,27 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
         });
     };
     catalog::require_plain(&key.type_text)?;
-    let may_read = spi::value::<bool>(
-        "SELECT pg_catalog.has_table_privilege($1, 'SELECT, REFERENCES') OR pg_catalog.has_any_column_privilege($1, 'SELECT, REFERENCES')",
-        &[table.into()],
+    // Who may refer to the key learns by a foreign key whether a value is there, policies or none; who reads, only of rows that he sees.
+    let may_know = spi::value::<bool>(
+        "SELECT pg_catalog.has_column_privilege($1, $2, 'REFERENCES') \
+           OR pg_catalog.has_column_privilege($1, $2, 'SELECT') AND NOT pg_catalog.row_security_active($1)",
+        &[table.into(), key.name.as_str().into()],
     )?;
-    if may_read != Some(true) {
+    if may_know != Some(true) {
         return Err(Error::Sql {
             code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             message: format!("permission denied for table {}", shape.name.plain()),
-            detail: Some("It is the scope table, whose row the scope value names.".into()),
+            detail: Some(format!(
+                "It is the scope table: its column {} has to be one that you may refer to (REFERENCES), or read in every row.",
+                key.name.as_str()
+            )),
         });
     }
     let sql = format!(
         "SELECT EXISTS (SELECT FROM {} WHERE {} OPERATOR(pg_catalog.=) $1::{})",
         shape.name, key.name, key.type_text
     );
-    // Its policies and domains are its owner's, and tell nothing that a foreign key would not tell.
+    // Its policies and domains are its owner's.
     let look = || {
         let _owner = role::confine_for_key(Oid::from(shape.owner));
         session::forbid_writes();

@@ -86,9 +86,7 @@ pub fn put_in(r: &ColumnChange, stage: SyncStage, stands: bool) -> Result<()> {
     if stands {
         spi::run(&sql::drop_trigger(table, r.id), &[])?;
     }
-    for text in sql::create_trigger(table, r.id, stage) {
-        state::define(&text)?;
-    }
+    state::define_triggers(r.relation.into(), &sql::create_trigger(table, r.id, stage))?;
     new_column::seal(r)
 }
 

@@ -63,12 +63,7 @@ fn a_column_with_any_document_is_compared() {
 #[test]
 fn a_database_of_another_encoding_is_refused_at_once() {
     let (cluster, mut client) = installed("it_input_encodings");
-    for (encoding, works) in [
-        ("LATIN1", false),
-        ("WIN1252", false),
-        ("EUC_JP", false),
-        ("SQL_ASCII", true),
-    ] {
+    for encoding in ["LATIN1", "WIN1252", "EUC_JP", "SQL_ASCII"] {
         let name = encoding.to_lowercase();
         client
             .batch_execute(&format!(
@@ -79,7 +74,6 @@ fn a_database_of_another_encoding_is_refused_at_once() {
         other
             .batch_execute("CREATE EXTENSION pg_mig; CREATE TABLE t (id int PRIMARY KEY, v text)")
             .unwrap();
-        let expected = if works { "00000" } else { "0A000" };
         for call in [
             "mig_define('m')",
             "mig_add_table('m', 't', 'n')",
@@ -89,7 +83,7 @@ fn a_database_of_another_encoding_is_refused_at_once() {
             "mig_add_check('t', 'c', 'id > 0')",
         ] {
             let got = code(&mut other, &format!("SELECT {call}"));
-            assert_eq!(got, expected, "{encoding}: {call}");
+            assert_eq!(got, "0A000", "{encoding}: {call}");
         }
         assert_eq!(code(&mut other, "SELECT mig_lint('SELECT 1')"), "00000");
     }
