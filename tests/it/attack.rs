@@ -309,7 +309,7 @@ fn each_sees_what_is_his() {
                 "{who} {view}"
             );
         }
-        assert_eq!(code(&mut one, &format!("SELECT mig_wait({job})")), "42501");
+        assert_eq!(code(&mut one, &format!("SELECT mig_wait({job})")), "42704");
         assert_ne!(code(&mut one, "SELECT mig_wait('vics')"), "00000");
         assert!(yes(&mut one, "SELECT count(*) = 0 FROM mig_status()"));
         assert!(yes(&mut one, "SELECT mig_reads('vics') = 'old'"));

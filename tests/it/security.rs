@@ -101,9 +101,12 @@ fn nobody_calls_what_he_was_not_allowed_to() {
         "mig_allow",
         // Of a job that has ended, or is another's to drive, there is nothing to do.
         "cron_drives",
+        "step_of",
         "drive",
         // Of a migration that he may not know of.
         "open_job",
+        // He learns whether a table is his.
+        "is_owner",
     ];
     for (name, call) in calls
         .iter()

@@ -303,7 +303,7 @@ fn round(cluster: &Cluster, seed: u64) -> Did {
 fn no_ddl_breaks_anything() {
     let seconds = setting("PG_MIG_SOAK_SECONDS").unwrap_or(0);
     let mut seed = setting("PG_MIG_SOAK_SEED").unwrap_or_else(now);
-    let cluster = Cluster::start("it_ddl", "");
+    let cluster = Cluster::start("it_soak_ddl", "");
     let mut admin = cluster.connect("postgres");
     admin
         .batch_execute("CREATE ROLE plain LOGIN; CREATE ROLE other; GRANT other TO plain")

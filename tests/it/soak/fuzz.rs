@@ -160,6 +160,7 @@ fn argument(kind: &str, random: &mut Random) -> String {
             "'178000000 years'",
             "'-178000000 years'",
         ],
+        "oid" => &["NULL", "0", "1259", "4294967295"],
         "regrole" => &["NULL", "'plain'", "'0'", "'4294967295'"],
         "name[]" => &[
             "NULL",
