@@ -11,13 +11,15 @@ use pgrx::prelude::*;
 
 // In reading order, from the ground up; each floor uses only those above it in this list.
 mod api;
+mod dual_write;
 mod engine;
 mod error;
 mod ident;
-mod mirror;
 mod model;
 mod pg;
 mod preflight;
+mod relation;
+mod row_writer;
 mod settings;
 mod sqlgen;
 mod steps;

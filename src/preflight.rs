@@ -6,13 +6,13 @@ pub mod combined;
 
 use crate::error::Result;
 use crate::ident::{Ident, list};
-use crate::model::layout::back::{NotReversible, way_back};
-use crate::model::layout::remap::NewIds;
+use crate::model::layout::id_map::NewIds;
+use crate::model::layout::reverse::{NotReversible, way_back};
 use crate::model::layout::{Layout, Origin, Scope};
+use crate::model::records::Mapping;
 use crate::model::shape::{Publication, Shape};
-use crate::model::state::Mapping;
 use crate::pg::{role, spi};
-use crate::sqlgen::details;
+use crate::sqlgen::comments_stats;
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
@@ -158,7 +158,7 @@ pub fn one_way(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<PreflightFin
 pub fn check_publications(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<PreflightFinding> {
     let finding = |b: &Publication| {
         let name = b.name.as_str();
-        let statement = details::publication(b, &p.target_name, layout);
+        let statement = comments_stats::publication(b, &p.target_name, layout);
         let detail = match (&statement, b.mine) {
             (Some(_), true) => return None,
             (Some(_), false) => format!(
@@ -246,7 +246,7 @@ fn check_matched_rows(
             }
         }
     }
-    let own = crate::sqlgen::flow::scope_is_mine("t", layout)
+    let own = crate::sqlgen::scope::scope_is_mine("t", layout)
         .map_or(String::new(), |s| format!("{s} AND "));
     let filter = p
         .spec
@@ -307,7 +307,7 @@ pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFi
         column.is_some_and(|c| c.type_text == s.type_text)
     };
     let has_scope = layout.marks().all(has);
-    let own = crate::sqlgen::flow::scope_is_mine("t", layout)
+    let own = crate::sqlgen::scope::scope_is_mine("t", layout)
         .map_or(String::new(), |s| format!(" WHERE {s}"));
     if !has_scope || !is_any(&format!("FROM {name} AS t{own}"), p)? {
         return Ok(Vec::new());

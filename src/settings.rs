@@ -1,7 +1,7 @@
 //! Server-wide defaults of a migration's options. The migration's own option wins, because a role that is no
 //! superuser cannot set `mig.*` before the library is loaded.
 
-use crate::model::state::Migration;
+use crate::model::records::Migration;
 use crate::model::units;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CString;

@@ -1,11 +1,14 @@
 //! Constraints and indexes without blocking. None is `guarded` before it has read where the caller looks for names.
 
 use super::{require_argument, run_engine};
-use crate::engine::changes::{self, ForeignKeyArguments, control};
-use crate::engine::columns::{self, ColumnArguments};
+use crate::engine::columns;
+use crate::engine::columns::ColumnArguments;
+use crate::engine::online_ddl;
+use crate::engine::online_ddl::ForeignKeyArguments;
+use crate::engine::online_ddl::control;
 use crate::error;
 use crate::pg::argument::Text;
-use crate::pg::session;
+use crate::pg::guc;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -13,7 +16,7 @@ use std::ffi::CStr;
 
 /// Runs `f` with the caller's own search_path as a value.
 fn with_search_path<T>(f: impl FnOnce(&str) -> error::Result<T>) -> Result<T, ErrorReport> {
-    let path = session::own_search_path();
+    let path = guc::own_search_path();
     run_engine(|| f(&path))
 }
 
@@ -62,7 +65,7 @@ fn mig_set_not_null(
 ) -> Result<Option<i64>, ErrorReport> {
     with_search_path(|path| {
         let column = name(column_name, "column_name")?;
-        changes::set_not_null(require_argument(relation, "relation")?, &column, path)
+        online_ddl::set_not_null(require_argument(relation, "relation")?, &column, path)
     })
 }
 
@@ -75,7 +78,7 @@ fn mig_add_check(
     with_search_path(|path| {
         let constraint = name(constraint_name, "constraint_name")?;
         let expression = &require_argument(expression, "expression")?;
-        changes::add_check(
+        online_ddl::add_check(
             require_argument(relation, "relation")?,
             &constraint,
             expression,
@@ -104,13 +107,15 @@ fn mig_add_foreign_key(
             on_delete: &require_argument(on_delete, "on_delete")?,
             on_update: &require_argument(on_update, "on_update")?,
         };
-        changes::add_foreign_key(require_argument(relation, "relation")?, &key, path)
+        online_ddl::add_foreign_key(require_argument(relation, "relation")?, &key, path)
     })
 }
 
 #[pg_extern(sql = false)]
 fn mig_create_index(statement: Option<Text>) -> Result<Option<i64>, ErrorReport> {
-    with_search_path(|path| changes::create_index(&require_argument(statement, "statement")?, path))
+    with_search_path(|path| {
+        online_ddl::create_index(&require_argument(statement, "statement")?, path)
+    })
 }
 
 #[pg_extern(sql = false)]

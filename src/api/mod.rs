@@ -6,11 +6,14 @@ mod lint;
 mod proof;
 mod steps;
 
-use crate::engine::{cutover, inspect, jobs, phases};
+use crate::engine::job::control;
+use crate::engine::lifecycle::cutover;
+use crate::engine::lifecycle::define;
+use crate::engine::plan;
 use crate::error::{self, Error};
 use crate::model::spec::TableArguments;
 use crate::pg::argument::{Document, Text};
-use crate::pg::{catalog, encoding, role, session};
+use crate::pg::{catalog, encoding, guc, role};
 use crate::steps::define::scope::ScopeArguments;
 use crate::store::migration;
 use pgrx::JsonB;
@@ -33,7 +36,7 @@ fn duration(interval: Interval) -> Duration {
 
 /// Runs the engine with the settings that its statements depend on.
 fn run_engine<T>(f: impl FnOnce() -> error::Result<T>) -> Result<T, ErrorReport> {
-    let _safe = session::pin(&session::SAFE);
+    let _safe = guc::pin(&guc::SAFE);
     encoding::require_utf8()
         .and_then(|()| migration::require_up_to_date())
         .and_then(|()| f())
@@ -56,7 +59,7 @@ fn mig_define(
             column: column.to_string_lossy().into_owned(),
         };
         let options = require_argument(options, "options")?;
-        phases::define(
+        define::define(
             &require_argument(migration, "migration")?,
             &scope,
             &options.0,
@@ -66,14 +69,14 @@ fn mig_define(
 
 #[pg_extern(sql = false)]
 fn mig_define_config(config: Option<Document>) -> Result<String, ErrorReport> {
-    run_engine(|| phases::define_config(&require_argument(config, "config")?.0))
+    run_engine(|| define::define_config(&require_argument(config, "config")?.0))
 }
 
 #[pg_extern(sql = false)]
 fn mig_config(migration: Option<Text>) -> Result<JsonB, ErrorReport> {
     run_engine(|| {
         Ok(JsonB(
-            serde_json::to_value(inspect::config(migration.as_deref())?).unwrap_or_default(),
+            serde_json::to_value(plan::config(migration.as_deref())?).unwrap_or_default(),
         ))
     })
 }
@@ -108,7 +111,7 @@ fn mig_add_table(
             &require_argument(migration, "migration")?,
             require_argument(source, "source")?,
         );
-        phases::add_table(
+        define::add_table(
             migration,
             source,
             &require_argument(target, "target")?,
@@ -121,7 +124,7 @@ fn mig_add_table(
 fn mig_configure(migration: Option<Text>, options: Option<Document>) -> Result<JsonB, ErrorReport> {
     run_engine(|| {
         let options = require_argument(options, "options")?;
-        phases::configure(&require_argument(migration, "migration")?, &options.0).map(JsonB)
+        define::configure(&require_argument(migration, "migration")?, &options.0).map(JsonB)
     })
 }
 
@@ -141,7 +144,7 @@ fn mig_preflight(
     >,
     ErrorReport,
 > {
-    let found = run_engine(|| inspect::preflight(migration.as_deref()))?;
+    let found = run_engine(|| plan::preflight(migration.as_deref()))?;
     Ok(TableIterator::new(found.into_iter().map(|f| {
         (
             f.severity,
@@ -171,7 +174,7 @@ fn mig_plan(
     >,
     ErrorReport,
 > {
-    let steps = run_engine(|| inspect::plan(migration.as_deref()))?;
+    let steps = run_engine(|| plan::plan(migration.as_deref()))?;
     Ok(TableIterator::new((1..).zip(steps).map(|(n, s)| {
         (
             n,
@@ -191,45 +194,45 @@ fn mig_ddl(
     phase: Option<Text>,
 ) -> Result<SetOfIterator<'static, String>, ErrorReport> {
     Ok(SetOfIterator::new(run_engine(|| {
-        inspect::ddl(migration.as_deref(), &require_argument(phase, "phase")?)
+        plan::ddl(migration.as_deref(), &require_argument(phase, "phase")?)
     })?))
 }
 
 #[pg_extern(sql = false)]
 fn mig_backfill(migration: Option<Text>, driver: Option<Text>) -> Result<i64, ErrorReport> {
-    run_engine(|| jobs::backfill(migration.as_deref(), &require_argument(driver, "driver")?))
+    run_engine(|| control::backfill(migration.as_deref(), &require_argument(driver, "driver")?))
 }
 
 #[pg_extern(sql = false)]
 fn mig_step(migration: Option<Text>, max_ms: Option<i32>) -> Result<i64, ErrorReport> {
-    run_engine(|| jobs::step(migration.as_deref(), require_argument(max_ms, "max_ms")?))
+    run_engine(|| control::step(migration.as_deref(), require_argument(max_ms, "max_ms")?))
 }
 
 #[pg_extern(sql = false)]
 fn mig_step_of(job: i64, max_ms: i32) -> Result<i64, ErrorReport> {
-    run_engine(|| jobs::step_of(job, max_ms))
+    run_engine(|| control::step_of(job, max_ms))
 }
 
 #[pg_extern(sql = false)]
 fn mig_pause(migration: Option<Text>) -> Result<bool, ErrorReport> {
-    run_engine(|| jobs::pause(migration.as_deref()))
+    run_engine(|| control::pause(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_resume(migration: Option<Text>) -> Result<bool, ErrorReport> {
-    run_engine(|| jobs::resume(migration.as_deref()))
+    run_engine(|| control::resume(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_cancel(migration: Option<Text>) -> Result<bool, ErrorReport> {
-    run_engine(|| jobs::cancel(migration.as_deref()))
+    run_engine(|| control::cancel(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_wait(migration: Option<Text>, timeout: Option<Interval>) -> Result<bool, ErrorReport> {
     run_engine(|| {
         let timeout = duration(require_argument(timeout, "timeout")?);
-        jobs::wait_for(migration.as_deref(), timeout)
+        control::wait_for(migration.as_deref(), timeout)
     })
 }
 
@@ -240,12 +243,12 @@ fn mig_only(migration: Option<Text>) -> Result<String, ErrorReport> {
 
 #[pg_extern(sql = false)]
 fn mig_open_job(migration: Option<Text>) -> Result<Option<i64>, ErrorReport> {
-    run_engine(|| jobs::open(migration.as_deref()))
+    run_engine(|| control::open(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
 fn mig_cron_drives(job: i64) -> Result<bool, ErrorReport> {
-    run_engine(|| jobs::cron_drives(job))
+    run_engine(|| control::cron_drives(job))
 }
 
 #[pg_extern(sql = false)]
@@ -266,7 +269,7 @@ fn mig_map(
     old_key: Option<Text>,
 ) -> Result<Option<String>, ErrorReport> {
     run_engine(|| {
-        inspect::new_id(
+        plan::new_id(
             migration.as_deref(),
             require_argument(source, "source")?,
             &require_argument(old_key, "old_key")?,

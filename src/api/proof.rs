@@ -1,8 +1,10 @@
 //! Checks, differences, repair, checklist.
 
 use super::{require_argument, run_engine};
-use crate::engine::check::CheckArguments;
-use crate::engine::{check, checklist, repair};
+use crate::engine::proof::check;
+use crate::engine::proof::checklist;
+use crate::engine::proof::repair;
+use crate::engine::types::CheckArguments;
 use crate::error;
 use crate::pg::argument::Text;
 use crate::pg::document::JsonText;

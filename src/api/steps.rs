@@ -2,7 +2,12 @@
 //! type only where it is spelled out.
 
 use super::{require_argument, run_engine};
-use crate::engine::{Action, archive, cutover, detach, phases, rollback};
+use crate::engine::lifecycle::archive;
+use crate::engine::lifecycle::cutover;
+use crate::engine::lifecycle::define;
+use crate::engine::lifecycle::detach;
+use crate::engine::lifecycle::rollback;
+use crate::engine::types::Action;
 use crate::error;
 use crate::pg::argument::Text;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -41,7 +46,7 @@ fn mig_create(
     >,
     ErrorReport,
 > {
-    run_step(|| phases::create(migration.as_deref()))
+    run_step(|| define::create(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
@@ -58,7 +63,7 @@ fn mig_dual_write(
     >,
     ErrorReport,
 > {
-    run_step(|| phases::dual_write(migration.as_deref()))
+    run_step(|| define::dual_write(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]

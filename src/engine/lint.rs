@@ -7,7 +7,7 @@ use crate::model::lint::statement::{
 };
 use crate::model::lint::{self, LintFinding, Linter};
 use crate::pg::document::JsonText;
-use crate::pg::{parse, session, spi, wait};
+use crate::pg::{guc, parse, spi, wait};
 use std::collections::BTreeSet;
 
 /// Names without a schema are looked for as the caller's own statements would.
@@ -15,7 +15,7 @@ pub fn lint(text: &str) -> Result<Vec<LintFinding>> {
     let path: Option<Vec<String>> =
         spi::look("SELECT pg_catalog.current_schemas(true)::text[]", &[])?;
     let path = path.unwrap_or_default();
-    let _safe = session::pin(&session::SAFE);
+    let _safe = guc::pin(&guc::SAFE);
     let mut reader = parse::StatementReader::new(text);
     let mut linter = Linter::default();
     let mut asked = false;

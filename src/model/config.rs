@@ -1,7 +1,7 @@
 //! The whole definition of a migration as one document: what `mig_define(jsonb)` takes and `mig_config` gives.
 
 use crate::error::{Error, Result};
-use crate::model::nearest;
+use crate::model::did_you_mean;
 use crate::model::spec::{Spec, TableArguments};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -133,9 +133,12 @@ fn require_known_keys(map: &Map<String, Value>, keys: &[&str], place: &str) -> R
     Err(Error::BadOption {
         name: unknown.clone(),
         detail: format!("There is no such key in {place}."),
-        hint: Some(nearest::hint(unknown, keys.iter().copied(), '"', || {
-            format!("The keys are {}.", keys.join(", "))
-        })),
+        hint: Some(did_you_mean::hint(
+            unknown,
+            keys.iter().copied(),
+            '"',
+            || format!("The keys are {}.", keys.join(", ")),
+        )),
     })
 }
 

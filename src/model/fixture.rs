@@ -2,9 +2,9 @@
 
 use crate::ident::QualifiedName;
 use crate::model::layout::{Layout, Member, Scope, TargetKey, resolve};
+use crate::model::records::Mapping;
 use crate::model::shape::Shape;
 use crate::model::spec::{Combine, Spec};
-use crate::model::state::Mapping;
 use serde_json::{Value, json};
 
 /// The same numbers in each run: xorshift64* (Vigna 2016), <https://arxiv.org/abs/1402.6246>.

@@ -1,24 +1,24 @@
 //! Plain data and pure rules. Nothing here touches Postgres.
 
 pub mod archive;
-pub mod change;
+pub mod catalog_facts;
+pub mod column_change;
 pub mod config;
+pub mod ddl_change;
+pub mod did_you_mean;
 pub mod driver;
-pub mod expr;
-pub mod facts;
+pub mod expression;
 pub mod layout;
 pub mod lint;
-pub mod nearest;
 pub mod options;
 pub mod order;
 pub mod phase;
 pub mod ranges;
+pub mod records;
 pub mod reference;
-pub mod rework;
 pub mod scan;
 pub mod shape;
 pub mod spec;
-pub mod state;
 pub mod throttle;
 pub mod units;
 

@@ -1,7 +1,7 @@
 //! The options of a migration: which there are, what they may be, how they are merged.
 
 use crate::error::{Error, Result};
-use crate::model::{nearest, scan, units};
+use crate::model::{did_you_mean, scan, units};
 use serde_json::{Map, Value};
 
 /// What an option may hold.
@@ -139,7 +139,7 @@ fn unknown(name: &str) -> Error {
     Error::BadOption {
         name: name.to_owned(),
         detail: "There is no such option.".into(),
-        hint: Some(nearest::hint(name, names(), '"', || {
+        hint: Some(did_you_mean::hint(name, names(), '"', || {
             format!(
                 "The options are {}.",
                 names().collect::<Vec<_>>().join(", ")

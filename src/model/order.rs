@@ -1,7 +1,7 @@
 //! The order in which tables are dealt with, so that a row finds what it refers to.
 
 use crate::ident::QualifiedName;
-use crate::model::state::Mapping;
+use crate::model::records::Mapping;
 
 /// Places in `mappings`, parents before what refers to them. Tables that refer to each other in a circle come in their
 /// own order.

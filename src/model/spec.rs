@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::Ident;
 use crate::model::shape::Shape;
-use crate::model::{expr::Expression, nearest};
+use crate::model::{did_you_mean, expression::Expression};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -103,7 +103,7 @@ fn check_id_mode(mode: &str) -> Result<()> {
         other => Err(Error::Invalid {
             message: format!("invalid id mode \"{other}\""),
             detail: "The id modes are preserve and remap.".into(),
-            hint: nearest::hint(other, ["preserve", "remap"], '\'', || {
+            hint: did_you_mean::hint(other, ["preserve", "remap"], '\'', || {
                 "Leave id_mode out to keep the source's key values.".into()
             }),
         }),
@@ -117,7 +117,7 @@ fn read_combine(text: &str) -> Result<Combine> {
         other => Err(Error::Invalid {
             message: format!("invalid way to combine \"{other}\""),
             detail: "Several sources of one target are combined by union or by merge.".into(),
-            hint: nearest::hint(other, ["union", "merge"], '\'', || {
+            hint: did_you_mean::hint(other, ["union", "merge"], '\'', || {
                 "Leave combine out where the keys tell: a key that refers to the other source's key is a merge.".into()
             }),
         }),
@@ -183,7 +183,7 @@ pub fn known_column(source: &Shape, name: &Ident) -> Result<()> {
     Err(Error::NoSuchColumn {
         relation: source.name.plain(),
         column: name.as_str().to_owned(),
-        nearest: nearest::nearest(name.as_str(), source.column_names()).map(str::to_owned),
+        nearest: did_you_mean::nearest(name.as_str(), source.column_names()).map(str::to_owned),
     })
 }
 

@@ -2,7 +2,7 @@
 //! run.
 
 use super::fixture::Random;
-use super::{config, nearest, options, spec, units};
+use super::{config, did_you_mean, options, spec, units};
 use crate::ident::{Ident, Literal, QualifiedName};
 use serde_json::{Map, Value, json};
 
@@ -83,7 +83,7 @@ fn amounts_are_refused_or_positive() {
         for amount in [units::duration(&value), units::size(&value)] {
             assert!(amount.is_none_or(|n| n > 0), "{value:?}");
         }
-        nearest::nearest(&value, PARTS);
+        did_you_mean::nearest(&value, PARTS);
     }
     for bytes in [i64::MIN, -1, 0, i64::MAX] {
         units::text_of_size(bytes);

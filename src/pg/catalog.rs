@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::{Grant, Shape};
-use crate::pg::{plan, spi};
+use crate::pg::{prepared, spi};
 use pgrx::pg_sys::{self, Oid};
 
 /// None if there is no such relation.
@@ -108,7 +108,7 @@ pub fn uses_nothing_of_users(view: Oid) -> Result<bool> {
         is_of_users: bool,
     }
     // The view may be newer than the snapshot of the transaction that writes.
-    let found: Option<Use> = plan::first_latest(
+    let found: Option<Use> = prepared::first_latest(
         "SELECT pg_catalog.count(*) > 0 AS is_there, coalesce(pg_catalog.bool_or(d.refclassid <> 'pg_catalog.pg_class'::regclass), false) AS is_of_users \
          FROM pg_catalog.pg_rewrite r LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid \
          WHERE r.ev_class = $1",

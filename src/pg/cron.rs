@@ -2,7 +2,7 @@
 //! asks for it. Only what its README documents is used: cron.schedule, cron.unschedule and the table cron.job.
 
 use crate::error::Result;
-use crate::pg::{role, session, spi, tx};
+use crate::pg::{guc, role, spi, tx};
 use pgrx::pg_sys::Oid;
 
 /// Shown in cron.job and cron.job_run_details.
@@ -36,7 +36,7 @@ pub fn unschedule(job: i64, role: Oid) {
     let sql = "SELECT cron.unschedule(j.jobid) FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user";
     let _ = tx::subtransaction(|| {
         let _role = role::act_as(role);
-        let _own = session::pin(&session::OWN_ROWS);
+        let _own = guc::pin(&guc::OWN_ROWS);
         spi::run(sql, &[name(job).into()])
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
-use crate::pg::{catalog, role, session, spi, tx, vacuum, wait};
+use crate::pg::{catalog, guc, role, spi, tx, vacuum, wait};
 use crate::settings;
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
@@ -248,7 +248,7 @@ fn in_each_others_way(wanted: &[&(QualifiedName, LockMode)], missing: &[usize]) 
 
 /// Errors: 55P03 after `patience_ms`.
 fn queue_for((name, mode): &(QualifiedName, LockMode), patience_ms: i32) -> Result<()> {
-    let _timeout = session::lock_timeout(patience_ms);
+    let _timeout = guc::lock_timeout(patience_ms);
     let oid = oid(name)?;
     // SAFETY: inside a transaction; an ERROR of the wait unwinds to the enclosing subtransaction.
     unsafe { pg_sys::LockRelationOid(oid, mode.number()) };

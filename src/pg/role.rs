@@ -3,9 +3,9 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::pg::reader;
-use crate::pg::session::{self, Sandbox};
+use crate::pg::guc::{self, Sandbox};
 use crate::pg::spi;
+use crate::pg::visible_parts;
 use pgrx::{PgSqlErrorCode, pg_sys};
 
 pub struct RoleGuard {
@@ -75,7 +75,7 @@ pub fn require(role: pg_sys::Oid) -> Result<()> {
 
 /// Errors with 42501 unless the caller may read the whole table.
 pub fn require_reading(table: pg_sys::Oid, name: &QualifiedName) -> Result<()> {
-    if reader::may_read(current(), table) {
+    if visible_parts::may_read(current(), table) {
         return Ok(());
     }
     Err(Error::Sql {
@@ -91,7 +91,7 @@ pub fn require_reading(table: pg_sys::Oid, name: &QualifiedName) -> Result<()> {
 /// As `confine`, and whatever runs may only read.
 pub fn confine_reading(role: pg_sys::Oid) -> Result<Confined> {
     let confined = confine(role)?;
-    session::forbid_writes();
+    guc::forbid_writes();
     Ok(confined)
 }
 
@@ -105,7 +105,7 @@ pub fn confine_for_key(role: pg_sys::Oid) -> Confined {
     };
     Confined {
         _role: switch(role, pg_sys::SECURITY_NOFORCE_RLS | restricted),
-        _settings: session::sandbox(),
+        _settings: guc::sandbox(),
     }
 }
 

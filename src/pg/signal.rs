@@ -1,7 +1,7 @@
 //! Interrupting a worker of ours. Whom a signal goes to is decided by shared memory alone: a process id in a table's row may be old or forged.
 
 use crate::pg::job_lock::JobLock;
-use crate::pg::launch::WORKER_TYPE;
+use crate::pg::worker_launch::WORKER_TYPE;
 use crate::pg::{role, tx};
 use pgrx::pg_sys::{self, Oid};
 use pgrx::{PgXactCallbackEvent, register_xact_callback};

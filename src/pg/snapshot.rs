@@ -1,58 +1,188 @@
-//! Who still looks at the database through an old snapshot.
+//! One moment of the database: what is read through it is read under one snapshot, however many statements it takes, and
+//! PostgreSQL may use parallel workers for each. The snapshot is the latest one at its beginning, so in a REPEATABLE READ
+//! transaction too it sees what others have committed.
 
+use crate::error::{Error, Result};
+use crate::pg::{document, encoding, prepared, spi};
+use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
+use serde::de::DeserializeOwned;
+use std::ffi::CString;
 
-/// Virtual transactions of other sessions in this database that hold a snapshot now, as `backend/local`.
-/// The very list that CREATE INDEX CONCURRENTLY waits for (WaitForOlderSnapshots in indexcmds.c), so it needs
-/// no privilege to see other roles' sessions.
-pub fn holders() -> Vec<String> {
-    let mut n = 0;
-    // SAFETY: returns a palloc'd array of `n` entries, freed with the current memory context.
-    let list = unsafe {
-        let flags = pg_sys::PROC_IS_AUTOVACUUM | pg_sys::PROC_IN_VACUUM | pg_sys::PROC_IN_SAFE_IC;
-        let limit = pg_sys::ReadNextFullTransactionId().value as u32;
-        let found = pg_sys::GetCurrentVirtualXIDs(
-            pg_sys::TransactionId::from_inner(limit),
-            true,
-            false,
-            flags as i32,
-            &mut n,
-        );
-        std::slice::from_raw_parts(found, usize::try_from(n).unwrap_or(0))
-    };
-    list.iter().map(name).collect()
+pub struct Snapshot {
+    snapshot: pg_sys::Snapshot,
 }
 
-#[cfg(any(feature = "pg17", feature = "pg18"))]
-fn name(id: &pg_sys::VirtualTransactionId) -> String {
-    format!("{}/{}", id.procNumber, id.localTransactionId)
-}
+impl Snapshot {
+    pub fn take() -> Self {
+        // SAFETY: inside a transaction; registered with the current resource owner, which releases it if an ERROR unwinds.
+        let snapshot = unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot())
+        };
+        Self { snapshot }
+    }
 
-#[cfg(not(any(feature = "pg17", feature = "pg18")))]
-fn name(id: &pg_sys::VirtualTransactionId) -> String {
-    format!("{}/{}", id.backendId, id.localTransactionId)
-}
+    /// All rows of a query at this moment, each as one JSON object.
+    pub fn rows<T: DeserializeOwned>(&self, sql: &str, args: &[DatumWithOid]) -> Result<Vec<T>> {
+        let connection = prepared::connect()?;
+        self.run(
+            &format!("SELECT pg_catalog.to_jsonb(q)::pg_catalog.text FROM ({sql}) q"),
+            args,
+        )?;
+        let found = texts()?;
+        drop(connection);
+        decode_rows(&found)
+    }
 
-/// Tells concurrent index builds not to wait for this session's snapshot, until the transaction ends.
-///
-/// `mig_wait` holds one while it waits for a worker that may build an index, and each would wait for the
-/// other. The flag is PostgreSQL's own for a session that promises not to read other tables with its
-/// snapshot (`set_indexsafe_procflags`); vacuum goes on to honour the snapshot. So it is set only in READ
-/// COMMITTED, where later statements take newer ones.
-pub fn promise_not_to_read() {
-    /// Position of ProcArrayLock among the main locks (lwlocknames.txt), the same since PostgreSQL 9.6.
-    const PROC_ARRAY_LOCK: usize = 4;
-    // SAFETY: own entry of the process array, changed under ProcArrayLock as set_indexsafe_procflags() does;
-    // the end of the transaction clears it (PROC_VACUUM_STATE_MASK).
-    unsafe {
-        if pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 {
-            return;
+    /// The first row, if there is one.
+    pub fn first<T: DeserializeOwned>(
+        &self,
+        sql: &str,
+        args: &[DatumWithOid],
+    ) -> Result<Option<T>> {
+        Ok(self.rows(sql, args)?.into_iter().next())
+    }
+
+    /// Rows of a query whose one column is the text of a JSON document, `size` at a time: each lot is read under what `reader` gives,
+    /// and taken without it.
+    pub fn in_lots<T: DeserializeOwned, G>(
+        &self,
+        sql: &str,
+        args: &[DatumWithOid],
+        size: i64,
+        reader: impl Fn() -> Result<G>,
+        mut take: impl FnMut(Vec<T>) -> Result<()>,
+    ) -> Result<()> {
+        let _connection = prepared::connect()?;
+        let portal = {
+            let _reader = reader()?;
+            self.open(sql, args)?
+        };
+        loop {
+            let found = {
+                let _reader = reader()?;
+                // SAFETY: the portal was opened above, in this SPI connection; its rows are copied out before they are freed.
+                unsafe {
+                    pg_sys::SPI_cursor_fetch(portal, true, size as _);
+                    let found = texts()?;
+                    pg_sys::SPI_freetuptable(pg_sys::SPI_tuptable);
+                    found
+                }
+            };
+            if found.is_empty() {
+                break;
+            }
+            take(decode_rows(&found)?)?;
         }
-        let lock = &raw mut (*pg_sys::MainLWLockArray.add(PROC_ARRAY_LOCK)).lock;
-        pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
-        (*pg_sys::MyProc).statusFlags |= pg_sys::PROC_IN_SAFE_IC as u8;
-        let at = (*pg_sys::MyProc).pgxactoff as usize;
-        *(*pg_sys::ProcGlobal).statusFlags.add(at) = (*pg_sys::MyProc).statusFlags;
-        pg_sys::LWLockRelease(lock);
+        // SAFETY: opened above; an ERROR in between closes it with its (sub)transaction.
+        unsafe { pg_sys::SPI_cursor_close(portal) };
+        Ok(())
+    }
+
+    fn open(&self, sql: &str, args: &[DatumWithOid]) -> Result<pg_sys::Portal> {
+        spi::require_one(sql)?;
+        let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+        let (mut types, mut values, nulls) = parameters(args);
+        // SAFETY: as in `run`; a read-only cursor takes the snapshot that is active when it is opened.
+        unsafe {
+            let count = i32::try_from(types.len()).unwrap_or(0);
+            let plan = pg_sys::SPI_prepare(text.as_ptr(), count, types.as_mut_ptr());
+            if plan.is_null() {
+                return Err(Error::Internal("SPI_prepare failed".into()));
+            }
+            pg_sys::PushActiveSnapshot(self.snapshot);
+            let portal = pg_sys::SPI_cursor_open(
+                std::ptr::null(),
+                plan,
+                values.as_mut_ptr(),
+                nulls.as_ptr(),
+                true,
+            );
+            pg_sys::PopActiveSnapshot();
+            Ok(portal)
+        }
+    }
+
+    fn run(&self, sql: &str, args: &[DatumWithOid]) -> Result<()> {
+        spi::require_one(sql)?;
+        let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+        let (mut types, mut values, nulls) = parameters(args);
+        // SAFETY: connected to SPI by the caller; the three arrays have one entry for each parameter and live through the
+        // calls; the plan goes with the connection. Read-only: the statement takes no snapshot of its own.
+        let code = unsafe {
+            let plan = pg_sys::SPI_prepare_cursor(
+                text.as_ptr(),
+                i32::try_from(types.len()).unwrap_or(0),
+                types.as_mut_ptr(),
+                pg_sys::CURSOR_OPT_PARALLEL_OK as i32,
+            );
+            if plan.is_null() {
+                return Err(Error::Internal("SPI_prepare_cursor failed".into()));
+            }
+            pg_sys::SPI_execute_snapshot(
+                plan,
+                values.as_mut_ptr(),
+                nulls.as_ptr(),
+                self.snapshot,
+                std::ptr::null_mut(),
+                true,
+                true,
+                0,
+            )
+        };
+        if code < 0 {
+            return Err(Error::Internal(format!(
+                "SPI_execute_snapshot returned {code}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn decode_rows<T: DeserializeOwned>(texts: &[String]) -> Result<Vec<T>> {
+    texts.iter().map(|text| document::decode(text)).collect()
+}
+
+/// Types, values, and which of these are null, as SPI takes them.
+fn parameters(
+    args: &[DatumWithOid],
+) -> (Vec<pg_sys::Oid>, Vec<pg_sys::Datum>, Vec<std::ffi::c_char>) {
+    let types = args.iter().map(DatumWithOid::oid).collect();
+    let given = args.iter().map(DatumWithOid::datum);
+    let (values, nulls) = given
+        .map(|d| match d {
+            Some(d) => (d.sans_lifetime(), b' ' as std::ffi::c_char),
+            None => (pg_sys::Datum::from(0), b'n' as std::ffi::c_char),
+        })
+        .unzip();
+    (types, values, nulls)
+}
+
+/// The one text column of the rows that the last statement returned.
+fn texts() -> Result<Vec<String>> {
+    // SAFETY: the statement was a SELECT of one text column; its rows live until the connection closes, and are copied out.
+    unsafe {
+        let table = &*pg_sys::SPI_tuptable;
+        let count = usize::try_from(pg_sys::SPI_processed).unwrap_or(0);
+        (0..count)
+            .map(|n| {
+                let mut null = false;
+                let datum = pg_sys::SPI_getbinval(*table.vals.add(n), table.tupdesc, 1, &mut null);
+                let text: Option<&[u8]> = pgrx::FromDatum::from_datum(datum, null);
+                text.ok_or_else(|| Error::Internal("a row without a document".into()))
+                    .and_then(encoding::read)
+            })
+            .collect()
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        // While an ERROR unwinds the resource owner releases it.
+        if !std::thread::panicking() {
+            // SAFETY: registered by `now` with the same resource owner: nobody opens a subtransaction and keeps a moment.
+            unsafe { pg_sys::UnregisterSnapshot(self.snapshot) };
+        }
     }
 }

@@ -3,10 +3,10 @@
 //! pinned, in a security-restricted operation, and for no longer than it takes. Who may ask for it is decided before.
 
 use crate::error::{Error, Result};
-use crate::pg::moment::Snapshot;
+use crate::pg::guc::{self, SettingsGuard};
 use crate::pg::role::{self, RoleGuard};
-use crate::pg::session::{self, SettingsGuard};
-use crate::pg::{catalog, plan, spi, tx};
+use crate::pg::snapshot::Snapshot;
+use crate::pg::{catalog, prepared, spi, tx};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::{self, Oid};
 use pgrx::prelude::*;
@@ -70,7 +70,7 @@ struct StateAccess {
 fn access() -> Result<StateAccess> {
     Ok(StateAccess {
         _role: role::act_restricted(owner()?),
-        _names: session::pin_names(),
+        _names: guc::pin_names(),
     })
 }
 
@@ -104,6 +104,14 @@ pub fn run(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
     spi::run(sql, args)
 }
 
+/// Whether this transaction has written a row; `sql` gives its xmin as a bigint, for the row's id.
+pub fn has_written(sql: &str, id: i64) -> Result<bool> {
+    let writer: Option<i64> = value(sql, &[id.into()])?;
+    Ok(writer
+        .and_then(|w| u32::try_from(w).ok())
+        .is_some_and(tx::is_ours))
+}
+
 /// As `first`, under the latest snapshot: see `plan::first_latest`.
 pub fn first_latest<T: DeserializeOwned>(
     sql: &str,
@@ -111,7 +119,7 @@ pub fn first_latest<T: DeserializeOwned>(
     values: &mut [pg_sys::Datum],
 ) -> Result<Option<T>> {
     let _access = access()?;
-    plan::first_latest(sql, types, values)
+    prepared::first_latest(sql, types, values)
 }
 
 /// As `first`, at a moment.

@@ -63,14 +63,6 @@ pub fn is_ours(transaction: u32) -> bool {
     }
 }
 
-/// Whether this transaction has written a row; `sql` gives its xmin as a bigint, for the row's id.
-pub fn has_written(sql: &str, id: i64) -> Result<bool> {
-    let writer: Option<i64> = crate::pg::state::value(sql, &[id.into()])?;
-    Ok(writer
-        .and_then(|w| u32::try_from(w).ok())
-        .is_some_and(is_ours))
-}
-
 /// Whether somebody waits for the end of this (sub)transaction, as for a row that it has written.
 pub fn is_waited_for() -> bool {
     // SAFETY: a look into the lock table of shared memory, at a lock that whoever has a transaction's number holds.

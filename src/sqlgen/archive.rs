@@ -2,11 +2,12 @@
 
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::archive::SharedSequence;
-use crate::model::layout::back::BackValue;
+use crate::model::layout::reverse::BackValue;
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Grant, Shape};
-use crate::sqlgen::flow::scope_is_mine;
-use crate::sqlgen::{guard, map, view};
+use crate::sqlgen::id_lookup;
+use crate::sqlgen::scope::scope_is_mine;
+use crate::sqlgen::{retired_guard, view};
 
 pub fn rename_table(table: &QualifiedName, to: &Ident) -> String {
     format!("ALTER TABLE {table} RENAME TO {to}")
@@ -135,7 +136,7 @@ pub fn compat_view(
 
 /// Writes of that view are told the new table's name.
 pub fn compat_guard(id: i32, view: &QualifiedName, target: u32) -> String {
-    guard::of_view(id, target).create(view)
+    retired_guard::of_view(id, target).create(view)
 }
 
 /// The old table's grants on its view.
@@ -162,7 +163,7 @@ pub fn compat_maps(old: &Shape, layout: &Layout) -> Vec<String> {
     maps.dedup();
     let one = |id: i32| {
         let readers = readers.iter();
-        readers.map(move |r| format!("GRANT SELECT ON {} TO {r}", map::name(id)))
+        readers.map(move |r| format!("GRANT SELECT ON {} TO {r}", id_lookup::name(id)))
     };
     maps.into_iter().flat_map(one).collect()
 }

@@ -2,12 +2,13 @@
 //! waited for a lock would go on with values from before the wait.
 
 use crate::ident::list;
-use crate::sqlgen::flow::Flow;
-use crate::sqlgen::{mirror, view};
+use crate::sqlgen::direction::Flow;
+use crate::sqlgen::mirror;
+use crate::sqlgen::view_names;
 
 /// `$1` and `$2`: the slice's first place and the first place after it.
 pub fn slice(alias: &str) -> String {
-    let place = view::place();
+    let place = view_names::place();
     format!(
         "{alias}.{place} OPERATOR(pg_catalog.>=) $1 AND {alias}.{place} OPERATOR(pg_catalog.<) $2"
     )
@@ -27,7 +28,7 @@ pub fn lock(flow: &Flow) -> String {
     format!(
         "SELECT pg_catalog.array_agg(q.place) AS places, count(*) AS n FROM \
          (SELECT v.{} AS place FROM {} AS v WHERE {} FOR SHARE OF v SKIP LOCKED) q",
-        view::place(),
+        view_names::place(),
         flow.view,
         slice("v"),
     )
@@ -57,7 +58,7 @@ pub fn copy_one(flow: &Flow) -> String {
 }
 
 fn at_places() -> String {
-    format!("v.{} OPERATOR(pg_catalog.=) ANY ($1)", view::place())
+    format!("v.{} OPERATOR(pg_catalog.=) ANY ($1)", view_names::place())
 }
 
 /// A row that the other side has already is the mirror's, and equal by then; for the way back see `renew`.
@@ -90,7 +91,7 @@ pub fn leftovers(flow: &Flow) -> String {
         flow.key_text("v"),
         flow.view,
         slice("v"),
-        view::place(),
+        view_names::place(),
     )
 }
 
@@ -121,7 +122,7 @@ pub fn select_refused(flow: &Flow) -> String {
         "SELECT {} AS key FROM {} AS v WHERE v.{} OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM {} AS t WHERE {})",
         flow.key_text("v"),
         flow.view,
-        view::place(),
+        view_names::place(),
         flow.written,
         join_own_row(flow),
     )

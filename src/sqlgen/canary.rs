@@ -3,18 +3,18 @@
 use crate::ident::{Ident, QualifiedName, list};
 use crate::model::layout::KeyColumn;
 use crate::model::shape::Shape;
-use crate::sqlgen::view;
+use crate::sqlgen::view_names;
 
 /// A row that the mirror would follow, as the text of a document (it may hold what only PostgreSQL reads), and its key as text[].
 pub fn choose(id: i32, source: &QualifiedName, key: &[KeyColumn]) -> String {
     let texts: Vec<String> = (0..key.len())
-        .map(|n| format!("v.{}::pg_catalog.text", view::key_name(n)))
+        .map(|n| format!("v.{}::pg_catalog.text", view_names::key_name(n)))
         .collect();
     format!(
         "SELECT ARRAY[{}] AS key, pg_catalog.to_jsonb(s)::pg_catalog.text AS row FROM {} AS v JOIN {source} AS s ON s.ctid OPERATOR(pg_catalog.=) v.{} LIMIT 1",
         texts.join(", "),
-        view::name(id),
-        view::place(),
+        view_names::name(id),
+        view_names::place(),
     )
 }
 

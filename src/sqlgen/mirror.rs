@@ -2,9 +2,10 @@
 
 use crate::ident::{QualifiedName, list};
 use crate::model::layout::Layout;
-use crate::sqlgen::flow::{Direction, Flow, in_another_scope, in_scope, scope_is_mine};
-use crate::sqlgen::map::{self, IdChoice};
-use crate::sqlgen::view;
+use crate::sqlgen::direction::{Direction, Flow};
+use crate::sqlgen::id_map::{self, IdChoice};
+use crate::sqlgen::scope::{in_another_scope, in_scope, scope_is_mine};
+use crate::sqlgen::view_names;
 
 /// The statements of one flow; `$1 …` is the touched row's key. In their comments the table whose writes are followed is
 /// the source, and the one that is written is the target.
@@ -92,9 +93,9 @@ pub fn statements(flow: &Flow) -> MirrorSql {
         }),
         returns: returns(flow),
         may_change: flow.own.is_some() || !flow.kept.is_empty(),
-        give: map::give(flow, IdChoice::Key),
-        unready: map::is_unready(flow, IdChoice::Key),
-        give_named: map::give_named(flow, IdChoice::Key),
+        give: id_map::give(flow, IdChoice::Key),
+        unready: id_map::is_unready(flow, IdChoice::Key),
+        give_named: id_map::give_named(flow, IdChoice::Key),
         merge: flow.locks_table().then(|| merge(flow)),
         same: (flow.merged && flow.way == Direction::Reverse).then(|| select_equal(flow)),
     }
@@ -244,7 +245,7 @@ fn returns(flow: &Flow) -> String {
         .map(|s| format!(" AND {}", in_scope("n", s)));
     format!(
         "SELECT 1 FROM {} AS f, {} AS n WHERE {} AND {}{} AND ({})",
-        view::name(flow.mapping),
+        view_names::name(flow.mapping),
         flow.touched,
         flow.forth_row("f"),
         flow.touched_key("n", 0),
@@ -282,7 +283,7 @@ fn rekey(flow: &Flow) -> String {
 /// that row's twin. Commands of a transaction are counted (cmin; the manual's chapter on system columns), and cid
 /// has no order of its own.
 fn written_before(source: &str, target: &str) -> String {
-    let [transaction, command] = view::writer();
+    let [transaction, command] = view_names::writer();
     let number = |c: String| format!("{c}::pg_catalog.text::bigint");
     format!(
         "{source}.{transaction} OPERATOR(pg_catalog.=) {target}.xmin AND {} OPERATOR(pg_catalog.<) {}",

@@ -1,28 +1,31 @@
 //! SQL text from the model: pure functions, names in, text out. Values never: they are bound.
 
-pub mod anchor;
 pub mod archive;
 pub mod batch;
 pub mod canary;
-pub mod change;
-pub mod details;
-pub mod digest;
-pub mod firing;
+pub mod checksum;
+pub mod columns;
+pub mod comments_stats;
+pub mod ddl;
+pub mod delete_stale;
+pub mod direction;
 pub mod fkey;
-pub mod flow;
-pub mod guard;
+pub mod id_lookup;
+pub mod id_map;
 pub mod index;
-pub mod map;
-pub mod mend;
+pub mod lock_parents;
 pub mod mirror;
 pub mod orphan;
-pub mod parents;
-pub mod rework;
+pub mod repair;
+pub mod retired_guard;
 pub mod sample;
-pub mod sweep;
+pub mod scope;
+pub mod scope_pin;
 pub mod table;
 pub mod trigger;
+pub mod trigger_definition;
 pub mod view;
+pub mod view_names;
 
 use crate::ident::{Ident, Literal, QualifiedName};
 use std::fmt::Display;

@@ -2,27 +2,27 @@
 
 use crate::ident::QualifiedName;
 use crate::model::reference::ColumnPair;
-use crate::sqlgen::digest::{self, Condition, Side};
-use crate::sqlgen::view;
+use crate::sqlgen::checksum::{self, Condition, Side};
+use crate::sqlgen::view_names;
 
 /// `$1` rows at random, `$2` percent of the table's blocks: keys of the mapping's old rows, which have so many parts, as text[]. All rows are looked at
 /// where `$2` is null.
 pub fn draw(id: i32, source: &QualifiedName, key: usize) -> String {
     let parts: Vec<String> = (0..key)
-        .map(|n| format!("r.{}::pg_catalog.text", view::key_name(n)))
+        .map(|n| format!("r.{}::pg_catalog.text", view_names::key_name(n)))
         .collect();
     format!(
         "SELECT ARRAY[{}] AS key FROM {} AS r WHERE $2::float8 IS NULL OR r.{} = ANY (ARRAY(SELECT s.ctid FROM {source} AS s TABLESAMPLE SYSTEM (coalesce($2, 0)))) \
          ORDER BY pg_catalog.random() LIMIT $1",
         parts.join(", "),
-        view::name(id),
-        view::place(),
+        view_names::name(id),
+        view_names::place(),
     )
 }
 
 /// Rows that refer to a row of `parent`, on either side, that `of_parent` chooses. `pairs` by the names of the new tables.
 pub fn select_children(
-    parent: &digest::ComparedPair,
+    parent: &checksum::ComparedPair,
     of_parent: &Condition,
     pairs: &[ColumnPair],
 ) -> Condition {

@@ -1,8 +1,9 @@
 //! The triggers that call the mirror.
 
 use crate::ident::{Ident, QualifiedName};
-use crate::sqlgen::firing::{FiringEvent, Level, ROWS, Timing, TriggerDefinition};
-use crate::sqlgen::flow::{Direction, Flow, in_scope};
+use crate::sqlgen::direction::{Direction, Flow};
+use crate::sqlgen::scope::in_scope;
+use crate::sqlgen::trigger_definition::{FiringEvent, Level, ROWS, Timing, TriggerDefinition};
 
 /// The triggers of one mapping. Triggers fire in the order of their names, and `!` sorts before letters and digits: the
 /// written table must let a unique value go before a trigger of the application hands it on.

@@ -3,13 +3,17 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::archive::{ArchivedTable, SharedSequence};
+use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
-use crate::model::state::{Mapping, Migration};
 use crate::pg::notice::notice;
 use crate::pg::{catalog, draft, lock, role, spi, state};
+use crate::relation::id_pairs;
+use crate::relation::scope_pin;
+use crate::relation::sequence;
+use crate::relation::triggers;
 use crate::settings;
 use crate::sqlgen::archive;
-use crate::store::{anchor, ids, mapping, mirrors, sequence};
+use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 
 /// What others have built upon the old tables: it would follow them into the archive.
@@ -215,15 +219,15 @@ pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<
     for p in mappings.iter().filter(|p| p.source_name.is_some()) {
         tables.push((mapping::source(p)?.clone(), lock::LockMode::AccessExclusive));
     }
-    let parents = anchor::locks(mappings)?;
+    let parents = scope_pin::locks(mappings)?;
     lock::lock_all(
         &[&tables[..], &parents].concat(),
         settings::lock_timeout_ms(m),
     )?;
-    anchor::remove(mappings)?;
+    scope_pin::remove(mappings)?;
     for p in mappings {
-        mirrors::drop_views(p.id)?;
-        mirrors::drop_all(p)?;
+        triggers::drop_views(p.id)?;
+        triggers::drop_all(p)?;
     }
     let views = mappings
         .iter()
@@ -232,7 +236,7 @@ pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<
         let Some(drawn) = p.layout.as_ref().and_then(|l| l.drawn.as_ref()) else {
             continue;
         };
-        if let Some(kept) = ids::let_go(p, drawn, views || settings::keep_map(m))? {
+        if let Some(kept) = id_pairs::let_go(p, drawn, views || settings::keep_map(m))? {
             notice(&format!(
                 "old and new ids of {} stay in {}",
                 p.source_text(),

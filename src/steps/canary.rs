@@ -2,10 +2,10 @@
 //! and without, and all of it taken back. What fails only with the mirror would start to fail for the application.
 
 use crate::error::{Error, Result};
+use crate::model::records::Mapping;
 use crate::model::shape::Shape;
-use crate::model::state::Mapping;
 use crate::pg::notice::notice;
-use crate::pg::{catalog, plan, role, session, spi, tx};
+use crate::pg::{catalog, guc, prepared, role, spi, tx};
 use crate::sqlgen::canary;
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
@@ -46,7 +46,7 @@ struct SampleRow {
 pub fn tries(mappings: &[Mapping], before: Option<&Vec<WriteTrial>>) -> Result<Vec<WriteTrial>> {
     let began = Instant::now();
     // A mirror that finds its way below SQL today may need its statements tomorrow.
-    let _all = plan::at_once();
+    let _all = prepared::at_once();
     let enough = |n: usize| match before {
         Some(before) => n >= before.len(),
         None => began.elapsed() > TIME,
@@ -64,7 +64,7 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<WriteTrial>>) -> Result<V
         let choose = canary::choose(p.id, &source.name, &layout.key);
         let row: Option<SampleRow> = {
             let _owner = role::confine_reading(mapping::owner(p)?)?;
-            let _exact = session::pin(&session::EXACT);
+            let _exact = guc::pin(&guc::EXACT);
             spi::first(&choose, &[])?
         };
         let Some(row) = row else {
@@ -158,10 +158,10 @@ impl TableTrial<'_> {
 /// As an application runs it: policies hide rows instead of raising errors. What would wait for the commit is asked at once, as that role.
 fn taken_back(path: &CStr, f: impl FnOnce() -> Result<i64>) -> Result<()> {
     tx::probe(|| {
-        let _path = session::pin(&[(c"search_path", path)]);
-        let _policies = session::pin(&[(c"row_security", c"on")]);
-        let _exact = session::pin(&session::EXACT);
-        let _timeout = session::lock_timeout(PATIENCE_MS);
+        let _path = guc::pin(&[(c"search_path", path)]);
+        let _policies = guc::pin(&[(c"row_security", c"on")]);
+        let _exact = guc::pin(&guc::EXACT);
+        let _timeout = guc::lock_timeout(PATIENCE_MS);
         spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
         f()?;
         Ok(())

@@ -3,15 +3,15 @@
 
 use super::SliceOutcome;
 use crate::error::Result;
-use crate::model::state::{Mapping, Migration};
-use crate::pg::{lock, role, snapshot, spi};
+use crate::model::records::{Mapping, Migration};
+use crate::pg::{lock, old_snapshots, role, spi};
 use crate::settings;
 use crate::sqlgen::fkey;
 use crate::store::{mapping, migration};
 
 /// Waits for the snapshots that were there when it was first called.
 pub fn drain(m: &Migration) -> Result<SliceOutcome> {
-    let now = snapshot::holders();
+    let now = old_snapshots::holders();
     let waiting = match migration::drain(m.id)? {
         None => now,
         Some(listed) if listed.is_empty() => return Ok(SliceOutcome::Done),

@@ -4,7 +4,7 @@ use super::{SliceOutcome, TopLevelCommand};
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::layout::TargetIndex;
-use crate::model::state::{Mapping, Migration};
+use crate::model::records::{Mapping, Migration};
 use crate::pg::{lock, role, spi};
 use crate::settings;
 use crate::sqlgen::index;

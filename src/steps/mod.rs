@@ -4,20 +4,20 @@ use crate::model::layout::TargetIndex;
 use crate::pg::role;
 use pgrx::pg_sys::Oid;
 
-pub mod anchor;
+pub mod annotate;
 pub mod archive;
 pub mod canary;
-pub mod capture;
-pub mod change;
+pub mod columns;
 pub mod copy;
 pub mod create;
+pub mod ddl;
 pub mod define;
-pub mod dress;
 pub mod fkeys;
 pub mod index;
-pub mod leftover;
-pub mod rework;
-pub mod undo;
+pub mod install_triggers;
+pub mod remove;
+pub mod retry;
+pub mod scope_pin;
 pub mod verify;
 
 /// What a slice of a job came to.

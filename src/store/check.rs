@@ -1,7 +1,7 @@
 //! `mig.check_result`
 
 use crate::error::Result;
-use crate::pg::moment::Snapshot;
+use crate::pg::snapshot::Snapshot;
 use crate::pg::{spi, state};
 use pgrx::JsonB;
 use serde_json::Value;

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
-use crate::model::state::{Mapping, Migration};
+use crate::model::records::{Mapping, Migration};
 use crate::pg::state;
 
 /// What somebody changed, as text; None if all stands as we left it. `kinds` narrows it to `gone`, `shape` or `mirror`.

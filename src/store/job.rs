@@ -3,10 +3,10 @@
 use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::phase::Phase;
-use crate::model::state::{Job, Task};
+use crate::model::records::{Job, Task};
 use crate::model::throttle::ThrottleState;
 use crate::pg::document::JsonText;
-use crate::pg::{cron, role, state, tx};
+use crate::pg::{cron, role, state};
 use pgrx::pg_sys::Oid;
 
 const COLUMNS: &str = "id, migration, driver, role::oid::bigint AS role, state, pid, error, task, goal, details, failed_then";
@@ -51,7 +51,7 @@ pub fn latest(migration: i32) -> Result<Option<Job>> {
 
 /// Whether this transaction has written the job's row: nobody else sees what it says.
 pub fn is_of_this_transaction(id: i64) -> Result<bool> {
-    tx::has_written("SELECT xmin::text::bigint FROM mig.job WHERE id = $1", id)
+    state::has_written("SELECT xmin::text::bigint FROM mig.job WHERE id = $1", id)
 }
 
 pub fn set_started(id: i64, pid: i32) -> Result<()> {

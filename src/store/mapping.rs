@@ -3,16 +3,16 @@
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::archive::ArchivedTable;
-use crate::model::facts::CreatedFacts;
+use crate::model::catalog_facts::CreatedFacts;
 use crate::model::layout::Layout;
+use crate::model::records::{Mapping, Migration, Pass};
 use crate::model::spec::Spec;
-use crate::model::state::{Mapping, Migration, Pass};
 use crate::pg::catalog::Extent;
 use crate::pg::lock::LockMode;
 use crate::pg::state;
-use crate::sqlgen::flow::{Direction, Flow};
-use crate::sqlgen::view;
-use crate::store::share;
+use crate::sqlgen::direction::{Direction, Flow};
+use crate::sqlgen::view_names;
+use crate::store::block_range;
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 use serde::Serialize;
@@ -75,8 +75,8 @@ pub struct TrustedMapping {
 /// Under the latest snapshot: the caller may be an old transaction, and the mapping a new one.
 pub fn find_registered(id: i32, way: Direction) -> Result<Option<TrustedMapping>> {
     let (view, touched, written) = match way {
-        Direction::Forward => (view::name(id), "source", "target"),
-        Direction::Reverse => (view::reverse_name(id), "target", "source"),
+        Direction::Forward => (view_names::name(id), "source", "target"),
+        Direction::Reverse => (view_names::reverse_name(id), "target", "source"),
     };
     let sql = format!(
         "SELECT x.*, v.oid::bigint AS view, v.relowner::bigint AS view_owner, \
@@ -212,7 +212,7 @@ pub fn clear_created(id: i32) -> Result<()> {
 
 /// Back to the first block, nothing copied, no mirror.
 pub fn reset_copy(id: i32) -> Result<()> {
-    share::clear(id)?;
+    block_range::clear(id)?;
     state::run(
         "UPDATE mig.mapping SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_rows = NULL, batch_ms = NULL, \
          rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, settled = false, pass = 'forth', seal = NULL, sealed_at = NULL, mirrors = NULL WHERE id = $1",
@@ -242,7 +242,7 @@ pub fn set_archived(id: i32, archived: Option<&ArchivedTable>) -> Result<()> {
 
 /// The first block again, for another pass over the rows.
 pub fn begin_pass(id: i32, pass: Pass) -> Result<()> {
-    share::clear(id)?;
+    block_range::clear(id)?;
     state::run(
         "UPDATE mig.mapping SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_rows = NULL, batch_ms = NULL, \
          rows_done = 0, rows_total = NULL, copy_started_at = NULL, copied = false, pass = $2 WHERE id = $1",
@@ -253,7 +253,7 @@ pub fn begin_pass(id: i32, pass: Pass) -> Result<()> {
 
 /// Fixes the bound: what lies beyond it was written with the mirror in place.
 pub fn set_bound(id: i32, extent: &Extent) -> Result<()> {
-    share::clear(id)?;
+    block_range::clear(id)?;
     state::run(
         "UPDATE mig.mapping SET bound_blocks = $2, next_block = 0, filenode = $3::bigint::oid, rows_done = 0, rows_total = $4, \
          copy_started_at = clock_timestamp(), copied = false WHERE id = $1",

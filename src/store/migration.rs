@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::phase::Phase;
+use crate::model::records::Migration;
 use crate::model::shape::Shape;
-use crate::model::state::Migration;
 use crate::pg::{role, spi, state, tx};
 use pgrx::pg_sys::Oid;
 use pgrx::{JsonB, datum::DatumWithOid};

@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
-use crate::model::rework::{ArchivedNames, ColumnChange, Dependent, NewColumn};
+use crate::model::column_change::{ArchivedNames, ColumnChange, Dependent, NewColumn};
 use crate::pg::catalog::Extent;
 use crate::pg::{spi, state};
-use crate::sqlgen::rework::trigger_name;
+use crate::sqlgen::columns::trigger_name;
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 

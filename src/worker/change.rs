@@ -1,12 +1,12 @@
 //! Makes one constraint or index, piece by piece, and is gone.
 
 use super::{build, own_settings, rest_for, transaction};
-use crate::engine::changes::work;
-use crate::engine::drive::SliceProgress;
+use crate::engine::online_ddl::work;
+use crate::engine::types::SliceProgress;
 use crate::error::{Error, Result};
 use crate::pg::spi;
 use crate::settings;
-use crate::store::change;
+use crate::store::ddl_job;
 use pgrx::prelude::*;
 
 /// A job that is not there was rolled back after all: a quiet exit.
@@ -52,7 +52,7 @@ fn turn(id: i64) -> Option<i64> {
 /// Functions that the index calls look for names where those of its caller do.
 fn named_as_by_the_caller(id: i64) -> Result<()> {
     transaction(|| {
-        let path = change::by_id(id)?.map(|j| j.search_path);
+        let path = ddl_job::by_id(id)?.map(|j| j.search_path);
         spi::run(
             "SELECT pg_catalog.set_config('search_path', $1, false)",
             &[path.unwrap_or_default().into()],
@@ -62,7 +62,7 @@ fn named_as_by_the_caller(id: i64) -> Result<()> {
 }
 
 fn wrong(id: i64, e: &Error) -> Option<i64> {
-    let noted = transaction(|| match change::by_id(id)? {
+    let noted = transaction(|| match ddl_job::by_id(id)? {
         Some(job) => work::wrong(&job, e),
         None => Ok(SliceProgress::Ended),
     });

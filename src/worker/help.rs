@@ -1,10 +1,10 @@
 //! More workers for one job: the one that runs it starts them while there are shares to copy, and they leave when there are none.
 
 use super::{LOOK_EVERY_MS, find_own_job, own_settings, rest, transaction};
-use crate::engine::drive::SliceProgress;
-use crate::engine::help;
+use crate::engine::job::helper;
+use crate::engine::types::SliceProgress;
 use crate::pg::job_lock;
-use crate::pg::launch::{WorkerArguments, WorkerRole};
+use crate::pg::worker_launch::{WorkerArguments, WorkerRole};
 use crate::store::{log, migration};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ impl Helpers {
                 return Ok(None);
             };
             let m = migration::by_id(job.migration)?;
-            Ok(m.map(|m| (help::count_wanted_helpers(&job), m)))
+            Ok(m.map(|m| (helper::count_wanted_helpers(&job), m)))
         });
         let Ok(Some((Ok(wanted), m))) = asked else {
             return;
@@ -76,7 +76,7 @@ pub fn run(id: i64) {
     while idle < PATIENCE_MS {
         let next = transaction(|| match find_own_job(id)? {
             // A user's function may have released the lock meanwhile, see `job_lock`.
-            Some(job) if job_lock::try_to_help(job.migration)? => help::slice(&job),
+            Some(job) if job_lock::try_to_help(job.migration)? => helper::slice(&job),
             _ => Ok(SliceProgress::Ended),
         });
         let pause = match next {

@@ -4,12 +4,14 @@ mod change;
 mod help;
 pub mod resume;
 
-use crate::engine::drive::{self, SliceContext, SliceProgress};
+use crate::engine::job::slice;
+use crate::engine::types::SliceContext;
+use crate::engine::types::SliceProgress;
 use crate::error::{Error, Result};
 use crate::model::driver::Driver;
-use crate::model::state::Job;
-use crate::pg::launch::{WorkerArguments, WorkerRole};
-use crate::pg::{activity, job_lock, role, session, spi, tx, utility, wait};
+use crate::model::records::Job;
+use crate::pg::worker_launch::{WorkerArguments, WorkerRole};
+use crate::pg::{activity, guc, job_lock, role, spi, top_level, tx, wait};
 use crate::settings;
 use crate::steps::TopLevelCommand;
 use crate::store::{job, migration};
@@ -190,7 +192,7 @@ fn turn(id: i64) -> Option<i64> {
         if !job_lock::try_for_session(current.migration)? {
             return Ok(SliceProgress::Ended);
         }
-        drive::slice(&current, ABLE)
+        slice::run_slice(&current, ABLE)
     });
     match next {
         Ok(SliceProgress::Continue { pause_ms, .. } | SliceProgress::Wait { pause_ms }) => {
@@ -234,7 +236,7 @@ fn build(workers: impl FnOnce() -> Result<i32>, command: &TopLevelCommand) -> Re
         )
     })?;
     activity::report(&command.sql);
-    utility::run_top_level(&command.sql, command.role)
+    top_level::run_top_level(&command.sql, command.role)
 }
 
 /// Writes the reason down, so that status can tell it.
@@ -246,7 +248,7 @@ fn fail(id: i64, error: &Error) {
         let Some(m) = migration::by_id(current.migration)? else {
             return Ok(());
         };
-        drive::fail(&m, &current, error).map(|_| ())
+        slice::fail(&m, &current, error).map(|_| ())
     });
     if let Err(e) = noted {
         log!("pg_mig worker: job {id} failed ({error}), and could not say so: {e}");
@@ -263,9 +265,9 @@ fn transaction<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
-        let safe = session::pin(&session::SAFE);
+        let safe = guc::pin(&guc::SAFE);
         // Our own rows may be locked by a caller's open transaction: never wait long with a batch's locks held.
-        let timeout = session::lock_timeout(1000);
+        let timeout = guc::lock_timeout(1000);
         let value = f()?;
         drop(timeout);
         drop(safe);

@@ -4,7 +4,7 @@
 
 use super::{die, transaction};
 use crate::error::Result;
-use crate::pg::launch::{WorkerArguments, WorkerRole};
+use crate::pg::worker_launch::{WorkerArguments, WorkerRole};
 use crate::pg::{databases, state};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::pg_sys::Oid;

@@ -1,15 +1,16 @@
 //! The backfill of columns, slice by slice: rows, then what the new column gets of what the old one has.
 
-use crate::engine::drive::SliceContext;
+use crate::engine::types::SliceContext;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
-use crate::model::change::DdlJob;
-use crate::model::rework::{ColumnChange, Dependent};
-use crate::model::state::Migration;
+use crate::model::column_change::{ColumnChange, Dependent};
+use crate::model::ddl_change::DdlJob;
+use crate::model::records::Migration;
 use crate::pg::{catalog, role, spi, tx};
-use crate::steps::rework::{fill, late};
-use crate::steps::{SliceOutcome, TopLevelCommand, change, fkeys};
-use crate::store::{drift, failing};
+use crate::relation::failing_rows;
+use crate::steps::columns::{backfill, dependents};
+use crate::steps::{SliceOutcome, TopLevelCommand, ddl, fkeys};
+use crate::store::drift;
 use pgrx::pg_sys::Oid;
 
 /// Rows that are named.
@@ -23,7 +24,7 @@ pub fn work(
 ) -> Result<Option<SliceOutcome>> {
     drift::require_none(m)?;
     if let Some(r) = all.iter().find(|r| !r.leader().filled) {
-        return match tx::subtransaction(|| fill::batch(m, r, able.may_wait)) {
+        return match tx::subtransaction(|| backfill::batch(m, r, able.may_wait)) {
             Err(e) if e.is_about_data() => Err(with_failing_rows(m, r, e)?),
             other => other.map(Some),
         };
@@ -32,7 +33,7 @@ pub fn work(
         .iter()
         .find(|r| r.columns.iter().any(|c| c.late.is_none()))
     {
-        late::plan(r, all)?;
+        dependents::plan(r, all)?;
         spi::run(&format!("ANALYZE {}", r.table()?), &[])?;
         return Ok(Some(SliceOutcome::Did(0)));
     }
@@ -58,7 +59,7 @@ fn with_failing_rows(m: &Migration, r: &ColumnChange, e: Error) -> Result<Error>
     let blocks = (leader.next_block, leader.bound_blocks.unwrap_or(0));
     let found = {
         let _owner = role::confine_reading(Oid::from(shape.owner))?;
-        failing::rows(r, &shape, blocks, EXAMPLES)?
+        failing_rows::rows(r, &shape, blocks, EXAMPLES)?
     };
     if found.is_empty() {
         return Ok(e);
@@ -68,7 +69,7 @@ fn with_failing_rows(m: &Migration, r: &ColumnChange, e: Error) -> Result<Error>
         detail: format!(
             "Rows of {} do not convert: {}.",
             r.describe(),
-            failing::describe(&found)
+            failing_rows::describe(&found)
         ),
         hint: format!(
             "Mend those rows and go on: SELECT mig_backfill({});",
@@ -85,11 +86,11 @@ fn next(
     able: SliceContext,
 ) -> Result<SliceOutcome> {
     let table = r.table()?;
-    if change::is_made(r.relation, table, &l.change)? {
+    if ddl::is_made(r.relation, table, &l.change)? {
         return Ok(SliceOutcome::Done);
     }
     let job = DdlJob::for_column_job(r.relation, table.clone(), l.change.clone());
-    match change::next(&job, table)? {
+    match ddl::next(&job, table)? {
         // Built inside a transaction, it would keep the application waiting.
         SliceOutcome::TopLevel(TopLevelCommand { sql, .. }) if !able.top_level => {
             Err(Error::JobFailed {

@@ -4,21 +4,24 @@ pub mod job;
 pub mod plan;
 pub mod proof;
 
-use super::archive::{require_suffix, too_early};
-use super::phases::require_phase;
-use super::{Action, describe_forced_call, jobs};
+use crate::engine::gate::describe_forced_call;
+use crate::engine::gate::require_phase;
+use crate::engine::gate::require_suffix;
+use crate::engine::gate::too_early;
+use crate::engine::job::open;
+use crate::engine::types::Action;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
+use crate::model::column_change::{ColumnChange, SyncStage};
 use crate::model::phase::Phase;
-use crate::model::rework::{ColumnChange, SyncStage};
-use crate::model::state::Migration;
+use crate::model::records::Migration;
 use crate::pg::notice::notice;
 use crate::pg::tx;
 use crate::preflight::{self, PreflightFinding};
 use crate::settings;
-use crate::steps::rework::define;
-pub use crate::steps::rework::define::ColumnArguments;
-use crate::steps::rework::{ending, make};
+use crate::steps::columns::define;
+pub use crate::steps::columns::define::ColumnArguments;
+use crate::steps::columns::{create, finish};
 use crate::store::{drift, log, migration, new_column};
 use pgrx::pg_sys::Oid;
 
@@ -35,7 +38,7 @@ pub fn owners(all: &[ColumnChange]) -> Vec<Oid> {
 }
 
 pub fn add(name: &str, asked: &ColumnArguments) -> Result<()> {
-    let (m, mappings) = super::idle(Some(name), "mig_add_column")?;
+    let (m, mappings) = crate::engine::gate::idle(Some(name), "mig_add_column")?;
     if !mappings.is_empty() || m.scope_column.is_some() && m.scope_table.is_some() {
         return Err(Error::NotSupported {
             what: format!("a column in migration \"{}\", which moves tables", m.name),
@@ -92,7 +95,7 @@ pub fn create(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
         return Ok(actions(all, "exists"));
     }
     require_clean(m, all)?;
-    make::columns(m, all)?;
+    create::columns(m, all)?;
     come_to(m, Phase::Created, "mig_create")?;
     Ok(actions(all, "created"))
 }
@@ -111,7 +114,7 @@ pub fn dual_write(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
         return Ok(actions(all, "kept in step"));
     }
     require_clean(m, all)?;
-    make::keep(m, all, SyncStage::Old, false)?;
+    create::keep(m, all, SyncStage::Old, false)?;
     all.iter().try_for_each(|r| new_column::reset(r.id))?;
     come_to(m, Phase::DualWrite, "mig_dual_write")?;
     Ok(actions(all, "kept in step"))
@@ -129,7 +132,7 @@ fn mend(m: &Migration, all: &[ColumnChange], stage: SyncStage, call: &str) -> Re
             ),
         });
     }
-    make::keep(m, all, stage, true)?;
+    create::keep(m, all, stage, true)?;
     migration::set_state(m.id, "ok", None)?;
     log::write(
         &m.name,
@@ -167,7 +170,7 @@ pub fn switch(m: &Migration, all: &[ColumnChange], force: bool) -> Result<Vec<Ac
             ),
         });
     }
-    ending::switch(m, all, force)?;
+    finish::switch(m, all, force)?;
     come_to(
         m,
         Phase::Switched,
@@ -189,7 +192,7 @@ pub fn stop(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
     if !require_phase(m, Phase::Switched, "mig_stop", "mig_switch")? {
         return Ok(actions(all, "old column refuses writes"));
     }
-    ending::stop(m, all)?;
+    finish::stop(m, all)?;
     come_to(m, Phase::Stopped, "mig_stop")?;
     Ok(actions(all, "old column refuses writes"))
 }
@@ -231,7 +234,7 @@ pub fn archive(
         });
     }
     passed_over.extend(users);
-    ending::put_away(m, all, suffix, settings::take_names(m))?;
+    finish::put_away(m, all, suffix, settings::take_names(m))?;
     come_to(
         m,
         Phase::Archived,
@@ -272,27 +275,27 @@ fn tell_of_own_writes(m: &Migration, all: &[ColumnChange]) -> Result<()> {
 
 /// Back to `to`, step by step in one transaction.
 pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
-    jobs::end_open(m, Some("rolled back"))?;
+    open::end_open(m, Some("rolled back"))?;
     let mut done = Vec::new();
     if m.phase == Phase::Archived {
-        ending::take_back(m, &new_column::list(m.id)?)?;
+        finish::take_back(m, &new_column::list(m.id)?)?;
         done.push("has its name again");
     }
     let all = new_column::list(m.id)?;
     if m.phase >= Phase::Stopped && to < Phase::Stopped {
-        ending::stop_back(m, &all)?;
+        finish::stop_back(m, &all)?;
         done.push("both ways again");
     }
     if m.phase >= Phase::Switched && to == Phase::Backfilled {
-        ending::switch_back(m, &all)?;
+        finish::switch_back(m, &all)?;
         done.push("old column is the truth again");
         tell_of_own_writes(m, &all)?;
     }
     if m.phase >= Phase::DualWrite && to < Phase::DualWrite {
-        make::let_go(m, &all)?;
-        make::remove(m, &all)?;
+        create::let_go(m, &all)?;
+        create::remove(m, &all)?;
         if to == Phase::Created {
-            make::columns(m, &all)?;
+            create::columns(m, &all)?;
         }
         all.iter().try_for_each(|r| new_column::reset(r.id))?;
         migration::set_drain(m.id, None)?;
@@ -300,7 +303,7 @@ pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
     }
     if to == Phase::Defined {
         if m.phase == Phase::Created {
-            make::remove(m, &all)?;
+            create::remove(m, &all)?;
         }
         done.push("new columns removed");
     }
@@ -311,14 +314,14 @@ pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
 
 /// The emergency stop.
 pub fn detach(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
-    if m.phase < Phase::DualWrite || make::disable(all)? == 0 {
+    if m.phase < Phase::DualWrite || create::disable(all)? == 0 {
         notice(&format!(
             "migration \"{}\" has no trigger that is on",
             m.name
         ));
         return Ok(actions(all, "kept"));
     }
-    jobs::end_open(m, Some("mig_detach"))?;
+    open::end_open(m, Some("mig_detach"))?;
     migration::set_state(
         m.id,
         "failed",
@@ -354,7 +357,7 @@ pub fn drop(
                 &mut passed_over,
             )?;
         }
-        ending::let_go(m, all, archives)?;
+        finish::let_go(m, all, archives)?;
     }
     migration::delete(m.id)?;
     log::write(

@@ -1,17 +1,17 @@
 //! What is to come, as statements: nothing of it is run.
 
 use super::load;
-use crate::engine::inspect::PlannedStep;
+use crate::engine::types::PlannedStep;
 use crate::error::Result;
 use crate::ident::Ident;
-use crate::model::change::DdlChange;
+use crate::model::column_change::{ColumnChange, Dependent, NewColumn, SyncStage};
+use crate::model::ddl_change::DdlChange;
 use crate::model::phase::Phase;
-use crate::model::rework::{ColumnChange, Dependent, NewColumn, SyncStage};
+use crate::model::records::Migration;
 use crate::model::shape::Shape;
-use crate::model::state::Migration;
 use crate::pg::catalog;
-use crate::sqlgen::rework::{self as sql, compare, late};
-use crate::sqlgen::{PlanStatement, change, index};
+use crate::sqlgen::columns::{self as sql, compare, dependents};
+use crate::sqlgen::{PlanStatement, ddl, index};
 
 const BRIEF: &str = "AccessExclusiveLock (brief)";
 
@@ -20,7 +20,7 @@ pub fn plan(m: &Migration, all: &[ColumnChange]) -> Result<Vec<PlannedStep>> {
     let mut steps = Vec::new();
     for r in all {
         let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
-        let heirs = late::list_heirs(all, r.relation);
+        let heirs = dependents::list_heirs(all, r.relation);
         steps.extend(of_one(r, &shape, &heirs));
     }
     // By phase, and within one as they are defined.
@@ -28,7 +28,7 @@ pub fn plan(m: &Migration, all: &[ColumnChange]) -> Result<Vec<PlannedStep>> {
     Ok(steps.into_iter().filter(|s| s.phase > m.phase).collect())
 }
 
-fn of_one(r: &ColumnChange, shape: &Shape, heirs: &late::Replacements) -> Vec<PlannedStep> {
+fn of_one(r: &ColumnChange, shape: &Shape, heirs: &dependents::Replacements) -> Vec<PlannedStep> {
     let table = &shape.name;
     let mut steps = Vec::new();
     let mut add = |phase, lock, sql, moves_rows: bool| {
@@ -68,7 +68,7 @@ fn of_one(r: &ColumnChange, shape: &Shape, heirs: &late::Replacements) -> Vec<Pl
             add(
                 Phase::Switched,
                 BRIEF,
-                change::set_not_null(table, &c.name),
+                ddl::set_not_null(table, &c.name),
                 false,
             );
         }
@@ -76,7 +76,7 @@ fn of_one(r: &ColumnChange, shape: &Shape, heirs: &late::Replacements) -> Vec<Pl
             add(
                 Phase::Switched,
                 BRIEF,
-                late::attach(table, l.change.name(), deferrable),
+                dependents::attach(table, l.change.name(), deferrable),
                 false,
             );
         }
@@ -105,14 +105,14 @@ fn of_one(r: &ColumnChange, shape: &Shape, heirs: &late::Replacements) -> Vec<Pl
 fn plan_dependents<'a>(
     r: &'a ColumnChange,
     shape: &Shape,
-    heirs: &late::Replacements,
+    heirs: &dependents::Replacements,
 ) -> Vec<(&'a NewColumn, Dependent)> {
     let mut all = Vec::new();
     for c in &r.columns {
         let late = c
             .late
             .clone()
-            .unwrap_or_else(|| late::plan_dependents(shape, c, heirs, &mut Vec::new()));
+            .unwrap_or_else(|| dependents::plan_dependents(shape, c, heirs, &mut Vec::new()));
         all.extend(late.into_iter().map(|l| (c, l)));
     }
     all
@@ -136,8 +136,8 @@ fn statements_of(
                 DdlChange::ForeignKey { .. } => "ShareRowExclusiveLock (brief)",
                 _ => BRIEF,
             };
-            let add = change::add(table, name, other).map(|sql| (lock, sql));
-            let valid = ("ShareUpdateExclusiveLock", change::validate(table, name));
+            let add = ddl::add(table, name, other).map(|sql| (lock, sql));
+            let valid = ("ShareUpdateExclusiveLock", ddl::validate(table, name));
             add.into_iter().chain([valid]).collect()
         }
     }

@@ -1,26 +1,29 @@
 //! Are old and new columns in step? Rows, triggers, indexes and keys.
 
-use crate::engine::check::CheckArguments;
-use crate::engine::repair::Repair;
+use crate::engine::types::CheckArguments;
+use crate::engine::types::Repair;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
-use crate::model::change::DdlChange;
+use crate::model::column_change::{ColumnChange, SyncStage};
+use crate::model::ddl_change::DdlChange;
 use crate::model::phase::Phase;
-use crate::model::rework::{ColumnChange, SyncStage};
-use crate::model::state::Migration;
+use crate::model::records::Migration;
 use crate::pg::notice::notice;
-use crate::steps::change;
-use crate::steps::rework::{fill, proof};
+use crate::relation::deferred_constraints;
+use crate::steps::columns::{backfill, compare};
+use crate::steps::ddl;
 use crate::steps::verify::rows::Difference;
 use crate::steps::verify::{self, CheckFindings, CheckLine, CheckMode, LineTopic};
-use crate::store::{check, drift, late, log};
+use crate::store::check;
+use crate::store::drift;
+use crate::store::log;
 use pgrx::pg_sys::Oid;
 
 /// Rows that are out of step; what is computed counts as long as nobody else may write it.
 pub fn wrong(all: &[ColumnChange], stage: SyncStage) -> Result<i64> {
     let mut sum = 0;
     for r in all {
-        sum += proof::count(r, stage)?.wrong;
+        sum += compare::count(r, stage)?.wrong;
     }
     Ok(sum)
 }
@@ -123,8 +126,8 @@ fn state(
             let column = DdlChange::NotNull {
                 column: c.name.clone(),
             };
-            let is_set = l.not_null && change::is_made(r.relation, r.table()?, &column)?;
-            if !is_set && !change::is_made(r.relation, r.table()?, &l.change)? {
+            let is_set = l.not_null && ddl::is_made(r.relation, r.table()?, &column)?;
+            if !is_set && !ddl::is_made(r.relation, r.table()?, &l.change)? {
                 lacking.push(l.change.name().as_str().to_owned());
             }
         }
@@ -141,7 +144,7 @@ fn state(
 }
 
 fn rows(m: &Migration, r: &ColumnChange, found: &mut CheckFindings) -> Result<()> {
-    let counted = proof::count(r, stage(m))?;
+    let counted = compare::count(r, stage(m))?;
     let wrong = counted.wrong.to_string();
     let own = r.replaces.is_none() && m.phase >= Phase::Switched;
     let pending = m.phase == Phase::DualWrite && !r.leader().filled;
@@ -216,7 +219,7 @@ pub fn diff(
     require_phase(m)?;
     let mut found = Vec::new();
     for r in chosen(all, Some(relation))? {
-        for w in proof::list(r, stage(m), limit)? {
+        for w in compare::list(r, stage(m), limit)? {
             found.push(Difference {
                 key: Some(w.key),
                 kind: "different".into(),
@@ -247,7 +250,7 @@ pub fn repair(
         let wrong = if own {
             0
         } else {
-            proof::count(r, stage(m))?.wrong
+            compare::count(r, stage(m))?.wrong
         };
         if wrong > 0 {
             lines.push(Repair {
@@ -280,8 +283,8 @@ fn mend(m: &Migration, r: &ColumnChange, wrong: i64) -> Result<()> {
         return Ok(());
     }
     let owner = super::owners(std::slice::from_ref(r));
-    let filled = || fill::fill_whole_table(m, r, stage(m));
-    let (written, left) = late::checked_at_once(&owner, true, filled)?;
+    let filled = || backfill::fill_whole_table(m, r, stage(m));
+    let (written, left) = deferred_constraints::checked_at_once(&owner, true, filled)?;
     if left > 0 {
         notice(&format!(
             "rows in {left} blocks are held by somebody, and were left as they are; SELECT * FROM mig_repair({}, dry_run => false); again",

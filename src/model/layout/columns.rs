@@ -1,10 +1,10 @@
 //! The target's columns, and the key among them.
 
-use super::remap::{self, NewIds};
+use super::id_map::{self, NewIds};
 use super::{Compare, KeyColumn, Member, Origin, Scope, TargetColumn};
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::expr::Expression;
+use crate::model::expression::Expression;
 use crate::model::shape::TableIndex;
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ pub(super) fn target_columns(
             via: None,
         });
     }
-    let drawn = remap::resolve_new_ids(members, me)?;
+    let drawn = id_map::resolve_new_ids(members, me)?;
     for (name, expression) in &me.spec.columns {
         if let Some(expression) = expression {
             columns.push(made_column(me, name, expression, drawn.as_ref()));
@@ -53,7 +53,7 @@ pub(super) fn target_columns(
         let Origin::Source(source) = &column.origin else {
             continue;
         };
-        column.via = remap::find_via(members, me, source)?;
+        column.via = id_map::find_via(members, me, source)?;
         if let Some(via) = &column.via {
             column.type_text.clone_from(&via.target_type);
         }

@@ -5,7 +5,7 @@ use super::combine::{find_combine, main, peers, require_alike, unfit};
 use super::{Member, Origin, Scope, TargetColumn};
 use crate::error::{Error, Result};
 use crate::ident::Ident;
-use crate::model::expr::Expression;
+use crate::model::expression::Expression;
 use crate::model::shape::TableColumn;
 use crate::model::spec::Combine;
 use serde::{Deserialize, Serialize};

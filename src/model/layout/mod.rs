@@ -3,24 +3,24 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::nearest::nearest;
+use crate::model::did_you_mean::nearest;
 use crate::model::shape::{Equality, IndexColumn, Shape, TableColumn};
 use crate::model::spec::{Combine, Spec, known_column};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-pub mod back;
 mod columns;
 pub mod combine;
+pub mod id_map;
 mod indexes;
 mod keys;
 pub mod merge;
-pub mod remap;
+pub mod reverse;
 
-use back::BackColumn;
 use columns::{key_columns, renames, target_columns};
+use id_map::{MappedColumn, NewIds};
 use merge::Merge;
-use remap::{MappedColumn, NewIds};
+use reverse::BackColumn;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scope {
@@ -190,7 +190,7 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     };
     let names = renames(&columns);
     let key = key_columns(me, pk, &columns)?;
-    let drawn = remap::resolve_new_ids(members, me)?;
+    let drawn = id_map::resolve_new_ids(members, me)?;
     let peers = combine::peers(members, me);
     let kind = match way {
         Some(Combine::Union) => Some(combine::kind(members, me, scope)?),
@@ -249,8 +249,8 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     };
     check_unique_keys(me, &layout)?;
     let ids: Vec<&Ident> = layout.mapped_columns().map(|v| &v.column).collect();
-    remap::require_not_generated_from(me, &ids)?;
-    layout.back = back::way_back(me.shape, me.spec, &layout).ok();
+    id_map::require_not_generated_from(me, &ids)?;
+    layout.back = reverse::way_back(me.shape, me.spec, &layout).ok();
     layout.indexes = indexes::target_indexes(me, &layout, &names);
     Ok(layout)
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::expr::Expression;
+use crate::model::expression::Expression;
 use crate::model::fixture;
 
 fn resolve_alone(spec: &Spec, shape: &Shape, scope: Option<&Scope>) -> Result<Layout> {

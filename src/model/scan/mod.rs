@@ -2,12 +2,12 @@
 //! pass, no recursion, and no memory but the answer: whatever is about to go to the server's parser is looked at here first,
 //! because the parser hears no interrupt.
 
+mod nesting_weight;
 mod pieces;
 mod quotes;
-mod weight;
 
+pub use nesting_weight::{Weight, weight};
 pub use pieces::{Piece, Pieces};
-pub use weight::{Weight, weight};
 
 use std::ops::Range;
 

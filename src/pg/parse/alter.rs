@@ -1,8 +1,8 @@
 //! CREATE TABLE and ALTER TABLE.
 
+use super::node::is_temporary;
 use super::node::{Constant, Node, constant, items, range, strings, tag, text};
 use super::parts::NameParts;
-use super::tree::is_temporary;
 use crate::model::lint::statement::{
     Act, ColumnDefault, ColumnDefinition, ColumnType, Constraint, ConstraintRule, TableChange,
     TableLock,

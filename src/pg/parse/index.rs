@@ -4,7 +4,7 @@ use super::node::{range, tag, text};
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::lint::statement::WrittenName;
-use crate::pg::{spi, utility};
+use crate::pg::{spi, top_level};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::CString;
 
@@ -72,7 +72,7 @@ pub fn make_on(statement: &str, table: &QualifiedName) -> Result<()> {
             (*index.relation).relname = pg_sys::pstrdup(name.as_ptr());
             index.concurrent = false;
             index.tableSpace = std::ptr::null_mut();
-            utility::run_parsed(raw, &text);
+            top_level::run_parsed(raw, &text);
         }
     }
     Ok(())

@@ -138,3 +138,10 @@ pub unsafe fn constant(node: Node) -> Option<Constant> {
         })
     }
 }
+
+/// # Safety
+/// A node of the parser.
+pub unsafe fn is_temporary(relation: *mut pg_sys::RangeVar) -> bool {
+    // SAFETY: as the caller says.
+    unsafe { (*relation).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP }
+}

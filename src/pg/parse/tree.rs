@@ -1,7 +1,9 @@
 //! One statement of the parse tree as a plain value.
 
 use super::alter;
-use super::node::{Constant, Node, constant, items, last_two_parts, range, strings, tag, text};
+use super::node::{
+    Constant, Node, constant, is_temporary, items, last_two_parts, range, strings, tag, text,
+};
 use super::parts::NameParts;
 use crate::model::lint::statement::{Act, BlockCheck, Dropped, Renamed, TableLock, WrittenName};
 use pgrx::pg_sys;
@@ -108,13 +110,6 @@ unsafe fn read_create_as(relation: *mut pg_sys::RangeVar) -> Act {
             partition_of: None,
         }
     }
-}
-
-/// # Safety
-/// A node of the parser.
-pub unsafe fn is_temporary(relation: *mut pg_sys::RangeVar) -> bool {
-    // SAFETY: as the caller says.
-    unsafe { (*relation).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP }
 }
 
 unsafe fn index(s: &pg_sys::IndexStmt) -> Act {

@@ -4,12 +4,12 @@ mod rows;
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
-use crate::model::rework::{ColumnChange, NewColumn, ReplacedColumn};
+use crate::model::column_change::{ColumnChange, NewColumn, ReplacedColumn};
+use crate::model::records::Migration;
 use crate::model::shape::{Shape, TableIndex};
-use crate::model::state::Migration;
 use crate::pg::{catalog, expression, spi};
 use crate::preflight::PreflightFinding;
-use crate::sqlgen::rework::{as_it_will_be, late};
+use crate::sqlgen::columns::{as_it_will_be, dependents};
 use crate::store::new_column;
 use pgrx::pg_sys::Oid;
 
@@ -159,7 +159,7 @@ impl ColumnLook<'_> {
         for i in &self.shape.indexes {
             if i.exclusion && i.plain_columns().contains(&old.name) {
                 found.push(self.left_index(i, old));
-            } else if late::moves(i, &old.name) && self.r.columns.len() == 1 {
+            } else if dependents::moves(i, &old.name) && self.r.columns.len() == 1 {
                 found.extend(self.unindexable(i, c, old)?);
             }
         }
@@ -258,7 +258,7 @@ impl ColumnLook<'_> {
                 .shape
                 .indexes
                 .iter()
-                .filter(|i| late::moves(i, &old.name));
+                .filter(|i| dependents::moves(i, &old.name));
             let names: Vec<&str> = keyed
                 .map(|i| i.name.as_str())
                 .chain(

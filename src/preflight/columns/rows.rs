@@ -2,11 +2,11 @@
 
 use super::ColumnLook;
 use crate::error::Result;
-use crate::model::rework::NewColumn;
-use crate::pg::{catalog, role, session, spi, tx};
+use crate::model::column_change::NewColumn;
+use crate::pg::{catalog, guc, role, spi, tx};
 use crate::preflight::PreflightFinding;
-use crate::sqlgen::rework::compare;
-use crate::store::failing;
+use crate::relation::failing_rows;
+use crate::sqlgen::columns::compare;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
@@ -19,16 +19,16 @@ impl ColumnLook<'_> {
     pub fn rows(&self) -> Result<Vec<PreflightFinding>> {
         let blocks = catalog::extent(self.r.relation)?.map_or(0, |e| e.blocks);
         let _owner = role::confine_reading(Oid::from(self.shape.owner))?;
-        let failing = failing::rows(self.r, self.shape, (0, blocks), EXAMPLES)?;
+        let failing = failing_rows::rows(self.r, self.shape, (0, blocks), EXAMPLES)?;
         if !failing.is_empty() {
             return Ok(vec![self.new_finding(
                 "error",
                 "rows that do not convert",
-                format!("{}.", failing::describe(&failing)),
+                format!("{}.", failing_rows::describe(&failing)),
                 Some("Mend those rows, or write an expression that takes them.".into()),
             )]);
         }
-        let _safe = session::pin_names();
+        let _safe = guc::pin_names();
         let mut found = Vec::new();
         for c in self.r.columns.iter().filter(|c| c.not_null) {
             found.extend(self.nulls(c)?);

@@ -4,7 +4,7 @@ use super::SourcePart;
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::{Layout, Origin, Scope};
 use crate::model::shape::{CheckConstraint, Shape};
-use crate::sqlgen::details;
+use crate::sqlgen::comments_stats;
 
 /// A check of the target.
 pub struct TargetCheck<'a> {
@@ -109,6 +109,6 @@ pub fn comments(source: &Shape, target: &QualifiedName, checks: &[TargetCheck]) 
     let key = source.primary_key().and_then(|k| k.comment.as_ref());
     checks
         .chain(key.map(|text| (super::primary_key_name(target), text)))
-        .map(|(name, text)| details::on_constraint(target, &name, text))
+        .map(|(name, text)| comments_stats::on_constraint(target, &name, text))
         .collect()
 }

@@ -3,7 +3,7 @@
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Policy, Shape};
-use crate::sqlgen::{PlanStatement, details};
+use crate::sqlgen::{PlanStatement, comments_stats};
 
 mod checks;
 mod columns;
@@ -72,7 +72,7 @@ pub fn create(parts: &[SourcePart], target: &QualifiedName) -> Vec<PlanStatement
         .into_iter()
         .for_each(&mut add);
     for part in parts {
-        details::statistics(part.source, target, part.layout)
+        comments_stats::statistics(part.source, target, part.layout)
             .into_iter()
             .for_each(&mut add);
     }

@@ -1,10 +1,11 @@
 //! The view of a source that shares its rows with others. It yields every row that the target should have, whole; the place is that of
 //! this source's own row, and null where it has none. So mirrors, batches and checks of all sources agree.
 
-use super::{define_query, key_name, place, value, writer};
+use super::{define_query, value};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::merge::MergePart;
 use crate::model::layout::{Layout, Origin, TargetColumn};
+use crate::sqlgen::view_names::{key_name, place, writer};
 
 /// One source, in the order of `Merge::sources`.
 pub struct MergeSource<'a> {
@@ -208,7 +209,7 @@ mod tests {
                 layout,
             })
             .collect();
-        create(&super::super::name(2), &sources, 1)
+        create(&crate::sqlgen::view_names::name(2), &sources, 1)
     }
 
     #[test]

@@ -2,43 +2,13 @@
 //! they cannot disagree, and PostgreSQL keeps the columns it needs from being dropped or retyped.
 
 use crate::ident::{Ident, Literal, QualifiedName};
-use crate::model::layout::back::{BackColumn, BackValue};
+use crate::model::layout::reverse::{BackColumn, BackValue};
 use crate::model::layout::{Layout, Origin, TargetColumn};
-use crate::sqlgen::flow::scope_is_mine;
-use crate::sqlgen::map;
+use crate::sqlgen::id_lookup;
+use crate::sqlgen::scope::scope_is_mine;
+use crate::sqlgen::view_names::{key_name, place, writer};
 
 pub mod merged;
-
-/// Name of the view of mapping `id`.
-pub fn name(id: i32) -> QualifiedName {
-    QualifiedName {
-        schema: "mig".into(),
-        name: Ident::new(format!("m{id}_forward")),
-    }
-}
-
-/// Name of the view that yields rows of the old table out of the new one.
-pub fn reverse_name(id: i32) -> QualifiedName {
-    QualifiedName {
-        schema: "mig".into(),
-        name: Ident::new(format!("m{id}_reverse")),
-    }
-}
-
-/// The touched table's key, in the view: not a name that a user's column would have.
-pub fn key_name(n: usize) -> Ident {
-    Ident::new(format!("mig:k{}", n + 1))
-}
-
-/// The row's place in the heap.
-pub fn place() -> Ident {
-    "mig:ctid".into()
-}
-
-/// The transaction and the command that wrote the row.
-pub fn writer() -> [Ident; 2] {
-    ["mig:xmin".into(), "mig:cmin".into()]
-}
 
 /// Makes the view `at` this name. `filter` and the expressions were checked by PostgreSQL when the mapping was added.
 pub fn create(
@@ -70,7 +40,7 @@ fn value(column: &TargetColumn, alias: &Ident, layout: &Layout) -> String {
             let old = format!("{alias}.{from}");
             match &column.via {
                 None => old,
-                Some(via) => map::look_up_new(via, &old),
+                Some(via) => id_lookup::look_up_new(via, &old),
             }
         }
         // The line break ends a comment that the expression may end with.
@@ -114,7 +84,7 @@ pub fn old_value(alias: &str, column: &Ident, layout: &Layout) -> String {
     let via = layout.columns.iter().find(|c| c.name == *column);
     match via.and_then(|c| c.via.as_ref()) {
         None => value,
-        Some(via) => map::look_up_old(via, &value),
+        Some(via) => id_lookup::look_up_old(via, &value),
     }
 }
 
@@ -151,7 +121,12 @@ mod tests {
     fn yields_rows_in_the_targets_shape_and_where_they_come_from() {
         let (source, _, layout) = fixture::sign_ups();
         assert_eq!(
-            create(&name(7), &source.name, &layout, Some("email <> ''")),
+            create(
+                &crate::sqlgen::view_names::name(7),
+                &source.name,
+                &layout,
+                Some("email <> ''")
+            ),
             "CREATE VIEW \"mig\".\"m7_forward\" AS\n\
              SELECT '00000000-0000-0000-0000-000000000001'::uuid AS \"project_id\",\n  \
              \"sign_ups\".\"id\" AS \"id\",\n  \

@@ -1,18 +1,18 @@
 //! One batch of the backfill: lock what is free, copy it under a newer snapshot, list the rest, set the
 //! checkpoint, all in one transaction. Why this order loses no row: README, "How it stays correct".
 
-mod moves;
-mod stretch;
+mod passes;
+mod range;
 
 use super::SliceOutcome;
 use crate::error::{Error, Result};
-use crate::model::state::{Mapping, Migration};
+use crate::model::records::{Mapping, Migration};
 use crate::pg::catalog::Extent;
-use crate::pg::{catalog, session, spi, tx};
+use crate::pg::{catalog, guc, spi, tx};
 use crate::settings;
-use crate::store::{log, mapping, rows};
+use crate::store::{log, mapping, pending_rows};
+use range::{BatchResult, CopyRange};
 use std::time::Instant;
-use stretch::{BatchResult, CopyRange};
 
 /// The smallest and largest batch that adapting may come to.
 const ROWS: std::ops::RangeInclusive<i64> = 50..=100_000;
@@ -23,7 +23,7 @@ const MERGED_WAIT_MS: i32 = 100;
 /// Copies the next slice of one mapping, for the process that runs the job.
 pub fn batch(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     let p = &fix_bound(m, p)?;
-    match stretch::find(m, p)? {
+    match range::find(m, p)? {
         Some(stretch) => copy(m, p, &stretch),
         None => Ok(SliceOutcome::Did(0)),
     }
@@ -34,7 +34,7 @@ pub fn help(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     if !is_bounded(m, p)? {
         return Ok(SliceOutcome::Done);
     }
-    match stretch::find_share(p)? {
+    match range::find_share(p)? {
         Some(stretch) => copy(m, p, &stretch),
         None => Ok(SliceOutcome::Done),
     }
@@ -47,17 +47,17 @@ fn copy(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutcome>
     let timeout = settings::lock_timeout_ms(m);
     let moved = if p.is_merged() {
         // Whoever writes another part of a row may have put the whole of it in, and not committed yet: it is left for later.
-        let _timeout = session::lock_timeout(timeout.min(MERGED_WAIT_MS));
-        match tx::subtransaction(|| moves::run(p, &slice)) {
+        let _timeout = guc::lock_timeout(timeout.min(MERGED_WAIT_MS));
+        match tx::subtransaction(|| passes::run(p, &slice)) {
             Err(e) if e.is_retryable() => return smaller(m, p, stretch),
             other => other?,
         }
     } else {
-        let _timeout = session::lock_timeout(timeout);
-        moves::run(p, &slice)?
+        let _timeout = guc::lock_timeout(timeout);
+        passes::run(p, &slice)?
     };
-    rows::add_leftovers(p.id, &moved.leftovers)?;
-    rows::add_refused(p.id, &moved.refused)?;
+    pending_rows::add_leftovers(p.id, &moved.leftovers)?;
+    pending_rows::add_refused(p.id, &moved.refused)?;
     let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
     let rows = moved.locked;
     let batch_rows = stretch.next_batch_size(m, rows, ms);
@@ -80,10 +80,10 @@ pub fn give_up_slice(m: &Migration, p: &Mapping, helps: bool) -> Result<SliceOut
         if !is_bounded(m, p)? {
             return Ok(SliceOutcome::Done);
         }
-        (p.clone(), stretch::find_share(p)?)
+        (p.clone(), range::find_share(p)?)
     } else {
         let p = fix_bound(m, p)?;
-        let found = stretch::find(m, &p)?;
+        let found = range::find(m, &p)?;
         (p, found)
     };
     match found {
@@ -103,16 +103,16 @@ fn smaller(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutco
         return Ok(SliceOutcome::Did(0));
     }
     let (slice, end) = stretch.slice(m, p)?;
-    let keys = moves::keys(p, &slice)?;
-    rows::add_leftovers(p.id, &keys)?;
+    let keys = passes::keys(p, &slice)?;
+    pending_rows::add_leftovers(p.id, &keys)?;
     stretch.checkpoint(p, end, &done)?;
     Ok(SliceOutcome::Did(i64::try_from(keys.len()).unwrap_or(0)))
 }
 
 /// Held to the end of the transaction: nobody rewrites the table under the batch.
 fn hold(m: &Migration, p: &Mapping) -> Result<Extent> {
-    let (relation, name) = moves::read_from(p)?;
-    let _timeout = session::lock_timeout(settings::lock_timeout_ms(m));
+    let (relation, name) = passes::read_from(p)?;
+    let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
     spi::run(&format!("LOCK TABLE ONLY {name} IN ROW SHARE MODE"), &[])?;
     catalog::extent(relation)?.ok_or_else(|| Error::Internal("the source has no extent".into()))
 }
@@ -136,7 +136,7 @@ fn fix_bound(m: &Migration, p: &Mapping) -> Result<Mapping> {
             m.phase.as_str(),
             &format!(
                 "backfill of {} starts over: the table was rewritten",
-                moves::read_from(p)?.1.plain()
+                passes::read_from(p)?.1.plain()
             ),
         )?;
     }

@@ -2,19 +2,21 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Literal, QualifiedName};
-use crate::model::facts::{CreatedFacts, TableFacts};
+use crate::model::catalog_facts::{CreatedFacts, TableFacts};
 use crate::model::layout::merge::Merge;
 use crate::model::layout::{Layout, Member, Scope, resolve};
+use crate::model::records::Mapping;
 use crate::model::shape::{Policy, Publication, Shape};
-use crate::model::state::Mapping;
 use crate::pg::{catalog, deparse, draft, role, spi};
+use crate::sqlgen::id_lookup;
 use crate::sqlgen::view::merged;
-use crate::sqlgen::{PlanStatement, details, index, map, table, view};
-use crate::store::{self, mapping};
+use crate::sqlgen::view_names;
+use crate::sqlgen::{PlanStatement, comments_stats, id_map, index, table, view};
+use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 
 mod adopt;
-mod ids;
+mod maps;
 
 /// A mapping with everything that its target is worked out from.
 pub struct PlannedMapping {
@@ -135,7 +137,7 @@ pub fn statements(
                 let target = &p.mapping.target_name;
                 let sql = std::iter::once(index::create(target, i, false))
                     .chain(index::attach(target, i))
-                    .chain(details::of_index(target, i));
+                    .chain(comments_stats::of_index(target, i));
                 made.extend(
                     sql.map(|s| PlanStatement::new(target, "AccessExclusiveLock (new table)", s)),
                 );
@@ -158,7 +160,7 @@ pub fn publications(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<PlanState
     };
     let mine = p.source.publications.iter().filter(|b| b.mine);
     mine.filter(everybodys)
-        .filter_map(|b| details::publication(b, target, &p.layout))
+        .filter_map(|b| comments_stats::publication(b, target, &p.layout))
         .map(|sql| PlanStatement::new(target, "ShareUpdateExclusiveLock", sql))
         .collect()
 }
@@ -166,7 +168,11 @@ pub fn publications(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<PlanState
 /// The mapping views, forth and, where there is a way, back.
 pub fn views(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<PlanStatement> {
     let id = p.mapping.id;
-    views_at(all, p, [&view::name(id), &view::reverse_name(id)])
+    views_at(
+        all,
+        p,
+        [&view_names::name(id), &view_names::reverse_name(id)],
+    )
 }
 
 fn views_at(
@@ -215,9 +221,9 @@ pub fn maps(p: &PlannedMapping) -> Vec<PlanStatement> {
         );
         format!("nextval({sequence}::regclass)")
     });
-    let old = store::ids::draws(&p.source, &drawn.source);
-    let name = map::name(p.mapping.id);
-    let made = map::create(&name, drawn, (old.as_deref(), &new)).into_iter();
+    let old = crate::relation::id_pairs::draws(&p.source, &drawn.source);
+    let name = id_lookup::name(p.mapping.id);
+    let made = id_map::create(&name, drawn, (old.as_deref(), &new)).into_iter();
     made.map(|sql| PlanStatement::new(&name, "AccessExclusiveLock (new table)", sql))
         .collect()
 }
@@ -234,10 +240,10 @@ pub fn run(all: &[PlannedMapping], defer_indexes: bool) -> Result<Vec<&'static s
     }
     // A view may look up ids in any of the maps.
     for (p, (layout, target)) in all.iter().zip(&made) {
-        ids::make(p, layout, target)?;
+        maps::make(p, layout, target)?;
     }
     for p in all {
-        ids::let_in(all, p)?;
+        maps::let_in(all, p)?;
     }
     let mut verbs = Vec::new();
     for (p, (layout, _)) in all.iter().zip(made) {
@@ -288,7 +294,10 @@ fn standing_now(p: &PlannedMapping) -> Result<Shape> {
 
 /// The mapping views read with their owner's rights: nobody else has any on them.
 fn make_views(all: &[PlannedMapping], p: &PlannedMapping) -> Result<()> {
-    let names = [view::name(p.mapping.id), view::reverse_name(p.mapping.id)];
+    let names = [
+        view_names::name(p.mapping.id),
+        view_names::reverse_name(p.mapping.id),
+    ];
     draft::make(p.source.owner.into(), |draft| {
         let [forward, reverse] = names.each_ref().map(|name| draft.name(name));
         let statements = views_at(all, p, [&forward, &reverse]);

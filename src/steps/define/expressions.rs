@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::expr::Expression;
+use crate::model::expression::Expression;
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::Shape;
 use crate::model::spec::Spec;

@@ -2,13 +2,13 @@
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
+use crate::model::column_change::{ColumnChange, NewColumn};
 use crate::model::config::{Config, ConfigColumn, ConfigTable};
 use crate::model::layout::{Layout, Member, merge, resolve};
 use crate::model::options;
-use crate::model::rework::{ColumnChange, NewColumn};
+use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
 use crate::model::spec::{Spec, TableArguments, read};
-use crate::model::state::{Mapping, Migration};
 use crate::pg::{catalog, spi};
 use crate::store::{log, mapping, migration};
 use pgrx::PgSqlErrorCode;
@@ -216,7 +216,7 @@ fn check_layout(
     spec.columns
         .extend(merge::renamed_key(&members, me(&given))?);
     members.push(me(spec));
-    resolve(&members, members.len() - 1, scope::of(m)?.as_ref())
+    resolve(&members, members.len() - 1, scope::load_scope(m)?.as_ref())
 }
 
 /// The stored definition as the document it could have been given as.

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::model::layout::Scope;
-use crate::model::state::Migration;
-use crate::pg::{catalog, role, session, spi, tx};
+use crate::model::records::Migration;
+use crate::pg::{catalog, guc, role, spi, tx};
 use crate::store::migration;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Oid;
@@ -91,7 +91,7 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
     // Its policies and domains are its owner's.
     let look = || {
         let _owner = role::confine_for_key(Oid::from(shape.owner));
-        session::forbid_writes();
+        guc::forbid_writes();
         spi::value::<bool>(&sql, &[value.into()])
     };
     match tx::subtransaction(look) {
@@ -118,7 +118,7 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
 }
 
 /// The scope of a migration, with the key column of its table.
-pub fn of(m: &Migration) -> Result<Option<Scope>> {
+pub fn load_scope(m: &Migration) -> Result<Option<Scope>> {
     let (Some(column), Some(value), Some(type_text)) =
         (&m.scope_column, &m.scope_value, &m.scope_type)
     else {

@@ -8,9 +8,9 @@ mod state;
 
 use crate::error::Result;
 use crate::model::phase::Phase;
+use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
-use crate::model::state::{Mapping, Migration};
-use crate::pg::moment::Snapshot;
+use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, lock};
 use crate::settings;
 use crate::store::drift::DriftChange;

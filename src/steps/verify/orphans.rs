@@ -5,13 +5,13 @@ use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::Layout;
 use crate::model::phase::Phase;
+use crate::model::records::Mapping;
 use crate::model::reference::{ColumnPair, Reference, ReferencedTable};
 use crate::model::shape::Shape;
-use crate::model::state::Mapping;
-use crate::pg::moment::Snapshot;
-use crate::pg::{catalog, role, session, spi};
-use crate::sqlgen::flow::scope_is_mine;
+use crate::pg::snapshot::Snapshot;
+use crate::pg::{catalog, guc, role, spi};
 use crate::sqlgen::orphan::{self, ChosenRows, PARENT};
+use crate::sqlgen::scope::scope_is_mine;
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 
@@ -219,7 +219,7 @@ fn count_orphans(
         rows: i64,
     }
     let _owner = role::confine_reading(mapping::owner(p)?)?;
-    let _exact = session::pin(&session::EXACT);
+    let _exact = guc::pin(&guc::EXACT);
     let Some(oid) = catalog::find(parent.table)? else {
         return Ok(OrphanCount::Hidden);
     };

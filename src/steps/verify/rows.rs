@@ -3,12 +3,15 @@
 use super::{CheckFindings, CheckLine, LineTopic, lives_alone};
 use crate::error::Result;
 use crate::model::phase::Phase;
-use crate::model::state::{Mapping, Migration};
+use crate::model::records::{Mapping, Migration};
 use crate::pg::document::JsonText;
-use crate::pg::moment::Snapshot;
-use crate::pg::places::BlockSlice;
-use crate::sqlgen::digest::Side;
-use crate::store::compare::{Comparison, DifferenceCounts, HashSum, RowChoice};
+use crate::pg::snapshot::Snapshot;
+use crate::pg::tid::BlockSlice;
+use crate::relation::compare::Comparison;
+use crate::relation::compare::DifferenceCounts;
+use crate::relation::compare::HashSum;
+use crate::relation::compare::RowChoice;
+use crate::sqlgen::checksum::Side;
 
 /// Takes each side in slices, and is told before each of them how far it is.
 pub trait CheckProgress {

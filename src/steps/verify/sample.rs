@@ -2,13 +2,16 @@
 
 use super::{CheckFindings, CheckSubject, KnownShapes, orphans, rows};
 use crate::error::Result;
+use crate::model::records::Mapping;
 use crate::model::reference::{Reference, ReferencedTable};
-use crate::model::state::Mapping;
 use crate::pg::catalog;
-use crate::pg::moment::Snapshot;
-use crate::sqlgen::digest::{Condition, Side};
+use crate::pg::snapshot::Snapshot;
+use crate::relation::compare::ChoiceArgument;
+use crate::relation::compare::Comparison;
+use crate::relation::compare::DifferenceCounts;
+use crate::relation::compare::RowChoice;
+use crate::sqlgen::checksum::{Condition, Side};
 use crate::sqlgen::sample;
-use crate::store::compare::{ChoiceArgument, Comparison, DifferenceCounts, RowChoice};
 use crate::store::mapping;
 use serde_json::{Value, json};
 

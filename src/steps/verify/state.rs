@@ -3,13 +3,13 @@
 use super::{CheckLine, KnownShapes, LineTopic, lives_alone};
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
-use crate::model::facts::{self, CreatedFacts, FactSet, TableFacts};
+use crate::model::catalog_facts::{self, CreatedFacts, FactSet, TableFacts};
 use crate::model::phase::Phase;
+use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
-use crate::model::state::{Mapping, Migration};
-use crate::pg::moment::Snapshot;
+use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, role, spi};
-use crate::store::{mapping, rows};
+use crate::store::{mapping, pending_rows};
 use pgrx::pg_sys::Oid;
 
 pub fn lines(
@@ -33,7 +33,7 @@ pub fn lines(
     if !p.is_partner() {
         lines.extend(sequences(m, p, at)?);
     }
-    let open = rows::open(m.id, Some(p.id))?;
+    let open = pending_rows::open(m.id, Some(p.id))?;
     lines.push(state(p, "errors", "0", open.errors.to_string()));
     if m.phase >= Phase::Backfilled {
         lines.push(state(p, "leftovers", "0", open.leftovers.to_string()));
@@ -65,7 +65,12 @@ fn drift_line(
 ) -> CheckLine {
     let changes = known.changes.iter();
     let mine = changes.filter(|c| c.mapping == p.id && kinds.contains(&c.kind.as_str()));
-    state(p, name, fine, told(mine.map(|c| c.what.clone()), fine))
+    state(
+        p,
+        name,
+        fine,
+        join_or_fine(mine.map(|c| c.what.clone()), fine),
+    )
 }
 
 /// What changed on one side since mig_create, and not on the other.
@@ -89,7 +94,7 @@ fn change_lines(
         TableFacts::from_shape(target),
     );
     let text = |then: &FactSet, now: &FactSet| {
-        facts::changes(then, now).unwrap_or_else(|| "as created".to_owned())
+        catalog_facts::changes(then, now).unwrap_or_else(|| "as created".to_owned())
     };
     let line = |(name, part): &(&str, FactPart)| {
         let old = text(part(&left.source), part(&source_now));
@@ -128,7 +133,7 @@ fn indexes(m: &Migration, p: &Mapping, target: &Shape) -> Result<CheckLine> {
         p,
         "indexes",
         "valid",
-        told(gone.chain(invalid), "valid"),
+        join_or_fine(gone.chain(invalid), "valid"),
     ))
 }
 
@@ -151,11 +156,11 @@ fn foreign_keys(p: &Mapping, target: &Shape) -> Result<CheckLine> {
         p,
         "foreign keys",
         "valid",
-        told(gone.chain(weak), "valid"),
+        join_or_fine(gone.chain(weak), "valid"),
     ))
 }
 
-fn told(wrong: impl Iterator<Item = String>, fine: &str) -> String {
+fn join_or_fine(wrong: impl Iterator<Item = String>, fine: &str) -> String {
     let wrong: Vec<String> = wrong.collect();
     if wrong.is_empty() {
         fine.to_owned()
@@ -250,7 +255,8 @@ fn sequences(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<Option<CheckLi
         return Ok(None);
     };
     let old = old.unwrap_or_default();
-    let text = |found: &[BehindSequence]| told(found.iter().map(BehindSequence::describe), AHEAD);
+    let text =
+        |found: &[BehindSequence]| join_or_fine(found.iter().map(BehindSequence::describe), AHEAD);
     let mut line = state(p, "sequences", &text(&old), text(&new));
     let was_so = |n: &BehindSequence| old.iter().any(|o| o.is_as_far_as(n));
     line.ok = Some(new.is_empty() || new.iter().all(was_so) && !lives_alone(m));

@@ -4,7 +4,7 @@ use super::columns::target_columns;
 use super::{Member, Scope, same_columns};
 use crate::error::{Error, Result};
 use crate::ident::Ident;
-use crate::model::expr::Expression;
+use crate::model::expression::Expression;
 use crate::model::shape::ForeignKey;
 use crate::model::spec::Combine;
 

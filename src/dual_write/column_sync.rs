@@ -1,0 +1,244 @@
+//! The trigger that keeps old and new columns of one table in step. It works on the row that is being written and on nothing else:
+//! no snapshot, no second row, nothing to race with.
+
+use super::trigger_function::{self, TriggerFunction};
+use crate::error::{Error, Result};
+use crate::ident::{Literal, QualifiedName};
+use crate::model::column_change::SyncStage;
+use crate::pg::error_context::{self, Told};
+use crate::pg::relcache_flag::{self, InvalidationFlag};
+use crate::pg::visible_parts::WritingRole;
+use crate::pg::{catalog, guc, role, trigger_call};
+use crate::row_writer::column_exprs::ColumnSync;
+use crate::row_writer::column_exprs::ColumnValue;
+use crate::row_writer::column_rules::ColumnOutcome;
+use crate::sqlgen::columns as sql;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// PostgreSQL's calling convention, version 1 (PG_FUNCTION_INFO_V1).
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_mig_keep_columns() -> &'static pg_sys::Pg_finfo_record {
+    const V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &V1
+}
+
+/// `mig.keep_columns()`, the trigger function.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager only.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn mig_keep_columns(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: fcinfo is valid for the length of the call.
+    match unsafe { fire(fcinfo) } {
+        Ok(tuple) => pg_sys::Datum::from(tuple),
+        Err(e) => {
+            ErrorReport::from(e).report(PgLogLevel::ERROR);
+            pg_sys::Datum::from(0)
+        }
+    }
+}
+
+/// # Safety
+/// `fcinfo` is what the function manager passed.
+unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
+    // SAFETY: as the caller says. A row trigger that fires before the event has these slots and tuples (trigger.c).
+    unsafe {
+        let data = trigger_function::data(TriggerFunction::KeepColumns, fcinfo)?;
+        let is_update = trigger_call::event(data) == pg_sys::TRIGGER_EVENT_UPDATE;
+        let kept = of_trigger(data)?;
+        let relation = (*data.tg_relation).rd_id;
+        let shows = kept.reader.visible_parts(role::current(), &[relation]);
+        let _told = error_context::explain_errors(&kept.told, shows);
+        let (kept, stage) = (&kept.rework, kept.stage);
+        if is_update && kept.is_untouched(data.tg_trigslot, data.tg_newslot, stage) {
+            return Ok(data.tg_newtuple);
+        }
+        let _owner = (!kept.plain).then(|| owner(data));
+        let _safe = (!kept.plain).then(guc::pin_names);
+        let (tuple, verdict) = if is_update {
+            let verdict = kept.decide_update(data.tg_trigslot, data.tg_newslot, stage);
+            (data.tg_newtuple, verdict)
+        } else {
+            (
+                data.tg_trigtuple,
+                kept.decide_insert(data.tg_trigslot, stage),
+            )
+        };
+        match verdict {
+            ColumnOutcome::Set(values) if values.is_empty() => Ok(tuple),
+            ColumnOutcome::Set(values) => {
+                Ok(with_values(tuple, (*data.tg_relation).rd_att, &values))
+            }
+            refused => Err(refusal(&refused, data)),
+        }
+    }
+}
+
+/// Expressions run with the rights of the table's owner.
+///
+/// # Safety
+/// `data` is the TriggerData of a trigger that is running.
+unsafe fn owner(data: &pg_sys::TriggerData) -> role::RoleGuard {
+    // SAFETY: as the caller says.
+    role::act_as(unsafe { (*(*data.tg_relation).rd_rel).relowner })
+}
+
+/// # Safety
+/// `tuple` is of this description, and the values are of its columns.
+unsafe fn with_values(
+    tuple: pg_sys::HeapTuple,
+    description: pg_sys::TupleDesc,
+    set: &[ColumnValue],
+) -> pg_sys::HeapTuple {
+    let mut numbers: Vec<i32> = set.iter().map(|s| i32::from(s.0)).collect();
+    let mut values: Vec<pg_sys::Datum> = set.iter().map(|s| s.1).collect();
+    let mut nulls: Vec<bool> = set.iter().map(|s| s.2).collect();
+    // SAFETY: as the caller says; all three arrays have a place for each.
+    unsafe {
+        pg_sys::heap_modify_tuple_by_cols(
+            tuple,
+            description,
+            set.len() as i32,
+            numbers.as_mut_ptr(),
+            values.as_mut_ptr(),
+            nulls.as_mut_ptr(),
+        )
+    }
+}
+
+/// # Safety
+/// `data` is the TriggerData of a trigger that is running.
+unsafe fn refusal(verdict: &ColumnOutcome, data: &pg_sys::TriggerData) -> Error {
+    // SAFETY: as the caller says.
+    let relation = unsafe { (*data.tg_relation).rd_id };
+    let table = catalog::name_of(relation).map_or_else(String::new, |n| n.plain());
+    let (code, message, detail) = match verdict {
+        ColumnOutcome::Replaced => (
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("a column of {table} that has been replaced is written"),
+            "The new column is the truth, and the old one follows it.",
+        ),
+        ColumnOutcome::Computed => (
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("a computed column of {table} is written with another value"),
+            "Until mig_switch it is what other columns make it: no \"down\" says how they would follow.",
+        ),
+        _ => (
+            PgSqlErrorCode::ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION,
+            format!("an old and a new column of {table} contradict each other"),
+            "Both are written at once, and neither is what the other makes of it.",
+        ),
+    };
+    Error::Refused {
+        code,
+        message,
+        detail: detail.into(),
+        hint: format!(
+            "Which ones, and how: SELECT column_name, replaces, up, down FROM mig.columns WHERE relation = {}::regclass;",
+            Literal(&table)
+        ),
+    }
+}
+
+fn foreign_trigger(data: &pg_sys::TriggerData) -> Error {
+    let why = "is not as mig_dual_write makes it for columns of mig_add_column";
+    trigger_function::foreign_trigger(TriggerFunction::KeepColumns, data, why)
+}
+
+struct CachedColumnSync {
+    rework: ColumnSync,
+    stage: SyncStage,
+    told: Told,
+    reader: WritingRole,
+    changed: Rc<InvalidationFlag>,
+    /// `tgtype` of its trigger.
+    fires: i16,
+}
+
+thread_local! {
+    static KEPT: RefCell<HashMap<pg_sys::Oid, Rc<CachedColumnSync>>> = RefCell::new(HashMap::new());
+}
+
+/// What the running trigger keeps in step, from the session's cache or made anew.
+///
+/// # Safety
+/// `data` is the TriggerData of a trigger that is running.
+unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>> {
+    // SAFETY: both pointers are valid while the trigger runs.
+    let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
+    let known = KEPT.with_borrow(|all| {
+        all.get(&trigger.tgoid)
+            .filter(|k| {
+                !k.changed.is_raised() && k.rework.relation == relation && k.fires == trigger.tgtype
+            })
+            .map(Rc::clone)
+    });
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    // SAFETY: as the caller says. Planning an expression may run functions already.
+    let _owner = unsafe { owner(data) };
+    let _safe = guc::pin_names();
+    // SAFETY: `trigger` is the running trigger.
+    let (rework, stage) =
+        unsafe { make(trigger, relation) }.ok_or_else(|| foreign_trigger(data))?;
+    let kept = Rc::new(CachedColumnSync {
+        stage,
+        told: error_texts(relation),
+        reader: WritingRole::default(),
+        changed: relcache_flag::relations(vec![rework.relation, rework.view]),
+        fires: trigger.tgtype,
+        rework,
+    });
+    KEPT.with_borrow_mut(|all| {
+        // Others that are stale may be of triggers that are gone.
+        all.retain(|_, k| !k.changed.is_raised());
+        all.insert(trigger.tgoid, Rc::clone(&kept));
+    });
+    Ok(kept)
+}
+
+fn error_texts(relation: pg_sys::Oid) -> Told {
+    let table = catalog::name_of(relation).unwrap_or_else(|| QualifiedName::new("", ""));
+    Told::new(
+        &format!("old and new columns of {} kept in step", table.plain()),
+        (table.schema.as_str(), table.name.as_str()),
+        &format!(
+            "a row of {} has a value that does not convert",
+            table.plain()
+        ),
+    )
+}
+
+/// None if the trigger is not one that we installed.
+///
+/// # Safety
+/// `trigger` is the running trigger.
+unsafe fn make(
+    trigger: &pg_sys::Trigger,
+    relation: pg_sys::Oid,
+) -> Option<(ColumnSync, SyncStage)> {
+    // SAFETY: as the caller says.
+    let (id, stage) = unsafe {
+        let text = |n| trigger_call::argument(trigger, n)?.to_str().ok();
+        (text(0)?.parse::<i32>().ok()?, SyncStage::parse(text(1)?)?)
+    };
+    // SAFETY: as the caller says.
+    if !unsafe { trigger_call::is_as_made(trigger, &sql::trigger(id, stage)) } {
+        return None;
+    }
+    let view = catalog::oid_of(&sql::view_name(id))?;
+    let mut rework = ColumnSync::load(view)?;
+    rework.plain &= catalog::uses_nothing_of_users(view).ok()?;
+    // What the view's owner wrote runs with the rights of the table's owner. PostgreSQL's own code is nobody's.
+    let [author, owner] = [view, relation].map(catalog::owner_of);
+    let trusted = rework.plain || role::has_privileges_of(author.ok()?, owner.ok()?);
+    (trusted && rework.relation == relation).then_some((rework, stage))
+}

@@ -1,0 +1,390 @@
+//! The dual-write trigger, for both ways. It does not trust the row that it is called with: for each touched key it
+//! reads the touched table again under the latest snapshot and makes the written one the same. That is right where a
+//! copy of NEW is wrong: shifted keys, other triggers' updates, transactions with old snapshots.
+
+mod build;
+mod cache;
+mod column_sync;
+mod event;
+mod merge;
+mod retired_guard;
+mod trigger_function;
+mod trust;
+mod types;
+
+use crate::error::{Error, Result};
+use crate::pg::{error_context, guc, own_writes, prepared, role, tx};
+use crate::row_writer::WriteEvent;
+use crate::sqlgen::direction::Direction;
+use crate::store::pending_rows;
+use event::{RowEvent, TriggerEvent, classify_event};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use trigger_function::TriggerFunction;
+use types::Mirror;
+
+/// PostgreSQL's calling convention, version 1 (PG_FUNCTION_INFO_V1).
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_mig_mirror() -> &'static pg_sys::Pg_finfo_record {
+    const V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &V1
+}
+
+/// `mig.mirror()`, the trigger function.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager only.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn mig_mirror(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: fcinfo is valid for the length of the call.
+    if let Err(e) = unsafe { fire(fcinfo) } {
+        ErrorReport::from(e).report(PgLogLevel::ERROR);
+    }
+    pg_sys::Datum::from(0)
+}
+
+/// # Safety
+/// `fcinfo` is what the function manager passed.
+unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
+    // SAFETY: as the caller says.
+    let data = unsafe { trigger_function::data(TriggerFunction::Mirror, fcinfo) }?;
+    let by_row = data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0;
+    // SAFETY: `data` belongs to this call; a row trigger has its tuples.
+    if by_row && unsafe { was_written(data) || own_writes::is_ours(data) } {
+        return Ok(());
+    }
+    let mirror = cache::find_or_build(data)?;
+    // SAFETY: `data` belongs to this call.
+    let touched = unsafe { classify_event(data, &mirror) };
+    if mirror.partners.is_empty() {
+        // SAFETY: as above.
+        return unsafe { follow(data, &mirror, touched) };
+    }
+    for one in mirror.in_order(&touched) {
+        // SAFETY: as above.
+        unsafe { follow(data, one, touched.clone()) }?;
+    }
+    Ok(())
+}
+
+/// Brings one written table in step.
+///
+/// # Safety
+/// `data` is the TriggerData of the running call, and `touched` what it says.
+unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: TriggerEvent) -> Result<()> {
+    let _told = error_context::explain_errors(&mirror.told, mirror.visible_parts());
+    let _owner = role::act_as(mirror.owner);
+    // SAFETY: as the caller says.
+    if unsafe { written_directly(data, mirror, &touched) }? {
+        return Ok(());
+    }
+    // One row or one statement: pinned only around our own statements.
+    let _safe = guc::pin_names();
+    let connection = prepared::connect()?;
+    let writer = EventWriter {
+        connection: &connection,
+        mirror,
+    };
+    match touched {
+        TriggerEvent::Emptying => refuse_others(&connection, mirror)?,
+        TriggerEvent::All => {
+            for plan in &mirror.clear {
+                // TRUNCATE has no place for queued events of other tables.
+                own_writes::note_next_command();
+                connection.run_latest(plan, &mut [])?;
+            }
+        }
+        TriggerEvent::Row(mut key, came) => writer.now_or_later(&mut [&mut key], came)?,
+        TriggerEvent::Moved(mut old, mut new) => {
+            writer.now_or_later(&mut [&mut old, &mut new], RowEvent::Changed)?
+        }
+    }
+    Ok(())
+}
+
+/// Whether the row was mirrored together with others of its statement.
+///
+/// # Safety
+/// `data` is the TriggerData of a row trigger that is running.
+unsafe fn was_written(data: &pg_sys::TriggerData) -> bool {
+    let known = cache::find_cached(data);
+    let direct = known.as_ref().and_then(|m| m.direct.as_ref());
+    // SAFETY: as the caller says.
+    direct.is_some_and(|d| unsafe { d.was_written(data) })
+}
+
+/// The short way, which most rows go; false where it does not apply.
+///
+/// # Safety
+/// `data` is the TriggerData of the running call, and `touched` what it says.
+unsafe fn written_directly(
+    data: &pg_sys::TriggerData,
+    mirror: &Mirror,
+    touched: &TriggerEvent,
+) -> Result<bool> {
+    let (Some(direct), TriggerEvent::Row(key, came)) = (&mirror.direct, touched) else {
+        return Ok(false);
+    };
+    let event = match came {
+        RowEvent::New => WriteEvent::Insert,
+        RowEvent::Changed => WriteEvent::Update,
+        RowEvent::Gone => WriteEvent::Delete,
+    };
+    let _safe = (!direct.is_plain()).then(guc::pin_names);
+    // SAFETY: as the caller says.
+    unsafe { direct.write(data, key, event) }
+}
+
+/// TRUNCATE of a new table would take other projects' rows with it, and none of theirs is in the old table.
+fn refuse_others(connection: &prepared::Connection, mirror: &Mirror) -> Result<()> {
+    let Some(others) = &mirror.others else {
+        return Ok(());
+    };
+    if connection.run_latest(others, &mut [])? == 0 {
+        return Ok(());
+    }
+    Err(Error::Sql {
+        code: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        message: format!(
+            "cannot truncate {}: it holds rows of other scopes",
+            mirror.touched_name
+        ),
+        detail: Some(format!(
+            "Delete this scope's rows instead: {};",
+            mirror.clear_touched
+        )),
+    })
+}
+
+/// Writes of one call.
+struct EventWriter<'a> {
+    connection: &'a prepared::Connection,
+    mirror: &'a Mirror,
+}
+
+impl EventWriter<'_> {
+    /// Where the written table is mirrored too, its triggers wait for those of the application's statement: only when
+    /// each row that it touched is in step does a foreign key's action on one side meet its twin on the other.
+    fn write(&self, plan: &prepared::PreparedPlan, values: &mut [pg_sys::Datum]) -> Result<u64> {
+        if !self.mirror.both_ways {
+            return self.connection.run_latest(plan, values);
+        }
+        own_writes::note_next_command();
+        // Logical replication's apply closes no table but its own after the queue, and runs no foreign key's action.
+        // SAFETY: reads a setting of this session.
+        let replica = unsafe { pg_sys::SessionReplicationRole }
+            == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32;
+        if replica {
+            self.connection.run_latest(plan, values)
+        } else {
+            self.connection.run_latest_queueing(plan, values)
+        }
+    }
+
+    /// While the written table is brought up to date, a row may be refused because another one is not there yet, or not
+    /// gone: the application's write goes on, and the key is noted for the job in the same transaction.
+    fn now_or_later(&self, keys: &mut [&mut [pg_sys::Datum]], came: RowEvent) -> Result<()> {
+        let Some(later) = &self.mirror.later else {
+            return self.mirror_keys(keys, came);
+        };
+        let written = tx::subtransaction(|| {
+            self.mirror_keys(keys, came)?;
+            for plan in later.early.iter().flatten() {
+                self.connection.run_latest(plan, &mut [])?;
+            }
+            Ok(())
+        });
+        match written {
+            Err(e) if e.is_about_data() => {
+                for key in keys {
+                    self.note(&later.note, key)?;
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Leaves the row of this key to the job.
+    fn note(&self, note: &types::PendingNote, key: &mut [pg_sys::Datum]) -> Result<()> {
+        let _exact = guc::pin(&guc::EXACT);
+        let texts = self
+            .connection
+            .latest_value::<Vec<String>>(&note.texts, key)?;
+        pending_rows::add_leftovers(note.mapping, &[texts.unwrap_or_default()])
+    }
+
+    fn mirror_keys(&self, keys: &mut [&mut [pg_sys::Datum]], came: RowEvent) -> Result<()> {
+        if let Some(direct) = &self.mirror.direct {
+            for key in keys.iter() {
+                // SAFETY: inside a transaction; the key is that of a touched row.
+                unsafe { direct.await_copy(key) };
+            }
+        }
+        if !self.give_ids(keys)? {
+            return Ok(());
+        }
+        match keys {
+            [old, new] => self.follow(old, new),
+            [key] => self.reconcile(key, came),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives ids to the rows and to what they name; false where that was left to the job, and the rows with it.
+    fn give_ids(&self, keys: &mut [&mut [pg_sys::Datum]]) -> Result<bool> {
+        let (connection, mirror) = (self.connection, self.mirror);
+        if let (Some(lock), true) = (
+            &mirror.lock,
+            mirror.give.is_some() || mirror.names.is_some(),
+        ) {
+            // What a batch gives to a row of this key, it gives under the lock on that row.
+            for key in &mut *keys {
+                connection.run_latest(lock, key)?;
+            }
+        }
+        if let Some(names) = &mirror.names {
+            let mut unready = false;
+            for key in &mut *keys {
+                unready |= connection.run_latest(&names.unready, key)? > 0;
+            }
+            if let (true, Some(note)) = (unready, &names.note) {
+                for key in &mut *keys {
+                    self.note(note, key)?;
+                }
+                return Ok(false);
+            }
+            for key in keys.iter_mut().filter(|_| unready) {
+                for plan in &names.give {
+                    connection.run_latest(plan, key)?;
+                }
+            }
+        }
+        for key in keys {
+            if let Some(plan) = &mirror.give {
+                connection.run_latest(plan, key)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The source's row changed its key. Its target row is moved where it can be: to delete it would run the ON DELETE
+    /// actions of foreign keys, and in the source nothing was deleted.
+    ///
+    /// Where another source row has the old key by now, its own event comes later or has been; both are left to it.
+    /// The source took the keys one after the other, and so do we: to put that row in at once would break a second
+    /// unique key that its old target row still holds. Only a deferrable key lets two rows have it at one time.
+    fn follow(&self, old: &mut [pg_sys::Datum], new: &mut [pg_sys::Datum]) -> Result<()> {
+        if let Some(merged) = &self.mirror.merged {
+            return self.meet_both(merged, old, new);
+        }
+        let mut both: Vec<_> = old.iter().chain(new.iter()).copied().collect();
+        let moved = match &self.mirror.rekey {
+            Some(rekey) => self.write(rekey, &mut both)? > 0,
+            None if self.mirror.way == Direction::Reverse => return Err(self.key_is_fixed()),
+            None => false,
+        };
+        if self.mirror.lock.is_some() {
+            self.reconcile(old, RowEvent::Changed)?;
+        } else if moved {
+            return self.come_forth(new);
+        } else if self.connection.run_latest(&self.mirror.exists, old)? == 0 {
+            self.write(&self.mirror.delete, old)?;
+        }
+        self.reconcile(new, RowEvent::Changed)
+    }
+
+    /// The old table's key is GENERATED ALWAYS: nobody may change it there, and to delete the row would delete what
+    /// refers to it.
+    fn key_is_fixed(&self) -> Error {
+        Error::Sql {
+            code: PgSqlErrorCode::ERRCODE_GENERATED_ALWAYS,
+            message: format!("the key of {} cannot change", self.mirror.touched_name),
+            detail: Some(format!(
+                "It is GENERATED ALWAYS in {}, which is still kept equal.",
+                self.mirror.written_name
+            )),
+        }
+    }
+
+    /// Makes the target's row of this key what the source's row is now. `came` is what the application did to it: the
+    /// likeliest write is tried first.
+    fn reconcile(&self, key: &mut [pg_sys::Datum], came: RowEvent) -> Result<()> {
+        let (connection, mirror) = (self.connection, self.mirror);
+        if let Some(merged) = &mirror.merged {
+            return self.meet(merged, key);
+        }
+        if let Some(same) = mirror.same.as_ref().filter(|_| came != RowEvent::Gone)
+            && connection.run_latest(same, key)? > 0
+        {
+            return Ok(());
+        }
+        if let Some(lock) = &mirror.lock {
+            // Only the lock on a key's row keeps a batch away, and a double of it is another row.
+            connection.run_latest(lock, key)?;
+        }
+        let gone = came == RowEvent::Gone && connection.run_latest(&mirror.exists, key)? == 0;
+        if !gone && self.upsert(key, came)? {
+            return self.come_forth(key);
+        }
+        self.write(&mirror.delete, key)?;
+        // Nothing was written although the source has the row, or it was not deleted.
+        let kept = match &mirror.forth {
+            Some(forth) => connection.run_latest(&forth.exists, key)? > 0,
+            None => false,
+        };
+        if kept || !gone && connection.run_latest(&mirror.exists, key)? > 0 {
+            return Err(Error::Sql {
+                code: PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+                message: format!("the row cannot be mirrored to {}", mirror.written_name),
+                detail: Some(format!("{} The write is refused.", mirror.refused)),
+            });
+        }
+        Ok(())
+    }
+
+    /// Inserts or updates; false where the source has no such row, or another scope has its key.
+    fn upsert(&self, key: &mut [pg_sys::Datum], came: RowEvent) -> Result<bool> {
+        let (insert, update) = (&self.mirror.insert, &self.mirror.update);
+        let order = if came == RowEvent::New && !self.mirror.rewrites {
+            [insert, update]
+        } else {
+            [update, insert]
+        };
+        for plan in order {
+            if self.write(plan, key)? > 0 {
+                return Ok(true);
+            }
+        }
+        // The new application, or a batch, may have put the row there in between the two.
+        Ok(self.write(update, key)? > 0)
+    }
+
+    /// The mapping says what a new row is, and the old table's own triggers have a say in what it is made of: what went
+    /// back and comes forth as another row is that row, and what does not come forth at all is refused. Otherwise both
+    /// sides would differ from here on.
+    fn come_forth(&self, key: &mut [pg_sys::Datum]) -> Result<()> {
+        let Some(forth) = &self.mirror.forth else {
+            return Ok(());
+        };
+        if self.connection.run_latest(&forth.returns, key)? > 0 {
+            return Ok(());
+        }
+        if self.connection.run_latest(&forth.exists, key)? > 0 && self.write(&forth.again, key)? > 0
+        {
+            return Ok(());
+        }
+        Err(Error::Sql {
+            code: PgSqlErrorCode::ERRCODE_WITH_CHECK_OPTION_VIOLATION,
+            message: format!(
+                "the row of {} does not survive the way back",
+                self.mirror.touched_name
+            ),
+            detail: Some(format!(
+                "What {} would hold gives no row of this key, by the mapping's filter or a trigger there.",
+                self.mirror.written_name
+            )),
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! The guard on an old table after the cutover: a straggler's write fails loudly, and says where to write instead.
+
+use super::trigger_function::{self, TriggerFunction};
+use crate::error::{Error, Result};
+use crate::pg::trigger_call::{self, FiringMode};
+use crate::pg::{catalog, role};
+use crate::sqlgen::retired_guard as sql;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+/// PostgreSQL's calling convention, version 1 (PG_FUNCTION_INFO_V1).
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_mig_guard() -> &'static pg_sys::Pg_finfo_record {
+    const V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &V1
+}
+
+/// `mig.guard()`, the trigger function. Its argument is the oid of the new table.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager only.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn mig_guard(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: fcinfo is valid for the length of the call.
+    match unsafe { fire(fcinfo) } {
+        Ok(row) => row,
+        Err(e) => {
+            ErrorReport::from(e).report(PgLogLevel::ERROR);
+            pg_sys::Datum::from(0)
+        }
+    }
+}
+
+/// What a BEFORE trigger returns to let the row pass.
+///
+/// # Safety
+/// `fcinfo` is what the function manager passed.
+unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: as the caller says.
+    let data = unsafe { trigger_function::data(TriggerFunction::Guard, fcinfo) }?;
+    // SAFETY: the relation and the trigger are open while the trigger runs.
+    let (relation, new) = unsafe {
+        let trigger = &*data.tg_trigger;
+        let target = target(trigger).ok_or_else(|| foreign_trigger(data))?;
+        ((*data.tg_relation).rd_id, target)
+    };
+    // A parent outside the migration was deleted or changed: the action reaches both tables, each by its own key. None reaches a
+    // view, where to let a row pass is to lose it.
+    if role::acts_for_a_key() && trigger_call::call(data) != FiringMode::InsteadOfRow {
+        return Ok(let_pass(data));
+    }
+    let name = |oid| catalog::name_of(oid).map_or_else(|| "the new table".into(), |n| n.plain());
+    Err(Error::Retired {
+        old: name(relation),
+        new: name(new),
+    })
+}
+
+/// The new table, if the trigger is as we make them.
+///
+/// # Safety
+/// `trigger` is one that is running.
+unsafe fn target(trigger: &pg_sys::Trigger) -> Option<pg_sys::Oid> {
+    // SAFETY: as the caller says.
+    unsafe {
+        let oid = trigger_call::argument(trigger, 0)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()?;
+        let name = std::str::from_utf8(trigger_call::name(trigger)).ok()?;
+        let made = sql::triggers_by_name(name, oid);
+        let ours = made.iter().any(|m| trigger_call::is_as_made(trigger, m));
+        ours.then(|| pg_sys::Oid::from(oid))
+    }
+}
+
+fn foreign_trigger(data: &pg_sys::TriggerData) -> Error {
+    trigger_function::foreign_trigger(TriggerFunction::Guard, data, "is not as mig_stop makes it")
+}
+
+/// A statement is let pass by nothing.
+fn let_pass(data: &pg_sys::TriggerData) -> pg_sys::Datum {
+    let row = match trigger_call::event(data) {
+        _ if trigger_call::call(data) == FiringMode::Statement => std::ptr::null_mut(),
+        pg_sys::TRIGGER_EVENT_UPDATE => data.tg_newtuple,
+        _ => data.tg_trigtuple,
+    };
+    pg_sys::Datum::from(row)
+}

@@ -1,0 +1,120 @@
+//! Triggers that call our functions and are not ours, or not as we made them: whoever owns a table attaches what he likes. Each call
+//! is looked at before a tuple is, and refused with what to do.
+
+use crate::error::{Error, Result};
+use crate::ident::Ident;
+use crate::pg::trigger_call::{self, FiringMode, TriggerRelation};
+use pgrx::prelude::*;
+
+/// A trigger function of ours.
+#[derive(Clone, Copy)]
+pub enum TriggerFunction {
+    Mirror,
+    Guard,
+    KeepColumns,
+}
+
+impl TriggerFunction {
+    /// Its name, who installs it, and how it has to be fired.
+    fn describe(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            TriggerFunction::Mirror => (
+                "mig.mirror()",
+                "mig_dual_write",
+                "AFTER each row of an ordinary table, or for TRUNCATE",
+            ),
+            TriggerFunction::Guard => (
+                "mig.guard()",
+                "mig_stop",
+                "BEFORE a statement or row of an ordinary table, or INSTEAD OF a view's",
+            ),
+            TriggerFunction::KeepColumns => (
+                "mig.keep_columns()",
+                "mig_dual_write",
+                "BEFORE INSERT or UPDATE of each row of an ordinary table",
+            ),
+        }
+    }
+
+    /// Whether it may look at the tuples of such a call at all.
+    fn takes(self, seat: TriggerRelation, data: &pg_sys::TriggerData) -> bool {
+        let event = trigger_call::event(data);
+        match (self, trigger_call::call(data), seat) {
+            (TriggerFunction::Mirror, FiringMode::Statement, TriggerRelation::Heap) => {
+                event == pg_sys::TRIGGER_EVENT_TRUNCATE
+            }
+            (TriggerFunction::Mirror, FiringMode::AfterRow, TriggerRelation::Heap)
+            | (TriggerFunction::Guard, FiringMode::BeforeRow, TriggerRelation::Heap)
+            | (TriggerFunction::Guard, FiringMode::InsteadOfRow, TriggerRelation::View) => {
+                trigger_call::has_rows(data)
+            }
+            (TriggerFunction::Guard, FiringMode::Statement, TriggerRelation::Heap) => {
+                data.tg_event & pg_sys::TRIGGER_EVENT_BEFORE != 0
+            }
+            (TriggerFunction::KeepColumns, FiringMode::BeforeRow, TriggerRelation::Heap) => {
+                event != pg_sys::TRIGGER_EVENT_DELETE && trigger_call::has_rows(data)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The call of `function`, if it is of a kind that it is installed for.
+///
+/// # Safety
+/// `fcinfo` is what the function manager passed, and lives as long as what is returned.
+pub unsafe fn data<'a>(
+    function: TriggerFunction,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<&'a pg_sys::TriggerData> {
+    let (name, installer, way) = function.describe();
+    // SAFETY: as the caller says.
+    let Some(data) = (unsafe { trigger_call::data(fcinfo) }) else {
+        return Err(Error::NotSupported {
+            what: format!("calling {name} by hand"),
+            detail: "It is a trigger function.".into(),
+            hint: format!("SELECT {installer}(); installs it."),
+        });
+    };
+    // SAFETY: `data` belongs to this call.
+    if function.takes(unsafe { trigger_call::seat(data) }, data) {
+        return Ok(data);
+    }
+    Err(refuse(
+        data,
+        PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+        format!("{name} must be fired {way}"),
+        "fires otherwise",
+    ))
+}
+
+/// A trigger that is none of ours, or not as we made it. `why` goes on with "trigger … on …".
+pub fn foreign_trigger(function: TriggerFunction, data: &pg_sys::TriggerData, why: &str) -> Error {
+    let (_, installer, _) = function.describe();
+    refuse(
+        data,
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("this trigger was not installed by {installer}"),
+        why,
+    )
+}
+
+fn refuse(data: &pg_sys::TriggerData, code: PgSqlErrorCode, message: String, why: &str) -> Error {
+    // SAFETY: trigger and relation are open while the trigger runs.
+    let (name, table) =
+        unsafe { trigger_call::name_of_trigger(&*data.tg_trigger, (*data.tg_relation).rd_id) };
+    let (plain, quoted) = match &table {
+        Some(table) => (table.plain(), table.to_string()),
+        None => ("a table".into(), "its table".into()),
+    };
+    Error::Refused {
+        code,
+        message,
+        detail: format!("Trigger \"{name}\" on {plain} {why}."),
+        hint: format!(
+            "Take it away: DROP TRIGGER {} ON {quoted}; Where it stands in the place of one of ours, SELECT mig_detach(); \
+             gives the application its writes back; then go back with mig_rollback(..., 'defined').",
+            Ident::new(name)
+        ),
+    }
+}

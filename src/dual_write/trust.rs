@@ -1,0 +1,107 @@
+//! Whether the trigger that fired is one that we installed, as we installed it. What it would write, it writes with the rights of
+//! another table's owner.
+
+use super::trigger_function::{self, TriggerFunction};
+use crate::error::{Error, Result};
+use crate::pg::{catalog, role, trigger_call};
+use crate::sqlgen::direction::{Direction, Flow};
+use crate::sqlgen::trigger;
+use crate::store::mapping::{self, TrustedMapping};
+use pgrx::prelude::*;
+
+/// The running trigger of a mirror.
+#[derive(Clone, Copy)]
+pub struct RunningTrigger<'a>(pub &'a pg_sys::TriggerData);
+
+impl RunningTrigger<'_> {
+    pub fn trigger(&self) -> &pg_sys::Trigger {
+        // SAFETY: the trigger is there while it runs.
+        unsafe { &*self.0.tg_trigger }
+    }
+
+    pub fn relation(self) -> pg_sys::Oid {
+        // SAFETY: the relation is open while its trigger runs.
+        unsafe { (*self.0.tg_relation).rd_id }
+    }
+
+    /// Number and way of its mapping.
+    pub fn arguments(self) -> Result<(i32, Direction)> {
+        let text = |n| {
+            // SAFETY: the trigger is running.
+            unsafe { trigger_call::argument(self.trigger(), n) }?
+                .to_str()
+                .ok()
+        };
+        let id = text(0).and_then(|t| t.parse().ok());
+        let way = text(1).and_then(Direction::parse);
+        id.zip(way)
+            .ok_or_else(|| self.foreign_trigger("has arguments that mig_dual_write gives to none"))
+    }
+
+    pub fn foreign_trigger(self, why: &str) -> Error {
+        trigger_function::foreign_trigger(TriggerFunction::Mirror, self.0, why)
+    }
+}
+
+/// Who owns what is written, and what it is.
+pub struct TrustedOwners {
+    pub owner: pg_sys::Oid,
+    pub written: pg_sys::Oid,
+    pub view: pg_sys::Oid,
+}
+
+/// The parties, if this trigger is one that we installed, and if the owner of the table it sits on could write the other
+/// table himself: a row forged into our state gains nobody anything. `leader`: the flow whose trigger it is.
+pub fn parties(
+    found: &TrustedMapping,
+    flow: &Flow,
+    leader: &Flow,
+    running: RunningTrigger,
+) -> Result<TrustedOwners> {
+    let p = &found.mapping;
+    let oid = |o: Option<u32>| o.map(pg_sys::Oid::from);
+    let source = (Some(pg_sys::Oid::from(p.source)), oid(p.source_owner));
+    let target = (oid(p.target), oid(p.target_owner));
+    let (touched, written) = match flow.way {
+        Direction::Forward => (source, target),
+        Direction::Reverse => (target, source),
+    };
+    if touched.0 != Some(running.relation()) {
+        return Err(
+            running.foreign_trigger("does not sit on the table that its arguments stand for")
+        );
+    }
+    // SAFETY: the trigger is running.
+    let ours = |made| unsafe { trigger_call::is_as_made(running.trigger(), made) };
+    if !trigger::mirror_triggers(leader).iter().any(ours) {
+        return Err(running.foreign_trigger("is not as mig_dual_write makes it"));
+    }
+    let ((Some(toucher), (Some(written), Some(owner))), Some(view_owner)) =
+        ((touched.1, written), oid(found.view_owner))
+    else {
+        return Err(view_is_gone(flow));
+    };
+    let view = oid(found.view).unwrap_or(pg_sys::InvalidOid);
+    // What the view's owner wrote runs with the rights of the written table's owner. PostgreSQL's own code is nobody's.
+    let may_write =
+        role::has_privileges_of(view_owner, owner) || catalog::uses_nothing_of_users(view)?;
+    let may_act = [owner, view_owner].map(|o| role::has_privileges_of(toucher, o));
+    if may_act != [true; 2] || !may_write {
+        return Err(running.foreign_trigger(
+            "sits on a table whose owner may not act for the owner of the one that it writes",
+        ));
+    }
+    Ok(TrustedOwners {
+        owner,
+        written,
+        view,
+    })
+}
+
+fn view_is_gone(flow: &Flow) -> Error {
+    Error::Unsuitable {
+        relation: flow.view.plain(),
+        kind: "gone: the view that says what a new row is was dropped".into(),
+        hint: mapping::DETACH.into(),
+    }
+}

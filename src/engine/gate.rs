@@ -1,0 +1,118 @@
+//! May this call go on? The migration is idle, in the right phase, and its time has come.
+
+use crate::engine::types::Action;
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::phase::Phase;
+use crate::model::records::{Mapping, Migration};
+use crate::pg::notice::notice;
+use crate::pg::{job_lock, wait};
+use crate::store::{self, mapping, migration, sessions};
+use pgrx::pg_sys::Oid;
+use std::time::{Duration, Instant};
+
+pub fn actions(mappings: &[Mapping], action: &str) -> Vec<Action> {
+    mappings
+        .iter()
+        .map(|p| Action {
+            source: Some(Oid::from(p.source)),
+            target: p.target.map(Oid::from),
+            action: action.to_owned(),
+        })
+        .collect()
+}
+
+/// The migration and its tables, owned by the caller, with no job at work beside `call`.
+pub fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Mapping>)> {
+    let m = migration::find_mine(name)?;
+    // Held to the end of the transaction: a job that starts meanwhile finds it taken.
+    if !job_lock::try_for_transaction(m.id)? && !has_left(m.id)? {
+        return Err(Error::JobRunning {
+            pid: store::job::at_work(m.id)?,
+            migration: m.name,
+            call,
+        });
+    }
+    sessions::close_to_old()?;
+    let mappings = mapping::list(m.id)?;
+    Ok((m, mappings))
+}
+
+/// A worker holds its lock until its process has gone, a moment after its job has ended: whoever waited for the job must not be
+/// refused for that. True with the lock.
+fn has_left(migration: i32) -> Result<bool> {
+    const MOMENT: Duration = Duration::from_secs(5);
+    let deadline = Instant::now() + MOMENT;
+    while Instant::now() < deadline && store::job::open(migration)?.is_none() {
+        if job_lock::try_for_transaction(migration)? {
+            return Ok(true);
+        }
+        wait::sleep(2);
+    }
+    Ok(false)
+}
+
+/// For the history: a call, and what `force` went past.
+pub fn describe_forced_call(call: &str, passed_over: &[String]) -> String {
+    match passed_over {
+        [] => call.to_owned(),
+        what => format!("{call} by force, in spite of: {}", what.join("; ")),
+    }
+}
+
+/// Done already, too early, or the right moment.
+pub fn require_phase(m: &Migration, from: Phase, call: &str, earlier: &str) -> Result<bool> {
+    if m.phase == from {
+        return Ok(true);
+    }
+    if m.phase > from {
+        notice(&format!(
+            "migration \"{}\" is in phase \"{}\" already; {call} has nothing to do",
+            m.name, m.phase
+        ));
+        return Ok(false);
+    }
+    Err(Error::WrongPhase {
+        migration: m.name.clone(),
+        phase: m.phase.as_str(),
+        needs: format!("phase \"{from}\""),
+        hint: format!("Run it first: SELECT {earlier}({});", Literal(&m.name)),
+    })
+}
+
+pub fn require_suffix(suffix: &str) -> Result<()> {
+    if !suffix.is_empty() && suffix.len() < 32 {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        message: format!("suffix \"{suffix}\" is no suffix"),
+        detail: "It has to have between 1 and 31 bytes.".into(),
+        hint: "Leave suffix out for _archive.".into(),
+    })
+}
+
+pub fn too_early(
+    m: &Migration,
+    days: i32,
+    option: &'static str,
+    call: &str,
+    force: bool,
+    passed_over: &mut Vec<String>,
+) -> Result<()> {
+    let waited = migration::days_in_phase(m.id)?;
+    if waited >= f64::from(days) {
+        return Ok(());
+    }
+    if !force {
+        return Err(Error::TooEarly {
+            migration: m.name.clone(),
+            phase: m.phase.as_str(),
+            waited,
+            days,
+            option,
+            call: call.to_owned(),
+        });
+    }
+    passed_over.push(format!("{option} is {days}, and it was {waited:.1} days"));
+    Ok(())
+}

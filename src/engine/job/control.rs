@@ -1,0 +1,295 @@
+//! Starting, stopping and awaiting a backfill.
+
+use crate::engine::job::driver;
+use crate::engine::job::open::end_open;
+use crate::engine::job::open::go_on;
+use crate::engine::job::open::open_job;
+use crate::engine::job::open::show;
+use crate::engine::job::slice;
+use crate::engine::types::SliceContext;
+use crate::engine::types::SliceProgress;
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::driver::Driver;
+use crate::model::phase::Phase;
+use crate::model::records::{Job, Migration, Task};
+use crate::pg::notice::notice;
+use crate::pg::{old_snapshots, tx, wait};
+use crate::store::{drift, job, log, migration};
+use std::time::{Duration, Instant};
+
+/// Starts or resumes; the job's id.
+pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
+    let m = migration::find_mine(name)?;
+    let asked = driver::parse_driver(driver)?;
+    if m.phase == Phase::Backfilled {
+        notice(&format!("migration \"{}\" is backfilled already", m.name));
+        return Ok(job::latest(m.id)?.map_or(0, |j| j.id));
+    }
+    require_dual_write(&m)?;
+    drift::require_none(&m)?;
+    if let Some(open) = job::open(m.id)?
+        && goes_on(&m, &open, asked)?
+    {
+        return Ok(open.id);
+    }
+    let id = open_job(&m, None)?;
+    driver::start(&m, id, asked)?;
+    Ok(id)
+}
+
+/// A job that is begun goes on, with the driver that is asked for. False where nobody runs it any more.
+fn goes_on(m: &Migration, open: &Job, asked: Option<Driver>) -> Result<bool> {
+    let backfill = open.task == Task::Backfill;
+    if open.state == "paused" && backfill {
+        go_on(m, open, asked)?;
+        return Ok(true);
+    }
+    let runner = job::runner(m.id)?;
+    let at_work = runner.is_some() || open.driver == Driver::PgCron;
+    if !at_work && (!backfill || open.driver == Driver::Worker) {
+        return Ok(false);
+    }
+    if !backfill || at_work && asked.is_none_or(|d| d == open.driver) {
+        let by = runner.map_or_else(
+            || format!("driver {}", open.driver.as_str()),
+            |pid| format!("process {pid}"),
+        );
+        notice(&format!(
+            "job {} of migration \"{}\" is running already ({by})",
+            open.id, m.name
+        ));
+        return Ok(true);
+    }
+    // The old runner sees it before its next batch.
+    job::reopen(open)?;
+    driver::start(m, open.id, asked)?;
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        &format!("job {} taken over from {}", open.id, open.driver.as_str()),
+    )?;
+    Ok(true)
+}
+
+fn require_dual_write(m: &Migration) -> Result<()> {
+    if m.phase == Phase::DualWrite {
+        return Ok(());
+    }
+    Err(m.wrong_phase("phase \"dual_write\""))
+}
+
+/// Up to `max_ms` of work in the caller's transaction: rows done, 0 when the backfill is finished. A call that
+/// only waited or built something counts as 1.
+pub fn step(name: Option<&str>, max_ms: i32) -> Result<i64> {
+    tx::require_read_committed()?;
+    let (m, _) = crate::engine::gate::idle(name, "mig_step")?;
+    step_now(&m, max_ms)
+}
+
+/// `step` for whoever has begun a job: 0 once it has ended, or somebody else runs it.
+pub fn step_of(id: i64, max_ms: i32) -> Result<i64> {
+    tx::require_read_committed()?;
+    let Some(of) = job::by_id(id)? else {
+        return Ok(0);
+    };
+    let Some(m) = migration::by_id(of.migration)? else {
+        return Ok(0);
+    };
+    // What others do is nobody's to know.
+    if migration::require_owner(&m).is_err() {
+        return Ok(0);
+    }
+    let m = match crate::engine::gate::idle(Some(&m.name), "mig_step") {
+        Ok((m, _)) => m,
+        Err(Error::JobRunning { .. }) => return Ok(0),
+        Err(e) => return Err(e),
+    };
+    // From here on nobody else changes it.
+    match job::by_id(id)? {
+        Some(now) if now.state == "running" && now.driver != Driver::Worker => step_now(&m, max_ms),
+        _ => Ok(0),
+    }
+}
+
+/// The id of the migration's job that has not ended.
+pub fn open(name: Option<&str>) -> Result<Option<i64>> {
+    let m = migration::find_visible(name)?;
+    Ok(job::open(m.id)?.map(|j| j.id))
+}
+
+/// Whether the job has not ended, and pg_cron is to drive it.
+pub fn cron_drives(id: i64) -> Result<bool> {
+    let Some(found) = job::by_id(id)? else {
+        return Ok(false);
+    };
+    let of = migration::by_id(found.migration)?;
+    Ok(of.is_some_and(|m| migration::require_owner(&m).is_ok())
+        && found.driver == Driver::PgCron
+        && matches!(found.state.as_str(), "running" | "paused"))
+}
+
+fn step_now(m: &Migration, max_ms: i32) -> Result<i64> {
+    let other_task = job::open(m.id)?.is_some_and(|j| j.task != Task::Backfill);
+    if m.phase >= Phase::Backfilled && !other_task {
+        return Ok(0);
+    }
+    if !other_task {
+        require_dual_write(m)?;
+    }
+    let current = open_for_step(m)?;
+    if current.state == "paused" {
+        notice(&format!(
+            "migration \"{}\" is paused; SELECT mig_resume({});",
+            m.name,
+            Literal(&m.name)
+        ));
+        return Ok(0);
+    }
+    let deadline =
+        Instant::now() + Duration::from_millis(u64::try_from(max_ms.max(1)).unwrap_or(1000));
+    let mut done = 0;
+    loop {
+        // What this transaction has copied is locked: from then on it must not wait for a row.
+        let able = SliceContext {
+            top_level: false,
+            may_wait: done == 0,
+        };
+        match slice::run_slice(&current, able)? {
+            SliceProgress::Continue { rows, .. } => done += rows,
+            SliceProgress::Wait { .. } | SliceProgress::TopLevel(_) => return Ok(done.max(1)),
+            SliceProgress::Ended => return report_end(m, done),
+        }
+        if Instant::now() >= deadline {
+            return Ok(done.max(1));
+        }
+    }
+}
+
+fn report_end(m: &Migration, done: i64) -> Result<i64> {
+    let latest = job::latest(m.id)?;
+    match latest {
+        Some(j) if j.state == "failed" => {
+            notice(&format!("the job failed: {}", j.error.unwrap_or_default()));
+            Ok(0)
+        }
+        // Finished; rows of this call are told first, the next call says 0.
+        _ => Ok(done),
+    }
+}
+
+fn open_for_step(m: &Migration) -> Result<Job> {
+    let id = match job::open(m.id)? {
+        Some(open) if open.state == "running" && open.driver == Driver::Worker => {
+            // Its process is gone, or this transaction would not hold the runner's lock.
+            job::reopen(&open)?;
+            job::driven_by(open.id, Driver::Manual, None)?;
+            open.id
+        }
+        Some(open) => open.id,
+        None => open_job(m, None)?,
+    };
+    job::by_id(id)?.ok_or_else(|| Error::Internal("the job is gone".into()))
+}
+
+/// Stops at the next batch; `mig_resume` goes on. False if nothing was running.
+pub fn pause(name: Option<&str>) -> Result<bool> {
+    let m = migration::find_mine(name)?;
+    let Some(open) = job::open(m.id)?.filter(|j| j.state == "running") else {
+        notice(&format!("migration \"{}\" has no running job", m.name));
+        return Ok(false);
+    };
+    job::set_state(open.id, "paused")?;
+    show(&m, &open, "paused")?;
+    log::write(&m.name, m.phase.as_str(), "mig_pause")?;
+    Ok(true)
+}
+
+pub fn resume(name: Option<&str>) -> Result<bool> {
+    let m = migration::find_mine(name)?;
+    let Some(open) = job::open(m.id)?.filter(|j| j.state == "paused") else {
+        notice(&format!("migration \"{}\" has no paused job", m.name));
+        return Ok(false);
+    };
+    go_on(&m, &open, None)?;
+    Ok(true)
+}
+
+/// Ends the job; what it did stays, and starting it again would go on from there.
+pub fn cancel(name: Option<&str>) -> Result<bool> {
+    let m = migration::find_mine(name)?;
+    let Some(open) = job::open(m.id)? else {
+        notice(&format!("migration \"{}\" has no job to cancel", m.name));
+        return Ok(false);
+    };
+    end_open(&m, None)?;
+    show(&m, &open, "ok")?;
+    log::write(&m.name, m.phase.as_str(), "mig_cancel")?;
+    Ok(true)
+}
+
+/// True when the job is done, false at the timeout; raises what made it fail.
+pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
+    let m = migration::find_visible(name)?;
+    // It tells what made the job fail, keys of rows too.
+    migration::require_owner(&m)?;
+    let watched = job::latest(m.id)?.ok_or_else(|| Error::NoJob {
+        migration: m.name.clone(),
+    })?;
+    let is_open = matches!(watched.state.as_str(), "running" | "paused");
+    if is_open && job::is_of_this_transaction(watched.id)? {
+        return Err(Error::WaitsForItself {
+            what: format!("the job of migration \"{}\"", m.name),
+            call: format!("mig_wait({})", Literal(&m.name)),
+        });
+    }
+    old_snapshots::promise_not_to_read();
+    wait::until_decided(timeout, || {
+        let now = job_now(watched.id)?;
+        match now.as_ref().map(|j| j.state.as_str()) {
+            Some("done") => Ok(Some(true)),
+            Some("failed") => Err(Error::JobFailed {
+                detail: now
+                    .and_then(|j| j.error)
+                    .unwrap_or_else(|| "No reason was noted.".into()),
+                hint: format!(
+                    "SELECT problem, next_step FROM mig_status({});",
+                    Literal(&m.name)
+                ),
+                migration: m.name.clone(),
+            }),
+            Some("running" | "paused") => check_alive(&m, now).map(|()| None),
+            _ => Ok(Some(false)),
+        }
+    })
+}
+
+/// A runner that holds no lock any more while its job is open has been killed.
+fn check_alive(m: &Migration, seen: Option<Job>) -> Result<()> {
+    let Some(seen) =
+        seen.filter(|j| j.state == "running" && j.driver == Driver::Worker && j.pid.is_some())
+    else {
+        return Ok(());
+    };
+    if job::runner(m.id)?.is_some() {
+        return Ok(());
+    }
+    // It may have ended between the two looks.
+    match job_now(seen.id)? {
+        Some(now) if now.state == "running" && now.pid == seen.pid => Err(Error::JobFailed {
+            migration: m.name.clone(),
+            detail: format!("Its process {} is gone.", seen.pid.unwrap_or(0)),
+            hint: format!(
+                "Go on at the checkpoint: SELECT mig_backfill({});",
+                Literal(&m.name)
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// In REPEATABLE READ the job would never seem to move; see `snapshot`.
+fn job_now(id: i64) -> Result<Option<Job>> {
+    tx::require_read_committed()?;
+    job::by_id(id)
+}

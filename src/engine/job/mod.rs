@@ -1,0 +1,10 @@
+//! Jobs: backfill, repair, check and the way back. `control` begins and ends them, a `driver` runs their `slice`s, a `helper` shares the work,
+//! and the `throttle` holds them back.
+
+pub mod control;
+pub mod driver;
+pub mod helper;
+pub mod open;
+pub mod slice;
+pub mod sync_back;
+pub mod throttle;

@@ -1,0 +1,107 @@
+//! The one job of a migration that has not ended: begun, taken up again, ended.
+
+use crate::engine::job::driver;
+use crate::error::{Error, Result};
+use crate::model::driver::Driver;
+use crate::model::phase::Phase;
+use crate::model::records::{Job, Mapping, Migration, Task};
+use crate::pg::job_lock::JobLock;
+use crate::pg::signal;
+use crate::store::{job, log, mapping, migration, pending_rows};
+
+/// A new job, after putting away one whose runner died. The checkpoint is the mappings', so nothing is lost.
+pub fn open_job(m: &Migration, goal: Option<Phase>) -> Result<i64> {
+    let mappings = mapping::list(m.id)?;
+    if let Some(dead) = job::open(m.id)? {
+        match dead.driver {
+            Driver::Worker => job::end(&dead, "failed", Some("its process was gone"))?,
+            _ => job::end(&dead, "cancelled", Some("another driver took over"))?,
+        }
+    }
+    pending_rows::retry_errors(m.id)?;
+    let task = match goal {
+        None => Task::Backfill,
+        Some(_) => Task::WayBack,
+    };
+    let id = job::insert(m.id, task, goal)?;
+    migration::set_state(m.id, "running", None)?;
+    log::write(&m.name, m.phase.as_str(), &describe(id, &mappings, goal))?;
+    Ok(id)
+}
+
+fn describe(id: i64, mappings: &[Mapping], goal: Option<Phase>) -> String {
+    let what = goal.map_or_else(|| "backfill".to_owned(), |g| format!("way back to {g}:"));
+    let begun: Vec<String> = mappings
+        .iter()
+        .filter(|p| p.next_block > 0 || p.copied)
+        .map(|p| {
+            format!(
+                "{} at block {} of {}",
+                p.source_text(),
+                p.next_block,
+                p.bound_blocks.unwrap_or(0)
+            )
+        })
+        .collect();
+    if begun.is_empty() {
+        format!("{what} job {id} started")
+    } else {
+        format!("{what} job {id} resumed: {}", begun.join(", "))
+    }
+}
+
+/// With the driver it had, unless another is asked for.
+pub fn go_on(m: &Migration, paused: &Job, asked: Option<Driver>) -> Result<()> {
+    job::reopen(paused)?;
+    show(m, paused, "running")?;
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        &format!("job {} resumed after a pause", paused.id),
+    )?;
+    // A runner that has not noticed the pause yet just goes on.
+    let another = asked.is_some_and(|d| d != paused.driver);
+    if another || paused.driver == Driver::PgCron || job::runner(m.id)?.is_none() {
+        driver::start(m, paused.id, asked.or(Some(paused.driver)))?;
+    }
+    Ok(())
+}
+
+/// Ends the job that is open, if there is one; `why` is kept with it.
+pub fn end_open(m: &Migration, why: Option<&str>) -> Result<bool> {
+    let Some(open) = job::open(m.id)? else {
+        return Ok(false);
+    };
+    job::end(&open, "cancelled", why)?;
+    // A worker inside a long statement (an index build) would see it only afterwards.
+    signal::cancel_at_commit(JobLock::of_runner(m.id));
+    Ok(true)
+}
+
+/// Errors with 55006 where a job has been begun and not ended.
+pub fn require_no_open(m: &Migration, call: &'static str) -> Result<()> {
+    if job::open(m.id)?.is_none() {
+        return Ok(());
+    }
+    Err(Error::JobRunning {
+        pid: job::runner(m.id)?,
+        migration: m.name.clone(),
+        call,
+    })
+}
+
+/// The migration is in the state of its job; a check changes nothing about it.
+pub fn show(m: &Migration, of: &Job, state: &str) -> Result<()> {
+    if of.task == Task::Check {
+        return Ok(());
+    }
+    migration::set_state(m.id, state, None)
+}
+
+pub fn rows_left(m: &Migration, failed: i64, again: &str) -> Error {
+    Error::JobFailed {
+        migration: m.name.clone(),
+        detail: format!("{failed} rows cannot be copied; mig.errors names them."),
+        hint: format!("Mend those rows and go on: {again}"),
+    }
+}

@@ -1,0 +1,159 @@
+//! From `stopped` back to `switched`, or further: the new tables' mirrors first, then every row that was created, changed
+//! or deleted there since, by the engine of the backfill, then a full check, and only then the phase.
+
+use crate::engine::job::driver;
+use crate::engine::job::open;
+use crate::engine::lifecycle::descend;
+use crate::engine::types::SliceContext;
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::order;
+use crate::model::phase::Phase;
+use crate::model::records::{Job, Mapping, Migration, Pass};
+use crate::pg::notice::notice;
+use crate::pg::tx;
+use crate::relation::scope_pin;
+use crate::relation::triggers;
+use crate::steps::verify::{self, CheckMode};
+use crate::steps::{SliceOutcome, copy, install_triggers, retry};
+use crate::store::drift;
+use crate::store::job;
+use crate::store::log;
+use crate::store::mapping;
+use crate::store::migration;
+use crate::store::pending_rows;
+
+/// Puts the reverse mirrors in, unless they stand, and starts the job; its id. The guards stay until it is done: an old
+/// table that is not up to date must not be written.
+pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
+    drift::require_none(m)?;
+    if let Some(open) = job::open(m.id)?.filter(|j| j.state == "paused") {
+        open::go_on(m, &open, None)?;
+        return Ok(open.id);
+    }
+    if !is_under_way(mappings)? {
+        install_triggers::install_reverse(m, mappings, false)?;
+        for p in mappings {
+            mapping::begin_pass(p.id, Pass::Sweep)?;
+        }
+    }
+    let id = open::open_job(m, Some(goal))?;
+    driver::start(m, id, None)?;
+    notice(&format!(
+        "rows of the new tables come back in job {id}; the phase is \"{goal}\" when it is done: SELECT mig_wait({});",
+        Literal(&m.name)
+    ));
+    Ok(id)
+}
+
+/// Whether the reverse mirrors stand beside the guards: a way back that was begun.
+pub fn is_under_way(mappings: &[Mapping]) -> Result<bool> {
+    for p in mappings {
+        if triggers::list_installed(p)?
+            .iter()
+            .any(|t| t.name.as_str().contains("_reverse_"))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The next thing to do; None when the goal is reached.
+pub fn work(
+    m: &Migration,
+    mappings: &[Mapping],
+    job: &Job,
+    goal: Phase,
+    able: SliceContext,
+) -> Result<Option<SliceOutcome>> {
+    drift::require_none(m)?;
+    if let Some(p) = next_table(mappings) {
+        return copy::batch(m, p).map(Some);
+    }
+    if mappings.iter().any(|p| p.pass == Pass::Sweep) {
+        for p in mappings {
+            mapping::begin_pass(p.id, Pass::Back)?;
+        }
+        return Ok(Some(SliceOutcome::Did(0)));
+    }
+    if let Some(l) = pending_rows::next_leftover(m.id)? {
+        return retry::copy(m, &l, able.may_wait).map(Some);
+    }
+    let failed = pending_rows::open(m.id, None)?.errors;
+    if failed > 0 {
+        let again = format!("SELECT mig_rollback({}, '{goal}');", Literal(&m.name));
+        return another_round(m, job, failed, &again).map(Some);
+    }
+    arrive(m, mappings, goal)?;
+    Ok(None)
+}
+
+/// Children lose their rows before parents do, and parents get theirs before children.
+pub(super) fn next_table(mappings: &[Mapping]) -> Option<&Mapping> {
+    let order = order::parents_first(mappings);
+    let open = |n: &&usize| !mappings[**n].copied;
+    let sweeping = order
+        .iter()
+        .rev()
+        .filter(open)
+        .find(|n| mappings[**n].pass == Pass::Sweep);
+    sweeping
+        .or_else(|| order.iter().find(open))
+        .map(|n| &mappings[*n])
+}
+
+/// A row may wait for another one: a value that is unique in the old table is free when its last holder has changed.
+/// Tried again as long as fewer fail.
+pub fn another_round(m: &Migration, job: &Job, failed: i64, again: &str) -> Result<SliceOutcome> {
+    if job.failed_then.is_some_and(|then| failed >= then) {
+        return Err(open::rows_left(m, failed, again));
+    }
+    job::set_failed(job.id, failed)?;
+    pending_rows::retry_errors(m.id)?;
+    Ok(SliceOutcome::Did(0))
+}
+
+/// The application's writes may have noted rows meanwhile; those come first.
+fn require_none_noted(m: &Migration) -> Result<()> {
+    if pending_rows::open(m.id, None)?.leftovers == 0 {
+        return Ok(());
+    }
+    Err(Error::Sql {
+        code: pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        message: "rows came in between".into(),
+        detail: None,
+    })
+}
+
+/// A clean check, then the old tables take writes again and are mirrored, in one transaction.
+fn arrive(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<()> {
+    // The locks of the check go back with the subtransaction.
+    let found = tx::probe(|| verify::in_full(m, mappings))?;
+    verify::keep(m, CheckMode::Full, &found)?;
+    if !found.rows_are_equal() {
+        require_none_noted(m)?;
+        return Err(Error::JobFailed {
+            migration: m.name.clone(),
+            detail: "Both sides differ after all rows were brought back.".into(),
+            hint: format!(
+                "SELECT * FROM mig_check({}) WHERE ok IS NOT TRUE;",
+                Literal(&m.name)
+            ),
+        });
+    }
+    install_triggers::reopen(m, mappings)?;
+    scope_pin::hold(mappings)?;
+    // Under the locks nobody notes another one.
+    require_none_noted(m)?;
+    migration::set_phase(m, Phase::Switched)?;
+    log::write(&m.name, "switched", "mig_rollback from stopped")?;
+    if goal < Phase::Switched {
+        let now = Migration {
+            phase: Phase::Switched,
+            ..m.clone()
+        };
+        descend::descend(&now, &mapping::list(m.id)?, goal)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Down from a phase to an earlier one, for tables.
+
+use crate::error::Result;
+use crate::model::phase::Phase;
+use crate::model::records::{Mapping, Migration};
+use crate::pg::tx;
+use crate::steps::verify::{self, LineTopic};
+use crate::steps::{install_triggers, remove};
+use crate::store::{drift, log, migration};
+
+/// From `switched` or earlier down to `to`, in one transaction; what was done to every table.
+pub fn descend(m: &Migration, mappings: &[Mapping], to: Phase) -> Result<Vec<&'static str>> {
+    let mut done = Vec::new();
+    if to < Phase::DualWrite && m.phase >= Phase::DualWrite {
+        if m.phase == Phase::Switched && drift::is_there(m)? {
+            require_nothing_new(m, mappings)?;
+        }
+        remove::remove_mirrors(m, mappings, to == Phase::Defined)?;
+        done.push("mirror removed, rows removed");
+    } else if m.phase >= Phase::Switched && to < Phase::Switched {
+        // What passed a reverse mirror is not in the old tables that would be read from now on.
+        drift::require_none(m)?;
+        install_triggers::remove_reverse(m, mappings)?;
+        done.push("one way again");
+    }
+    if to == Phase::Defined {
+        remove::remove_targets(m, mappings)?;
+    }
+    migration::set_phase(m, to)?;
+    log::write(
+        &m.name,
+        to.as_str(),
+        &format!("mig_rollback from {}", m.phase),
+    )?;
+    Ok(done)
+}
+
+/// A mirror was touched while the new tables took writes: what passed it would go with them.
+fn require_nothing_new(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    if mappings
+        .iter()
+        .any(|p| p.source_name.is_none() || p.target_now.is_none())
+    {
+        return Ok(());
+    }
+    let found = tx::probe(|| verify::in_full(m, mappings))?;
+    let new = |l: &verify::CheckLine| l.about == LineTopic::New && l.ok != Some(true);
+    if found.lines.iter().any(new) {
+        return drift::require_none(m);
+    }
+    Ok(())
+}

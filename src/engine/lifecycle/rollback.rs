@@ -1,0 +1,116 @@
+//! The way back, a step or several, from every phase.
+
+use crate::engine::columns;
+use crate::engine::gate::actions;
+use crate::engine::gate::idle;
+use crate::engine::job::open;
+use crate::engine::job::sync_back;
+use crate::engine::lifecycle::archive;
+use crate::engine::lifecycle::descend::descend;
+use crate::engine::types::Action;
+use crate::error::{Error, Result};
+use crate::ident::Literal;
+use crate::model::did_you_mean;
+use crate::model::phase::Phase;
+use crate::model::records::{Mapping, Migration};
+use crate::pg::notice::notice;
+use crate::store::mapping;
+
+/// Back to `to`, or one step.
+pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
+    let (m, mappings) = idle(Some(name), "mig_rollback")?;
+    let Some(to) = destination(&m, to)? else {
+        return Ok(actions(&mappings, "kept"));
+    };
+    if columns::load(&m)?.is_some() {
+        return columns::descend(&m, to);
+    }
+    if m.phase == Phase::Archived {
+        archive::take_back(&m, &mappings)?;
+        let (m, mappings) = idle(Some(name), "mig_rollback")?;
+        if to < Phase::Stopped {
+            sync_back::start(&m, &mappings, to)?;
+            return Ok(actions(&mappings, "has its name again, rows come back"));
+        }
+        return Ok(actions(&mappings, "has its name again"));
+    }
+    if m.phase == Phase::Stopped {
+        sync_back::start(&m, &mappings, to)?;
+        return Ok(actions(&mappings, "rows come back"));
+    }
+    open::end_open(&m, Some("rolled back"))?;
+    let done = descend(&m, &mappings, to)?;
+    Ok(lines(&mappings, &done, to, mapping::list(m.id)?))
+}
+
+/// None where nothing is to be done, which a NOTICE has told.
+fn destination(m: &Migration, to: Option<&str>) -> Result<Option<Phase>> {
+    let to = match to {
+        Some(text) => named_phase(text)?,
+        None => match m.phase.previous() {
+            Some(before) => before,
+            None => {
+                notice(&format!(
+                    "migration \"{}\" is in phase \"defined\"; there is nothing to roll back",
+                    m.name
+                ));
+                return Ok(None);
+            }
+        },
+    };
+    if to == m.phase {
+        notice(&format!(
+            "migration \"{}\" is in phase \"{}\" already",
+            m.name, m.phase
+        ));
+        return Ok(None);
+    }
+    // From `dual_write` the backfill goes forth, and back from it there is nothing to gain.
+    if to > m.phase || to == Phase::DualWrite {
+        let earlier = Phase::ALL
+            .into_iter()
+            .filter(|p| *p < m.phase && *p != Phase::DualWrite);
+        let names: Vec<String> = earlier.map(|p| format!("\"{p}\"")).collect();
+        let detail = match names.as_slice() {
+            [] => "There is no way back from \"defined\".".to_owned(),
+            names => format!("The way back goes to {}.", names.join(" or ")),
+        };
+        return Err(Error::Invalid {
+            message: format!("cannot roll back from \"{}\" to \"{to}\"", m.phase),
+            detail,
+            hint: format!("SELECT mig_rollback({});", Literal(&m.name)),
+        });
+    }
+    Ok(Some(to))
+}
+
+fn named_phase(text: &str) -> Result<Phase> {
+    Phase::parse(text).ok_or_else(|| {
+        let names = Phase::ALL.map(Phase::as_str);
+        Error::Invalid {
+            message: format!("unknown phase \"{text}\""),
+            detail: format!("The phases are {}.", names.join(", ")),
+            hint: did_you_mean::hint(text, names, '\'', || {
+                "Leave to_phase out to go back one step.".into()
+            }),
+        }
+    })
+}
+
+fn lines(before: &[Mapping], done: &[&str], to: Phase, after: Vec<Mapping>) -> Vec<Action> {
+    let mut lines = actions(&after, "");
+    for (line, p) in lines.iter_mut().zip(before) {
+        let target = match (to, p.adopted) {
+            (Phase::Defined, true) => Some("target kept"),
+            (Phase::Defined, false) => Some("target removed"),
+            _ => None,
+        };
+        line.action = done
+            .iter()
+            .copied()
+            .chain(target)
+            .collect::<Vec<_>>()
+            .join(", ");
+    }
+    lines
+}

@@ -1,0 +1,83 @@
+//! Ending such a job, and waiting for it.
+
+use super::{at_work, start};
+use crate::error::{Error, Result};
+use crate::model::ddl_change::DdlJob;
+use crate::pg::job_lock::JobLock;
+use crate::pg::notice::notice;
+use crate::pg::{catalog, old_snapshots, role, signal, tx, wait};
+use crate::store::{ddl_job, migration};
+use pgrx::pg_sys::Oid;
+use std::time::Duration;
+
+/// Ends a job of the caller's; what stands half-made is taken back by its worker. False if it has ended before.
+pub fn cancel(id: i64) -> Result<bool> {
+    let job = ddl_job::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
+    mine_or_gone(&job)?;
+    if !matches!(job.state.as_str(), "running" | "failing") {
+        notice(&format!("the job has ended before ({})", job.state));
+        return Ok(false);
+    }
+    ddl_job::give_up(id, "cancelling", None)?;
+    match (at_work(id)?, job.table) {
+        (true, _) => signal::cancel_at_commit(JobLock::of_change(id)),
+        (false, Some(table)) => {
+            ddl_job::reopen(id)?;
+            start(id, &table, &job.change);
+        }
+        (false, None) => ddl_job::end(id, "cancelled")?,
+    }
+    Ok(true)
+}
+
+/// Of a table that is gone nobody is the owner: there whoever began the job.
+fn mine_or_gone(job: &DdlJob) -> Result<()> {
+    match &job.table {
+        Some(table) => migration::require_table(table, catalog::owner_of(Oid::from(job.relation))?),
+        None => role::require(Oid::from(job.role)),
+    }
+}
+
+/// Its worker was killed.
+fn is_dead(job: &DdlJob) -> Result<bool> {
+    if job.pid.is_none() || at_work(job.id)? {
+        return Ok(false);
+    }
+    // It may have ended between the two looks.
+    let now = ddl_job::by_id(job.id)?;
+    Ok(now.is_some_and(|now| now.state == job.state && now.pid == job.pid))
+}
+
+/// True when the job is done, false at the timeout; raises what made it fail.
+pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
+    let job = ddl_job::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
+    // It tells what made the job fail, keys of rows too; and what others do is nobody's to know.
+    if mine_or_gone(&job).is_err() {
+        return Err(Error::NoSuchJob { id });
+    }
+    let open = !matches!(job.state.as_str(), "done" | "failed" | "cancelled");
+    if open && ddl_job::is_of_this_transaction(id)? {
+        return Err(Error::WaitsForItself {
+            what: "the job".into(),
+            call: format!("mig_wait({id})"),
+        });
+    }
+    old_snapshots::promise_not_to_read();
+    tx::require_read_committed()?;
+    wait::until_decided(timeout, || {
+        let job = ddl_job::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
+        match job.state.as_str() {
+            "done" => Ok(Some(true)),
+            "cancelled" => Ok(Some(false)),
+            "failed" => Err(Error::ChangeFailed {
+                made: job.change.describe(),
+                detail: job.error.unwrap_or_else(|| "No reason was noted.".into()),
+            }),
+            _ if is_dead(&job)? => Err(Error::ChangeFailed {
+                made: job.change.describe(),
+                detail: format!("Its process {} is gone.", job.pid.unwrap_or(0)),
+            }),
+            _ => Ok(None),
+        }
+    })
+}

@@ -1,0 +1,107 @@
+//! What the worker of such a job does, piece by piece.
+
+use crate::engine::types::SliceProgress;
+use crate::error::{Error, Result};
+use crate::model::ddl_change::DdlJob;
+use crate::pg::{job_lock, tx};
+use crate::steps::{SliceOutcome, ddl as step};
+use crate::store::ddl_job;
+
+const WAIT_MS: i64 = 200;
+
+/// Takes the job's lock. False where another process has it, or there is no such job.
+pub fn take(id: i64, pid: i32) -> Result<bool> {
+    if ddl_job::by_id(id)?.is_none() || !job_lock::try_change(id)? {
+        return Ok(false);
+    }
+    ddl_job::set_started(id, pid)?;
+    Ok(true)
+}
+
+/// The next piece of the job's work, in the current transaction.
+pub fn slice(id: i64) -> Result<SliceProgress> {
+    let Some(job) = ddl_job::by_id(id)? else {
+        return Ok(SliceProgress::Ended);
+    };
+    let taken_back = matches!(job.state.as_str(), "failing" | "cancelling");
+    if !taken_back && job.state != "running" {
+        return Ok(SliceProgress::Ended);
+    }
+    // A user's function may have released it meanwhile, see `job_lock`.
+    if !job_lock::try_change(id)? {
+        return Ok(SliceProgress::Ended);
+    }
+    let Some(table) = job.table.clone() else {
+        ddl_job::give_up(id, "failing", Some("the table is gone"))?;
+        ddl_job::end(id, "failed")?;
+        return Ok(SliceProgress::Ended);
+    };
+    let worked = tx::subtransaction(|| match taken_back {
+        true => step::take_back(&job, &table),
+        false => step::next(&job, &table),
+    });
+    match worked {
+        Ok(SliceOutcome::Did(_)) => {
+            ddl_job::heartbeat(id, None, None)?;
+            Ok(SliceProgress::Continue {
+                rows: 0,
+                pause_ms: 0,
+            })
+        }
+        Ok(SliceOutcome::Wait(why)) => {
+            ddl_job::heartbeat(id, None, Some(&why))?;
+            Ok(SliceProgress::Wait { pause_ms: WAIT_MS })
+        }
+        Ok(SliceOutcome::TopLevel(command)) => {
+            let step = if taken_back {
+                "dropping what is not valid"
+            } else {
+                "building"
+            };
+            ddl_job::heartbeat(id, Some(step), None)?;
+            Ok(SliceProgress::TopLevel(command))
+        }
+        Ok(SliceOutcome::Done) => {
+            ddl_job::end(id, ended_as(&job.state))?;
+            Ok(SliceProgress::Ended)
+        }
+        Err(e) => wrong(&job, &e),
+    }
+}
+
+fn ended_as(state: &str) -> &'static str {
+    match state {
+        "failing" => "failed",
+        "cancelling" => "cancelled",
+        _ => "done",
+    }
+}
+
+/// A piece of work that went wrong: once more, or what stands half-made is taken back.
+pub fn wrong(job: &DdlJob, e: &Error) -> Result<SliceProgress> {
+    let told = e
+        .detail()
+        .map_or_else(|| e.to_string(), |d| format!("{e}: {d}"));
+    let cancelled =
+        e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED && !is_running(job.id)?;
+    if cancelled || e.is_retryable() {
+        ddl_job::heartbeat(job.id, None, Some(&told))?;
+        return Ok(SliceProgress::Wait { pause_ms: WAIT_MS });
+    }
+    if job.state == "running" {
+        ddl_job::give_up(job.id, "failing", Some(&told))?;
+        return Ok(SliceProgress::Continue {
+            rows: 0,
+            pause_ms: 0,
+        });
+    }
+    // What cannot be taken back stays, and is told.
+    ddl_job::give_up(job.id, &job.state, Some(&told))?;
+    ddl_job::end(job.id, "failed")?;
+    Ok(SliceProgress::Ended)
+}
+
+/// Nobody has asked for its end: a cancel that comes all the same is somebody's at the server.
+fn is_running(id: i64) -> Result<bool> {
+    Ok(ddl_job::by_id(id)?.is_some_and(|j| j.state == "running"))
+}

@@ -1,0 +1,165 @@
+//! The checklist of a migration, phase by phase: what the database can answer is looked up now, what only a person can
+//! answer is listed as open.
+
+mod columns;
+mod phases;
+
+use crate::error::Result;
+use crate::model::phase::Phase;
+use crate::model::records::{Mapping, Migration};
+use crate::pg::spi;
+use crate::steps::verify::{self, CheckLine, CheckMode, CheckSubject};
+use crate::store::{mapping, migration};
+use pgrx::pg_sys::Oid;
+
+pub struct ChecklistItem {
+    pub phase: &'static str,
+    pub item: String,
+    /// None: a person has to say, or the migration has not come so far.
+    pub ok: Option<bool>,
+    pub detail: String,
+}
+
+/// What stands behind every item that the database answers.
+struct ChecklistFacts<'a> {
+    m: &'a Migration,
+    all: &'a [Mapping],
+    lines: Vec<CheckLine>,
+}
+
+const PERSON: &str = "for a person to answer";
+
+pub fn checklist(name: Option<&str>) -> Result<Vec<ChecklistItem>> {
+    let m = migration::find(name)?;
+    migration::require_owner(&m)?;
+    if let Some(all) = crate::engine::columns::load(&m)? {
+        return columns::items(&m, &all);
+    }
+    let all = mapping::list(m.id)?;
+    let mut lines = Vec::new();
+    if m.phase > Phase::Defined {
+        let subject = CheckSubject::all_tables(&m, &all);
+        lines = verify::look(&subject, CheckMode::Sample(10))?.lines;
+        lines.extend(verify::references(&subject)?);
+    }
+    let facts = ChecklistFacts {
+        m: &m,
+        all: &all,
+        lines,
+    };
+    let mut items = items_before_all();
+    items.extend(facts.items_of_create()?);
+    items.extend(facts.dual_write());
+    items.extend(facts.items_of_backfill()?);
+    items.extend(facts.items_of_switch());
+    items.extend(facts.items_of_stop()?);
+    items.extend(facts.items_of_archive()?);
+    for item in &mut items {
+        let reached = Phase::parse(item.phase).is_none_or(|p| m.phase >= p);
+        if !reached {
+            item.ok = None;
+            item.detail = format!("not reached: the migration is in phase {}", m.phase);
+        }
+    }
+    items.extend(facts.health()?);
+    Ok(items)
+}
+
+fn person(phase: &'static str, item: &str) -> ChecklistItem {
+    ChecklistItem {
+        phase,
+        item: item.to_owned(),
+        ok: None,
+        detail: PERSON.into(),
+    }
+}
+
+fn new_item(
+    phase: &'static str,
+    item: impl Into<String>,
+    ok: Option<bool>,
+    detail: impl Into<String>,
+) -> ChecklistItem {
+    ChecklistItem {
+        phase,
+        item: item.into(),
+        ok,
+        detail: detail.into(),
+    }
+}
+
+fn items_before_all() -> Vec<ChecklistItem> {
+    let items = [
+        "a backup was taken, and restored once to see that it works",
+        "the whole way was rehearsed on a copy, and back",
+        "the team knows what comes, and who decides to go back",
+    ];
+    items.map(|i| person("defined", i)).into()
+}
+
+impl ChecklistFacts<'_> {
+    /// One item from the check's lines of these names, of all tables.
+    fn lines_named(&self, phase: &'static str, item: &str, names: &[&str]) -> ChecklistItem {
+        let mine = self
+            .lines
+            .iter()
+            .filter(|l| names.contains(&l.name.as_str()));
+        self.item_from_lines(phase, item.to_owned(), mine.collect())
+    }
+
+    fn item_from_lines(
+        &self,
+        phase: &'static str,
+        item: String,
+        lines: Vec<&CheckLine>,
+    ) -> ChecklistItem {
+        let bad: Vec<&&CheckLine> = lines.iter().filter(|l| l.ok != Some(true)).collect();
+        let ok = if bad.iter().any(|l| l.ok == Some(false)) {
+            Some(false)
+        } else {
+            (bad.is_empty() && !lines.is_empty()).then_some(true)
+        };
+        let told: Vec<String> = bad.iter().map(|l| self.describe_line(l)).collect();
+        let detail = if told.is_empty() {
+            format!("on all {} tables", self.all.len())
+        } else {
+            told.join("; ")
+        };
+        new_item(phase, item, ok, detail)
+    }
+
+    fn describe_line(&self, l: &CheckLine) -> String {
+        let table = self.all.iter().find(|p| p.source == l.source);
+        format!(
+            "{}: {}: {} / {}",
+            table.map_or_else(String::new, Mapping::source_text),
+            l.name,
+            l.source_value.as_deref().unwrap_or_default(),
+            l.target_value.as_deref().unwrap_or_default()
+        )
+    }
+
+    fn sources(&self) -> Vec<Oid> {
+        self.all.iter().map(|p| Oid::from(p.source)).collect()
+    }
+
+    /// The server as it is now, in whatever phase.
+    fn health(&self) -> Result<Vec<ChecklistItem>> {
+        #[derive(serde::Deserialize)]
+        struct HealthRow {
+            item: String,
+            ok: Option<bool>,
+            detail: String,
+        }
+        let targets = self.all.iter().filter_map(|p| p.target).map(Oid::from);
+        let tables: Vec<Oid> = self.sources().into_iter().chain(targets).collect();
+        let rows: Vec<HealthRow> = spi::rows(
+            include_str!("../../../../sql/query/health.sql"),
+            &[tables.into()],
+        )?;
+        Ok(rows
+            .into_iter()
+            .map(|r| new_item("any", r.item, r.ok, r.detail))
+            .collect())
+    }
+}

@@ -1,0 +1,104 @@
+//! Rows for which an expression fails: found by halving what fails.
+
+use crate::error::Result;
+use crate::model::column_change::ColumnChange;
+use crate::model::shape::Shape;
+use crate::pg::tid::BlockSlice;
+use crate::pg::{guc, spi, tx};
+use crate::sqlgen::columns::{cast_expression, compare as sql};
+use pgrx::datum::DatumWithOid;
+
+/// Such a row by its key, with what PostgreSQL says.
+pub struct FailingRow {
+    pub key: String,
+    pub why: String,
+}
+
+/// The first `limit` rows of blocks `from` to `to` for which the values of `up` cannot be had.
+pub fn rows(
+    r: &ColumnChange,
+    shape: &Shape,
+    blocks: (i64, i64),
+    limit: usize,
+) -> Result<Vec<FailingRow>> {
+    let table = r.table()?;
+    let texts: Vec<String> = r
+        .columns
+        .iter()
+        .map(|c| cast_expression(&c.up, &c.type_text))
+        .collect();
+    let looks = FailingQueries {
+        range: sql::evaluate_slice(table, &texts),
+        places: sql::places_in(table),
+        one: sql::evaluated_one(table, &texts),
+        key: sql::select_row_name(table, &shape.key_columns()),
+    };
+    let _safe = guc::pin_names();
+    let mut found = Vec::new();
+    looks.search(blocks, limit, &mut found)?;
+    Ok(found)
+}
+
+struct FailingQueries {
+    range: String,
+    places: String,
+    one: String,
+    key: String,
+}
+
+impl FailingQueries {
+    /// Halves what fails until it is one block, and takes that row by row.
+    fn search(
+        &self,
+        (from, to): (i64, i64),
+        limit: usize,
+        found: &mut Vec<FailingRow>,
+    ) -> Result<()> {
+        if from >= to || found.len() >= limit {
+            return Ok(());
+        }
+        let slice = BlockSlice::new(from, to)?;
+        match fails(&self.range, &slice.args())? {
+            None => Ok(()),
+            Some(_) if to - from > 1 => {
+                let middle = from + (to - from) / 2;
+                self.search((from, middle), limit, found)?;
+                self.search((middle, to), limit, found)
+            }
+            Some(_) => {
+                let places: Vec<String> = spi::json_rows(&self.places, &slice.args())?;
+                for place in places {
+                    if found.len() >= limit {
+                        break;
+                    }
+                    if let Some(why) = fails(&self.one, &[place.as_str().into()])? {
+                        let key = spi::value::<String>(&self.key, &[place.as_str().into()])?;
+                        found.push(FailingRow {
+                            key: key.unwrap_or(place),
+                            why,
+                        });
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What PostgreSQL says, if it is about the data.
+fn fails(sql: &str, args: &[DatumWithOid]) -> Result<Option<String>> {
+    match tx::probe(|| spi::run(sql, args)) {
+        Ok(_) => Ok(None),
+        Err(e) if e.is_about_data() => Ok(Some(e.to_string())),
+        Err(e) => Err(e),
+    }
+}
+
+/// For messages.
+pub fn describe(failing: &[FailingRow]) -> String {
+    let each: Vec<String> = failing
+        .iter()
+        .map(|f| format!("({}): {}", f.key, f.why))
+        .collect();
+    each.join("; ")
+}

@@ -1,0 +1,9 @@
+//! Users' tables, read and written as their owners: what both sides hold, our triggers on them, ids, keys and sequences.
+
+pub mod compare;
+pub mod deferred_constraints;
+pub mod failing_rows;
+pub mod id_pairs;
+pub mod scope_pin;
+pub mod sequence;
+pub mod triggers;

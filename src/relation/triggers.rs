@@ -1,0 +1,59 @@
+//! Our triggers on the tables of a mapping: what stands, and what should.
+
+use crate::error::Result;
+use crate::ident::{Ident, QualifiedName};
+use crate::model::records::Mapping;
+use crate::pg::{guc, spi, state};
+use crate::sqlgen::trigger;
+use crate::sqlgen::view_names;
+use pgrx::pg_sys::Oid;
+
+/// A trigger of ours that stands.
+#[derive(serde::Deserialize)]
+pub struct InstalledTrigger {
+    pub table: QualifiedName,
+    pub name: Ident,
+    pub enabled: bool,
+}
+
+/// Whatever of ours stands on either side; a table that is gone has taken its triggers with it.
+pub fn list_installed(p: &Mapping) -> Result<Vec<InstalledTrigger>> {
+    let tables: Vec<Oid> = [Some(p.source), p.target]
+        .into_iter()
+        .flatten()
+        .map(Oid::from)
+        .collect();
+    spi::rows(
+        "SELECT pg_catalog.jsonb_build_object('schema', n.nspname, 'name', c.relname) AS \"table\", t.tgname AS name, \
+         t.tgenabled <> 'D' AS enabled FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE t.tgrelid = ANY ($1) AND t.tgname ~ ('^!mig_' || $2::text || '_') ORDER BY t.tgrelid, t.tgname",
+        &[tables.into(), p.id.into()],
+    )
+}
+
+pub fn drop_all(p: &Mapping) -> Result<()> {
+    for t in list_installed(p)? {
+        spi::run(&trigger::drop(&t.table, &t.name), &[])?;
+    }
+    Ok(())
+}
+
+/// Notes which mirror triggers stand now; `mig.drift` tells when one was touched.
+pub fn seal(id: i32) -> Result<()> {
+    state::run(
+        "UPDATE mig.mapping p SET seal = s.place || ' ' || s.triggers, mirrors = s.mirrors, sealed_at = clock_timestamp() FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
+        &[id.into()],
+    )?;
+    Ok(())
+}
+
+/// The mapping's views, those that stand.
+pub fn drop_views(id: i32) -> Result<()> {
+    // IF EXISTS, without a NOTICE for each that is not there.
+    let _quiet = guc::pin(&[(c"client_min_messages", c"warning")]);
+    for name in [view_names::reverse_name(id), view_names::name(id)] {
+        spi::run(&format!("DROP VIEW IF EXISTS {name}"), &[])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! One row of the touched table brought to the written one, in a command of its own.
+
+use crate::pg::slot::Slot;
+use crate::row_writer::Direct;
+use crate::row_writer::WriteEvent;
+use crate::row_writer::index_lookup;
+use crate::row_writer::index_lookup::KeySearch;
+use crate::row_writer::modify::UpdateManner;
+use crate::row_writer::target::TargetTable;
+use pgrx::pg_sys;
+use std::cell::{Cell, OnceCell, RefCell};
+
+/// Rows being written.
+pub struct RowApplier<'a> {
+    pub direct: &'a Direct,
+    pub touched: pg_sys::Relation,
+    /// A row that is being made.
+    new: Slot,
+    /// The written table's key, and the row that was found by it. Most rows that are put in need neither.
+    looked: OnceCell<(RefCell<KeySearch<'a>>, Slot)>,
+    // Closed after the slots and the search.
+    pub written: TargetTable<'a>,
+    pub latest: LatestSnapshot,
+}
+
+impl<'a> RowApplier<'a> {
+    /// # Safety
+    /// Inside a transaction, in a command of its own; `touched` is open for longer than the value lives.
+    pub unsafe fn begin(
+        direct: &'a Direct,
+        touched: pg_sys::Relation,
+        spared: &[pg_sys::Oid],
+    ) -> Self {
+        let latest = LatestSnapshot::default();
+        if !direct.plain {
+            latest.get();
+        }
+        // SAFETY: as the caller says.
+        unsafe {
+            let written = TargetTable::open(direct.written, &direct.kept, spared);
+            Self {
+                direct,
+                touched,
+                new: Slot::to_fill(written.relation),
+                looked: OnceCell::new(),
+                written,
+                latest,
+            }
+        }
+    }
+
+    /// # Safety
+    /// As `Direct::write`.
+    pub unsafe fn event(
+        &self,
+        data: &pg_sys::TriggerData,
+        key: &[pg_sys::Datum],
+        event: WriteEvent,
+    ) -> bool {
+        let source = match event {
+            WriteEvent::Insert => Some(data.tg_trigslot),
+            WriteEvent::Update => Some(data.tg_newslot),
+            WriteEvent::Delete => None,
+        };
+        // SAFETY: a row trigger has these slots (trigger.c).
+        unsafe {
+            let is_so = match source {
+                Some(row) => {
+                    index_lookup::is_own(row)
+                        || index_lookup::is_visible(self.touched, row, self.latest.get())
+                }
+                None => !self
+                    .direct
+                    .touched_key
+                    .is_in(self.touched, key, self.latest.get()),
+            };
+            let done = is_so && self.write_row(source, key, event, true);
+            if done {
+                self.look_ahead(data);
+            }
+            done
+        }
+    }
+
+    /// Writes one row; false where that was not done. `source` is what holds by now; `alone`: no others are written with it.
+    ///
+    /// # Safety
+    /// `key` is that of a row of the touched table, to which `event` has happened.
+    pub unsafe fn write_row(
+        &self,
+        source: Option<*mut pg_sys::TupleTableSlot>,
+        key: &[pg_sys::Datum],
+        event: WriteEvent,
+        alone: bool,
+    ) -> bool {
+        let (row, written) = (&self.direct.row, &self.written);
+        // SAFETY: as the caller says.
+        unsafe {
+            if let (WriteEvent::Insert, Some(source)) = (event, source) {
+                return row.fill(written, source, &self.new) && self.put_in(key);
+            }
+            let Some(found) = self.find(key).filter(|f| row.is_ours(f)) else {
+                return false;
+            };
+            match source {
+                None => written.delete(found),
+                Some(source) => {
+                    row.fill(written, source, &self.new)
+                        && written.update(found, &self.new, UpdateManner::of_a_statement(alone))
+                }
+            }
+        }
+    }
+
+    /// The row is in nobody's way, as a rule: an index tells if it is, without a look before. Where it would wait instead, there
+    /// is one.
+    ///
+    /// # Safety
+    /// `self.new` holds the row of this key.
+    unsafe fn put_in(&self, key: &[pg_sys::Datum]) -> bool {
+        let written = &self.written;
+        // SAFETY: as the caller says.
+        unsafe {
+            if self.direct.copies {
+                return written.insert_unless_there(&self.new);
+            }
+            if self.find(key).is_some() {
+                return false;
+            }
+            written.insert(&self.new);
+        }
+        true
+    }
+
+    /// The written table's row for this key of the touched one; waits for whoever is about to write it.
+    ///
+    /// # Safety
+    /// As `one`.
+    unsafe fn find(&self, key: &[pg_sys::Datum]) -> Option<&Slot> {
+        let relation = self.written.relation;
+        // SAFETY: as the caller says; the table is open for longer than search and slot.
+        unsafe {
+            // The search keeps what it has made, and the caller may be in memory that goes with the row.
+            let before = pg_sys::MemoryContextSwitchTo(self.written.memory());
+            let (search, found) = self.looked.get_or_init(|| {
+                let search = self.direct.written_key.search(relation);
+                (RefCell::new(search), Slot::of_table(relation))
+            });
+            let there = search.borrow_mut().find(&self.direct.row.key(key), found);
+            pg_sys::MemoryContextSwitchTo(before);
+            there.then_some(found)
+        }
+    }
+}
+
+/// The latest snapshot, active from its first use to the end of the value. It sees what the transaction's commands have written.
+#[derive(Default)]
+pub struct LatestSnapshot(Cell<bool>);
+
+impl LatestSnapshot {
+    pub fn get(&self) -> pg_sys::Snapshot {
+        // SAFETY: inside a transaction; popped on drop, or with the (sub)transaction that an ERROR aborts.
+        unsafe {
+            if !self.0.replace(true) {
+                pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            }
+            pg_sys::GetActiveSnapshot()
+        }
+    }
+}
+
+impl Drop for LatestSnapshot {
+    fn drop(&mut self) {
+        if self.0.get() && !std::thread::panicking() {
+            // SAFETY: pushed by `get`, and whoever pushed another one since has popped it.
+            unsafe { pg_sys::PopActiveSnapshot() };
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What becomes of a row that is written, whose columns are kept in step.
+
+use crate::model::column_change::SyncStage;
+use crate::pg::datum_equality::DatumImage;
+use crate::pg::slot::Slot;
+use crate::pg::slot::merge;
+use crate::row_writer::column_exprs::ColumnSync;
+use crate::row_writer::column_exprs::ColumnValue;
+use crate::row_writer::column_exprs::ComputedColumn;
+use crate::row_writer::column_exprs::EvalContext;
+use crate::row_writer::column_exprs::OldColumn;
+use pgrx::pg_sys;
+
+pub enum ColumnOutcome {
+    Set(Vec<ColumnValue>),
+    /// Both sides are written, and contradict each other.
+    Contradiction,
+    /// The computed column is written, and not what it is computed to be.
+    Computed,
+    /// The old column is written, which has been replaced.
+    Replaced,
+}
+
+impl ColumnOutcome {
+    fn keep() -> Self {
+        ColumnOutcome::Set(Vec::new())
+    }
+}
+
+impl ColumnSync {
+    /// Whether an UPDATE has nothing to do with any of these columns.
+    ///
+    /// # Safety
+    /// As `updated`.
+    pub unsafe fn is_untouched(
+        &self,
+        before: *mut pg_sys::TupleTableSlot,
+        new: *mut pg_sys::TupleTableSlot,
+        stage: SyncStage,
+    ) -> bool {
+        // SAFETY: as the caller says.
+        let kept = |(number, image): (i16, DatumImage)| unsafe {
+            has_same_value(before, new, number, image)
+        };
+        let mut columns = self.new.iter().chain(self.old.iter().map(|o| &o.made));
+        let untouched = columns.all(|m| {
+            kept((m.number, m.image))
+                && (stage == SyncStage::New || m.reads.iter().all(|r| kept(*r)))
+        });
+        // SAFETY: as the caller says.
+        let unfilled = |m: &ComputedColumn| unsafe { Slot::value(new, m.number).1 };
+        untouched && (stage != SyncStage::Old || !self.new.iter().any(unfilled))
+    }
+
+    /// # Safety
+    /// `new` holds the row that is to be put in.
+    pub unsafe fn decide_insert(
+        &self,
+        new: *mut pg_sys::TupleTableSlot,
+        stage: SyncStage,
+    ) -> ColumnOutcome {
+        // SAFETY: as the caller says.
+        unsafe {
+            let context = EvalContext::new();
+            let written = self.new.iter().any(|m| !Slot::value(new, m.number).1);
+            if let (SyncStage::New, Some(old)) = (stage, &self.old) {
+                return self.follow(&context, new, old.is_unnamed(&context, new));
+            }
+            let ups = self.find_wrong_columns(&context, new);
+            if !written || ups.is_empty() {
+                return ColumnOutcome::Set(ups);
+            }
+            let unnamed = |old: &OldColumn| old.is_unnamed(&context, new);
+            self.go_back(&context, new, stage, unnamed)
+        }
+    }
+
+    /// # Safety
+    /// `before` and `new` hold both versions of the row.
+    pub unsafe fn decide_update(
+        &self,
+        before: *mut pg_sys::TupleTableSlot,
+        new: *mut pg_sys::TupleTableSlot,
+        stage: SyncStage,
+    ) -> ColumnOutcome {
+        // SAFETY: as the caller says.
+        unsafe {
+            let changed =
+                |number: i16, image: DatumImage| !has_same_value(before, new, number, image);
+            let new_changed = self.new.iter().any(|m| changed(m.number, m.image));
+            let context = EvalContext::new();
+            if let (SyncStage::New, Some(old)) = (stage, &self.old) {
+                let untouched = !changed(old.made.number, old.made.image);
+                if untouched && !new_changed {
+                    return ColumnOutcome::keep();
+                }
+                return self.follow(&context, new, untouched);
+            }
+            let moved = |m: &ComputedColumn| m.reads.iter().any(|(n, image)| changed(*n, *image));
+            if !new_changed {
+                let unfilled =
+                    |m: &ComputedColumn| stage == SyncStage::Old && Slot::value(new, m.number).1;
+                let due = self.new.iter().filter(|m| moved(m) || unfilled(m));
+                return ColumnOutcome::Set(
+                    due.filter_map(|m| m.correct_value(&context, new)).collect(),
+                );
+            }
+            if self.find_wrong_columns(&context, new).is_empty() {
+                return ColumnOutcome::keep();
+            }
+            let untouched = |_: &OldColumn| !self.new.iter().any(moved);
+            // One of several columns is written before the backfill has come by: the others are what the old one says.
+            let lacking = self.new.iter().filter(|m| {
+                stage == SyncStage::Old
+                    && !changed(m.number, m.image)
+                    && Slot::value(new, m.number).1
+            });
+            let mut set: Vec<ColumnValue> = lacking
+                .filter_map(|m| m.correct_value(&context, new))
+                .collect();
+            if set.is_empty() {
+                return self.go_back(&context, new, stage, untouched);
+            }
+            let filled = Slot::of_row((*new).tts_tupleDescriptor);
+            merge(new, &set, &filled);
+            match self.go_back(&context, filled.0, stage, untouched) {
+                ColumnOutcome::Set(down) => {
+                    set.extend(down);
+                    ColumnOutcome::Set(set)
+                }
+                refused => refused,
+            }
+        }
+    }
+
+    /// New columns are written, and are not what the old one makes of them: it becomes what they make of it, unless it is written, too.
+    ///
+    /// # Safety
+    /// As `inserted`.
+    unsafe fn go_back(
+        &self,
+        context: &EvalContext,
+        new: *mut pg_sys::TupleTableSlot,
+        stage: SyncStage,
+        untouched: impl FnOnce(&OldColumn) -> bool,
+    ) -> ColumnOutcome {
+        let Some(old) = &self.old else {
+            return if stage == SyncStage::Old {
+                ColumnOutcome::Computed
+            } else {
+                ColumnOutcome::keep()
+            };
+        };
+        // SAFETY: as the caller says.
+        match unsafe { old.made.correct_value(context, new) } {
+            None => ColumnOutcome::keep(),
+            Some(down) if untouched(old) => ColumnOutcome::Set(vec![down]),
+            Some(_) => ColumnOutcome::Contradiction,
+        }
+    }
+
+    /// The old column follows the new ones, and nobody else may write it.
+    ///
+    /// # Safety
+    /// As `inserted`.
+    unsafe fn follow(
+        &self,
+        context: &EvalContext,
+        new: *mut pg_sys::TupleTableSlot,
+        untouched: bool,
+    ) -> ColumnOutcome {
+        let Some(old) = &self.old else {
+            return ColumnOutcome::keep();
+        };
+        // SAFETY: as the caller says.
+        match unsafe { old.made.correct_value(context, new) } {
+            None => ColumnOutcome::keep(),
+            Some(down) if untouched => ColumnOutcome::Set(vec![down]),
+            Some(_) => ColumnOutcome::Replaced,
+        }
+    }
+}
+
+/// # Safety
+/// Both hold rows of one table.
+unsafe fn has_same_value(
+    a: *mut pg_sys::TupleTableSlot,
+    b: *mut pg_sys::TupleTableSlot,
+    number: i16,
+    image: DatumImage,
+) -> bool {
+    // SAFETY: as the caller says.
+    unsafe {
+        let ((a, no_a), (b, no_b)) = (Slot::value(a, number), Slot::value(b, number));
+        no_a == no_b && (no_a || image.is_same_stored(a, b))
+    }
+}

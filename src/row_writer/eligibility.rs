@@ -1,0 +1,70 @@
+//! Which tables can be written below SQL, and how much of it.
+
+use crate::row_writer::index_lookup;
+use crate::row_writer::projection;
+use pgrx::pg_sys;
+use std::ffi::CString;
+
+/// An ordinary table, without triggers but foreign keys', whose other columns stay null.
+///
+/// # Safety
+/// `table` is open.
+pub unsafe fn table(table: pg_sys::Relation, columns: &[CString]) -> bool {
+    // SAFETY: as the caller says.
+    unsafe {
+        let Some(set) = projection::numbers_in(table, columns) else {
+            return false;
+        };
+        let attributes = &*(*table).rd_att;
+        let generated = attributes
+            .constr
+            .as_ref()
+            .is_some_and(|c| c.has_generated_stored);
+        let all = attributes.attrs.as_slice(attributes.natts as usize);
+        let stays_null = |a: &pg_sys::FormData_pg_attribute| {
+            a.attisdropped
+                || set.contains(&a.attnum)
+                || !a.atthasdef
+                    && a.attidentity == 0
+                    && pg_sys::get_typtype(a.atttypid) as u8 != pg_sys::TYPTYPE_DOMAIN
+        };
+        let triggers = (*table).trigdesc.as_ref();
+        let foreign_keys_only = triggers.is_none_or(|t| {
+            std::slice::from_raw_parts(t.triggers, t.numtriggers as usize)
+                .iter()
+                .all(|t| t.tgisinternal)
+        });
+        index_lookup::is_table(table)
+            && !generated
+            && (*table).rd_rules.is_null()
+            && all.iter().all(stays_null)
+            && foreign_keys_only
+    }
+}
+
+/// Nothing runs with a row but the server's own code, which foreign keys' triggers are: they name all they use by its schema.
+///
+/// # Safety
+/// `table` is open.
+pub unsafe fn is_plain(table: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller says.
+    unsafe {
+        let checks = (*(*table).rd_att).constr.as_ref();
+        checks.is_none_or(|c| c.num_check == 0) && index_lookup::indexes_are_plain(table)
+    }
+}
+
+/// No index makes one wait for others, or is checked late: conflicts of unique ones are told at once, those of exclusion
+/// constraints are not.
+///
+/// # Safety
+/// `table` is open.
+pub unsafe fn tells_at_once(table: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller says.
+    unsafe {
+        index_lookup::all_indexes(table, |index| {
+            let form = &*(*index).rd_index;
+            !form.indisexclusion && form.indimmediate
+        })
+    }
+}

@@ -1,0 +1,320 @@
+//! Finding the row of a key, by an index.
+
+use crate::pg::slot::Slot;
+use crate::pg::slot::catch_error;
+use pgrx::pg_sys;
+
+/// A unique index whose columns are a key's, and how each is compared.
+pub struct KeyIndex {
+    index: pg_sys::Oid,
+    columns: Vec<KeyIndexColumn>,
+}
+
+struct KeyIndexColumn {
+    /// Which of the key's values.
+    value: usize,
+    equals: pg_sys::RegProcedure,
+    collation: pg_sys::Oid,
+}
+
+impl KeyIndex {
+    /// None where `table` has no such index, or one that lets two rows have a key for a while.
+    ///
+    /// # Safety
+    /// `table` is open.
+    pub unsafe fn find_index(table: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
+        let mut key = None;
+        // SAFETY: as the caller says.
+        unsafe {
+            all_indexes(table, |index| {
+                key = Self::from_index(index, attributes);
+                key.is_none()
+            });
+        }
+        key
+    }
+
+    /// # Safety
+    /// `index` is open.
+    unsafe fn from_index(index: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
+        // SAFETY: an index has all of these for each of its key columns (relcache.c).
+        unsafe {
+            let form = &*(*index).rd_index;
+            let numbers = form
+                .indkey
+                .values
+                .as_slice(usize::try_from(form.indnkeyatts).ok()?);
+            let whole = pg_sys::RelationGetIndexPredicate(index).is_null();
+            let certain = form.indisunique && form.indimmediate && form.indisvalid && whole;
+            if !certain
+                || (*(*index).rd_rel).relam != pg_sys::BTREE_AM_OID
+                || numbers.len() != attributes.len()
+            {
+                return None;
+            }
+            let columns = numbers.iter().enumerate().map(|(n, number)| {
+                let input = *(*index).rd_opcintype.add(n);
+                let operator = pg_sys::get_opfamily_member(
+                    *(*index).rd_opfamily.add(n),
+                    input,
+                    input,
+                    pg_sys::BTEqualStrategyNumber as i16,
+                );
+                Some(KeyIndexColumn {
+                    value: attributes.iter().position(|a| a == number)?,
+                    equals: pg_sys::get_opcode(operator),
+                    collation: *(*index).rd_indcollation.add(n),
+                })
+            });
+            Some(Self {
+                index: (*index).rd_id,
+                columns: columns.collect::<Option<_>>()?,
+            })
+        }
+    }
+
+    /// A search that sees what is not committed yet.
+    ///
+    /// # Safety
+    /// `table` is the index's, open for longer than the value lives.
+    pub unsafe fn search(&self, table: pg_sys::Relation) -> KeySearch<'_> {
+        let mut dirty = Box::new(dirty());
+        let snapshot = &raw mut *dirty;
+        // SAFETY: as the caller says; the snapshot lives in the value.
+        unsafe { KeySearch::open(self, table, snapshot, dirty) }
+    }
+
+    /// Whether there is such a row under the snapshot.
+    ///
+    /// # Safety
+    /// As `search`; the snapshot is active, and the values are those of the key's columns.
+    pub unsafe fn is_in(
+        &self,
+        table: pg_sys::Relation,
+        values: &[pg_sys::Datum],
+        snapshot: pg_sys::Snapshot,
+    ) -> bool {
+        // SAFETY: as the caller says.
+        unsafe {
+            let slot = Slot::of_table(table);
+            KeySearch::open(self, table, snapshot, Box::default()).look(values, &slot)
+        }
+    }
+}
+
+/// An index open for looking keys up in it.
+pub struct KeySearch<'a> {
+    key: &'a KeyIndex,
+    index: pg_sys::Relation,
+    scan: pg_sys::IndexScanDesc,
+    /// What it has seen last.
+    dirty: Box<pg_sys::SnapshotData>,
+}
+
+impl<'a> KeySearch<'a> {
+    /// # Safety
+    /// As `Key::search`; the snapshot is valid as long as the value lives.
+    unsafe fn open(
+        key: &'a KeyIndex,
+        table: pg_sys::Relation,
+        snapshot: pg_sys::Snapshot,
+        dirty: Box<pg_sys::SnapshotData>,
+    ) -> Self {
+        // SAFETY: as the caller says; closed on drop, or by the abort that unwinds it.
+        unsafe {
+            let index = pg_sys::index_open(key.index, pg_sys::AccessShareLock as i32);
+            let count = key.columns.len() as i32;
+            Self {
+                key,
+                index,
+                scan: pg_sys::index_beginscan(table, index, snapshot, count, 0),
+                dirty,
+            }
+        }
+    }
+
+    /// Puts the row of the key into `slot`; false where there is none. Waits for others who have just put one in or are
+    /// about to take it away: as RelationFindReplTupleByIndex() in execReplication.c.
+    ///
+    /// # Safety
+    /// The values are those of the key's columns; `slot` is for rows of the table.
+    pub unsafe fn find(&mut self, values: &[pg_sys::Datum], slot: &Slot) -> bool {
+        // SAFETY: as the caller says. The wait ends with the other transaction, by an ERROR, or by a timeout.
+        unsafe {
+            while self.look(values, slot) {
+                let Some(other) = self.in_progress() else {
+                    return true;
+                };
+                pg_sys::ExecClearTuple(slot.0);
+                pg_sys::XactLockTableWait(
+                    other,
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    pg_sys::XLTW_Oper::XLTW_None,
+                );
+            }
+            false
+        }
+    }
+
+    /// As `find`, without the wait: `in_progress` tells.
+    ///
+    /// # Safety
+    /// As `find`.
+    pub unsafe fn look(&mut self, values: &[pg_sys::Datum], slot: &Slot) -> bool {
+        let mut keys = [pg_sys::ScanKeyData::default(); pg_sys::INDEX_MAX_KEYS as usize];
+        // SAFETY: as the caller says.
+        unsafe {
+            for (n, c) in self.key.columns.iter().enumerate() {
+                pg_sys::ScanKeyEntryInitialize(
+                    &mut keys[n],
+                    0,
+                    n as i16 + 1,
+                    pg_sys::BTEqualStrategyNumber as u16,
+                    pg_sys::InvalidOid,
+                    c.collation,
+                    c.equals,
+                    values[c.value],
+                );
+            }
+            let count = self.key.columns.len() as i32;
+            pg_sys::index_rescan(self.scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
+            pg_sys::index_getnext_slot(
+                self.scan,
+                pg_sys::ScanDirection::ForwardScanDirection,
+                slot.0,
+            )
+        }
+    }
+
+    /// Who has written the row that was found last, and has not ended.
+    pub fn in_progress(&self) -> Option<pg_sys::TransactionId> {
+        in_progress(&self.dirty)
+    }
+}
+
+impl Drop for KeySearch<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by `open`.
+            unsafe {
+                pg_sys::index_endscan(self.scan);
+                pg_sys::index_close(self.index, pg_sys::NoLock as i32);
+            }
+        }
+    }
+}
+
+/// Sees what is not committed yet, and says of whom it is (HeapTupleSatisfiesDirty).
+pub fn dirty() -> pg_sys::SnapshotData {
+    pg_sys::SnapshotData {
+        snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+        ..Default::default()
+    }
+}
+
+/// Who has written the row that `dirty` saw last, and has not ended.
+pub fn in_progress(dirty: &pg_sys::SnapshotData) -> Option<pg_sys::TransactionId> {
+    [dirty.xmin, dirty.xmax]
+        .into_iter()
+        .find(|x| *x != pg_sys::InvalidTransactionId)
+}
+
+/// Neither parted nor a part of another one: its rows are all of its own shape, and in it.
+///
+/// # Safety
+/// `table` is open.
+pub unsafe fn is_table(table: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller says.
+    let form = unsafe { &*(*table).rd_rel };
+    form.relkind as u8 == pg_sys::RELKIND_RELATION && !form.relispartition && !form.relhassubclass
+}
+
+/// Whether it is a slot for rows on a page of a heap.
+///
+/// # Safety
+/// `slot` is null or a slot.
+pub unsafe fn is_stored(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: as the caller says.
+    !slot.is_null() && unsafe { (*slot).tts_ops == &raw const pg_sys::TTSOpsBufferHeapTuple }
+}
+
+/// Whether this transaction has written this version of a row, and none after it: it holds, under whatever snapshot, and nobody
+/// else can so much as see it.
+///
+/// # Safety
+/// `slot` holds a row as stored.
+pub unsafe fn is_own(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: as the caller says; other kinds of slots have no header to look at.
+    unsafe {
+        if !is_stored(slot) {
+            return false;
+        }
+        let tuple = (*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple;
+        let row = &*(*tuple).t_data;
+        u32::from(row.t_infomask) & pg_sys::HEAP_XMAX_INVALID != 0
+            && pg_sys::TransactionIdIsCurrentTransactionId(row.t_choice.t_heap.t_xmin)
+    }
+}
+
+/// Whether this version of a row is the one that holds.
+///
+/// # Safety
+/// `slot` holds a row of `table`, as stored.
+#[allow(ffi_unwind_calls, reason = "the call is guarded")]
+pub unsafe fn is_visible(
+    table: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: as the caller says; other kinds of slots have no buffer to look at.
+    unsafe {
+        if !is_stored(slot) {
+            return false;
+        }
+        match (*(*table).rd_tableam).tuple_satisfies_snapshot {
+            None => false,
+            Some(satisfies) => catch_error(|| satisfies(table, slot, snapshot)),
+        }
+    }
+}
+
+/// Whether all comparisons of the table's indexes are the server's own, and none has an expression or a condition.
+///
+/// # Safety
+/// `table` is open.
+pub unsafe fn indexes_are_plain(table: pg_sys::Relation) -> bool {
+    let own = |f: &pg_sys::RegProcedure| f.to_u32() < pg_sys::FirstNormalObjectId;
+    // SAFETY: as the caller says; an index has so many support functions for each key column (relcache.c).
+    unsafe {
+        all_indexes(table, |index| {
+            let supports = usize::from((*(*index).rd_indam).amsupport)
+                * usize::try_from((*(*index).rd_index).indnkeyatts).unwrap_or(0);
+            std::slice::from_raw_parts((*index).rd_support, supports)
+                .iter()
+                .all(own)
+                && pg_sys::RelationGetIndexPredicate(index).is_null()
+                && pg_sys::RelationGetIndexExpressions(index).is_null()
+        })
+    }
+}
+
+/// # Safety
+/// `table` is open.
+pub unsafe fn all_indexes(
+    table: pg_sys::Relation,
+    mut is_so: impl FnMut(pg_sys::Relation) -> bool,
+) -> bool {
+    // SAFETY: as the caller says; each index is open while it is looked at.
+    unsafe {
+        let list = pg_sys::RelationGetIndexList(table);
+        let length = list.as_ref().map_or(0, |l| l.length);
+        (0..length).all(|n| {
+            let oid = (*pg_sys::list_nth_cell(list, n)).oid_value;
+            let index = pg_sys::index_open(oid, pg_sys::AccessShareLock as i32);
+            let so = is_so(index);
+            pg_sys::index_close(index, pg_sys::NoLock as i32);
+            so
+        })
+    }
+}

@@ -1,0 +1,329 @@
+//! What the mapping's view makes of a row, without running the view: its target list is planned once, as the planner
+//! would do when it pulls the view up, and evaluated over the touched row.
+
+use crate::pg::datum_equality::{DatumImage, KeyColumns};
+use crate::pg::slot::Slot;
+use crate::pg::slot::catch_error;
+use crate::row_writer::FlowRelations;
+use crate::row_writer::items;
+use crate::row_writer::target::TargetTable;
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString};
+
+/// Where a value comes from.
+#[derive(Clone, Copy)]
+enum ValueSource {
+    /// A column of the touched table.
+    Column(i16),
+    Const(pg_sys::Datum, bool),
+    /// Planned, in the memory of the whole.
+    Expression(*mut pg_sys::Expr),
+}
+
+/// Where a value of the written key comes from.
+#[derive(Clone, Copy)]
+enum KeyPart {
+    Key(usize),
+    Const(pg_sys::Datum),
+}
+
+/// The scope's column, and the value of all rows that are ours.
+pub struct ScopeValue {
+    pub number: i16,
+    pub value: pg_sys::Datum,
+    image: DatumImage,
+}
+
+pub struct Projection {
+    columns: Vec<(i16, ValueSource)>,
+    filter: *mut pg_sys::Expr,
+    key: Vec<KeyPart>,
+    /// The written key's columns.
+    arbiter: Vec<i16>,
+    pub scope: Option<ScopeValue>,
+}
+
+impl Projection {
+    /// None where the view does more than to read one row of the touched table.
+    ///
+    /// # Safety
+    /// Both relations are open; the current memory context lives as long as the value.
+    pub unsafe fn from_view(
+        view: pg_sys::Relation,
+        written: pg_sys::Relation,
+        parties: &FlowRelations,
+        key: &[i16],
+    ) -> Option<Self> {
+        // SAFETY: the query belongs to the open view; what is kept of it is copied by the planner.
+        unsafe {
+            let query = &*pg_sys::get_view_query(view);
+            if !reads_one(query, parties.touched) {
+                return None;
+            }
+            let numbers = numbers_in(written, &parties.columns)?;
+            let columns = parties.columns.iter().zip(numbers);
+            let columns: Vec<(i16, ValueSource)> = columns
+                .map(|(name, number)| Some((number, value(query, name, written, number)?)))
+                .collect::<Option<_>>()?;
+            let of = |name: &CString| {
+                let number = number_in(written, name)?;
+                columns
+                    .iter()
+                    .find(|c| c.0 == number)
+                    .map(|c| (number, c.1))
+            };
+            let part = |name: &CString| match of(name)?.1 {
+                ValueSource::Column(from) => {
+                    Some(KeyPart::Key(key.iter().position(|k| *k == from)?))
+                }
+                ValueSource::Const(value, false) => Some(KeyPart::Const(value)),
+                _ => None,
+            };
+            let scope = |name: &CString| match of(name)? {
+                (number, ValueSource::Const(value, false)) => Some(ScopeValue {
+                    number,
+                    value,
+                    image: DatumImage::for_type(attribute(written, number).atttypid),
+                }),
+                _ => None,
+            };
+            Some(Self {
+                key: parties.arbiter.iter().map(part).collect::<Option<_>>()?,
+                arbiter: numbers_in(written, &parties.arbiter)?,
+                scope: match &parties.scope {
+                    None => None,
+                    Some(name) => Some(scope(name)?),
+                },
+                filter: match (*query.jointree).quals {
+                    quals if quals.is_null() => std::ptr::null_mut(),
+                    quals => plan_expression(quals.cast()),
+                },
+                columns,
+            })
+        }
+    }
+
+    /// Nothing is evaluated.
+    pub fn is_plain(&self) -> bool {
+        self.filter.is_null()
+            && !self
+                .columns
+                .iter()
+                .any(|(_, v)| matches!(v, ValueSource::Expression(_)))
+    }
+
+    /// The written table's key, for the touched table's.
+    pub fn key(&self, touched: &[pg_sys::Datum]) -> Vec<pg_sys::Datum> {
+        let value = |p: &KeyPart| match p {
+            KeyPart::Key(n) => touched[*n],
+            KeyPart::Const(value) => *value,
+        };
+        self.key.iter().map(value).collect()
+    }
+
+    /// Whether the row of the written table is one of this scope.
+    ///
+    /// # Safety
+    /// `found` holds a row of the written table.
+    pub unsafe fn is_ours(&self, found: &Slot) -> bool {
+        self.scope.as_ref().is_none_or(|s| {
+            // SAFETY: as the caller says; both values are of the scope's type.
+            unsafe {
+                let (value, null) = Slot::value(found.0, s.number);
+                !null && s.image.is_same(value, s.value)
+            }
+        })
+    }
+
+    /// Puts the row that the written table should have into `new`; false where the filter leaves it out.
+    ///
+    /// # Safety
+    /// `source` holds a row of the touched table, and `new` is a slot for the written one.
+    pub unsafe fn fill(
+        &self,
+        written: &TargetTable,
+        source: *mut pg_sys::TupleTableSlot,
+        new: &Slot,
+    ) -> bool {
+        // SAFETY: as the caller says; the slot has as many values as the table has columns, and each is set.
+        unsafe {
+            let evaluated = |expression| evaluate(written.expression_context(), expression, source);
+            if !self.filter.is_null() {
+                let (passes, null) = evaluated(self.filter);
+                if null || passes.value() == 0 {
+                    return false;
+                }
+            }
+            pg_sys::ExecClearTuple(new.0);
+            let new = &mut *new.0;
+            let width = (*new.tts_tupleDescriptor).natts as usize;
+            std::slice::from_raw_parts_mut(new.tts_isnull, width).fill(true);
+            for (number, value) in &self.columns {
+                let (value, null) = match *value {
+                    ValueSource::Column(from) => Slot::value(source, from),
+                    ValueSource::Const(value, null) => (value, null),
+                    ValueSource::Expression(expression) => evaluated(expression),
+                };
+                let at = *number as usize - 1;
+                *new.tts_values.add(at) = value;
+                *new.tts_isnull.add(at) = null;
+            }
+            pg_sys::ExecStoreVirtualTuple(new);
+            true
+        }
+    }
+
+    /// The key of a row of the written table.
+    ///
+    /// # Safety
+    /// `row` holds one.
+    pub unsafe fn key_of(&self, row: &Slot) -> Vec<pg_sys::Datum> {
+        // SAFETY: as the caller says; key columns are not null.
+        let value = |n: &i16| unsafe { Slot::value(row.0, *n).0 };
+        self.arbiter.iter().map(value).collect()
+    }
+}
+
+/// One table, row by row: no other one beside it, nothing put together.
+///
+/// # Safety
+/// The query is a view's.
+unsafe fn reads_one(query: &pg_sys::Query, touched: pg_sys::Oid) -> bool {
+    let simple = !query.hasSubLinks
+        && !query.hasAggs
+        && !query.hasWindowFuncs
+        && !query.hasTargetSRFs
+        && !query.hasDistinctOn
+        && query.distinctClause.is_null()
+        && query.groupClause.is_null()
+        && query.limitCount.is_null()
+        && query.cteList.is_null()
+        && query.setOperations.is_null();
+    // SAFETY: the FROM clause of a query is a list of nodes; a RangeTblRef counts tables from 1.
+    unsafe {
+        let mut from = items::<pg_sys::Node>((*query.jointree).fromlist);
+        let (Some(first), None) = (from.next(), from.next()) else {
+            return false;
+        };
+        if !simple || (*first).type_ != pg_sys::NodeTag::T_RangeTblRef {
+            return false;
+        }
+        let number = (*first.cast::<pg_sys::RangeTblRef>()).rtindex;
+        let mut tables = items::<pg_sys::RangeTblEntry>(query.rtable);
+        let table = usize::try_from(number - 1).ok().and_then(|n| tables.nth(n));
+        table.is_some_and(|t| (*t).relid == touched)
+    }
+}
+
+/// None where the view's value is not of the column's very type: an assignment would convert it.
+///
+/// # Safety
+/// The query is a view's, and the table is open.
+unsafe fn value(
+    query: &pg_sys::Query,
+    name: &CStr,
+    written: pg_sys::Relation,
+    number: i16,
+) -> Option<ValueSource> {
+    // SAFETY: as the caller says; a node's tag says what it is.
+    unsafe {
+        let entry = items::<pg_sys::TargetEntry>(query.targetList).find(|e| {
+            let named = (**e).resname;
+            !named.is_null() && CStr::from_ptr(named) == name
+        })?;
+        let given = (*entry).expr;
+        let column = attribute(written, number);
+        let (kind, modifier) = (
+            pg_sys::exprType(given.cast()),
+            pg_sys::exprTypmod(given.cast()),
+        );
+        if kind != column.atttypid || column.atttypmod != -1 && column.atttypmod != modifier {
+            return None;
+        }
+        let expression = plan_expression(given);
+        Some(match (*expression.cast::<pg_sys::Node>()).type_ {
+            pg_sys::NodeTag::T_Var if (*expression.cast::<pg_sys::Var>()).varattno > 0 => {
+                ValueSource::Column((*expression.cast::<pg_sys::Var>()).varattno)
+            }
+            pg_sys::NodeTag::T_Const => {
+                let constant = &*expression.cast::<pg_sys::Const>();
+                ValueSource::Const(constant.constvalue, constant.constisnull)
+            }
+            _ => ValueSource::Expression(expression),
+        })
+    }
+}
+
+/// # Safety
+/// `expression` is a checked expression; the result is in the current memory context.
+pub unsafe fn plan_expression(expression: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
+    // SAFETY: as the caller says. The planner changes what it is given in place.
+    unsafe {
+        let copy = pg_sys::copyObjectImpl(expression.cast_const().cast());
+        pg_sys::expression_planner(copy.cast())
+    }
+}
+
+/// # Safety
+/// `source` holds a row of the touched table.
+#[allow(ffi_unwind_calls, reason = "the call is guarded")]
+unsafe fn evaluate(
+    context: *mut pg_sys::ExprContext,
+    expression: *mut pg_sys::Expr,
+    source: *mut pg_sys::TupleTableSlot,
+) -> (pg_sys::Datum, bool) {
+    // SAFETY: as the caller says. The state is made anew for each row: what functions keep in it may hold on to this
+    // transaction.
+    unsafe {
+        (*context).ecxt_scantuple = source;
+        let state = pg_sys::ExecInitExpr(expression, std::ptr::null_mut());
+        let mut null = false;
+        let value = match (*state).evalfunc {
+            Some(run) => catch_error(|| run(state, context, &mut null)),
+            None => return (pg_sys::Datum::from(0), true),
+        };
+        (value, null)
+    }
+}
+
+/// # Safety
+/// `table` is open and has the column.
+pub unsafe fn attribute<'a>(
+    table: pg_sys::Relation,
+    number: i16,
+) -> &'a pg_sys::FormData_pg_attribute {
+    // SAFETY: as the caller says.
+    unsafe {
+        &(*(*table).rd_att)
+            .attrs
+            .as_slice((*(*table).rd_att).natts as usize)[number as usize - 1]
+    }
+}
+
+/// # Safety
+/// `table` is open and has the columns.
+pub unsafe fn key_columns(table: pg_sys::Relation, numbers: &[i16]) -> KeyColumns {
+    // SAFETY: as the caller says.
+    let kind = |n: &i16| (*n, unsafe { attribute(table, *n) }.atttypid);
+    KeyColumns::new(numbers.iter().map(kind))
+}
+
+/// The columns' numbers; None where one of them is not there.
+///
+/// # Safety
+/// `table` is open.
+pub unsafe fn numbers_in(table: pg_sys::Relation, names: &[CString]) -> Option<Vec<i16>> {
+    // SAFETY: as the caller says.
+    names
+        .iter()
+        .map(|n| unsafe { number_in(table, n) })
+        .collect()
+}
+
+/// # Safety
+/// `table` is open.
+unsafe fn number_in(table: pg_sys::Relation, name: &CString) -> Option<i16> {
+    // SAFETY: as the caller says.
+    let number = unsafe { pg_sys::get_attnum((*table).rd_id, name.as_ptr()) };
+    (number > 0).then_some(number)
+}

@@ -1,0 +1,50 @@
+//! What a session keeps of the written table from one row to the next: else each row that is written alone pays for it anew.
+
+use crate::row_writer::index_lookup;
+use pgrx::pg_sys;
+
+pub struct TableCache {
+    /// Oids, and how rows become entries; None where an entry takes more than a row's columns.
+    pub indexes: Option<Vec<(pg_sys::Oid, *mut pg_sys::IndexInfo)>>,
+    /// The constraint of each trigger.
+    constraints: Vec<pg_sys::Oid>,
+}
+
+impl TableCache {
+    /// # Safety
+    /// `table` is open; the current memory context lives as long as the value.
+    pub unsafe fn load(table: pg_sys::Relation) -> Self {
+        let mut indexes = Vec::new();
+        // SAFETY: as the caller says.
+        unsafe {
+            // Expressions and conditions keep their state in the executor's memory, other access methods theirs in the IndexInfo.
+            let plain = index_lookup::all_indexes(table, |index| {
+                indexes.push(((*index).rd_id, pg_sys::BuildIndexInfo(index)));
+                (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
+                    && pg_sys::RelationGetIndexPredicate(index).is_null()
+                    && pg_sys::RelationGetIndexExpressions(index).is_null()
+            });
+            let triggers = (*table).trigdesc.as_ref().map_or(&[][..], |t| {
+                std::slice::from_raw_parts(t.triggers, t.numtriggers as usize)
+            });
+            Self {
+                indexes: plain.then_some(indexes),
+                constraints: triggers.iter().map(|t| t.tgconstraint).collect(),
+            }
+        }
+    }
+
+    /// All triggers but those of these constraints.
+    pub fn all_but(&self, constraints: &[pg_sys::Oid]) -> Vec<pg_sys::Oid> {
+        let others = self.constraints.iter();
+        others
+            .copied()
+            .filter(|c| !constraints.contains(c))
+            .collect()
+    }
+
+    /// No trigger is left but those of the foreign keys `spared`.
+    pub fn is_quiet(&self, spared: &[pg_sys::Oid]) -> bool {
+        self.constraints.iter().all(|c| spared.contains(c))
+    }
+}

@@ -1,0 +1,170 @@
+//! The written table, open: its triggers, its indexes, and memory.
+
+use crate::row_writer::table_cache::TableCache;
+use pgrx::pg_sys;
+use std::ptr::null_mut;
+
+/// The written table, open for the rows of one call.
+pub struct TargetTable<'a> {
+    pub relation: pg_sys::Relation,
+    pub estate: *mut pg_sys::EState,
+    pub result: *mut pg_sys::ResultRelInfo,
+    /// Triggers are left that have to see what is written.
+    pub fires: bool,
+    pub kept: &'a TableCache,
+}
+
+impl<'a> TargetTable<'a> {
+    /// Triggers of the foreign keys `spared` do not fire.
+    ///
+    /// # Safety
+    /// Inside a transaction; `kept` is of the table as it is.
+    pub unsafe fn open(table: pg_sys::Oid, kept: &'a TableCache, spared: &[pg_sys::Oid]) -> Self {
+        // SAFETY: closed on drop, or by the abort that unwinds it.
+        unsafe {
+            let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32);
+            let estate = pg_sys::CreateExecutorState();
+            let result: *mut pg_sys::ResultRelInfo = pg_sys::MemoryContextAllocZero(
+                (*estate).es_query_cxt,
+                size_of::<pg_sys::ResultRelInfo>(),
+            )
+            .cast();
+            // Where its triggers look for it, and where its indexes are closed.
+            let opened = &raw mut (*estate).es_opened_result_relations;
+            *opened = pg_sys::lappend(*opened, result.cast());
+            let fires = !kept.is_quiet(spared);
+            if fires {
+                pg_sys::InitResultRelInfo(result, relation, 0, null_mut(), 0);
+                silence(result, spared);
+            } else {
+                // The same without a copy of the triggers.
+                (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+                (*result).ri_RelationDesc = relation;
+            }
+            Self {
+                relation,
+                estate,
+                result,
+                fires,
+                kept,
+            }
+        }
+    }
+
+    pub fn expression_context(&self) -> *mut pg_sys::ExprContext {
+        // SAFETY: the state lives as long as this value.
+        unsafe {
+            if (*self.estate).es_per_tuple_exprcontext.is_null() {
+                pg_sys::MakePerTupleExprContext(self.estate);
+            }
+            (*self.estate).es_per_tuple_exprcontext
+        }
+    }
+
+    /// For what lives as long as this value.
+    pub fn memory(&self) -> pg_sys::MemoryContext {
+        // SAFETY: the state lives as long as this value.
+        unsafe { (*self.estate).es_query_cxt }
+    }
+
+    /// For what is of no use after the row.
+    pub fn row_memory(&self) -> pg_sys::MemoryContext {
+        // SAFETY: the context lives as long as this value.
+        unsafe { (*self.expression_context()).ecxt_per_tuple_memory }
+    }
+
+    /// They are closed with the table.
+    ///
+    /// # Safety
+    /// The table is open.
+    pub unsafe fn open_indexes(&self) {
+        // SAFETY: as the caller says.
+        unsafe {
+            if (*self.result).ri_IndexRelationDescs.is_null() {
+                // Whoever wants them first may be in memory that goes with the row.
+                let before = pg_sys::MemoryContextSwitchTo(self.memory());
+                match &self.kept.indexes {
+                    Some(known) => open_known(self.result, known),
+                    None => pg_sys::ExecOpenIndices(self.result, false),
+                }
+                pg_sys::MemoryContextSwitchTo(before);
+            }
+        }
+    }
+}
+
+/// As ExecOpenIndices() does, with what is known of them.
+///
+/// # Safety
+/// The table is open, and these are its indexes; the current memory context lives as long as `result`.
+unsafe fn open_known(
+    result: *mut pg_sys::ResultRelInfo,
+    known: &[(pg_sys::Oid, *mut pg_sys::IndexInfo)],
+) {
+    // SAFETY: as the caller says; both arrays have a place for each.
+    unsafe {
+        let size = known.len().max(1) * size_of::<*mut u8>();
+        let relations = pg_sys::palloc(size).cast::<pg_sys::Relation>();
+        let infos = pg_sys::palloc(size).cast::<*mut pg_sys::IndexInfo>();
+        for (n, (index, info)) in known.iter().enumerate() {
+            *relations.add(n) = pg_sys::index_open(*index, pg_sys::RowExclusiveLock as i32);
+            *infos.add(n) = *info;
+        }
+        (*result).ri_IndexRelationDescs = relations;
+        (*result).ri_IndexRelationInfo = infos;
+        (*result).ri_NumIndices = known.len() as i32;
+    }
+}
+
+/// # Safety
+/// `result` has been made by InitResultRelInfo(), which has copied the triggers for it.
+unsafe fn silence(result: *mut pg_sys::ResultRelInfo, spared: &[pg_sys::Oid]) {
+    // SAFETY: as the caller says.
+    unsafe {
+        let Some(own) = (*result).ri_TrigDesc.as_ref() else {
+            return;
+        };
+        for t in std::slice::from_raw_parts_mut(own.triggers, own.numtriggers as usize) {
+            if spared.contains(&t.tgconstraint) {
+                t.tgenabled = pg_sys::TRIGGER_DISABLED as std::ffi::c_char;
+            }
+        }
+    }
+}
+
+impl TargetTable<'_> {
+    /// Those that `open_known` opened. Their locks stay to the end of the transaction, as the table's does: the next row finds
+    /// them held.
+    ///
+    /// # Safety
+    /// Nobody uses them any more.
+    unsafe fn close_known(&self) {
+        // SAFETY: as the caller says.
+        unsafe {
+            let result = &mut *self.result;
+            if self.kept.indexes.is_none() || result.ri_IndexRelationDescs.is_null() {
+                return;
+            }
+            for n in 0..result.ri_NumIndices as usize {
+                let index = *result.ri_IndexRelationDescs.add(n);
+                pg_sys::index_close(index, pg_sys::NoLock as i32);
+            }
+            result.ri_NumIndices = 0;
+        }
+    }
+}
+
+impl Drop for TargetTable<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by `open`; slots of triggers pin buffers.
+            unsafe {
+                self.close_known();
+                pg_sys::ExecResetTupleTable((*self.estate).es_tupleTable, false);
+                pg_sys::ExecCloseResultRelations(self.estate);
+                pg_sys::FreeExecutorState(self.estate);
+                pg_sys::table_close(self.relation, pg_sys::NoLock as i32);
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Rows of both sides by their key, which need not be the same on both.
+
+use super::{ComparedPair, Side};
+use crate::ident::Ident;
+use crate::sqlgen::id_lookup;
+use crate::sqlgen::view_names;
+
+/// Which rows are looked at: conditions over `r`, one for each side.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    source: String,
+    target: String,
+}
+
+impl Condition {
+    pub fn on_both(text: String) -> Self {
+        Self {
+            source: text.clone(),
+            target: text,
+        }
+    }
+
+    pub fn on_side(&self, side: Side) -> &str {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+}
+
+impl ComparedPair<'_> {
+    /// Rows whose old key is one of `$1` jsonb, an array of arrays of text.
+    pub fn chosen(&self) -> Condition {
+        let given = |n: usize| {
+            let type_text = &self.layout.key[n].type_text;
+            format!("(c.key OPERATOR(pg_catalog.->>) {n})::{type_text}")
+        };
+        let one = |side: Side| {
+            let key = self.layout.key.iter().enumerate();
+            let (names, same): (Vec<String>, Vec<String>) = key
+                .map(|(n, k)| match side {
+                    Side::Source => {
+                        let column = format!("r.{}", view_names::key_name(n));
+                        (given(n), k.equals.infix(&format!("c.k{n}"), &column))
+                    }
+                    Side::Target => {
+                        let column = format!("r.{}", k.target);
+                        let equals = k.target_equals();
+                        (
+                            self.new_part(n, &given),
+                            equals.infix(&format!("c.k{n}"), &column),
+                        )
+                    }
+                })
+                .unzip();
+            let names = names
+                .iter()
+                .enumerate()
+                .map(|(n, e)| format!("{e} AS k{n}"));
+            format!(
+                "EXISTS (SELECT FROM (SELECT {} FROM pg_catalog.jsonb_array_elements($1) AS c(key)) c WHERE {})",
+                names.collect::<Vec<_>>().join(", "),
+                same.join(" AND ")
+            )
+        };
+        Condition {
+            source: one(Side::Source),
+            target: one(Side::Target),
+        }
+    }
+
+    /// Part `n` of the new key, for an old one.
+    fn new_part(&self, n: usize, old: &dyn Fn(usize) -> String) -> String {
+        let key = &self.layout.key;
+        match &key[n].via {
+            None => old(n),
+            Some(via) => id_lookup::look_up_new(via, &old(n)),
+        }
+    }
+
+    /// Part `n` of the old key, for a new one.
+    pub(super) fn old_part(&self, n: usize, new: &str) -> String {
+        match &self.layout.key[n].via {
+            None => new.to_owned(),
+            Some(via) => id_lookup::look_up_old(via, new),
+        }
+    }
+
+    /// Keys are not the same on both sides.
+    fn is_remapped(&self) -> bool {
+        self.layout.key.iter().any(|k| k.via.is_some())
+    }
+
+    /// `$1` text[]: the row of one side, and its key alone, as JSON. The key is the one that the old table has, or, with
+    /// `given` the target, the one that the new one has.
+    pub fn row(&self, side: Side, given: Side) -> String {
+        let all = self.layout.columns.iter().map(|c| &c.name);
+        let condition = self.layout.key.iter().enumerate().map(|(n, k)| {
+            let value = |n: usize| {
+                let k = &self.layout.key[n];
+                let type_text = match given {
+                    Side::Source => &k.type_text,
+                    Side::Target => k.target_type(),
+                };
+                format!("($1)[{}]::{type_text}", n + 1)
+            };
+            match (side, given) {
+                (Side::Source, Side::Source) => k
+                    .equals
+                    .infix(&format!("r.{}", view_names::key_name(n)), &value(n)),
+                (Side::Target, Side::Source) => k
+                    .target_equals()
+                    .infix(&format!("r.{}", k.target), &self.new_part(n, &value)),
+                (_, Side::Target) => k
+                    .target_equals()
+                    .infix(&format!("r.{}", k.target), &value(n)),
+            }
+        });
+        format!(
+            "SELECT (SELECT pg_catalog.to_jsonb(q)::pg_catalog.text FROM (SELECT {}) q) AS row, {}::pg_catalog.text AS key {}",
+            prefix_columns(all),
+            self.key_document(side),
+            self.from(side, &condition.collect::<Vec<_>>().join(" AND ")),
+        )
+    }
+
+    /// The key of row `r` as JSON: both of them where they are not the same.
+    fn key_document(&self, side: Side) -> String {
+        let document = |parts: Vec<String>| {
+            format!(
+                "(SELECT pg_catalog.to_jsonb(q) FROM (SELECT {}) q)",
+                parts.join(", ")
+            )
+        };
+        let key = self.layout.key.iter().enumerate();
+        let new = document(
+            key.clone()
+                .map(|(_, k)| format!("r.{}", k.target))
+                .collect(),
+        );
+        if !self.is_remapped() {
+            return new;
+        }
+        let old = key.map(|(n, k)| {
+            let value = match side {
+                Side::Source => format!("r.{}", view_names::key_name(n)),
+                Side::Target => self.old_part(n, &format!("r.{}", k.target)),
+            };
+            format!("{value} AS {}", k.source)
+        });
+        format!(
+            "pg_catalog.jsonb_build_object('old', {}, 'new', {new})",
+            document(old.collect())
+        )
+    }
+
+    /// The old key of the view's row.
+    pub(super) fn old_key_text(&self) -> String {
+        let parts: Vec<String> = (0..self.layout.key.len())
+            .map(|n| format!("r.{}::pg_catalog.text", view_names::key_name(n)))
+            .collect();
+        format!("ARRAY[{}]", parts.join(", "))
+    }
+}
+
+fn prefix_columns<'a>(columns: impl Iterator<Item = &'a Ident>) -> String {
+    let all: Vec<String> = columns.map(|c| format!("r.{c}")).collect();
+    all.join(", ")
+}

@@ -1,0 +1,244 @@
+//! Comparing both sides: a hash of each row, summed up; where the sums differ, rows are joined by key, those of large tables
+//! only in the buckets (of key hashes) that differ.
+
+use crate::ident::{Ident, QualifiedName};
+use crate::model::layout::{Compare, KeyColumn, Layout, TargetColumn};
+use crate::sqlgen::scope::scope_is_mine;
+use crate::sqlgen::view_names;
+
+mod keyed;
+
+pub use keyed::Condition;
+
+const BUCKETS: u32 = 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Rows of the mapping's view: what the target should hold.
+    Source,
+    /// The target's rows of the scope.
+    Target,
+}
+
+impl Side {
+    pub const BOTH: [Side; 2] = [Side::Source, Side::Target];
+}
+
+/// Both sides of one mapping, which have the same column names.
+pub struct ComparedPair<'a> {
+    id: i32,
+    target: &'a QualifiedName,
+    layout: &'a Layout,
+}
+
+impl<'a> ComparedPair<'a> {
+    pub fn new(id: i32, target: &'a QualifiedName, layout: &'a Layout) -> Self {
+        Self { id, target, layout }
+    }
+
+    /// `FROM … AS r WHERE …`, with one more condition over `r`.
+    pub fn from(&self, side: Side, condition: &str) -> String {
+        match side {
+            Side::Source => format!("FROM {} AS r WHERE {condition}", view_names::name(self.id)),
+            Side::Target => {
+                let own = scope_is_mine("r", self.layout);
+                let own = own.map_or(String::new(), |s| format!("{s} AND "));
+                format!("FROM {} AS r WHERE {own}{condition}", self.target)
+            }
+        }
+    }
+
+    /// One pass over one side: its rows, and the sum of their hashes. With `sliced`, `$1` and `$2` are the first place and
+    /// the first place after.
+    pub fn total(&self, side: Side, sliced: bool) -> String {
+        let condition = if sliced {
+            let place = place(side);
+            format!("r.{place} OPERATOR(pg_catalog.>=) $1 AND r.{place} OPERATOR(pg_catalog.<) $2")
+        } else {
+            "true".to_owned()
+        };
+        format!(
+            "SELECT count(*) AS rows, coalesce(sum({}), 0)::pg_catalog.text AS hash {}",
+            self.hash(),
+            self.from(side, &condition),
+        )
+    }
+
+    /// The same of each bucket. Three times as slow, so only where the totals differ, and the tables are so large that to
+    /// join them whole would need much room.
+    pub fn buckets(&self, side: Side) -> String {
+        format!(
+            "SELECT q.b AS bucket, count(*) AS rows, sum(q.h)::pg_catalog.text AS hash FROM (SELECT {} AS b, {} AS h {}) q GROUP BY q.b",
+            self.bucket(),
+            self.hash(),
+            self.from(side, "true"),
+        )
+    }
+
+    /// How many rows of one side `condition` over `r` chooses.
+    pub fn count(&self, side: Side, condition: &Condition) -> String {
+        let from = self.from(side, condition.on_side(side));
+        format!("SELECT count(*) AS rows {from}")
+    }
+
+    /// Rows in the buckets `$1` int[].
+    pub fn in_buckets(&self) -> Condition {
+        Condition::on_both(format!("{} = ANY ($1)", self.bucket()))
+    }
+
+    /// Rows that differ, among those that `condition` chooses, as (kind, key, new_key, k0 …): the old key, null where a new row
+    /// has none, and the new one. `$2`, `$3`: the places of old rows that are not copied yet: what is missing there is pending, and so is a row whose place is in
+    /// another table. `$4` jsonb: keys of leftovers, pending as well.
+    pub fn select_differing(&self, condition: &Condition) -> String {
+        let side = |side: Side| {
+            let key = self.layout.key.iter().enumerate();
+            let key: Vec<String> = key
+                .map(|(n, k)| format!("r.{} AS k{n}", k.target))
+                .collect();
+            format!(
+                "SELECT {}, {} AS key, {} AS h, r.{} AS place {}",
+                key.join(", "),
+                match side {
+                    Side::Source => self.old_key_text(),
+                    Side::Target => "NULL::pg_catalog.text[]".to_owned(),
+                },
+                self.hash(),
+                place(side),
+                self.from(side, condition.on_side(side)),
+            )
+        };
+        let numbers = 0..self.layout.key.len();
+        let key: Vec<String> = numbers
+            .map(|n| format!("coalesce(s.k{n}, t.k{n}) AS k{n}"))
+            .collect();
+        let same: Vec<String> = self
+            .layout
+            .key
+            .iter()
+            .enumerate()
+            .map(|(n, k)| {
+                k.target_equals()
+                    .infix(&format!("s.k{n}"), &format!("t.k{n}"))
+            })
+            .collect();
+        let texts = |part: &dyn Fn(usize) -> String| {
+            let parts: Vec<String> = (0..self.layout.key.len())
+                .map(|n| format!("{}::pg_catalog.text", part(n)))
+                .collect();
+            format!("ARRAY[{}]", parts.join(", "))
+        };
+        format!(
+            "SELECT CASE WHEN s.h IS NULL THEN 'extra' \
+             WHEN pg_catalog.to_jsonb(s.key) IN (SELECT pg_catalog.jsonb_array_elements($4)) THEN 'pending' WHEN t.h IS NOT NULL THEN 'different' \
+             WHEN coalesce(s.place, '(0,0)') OPERATOR(pg_catalog.>=) $2 AND coalesce(s.place, '(0,0)') OPERATOR(pg_catalog.<) $3 THEN 'pending' \
+             ELSE 'missing' END AS kind, \
+             coalesce(s.key, {}) AS key, {} AS new_key, {} FROM ({}) s FULL JOIN ({}) t ON {} WHERE s.h IS DISTINCT FROM t.h",
+            texts(&|n| self.old_part(n, &format!("t.k{n}"))),
+            texts(&|n| format!("coalesce(s.k{n}, t.k{n})")),
+            key.join(", "),
+            side(Side::Source),
+            side(Side::Target),
+            same.join(" AND "),
+        )
+    }
+
+    /// How many of `differing` there are, by kind.
+    pub fn count_differing(&self, condition: &Condition) -> String {
+        format!(
+            "SELECT d.kind, count(*) AS rows FROM ({}) d GROUP BY d.kind",
+            self.select_differing(condition)
+        )
+    }
+
+    /// The first `$5` of `differing`, by key, without the pending ones.
+    pub fn list_differing(&self, condition: &Condition) -> String {
+        let order: Vec<String> = (0..self.layout.key.len())
+            .map(|n| format!("d.k{n}"))
+            .collect();
+        format!(
+            "SELECT d.kind, d.key, d.new_key FROM ({}) d WHERE d.kind <> 'pending' ORDER BY {} LIMIT $5",
+            self.select_differing(condition),
+            order.join(", ")
+        )
+    }
+
+    /// The keys of `differing` that can be listed as leftovers, each as one JSON array.
+    pub fn list_keys_to_note(&self, condition: &Condition) -> String {
+        format!(
+            "SELECT pg_catalog.to_jsonb(d.key)::pg_catalog.text FROM ({}) d WHERE d.kind <> 'pending' \
+             AND pg_catalog.array_position(d.key, NULL) IS NULL",
+            self.select_differing(condition)
+        )
+    }
+
+    /// By value, so that two images of one key meet in one bucket.
+    fn bucket(&self) -> String {
+        let by_value = |k: &KeyColumn| {
+            if k.hashable {
+                format!("r.{}", k.target)
+            } else {
+                format!("r.{}::pg_catalog.text", k.target)
+            }
+        };
+        let key: Vec<String> = self.layout.key.iter().map(by_value).collect();
+        // A mask, not a remainder: hashes have a sign.
+        format!(
+            "(pg_catalog.hash_record_extended(ROW({}), 0) & {})::int",
+            key.join(", "),
+            BUCKETS - 1
+        )
+    }
+
+    fn hash(&self) -> String {
+        let all: Vec<String> = self.layout.columns.iter().map(hash_input).collect();
+        // A target list has at most 1664 entries, and ROW() as many as a table can have columns.
+        format!(
+            "pg_catalog.hash_record_extended(ROW({}), 0)",
+            all.join(", ")
+        )
+    }
+}
+
+/// The text of a value is its image: session::EXACT takes care of numbers and dates. "C" because a collation may take
+/// different texts for equal.
+fn hash_input(column: &TargetColumn) -> String {
+    match column.compare {
+        Compare::Hash => format!("r.{}", column.name),
+        Compare::Text => format!(
+            "r.{}::pg_catalog.text COLLATE pg_catalog.\"C\"",
+            column.name
+        ),
+    }
+}
+
+fn place(side: Side) -> Ident {
+    match side {
+        Side::Source => view_names::place(),
+        Side::Target => "ctid".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixture;
+
+    #[test]
+    fn both_sides_hash_the_same_columns() {
+        let (_, target, layout) = fixture::sign_ups();
+        let pair = ComparedPair::new(7, &target, &layout);
+        let hash = "pg_catalog.hash_record_extended(ROW(r.\"project_id\", r.\"id\"::pg_catalog.text COLLATE pg_catalog.\"C\"";
+        let source = pair.total(Side::Source, false);
+        let theirs = pair.total(Side::Target, true);
+        assert!(source.contains(hash), "{source}");
+        assert!(theirs.contains(hash), "{theirs}");
+        assert!(
+            source.contains("FROM \"mig\".\"m7_forward\" AS r WHERE true"),
+            "{source}"
+        );
+        assert!(
+            theirs.contains("WHERE r.\"project_id\" OPERATOR(pg_catalog.=) '00000000-0000-0000-0000-000000000001'::uuid AND r.\"ctid\""),
+            "{theirs}"
+        );
+    }
+}

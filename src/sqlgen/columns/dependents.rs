@@ -1,0 +1,216 @@
+//! What the new column gets of what the old one has: indexes, keys, checks.
+
+use crate::ident::{Ident, Literal, QualifiedName};
+use crate::model::column_change::{ColumnChange, Dependent, NewColumn, exchange_name};
+use crate::model::ddl_change::{DdlChange, FkAction};
+use crate::model::layout::TargetIndex;
+use crate::model::shape::{ForeignKey, IndexColumn, Shape, TableIndex};
+
+/// Old columns of one table that have one new column each, and those.
+pub type Replacements<'a> = [(&'a Ident, &'a NewColumn)];
+
+pub fn list_heirs(all: &[ColumnChange], relation: u32) -> Vec<(&Ident, &NewColumn)> {
+    all.iter()
+        .filter(|r| r.relation == relation && r.columns.len() == 1)
+        .filter_map(|r| Some((&r.replaces.as_ref()?.name, r.leader())))
+        .collect()
+}
+
+/// Whether what has these columns is taken over together with this one: by the first of its heirs, with all new columns in it.
+fn is_mine(c: &NewColumn, heirs: &Replacements, has: impl Fn(&Ident) -> bool) -> bool {
+    let first = heirs.iter().find(|(old, _)| has(old));
+    first.is_some_and(|(_, heir)| heir.id == c.id)
+}
+
+/// All that a new column gets. `taken`: names that relations of the schema have, and constraints of the table. Indexes that have
+/// more of an old column than a plain key or INCLUDE column are not among them: preflight has said so.
+pub fn plan_dependents(
+    shape: &Shape,
+    c: &NewColumn,
+    heirs: &Replacements,
+    taken: &mut Vec<Ident>,
+) -> Vec<Dependent> {
+    let mut all = Vec::new();
+    for i in shape
+        .indexes
+        .iter()
+        .filter(|i| is_mine(c, heirs, |old| moves(i, old)))
+    {
+        let name = free(renamed_all(&i.name, heirs, |old| moves(i, old)), taken);
+        all.push(index_of(shape, i, heirs, name));
+    }
+    for k in shape
+        .fkeys
+        .iter()
+        .filter(|k| is_mine(c, heirs, |old| k.columns.contains(old)))
+    {
+        let name = renamed_all(&k.name, heirs, |old| k.columns.contains(old));
+        all.push(key_of(k, heirs, free(name, taken)));
+    }
+    if c.not_null {
+        let name = free(
+            Ident::derive(&["mig", &c.id.to_string(), "not_null"]),
+            taken,
+        );
+        all.push(Dependent {
+            change: DdlChange::Check {
+                name,
+                expression: format!("{} IS NOT NULL", c.name),
+            },
+            unique: None,
+            not_null: true,
+            comment: None,
+        });
+    }
+    all
+}
+
+/// The name with those columns' names exchanged that it has to do with.
+pub fn renamed_all(name: &Ident, heirs: &Replacements, has: impl Fn(&Ident) -> bool) -> Ident {
+    heirs
+        .iter()
+        .filter(|(old, _)| has(old))
+        .fold(name.clone(), |name, (old, heir)| {
+            exchange_name(&name, old, &heir.name)
+        })
+}
+
+fn find_heir<'a>(heirs: &Replacements<'a>, old: &Ident) -> Option<&'a NewColumn> {
+    heirs.iter().find(|(o, _)| *o == old).map(|(_, h)| *h)
+}
+
+fn rename_columns(heirs: &Replacements, columns: &[Ident]) -> Vec<Ident> {
+    let one = |x: &Ident| find_heir(heirs, x).map_or_else(|| x.clone(), |h| h.name.clone());
+    columns.iter().map(one).collect()
+}
+
+/// The index is valid, no key or exclusion constraint, and names the old column plainly.
+pub fn moves(i: &TableIndex, old: &Ident) -> bool {
+    i.valid
+        && !i.primary
+        && !i.exclusion
+        && (i.columns.iter().any(|c| c.name.as_ref() == Some(old)) || i.include.contains(old))
+}
+
+/// A name that nothing has, and that is taken from now on.
+pub fn free(name: Ident, taken: &mut Vec<Ident>) -> Ident {
+    let mut chosen = name.clone();
+    for n in 1.. {
+        if !taken.contains(&chosen) {
+            break;
+        }
+        chosen = Ident::derive(&[name.as_str(), &n.to_string()]);
+    }
+    taken.push(chosen.clone());
+    chosen
+}
+
+fn index_of(shape: &Shape, i: &TableIndex, heirs: &Replacements, name: Ident) -> Dependent {
+    let column = |x: &IndexColumn| {
+        let Some((old, heir)) = x
+            .name
+            .as_ref()
+            .and_then(|n| Some((n, find_heir(heirs, n)?)))
+        else {
+            return x.clone();
+        };
+        let same_type = shape.column(old).map(|o| &o.type_text) == Some(&heir.type_text);
+        IndexColumn {
+            name: Some(heir.name.clone()),
+            text: heir.name.to_string(),
+            // Another type has another operator class; the order stays.
+            suffix: if same_type {
+                x.suffix.clone()
+            } else {
+                order(&x.suffix)
+            },
+            equals: None,
+        }
+    };
+    let made = TargetIndex {
+        name: name.clone(),
+        unique: i.unique,
+        constraint: i.constraint,
+        deferrable: i.deferrable,
+        nulls_not_distinct: i.nulls_not_distinct,
+        method: i.method.clone(),
+        columns: i.columns.iter().map(column).collect(),
+        include: rename_columns(heirs, &i.include),
+        predicate: i.predicate.clone(),
+        options: i.options.clone(),
+        tablespace: None,
+        comment: None,
+        statistics: Vec::new(),
+    };
+    Dependent {
+        change: DdlChange::Index {
+            name,
+            index: Some(Box::new(made)),
+        },
+        unique: i.constraint.then_some(i.deferrable),
+        not_null: false,
+        comment: i.comment.clone(),
+    }
+}
+
+fn order(suffix: &str) -> String {
+    const WORDS: [&str; 5] = ["ASC", "DESC", "NULLS", "FIRST", "LAST"];
+    let kept: Vec<&str> = suffix
+        .split_whitespace()
+        .filter(|w| WORDS.contains(w))
+        .collect();
+    kept.join(" ")
+}
+
+fn key_of(k: &ForeignKey, heirs: &Replacements, name: Ident) -> Dependent {
+    Dependent {
+        change: DdlChange::ForeignKey {
+            name,
+            columns: rename_columns(heirs, &k.columns),
+            references: k.ref_name.clone(),
+            ref_columns: k.ref_columns.clone(),
+            on_delete: FkAction::from_code(&k.on_delete),
+            on_update: FkAction::from_code(&k.on_update),
+        },
+        unique: None,
+        not_null: false,
+        comment: k.comment.clone(),
+    }
+}
+
+/// Turns the built index into the constraint that it stands for.
+pub fn attach(table: &QualifiedName, name: &Ident, deferrable: bool) -> String {
+    let late = if deferrable { " DEFERRABLE" } else { "" };
+    format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}{late}")
+}
+
+pub fn comment(table: &QualifiedName, late: &Dependent) -> Option<String> {
+    let text = Literal(late.comment.as_ref()?);
+    let name = late.change.name();
+    Some(match (&late.change, late.unique) {
+        (DdlChange::Index { .. }, None) => format!(
+            "COMMENT ON INDEX {} IS {text}",
+            QualifiedName {
+                schema: table.schema.clone(),
+                name: name.clone()
+            }
+        ),
+        _ => format!("COMMENT ON CONSTRAINT {name} ON {table} IS {text}"),
+    })
+}
+
+pub fn comment_column(table: &QualifiedName, column: &Ident, text: &str) -> String {
+    format!("COMMENT ON COLUMN {table}.{column} IS {}", Literal(text))
+}
+
+/// `grantee` is quoted, or PUBLIC.
+pub fn grant(
+    table: &QualifiedName,
+    column: &Ident,
+    privilege: &str,
+    grantee: &str,
+    grantable: bool,
+) -> String {
+    let more = if grantable { " WITH GRANT OPTION" } else { "" };
+    format!("GRANT {privilege} ({column}) ON {table} TO {grantee}{more}")
+}

@@ -1,0 +1,36 @@
+//! Conditions for the rows of one scope, and for those of the others.
+
+use crate::ident::Literal;
+use crate::model::layout::{Layout, Scope};
+
+/// `t.project_id = '…'::uuid`
+pub fn scope_is_mine(alias: &str, layout: &Layout) -> Option<String> {
+    let each: Vec<String> = layout.marks().map(|s| in_scope(alias, s)).collect();
+    (!each.is_empty()).then(|| each.join(" AND "))
+}
+
+pub fn in_scope(alias: &str, scope: &Scope) -> String {
+    format!(
+        "{alias}.{} OPERATOR(pg_catalog.=) {}::{}",
+        scope.column,
+        Literal(&scope.value),
+        scope.type_text
+    )
+}
+
+/// Rows of any other scope: below or above, because an index serves both and `<>` never.
+pub fn scope_is_another(alias: &str, layout: &Layout) -> Option<String> {
+    layout.scope.as_ref().map(|s| in_another_scope(alias, s))
+}
+
+pub fn in_another_scope(alias: &str, scope: &Scope) -> String {
+    let side = |operator: &str| {
+        format!(
+            "{alias}.{} OPERATOR(pg_catalog.{operator}) {}::{}",
+            scope.column,
+            Literal(&scope.value),
+            scope.type_text
+        )
+    };
+    format!("{} OR {}", side("<"), side(">"))
+}

@@ -1,0 +1,46 @@
+//! Rows whose columns are not in step: counted and named.
+
+use crate::error::Result;
+use crate::model::column_change::{ColumnChange, SyncStage};
+use crate::pg::document::JsonText;
+use crate::pg::{catalog, guc, role, spi};
+use crate::sqlgen::columns::compare as sql;
+use pgrx::pg_sys::Oid;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+pub struct SyncCount {
+    pub rows: i64,
+    pub wrong: i64,
+}
+
+/// Reads the whole table, at one moment.
+pub fn count(r: &ColumnChange, stage: SyncStage) -> Result<SyncCount> {
+    let _owner = act(r)?;
+    let _safe = guc::pin_names();
+    let found: Option<SyncCount> = spi::first(&sql::count(r, stage), &[])?;
+    Ok(found.unwrap_or(SyncCount { rows: 0, wrong: 0 }))
+}
+
+/// A row that is out of step: what its columns should be, and what they are.
+#[derive(Deserialize)]
+pub struct OutOfStepRow {
+    pub key: JsonText,
+    pub source: Option<JsonText>,
+    pub target: Option<JsonText>,
+}
+
+pub fn list(r: &ColumnChange, stage: SyncStage, limit: i64) -> Result<Vec<OutOfStepRow>> {
+    let table = r.table()?;
+    let shape = catalog::shape_of(r.relation, &table.plain())?;
+    let _owner = act(r)?;
+    let _safe = guc::pin_names();
+    spi::rows(
+        &sql::list(r, stage, table, &shape.key_columns(), limit),
+        &[],
+    )
+}
+
+fn act(r: &ColumnChange) -> Result<role::Confined> {
+    role::confine_reading(Oid::from(r.leader().owner.unwrap_or(0)))
+}

@@ -1,0 +1,134 @@
+//! The columns and the views made, the trigger put in, and all of it taken away.
+
+use super::{existing_tables, lock_all, tables};
+use crate::error::Result;
+use crate::model::column_change::{ColumnChange, SyncStage};
+use crate::model::records::Migration;
+use crate::model::shape::Shape;
+use crate::pg::lock::{self, LockMode};
+use crate::pg::{catalog, draft, role, spi, state};
+use crate::settings;
+use crate::sqlgen::columns as sql;
+use crate::store::{drift, new_column};
+
+/// Adds the columns, nullable and without a default: AccessExclusive for changes of the catalog, no row is read.
+pub fn columns(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+    lock_all(m, all)?;
+    for r in all {
+        let table = r.table()?;
+        let shape = catalog::shape_of(r.relation, &table.plain())?;
+        let old = r.replaces.as_ref().and_then(|o| shape.column(&o.name));
+        for c in &r.columns {
+            let collation = old
+                .filter(|o| o.type_text == c.type_text)
+                .and_then(|o| o.collation.as_ref());
+            // A domain's default may be a function.
+            let _owner = role::confine(shape.owner.into())?;
+            spi::run(&sql::add_column(table, c, collation), &[])?;
+        }
+    }
+    // An expression may speak of the columns of another one.
+    for r in all {
+        let table = r.table()?;
+        let shape = catalog::shape_of(r.relation, &table.plain())?;
+        draft::make(shape.owner.into(), |draft| {
+            let name = sql::view_name(r.id);
+            let view = sql::create_view(&draft.name(&name), table, r, old_type(r, &shape));
+            spi::run(&view, &[])?;
+            Ok(vec![("VIEW", name)])
+        })?;
+    }
+    Ok(())
+}
+
+fn old_type<'a>(r: &ColumnChange, shape: &'a Shape) -> Option<&'a str> {
+    let old = r.replaces.as_ref()?;
+    shape.column(&old.name).map(|c| c.type_text.as_str())
+}
+
+/// Views and columns go. What was written to a new column alone goes with it.
+pub fn remove(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+    let there = existing_tables(all);
+    lock_all(m, &there)?;
+    for r in all {
+        spi::run(&sql::drop_view(r.id), &[])?;
+    }
+    for r in &there {
+        for c in &r.columns {
+            spi::run(&sql::drop_column(r.table()?, &c.name), &[])?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the triggers in, or in anew with another stage. ShareRowExclusive for a new one, which waits for open writers: no
+/// transaction writes past it. One that stands is exchanged in the same transaction, under AccessExclusive.
+pub fn keep(m: &Migration, all: &[ColumnChange], stage: SyncStage, force: bool) -> Result<()> {
+    let stands = are_triggers_installed(all)?;
+    let mode = if stands {
+        LockMode::AccessExclusive
+    } else {
+        LockMode::ShareRowExclusive
+    };
+    lock::lock_all(&tables(all, mode)?, settings::lock_timeout_ms(m))?;
+    if !force {
+        drift::require_none(m)?;
+    }
+    for r in all {
+        put_in(r, stage, stands)?;
+    }
+    Ok(())
+}
+
+/// As `keep`, with the locks held already.
+pub fn put_in(r: &ColumnChange, stage: SyncStage, stands: bool) -> Result<()> {
+    let table = r.table()?;
+    if stands {
+        spi::run(&sql::drop_trigger(table, r.id), &[])?;
+    }
+    state::define_triggers(r.relation.into(), &sql::create_trigger(table, r.id, stage))?;
+    new_column::seal(r)
+}
+
+fn are_triggers_installed(all: &[ColumnChange]) -> Result<bool> {
+    let relations: Vec<pgrx::pg_sys::Oid> = all.iter().map(|r| r.relation.into()).collect();
+    let found = spi::value::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = ANY ($1) AND tgname ~ '^~mig_[0-9]+_columns$')",
+        &[relations.into()],
+    )?;
+    Ok(found.unwrap_or(false))
+}
+
+/// The triggers go: from the commit on nothing is kept in step.
+pub fn let_go(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+    let there = existing_tables(all);
+    lock_all(m, &there)?;
+    for r in &there {
+        spi::run(&sql::drop_trigger(r.table()?, r.id), &[])?;
+        new_column::seal(r)?;
+    }
+    Ok(())
+}
+
+/// The emergency stop; how many triggers were on.
+pub fn disable(all: &[ColumnChange]) -> Result<usize> {
+    lock::lock_in_emergency(&tables(all, LockMode::ShareRowExclusive)?)?;
+    let mut count = 0;
+    for r in all {
+        let on = spi::value::<bool>(
+            "SELECT tgenabled <> 'D' FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgname = $2",
+            &[
+                pgrx::pg_sys::Oid::from(r.relation).into(),
+                sql::trigger_name(r.id).as_str().into(),
+            ],
+        )?;
+        if on == Some(true) {
+            spi::run(
+                &crate::sqlgen::trigger::disable(r.table()?, &sql::trigger_name(r.id)),
+                &[],
+            )?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}

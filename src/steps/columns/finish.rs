@@ -1,0 +1,202 @@
+//! From the switch to the end: what the new column takes over, what becomes of the old one, and the way back.
+
+use super::create::put_in;
+use super::{existing_tables, lock_all};
+use crate::error::Result;
+use crate::ident::Ident;
+use crate::model::column_change::{ArchivedNames, ColumnChange, SyncStage};
+use crate::model::records::Migration;
+use crate::model::shape::Shape;
+use crate::pg::{catalog, role, spi};
+use crate::sqlgen::columns as sql;
+use crate::sqlgen::{columns::dependents, ddl};
+use crate::store::{drift, new_column};
+use pgrx::pg_sys::Oid;
+
+/// Both columns are written from now on, and the new one has all that the old one has: NOT NULL (which a valid CHECK proves, so that
+/// no row is read), unique constraints, comments, rights.
+pub fn switch(m: &Migration, all: &[ColumnChange], force: bool) -> Result<()> {
+    lock_all(m, all)?;
+    if !force {
+        drift::require_none(m)?;
+    }
+    for r in all {
+        put_in(r, SyncStage::Both, true)?;
+        let table = r.table()?;
+        let shape = catalog::shape_of(r.relation, &table.plain())?;
+        for (c, l) in r.late() {
+            if l.not_null {
+                spi::run(&ddl::set_not_null(table, &c.name), &[])?;
+            }
+            if let Some(deferrable) = l.unique
+                && !has_constraint(r, l.change.name())?
+            {
+                spi::run(&dependents::attach(table, l.change.name(), deferrable), &[])?;
+            }
+            if let Some(comment) = dependents::comment(table, l) {
+                spi::run(&comment, &[])?;
+            }
+        }
+        take_over(r, &shape)?;
+    }
+    Ok(())
+}
+
+fn has_constraint(r: &ColumnChange, name: &Ident) -> Result<bool> {
+    let found = spi::value::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND conname = $2)",
+        &[Oid::from(r.relation).into(), name.as_str().into()],
+    )?;
+    Ok(found.unwrap_or(false))
+}
+
+/// Comment and rights of the old column.
+fn take_over(r: &ColumnChange, shape: &Shape) -> Result<()> {
+    let table = r.table()?;
+    let Some(old) = &r.replaces else {
+        return Ok(());
+    };
+    for c in &r.columns {
+        let comment = shape.column(&old.name).and_then(|o| o.comment.as_ref());
+        if let Some(text) = comment.filter(|_| r.columns.len() == 1) {
+            spi::run(&dependents::comment_column(table, &c.name, text), &[])?;
+        }
+        for g in shape
+            .grants
+            .iter()
+            .filter(|g| g.column.as_ref() == Some(&old.name))
+        {
+            spi::run(
+                &dependents::grant(table, &c.name, &g.privilege, &g.grantee, g.grantable),
+                &[],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The old column is the truth again.
+pub fn switch_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+    lock_all(m, all)?;
+    drift::require_none(m)?;
+    all.iter().try_for_each(|r| put_in(r, SyncStage::Old, true))
+}
+
+/// The new column is the truth: the old one follows it, and is written by nobody else. A computed column is kept no more.
+pub fn stop(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+    lock_all(m, all)?;
+    drift::require_none(m)?;
+    for r in all {
+        let table = r.table()?;
+        let shape = catalog::shape_of(r.relation, &table.plain())?;
+        if r.replaces.is_some() {
+            put_in(r, SyncStage::New, true)?;
+        } else {
+            spi::run(&sql::drop_trigger(table, r.id), &[])?;
+            new_column::seal(r)?;
+        }
+        for c in &r.columns {
+            let same = r.replaces.as_ref().and_then(|o| shape.column(&o.name));
+            let inherited = same
+                .filter(|o| o.type_text == c.type_text && r.columns.len() == 1)
+                .and_then(|o| o.default.as_deref());
+            if let Some(text) = c.column_default.as_deref().or(inherited) {
+                let _owner = role::confine(shape.owner.into())?;
+                spi::run(&sql::set_default(table, &c.name, Some(text)), &[])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub fn stop_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+    lock_all(m, all)?;
+    drift::require_none(m)?;
+    for r in all {
+        put_in(r, SyncStage::Both, r.replaces.is_some())?;
+        for c in &r.columns {
+            spi::run(&sql::set_default(r.table()?, &c.name, None), &[])?;
+        }
+    }
+    Ok(())
+}
+
+/// The old column gets the suffix, and the new one the old one's name where that is wanted. The old one still follows.
+pub fn put_away(m: &Migration, all: &[ColumnChange], suffix: &str, take_names: bool) -> Result<()> {
+    lock_all(m, all)?;
+    drift::require_none(m)?;
+    for r in all {
+        let table = r.table()?;
+        for (_, l) in r.late().filter(|(_, l)| l.not_null) {
+            if has_constraint(r, l.change.name())? {
+                spi::run(&ddl::drop_constraint(table, l.change.name()), &[])?;
+            }
+        }
+        let Some(old) = &r.replaces else { continue };
+        let away = Ident::derive(&[&format!("{}{suffix}", old.name.as_str())]);
+        spi::run(&sql::rename(table, &old.name, &away), &[])?;
+        let takes = take_names && r.columns.len() == 1;
+        for c in &r.columns {
+            if takes {
+                spi::run(&sql::rename(table, &c.name, &old.name), &[])?;
+            }
+            new_column::set_archived(
+                c.id,
+                Some(&ArchivedNames {
+                    old: old.name.clone(),
+                    new: takes.then(|| c.name.clone()),
+                }),
+            )?;
+            let name = if takes { &old.name } else { &c.name };
+            new_column::set_names(c.id, name.as_str(), Some(away.as_str()))?;
+        }
+    }
+    Ok(())
+}
+
+pub fn take_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+    lock_all(m, all)?;
+    for r in all {
+        let table = r.table()?;
+        let Some(old) = &r.replaces else { continue };
+        for c in &r.columns {
+            let Some(names) = &c.archived else { continue };
+            let name = names.new.as_ref().unwrap_or(&c.name);
+            if names.new.is_some() {
+                spi::run(&sql::rename(table, &c.name, name), &[])?;
+            }
+            if c.id == r.id {
+                spi::run(&sql::rename(table, &old.name, &names.old), &[])?;
+            }
+            new_column::set_archived(c.id, None)?;
+            new_column::set_names(c.id, name.as_str(), Some(names.old.as_str()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The end: nothing of ours is left on the tables. The old column goes, or stays as it is; then rows may lack it.
+pub fn let_go(m: &Migration, all: &[ColumnChange], drops: bool) -> Result<()> {
+    let there = existing_tables(all);
+    lock_all(m, &there)?;
+    for r in all {
+        spi::run(&sql::drop_view(r.id), &[])?;
+    }
+    for r in &there {
+        let table = r.table()?;
+        // That of a computed column went with mig_stop.
+        let Some(old) = &r.replaces else { continue };
+        spi::run(&sql::drop_trigger(table, r.id), &[])?;
+        if !drops {
+            spi::run(&sql::drop_not_null(table, &old.name), &[])?;
+            continue;
+        }
+        // It would go with the column that it belongs to.
+        if let Some(sequence) = catalog::sequence_of(table, &old.name)? {
+            let heir = &r.columns[0].name;
+            spi::run(&sql::hand_over(&sequence, table, heir), &[])?;
+        }
+        spi::run(&sql::drop_column(table, &old.name), &[])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! Columns of one table that take the place of another: asked for, made, kept in step, filled, ended.
+
+pub mod backfill;
+pub mod compare;
+pub mod create;
+pub mod define;
+pub mod dependents;
+pub mod finish;
+
+use crate::error::Result;
+use crate::ident::QualifiedName;
+use crate::model::column_change::ColumnChange;
+use crate::model::records::Migration;
+use crate::pg::lock::{self, LockMode};
+use crate::settings;
+
+/// Their tables, each once.
+fn tables(all: &[ColumnChange], mode: LockMode) -> Result<Vec<(QualifiedName, LockMode)>> {
+    let mut found: Vec<(QualifiedName, LockMode)> = Vec::new();
+    for r in all {
+        let table = r.table()?;
+        if !found.iter().any(|(name, _)| name == table) {
+            found.push((table.clone(), mode));
+        }
+    }
+    Ok(found)
+}
+
+/// AccessExclusive on the tables, for changes of the catalog.
+fn lock_all(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+    lock::lock_all(
+        &tables(all, LockMode::AccessExclusive)?,
+        settings::lock_timeout_ms(m),
+    )
+}
+
+/// Those whose tables have not been dropped.
+fn existing_tables(all: &[ColumnChange]) -> Vec<ColumnChange> {
+    all.iter().filter(|r| r.table.is_some()).cloned().collect()
+}

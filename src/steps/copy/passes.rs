@@ -1,0 +1,160 @@
+//! What a batch does to the rows of its slice, by the pass that the mapping is in.
+
+use crate::error::{Error, Result};
+use crate::ident::QualifiedName;
+use crate::model::records::{Mapping, Pass};
+use crate::pg::tid::{self, BlockSlice};
+use crate::pg::{catalog, role, spi};
+use crate::relation::id_pairs;
+use crate::row_writer::Direct;
+use crate::sqlgen::direction::Flow;
+use crate::sqlgen::{batch, delete_stale};
+use crate::store::mapping;
+use crate::store::sessions;
+use pgrx::pg_sys::Oid;
+
+type KeyList = Vec<Vec<String>>;
+
+pub struct MovedRows {
+    pub locked: i64,
+    pub leftovers: KeyList,
+    pub refused: KeyList,
+    /// The block after the last one that was dealt with, where that is not the end of the slice.
+    pub stopped: Option<i64>,
+}
+
+/// The table whose blocks the pass goes through.
+pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
+    match p.pass {
+        Pass::Forth | Pass::Sweep => Ok((p.source, mapping::source(p)?)),
+        Pass::Back => Ok((p.target.unwrap_or(0), mapping::target(p)?)),
+    }
+}
+
+/// As the tables' owner: expressions run with his rights.
+pub fn run(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
+    let _owner = role::confine(mapping::owner(p)?)?;
+    let moved = match p.pass {
+        Pass::Forth => copy_slice(p, slice)?,
+        Pass::Sweep => delete(&require_reverse(p)?, slice)?,
+        Pass::Back => renew(&require_reverse(p)?, slice)?,
+    };
+    if p.adopted {
+        // Deferred checks of the user's own must speak now, as the owner, not at commit as the caller.
+        spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
+    }
+    Ok(moved)
+}
+
+/// Whether several processes may copy slices of the table at a time: no row of one waits for one of another.
+pub fn may_share(p: &Mapping) -> Result<bool> {
+    Ok(p.pass == Pass::Forth && direct(p, &mapping::forward(p)?)?.is_some())
+}
+
+/// Keys of all rows that the pass would touch in this slice.
+pub fn keys(p: &Mapping, slice: &BlockSlice) -> Result<KeyList> {
+    let _owner = role::confine_reading(mapping::owner(p)?)?;
+    let sql = match p.pass {
+        Pass::Forth => batch::keys(&mapping::forward(p)?),
+        Pass::Sweep => delete_stale::keys(&require_reverse(p)?),
+        Pass::Back => batch::keys(&require_reverse(p)?),
+    };
+    tid::keys_in_slice(&sql, slice)
+}
+
+fn require_reverse(p: &Mapping) -> Result<Flow> {
+    mapping::reverse(p)?.ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))
+}
+
+/// Without a lock on any row where that is safe.
+fn copy_slice(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
+    let flow = mapping::forward(p)?;
+    match direct(p, &flow)? {
+        Some(direct) => copy_directly(&direct, p, &flow, slice),
+        None => copy(&flow, slice),
+    }
+}
+
+fn direct(p: &Mapping, flow: &Flow) -> Result<Option<Direct>> {
+    let (Some(target), Some(view)) = (p.target, catalog::find(&flow.view)?) else {
+        return Ok(None);
+    };
+    // The mirrors of those would not wait for a copy that is not committed.
+    if sessions::older_than("0.4.0")?.maybe > 0 {
+        return Ok(None);
+    }
+    let found = Direct::for_flow(flow, Oid::from(p.source), view, Oid::from(target))?;
+    Ok(found.filter(Direct::copies))
+}
+
+fn copy_directly(
+    direct: &Direct,
+    p: &Mapping,
+    flow: &Flow,
+    slice: &BlockSlice,
+) -> Result<MovedRows> {
+    // `bounded` holds ROW SHARE on the source, which TRUNCATE and whatever rewrites a table conflict with.
+    let copied = direct.copy(Oid::from(p.source), slice)?;
+    Ok(MovedRows {
+        locked: copied.rows,
+        leftovers: tid::keys_at(&batch::keys_at(flow), &copied.busy)?,
+        refused: Vec::new(),
+        stopped: copied.stopped.map(i64::from),
+    })
+}
+
+fn copy(flow: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
+    let locked = tid::lock(&batch::lock(flow), slice)?;
+    let mut copied = 0;
+    if locked.count > 0 {
+        id_pairs::give(flow, &locked)?;
+        if flow.finds() {
+            tid::run(&batch::renew(flow), &locked)?;
+        }
+        copied = tid::run(&batch::copy(flow), &locked)?;
+    }
+    let leftovers = tid::keys_outside(&batch::leftovers(flow), slice, &locked)?;
+    let refused = if copied < locked.count {
+        tid::keys_of(&batch::select_refused(flow), &locked)?
+    } else {
+        Vec::new()
+    };
+    Ok(MovedRows {
+        locked: locked.count,
+        leftovers,
+        refused,
+        stopped: None,
+    })
+}
+
+fn renew(flow: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
+    let locked = tid::lock(&batch::lock(flow), slice)?;
+    let mut refused = Vec::new();
+    if locked.count > 0 {
+        id_pairs::give(flow, &locked)?;
+        tid::run(&batch::renew(flow), &locked)?;
+        tid::run(&batch::copy(flow), &locked)?;
+        refused = tid::keys_of(&batch::select_refused(flow), &locked)?;
+    }
+    let leftovers = tid::keys_outside(&batch::leftovers(flow), slice, &locked)?;
+    Ok(MovedRows {
+        locked: locked.count,
+        leftovers,
+        refused,
+        stopped: None,
+    })
+}
+
+fn delete(flow: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
+    let locked = tid::lock(&delete_stale::lock(flow), slice)?;
+    if locked.count > 0 {
+        tid::run(&delete_stale::delete(flow), &locked)?;
+    }
+    let leftovers = tid::keys_outside(&delete_stale::leftovers(flow), slice, &locked)?;
+    Ok(MovedRows {
+        locked: locked.count,
+        leftovers,
+        refused: Vec::new(),
+        stopped: None,
+    })
+}

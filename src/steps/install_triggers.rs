@@ -1,0 +1,195 @@
+//! Putting mirrors and guards in, and taking them out: the DDL is the switch, so that no transaction writes past it.
+
+use crate::error::{Error, Result};
+use crate::model::records::{Mapping, Migration};
+use crate::pg::{catalog, lock, spi, state};
+use crate::relation::id_pairs;
+use crate::relation::triggers;
+use crate::settings;
+use crate::sqlgen::direction::{Direction, Flow};
+use crate::sqlgen::{retired_guard, trigger};
+use crate::store::drift;
+use crate::store::mapping;
+
+/// The emergency stop: mirrors off, on all tables or on none. Locks them ShareRowExclusive, which DISABLE TRIGGER
+/// needs; DROP TRIGGER would make readers wait as well. A mirror that is missing is off already. How many were on.
+pub fn disable(mappings: &[Mapping]) -> Result<usize> {
+    let mut standing = Vec::new();
+    for p in mappings {
+        let found = triggers::list_installed(p)?;
+        let guard = format!("!mig_{}_guard_", p.id);
+        standing.extend(
+            found
+                .into_iter()
+                .filter(|t| t.enabled && !t.name.as_str().starts_with(&guard)),
+        );
+    }
+    let locks: Vec<_> = standing
+        .iter()
+        .map(|t| (t.table.clone(), lock::LockMode::ShareRowExclusive))
+        .collect();
+    lock::lock_in_emergency(&locks)?;
+    for t in &standing {
+        spi::run(&trigger::disable(&t.table, &t.name), &[])?;
+    }
+    Ok(standing.len())
+}
+
+/// Locks all sources (ShareRowExclusive, which waits for open writers), looks at their shapes again under the
+/// lock, and creates the triggers. All of them, or none. `tried` is asked before and after, then with its first answer; `judge`
+/// may refuse.
+pub fn install<T>(
+    m: &Migration,
+    mappings: &[Mapping],
+    tried: impl Fn(Option<&T>) -> Result<T>,
+    judge: impl FnOnce(T, T) -> Result<()>,
+) -> Result<()> {
+    let mut sources = Vec::new();
+    for p in mappings {
+        sources.push((
+            mapping::source(p)?.clone(),
+            lock::LockMode::ShareRowExclusive,
+        ));
+    }
+    // Most of it while the application writes on; the rest under the lock.
+    id_pairs::find(mappings)?;
+    lock::lock_all(&sources, settings::lock_timeout_ms(m))?;
+    id_pairs::find(mappings)?;
+    drift::require_none(m)?;
+    let before = tried(None)?;
+    for p in mappings {
+        mapping::reset_copy(p.id)?;
+        put_in(p, &mapping::forward(p)?)?;
+    }
+    let after = tried(Some(&before))?;
+    judge(before, after)
+}
+
+/// All rows that were there are copied, and have their ids. From here on mirrors give ids to what has none, and note no rows
+/// for the job. Locks the sources ShareRowExclusive, so that nobody is about to note one; their sessions hear of the change.
+pub fn settle(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    let mut sources = Vec::new();
+    for p in mappings {
+        sources.push((
+            mapping::source(p)?.clone(),
+            lock::LockMode::ShareRowExclusive,
+        ));
+    }
+    lock::lock_for_job(&sources, settings::lock_timeout_ms(m))?;
+    drift::require_none(m)?;
+    for p in mappings {
+        for sql in trigger::touch(&mapping::forward(p)?) {
+            spi::run(&sql, &[])?;
+        }
+        mapping::set_settled(p.id)?;
+        triggers::seal(p.id)?;
+    }
+    Ok(())
+}
+
+/// The mirrors of the new tables beside those of the old: from the commit on a write to either side reaches the other.
+/// Locks both sides ShareRowExclusive: no transaction writes past a mirror, and nobody's write is half seen.
+pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
+    lock::lock_all(
+        &mapping::both_sides(mappings, lock::LockMode::ShareRowExclusive)?,
+        settings::lock_timeout_ms(m),
+    )?;
+    if !force {
+        drift::require_none(m)?;
+    }
+    for p in mappings {
+        match mapping::reverse(p)? {
+            Some(flow) => put_in(p, &flow)?,
+            None => return Err(Error::Internal(format!("mapping {} has no way back", p.id))),
+        }
+    }
+    Ok(())
+}
+
+/// Back to one way: new tables are written no more, so nothing is lost.
+pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    let mut targets = Vec::new();
+    for p in mappings {
+        targets.push((mapping::target(p)?.clone(), lock::LockMode::AccessExclusive));
+    }
+    lock::lock_all(&targets, settings::lock_timeout_ms(m))?;
+    for p in mappings {
+        if let Some(flow) = mapping::reverse(p)? {
+            for sql in trigger::drop_all(&flow) {
+                spi::run(&sql, &[])?;
+            }
+        }
+        triggers::seal(p.id)?;
+    }
+    Ok(())
+}
+
+/// The end of dual writing: no mirror is left, and each old table refuses writes. AccessExclusive on both sides, held for
+/// the catalog changes.
+pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
+    lock::lock_all(
+        &mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?,
+        settings::lock_timeout_ms(m),
+    )?;
+    if !force {
+        drift::require_none(m)?;
+    }
+    for p in mappings {
+        triggers::drop_all(p)?;
+        let guards = retired_guard::create(p.id, mapping::source(p)?, p.target.unwrap_or(0));
+        state::define_triggers(p.source.into(), &guards)?;
+        triggers::seal(p.id)?;
+    }
+    Ok(())
+}
+
+/// All mirrors anew, in place of what somebody made of them: those of the old tables, and of the new ones where both are
+/// live.
+pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
+    lock::lock_all(
+        &mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?,
+        settings::lock_timeout_ms(m),
+    )?;
+    if both {
+        return put_both_in(mappings);
+    }
+    for p in mappings {
+        triggers::drop_all(p)?;
+        put_in(p, &mapping::forward(p)?)?;
+    }
+    Ok(())
+}
+
+/// Back from the end of dual writing: guards out, mirrors of the old tables in beside those of the new, in one
+/// transaction.
+pub fn reopen(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    let tables = mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?;
+    lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
+    put_both_in(mappings)
+}
+
+fn put_both_in(mappings: &[Mapping]) -> Result<()> {
+    for p in mappings {
+        triggers::drop_all(p)?;
+        for flow in [Some(mapping::forward(p)?), mapping::reverse(p)?]
+            .into_iter()
+            .flatten()
+        {
+            put_in(p, &flow)?;
+        }
+    }
+    Ok(())
+}
+
+/// Nobody but us may attach our trigger functions: the table's owner has no right to call them.
+fn put_in(p: &Mapping, flow: &Flow) -> Result<()> {
+    for mark in mapping::layout(p)?.marks() {
+        catalog::require_plain(&mark.type_text)?;
+    }
+    let touched = match flow.way {
+        Direction::Forward => p.source,
+        Direction::Reverse => p.target.unwrap_or(0),
+    };
+    state::define_triggers(touched.into(), &trigger::create(flow))?;
+    triggers::seal(p.id)
+}

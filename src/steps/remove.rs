@@ -1,0 +1,231 @@
+//! The way back: mirrors out, targets emptied, targets removed.
+
+use crate::error::{Error, Result};
+use crate::ident::{Ident, Literal, QualifiedName};
+use crate::model::layout::id_map::NewIds;
+use crate::model::records::{Mapping, Migration};
+use crate::pg::lock::LockMode;
+use crate::pg::notice::notice;
+use crate::pg::{catalog, guc, lock, role, spi};
+use crate::relation::deferred_constraints;
+use crate::relation::id_pairs;
+use crate::relation::scope_pin;
+use crate::relation::triggers;
+use crate::settings;
+use crate::sqlgen::{id_map, mirror, scope};
+use crate::store::mapping;
+use crate::store::migration;
+use crate::store::pending_rows;
+use std::collections::BTreeMap;
+
+/// Up to this many rows are deleted while the application's writes wait; more are left to the operator.
+const DELETE_AT_ONCE: i64 = 10_000;
+
+/// Back to `created`: one transaction under AccessExclusive locks, held for the catalog changes and a TRUNCATE. Where
+/// the targets are to be dropped next (`drops`), they are not emptied first: TRUNCATE makes new files, and the disk may
+/// be full.
+pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
+    lock::lock_all(&tables_to_lock(mappings)?, settings::lock_timeout_ms(m))?;
+    for p in mappings {
+        triggers::drop_all(p)?;
+    }
+    drop_late_objects(mappings)?;
+    scope_pin::remove(mappings)?;
+    deferred_constraints::checked_at_once(&deferred_constraints::owners(mappings), true, || {
+        empty_targets(m, mappings, drops)
+    })?;
+    for p in mappings {
+        pending_rows::clear(p.id)?;
+        mapping::reset_copy(p.id)?;
+        if new_ids_of(p).is_some() {
+            let _owner = role::confine(mapping::owner(p)?)?;
+            spi::run(&id_map::empty(p.id), &[])?;
+        }
+    }
+    migration::set_drain(m.id, None)
+}
+
+/// Sources, targets, and what their foreign keys refer to: removing a key locks both of its ends.
+fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, LockMode)>> {
+    let sources = mappings.iter().filter_map(|p| p.source_name.clone());
+    let targets = mappings.iter().filter_map(|p| p.target_now.clone());
+    let mut names: Vec<QualifiedName> = Vec::new();
+    for name in sources.chain(targets) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let made = mappings.iter().filter(|p| p.target_now.is_some());
+    let keys = made
+        .filter_map(|p| p.layout.as_ref())
+        .flat_map(|l| &l.fkeys);
+    let anchors = scope_pin::locks(mappings)?;
+    let parents = keys.map(|k| &k.references);
+    for name in parents.chain(anchors.iter().map(|(name, _)| name)) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    Ok(names
+        .into_iter()
+        .map(|n| (n, LockMode::AccessExclusive))
+        .collect())
+}
+
+/// What the end of the backfill added, so that the next one is as fast as the first: all foreign keys, and then
+/// the unique keys that they may rest on. An interrupted backfill has made some of them only.
+fn drop_late_objects(mappings: &[Mapping]) -> Result<()> {
+    // IF EXISTS, without a NOTICE for each that is not there.
+    let _quiet = guc::pin(&[(c"client_min_messages", c"warning")]);
+    let made: Vec<_> = mappings
+        .iter()
+        .filter_map(|p| Some((p.target_now.as_ref()?, p.layout.as_ref()?)))
+        .collect();
+    let drop_constraint = |target: &QualifiedName, name: &Ident| {
+        let sql = format!("ALTER TABLE {target} DROP CONSTRAINT IF EXISTS {name}");
+        spi::run(&sql, &[])
+    };
+    for (target, layout) in &made {
+        for key in &layout.fkeys {
+            drop_constraint(target, &key.name)?;
+        }
+    }
+    for (target, layout) in &made {
+        for index in &layout.indexes {
+            drop_constraint(target, &index.name)?;
+            let schema = &target.schema;
+            spi::run(
+                &format!("DROP INDEX IF EXISTS {schema}.{}", index.name),
+                &[],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Each owner's own at once: they may refer to each other.
+fn empty_targets(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
+    let mut ours: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for p in mappings.iter().filter(|p| p.adopted || !drops) {
+        let (Some(target), Some(_)) = (&p.target_now, &p.layout) else {
+            continue;
+        };
+        if !p.adopted && !holds_others(p)? {
+            let owner = ours.entry(mapping::owner(p)?.to_u32()).or_default();
+            owner.push(target.to_string());
+        } else {
+            delete_scope(m, p, target)?;
+        }
+    }
+    for (owner, targets) in ours {
+        let _owner = role::confine(owner.into())?;
+        spi::run(&format!("TRUNCATE ONLY {}", targets.join(", ")), &[])?;
+    }
+    Ok(())
+}
+
+/// Whether the target holds rows that are not of this migration's scope.
+pub fn holds_others(p: &Mapping) -> Result<bool> {
+    let (Some(target), Some(layout)) = (&p.target_now, &p.layout) else {
+        return Ok(false);
+    };
+    let Some(others) = scope::scope_is_another("t", layout) else {
+        return Ok(false);
+    };
+    let sql = format!("SELECT EXISTS (SELECT FROM {target} AS t WHERE {others})");
+    let _owner = role::confine_reading(mapping::owner(p)?)?;
+    Ok(spi::value::<bool>(&sql, &[])?.unwrap_or(false))
+}
+
+fn new_ids_of(p: &Mapping) -> Option<&NewIds> {
+    p.layout.as_ref().and_then(|l| l.drawn.as_ref())
+}
+
+/// Rows of the scope that were there before us are as they were again.
+fn restore(p: &Mapping, found: &NewIds) -> Result<()> {
+    let standing = catalog::shape_of(p.target.unwrap_or(0), &p.target_name.plain())?;
+    let columns = standing
+        .columns
+        .into_iter()
+        .filter(|c| c.generated.is_none());
+    let columns: Vec<Ident> = columns.map(|c| c.name).collect();
+    let _owner = role::confine(mapping::owner(p)?)?;
+    for sql in id_map::restore(&mapping::forward(p)?, found, &columns) {
+        spi::run(&sql, &[])?;
+    }
+    Ok(())
+}
+
+fn delete_scope(m: &Migration, p: &Mapping, target: &QualifiedName) -> Result<()> {
+    if let Some(found) = new_ids_of(p).filter(|d| !d.natural.is_empty()) {
+        return restore(p, found);
+    }
+    let clear = mirror::clear(target, mapping::layout(p)?);
+    let from = clear.trim_start_matches("DELETE ");
+    let count = format!(
+        "SELECT count(*) FROM (SELECT {from} LIMIT {}) x",
+        DELETE_AT_ONCE + 1
+    );
+    let owner = mapping::owner(p)?;
+    let few = {
+        let _owner = role::confine_reading(owner)?;
+        spi::value::<i64>(&count, &[])?.unwrap_or(0) <= DELETE_AT_ONCE
+    };
+    if few {
+        let _owner = role::confine(owner)?;
+        spi::run(&clear, &[])?;
+        return Ok(());
+    }
+    notice(&format!(
+        "{} keeps the rows of this scope, because deleting them here would make writers of the source wait; \
+         delete them before the next mig_dual_write({}): {clear};",
+        target.plain(),
+        Literal(&m.name),
+    ));
+    Ok(())
+}
+
+/// Back to `defined`: drops the views and the targets that we made, never one that we adopted.
+pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    lock::lock_all(
+        &mappings
+            .iter()
+            .filter(|p| !p.adopted)
+            .filter_map(|p| p.target_now.clone())
+            .map(|n| (n, LockMode::AccessExclusive))
+            .collect::<Vec<_>>(),
+        settings::lock_timeout_ms(m),
+    )?;
+    for p in mappings {
+        if !p.adopted && holds_others(p)? {
+            return Err(Error::Invalid {
+                message: format!(
+                    "table {} holds rows of other scopes",
+                    mapping::target(p)?.plain()
+                ),
+                detail: "Dropping it would lose them.".into(),
+                hint: "Delete those rows or copy them elsewhere first.".into(),
+            });
+        }
+    }
+    for p in mappings {
+        triggers::drop_views(p.id)?;
+    }
+    for p in mappings {
+        if let Some(drawn) = new_ids_of(p) {
+            id_pairs::let_go(p, drawn, false)?;
+        }
+    }
+    let made: Vec<String> = mappings
+        .iter()
+        .filter(|p| !p.adopted)
+        .filter_map(|p| p.target_now.as_ref())
+        .map(ToString::to_string)
+        .collect();
+    if !made.is_empty() {
+        spi::run(&format!("DROP TABLE {}", made.join(", ")), &[])?;
+    }
+    mappings
+        .iter()
+        .try_for_each(|p| mapping::clear_created(p.id))
+}

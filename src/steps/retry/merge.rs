@@ -1,0 +1,64 @@
+//! Rows that several old tables have a part of, put right: as their mirrors do it, but without waiting for anybody.
+
+use crate::error::Result;
+use crate::model::layout::merge::Merge;
+use crate::model::records::{Mapping, Migration};
+use crate::pg::document::JsonText;
+use crate::pg::{guc, own_writes, role, spi, tid};
+use crate::settings;
+use crate::sqlgen::checksum::ComparedPair;
+use crate::sqlgen::{mirror, repair};
+use crate::store::mapping;
+use pgrx::JsonB;
+use serde_json::Value;
+
+/// What came of bringing some rows.
+pub struct CopiedRows {
+    /// Old rows that were free, and whose new rows were written.
+    pub rows: i64,
+    /// Something that a row refers to is there, and locked by somebody.
+    pub waits: bool,
+    /// A new row is there, and was not written: somebody holds it, or it is another scope's.
+    pub held: bool,
+}
+
+/// Updates new rows that are free, and inserts those that are lacking where all their parts are free.
+pub fn copy_free_rows(
+    m: &Migration,
+    p: &Mapping,
+    merge: &Merge,
+    keys: &Value,
+) -> Result<CopiedRows> {
+    let flow = mapping::forward(p)?;
+    let pair = ComparedPair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
+    let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
+    let _owner = role::confine(mapping::owner(p)?)?;
+    let new = tid::lock_keys(&repair::lock_target(&pair), keys)?;
+    if new.count > 0 {
+        own_writes::note_next_command();
+        let here = "t.ctid OPERATOR(pg_catalog.=) ANY ($1)";
+        tid::run(&mirror::renew(&flow, here), &new)?;
+    }
+    let ids: Vec<i32> = merge.mappings().collect();
+    let mut parts = Vec::new();
+    let mut held = Vec::new();
+    for part in mapping::partners(&ids)? {
+        let part = mapping::forward(&part)?;
+        let locked =
+            spi::value::<JsonText>(&repair::lock_part(&part), &[JsonB(keys.clone()).into()])?;
+        held.push(locked.map_or(Ok(Value::Array(Vec::new())), |d| d.decode())?);
+        parts.push(part);
+    }
+    own_writes::note_next_command();
+    let put_in = spi::run(
+        &repair::insert_whole(&flow, &pair, &parts),
+        &[JsonB(keys.clone()).into(), JsonB(Value::Array(held)).into()],
+    )?;
+    let wanted = i64::try_from(keys.as_array().map_or(0, Vec::len)).unwrap_or(i64::MAX);
+    let rows = new.count + put_in;
+    Ok(CopiedRows {
+        rows,
+        waits: rows < wanted,
+        held: false,
+    })
+}

@@ -1,0 +1,158 @@
+//! Keys whose row is not right yet: those that a batch could not lock, and those that a repair has found. Many at a time
+//! without waiting, then each alone in its transaction, so that waiting for it holds nothing else.
+
+mod merge;
+pub mod repair;
+
+use super::SliceOutcome;
+use crate::error::{Error, Result};
+use crate::model::records::{Leftover, Mapping, Migration, Pass};
+use crate::pg::{guc, role, spi, tx};
+use crate::relation::id_pairs;
+use crate::settings;
+use crate::sqlgen::checksum::{ComparedPair, Side};
+use crate::sqlgen::{batch, delete_stale};
+use crate::store::mapping;
+use crate::store::pending_rows;
+
+/// Copies the row. With `may_wait` it waits for the row's lock, no longer than `lock_timeout_ms`.
+pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<SliceOutcome> {
+    let p =
+        mapping::by_id(l.mapping)?.ok_or_else(|| Error::Internal("the mapping is gone".into()))?;
+    let moved = tx::subtransaction(|| match p.pass {
+        Pass::Forth => copy_row(m, &p, l, may_wait),
+        Pass::Sweep | Pass::Back => bring_back(m, &p, l),
+    });
+    match moved {
+        Ok(RowResult::Settled) => {
+            pending_rows::done(l.id)?;
+            Ok(SliceOutcome::Did(1))
+        }
+        Ok(RowResult::Refused) => {
+            pending_rows::move_refused(l)?;
+            Ok(SliceOutcome::Did(1))
+        }
+        Ok(RowResult::Busy) => {
+            pending_rows::set_tried(l.id)?;
+            Ok(SliceOutcome::Wait(row_lock(&p, l)))
+        }
+        Ok(RowResult::Tied(why)) => {
+            pending_rows::move_failed(l, "23503", why)?;
+            Ok(SliceOutcome::Did(1))
+        }
+        Err(e) if e.is_retryable() => {
+            pending_rows::set_tried(l.id)?;
+            Ok(SliceOutcome::Wait(row_lock(&p, l)))
+        }
+        Err(e) if e.is_about_data() => {
+            pending_rows::move_failed(l, &e.sqlstate(), &e.to_string())?;
+            Ok(SliceOutcome::Did(1))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn row_lock(p: &Mapping, l: &Leftover) -> String {
+    format!("lock on row ({}) of {}", l.key.join(", "), p.source_text())
+}
+
+enum RowResult {
+    /// In the target, or gone from the source; the mirror did the latter to the target too.
+    Settled,
+    /// The target did not take it: a row of another scope holds its key.
+    Refused,
+    /// Locked by somebody, and this call must not wait.
+    Busy,
+    /// A foreign key of the new tables is in the way.
+    Tied(&'static str),
+}
+
+/// As `copy_row`, from the new table to the old: the old row becomes what the new one is, or goes.
+fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<RowResult> {
+    let flow = mapping::reverse(p)?
+        .ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))?;
+    let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
+    let _owner = role::confine(mapping::owner(p)?)?;
+    let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
+    if spi::run(&batch::lock_one(&flow, true), &key())? > 0 {
+        id_pairs::give_one(&flow, &l.key)?;
+        spi::run(&batch::renew_one(&flow), &key())?;
+        spi::run(&batch::copy_one(&flow), &key())?;
+        let arrived = spi::value::<bool>(&batch::select_arrived(&flow), &key())?;
+        return Ok(if arrived.unwrap_or(true) {
+            RowResult::Settled
+        } else {
+            RowResult::Refused
+        });
+    }
+    if spi::run(&batch::exists(&flow), &key())? > 0 {
+        return Ok(RowResult::Busy);
+    }
+    if spi::run(&delete_stale::lock_one(&flow), &key())? > 0 {
+        spi::run(&delete_stale::delete_one(&flow), &key())?;
+    } else if spi::run(&delete_stale::exists(&flow), &key())? > 0 {
+        return Ok(RowResult::Busy);
+    }
+    Ok(RowResult::Settled)
+}
+
+/// The old table has no such row. The new one has none either, unless something passed the mirror.
+fn not_there(p: &Mapping, l: &Leftover) -> Result<RowResult> {
+    let free = repair::prune(p, &repair::keys(std::slice::from_ref(l)))?;
+    let pair = ComparedPair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
+    let still = spi::run(
+        &pair.row(Side::Target, Side::Source),
+        &[l.key.clone().into()],
+    )? > 0;
+    Ok(match (still, free) {
+        (false, _) => RowResult::Settled,
+        // Somebody holds it: a transaction that brings the old row just now, perhaps.
+        (true, 0) => RowResult::Busy,
+        (true, _) => RowResult::Tied("the new row has no old one, and others refer to it"),
+    })
+}
+
+fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<RowResult> {
+    let flow = mapping::forward(p)?;
+    let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
+    let _owner = role::confine(mapping::owner(p)?)?;
+    let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
+    let lock = |skip| spi::run(&batch::lock_one(&flow, skip), &key());
+    let found = |sql: &str| Ok::<bool, Error>(spi::run(sql, &key())? > 0);
+    if lock(true)? == 0 {
+        let here = match flow.merged {
+            true => batch::is_here(&flow),
+            false => batch::exists(&flow),
+        };
+        if !may_wait && found(&here)? {
+            return Ok(RowResult::Busy);
+        }
+        if !may_wait || lock(false)? == 0 {
+            // Of a row that several tables have a part of this one may have none.
+            if !flow.merged || !found(&batch::exists(&flow))? {
+                return not_there(p, l);
+            }
+        }
+    }
+    // The mirror keeps a row right that is there: this is for one that passed it.
+    let brought = repair::copy_free_rows(m, p, &repair::keys(std::slice::from_ref(l)))?;
+    match (brought.rows, brought.waits) {
+        (0, true) => return Ok(RowResult::Busy),
+        (0, false) => {
+            return Ok(RowResult::Tied(
+                "what the row refers to is not in the new tables",
+            ));
+        }
+        _ => {}
+    }
+    if p.adopted {
+        spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
+    }
+    let arrived = spi::value::<bool>(&batch::select_arrived(&flow), &key())?;
+    Ok(match arrived {
+        Some(false) => RowResult::Refused,
+        // Whoever holds the new row may go without a write that would put it right.
+        _ if brought.held => RowResult::Busy,
+        _ => RowResult::Settled,
+    })
+}

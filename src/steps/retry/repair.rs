@@ -1,0 +1,147 @@
+//! Many leftovers at once, without waiting for any row: the target's rows of these keys become what the mapping says.
+
+use super::merge::{self, CopiedRows};
+use crate::error::Result;
+use crate::model::records::{Leftover, Mapping, Migration};
+use crate::pg::document::JsonText;
+use crate::pg::snapshot::Snapshot;
+use crate::pg::tid::{self, TidList};
+use crate::pg::{guc, own_writes, role, spi};
+use crate::relation::compare::ChoiceArgument;
+use crate::relation::compare::Comparison;
+use crate::relation::compare::RowChoice;
+use crate::relation::id_pairs;
+use crate::settings;
+use crate::sqlgen::checksum::ComparedPair;
+use crate::sqlgen::direction::Flow;
+use crate::sqlgen::lock_parents::{self, OutboundKey};
+use crate::sqlgen::repair::{self, InboundKey};
+use crate::store::mapping;
+use crate::store::pending_rows;
+use pgrx::JsonB;
+use pgrx::pg_sys::Oid;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// The keys of some leftovers of one mapping.
+pub fn keys(of: &[Leftover]) -> Value {
+    json!(of.iter().map(|l| &l.key).collect::<Vec<_>>())
+}
+
+/// Inserts and updates new rows of those old rows that are free.
+pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<CopiedRows> {
+    let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
+    if let Some(merge) = &layout.merge {
+        return merge::copy_free_rows(m, p, merge, keys);
+    }
+    let pair = ComparedPair::new(p.id, mapping::target(p)?, layout);
+    let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
+    let _owner = role::confine(mapping::owner(p)?)?;
+    let mut old = tid::lock_keys(&repair::lock_source(&pair), keys)?;
+    if old.count > 0 {
+        id_pairs::give(&flow, &old)?;
+    }
+    let mut waits = false;
+    for key in outbound(p)? {
+        if old.count > 0 {
+            let (served, held) = with_parents(&flow, &key, &old)?;
+            old = served;
+            waits |= held;
+        }
+    }
+    let mut brought = CopiedRows {
+        rows: old.count,
+        waits,
+        held: false,
+    };
+    if old.count == 0 {
+        return Ok(brought);
+    }
+    let new = tid::lock_keys(&repair::lock_target(&pair), keys)?;
+    // Our own writes must not come back to the old table, where both are live.
+    if new.count > 0 {
+        for sql in repair::renew_keys(&flow)
+            .iter()
+            .chain([&repair::renew(&flow)])
+        {
+            own_writes::note_next_command();
+            tid::run_both(sql, &old, &new)?;
+        }
+    }
+    own_writes::note_next_command();
+    let put_in = tid::run(&repair::insert(&flow), &old)?;
+    brought.held = new.count + put_in < old.count;
+    Ok(brought)
+}
+
+/// Foreign keys of the target over columns that we write.
+fn outbound(p: &Mapping) -> Result<Vec<OutboundKey>> {
+    let all: Vec<OutboundKey> = spi::rows(
+        include_str!("../../../sql/query/outbound_keys.sql"),
+        &[Oid::from(p.target.unwrap_or(0)).into()],
+    )?;
+    let columns = &mapping::layout(p)?.columns;
+    let ours = |k: &OutboundKey| {
+        let mut pairs = k.pairs.iter();
+        pairs.all(|t| columns.iter().any(|c| c.name == t.columns.child))
+    };
+    Ok(all.into_iter().filter(ours).collect())
+}
+
+/// Those of the old rows whose new rows would find what they refer to, which is locked then; and whether others would, but
+/// for somebody who holds it.
+fn with_parents(flow: &Flow, key: &OutboundKey, old: &TidList) -> Result<(TidList, bool)> {
+    let named = tid::document(&lock_parents::select_parent_keys(flow, key), old)?;
+    let keys = |sql: &str| -> Result<Value> {
+        let _parent = role::confine_for_key(Oid::from(key.owner));
+        let found = spi::value::<JsonText>(sql, &[JsonB(named.clone()).into()])?;
+        found.map_or(Ok(Value::Null), |d| d.decode())
+    };
+    let count = |keys: &Value| keys.as_array().map_or(0, Vec::len);
+    let locked = keys(&lock_parents::lock(key))?;
+    let held = count(&locked) < count(&named)
+        && count(&keys(&lock_parents::present(key))?) > count(&locked);
+    Ok((
+        tid::some_of(&lock_parents::select_served(flow, key), old, &locked)?,
+        held,
+    ))
+}
+
+/// Deletes new rows that have no old row, as far as they are free and nobody refers to them; how many were free.
+pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
+    let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
+    let pair = ComparedPair::new(p.id, mapping::target(p)?, layout);
+    let inbound: Vec<InboundKey> = spi::rows(
+        include_str!("../../../sql/query/inbound_keys.sql"),
+        &[Oid::from(p.target.unwrap_or(0)).into()],
+    )?;
+    let _owner = role::confine(mapping::owner(p)?)?;
+    let stale = tid::lock_keys(&repair::lock_stale(&pair, &flow), keys)?;
+    if stale.count > 0 {
+        own_writes::note_next_command();
+        tid::run(&repair::delete(&flow, &inbound), &stale)?;
+    }
+    Ok(stale.count)
+}
+
+/// Strikes those off that are equal now, and marks the others as tried; how many are left.
+pub fn settle(p: &Mapping, of: &[Leftover]) -> Result<usize> {
+    let at = Snapshot::take();
+    let beside = Comparison::without_pending(p, &at)?;
+    let choice = RowChoice {
+        condition: beside.pair()?.chosen(),
+        argument: ChoiceArgument::Keys(keys(of)),
+    };
+    let found = beside.list(&choice, i64::from(i32::MAX))?;
+    let differ: HashSet<Vec<Option<String>>> = found.into_iter().map(|f| f.key).collect();
+    let mut left = 0;
+    for l in of {
+        if differ.contains(&l.key.iter().cloned().map(Some).collect::<Vec<_>>()) {
+            pending_rows::set_tried(l.id)?;
+            left += 1;
+        } else {
+            pending_rows::done(l.id)?;
+        }
+    }
+    Ok(left)
+}

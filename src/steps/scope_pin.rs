@@ -1,0 +1,45 @@
+//! Holding the scope's row while mirrors write rows of it; see `sqlgen::anchor`.
+
+use super::SliceOutcome;
+use crate::error::Result;
+use crate::model::records::{Mapping, Migration};
+use crate::pg::lock::{self, LockMode};
+use crate::pg::{draft, spi, state};
+use crate::relation::scope_pin;
+use crate::settings;
+use crate::sqlgen::scope_pin as sql;
+use crate::store::mapping;
+
+#[derive(serde::Deserialize)]
+struct LackingAnchor {
+    id: i32,
+}
+
+/// Makes the next anchor that is lacking, where rows of a target refer to the scope's row. Without one mirrors lock that row.
+pub fn next_of(m: &Migration, mappings: &[Mapping]) -> Result<SliceOutcome> {
+    let query = include_str!("../../sql/query/lacks_anchor.sql");
+    let lacking: Vec<LackingAnchor> = state::rows(query, &[m.id.into()])?;
+    for p in mappings {
+        if lacking.iter().any(|l| l.id == p.id) && scope_pin::is_wanted(p)? {
+            return make(m, p);
+        }
+    }
+    Ok(SliceOutcome::Done)
+}
+
+/// ShareRowExclusive on the scope's table, brief, as for any foreign key.
+fn make(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
+    let Some((scope, table, key)) = scope_pin::parent(p) else {
+        return Ok(SliceOutcome::Done);
+    };
+    let locks = [(table.clone(), LockMode::ShareRowExclusive)];
+    lock::lock_for_job(&locks, settings::lock_timeout_ms(m))?;
+    draft::make(mapping::owner(p)?, |draft| {
+        let name = sql::name(p.id);
+        for sql in sql::create(&draft.name(&name), p.id, scope, (table, key)) {
+            spi::run(&sql, &[])?;
+        }
+        Ok(vec![("TABLE", name)])
+    })?;
+    Ok(SliceOutcome::Did(0))
+}
