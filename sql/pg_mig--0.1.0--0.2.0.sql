@@ -221,7 +221,7 @@ COMMENT ON FUNCTION @extschema@.mig_ddl(text, text) IS 'Statements for the migra
 COMMENT ON FUNCTION @extschema@.mig_backfill(text, text) IS 'Starts or resumes the backfill at its checkpoint; returns the job''s id. driver: worker (a background process launched when the transaction commits), pg_cron (a job of that extension, once a minute), manual (mig_step or mig_run), or auto, the first of them that can be had; mig.progress says which, and why. Another driver than the one at work takes over before the next batch. ROLLBACK starts nothing. Locks while it runs: RowShare on the source, rows FOR SHARE for one batch; brief ShareRowExclusive on targets and referenced tables for foreign keys.';
 COMMENT ON FUNCTION mig.step_of(bigint, int) IS 'mig_step for one job, by its id: 0 once it has ended, or a worker runs it.';
 COMMENT ON PROCEDURE mig.drive(text, interval, bigint) IS 'What mig_run and the jobs of pg_cron call; with a job''s id only that job is driven, and once it has ended pg_cron''s is taken away.';
-COMMENT ON FUNCTION mig.own_role() IS 'Trigger on mig.job: a job runs as a role that whoever writes the row is a member of.';
+COMMENT ON FUNCTION mig.own_role() IS 'Trigger on mig.job: a job runs as a role that the writer of the row is a member of.';
 
 -- Default privileges of the role that updates may have granted anything to anybody.
 DO $$
@@ -242,7 +242,7 @@ END
 $$;
 GRANT EXECUTE ON FUNCTION mig.step_of(bigint, int) TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON PROCEDURE mig.drive(text, interval, bigint) TO @extowner@ WITH GRANT OPTION;
--- Whoever may run migrations may go on.
+-- Roles that may run migrations keep that right.
 DO $$
 DECLARE
   allowed text;

@@ -37,7 +37,7 @@ END
 $$;
 GRANT EXECUTE ON FUNCTION @extschema@.mig_map(text, regclass, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.mig_map(text, regclass, text) TO @extowner@ WITH GRANT OPTION;
--- Whoever may run migrations may look ids up.
+-- Roles that may run migrations may look ids up.
 DO $$
 DECLARE
   allowed text;

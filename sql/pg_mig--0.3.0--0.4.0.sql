@@ -26,7 +26,7 @@ END
 $$;
 GRANT SELECT ON mig.updated TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE, DELETE ON mig.updated TO @extowner@ WITH GRANT OPTION;
--- Whoever may run migrations has what he has on the other tables.
+-- Roles that may run migrations get the rights that they have on the other tables.
 DO $$
 DECLARE
   allowed text;

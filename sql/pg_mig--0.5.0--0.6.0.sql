@@ -21,7 +21,7 @@ CREATE UNIQUE INDEX change_one_open ON mig.change (relation, (change->>'kind'), 
 COMMENT ON TABLE mig.change IS 'Constraints and indexes that are made by a worker, past and present: see mig.jobs.';
 COMMENT ON COLUMN mig.change.state IS 'failing and cancelling: what stands half-made is being taken back.';
 COMMENT ON COLUMN mig.change.looked IS 'Rows that break the constraint have been looked for: none, when it was.';
-COMMENT ON COLUMN mig.change.search_path IS 'Of whoever asked: names in his text are looked for there.';
+COMMENT ON COLUMN mig.change.search_path IS 'The caller''s: names in the text of the change are looked for there.';
 
 CREATE TABLE mig.new_column (
   id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -56,7 +56,7 @@ CREATE INDEX new_column_migration_idx ON mig.new_column (migration);
 COMMENT ON TABLE mig.new_column IS 'Columns that mig_add_column adds, and the checkpoint of their backfill.';
 COMMENT ON COLUMN mig.new_column.leader IS 'The first of the columns that replace the same old one; the checkpoint is its.';
 COMMENT ON COLUMN mig.new_column.mutable IS 'The value may depend on settings of the session or on the time of day.';
-COMMENT ON COLUMN mig.new_column.seal IS 'Server, database and catalog row of our trigger when it went in: whoever touches it leaves another row.';
+COMMENT ON COLUMN mig.new_column.seal IS 'Server, database and catalog row of our trigger when it went in: to change it leaves another row.';
 COMMENT ON COLUMN mig.new_column.busy IS 'Blocks with rows that somebody wrote when the batch came by: looked at again.';
 COMMENT ON COLUMN mig.new_column.late IS 'Indexes, keys and checks that it gets of the old one.';
 COMMENT ON COLUMN mig.new_column.archived IS 'Names before the archive.';
@@ -331,7 +331,7 @@ CROSS JOIN LATERAL (SELECT DISTINCT u.pid FROM pg_catalog.unnest(pg_catalog.pg_b
 LEFT JOIN pg_catalog.pg_stat_activity b ON b.pid = p.pid
 LEFT JOIN ours ow ON ow.pid = w.pid
 LEFT JOIN ours ob ON ob.pid = p.pid
--- Whoever is not us; of two others the one who is in the way.
+-- Other sessions only; of two others the one that blocks.
 LEFT JOIN pg_catalog.pg_stat_activity t ON t.pid = CASE WHEN ow.pid IS NULL AND ob.pid IS NOT NULL THEN w.pid ELSE p.pid END
 WHERE NOT l.granted
 UNION ALL
@@ -447,7 +447,7 @@ GRANT EXECUTE ON FUNCTION
   @extschema@.mig_add_foreign_key(regclass, name, name[], regclass, name[], text, text), @extschema@.mig_create_index(text), @extschema@.mig_cancel(bigint), @extschema@.mig_wait(bigint, interval),
   @extschema@.mig_add_column(text, regclass, name, text, text, text, text, boolean, name), mig.keep_columns()
   TO @extowner@ WITH GRANT OPTION;
--- Whoever may run migrations may do this, too.
+-- Roles that may run migrations may do this, too.
 DO $$
 DECLARE
   allowed text;

@@ -25,7 +25,7 @@ BEGIN
 END
 $$;
 GRANT EXECUTE ON FUNCTION @extschema@.mig_add_table(text, regclass, text, jsonb, jsonb, jsonb, jsonb, text, text, text) TO @extowner@ WITH GRANT OPTION;
--- Whoever may run migrations may do this, too.
+-- Roles that may run migrations may do this, too.
 DO $$
 DECLARE
   allowed text;

@@ -27,8 +27,8 @@ ALTER TABLE mig.step_log ADD COLUMN owner regrole;
 COMMENT ON COLUMN mig.step_log.owner IS 'The migration''s, whose members may read the line.';
 UPDATE mig.step_log s SET owner = m.owner FROM mig.migration m WHERE m.name = s.migration;
 
--- Until now whoever was allowed to run migrations could write these tables: what would run as somebody else is not believed. Definitions
--- are, because they run with the rights of whoever owns the tables, which each step asks for.
+-- Before 0.8.0 every role that was allowed to run migrations could write these tables. Whatever would run as another role is not trusted.
+-- Definitions are: they run with the rights of the tables' owners, which each step checks.
 UPDATE mig.change SET state = 'failed', ended_at = pg_catalog.clock_timestamp(), error = 'begun by an older version: begin it again'
   WHERE ended_at IS NULL;
 UPDATE mig.migration m SET state = 'failed', problem = 'its job was begun by an older version of pg_mig: begin it again'
@@ -180,12 +180,14 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION @extschema@.mig_configure(text, jsonb) IS 'Changes options; a running job reads them before its next batch, null resets one. batch_rows (rows, start 1000), batch_target_ms (100), delay_ms (0), max_replication_lag (a duration, "10 s"), max_wal_rate (a size for each second, "64 MB"), throttle_query (a query that returns true to wait), lock_timeout_ms (500), defer_indexes (true), max_workers (1, processes that copy one table at a time), keep_map (false; true: the map of ids stays with the target), take_names (false; true: new columns take the names of those that they replace), archive_after_days (30), drop_after_days (90). Errors: 22023 with the nearest name. Returns the merged options.';
+COMMENT ON COLUMN mig.mapping.seal IS 'Server, database and catalog rows of our triggers when they went in: to change one leaves another row.';
 COMMENT ON FUNCTION @extschema@.mig_allow(regrole) IS 'Lets another role run migrations of its own tables. Errors: 42501 if the caller may not, 42704 no such role.';
 COMMENT ON FUNCTION mig.step(text, int) IS 'mig_step, for mig.drive.';
 COMMENT ON FUNCTION mig.open_job(text) IS 'The id of the migration''s job that has not ended, or null.';
 COMMENT ON FUNCTION mig.cron_drives(bigint) IS 'Whether pg_cron is to drive the job: it has not ended, and no other driver took it over.';
 COMMENT ON FUNCTION mig.is_owner(oid) IS 'Whether the caller may do what the owner of the relation may; false where there is none. For mig.keep_state.';
-COMMENT ON FUNCTION mig.keep_state() IS 'Trigger on the tables that a dump carries: whoever restores one puts in what is his alone. Errors: 42501.';
+COMMENT ON FUNCTION mig.keep_state() IS 'Trigger on the tables that a dump carries: a role restores only rows of roles, and of tables of roles, that it is a member of. Errors: 42501.';
 
 CREATE VIEW mig.visible WITH (security_barrier) AS
 SELECT m.id, m.name, m.owner, m.phase, m.state, m.drain, m.since, mine.is AS mine, hidden.text AS hidden,
@@ -316,7 +318,7 @@ FROM mig.visible m
 JOIN pg_catalog.pg_locks l ON l.locktype = 'object' AND l.classid = 'mig.migration'::regclass AND l.objid = m.id::oid AND l.objsubid = 1 AND l.granted
 JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database();
 
--- Its helpers share another one; whoever must not meet any of them holds that one alone.
+-- Its helpers share another lock; a process that must not meet any of them takes it exclusively.
 CREATE OR REPLACE VIEW mig.workers WITH (security_barrier) AS
 SELECT m.id AS migration_id, l.pid, l.objsubid = 2 AS helps
 FROM mig.visible m
@@ -547,7 +549,7 @@ CROSS JOIN LATERAL (SELECT DISTINCT u.pid FROM pg_catalog.unnest(pg_catalog.pg_b
 LEFT JOIN pg_catalog.pg_stat_activity b ON b.pid = p.pid
 LEFT JOIN ours ow ON ow.pid = w.pid
 LEFT JOIN ours ob ON ob.pid = p.pid
--- Whoever is not us; of two others the one who is in the way.
+-- Other sessions only; of two others the one that blocks.
 LEFT JOIN pg_catalog.pg_stat_activity t ON t.pid = CASE WHEN ow.pid IS NULL AND ob.pid IS NOT NULL THEN w.pid ELSE p.pid END
 WHERE NOT l.granted
 UNION ALL

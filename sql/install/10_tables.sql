@@ -64,7 +64,7 @@ CREATE TABLE mig.mapping (
 COMMENT ON TABLE mig.mapping IS 'One source table and its target; the checkpoint of its backfill.';
 COMMENT ON COLUMN mig.mapping.facts IS 'Defaults, grants, policies, checks and indexes of both sides when the target was made; checks compare them with what stands.';
 COMMENT ON COLUMN mig.mapping.fingerprint IS 'Columns and keys of source and target when the target was made; mig.standing has what they are now.';
-COMMENT ON COLUMN mig.mapping.seal IS 'Server, database and catalog rows of our triggers when they went in: whoever touches one leaves another row.';
+COMMENT ON COLUMN mig.mapping.seal IS 'Server, database and catalog rows of our triggers when they went in: to change one leaves another row.';
 COMMENT ON COLUMN mig.mapping.sealed_at IS 'When that was: what was proven before is not proven any more.';
 COMMENT ON COLUMN mig.mapping.mirrors IS 'Our triggers on either side, as they should stand.';
 COMMENT ON COLUMN mig.mapping.pass IS 'What the batches do: copy forth; on the way back from stopped sweep away what is gone, then bring back.';
@@ -134,7 +134,7 @@ CREATE UNIQUE INDEX change_one_open ON mig.change (relation, (change->>'kind'), 
 COMMENT ON TABLE mig.change IS 'Constraints and indexes that are made by a worker, past and present: see mig.jobs.';
 COMMENT ON COLUMN mig.change.state IS 'failing and cancelling: what stands half-made is being taken back.';
 COMMENT ON COLUMN mig.change.looked IS 'Rows that break the constraint have been looked for: none, when it was.';
-COMMENT ON COLUMN mig.change.search_path IS 'Of whoever asked: names in his text are looked for there.';
+COMMENT ON COLUMN mig.change.search_path IS 'The caller''s: names in the text of the change are looked for there.';
 
 CREATE TABLE mig.new_column (
   id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -169,7 +169,7 @@ CREATE INDEX new_column_migration_idx ON mig.new_column (migration);
 COMMENT ON TABLE mig.new_column IS 'Columns that mig_add_column adds, and the checkpoint of their backfill.';
 COMMENT ON COLUMN mig.new_column.leader IS 'The first of the columns that replace the same old one; the checkpoint is its.';
 COMMENT ON COLUMN mig.new_column.mutable IS 'The value may depend on settings of the session or on the time of day.';
-COMMENT ON COLUMN mig.new_column.seal IS 'Server, database and catalog row of our trigger when it went in: whoever touches it leaves another row.';
+COMMENT ON COLUMN mig.new_column.seal IS 'Server, database and catalog row of our trigger when it went in: to change it leaves another row.';
 COMMENT ON COLUMN mig.new_column.busy IS 'Blocks with rows that somebody wrote when the batch came by: looked at again.';
 COMMENT ON COLUMN mig.new_column.late IS 'Indexes, keys and checks that it gets of the old one.';
 COMMENT ON COLUMN mig.new_column.archived IS 'Names before the archive.';

@@ -137,7 +137,7 @@ JOIN pg_catalog.pg_locks l ON l.locktype = 'object' AND l.classid = 'mig.migrati
 JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database();
 COMMENT ON VIEW mig.runners IS 'The process that runs each migration''s job now.';
 
--- Its helpers share another one; whoever must not meet any of them holds that one alone.
+-- Its helpers share another lock; a process that must not meet any of them takes it exclusively.
 CREATE VIEW mig.workers WITH (security_barrier) AS
 SELECT m.id AS migration_id, l.pid, l.objsubid = 2 AS helps
 FROM mig.visible m
@@ -375,7 +375,7 @@ CROSS JOIN LATERAL (SELECT DISTINCT u.pid FROM pg_catalog.unnest(pg_catalog.pg_b
 LEFT JOIN pg_catalog.pg_stat_activity b ON b.pid = p.pid
 LEFT JOIN ours ow ON ow.pid = w.pid
 LEFT JOIN ours ob ON ob.pid = p.pid
--- Whoever is not us; of two others the one who is in the way.
+-- Other sessions only; of two others the one that blocks.
 LEFT JOIN pg_catalog.pg_stat_activity t ON t.pid = CASE WHEN ow.pid IS NULL AND ob.pid IS NOT NULL THEN w.pid ELSE p.pid END
 WHERE NOT l.granted
 UNION ALL

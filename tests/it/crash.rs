@@ -3,7 +3,7 @@
 use crate::common::cluster::Cluster;
 use crate::common::cover::fill;
 use crate::common::writers::Writers;
-use crate::live::{mirrored, ready};
+use crate::main_job::{mirrored, ready};
 use crate::wait::{all_differences, at_full_speed, backfilled, go_slowly, refused, until_sql, yes};
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::common::cluster::Cluster;
 use crate::common::writers::Writers;
-use crate::live::{mirrored, ready};
+use crate::main_job::{mirrored, ready};
 use crate::wait::{all_differences, backfilled, refused, until, until_sql, yes};
 use postgres::Client;
 use std::process::{Command, Stdio};

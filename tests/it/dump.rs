@@ -1,7 +1,7 @@
 //! A dump in mid-migration, by the owner who is no superuser and by a superuser; and an extension that goes.
 
 use crate::common::cluster::Cluster;
-use crate::live::ready;
+use crate::main_job::ready;
 use crate::wait::{all_differences, at_full_speed, backfilled, go_slowly, refused, until_sql, yes};
 use postgres::Client;
 

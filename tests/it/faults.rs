@@ -5,7 +5,7 @@ use crate::common::cluster::{Cluster, SmallDisk};
 use crate::common::cover::fill;
 use crate::common::load::Shift;
 use crate::common::writers::Writers;
-use crate::live::{mirrored, ready};
+use crate::main_job::{mirrored, ready};
 use crate::wait::{
     all_differences, at_full_speed, backfilled, go_slowly, is_long, refused, step, until,
     until_sql, yes,

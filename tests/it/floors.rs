@@ -113,7 +113,11 @@ fn used_files() -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::new();
     for (me, text) in &files {
         let mut used = BTreeSet::new();
-        for path in paths(text, me) {
+        let mut named = paths(text, me);
+        // What is imported by its last name is used by that: `use crate::store::job;`, then `job::open(…)`.
+        let further: Vec<String> = named.iter().flat_map(|p| continued(text, p)).collect();
+        named.extend(further);
+        for path in named {
             // The longest module that the path begins with.
             let parts: Vec<&str> = path.split("::").collect();
             let longest = (1..=parts.len())
@@ -157,6 +161,29 @@ fn paths(text: &str, me: &str) -> Vec<String> {
                 break;
             }
         }
+    }
+    found
+}
+
+/// Paths that begin with the last name of an imported one.
+fn continued(text: &str, imported: &str) -> Vec<String> {
+    let last = imported.rsplit("::").next().unwrap_or_default();
+    let begin = format!("{last}::");
+    let code: String = code(text)
+        .filter(|l| !l.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(&begin) {
+        let before = code[..at].chars().next_back().unwrap_or(' ');
+        if before.is_alphanumeric() || before == '_' || before == ':' {
+            continue;
+        }
+        let rest = code[at + begin.len()..].chars();
+        let rest: String = rest
+            .take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':')
+            .collect();
+        found.push(format!("{imported}::{rest}"));
     }
     found
 }
@@ -209,6 +236,34 @@ fn a_type_has_its_name_for_itself() {
     }
     places.retain(|_, files| files.len() > 1);
     assert!(places.is_empty(), "types of one name: {places:#?}");
+}
+
+/// Names that say neither what a function does nor what it returns.
+#[test]
+fn no_function_is_named_by_a_participle_or_a_preposition() {
+    const NO_NAMES: [&str; 27] = [
+        "of", "at", "by", "in", "on", "to", "up", "off", "for", "with", "within", "without",
+        "behind", "before", "after", "between", "below", "beside", "via", "told", "made", "given",
+        "held", "kept", "found", "gone", "said",
+    ];
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        for line in code(&text) {
+            let Some((_, after)) = line.split_once("fn ") else {
+                continue;
+            };
+            let name: String = after
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            let lone = !name.contains('_');
+            let participle = name.ends_with("ed") || name.ends_with("ing") && name != "string";
+            if lone && (participle || NO_NAMES.contains(&name.as_str())) {
+                wrong.push(format!("{}: {name}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn sources() -> Vec<(PathBuf, String)> {

@@ -3,7 +3,7 @@
 use crate::common::cluster::Cluster;
 use crate::common::cover::{DEFINE, fill};
 use crate::faults::{back_and_forth, beside};
-use crate::live::mirrored;
+use crate::main_job::mirrored;
 use crate::wait::{all_differences, backfilled, refused, until_sql, yes};
 use postgres::Client;
 use std::sync::atomic::{AtomicBool, Ordering};

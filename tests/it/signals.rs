@@ -1,7 +1,7 @@
 //! A cancel reaches our own workers only, and only from those who may signal them.
 
 use crate::common::cluster::Cluster;
-use crate::live::{mirrored, ready as mirror};
+use crate::main_job::{mirrored, ready as mirror};
 use crate::squatting::{NOT_NULL, POSTS, number};
 use crate::wait::{backfilled, until_sql, yes};
 use postgres::Client;

@@ -1,7 +1,7 @@
 //! Locks that somebody else would like to have: no login can hold up a job.
 
 use crate::common::cluster::Cluster;
-use crate::live::ready as mirror;
+use crate::main_job::ready as mirror;
 use crate::wait::{backfilled, until_sql, yes};
 use postgres::Client;
 

@@ -1,7 +1,7 @@
 //! ALTER EXTENSION UPDATE: what is updated is what is installed fresh, and a migration under way goes on.
 
 use crate::common::cluster::Cluster;
-use crate::live::mirrored;
+use crate::main_job::mirrored;
 use crate::wait::{all_differences, backfilled, refused, until_sql, yes};
 use postgres::Client;
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! The worker's manners: it starts at commit or not at all, goes when told, and is not needed.
 
 use crate::common::cluster::Cluster;
-use crate::live::mirrored;
+use crate::main_job::mirrored;
 use crate::wait::{all_differences, backfilled, refused, until, until_sql, yes};
 
 const BUSY: &str = "SELECT EXISTS (SELECT FROM mig.runners)";

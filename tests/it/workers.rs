@@ -3,7 +3,7 @@
 use crate::common::cluster::Cluster;
 use crate::common::patience::PATIENCE_SQL;
 use crate::common::writers::Writers;
-use crate::live::mirrored;
+use crate::main_job::mirrored;
 use crate::wait::{all_differences, at_full_speed, backfilled, configure, step, until_sql, yes};
 use postgres::Client;
 

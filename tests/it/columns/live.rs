@@ -1,9 +1,9 @@
 //! Old and new versions side by side, through all phases and back from each.
 
 use super::{TABLE, WRONG, count};
+use crate::app_instances::{Crew, Writes};
 use crate::common::cluster::Cluster;
 use crate::common::writers::Random;
-use crate::crew::{Crew, Writes};
 use crate::wait::{backfilled, step, yes};
 use postgres::Client;
 

@@ -1,9 +1,9 @@
 //! Seven tables to four, beside old and new instances of the application, through all phases and back from each.
 
 use super::{DIFFERENT, SCHEMA, count, nothing_differs};
+use crate::app_instances::{Crew, Writes};
 use crate::common::cluster::Cluster;
 use crate::common::writers::Random;
-use crate::crew::{Crew, Writes};
 use crate::wait::{backfilled, step};
 use postgres::Client;
 

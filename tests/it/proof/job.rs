@@ -2,7 +2,7 @@
 
 use super::count;
 use crate::common::cluster::Cluster;
-use crate::live::mirrored;
+use crate::main_job::mirrored;
 use crate::wait::{backfilled, refused, until, until_sql, yes};
 use postgres::Client;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use crate::common::both_sides::{Crew, ROLLING, Side};
 use crate::common::cluster::Cluster;
 use crate::common::load::{Load, Place};
 use crate::common::writers::Random;
-use crate::live::mirrored;
+use crate::main_job::mirrored;
 use crate::wait::{all_differences, backfilled, is_long, step, until};
 use postgres::Client;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use super::{behind_the_mirror, count, doubts};
 use crate::common::both_sides::{Crew, ROLLING, Side, Tally};
 use crate::common::cluster::Cluster;
-use crate::live::mirrored;
+use crate::main_job::mirrored;
 use crate::wait::{all_differences, at_full_speed, backfilled, go_slowly, until, until_sql, yes};
 use postgres::Client;
 use std::time::Duration;

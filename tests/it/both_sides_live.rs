@@ -2,7 +2,7 @@
 
 use crate::common::both_sides::{Crew, ROLLING, Side};
 use crate::common::cluster::Cluster;
-use crate::live::mirrored;
+use crate::main_job::mirrored;
 use crate::wait::{
     all_differences, at_full_speed, backfilled, go_slowly, is_long, refused, step, until_sql, yes,
 };

@@ -104,12 +104,12 @@ fn everything_is_carried_or_told() {
     let cluster = Cluster::start("it_carried", "wal_level = logical");
     let mut admin = cluster.database("carried");
     admin
-        .batch_execute(include_str!("carried.sql"))
+        .batch_execute(include_str!("copied_properties.sql"))
         .unwrap_or_else(|e| panic!("{e:?}"));
     admin.batch_execute("SELECT mig_allow('keeper')").unwrap();
     let mut keeper = cluster.connect_as("carried", "keeper");
     keeper
-        .batch_execute(include_str!("carried_facts.sql"))
+        .batch_execute(include_str!("copied_properties_facts.sql"))
         .unwrap();
     keeper
         .batch_execute(
