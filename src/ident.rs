@@ -1,4 +1,4 @@
-//! The only way a name or a constant reaches SQL text. Pure Rust, so that plain tests cover it.
+//! Names and constants in SQL text: no other way leads into it. Pure Rust, so that plain tests cover it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,7 +13,7 @@ impl Ident {
         Self(name.into())
     }
 
-    /// This name, or where that is taken the first free one with a number behind it.
+    /// Returns this name, or if it is taken, the first free name with a number appended.
     pub fn avoid_taken(&self, taken: impl Fn(&Ident) -> bool) -> Self {
         let mut name = self.clone();
         let mut n = 1;
@@ -24,13 +24,13 @@ impl Ident {
         name
     }
 
-    /// The bare name, for binds, messages and comparisons; never for SQL text.
+    /// The unquoted name, for parameters, messages and comparisons; never for SQL text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A name made by us from `parts`, cut to PostgreSQL's 63 bytes. A cut name ends in a hash of the
-    /// whole, so that two long names stay two names.
+    /// Derives a name from `parts`, cut to PostgreSQL's 63 bytes. A cut name ends in a hash of the full one, so that two long names stay
+    /// distinct.
     pub fn derive(parts: &[&str]) -> Self {
         const MAX: usize = 63;
         let whole = parts.join("_");
@@ -66,7 +66,7 @@ impl From<&str> for Ident {
     }
 }
 
-/// `schema.name`, both always there: nothing we write depends on `search_path`.
+/// `schema.name`, both always present: no generated statement depends on `search_path`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct QualifiedName {
     pub schema: Ident,
@@ -81,8 +81,8 @@ impl QualifiedName {
         }
     }
 
-    /// Reads what a user typed: `name`, `schema.name`, each part quoted or not (unquoted is folded to
-    /// lower case, as PostgreSQL does). None if it is no such name.
+    /// Parses a name as a user typed it: `name` or `schema.name`, each part quoted or not (an unquoted part is folded to lower case, as
+    /// PostgreSQL does). None if the text is not such a name.
     pub fn parse(text: &str, default_schema: &str) -> Option<Self> {
         let mut parts = Vec::new();
         let mut rest = text.trim();
@@ -105,8 +105,8 @@ impl QualifiedName {
         }
     }
 
-    /// `left OPERATOR(schema.=) right`: this is an operator's name, which cannot be quoted. A name that is none (PostgreSQL's rules:
-    /// manual, "Operators") is quoted all the same, so that the statement fails and nothing else comes of it.
+    /// Returns `left OPERATOR(schema.=) right` for a name of an operator, which cannot be quoted. A name that is not an operator's
+    /// (PostgreSQL's rules: manual, "Operators") is quoted all the same, so that the statement fails and does nothing else.
     pub fn infix(&self, left: &str, right: &str) -> String {
         let name = self.name.as_str();
         let is_operator = !name.is_empty()
@@ -120,7 +120,7 @@ impl QualifiedName {
         }
     }
 
-    /// As a person would write it in a message: quoted only where it must be.
+    /// The name as a person would write it in a message: quoted only where necessary.
     pub fn plain(&self) -> String {
         let show = |i: &Ident| {
             let simple =
@@ -167,8 +167,8 @@ impl fmt::Display for QualifiedName {
     }
 }
 
-/// A constant in DDL, where binds are not allowed. Backslashes force the `E''` form, as
-/// `quote_literal()` does, so that `standard_conforming_strings` does not matter.
+/// A constant in DDL, where parameters are not allowed. Backslashes force the `E''` form, as in `quote_literal()`, so that the result does
+/// not depend on `standard_conforming_strings`.
 pub struct Literal<'a>(pub &'a str);
 
 impl fmt::Display for Literal<'_> {
@@ -182,7 +182,7 @@ impl fmt::Display for Literal<'_> {
     }
 }
 
-/// `"a", "b"`
+/// Returns a list for SQL text: `"a", "b"`.
 pub fn list<'a>(names: impl IntoIterator<Item = &'a Ident>) -> String {
     let quoted: Vec<_> = names.into_iter().map(Ident::to_string).collect();
     quoted.join(", ")

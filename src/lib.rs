@@ -9,7 +9,7 @@ compile_error!(
 
 use pgrx::prelude::*;
 
-// In reading order, from the ground up; each floor uses only those above it in this list.
+// In alphabetical order.
 mod api;
 mod dual_write;
 mod engine;
@@ -54,8 +54,8 @@ extension_sql_file!(
 /// Called once in each process that loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    // An ERROR of PostgreSQL that passes our frames is the user's message, no bug of ours: without this, a
-    // server started with RUST_BACKTRACE=1 would put our stack into its DETAIL.
+    // An ERROR of PostgreSQL that passes Rust frames is a message for the user, not a bug in pg_mig. Without this setting, a server started
+    // with RUST_BACKTRACE=1 would put the Rust stack into its DETAIL.
     // SAFETY: a PostgreSQL process has one thread.
     unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
     settings::register();
@@ -70,7 +70,7 @@ pub extern "C-unwind" fn _PG_init() {
 #[path = "../pgrx-tests/mod.rs"]
 mod in_backend;
 
-/// What `cargo pgrx test` asks for before it starts its server.
+/// What `cargo pgrx test` requires before it starts its server.
 #[cfg(test)]
 pub mod pg_test {
     pub fn setup(_: Vec<&str>) {}

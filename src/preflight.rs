@@ -1,4 +1,4 @@
-//! What stands in the way, found before anything is changed. Findings of the catalog come from one query
+//! Preflight: obstacles, found before anything is changed. Findings from the catalog come from one query
 //! (`sql/query/preflight.sql`); those that read rows are built here.
 
 pub mod columns;
@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct PreflightFinding {
-    /// `error` stops mig_create and mig_dual_write, `warning` and `info` do not.
+    /// `error` stops mig_create and mig_dual_write; `warning` and `info` do not.
     pub severity: String,
     pub check_name: String,
     pub relation: Option<u32>,
@@ -27,7 +27,7 @@ pub struct PreflightFinding {
     pub hint: Option<String>,
 }
 
-/// What the catalog and the server's state say about all sources.
+/// Returns the findings from the catalog and the server's state, for all sources.
 pub fn catalog(mappings: &[Mapping], scope_table: Option<u32>) -> Result<Vec<PreflightFinding>> {
     let sources: Vec<Oid> = mappings.iter().map(|p| Oid::from(p.source)).collect();
     let schemas: Vec<String> = mappings
@@ -52,7 +52,7 @@ struct DuplicateKey {
     n: i64,
 }
 
-/// Rows that a new unique key would refuse, with examples.
+/// Finds rows that a new unique key would refuse, with examples.
 pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFinding>> {
     let mut found = Vec::new();
     for columns in &p.spec.unique_keys {
@@ -103,8 +103,8 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFinding>>
     Ok(found)
 }
 
-/// Rows that swap a deferrable primary key would collide in a unique key that only the target has; for the
-/// source's own see `preflight.sql`.
+/// Finds rows that could collide: rows that swap the values of a deferrable primary key collide in a unique key that only
+/// the target has. For the source's own keys see `preflight.sql`.
 pub fn check_key_swaps(p: &Mapping, layout: &Layout) -> Vec<PreflightFinding> {
     if !layout.key_deferrable || p.spec.unique_keys.is_empty() {
         return Vec::new();
@@ -118,7 +118,7 @@ pub fn check_key_swaps(p: &Mapping, layout: &Layout) -> Vec<PreflightFinding> {
     }]
 }
 
-/// Defaults that are old ids.
+/// Finds columns whose default is an old id.
 pub fn left_defaults(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<PreflightFinding> {
     let drawn = layout.drawn.as_ref().map(|d| &d.source);
     let named = layout.mapped_columns().filter(|v| Some(&v.column) != drawn);
@@ -141,7 +141,7 @@ pub fn left_defaults(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Prefli
     named.filter_map(|v| finding(&v.column)).collect()
 }
 
-/// What keeps writes of the new table from going back to the old one once reads have moved.
+/// Finds reasons why writes of the target could not go back to the source once reads have moved.
 pub fn one_way(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<PreflightFinding> {
     let finding = |s: NotReversible| PreflightFinding {
         severity: "warning".into(),
@@ -154,7 +154,7 @@ pub fn one_way(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<PreflightFin
     stuck.into_iter().map(finding).collect()
 }
 
-/// Publications that the target does not come into by itself.
+/// Finds publications that the target is not added to.
 pub fn check_publications(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<PreflightFinding> {
     let finding = |b: &Publication| {
         let name = b.name.as_str();
@@ -182,7 +182,7 @@ pub fn check_publications(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<P
     source.publications.iter().filter_map(finding).collect()
 }
 
-/// A target column as an expression over the source.
+/// Returns a target column as an expression over the source.
 fn source_text(layout: &Layout, column: &Ident) -> Option<String> {
     layout
         .columns
@@ -195,7 +195,7 @@ fn source_text(layout: &Layout, column: &Ident) -> Option<String> {
         })
 }
 
-/// Expressions that another session, or another moment, may answer otherwise: both sides would then differ.
+/// Finds expressions whose value may depend on the session or the time: both sides would then differ.
 pub fn mutable(p: &Mapping) -> Vec<PreflightFinding> {
     let finding = |name: &String| PreflightFinding {
         severity: "warning".into(),
@@ -209,8 +209,8 @@ pub fn mutable(p: &Mapping) -> Vec<PreflightFinding> {
     p.spec.mutable.iter().map(finding).collect()
 }
 
-/// Rows of this scope that the target has are taken for the source's by the user's keys; what is the row of no old one stays
-/// a difference for ever.
+/// Checks the rows of this scope that the target holds. They are paired with source rows by the user's keys; a row without
+/// a source row would stay a difference for ever.
 fn check_matched_rows(
     p: &Mapping,
     layout: &Layout,
@@ -288,14 +288,15 @@ fn check_matched_rows(
     )])
 }
 
-/// Whether the tables' owner sees such a row: under the target's name may stand anything, a view that calls functions too.
+/// Whether the tables' owner sees such a row. As the owner, because the target's name may belong to anything, also to a
+/// view that calls functions.
 fn is_any(rows: &str, p: &Mapping) -> Result<bool> {
     let _owner = role::confine_reading(mapping::owner(p)?)?;
     let found = spi::value::<bool>(&format!("SELECT EXISTS (SELECT {rows})"), &[])?;
     Ok(found == Some(true))
 }
 
-/// A target that stands already and holds rows of this scope: nothing says that they are the source's.
+/// Checks whether an existing target holds rows of this scope: nothing shows that they are the source's.
 pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFinding>> {
     let Some(target) = crate::pg::catalog::find(&p.target_name)? else {
         return Ok(Vec::new());

@@ -1,34 +1,34 @@
-//! Server-wide defaults of a migration's options. The migration's own option wins, because a role that is no
-//! superuser cannot set `mig.*` before the library is loaded.
+//! Server-wide defaults of a migration's options. The migration's own option takes precedence, because a role that is not a superuser
+//! cannot set `mig.*` before the library is loaded.
 
 use crate::model::records::Migration;
 use crate::model::units;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CString;
 
-/// A thousand rows are copied in a few tens of milliseconds on any machine: a safe first guess.
+/// A thousand rows are copied in a few tens of milliseconds on any machine: a safe first value.
 static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 /// A row is locked for one batch at most; a tenth of a second is below what a user notices.
 static BATCH_TARGET_MS: GucSetting<i32> = GucSetting::<i32>::new(100);
-/// No pause: whoever has little I/O to spare raises it.
+/// No pause by default; to be raised on servers with little I/O to spare.
 static DELAY_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
-/// One: others of a server's few worker slots are somebody else's, as a rule.
+/// One: a server has few worker slots, and the others usually have other uses.
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(1);
-/// Half of the default deadlock_timeout: we give up before anybody is made a victim.
+/// Half of the default deadlock_timeout: pg_mig gives up before any transaction becomes the victim of a deadlock check.
 static LOCK_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(500);
 /// Building indexes after the copy is two to three times faster than keeping them up during it.
 static DEFER_INDEXES: GucSetting<bool> = GucSetting::<bool>::new(true);
 
-/// Limits that nobody has unless he asks for them: what is too much depends on the standbys and the disks.
+/// Limits that apply only if they are set: what is too much depends on the standbys and the disks.
 static MAX_REPLICATION_LAG: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static MAX_WAL_RATE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
-/// An amount that must not be passed.
+/// An upper limit of the throttle.
 pub enum ThrottleLimit {
     None,
-    /// What was given is no amount.
+    /// The given text is not an amount.
     Unreadable(String),
-    /// Milliseconds, or bytes a second.
+    /// Milliseconds, or bytes per second.
     Of(i64),
 }
 
@@ -130,13 +130,13 @@ pub fn delay_ms(m: &Migration) -> i32 {
     m.int_option("delay_ms").unwrap_or_else(|| DELAY_MS.get())
 }
 
-/// Processes that copy at a time, the one that runs the job included.
+/// The number of processes that copy at a time, including the one that runs the job.
 pub fn max_workers(m: &Migration) -> i32 {
     m.int_option("max_workers")
         .unwrap_or_else(|| MAX_WORKERS.get())
 }
 
-/// Of jobs that belong to no migration.
+/// As `max_workers`, for jobs that belong to no migration.
 pub fn own_max_workers() -> i32 {
     MAX_WORKERS.get()
 }
@@ -147,12 +147,13 @@ pub fn max_replication_lag(m: &Migration) -> ThrottleLimit {
     limit(text, units::duration)
 }
 
-/// How much WAL the server may write while a job runs, in bytes a second.
+/// How much WAL the server may write while a job runs, in bytes per second.
 pub fn max_wal_rate(m: &Migration) -> ThrottleLimit {
     limit(text_setting(m, "max_wal_rate", &MAX_WAL_RATE), units::size)
 }
 
-/// An option of the migration alone: who may set a setting of the server for somebody else's session must not run code there.
+/// The throttle query. Only an option of the migration, not a server setting: a role that may change a setting for another role's session
+/// must not be able to run code there.
 pub fn throttle_query(m: &Migration) -> Option<String> {
     m.text_option("throttle_query")
         .filter(|q| !q.trim().is_empty())
@@ -175,7 +176,7 @@ fn limit(text: Option<String>, read: fn(&str) -> Option<i64>) -> ThrottleLimit {
     }
 }
 
-/// Of jobs that belong to no migration.
+/// As `lock_timeout_ms`, for jobs that belong to no migration.
 pub fn own_lock_timeout_ms() -> i32 {
     LOCK_TIMEOUT_MS.get().min(longest_wait_ms())
 }
@@ -186,29 +187,29 @@ pub fn lock_timeout_ms(m: &Migration) -> i32 {
         .min(longest_wait_ms())
 }
 
-/// Half of deadlock_timeout: whoever waits for us while we wait for him looks for a deadlock after that time, and
-/// would be the one to lose his transaction. We give up before.
+/// Returns half of deadlock_timeout. A transaction that waits for pg_mig while pg_mig waits for it checks for a deadlock after
+/// deadlock_timeout, and would be the one that is aborted. pg_mig gives up before that.
 pub fn longest_wait_ms() -> i32 {
     // SAFETY: reads a setting of this backend, in milliseconds.
     (unsafe { pgrx::pg_sys::DeadlockTimeout } / 2).max(1)
 }
 
-/// Days that the old tables wait in `stopped` before they may be put away.
+/// Days that the old tables stay in phase `stopped` before they may be archived.
 pub fn archive_after_days(m: &Migration) -> i32 {
     m.int_option("archive_after_days").unwrap_or(30)
 }
 
-/// Days that archives wait before they may be dropped.
+/// Days that archives are kept before they may be dropped.
 pub fn drop_after_days(m: &Migration) -> i32 {
     m.int_option("drop_after_days").unwrap_or(90)
 }
 
-/// Old and new ids stay in a table of their own when the migration is dropped.
+/// When the migration is dropped, the id map is kept in a table of its own.
 pub fn keep_map(m: &Migration) -> bool {
     m.bool_option("keep_map").unwrap_or(false)
 }
 
-/// At the archive a new column gets the name of the one that it replaces.
+/// At the archive step, a new column takes the name of the column that it replaces.
 pub fn take_names(m: &Migration) -> bool {
     m.bool_option("take_names").unwrap_or(false)
 }

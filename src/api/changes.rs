@@ -1,4 +1,5 @@
-//! Constraints and indexes without blocking. None is `guarded` before it has read where the caller looks for names.
+//! Columns, constraints and indexes without blocking. Functions that need the caller's search_path read it before `run_engine` pins another
+//! one.
 
 use super::{require_argument, run_engine};
 use crate::engine::columns;
@@ -14,7 +15,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::ffi::CStr;
 
-/// Runs `f` with the caller's own search_path as a value.
+/// Runs `f` with the caller's own search_path as an argument.
 fn with_search_path<T>(f: impl FnOnce(&str) -> error::Result<T>) -> Result<T, ErrorReport> {
     let path = guc::own_search_path();
     run_engine(|| f(&path))

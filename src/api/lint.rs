@@ -1,4 +1,4 @@
-//! Reading a migration file.
+//! The lint of a migration file.
 
 use super::require_argument;
 use crate::engine::lint;
@@ -6,7 +6,7 @@ use crate::pg::argument::Script;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-/// Not `guarded`: names are looked for on the caller's own search_path.
+/// Not in `run_engine`, which pins search_path: names are resolved on the caller's search_path.
 #[pg_extern(sql = false)]
 fn mig_lint(
     statements: Option<Script>,

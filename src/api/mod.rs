@@ -1,5 +1,5 @@
-//! What SQL calls: read the arguments, call the engine, hand the answer back. The SQL side of each function
-//! (argument names, defaults, comments) is in `sql/install/`.
+//! The functions that SQL calls: they read the arguments, call the engine and return its result. The SQL side of each function (argument
+//! names, defaults, comments) is in `sql/install/`.
 
 mod changes;
 mod lint;
@@ -23,12 +23,12 @@ use pgrx::prelude::*;
 use std::ffi::CStr;
 use std::time::Duration;
 
-/// An argument that must not be null.
+/// Returns an argument that must not be null. Errors: 22004.
 fn require_argument<T>(value: Option<T>, name: &'static str) -> error::Result<T> {
     value.ok_or(Error::NullArgument { name })
 }
 
-/// Less than nothing is nothing. An interval may be longer than microseconds can be counted.
+/// Converts an interval: a negative one becomes zero, and one that is too long for a count of microseconds becomes `Duration::MAX`.
 fn duration(interval: Interval) -> Duration {
     let micros = interval.as_micros().max(0);
     u64::try_from(micros).map_or(Duration::MAX, Duration::from_micros)

@@ -1,4 +1,4 @@
-//! Checks, differences, repair, checklist.
+//! Checks, differences, repair and the checklist.
 
 use super::{require_argument, run_engine};
 use crate::engine::proof::check;

@@ -1,5 +1,5 @@
-//! The functions that move a migration from phase to phase: all return `TABLE(source, target, action)`. pgrx reads that
-//! type only where it is spelled out.
+//! The functions that move a migration from phase to phase. All return `TABLE(source, target, action)`; pgrx reads that type only where it
+//! is written out.
 
 use super::{require_argument, run_engine};
 use crate::engine::lifecycle::archive;
@@ -130,8 +130,6 @@ fn mig_drop(
         )
     })
 }
-
-/// For the views: an unknown or ambiguous name is an error there as everywhere.
 
 #[pg_extern(sql = false)]
 fn mig_switch(

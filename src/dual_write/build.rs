@@ -1,4 +1,4 @@
-//! What a trigger needs, made from the mapping that it belongs to.
+//! Builds what a mirror's trigger needs, from the trigger's mapping.
 
 use super::trust::{self, RunningTrigger};
 use super::types::{DeferredWrite, MergePlans, Mirror, MissingIds, PendingNote, RoundTrip};
@@ -15,7 +15,7 @@ use crate::sqlgen::mirror::MergeSql;
 use crate::store::mapping::{self, TrustedMapping};
 use pgrx::prelude::*;
 
-/// `leader`: the flow whose trigger it is, if that is another mapping's.
+/// Builds the mirror of a mapping in one direction. `leader`: the flow that the trigger belongs to, if it belongs to another mapping's.
 pub(super) fn mirror(
     id: i32,
     way: Direction,
@@ -49,7 +49,7 @@ pub(super) fn mirror(
         .filter_map(|p| mapping::flow(p, way).transpose())
         .collect::<Result<_>>()?;
     let both: Vec<pg_sys::Oid> = types.iter().chain(&types).copied().collect();
-    // Planned as the owner: row-level security and rights are decided for him.
+    // Plans are made as the owner: row-level security and privileges are those of the owner.
     let _owner = role::act_as(parties.owner);
     let connection = prepared::connect()?;
     let planned = |sql: Option<&String>, types: &[pg_sys::Oid]| {
@@ -185,7 +185,7 @@ fn error_texts(flow: &Flow) -> Told {
     )
 }
 
-/// The parts that a row may be there for beside this one: all others, or the one that decides.
+/// The other parts that can be the reason for a merged row to exist: all others, or only the one that decides.
 fn other_parts(merge: Option<&Merge>) -> Result<Vec<MergeSql>> {
     let Some(merge) = merge.filter(|m| !m.decides()) else {
         return Ok(Vec::new());
@@ -199,7 +199,7 @@ fn other_parts(merge: Option<&Merge>) -> Result<Vec<MergeSql>> {
     Ok(found)
 }
 
-/// Mirrors of the other tables that a new row goes back to.
+/// Mirrors for the other source tables that a row of the new table is written back to.
 fn partners(found: &TrustedMapping, leader: &Flow, running: RunningTrigger) -> Result<Vec<Mirror>> {
     let Some(merge) = found.mapping.merge().filter(|m| m.leads()) else {
         return Ok(Vec::new());

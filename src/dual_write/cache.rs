@@ -1,4 +1,4 @@
-//! Plans of the mirrors that this session has met, dropped when their tables change.
+//! The session's cache of mirrors with their plans. A mirror is dropped when one of its tables changes.
 
 use super::build;
 use super::trust::RunningTrigger;
@@ -14,14 +14,14 @@ thread_local! {
     static MIRRORS: RefCell<HashMap<pg_sys::Oid, Rc<Mirror>>> = RefCell::new(HashMap::new());
 }
 
-/// The mirror of the trigger that fired, from the session's cache or made anew.
+/// Returns the mirror of the trigger that fired, from the session's cache or newly built.
 pub fn find_or_build(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     loop {
         let found = known_or_made(data)?;
-        // The lock that our writes take anyway, before the plans are chosen: with it come the messages of whoever
-        // changed that table, and nobody puts a mirror on it from here to the end of the transaction.
+        // Takes the lock that the write takes anyway, before the plans are chosen. With the lock come the invalidation messages of
+        // transactions that changed the table, and no mirror can be installed on it until the transaction ends.
         for one in std::iter::once(&*found).chain(&found.partners) {
-            // SAFETY: inside a transaction; an oid that is gone is locked all the same.
+            // SAFETY: inside a transaction; the oid of a dropped table can be locked, too.
             unsafe { pg_sys::LockRelationOid(one.written, pg_sys::RowExclusiveLock as i32) };
         }
         if !found.changed.is_raised() {
@@ -30,13 +30,13 @@ pub fn find_or_build(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     }
 }
 
-/// The mirror of the trigger that fired, if this session knows it.
+/// Returns the mirror of the trigger that fired, if the session has cached it.
 pub fn find_cached(data: &pg_sys::TriggerData) -> Option<Rc<Mirror>> {
     let running = RunningTrigger(data);
     let trigger = running.trigger();
     let found = MIRRORS.with_borrow(|m| m.get(&trigger.tgoid).cloned());
     found.filter(|m| {
-        // Whatever else of the trigger changes, its table is told of.
+        // Any other change of the trigger invalidates its table.
         !m.changed.is_raised() && m.touched == running.relation() && m.fires == trigger.tgtype
     })
 }
@@ -49,8 +49,7 @@ fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     let _safe = guc::pin_names();
     let (id, way) = running.arguments()?;
     let made = Rc::new(build::mirror(id, way, running, None)?);
-    // Others that are stale may be of triggers that are gone. They are freed outside the borrow, and only when no call
-    // further up still uses them.
+    // Other stale mirrors may belong to dropped triggers. They are freed outside the borrow, and only when no outer call still uses them.
     let stale = MIRRORS.with_borrow_mut(|mirrors| {
         let (stale, good) = mirrors.drain().partition(|(_, m)| m.changed.is_raised());
         *mirrors = good;

@@ -1,5 +1,5 @@
-//! The trigger that keeps old and new columns of one table in step. It works on the row that is being written and on nothing else:
-//! no snapshot, no second row, nothing to race with.
+//! The trigger that keeps old and new columns of one table in step. It works only on the row that is being written: it needs no snapshot
+//! and no second row, so there is nothing to race with.
 
 use super::trigger_function::{self, TriggerFunction};
 use crate::error::{Error, Result};
@@ -45,10 +45,12 @@ pub unsafe extern "C-unwind" fn mig_keep_columns(
     }
 }
 
+/// Returns the tuple to write.
+///
 /// # Safety
 /// `fcinfo` is what the function manager passed.
 unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
-    // SAFETY: as the caller says. A row trigger that fires before the event has these slots and tuples (trigger.c).
+    // SAFETY: guaranteed by the caller. A BEFORE row trigger has these slots and tuples (trigger.c).
     unsafe {
         let data = trigger_function::data(TriggerFunction::KeepColumns, fcinfo)?;
         let is_update = trigger_call::event(data) == pg_sys::TRIGGER_EVENT_UPDATE;
@@ -81,17 +83,19 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
     }
 }
 
-/// Expressions run with the rights of the table's owner.
+/// Switches to the table's owner: expressions run with the owner's privileges.
 ///
 /// # Safety
-/// `data` is the TriggerData of a trigger that is running.
+/// `data` is the TriggerData of a running trigger.
 unsafe fn owner(data: &pg_sys::TriggerData) -> role::RoleGuard {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     role::act_as(unsafe { (*(*data.tg_relation).rd_rel).relowner })
 }
 
+/// Returns the tuple with these values set.
+///
 /// # Safety
-/// `tuple` is of this description, and the values are of its columns.
+/// `tuple` matches `description`, and the values are of its columns.
 unsafe fn with_values(
     tuple: pg_sys::HeapTuple,
     description: pg_sys::TupleDesc,
@@ -100,7 +104,7 @@ unsafe fn with_values(
     let mut numbers: Vec<i32> = set.iter().map(|s| i32::from(s.0)).collect();
     let mut values: Vec<pg_sys::Datum> = set.iter().map(|s| s.1).collect();
     let mut nulls: Vec<bool> = set.iter().map(|s| s.2).collect();
-    // SAFETY: as the caller says; all three arrays have a place for each.
+    // SAFETY: guaranteed by the caller; all three arrays have an entry for each value.
     unsafe {
         pg_sys::heap_modify_tuple_by_cols(
             tuple,
@@ -114,9 +118,9 @@ unsafe fn with_values(
 }
 
 /// # Safety
-/// `data` is the TriggerData of a trigger that is running.
+/// `data` is the TriggerData of a running trigger.
 unsafe fn refusal(verdict: &ColumnOutcome, data: &pg_sys::TriggerData) -> Error {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     let relation = unsafe { (*data.tg_relation).rd_id };
     let table = catalog::name_of(relation).map_or_else(String::new, |n| n.plain());
     let (code, message, detail) = match verdict {
@@ -158,7 +162,7 @@ struct CachedColumnSync {
     told: Told,
     reader: WritingRole,
     changed: Rc<InvalidationFlag>,
-    /// `tgtype` of its trigger.
+    /// `tgtype` of the trigger.
     fires: i16,
 }
 
@@ -166,10 +170,10 @@ thread_local! {
     static KEPT: RefCell<HashMap<pg_sys::Oid, Rc<CachedColumnSync>>> = RefCell::new(HashMap::new());
 }
 
-/// What the running trigger keeps in step, from the session's cache or made anew.
+/// Returns the columns that the running trigger keeps in step, from the session's cache or newly loaded.
 ///
 /// # Safety
-/// `data` is the TriggerData of a trigger that is running.
+/// `data` is the TriggerData of a running trigger.
 unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>> {
     // SAFETY: both pointers are valid while the trigger runs.
     let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
@@ -183,7 +187,7 @@ unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>>
     if let Some(known) = known {
         return Ok(known);
     }
-    // SAFETY: as the caller says. Planning an expression may run functions already.
+    // SAFETY: guaranteed by the caller. The owner is set already here, because planning an expression may run functions.
     let _owner = unsafe { owner(data) };
     let _safe = guc::pin_names();
     // SAFETY: `trigger` is the running trigger.
@@ -198,7 +202,7 @@ unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>>
         rework,
     });
     KEPT.with_borrow_mut(|all| {
-        // Others that are stale may be of triggers that are gone.
+        // Other stale entries may belong to dropped triggers.
         all.retain(|_, k| !k.changed.is_raised());
         all.insert(trigger.tgoid, Rc::clone(&kept));
     });
@@ -217,7 +221,7 @@ fn error_texts(relation: pg_sys::Oid) -> Told {
     )
 }
 
-/// None if the trigger is not one that we installed.
+/// Returns None if pg_mig did not install the trigger.
 ///
 /// # Safety
 /// `trigger` is the running trigger.
@@ -225,19 +229,20 @@ unsafe fn make(
     trigger: &pg_sys::Trigger,
     relation: pg_sys::Oid,
 ) -> Option<(ColumnSync, SyncStage)> {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     let (id, stage) = unsafe {
         let text = |n| trigger_call::argument(trigger, n)?.to_str().ok();
         (text(0)?.parse::<i32>().ok()?, SyncStage::parse(text(1)?)?)
     };
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     if !unsafe { trigger_call::is_as_made(trigger, &sql::trigger(id, stage)) } {
         return None;
     }
     let view = catalog::oid_of(&sql::view_name(id))?;
     let mut rework = ColumnSync::load(view)?;
     rework.plain &= catalog::uses_nothing_of_users(view).ok()?;
-    // What the view's owner wrote runs with the rights of the table's owner. PostgreSQL's own code is nobody's.
+    // The view owner's expressions run with the privileges of the table's owner, so the view's owner must have those privileges. Built-in
+    // code belongs to no role and needs no such check.
     let [author, owner] = [view, relation].map(catalog::owner_of);
     let trusted = rework.plain || role::has_privileges_of(author.ok()?, owner.ok()?);
     (trusted && rework.relation == relation).then_some((rework, stage))

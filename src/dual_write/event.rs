@@ -1,9 +1,9 @@
-//! What the application did, as the trigger is told.
+//! The event that fired the trigger.
 
 use super::types::Mirror;
 use pgrx::pg_sys;
 
-/// What became of a row.
+/// What happened to a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum RowEvent {
     New,
@@ -14,19 +14,21 @@ pub enum RowEvent {
 /// What the application did.
 #[derive(Clone)]
 pub enum TriggerEvent {
-    /// TRUNCATE is about to begin.
+    /// BEFORE TRUNCATE.
     Emptying,
-    /// TRUNCATE.
+    /// AFTER TRUNCATE.
     All,
     Row(Vec<pg_sys::Datum>, RowEvent),
-    /// The old and the new key.
+    /// A change of the key: the old and the new key.
     Moved(Vec<pg_sys::Datum>, Vec<pg_sys::Datum>),
 }
 
+/// Returns the event of the running call.
+///
 /// # Safety
 /// `data` is the TriggerData of the running call.
 pub unsafe fn classify_event(data: &pg_sys::TriggerData, mirror: &Mirror) -> TriggerEvent {
-    // SAFETY: which tuples are there depends on the event, as the manual's chapter on trigger functions says.
+    // SAFETY: which tuples exist depends on the event, as the manual's chapter on trigger functions says.
     unsafe {
         let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
         if event == pg_sys::TRIGGER_EVENT_TRUNCATE {
@@ -42,7 +44,7 @@ pub unsafe fn classify_event(data: &pg_sys::TriggerData, mirror: &Mirror) -> Tri
             _ => {}
         }
         let new = mirror.key.of_tuple(data.tg_relation, data.tg_newtuple);
-        // Keys that are equal bit by bit are one key; others are looked at one by one, which is never wrong.
+        // Keys that are equal bit by bit are one key. Other keys are treated as two, which is never wrong.
         if mirror.key.is_same(&old, &new) {
             TriggerEvent::Row(new, RowEvent::Changed)
         } else {

@@ -1,5 +1,6 @@
-//! A row that several old tables have a part of. Whoever writes a part goes to the whole row then, and reads all parts when he holds
-//! it. So the last one there sees what all before him have written; whoever is not committed yet has not been there, and comes after.
+//! Merge: a row of the new table that combines parts from several old tables. A transaction that has written a part locks the merged row
+//! and then reads all parts. So the last transaction to lock it sees what all earlier ones have written; a transaction that has not
+//! committed yet has not locked the row yet, and comes later.
 
 use super::EventWriter;
 use super::event::{RowEvent, TriggerEvent};
@@ -8,7 +9,8 @@ use crate::error::{Error, Result};
 use pgrx::prelude::*;
 
 impl Mirror {
-    /// The tables that one of the new table's rows goes back to. A part may refer to the leading one: that comes first, and goes last.
+    /// The mirrors of all old tables that a row of the new table goes back to. A part may refer to the part of the leading table, so that
+    /// table comes first; for deletions it comes last.
     pub fn in_order<'a>(&'a self, touched: &TriggerEvent) -> Vec<&'a Mirror> {
         let mut all: Vec<&Mirror> = vec![self];
         all.extend(&self.partners);
@@ -22,11 +24,11 @@ impl Mirror {
     }
 }
 
-/// Between two looks the row may come or go.
+/// Attempts: between two of them the row may be inserted or deleted by others.
 const TRIES: usize = 10;
 
 impl EventWriter<'_> {
-    /// Makes the row of this key what all its parts are.
+    /// Makes the merged row of this key match all its parts.
     pub(super) fn meet(&self, merged: &MergePlans, key: &mut [pg_sys::Datum]) -> Result<()> {
         let (connection, mirror) = (self.connection, self.mirror);
         for _ in 0..TRIES {
@@ -36,7 +38,7 @@ impl EventWriter<'_> {
             if !self.may_put_in(merged, key)? {
                 return Ok(());
             }
-            // It waits for whoever is about to put the row in.
+            // The INSERT waits for a transaction that is about to insert the row.
             if self.write(&mirror.insert, key)? > 0 {
                 return self.settle(merged, key);
             }
@@ -51,9 +53,10 @@ impl EventWriter<'_> {
         })
     }
 
-    /// There is no row yet, and another part of it may be in somebody's hands: a row of parts that were not locked when they were read
-    /// could be wrong for ever. Before the backfill has come by that is left to the job, because whoever waits here for the other part
-    /// may be waited for; later it is rare.
+    /// Whether the merged row may be inserted; false if it is left to the job. There is no row to lock yet, and another transaction may be
+    /// writing another part: a row made from parts that were read without a lock could stay wrong for ever. So the other parts are locked.
+    /// Before the backfill has reached the row it is left to the job instead, because waiting here for another part can end in a deadlock;
+    /// after the backfill that is rare.
     fn may_put_in(&self, merged: &MergePlans, key: &mut [pg_sys::Datum]) -> Result<bool> {
         for other in &merged.others {
             match &merged.note {
@@ -70,7 +73,7 @@ impl EventWriter<'_> {
         Ok(true)
     }
 
-    /// The row is held: what is read now is all that others have committed.
+    /// Makes the locked row match its parts. The lock is held, so the read sees everything that others have committed.
     fn settle(&self, merged: &MergePlans, key: &mut [pg_sys::Datum]) -> Result<()> {
         let gone = self.write(&merged.settle, key)? == 0
             && self.connection.run_latest(&self.mirror.exists, key)? == 0;
@@ -80,8 +83,8 @@ impl EventWriter<'_> {
         Ok(())
     }
 
-    /// A part has another key now. Where it is the one that decides, the whole row moves with it: to delete it would run the actions of
-    /// foreign keys that refer to it.
+    /// Mirrors a part whose key has changed. If this part decides, the merged row moves to the new key: deleting it would run the actions
+    /// of foreign keys that refer to it.
     pub(super) fn meet_both(
         &self,
         merged: &MergePlans,

@@ -1,6 +1,6 @@
-//! The dual-write trigger, for both ways. It does not trust the row that it is called with: for each touched key it
-//! reads the touched table again under the latest snapshot and makes the written one the same. That is right where a
-//! copy of NEW is wrong: shifted keys, other triggers' updates, transactions with old snapshots.
+//! The dual-write trigger (mirror), for both directions. It does not trust the row that it is called with: for each touched key it reads
+//! the touched table again under the latest snapshot, and makes the written table match. That is correct where a copy of NEW is wrong:
+//! shifted keys, updates by other triggers, transactions with old snapshots.
 
 mod build;
 mod cache;
@@ -47,7 +47,7 @@ pub unsafe extern "C-unwind" fn mig_mirror(fcinfo: pg_sys::FunctionCallInfo) -> 
 /// # Safety
 /// `fcinfo` is what the function manager passed.
 unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     let data = unsafe { trigger_function::data(TriggerFunction::Mirror, fcinfo) }?;
     let by_row = data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0;
     // SAFETY: `data` belongs to this call; a row trigger has its tuples.
@@ -68,18 +68,18 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     Ok(())
 }
 
-/// Brings one written table in step.
+/// Mirrors the event to one written table.
 ///
 /// # Safety
-/// `data` is the TriggerData of the running call, and `touched` what it says.
+/// `data` is the TriggerData of the running call, and `touched` the event in it.
 unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: TriggerEvent) -> Result<()> {
     let _told = error_context::explain_errors(&mirror.told, mirror.visible_parts());
     let _owner = role::act_as(mirror.owner);
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     if unsafe { written_directly(data, mirror, &touched) }? {
         return Ok(());
     }
-    // One row or one statement: pinned only around our own statements.
+    // Settings are pinned only around the mirror's own statements, for one row or one statement.
     let _safe = guc::pin_names();
     let connection = prepared::connect()?;
     let writer = EventWriter {
@@ -90,7 +90,7 @@ unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: TriggerEv
         TriggerEvent::Emptying => refuse_others(&connection, mirror)?,
         TriggerEvent::All => {
             for plan in &mirror.clear {
-                // TRUNCATE has no place for queued events of other tables.
+                // Not queued, as `write` may do: TRUNCATE has no queue for trigger events of other tables.
                 own_writes::note_next_command();
                 connection.run_latest(plan, &mut [])?;
             }
@@ -103,21 +103,21 @@ unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: TriggerEv
     Ok(())
 }
 
-/// Whether the row was mirrored together with others of its statement.
+/// Whether the row was already mirrored together with other rows of its statement.
 ///
 /// # Safety
-/// `data` is the TriggerData of a row trigger that is running.
+/// `data` is the TriggerData of a running row trigger.
 unsafe fn was_written(data: &pg_sys::TriggerData) -> bool {
     let known = cache::find_cached(data);
     let direct = known.as_ref().and_then(|m| m.direct.as_ref());
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     direct.is_some_and(|d| unsafe { d.was_written(data) })
 }
 
-/// The short way, which most rows go; false where it does not apply.
+/// Writes the row below SQL, which is the path of most rows. False if that is not possible.
 ///
 /// # Safety
-/// `data` is the TriggerData of the running call, and `touched` what it says.
+/// `data` is the TriggerData of the running call, and `touched` the event in it.
 unsafe fn written_directly(
     data: &pg_sys::TriggerData,
     mirror: &Mirror,
@@ -132,11 +132,11 @@ unsafe fn written_directly(
         RowEvent::Gone => WriteEvent::Delete,
     };
     let _safe = (!direct.is_plain()).then(guc::pin_names);
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     unsafe { direct.write(data, key, event) }
 }
 
-/// TRUNCATE of a new table would take other projects' rows with it, and none of theirs is in the old table.
+/// Refuses TRUNCATE of a new table that holds rows of other scopes: it would delete rows that are not in the old table. Errors: 55000.
 fn refuse_others(connection: &prepared::Connection, mirror: &Mirror) -> Result<()> {
     let Some(others) = &mirror.others else {
         return Ok(());
@@ -157,21 +157,21 @@ fn refuse_others(connection: &prepared::Connection, mirror: &Mirror) -> Result<(
     })
 }
 
-/// Writes of one call.
+/// Writes of one trigger call.
 struct EventWriter<'a> {
     connection: &'a prepared::Connection,
     mirror: &'a Mirror,
 }
 
 impl EventWriter<'_> {
-    /// Where the written table is mirrored too, its triggers wait for those of the application's statement: only when
-    /// each row that it touched is in step does a foreign key's action on one side meet its twin on the other.
+    /// Runs a write. If the written table is mirrored too, the triggers of this write fire after those of the application's statement: only
+    /// when each row of that statement is mirrored does the action of a foreign key on one side match its counterpart on the other.
     fn write(&self, plan: &prepared::PreparedPlan, values: &mut [pg_sys::Datum]) -> Result<u64> {
         if !self.mirror.both_ways {
             return self.connection.run_latest(plan, values);
         }
         own_writes::note_next_command();
-        // Logical replication's apply closes no table but its own after the queue, and runs no foreign key's action.
+        // The apply worker of logical replication closes only its own table after the trigger queue, and runs no actions of foreign keys.
         // SAFETY: reads a setting of this session.
         let replica = unsafe { pg_sys::SessionReplicationRole }
             == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32;
@@ -182,8 +182,8 @@ impl EventWriter<'_> {
         }
     }
 
-    /// While the written table is brought up to date, a row may be refused because another one is not there yet, or not
-    /// gone: the application's write goes on, and the key is noted for the job in the same transaction.
+    /// Mirrors the row, or lists it as pending. While the written table is brought up to date, it may refuse a row because another row is
+    /// not there yet, or not deleted yet. Then the application's write succeeds, and the key is noted for the job in the same transaction.
     fn now_or_later(&self, keys: &mut [&mut [pg_sys::Datum]], came: RowEvent) -> Result<()> {
         let Some(later) = &self.mirror.later else {
             return self.mirror_keys(keys, came);
@@ -206,7 +206,7 @@ impl EventWriter<'_> {
         }
     }
 
-    /// Leaves the row of this key to the job.
+    /// Lists the row of this key as pending, for the job.
     fn note(&self, note: &types::PendingNote, key: &mut [pg_sys::Datum]) -> Result<()> {
         let _exact = guc::pin(&guc::EXACT);
         let texts = self
@@ -232,14 +232,14 @@ impl EventWriter<'_> {
         }
     }
 
-    /// Gives ids to the rows and to what they name; false where that was left to the job, and the rows with it.
+    /// Assigns new ids to the rows and to the rows that they refer to. False if the rows were left to the job instead.
     fn give_ids(&self, keys: &mut [&mut [pg_sys::Datum]]) -> Result<bool> {
         let (connection, mirror) = (self.connection, self.mirror);
         if let (Some(lock), true) = (
             &mirror.lock,
             mirror.give.is_some() || mirror.names.is_some(),
         ) {
-            // What a batch gives to a row of this key, it gives under the lock on that row.
+            // A batch assigns ids for a row of this key under the lock on that row.
             for key in &mut *keys {
                 connection.run_latest(lock, key)?;
             }
@@ -269,12 +269,12 @@ impl EventWriter<'_> {
         Ok(true)
     }
 
-    /// The source's row changed its key. Its target row is moved where it can be: to delete it would run the ON DELETE
-    /// actions of foreign keys, and in the source nothing was deleted.
+    /// Mirrors a change of the key. The written row is moved to the new key if possible: deleting it would run the ON DELETE actions of
+    /// foreign keys, although nothing was deleted in the touched table.
     ///
-    /// Where another source row has the old key by now, its own event comes later or has been; both are left to it.
-    /// The source took the keys one after the other, and so do we: to put that row in at once would break a second
-    /// unique key that its old target row still holds. Only a deferrable key lets two rows have it at one time.
+    /// If another touched row has the old key by now, its own event comes later or has already come; both rows are left to that event. The
+    /// touched table took the keys one after the other, and the mirror does the same: inserting that row at once would violate a second
+    /// unique key that its old written row still holds. Only a deferrable key lets two rows have one key at a time.
     fn follow(&self, old: &mut [pg_sys::Datum], new: &mut [pg_sys::Datum]) -> Result<()> {
         if let Some(merged) = &self.mirror.merged {
             return self.meet_both(merged, old, new);
@@ -295,8 +295,7 @@ impl EventWriter<'_> {
         self.reconcile(new, RowEvent::Changed)
     }
 
-    /// The old table's key is GENERATED ALWAYS: nobody may change it there, and to delete the row would delete what
-    /// refers to it.
+    /// The old table's key is GENERATED ALWAYS: it cannot be updated there, and deleting the row would delete the rows that refer to it.
     fn key_is_fixed(&self) -> Error {
         Error::Sql {
             code: PgSqlErrorCode::ERRCODE_GENERATED_ALWAYS,
@@ -308,8 +307,8 @@ impl EventWriter<'_> {
         }
     }
 
-    /// Makes the target's row of this key what the source's row is now. `came` is what the application did to it: the
-    /// likeliest write is tried first.
+    /// Makes the written row of this key match the touched row. `came` is what the application did to the row: the most likely write is
+    /// tried first.
     fn reconcile(&self, key: &mut [pg_sys::Datum], came: RowEvent) -> Result<()> {
         let (connection, mirror) = (self.connection, self.mirror);
         if let Some(merged) = &mirror.merged {
@@ -321,7 +320,7 @@ impl EventWriter<'_> {
             return Ok(());
         }
         if let Some(lock) = &mirror.lock {
-            // Only the lock on a key's row keeps a batch away, and a double of it is another row.
+            // Only the lock on the row of a key keeps a batch away, and a second row with the same key is another row to lock.
             connection.run_latest(lock, key)?;
         }
         let gone = came == RowEvent::Gone && connection.run_latest(&mirror.exists, key)? == 0;
@@ -329,7 +328,7 @@ impl EventWriter<'_> {
             return self.come_forth(key);
         }
         self.write(&mirror.delete, key)?;
-        // Nothing was written although the source has the row, or it was not deleted.
+        // Nothing was written although the touched table has the row, or the row was not deleted.
         let kept = match &mirror.forth {
             Some(forth) => connection.run_latest(&forth.exists, key)? > 0,
             None => false,
@@ -344,7 +343,7 @@ impl EventWriter<'_> {
         Ok(())
     }
 
-    /// Inserts or updates; false where the source has no such row, or another scope has its key.
+    /// Inserts or updates the row. False if the touched table has no such row, or if another scope has its key.
     fn upsert(&self, key: &mut [pg_sys::Datum], came: RowEvent) -> Result<bool> {
         let (insert, update) = (&self.mirror.insert, &self.mirror.update);
         let order = if came == RowEvent::New && !self.mirror.rewrites {
@@ -357,13 +356,13 @@ impl EventWriter<'_> {
                 return Ok(true);
             }
         }
-        // The new application, or a batch, may have put the row there in between the two.
+        // The application or a batch may have inserted the row between the two statements.
         Ok(self.write(update, key)? > 0)
     }
 
-    /// The mapping says what a new row is, and the old table's own triggers have a say in what it is made of: what went
-    /// back and comes forth as another row is that row, and what does not come forth at all is refused. Otherwise both
-    /// sides would differ from here on.
+    /// Checks the round trip of a row that was written back. The mapping defines the new row, and triggers of the old table may change what
+    /// it is made from. If the old row maps forward to a different row, the touched row is set to that row. If it maps forward to none, the
+    /// write is refused. Otherwise the two sides would differ from now on. Errors: 44000.
     fn come_forth(&self, key: &mut [pg_sys::Datum]) -> Result<()> {
         let Some(forth) = &self.mirror.forth else {
             return Ok(());

@@ -1,4 +1,5 @@
-//! The guard on an old table after the cutover: a straggler's write fails loudly, and says where to write instead.
+//! The retired guard on an old table after the cutover: a write by an application that was not switched fails, and the error names the new
+//! table.
 
 use super::trigger_function::{self, TriggerFunction};
 use crate::error::{Error, Result};
@@ -32,12 +33,12 @@ pub unsafe extern "C-unwind" fn mig_guard(fcinfo: pg_sys::FunctionCallInfo) -> p
     }
 }
 
-/// What a BEFORE trigger returns to let the row pass.
+/// Returns what a BEFORE trigger returns to let the row pass.
 ///
 /// # Safety
 /// `fcinfo` is what the function manager passed.
 unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     let data = unsafe { trigger_function::data(TriggerFunction::Guard, fcinfo) }?;
     // SAFETY: the relation and the trigger are open while the trigger runs.
     let (relation, new) = unsafe {
@@ -45,8 +46,8 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
         let target = target(trigger).ok_or_else(|| foreign_trigger(data))?;
         ((*data.tg_relation).rd_id, target)
     };
-    // A parent outside the migration was deleted or changed: the action reaches both tables, each by its own key. None reaches a
-    // view, where to let a row pass is to lose it.
+    // The action of a foreign key passes: a parent row outside the migration was deleted or changed, and the action reaches both tables,
+    // each by its own foreign key. No such action reaches a view, where letting a row pass would lose it.
     if role::acts_for_a_key() && trigger_call::call(data) != FiringMode::InsteadOfRow {
         return Ok(let_pass(data));
     }
@@ -57,12 +58,12 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     })
 }
 
-/// The new table, if the trigger is as we make them.
+/// Returns the oid of the new table, if the trigger is as pg_mig creates it.
 ///
 /// # Safety
-/// `trigger` is one that is running.
+/// `trigger` is the running trigger.
 unsafe fn target(trigger: &pg_sys::Trigger) -> Option<pg_sys::Oid> {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let oid = trigger_call::argument(trigger, 0)?
             .to_str()
@@ -80,7 +81,7 @@ fn foreign_trigger(data: &pg_sys::TriggerData) -> Error {
     trigger_function::foreign_trigger(TriggerFunction::Guard, data, "is not as mig_stop makes it")
 }
 
-/// A statement is let pass by nothing.
+/// The return value that lets the row pass; null for a statement trigger.
 fn let_pass(data: &pg_sys::TriggerData) -> pg_sys::Datum {
     let row = match trigger_call::event(data) {
         _ if trigger_call::call(data) == FiringMode::Statement => std::ptr::null_mut(),

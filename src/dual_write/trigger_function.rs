@@ -1,12 +1,12 @@
-//! Triggers that call our functions and are not ours, or not as we made them: whoever owns a table attaches what he likes. Each call
-//! is looked at before a tuple is, and refused with what to do.
+//! Guards the trigger functions against triggers that pg_mig did not create, or that were changed: the owner of a table can attach any
+//! trigger. Each call is checked before a tuple is read; a refusal says what to do.
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
 use crate::pg::trigger_call::{self, FiringMode, TriggerRelation};
 use pgrx::prelude::*;
 
-/// A trigger function of ours.
+/// The trigger functions of pg_mig.
 #[derive(Clone, Copy)]
 pub enum TriggerFunction {
     Mirror,
@@ -15,7 +15,7 @@ pub enum TriggerFunction {
 }
 
 impl TriggerFunction {
-    /// Its name, who installs it, and how it has to be fired.
+    /// Returns the function's name, the SQL function that installs it, and how it must be fired.
     fn describe(self) -> (&'static str, &'static str, &'static str) {
         match self {
             TriggerFunction::Mirror => (
@@ -36,7 +36,7 @@ impl TriggerFunction {
         }
     }
 
-    /// Whether it may look at the tuples of such a call at all.
+    /// Whether the function may read the tuples of such a call.
     fn takes(self, seat: TriggerRelation, data: &pg_sys::TriggerData) -> bool {
         let event = trigger_call::event(data);
         match (self, trigger_call::call(data), seat) {
@@ -59,16 +59,16 @@ impl TriggerFunction {
     }
 }
 
-/// The call of `function`, if it is of a kind that it is installed for.
+/// Returns the TriggerData of a call of `function`, if the function is installed for this kind of call.
 ///
 /// # Safety
-/// `fcinfo` is what the function manager passed, and lives as long as what is returned.
+/// `fcinfo` is what the function manager passed, and lives as long as the result.
 pub unsafe fn data<'a>(
     function: TriggerFunction,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<&'a pg_sys::TriggerData> {
     let (name, installer, way) = function.describe();
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     let Some(data) = (unsafe { trigger_call::data(fcinfo) }) else {
         return Err(Error::NotSupported {
             what: format!("calling {name} by hand"),
@@ -88,7 +88,7 @@ pub unsafe fn data<'a>(
     ))
 }
 
-/// A trigger that is none of ours, or not as we made it. `why` goes on with "trigger … on …".
+/// The error for a trigger that pg_mig did not create, or that was changed. `why` continues "Trigger … on …".
 pub fn foreign_trigger(function: TriggerFunction, data: &pg_sys::TriggerData, why: &str) -> Error {
     let (_, installer, _) = function.describe();
     refuse(

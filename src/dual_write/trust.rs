@@ -1,5 +1,4 @@
-//! Whether the trigger that fired is one that we installed, as we installed it. What it would write, it writes with the rights of
-//! another table's owner.
+//! Checks that the trigger that fired is as pg_mig installed it, because it writes with the privileges of another table's owner.
 
 use super::trigger_function::{self, TriggerFunction};
 use crate::error::{Error, Result};
@@ -15,7 +14,7 @@ pub struct RunningTrigger<'a>(pub &'a pg_sys::TriggerData);
 
 impl RunningTrigger<'_> {
     pub fn trigger(&self) -> &pg_sys::Trigger {
-        // SAFETY: the trigger is there while it runs.
+        // SAFETY: the trigger exists while it runs.
         unsafe { &*self.0.tg_trigger }
     }
 
@@ -24,7 +23,7 @@ impl RunningTrigger<'_> {
         unsafe { (*self.0.tg_relation).rd_id }
     }
 
-    /// Number and way of its mapping.
+    /// The id of the trigger's mapping, and the direction.
     pub fn arguments(self) -> Result<(i32, Direction)> {
         let text = |n| {
             // SAFETY: the trigger is running.
@@ -43,15 +42,16 @@ impl RunningTrigger<'_> {
     }
 }
 
-/// Who owns what is written, and what it is.
+/// The written table, its owner, and the view.
 pub struct TrustedOwners {
     pub owner: pg_sys::Oid,
     pub written: pg_sys::Oid,
     pub view: pg_sys::Oid,
 }
 
-/// The parties, if this trigger is one that we installed, and if the owner of the table it sits on could write the other
-/// table himself: a row forged into our state gains nobody anything. `leader`: the flow whose trigger it is.
+/// Returns the written table, its owner and the view, if pg_mig installed this trigger and if the owner of the table it is on could write
+/// the other table directly. So a forged row in the state tables gives no role any privilege. `leader`: the flow that the trigger belongs
+/// to.
 pub fn parties(
     found: &TrustedMapping,
     flow: &Flow,
@@ -82,7 +82,8 @@ pub fn parties(
         return Err(view_is_gone(flow));
     };
     let view = oid(found.view).unwrap_or(pg_sys::InvalidOid);
-    // What the view's owner wrote runs with the rights of the written table's owner. PostgreSQL's own code is nobody's.
+    // The view owner's expressions run with the privileges of the written table's owner, so the view's owner must have those privileges.
+    // Built-in code belongs to no role and needs no such check.
     let may_write =
         role::has_privileges_of(view_owner, owner) || catalog::uses_nothing_of_users(view)?;
     let may_act = [owner, view_owner].map(|o| role::has_privileges_of(toucher, o));

@@ -1,4 +1,4 @@
-//! What one trigger needs to run: plans, names and flags.
+//! What one mirror trigger needs to run: plans, names and flags.
 
 use crate::error::Result;
 use crate::pg::datum_equality::KeyColumns;
@@ -13,35 +13,35 @@ use crate::sqlgen::mirror::MergeSql;
 use pgrx::prelude::*;
 use std::rc::Rc;
 
-/// Everything that one trigger needs to run.
+/// A mirror: everything that its trigger needs to run.
 pub struct Mirror {
     pub(super) touched: pg_sys::Oid,
-    /// `tgtype` of its trigger.
+    /// `tgtype` of the trigger.
     pub(super) fires: i16,
     pub(super) written: pg_sys::Oid,
-    /// One of the tables or of the views that it was made from.
+    /// Raised when a table or view that the mirror was built from changes.
     pub(super) changed: Rc<InvalidationFlag>,
-    /// Owner of the table that is written.
+    /// The owner of the written table.
     pub owner: pg_sys::Oid,
     pub written_name: String,
     pub touched_name: String,
-    /// What is told of an ERROR.
+    /// Texts that are added to an ERROR.
     pub told: Told,
     pub reader: WritingRole,
-    /// Why the written table may not take a row although no error says so.
+    /// Why the written table may have skipped a row without an error.
     pub refused: &'static str,
-    /// What the operator types in place of TRUNCATE.
+    /// The statement that the operator can run instead of TRUNCATE.
     pub clear_touched: String,
     pub way: Direction,
-    /// The written table is mirrored as well.
+    /// The written table is mirrored, too.
     pub both_ways: bool,
     /// The touched table's key.
     pub key: KeyColumns,
-    /// Writes single rows without a plan.
+    /// Writes single rows below SQL.
     pub direct: Option<Direct>,
     pub insert: prepared::PreparedPlan,
     pub update: prepared::PreparedPlan,
-    /// The written table has BEFORE triggers of the application: an INSERT that finds the key there fires them in vain.
+    /// The written table has BEFORE triggers of the application: an INSERT that finds the key already there would fire them for nothing.
     pub rewrites: bool,
     pub delete: prepared::PreparedPlan,
     pub exists: prepared::PreparedPlan,
@@ -51,34 +51,34 @@ pub struct Mirror {
     pub lock: Option<prepared::PreparedPlan>,
     /// Finds a row of another scope in the touched table.
     pub others: Option<prepared::PreparedPlan>,
-    /// Where what goes back may come forth as another row.
+    /// Set if a row that is written back may map forward to a different row.
     pub forth: Option<RoundTrip>,
-    /// While the written table is brought up to date.
+    /// Set while the written table is brought up to date.
     pub later: Option<DeferredWrite>,
-    /// Gives the row its id on the other side, where ids differ.
+    /// Assigns the row its id on the other side, if ids differ.
     pub give: Option<prepared::PreparedPlan>,
-    /// Where the row may name others whose ids differ.
+    /// Set if the row may refer to rows whose ids differ.
     pub names: Option<MissingIds>,
-    /// Where the written row is made of rows of several tables.
+    /// Set if the written row combines rows of several tables.
     pub merged: Option<MergePlans>,
-    /// Back to one of several tables: finds the row that is right already.
+    /// In reverse to one of several tables: finds the row if it is already correct.
     pub same: Option<prepared::PreparedPlan>,
-    /// The other tables that a touched row goes to.
+    /// Mirrors to the other tables that a touched row goes to.
     pub partners: Vec<Mirror>,
 }
 
 impl Mirror {
-    /// What the role that writes may see of an ERROR.
+    /// Which parts of an ERROR the writing role may see.
     pub fn visible_parts(&self) -> VisibleParts {
         let tables = [self.touched, self.written];
         self.reader.visible_parts(role::current(), &tables)
     }
 }
 
-/// Leaves a row to the job.
+/// Lists a row as pending, for the job.
 pub struct PendingNote {
     pub mapping: i32,
-    /// Its key, as the job reads it.
+    /// Returns the key as text, as the job reads it.
     pub texts: prepared::PreparedPlan,
 }
 
@@ -95,48 +95,48 @@ impl PendingNote {
     }
 }
 
-/// Rows that a row names, and that may have no id on the other side yet.
+/// Plans for rows that a row refers to, and that may have no id on the other side yet.
 pub struct MissingIds {
-    /// Whether there is such a one.
+    /// Finds out whether such a row exists.
     pub unready: prepared::PreparedPlan,
-    /// Gives them theirs.
+    /// Assign the missing ids.
     pub give: Vec<prepared::PreparedPlan>,
-    /// While most rows have none yet: leaves the row to the job. Two transactions that gave ids to rows of others, in
-    /// different order, would wait for each other.
+    /// Set while most rows have no id yet: leaves the row to the job. Two transactions that assigned ids to other rows in different order
+    /// would wait for each other.
     pub note: Option<PendingNote>,
 }
 
-/// What cannot be written yet is noted for the job that brings the table up to date.
+/// How a row that cannot be written yet is noted for the job that brings the written table up to date.
 pub struct DeferredWrite {
     pub note: PendingNote,
-    /// Checks at once what would be checked at commit, and back.
+    /// Sets deferred constraints to immediate, and back to deferred.
     pub early: Option<[prepared::PreparedPlan; 2]>,
 }
 
 pub struct RoundTrip {
-    /// Finds the row if it comes forth as it went back.
+    /// Finds the row if it maps forward to itself.
     pub returns: prepared::PreparedPlan,
-    /// Makes the touched row what comes forth.
+    /// Sets the touched row to the row that it maps forward to.
     pub again: prepared::PreparedPlan,
-    /// Finds the row if it comes forth at all.
+    /// Finds the row if it maps forward to any row.
     pub exists: prepared::PreparedPlan,
 }
 
 pub struct MergePlans {
-    /// Locks the row.
+    /// Locks the merged row.
     pub(super) hold: prepared::PreparedPlan,
-    /// Makes it what its parts are, where it differs.
+    /// Makes the merged row match its parts, where it differs.
     pub(super) settle: prepared::PreparedPlan,
     pub(super) others: Vec<OtherPart>,
-    /// As long as not all old rows are copied: leaves the row to the job.
+    /// Set while not all old rows are copied: leaves the row to the job.
     pub(super) note: Option<PendingNote>,
 }
 
-/// Another part of the row, of those that it may be there for.
+/// Another part that can be the reason for the merged row to exist.
 pub struct OtherPart {
-    /// Finds it.
+    /// Finds the part.
     pub(super) there: prepared::PreparedPlan,
-    /// Locks it against being taken away: whoever took it away while there was no row has not been at that.
+    /// Locks the part against deletion: a transaction that deleted it while there was no merged row did not lock the merged row.
     pub(super) keep: prepared::PreparedPlan,
 }
 

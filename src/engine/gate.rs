@@ -1,4 +1,4 @@
-//! May this call go on? The migration is idle, in the right phase, and its time has come.
+//! Preconditions of a call: the migration is idle, in the right phase, and has been in it long enough.
 
 use crate::engine::types::Action;
 use crate::error::{Error, Result};
@@ -22,10 +22,10 @@ pub fn actions(mappings: &[Mapping], action: &str) -> Vec<Action> {
         .collect()
 }
 
-/// The migration and its tables, owned by the caller, with no job at work beside `call`.
+/// Returns the migration and its mappings: owned by the caller, with no job running. Errors name `call`.
 pub fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Mapping>)> {
     let m = migration::find_mine(name)?;
-    // Held to the end of the transaction: a job that starts meanwhile finds it taken.
+    // Held to the end of the transaction: a job that starts meanwhile finds the lock taken.
     if !job_lock::try_for_transaction(m.id)? && !has_left(m.id)? {
         return Err(Error::JobRunning {
             pid: store::job::at_work(m.id)?,
@@ -38,8 +38,8 @@ pub fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Ma
     Ok((m, mappings))
 }
 
-/// A worker holds its lock until its process has gone, a moment after its job has ended: whoever waited for the job must not be
-/// refused for that. True with the lock.
+/// Waits for a worker whose job has ended: it holds its lock until its process has exited, and a caller that waited for the
+/// job must not be refused for that. Returns true with the lock held.
 fn has_left(migration: i32) -> Result<bool> {
     const MOMENT: Duration = Duration::from_secs(5);
     let deadline = Instant::now() + MOMENT;
@@ -52,7 +52,7 @@ fn has_left(migration: i32) -> Result<bool> {
     Ok(false)
 }
 
-/// For the history: a call, and what `force` went past.
+/// Returns a call for the log, with what `force` overrode.
 pub fn describe_forced_call(call: &str, passed_over: &[String]) -> String {
     match passed_over {
         [] => call.to_owned(),
@@ -60,7 +60,7 @@ pub fn describe_forced_call(call: &str, passed_over: &[String]) -> String {
     }
 }
 
-/// Done already, too early, or the right moment.
+/// Whether the call has work to do: false if the phase has passed already. Errors if it is too early.
 pub fn require_phase(m: &Migration, from: Phase, call: &str, earlier: &str) -> Result<bool> {
     if m.phase == from {
         return Ok(true);

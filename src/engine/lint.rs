@@ -1,4 +1,5 @@
-//! What statements would do, said by `model::lint` with what this database knows of their tables. Nothing is run.
+//! Lint: what statements would do, judged by `model::lint` with this database's facts about their tables. No statement is
+//! run.
 
 use crate::error::Result;
 use crate::model::lint::facts::LintFacts;
@@ -10,7 +11,7 @@ use crate::pg::document::JsonText;
 use crate::pg::{guc, parse, spi, wait};
 use std::collections::BTreeSet;
 
-/// Names without a schema are looked for as the caller's own statements would.
+/// Looks up names without a schema as the caller's own statements would.
 pub fn lint(text: &str) -> Result<Vec<LintFinding>> {
     let path: Option<Vec<String>> =
         spi::look("SELECT pg_catalog.current_schemas(true)::text[]", &[])?;
@@ -36,7 +37,7 @@ pub fn lint(text: &str) -> Result<Vec<LintFinding>> {
     Ok(linter.findings())
 }
 
-/// What statements name, each once.
+/// Objects that statements name, each once.
 struct NamedObjects {
     tables: BTreeSet<WrittenName>,
     calls: BTreeSet<String>,
@@ -63,7 +64,7 @@ impl NamedObjects {
     fn looked_up(self, path: &[String]) -> Result<LintFacts> {
         let schemas: Vec<Option<String>> = self.tables.iter().map(|t| t.schema.clone()).collect();
         let names: Vec<String> = self.tables.into_iter().map(|t| t.name).collect();
-        // On a standby, too, and without a transaction id.
+        // Works on a standby, too, and without a transaction id.
         let found: Option<JsonText> = spi::look(
             include_str!("../../sql/query/lint_facts.sql"),
             &[
@@ -92,7 +93,7 @@ fn columns(s: &LintStatement) -> Vec<&ColumnDefinition> {
     }
 }
 
-/// Types that columns are to get.
+/// Returns the types that columns are changed to.
 fn types(statements: &[LintStatement]) -> Vec<String> {
     let changes = statements.iter().flat_map(|s| match &s.act {
         Act::AlterTable { changes, .. } => changes.as_slice(),

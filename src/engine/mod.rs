@@ -1,4 +1,4 @@
-//! Which step comes next. Phases change here and nowhere else, each in the transaction of its effect.
+//! The order of the steps. Phases change only here, each in the transaction of its effect.
 
 pub mod columns;
 pub mod gate;

@@ -1,4 +1,4 @@
-//! Looking without touching: preflight, plan, DDL, config.
+//! Functions that change nothing: preflight, plan, DDL, config.
 
 use crate::engine::types::PlannedStep;
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ pub fn preflight(name: Option<&str>) -> Result<Vec<PreflightFinding>> {
     crate::engine::lifecycle::define::findings(&m, &mapping::list(m.id)?)
 }
 
-/// The new key of the row that had `old_key`; the same where keys are kept. None where there is no such row in the target.
+/// Returns the new key of the row that had `old_key`; the same key if keys are kept. None if the target has no such row.
 pub fn new_id(name: Option<&str>, source: Oid, old_key: &str) -> Result<Option<String>> {
     let m = migration::find_any(name)?;
     let mappings = mapping::list(m.id)?;
@@ -49,7 +49,7 @@ pub fn new_id(name: Option<&str>, source: Oid, old_key: &str) -> Result<Option<S
     id_pairs::look_up(p, old_key)
 }
 
-/// Every statement from here to the archive.
+/// Returns every statement from here to the archive.
 pub fn plan(name: Option<&str>) -> Result<Vec<PlannedStep>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
@@ -93,7 +93,7 @@ pub fn plan(name: Option<&str>) -> Result<Vec<PlannedStep>> {
             true,
         ));
     }
-    // Indexes and keys of a table that stood before are its owner's business.
+    // Indexes and keys of a table that existed before are its owner's choice.
     for p in planned
         .iter()
         .filter(|p| !p.mapping.adopted && (m.phase > Phase::Defined || p.standing.is_none()))
@@ -110,7 +110,7 @@ pub fn plan(name: Option<&str>) -> Result<Vec<PlannedStep>> {
     Ok(steps.into_iter().filter(|s| s.phase > m.phase).collect())
 }
 
-/// The statements of the switch, of the end of dual writing, and of the archive.
+/// Returns the statements of the switch, of the end of dual writing, and of the archive.
 fn plan_cutover(p: &PlannedMapping) -> Result<Vec<PlannedStep>> {
     let (id, source, target) = (p.mapping.id, &p.source.name, &p.mapping.target_name);
     let filter = p.mapping.spec.filter.as_deref();
@@ -215,7 +215,7 @@ fn late_statements(
     made
 }
 
-/// The statements that make the targets, or their foreign keys, for a migration file of an ORM or for \gexec.
+/// Returns the statements that create the targets, or their foreign keys, for a migration file of an ORM or for \gexec.
 pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
@@ -261,7 +261,7 @@ fn no_ddl(m: &Migration, phase: &str) -> Error {
     }
 }
 
-/// Foreign keys, as the end of the backfill adds them: where they stand already nothing is done.
+/// Returns the foreign keys as the end of the backfill adds them: a key that exists is left as it is.
 fn late_keys(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<String> {
     let target = &p.mapping.target_name;
     let one = |key| {
@@ -274,7 +274,7 @@ fn late_keys(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<String> {
     own_keys(all, p).flat_map(one).collect()
 }
 
-/// Foreign keys that no source of the target before this one brings.
+/// Returns the foreign keys that no earlier source of the target brings.
 fn own_keys<'a>(
     all: &'a [PlannedMapping],
     p: &'a PlannedMapping,

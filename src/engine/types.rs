@@ -1,4 +1,4 @@
-//! What the functions of the engine are asked for, and what they answer.
+//! Arguments and results of the engine's functions.
 
 use crate::model::phase::Phase;
 use crate::sqlgen::PlanStatement;
@@ -12,7 +12,7 @@ pub struct Action {
     pub action: String,
 }
 
-/// What the caller of a slice is able to do.
+/// What the caller of a slice can do.
 #[derive(Clone, Copy)]
 pub struct SliceContext {
     /// Run commands outside a transaction.
@@ -24,17 +24,17 @@ pub struct SliceContext {
 /// What the caller has to do next.
 #[derive(Debug, PartialEq)]
 pub enum SliceProgress {
-    /// Go on; rows done in this slice, and the pause before the next.
+    /// Continue; rows done in this slice, and the pause before the next.
     Continue { rows: i64, pause_ms: i64 },
-    /// Somebody is in the way: try again after the pause.
+    /// Blocked by another session: try again after the pause.
     Wait { pause_ms: i64 },
-    /// Run this command outside a transaction, then go on.
+    /// Run this command outside a transaction, then continue.
     TopLevel(TopLevelCommand),
     /// The job ended: done, paused, cancelled or failed. Nothing more to do.
     Ended,
 }
 
-/// One statement to come, with the phase it belongs to.
+/// One statement of the plan, with the phase it belongs to.
 pub struct PlannedStep {
     pub phase: Phase,
     pub statement: PlanStatement,
@@ -42,7 +42,7 @@ pub struct PlannedStep {
     pub bytes: i64,
 }
 
-/// What `mig_check` is asked for.
+/// Arguments of `mig_check`.
 pub struct CheckArguments<'a> {
     pub migration: Option<&'a str>,
     pub mode: &'a str,
@@ -50,7 +50,7 @@ pub struct CheckArguments<'a> {
     pub sample: i32,
 }
 
-/// What is to be done, or was done, to one table.
+/// What is to be repaired, or was repaired, in one table.
 pub struct Repair {
     pub source: u32,
     pub kind: &'static str,

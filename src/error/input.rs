@@ -1,4 +1,4 @@
-//! Texts for wrong input: tables, columns, options, expressions, rights.
+//! Error texts for wrong input: tables, columns, options, expressions, privileges.
 
 use super::{Error, Report, report};
 use crate::ident::Ident;

@@ -1,6 +1,5 @@
-//! Everything we refuse, one variant each: fields, not strings. The texts follow PostgreSQL's error
-//! style guide (<https://www.postgresql.org/docs/15/error-style-guide.html>); they stand in `state`, `input`
-//! and `results`, by what went wrong.
+//! All errors of pg_mig, one variant each, with fields instead of text. The texts follow PostgreSQL's error style guide
+//! (<https://www.postgresql.org/docs/15/error-style-guide.html>). They are in `state`, `input` and `results`, by kind of error.
 
 use crate::ident::QualifiedName;
 use pgrx::PgSqlErrorCode as Code;
@@ -52,7 +51,7 @@ pub enum Error {
     NoJob {
         migration: String,
     },
-    /// Whoever waits has to end first.
+    /// The transaction would wait for something that goes on only after the transaction's own end.
     WaitsForItself {
         what: String,
         call: String,
@@ -60,7 +59,7 @@ pub enum Error {
     NoSuchJob {
         id: i64,
     },
-    /// Rows that a new constraint would refuse.
+    /// Rows violate a new constraint.
     RowsBreak {
         relation: String,
         made: String,
@@ -129,7 +128,7 @@ pub enum Error {
         detail: String,
         hint: String,
     },
-    /// Somebody changed what a migration rests on.
+    /// Something that the migration depends on was changed.
     Drift {
         migration: String,
         detail: String,
@@ -143,7 +142,7 @@ pub enum Error {
         detail: String,
         hint: String,
     },
-    /// An argument of more bytes than we take.
+    /// An argument is longer than pg_mig accepts.
     TooLarge {
         bytes: usize,
         most: usize,
@@ -154,9 +153,9 @@ pub enum Error {
         blockers: String,
     },
     WrongIsolation,
-    /// A standby: nothing can be written here.
+    /// The server is a standby: nothing can be written.
     Standby,
-    /// The library that is loaded is not of the version that the extension's objects are.
+    /// The loaded library has another version than the extension's objects.
     OutOfDate {
         objects: String,
         library: &'static str,
@@ -176,25 +175,25 @@ pub enum Error {
         detail: String,
         hint: String,
     },
-    /// A write of the application that a mirror would make fail.
+    /// A mirror would make a write of the application fail.
     WouldFail {
         relation: String,
         role: String,
         what: &'static str,
         reason: String,
     },
-    /// An old table after the cutover.
+    /// A write to an old table after the cutover.
     Retired {
         old: String,
         new: String,
     },
-    /// The gate before the cutover is shut.
+    /// The gate before the cutover is closed.
     NotReady {
         migration: String,
         detail: String,
         hint: String,
     },
-    /// The time that the options give has not passed.
+    /// The waiting time that the options demand is not over.
     TooEarly {
         migration: String,
         phase: &'static str,
@@ -203,29 +202,29 @@ pub enum Error {
         option: &'static str,
         call: String,
     },
-    /// Others have built upon the old tables.
+    /// Other objects depend on the old tables.
     Followed {
         detail: String,
         call: String,
     },
-    /// An ERROR of PostgreSQL's own, caught in a subtransaction.
+    /// An ERROR of PostgreSQL, caught in a subtransaction.
     Sql {
         code: Code,
         message: String,
         detail: Option<String>,
     },
-    /// A write that our triggers refuse.
+    /// A write that a trigger of pg_mig refuses.
     Refused {
         code: Code,
         message: String,
         detail: String,
         hint: String,
     },
-    /// A broken invariant of ours.
+    /// A broken internal invariant.
     Internal(String),
 }
 
-/// The four parts that a client sees.
+/// The four parts of an error that a client sees.
 pub(crate) struct Report {
     code: Code,
     message: String,
@@ -252,7 +251,7 @@ impl Error {
         self.report().code
     }
 
-    /// Whether trying the same thing again can help (a lock, a deadlock, a serialization failure).
+    /// Whether a retry can succeed (a lock, a deadlock, a serialization failure).
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.code(),
@@ -262,7 +261,7 @@ impl Error {
         )
     }
 
-    /// Whether the fault lies in the row (constraint, cast, expression) and not in the server.
+    /// Whether the row is at fault (constraint, cast, expression), not the server.
     pub fn is_about_data(&self) -> bool {
         // Cardinality, data, integrity, WITH CHECK OPTION, and RAISE in a trigger of the target; see
         // https://www.postgresql.org/docs/15/errcodes-appendix.html
@@ -310,13 +309,13 @@ impl From<Error> for ErrorReport {
     }
 }
 
-/// A part of a report, cut where it quotes a value that nobody would read to its end.
+/// Shortens a part of a report that quotes a very long value.
 fn readable(text: String) -> String {
     const MOST: usize = 50_000;
     brief(text, MOST)
 }
 
-/// The text, cut to that many bytes.
+/// Cuts the text to `most` bytes, between two characters.
 pub fn brief(mut text: String, most: usize) -> String {
     if text.len() > most {
         let end = (0..=most).rev().find(|n| text.is_char_boundary(*n));
@@ -326,7 +325,7 @@ pub fn brief(mut text: String, most: usize) -> String {
     text
 }
 
-/// The five characters of a code: six bits each, lowest first (MAKE_SQLSTATE in utils/elog.h).
+/// The five characters of an SQLSTATE: six bits each, lowest first (MAKE_SQLSTATE in utils/elog.h).
 pub fn sqlstate(code: Code) -> String {
     let code = code as i32;
     (0..5)

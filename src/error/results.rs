@@ -1,4 +1,4 @@
-//! Texts for results: what a check, a job or the server said.
+//! Error texts for results: what a check, a job or the server reported.
 
 use super::{Error, Report, report};
 use pgrx::PgSqlErrorCode as Code;

@@ -1,4 +1,4 @@
-//! Texts for the wrong moment: which migration, which phase, who else is at work.
+//! Error texts for the wrong state: which migration, which phase, which other sessions are at work.
 
 use super::{Error, Report, report};
 use crate::ident::Literal;

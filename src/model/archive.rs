@@ -1,36 +1,36 @@
-//! What was renamed and handed over when an old table was put away, so that it can be taken back.
+//! What archiving a source table renamed and handed over, kept so that the step can be reversed.
 
 use crate::ident::{Ident, QualifiedName};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArchivedTable {
-    /// The old table's name before.
+    /// The source table's original name.
     pub name: QualifiedName,
-    /// Its indexes, before and now.
+    /// Its indexes: original name and current name.
     pub indexes: Vec<(Ident, Ident)>,
     pub sequences: Vec<SharedSequence>,
-    /// A view stands under the old name.
+    /// A view exists under the original name.
     pub view: bool,
-    /// What it says, and who may use it.
+    /// The view's definition and grants.
     #[serde(default)]
     pub view_text: Option<String>,
 }
 
-/// A sequence that both tables drew from.
+/// A sequence that both tables draw from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SharedSequence {
     pub source_column: Ident,
     pub target_column: Ident,
     pub sequence: QualifiedName,
-    /// `a` ALWAYS, `d` BY DEFAULT, empty for a plain default.
+    /// `a` for ALWAYS, `d` for BY DEFAULT, empty for a plain default.
     pub identity: String,
-    /// As CREATE SEQUENCE takes them.
+    /// In the syntax of CREATE SEQUENCE.
     pub options: String,
 }
 
 impl ArchivedTable {
-    /// The name of the table, or of one of its indexes, with the suffix; cut where it would be too long.
+    /// Returns the name of the table, or of one of its indexes, with the suffix; shortened where it would be too long.
     pub fn add_suffix(name: &Ident, suffix: &str) -> Ident {
         let plain = format!("{}{suffix}", name.as_str());
         if plain.len() < 64 {

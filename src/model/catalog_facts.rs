@@ -1,4 +1,5 @@
-//! What a table has beside its rows: kept when the target is made or adopted, and compared with what it has later.
+//! A table's catalog properties other than its rows: recorded when the target is made or adopted, and compared later to find
+//! drift.
 
 use crate::ident::list;
 use crate::model::shape::{Grant, Policy, Publication, Shape};
@@ -15,7 +16,7 @@ pub struct TableFacts {
     pub policies: FactSet,
     pub constraints: FactSet,
     pub replication: FactSet,
-    /// Names of its indexes.
+    /// Index names.
     pub indexes: FactSet,
 }
 
@@ -109,7 +110,7 @@ fn policy(p: &Policy) -> String {
     )
 }
 
-/// What is gone and what is new; None where nothing changed.
+/// Describes what is gone and what is new; None where nothing changed.
 pub fn changes(then: &FactSet, now: &FactSet) -> Option<String> {
     let listed = |word: &str, set: Vec<&String>| {
         let names: Vec<&str> = set.into_iter().map(String::as_str).collect();

@@ -1,11 +1,12 @@
-//! Columns of one table that take the place of another one, or are computed from others.
+//! Column changes: new columns that replace a column of the same table, or are computed from other columns.
 
+use crate::model::text_enum::text_enum;
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::ddl_change::DdlChange;
 use serde::{Deserialize, Serialize};
 
-/// One row of `mig.new_column`.
+/// A row of `mig.new_column`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct NewColumn {
     pub id: i32,
@@ -22,7 +23,7 @@ pub struct NewColumn {
     pub column_default: Option<String>,
     pub not_null: bool,
     pub replaces: Option<Ident>,
-    /// The value may depend on settings of the session or on the time of day.
+    /// The value may depend on session settings or on the time of day.
     pub mutable: bool,
     pub bound_blocks: Option<i64>,
     pub next_block: i64,
@@ -31,11 +32,11 @@ pub struct NewColumn {
     pub filled: bool,
     pub busy: Vec<i64>,
     pub late: Option<Vec<Dependent>>,
-    /// The old column's name before the archive, where it has another one now.
+    /// The column names before the archive step; set once that step has renamed the old column.
     pub archived: Option<ArchivedNames>,
 }
 
-/// Names as they were before the archive.
+/// Column names before the archive step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArchivedNames {
     pub old: Ident,
@@ -43,24 +44,24 @@ pub struct ArchivedNames {
     pub new: Option<Ident>,
 }
 
-/// What the new column gets of what the old one has.
+/// An index, key or check of the old column that the new column gets as well.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dependent {
     pub change: DdlChange,
-    /// Becomes a UNIQUE constraint at the switch: deferrable or not.
+    /// Becomes a UNIQUE constraint at the switch; the value says whether it is deferrable.
     #[serde(default)]
     pub unique: Option<bool>,
-    /// Stands for NOT NULL until the switch.
+    /// A CHECK that replaces NOT NULL until the switch.
     #[serde(default)]
     pub not_null: bool,
     #[serde(default)]
     pub comment: Option<String>,
 }
 
-/// New columns that are kept in step together: those that replace one old column, or one that is computed.
+/// New columns that are synchronized together: all those that replace one old column, or a single computed column.
 #[derive(Clone, Debug)]
 pub struct ColumnChange {
-    /// That of its first column, which has the checkpoint.
+    /// The id of its first column, which holds the checkpoint.
     pub id: i32,
     pub relation: u32,
     pub table: Option<QualifiedName>,
@@ -71,39 +72,24 @@ pub struct ColumnChange {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplacedColumn {
     pub name: Ident,
-    /// Its value, from the new ones.
+    /// SQL expression that computes its value from the new columns.
     pub down: String,
 }
 
-/// What the trigger does with a row: its second argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncStage {
-    /// The old column is the truth: new ones that are null are filled in passing.
-    Old,
-    /// Both are written.
-    Both,
-    /// The new ones are the truth, and the old one follows.
-    New,
-}
-
-impl SyncStage {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SyncStage::Old => "old",
-            SyncStage::Both => "both",
-            SyncStage::New => "new",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        [SyncStage::Old, SyncStage::Both, SyncStage::New]
-            .into_iter()
-            .find(|s| s.as_str() == text)
+text_enum! {
+    /// What the column trigger does with a row: its second argument.
+    pub enum SyncStage {
+        /// The old column is authoritative; new columns that are null are filled whenever a row is written.
+        Old = "old",
+        /// The application writes both.
+        Both = "both",
+        /// The new columns are authoritative, and the old column follows.
+        New = "new",
     }
 }
 
 impl ColumnChange {
-    /// Columns, in the order of their ids, put together.
+    /// Groups columns, given in the order of their ids, by leader.
     pub fn group_columns(columns: Vec<NewColumn>) -> Vec<ColumnChange> {
         let mut all: Vec<ColumnChange> = Vec::new();
         for c in columns {
@@ -133,7 +119,7 @@ impl ColumnChange {
         &self.columns[0]
     }
 
-    /// Errors with 42P01 where the table is gone.
+    /// Errors: 42P01 where the table is gone.
     pub fn table(&self) -> Result<&QualifiedName> {
         self.table.as_ref().ok_or_else(|| Error::Unsuitable {
             relation: format!("relation {}", self.relation),
@@ -142,7 +128,7 @@ impl ColumnChange {
         })
     }
 
-    /// For messages.
+    /// Returns table and column names for messages.
     pub fn describe(&self) -> String {
         let names: Vec<&str> = self.columns.iter().map(|c| c.name.as_str()).collect();
         let table = self
@@ -162,7 +148,7 @@ impl ColumnChange {
     }
 }
 
-/// A name for the new column's index or constraint: the old one's with the columns' names exchanged.
+/// Returns a name for the new column's index or constraint: the old name with the column name replaced.
 pub fn exchange_name(name: &Ident, old: &Ident, new: &Ident) -> Ident {
     let (text, old) = (name.as_str(), old.as_str());
     if text.contains(old) {

@@ -1,4 +1,4 @@
-//! The whole definition of a migration as one document: what `mig_define(jsonb)` takes and `mig_config` gives.
+//! A migration's whole definition as one document: the argument of `mig_define(jsonb)` and the result of `mig_config`.
 
 use crate::error::{Error, Result};
 use crate::model::did_you_mean;
@@ -23,7 +23,7 @@ pub struct Config {
     pub columns: Vec<ConfigColumn>,
 }
 
-/// As mig_add_column takes it.
+/// The arguments of `mig_add_column`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConfigColumn {
     pub relation: String,
@@ -104,7 +104,7 @@ fn preserve() -> String {
     "preserve".into()
 }
 
-/// Reads a document; an unknown key is refused with the nearest known one.
+/// Reads a document. An unknown key is refused, with the nearest known key in the hint.
 pub fn read(document: &Value) -> Result<Config> {
     let Value::Object(map) = document else {
         return Err(malformed_document(
@@ -163,7 +163,7 @@ impl ConfigTable {
         }
     }
 
-    /// The document of a stored mapping.
+    /// Returns the document of a stored mapping.
     pub fn from_spec(source: String, target: String, id_mode: String, spec: &Spec) -> Self {
         let some = |v: Value, empty: bool| (!empty).then_some(v);
         let columns: Map<String, Value> = spec

@@ -1,10 +1,11 @@
-//! One change of a table that would block the application if it were made at once.
+//! A schema change that would block the application if it were made in one statement.
 
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::TargetIndex;
+use crate::model::text_enum::text_enum;
 use serde::{Deserialize, Serialize};
 
-/// What shall hold, or be there.
+/// The constraint or index to add.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum DdlChange {
@@ -25,13 +26,13 @@ pub enum DdlChange {
     },
     Index {
         name: Ident,
-        /// None in what versions before 0.8.0 kept as the text of a statement: no such text is run any more.
+        /// None where a version before 0.8.0 stored the text of a statement: such text is no longer executed.
         #[serde(default)]
         index: Option<Box<TargetIndex>>,
     },
 }
 
-/// What a foreign key does with rows that refer to one that goes or changes.
+/// A foreign key's action on referencing rows when the referenced row is deleted or its key is updated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FkAction {
     #[serde(rename = "NO ACTION")]
@@ -65,7 +66,7 @@ impl FkAction {
         }
     }
 
-    /// By `pg_constraint.confdeltype`.
+    /// Reads `pg_constraint.confdeltype`.
     pub fn from_code(code: &str) -> Self {
         match code {
             "r" => Self::Restrict,
@@ -76,7 +77,7 @@ impl FkAction {
         }
     }
 
-    /// As a user writes it: any case, any blanks.
+    /// Reads a user's spelling: any case, any white space.
     pub fn parse(text: &str) -> Option<Self> {
         let words: Vec<String> = text.split_whitespace().map(str::to_uppercase).collect();
         let words = words.join(" ");
@@ -94,7 +95,7 @@ impl DdlChange {
         }
     }
 
-    /// Of the constraint, the index or the column.
+    /// The name of the constraint, index or column.
     pub fn name(&self) -> &Ident {
         match self {
             DdlChange::NotNull { column } => column,
@@ -104,7 +105,7 @@ impl DdlChange {
         }
     }
 
-    /// What it makes, for messages.
+    /// Describes the change for messages.
     pub fn describe(&self) -> String {
         match self {
             DdlChange::NotNull { column } => format!("NOT NULL of column {}", column.as_str()),
@@ -115,28 +116,43 @@ impl DdlChange {
     }
 }
 
-/// A job that makes a change.
+text_enum! {
+    /// What a DDL job is at.
+    pub enum DdlState {
+        Running = "running",
+        /// What is half made is being taken back, because of an error.
+        Failing = "failing",
+        /// What is half made is being taken back, because the caller cancelled the job.
+        Cancelling = "cancelling",
+        Done = "done",
+        Failed = "failed",
+        Cancelled = "cancelled",
+    }
+}
+
+/// A job that makes one schema change.
 #[derive(Clone, Debug, Deserialize)]
 pub struct DdlJob {
     pub id: i64,
-    /// The table, by number.
+    /// The table's OID.
     pub relation: u32,
-    /// Its name now; None if it is gone.
+    /// Its current name; None if it is gone.
     pub table: Option<QualifiedName>,
     pub change: DdlChange,
-    /// Who began it, or took it up again.
+    /// The role that started the job or resumed it last.
     pub role: u32,
-    /// Where the caller looked for names.
+    /// The caller's search_path.
     pub search_path: String,
-    pub state: String,
+    pub state: DdlState,
     pub pid: Option<i32>,
     pub error: Option<String>,
-    /// Whether the rows were looked at before the constraint went in.
+    /// Whether existing rows were scanned for violations before the constraint was added.
     pub looked: bool,
 }
 
 impl DdlJob {
-    /// A change that another job makes: names in it are whole, and its rows are looked at when it is validated.
+    /// Returns a change that runs as part of another job: its names are schema-qualified, and existing rows are checked by
+    /// VALIDATE.
     pub fn for_column_job(relation: u32, table: QualifiedName, change: DdlChange) -> Self {
         Self {
             id: 0,
@@ -145,14 +161,14 @@ impl DdlJob {
             change,
             role: 0,
             search_path: "pg_catalog, pg_temp".into(),
-            state: "running".into(),
+            state: DdlState::Running,
             pid: None,
             error: None,
             looked: true,
         }
     }
 
-    /// The constraint that the job adds; for NOT NULL a CHECK of ours that goes again.
+    /// The constraint that the job adds. For NOT NULL it is a temporary CHECK of the extension's own, which is dropped again.
     pub fn constraint(&self) -> Option<Ident> {
         match &self.change {
             DdlChange::NotNull { .. } => Some(Ident::new(format!("!mig_job_{}_not_null", self.id))),

@@ -1,12 +1,12 @@
-//! "Did you mean": the nearest of the names that are allowed.
+//! "Did you mean": finds the allowed name nearest to an unknown one.
 
-/// The candidate with the smallest edit distance to `name`, if it is near enough to be a slip of the
-/// hand (a third of its length, at least two).
+/// Returns the candidate with the smallest edit distance to `name`, if it is near enough to be a typing error: at most a third
+/// of the candidate's length, or 2.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = name.chars().take(MOST + 1).count();
     let near = candidates.into_iter().filter_map(|c| {
         let slip = (c.len() / 3).max(2);
-        // To compare takes the product of both lengths: a name that is much longer is not asked for.
+        // The comparison costs the product of both lengths, so long names and very different lengths are skipped.
         let other = c.chars().take(MOST + 1).count();
         let close = length.max(other) <= MOST && length.abs_diff(other) <= slip;
         let far = close.then(|| distance(name, c));
@@ -15,10 +15,10 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     near.min().map(|(_, c)| c)
 }
 
-/// Characters of a name that is compared with others; PostgreSQL's own have 63 bytes.
+/// Longest name that is compared, in characters; PostgreSQL's own names have at most 63 bytes.
 const MOST: usize = 200;
 
-/// The hint for an unknown name: the nearest known one between `quote`s, or what `otherwise` says.
+/// Returns the hint for an unknown name: the nearest known name between `quote`s, or the result of `otherwise`.
 pub fn hint<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -31,7 +31,7 @@ pub fn hint<'a>(
     }
 }
 
-/// Levenshtein distance, the two-row form (Wagner & Fischer 1974).
+/// Levenshtein distance, in the two-row form (Wagner & Fischer 1974).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -1,4 +1,4 @@
-//! A column expression as the user gives it.
+//! A column expression as the user wrote it.
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
@@ -9,18 +9,18 @@ use serde_json::Value;
 pub struct Expression {
     /// SQL over the source row.
     pub up: String,
-    /// SQL over the target row, for the way back.
+    /// SQL over the target row, for the reverse direction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down: Option<String>,
-    /// Its type as PostgreSQL sees it; filled in when the mapping is added.
+    /// The type that PostgreSQL infers for `up`; set when the mapping is added.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
     pub type_text: Option<String>,
-    /// Columns of the source that `up` reads, and the one that `down` gives back; filled in likewise.
+    /// The source columns that `up` reads, and the column that `down` restores; set when the mapping is added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<Ident>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gives: Option<Ident>,
-    /// Its value, where it is the same for all rows; filled in likewise.
+    /// The value, where it is the same for all rows; set when the mapping is added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constant: Option<String>,
 }
@@ -37,7 +37,7 @@ impl Expression {
         }
     }
 
-    /// `"expr"`, `{"up": "expr", "down": "expr"}`, or null.
+    /// Reads `"expr"`, `{"up": "expr", "down": "expr"}` or null.
     pub fn read(column: &str, value: &Value) -> Result<Option<Self>> {
         let wrong = |detail: String| {
             Error::BadExpression {
@@ -71,7 +71,7 @@ impl Expression {
         }
     }
 
-    /// What `mig_config` gives back.
+    /// Returns the form that `mig_config` shows.
     pub fn to_value(&self) -> Value {
         match &self.down {
             None => Value::String(self.up.clone()),

@@ -1,4 +1,4 @@
-//! Two tables of the README's example, for the plain tests of this floor and of `model::layout`.
+//! Two tables of the README's example, for the unit tests of `model` and `sqlgen`.
 
 use crate::ident::QualifiedName;
 use crate::model::layout::{Layout, Member, Scope, TargetKey, resolve};
@@ -7,7 +7,7 @@ use crate::model::shape::Shape;
 use crate::model::spec::{Combine, Spec};
 use serde_json::{Value, json};
 
-/// The same numbers in each run: xorshift64* (Vigna 2016), <https://arxiv.org/abs/1402.6246>.
+/// A random number generator with the same sequence in each run: xorshift64* (Vigna 2016), <https://arxiv.org/abs/1402.6246>.
 pub struct Random(u64);
 
 impl Random {
@@ -106,7 +106,7 @@ pub fn sign_ups_shape() -> Shape {
     )
 }
 
-/// Source, target and layout of `sign_ups` beside `round_metadata`.
+/// Returns source, target and layout of `sign_ups`, which is migrated together with `round_metadata`.
 pub fn sign_ups() -> (Shape, QualifiedName, Layout) {
     sign_ups_beside(false)
 }
@@ -141,7 +141,7 @@ pub fn sign_ups_beside(remap: bool) -> (Shape, QualifiedName, Layout) {
     (sign_ups.clone(), target, layout)
 }
 
-/// A mapping whose target refers to other targets.
+/// Returns a mapping whose target refers to other targets.
 pub fn new_mapping(target: &str, references: &[&str]) -> Mapping {
     let (_, _, mut layout) = sign_ups();
     let name = |n: &str| json!({"schema": "public", "name": n});
@@ -165,7 +165,7 @@ pub fn new_mapping(target: &str, references: &[&str]) -> Mapping {
     serde_json::from_value(doc).expect("the fixture is a mapping")
 }
 
-/// Two tables whose rows of one key become one row; with `main` the key of the second refers to that of the first.
+/// Returns two tables that are merged by key; with `main`, the key of the second refers to the key of the first.
 pub fn merge_of_two(main: bool) -> ([Shape; 2], Vec<Layout>) {
     let key = |name: &str| json!([index(&format!("{name}_pkey"), &["code"], true, true)]);
     let code = column("code", "text", true, None);

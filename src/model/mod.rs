@@ -1,4 +1,4 @@
-//! Plain data and pure rules. Nothing here touches Postgres.
+//! Plain data and pure rules. Nothing here calls PostgreSQL.
 
 pub mod archive;
 pub mod catalog_facts;
@@ -19,6 +19,7 @@ pub mod reference;
 pub mod scan;
 pub mod shape;
 pub mod spec;
+pub mod text_enum;
 pub mod throttle;
 pub mod units;
 

@@ -1,10 +1,10 @@
-//! The options of a migration: which there are, what they may be, how they are merged.
+//! The options of a migration: their names, their allowed values, and how they are merged.
 
 use crate::error::{Error, Result};
 use crate::model::{did_you_mean, scan, units};
 use serde_json::{Map, Value};
 
-/// What an option may hold.
+/// The type of an option's value.
 #[derive(Clone, Copy)]
 enum OptionType {
     Int {
@@ -12,9 +12,9 @@ enum OptionType {
         max: i64,
     },
     Bool,
-    /// `10 s`
+    /// For example `10 s`.
     Duration,
-    /// `64 MB`
+    /// For example `64 MB`.
     Size,
     Text,
 }
@@ -71,10 +71,10 @@ const KNOWN: [(&str, OptionType); 13] = [
     ),
 ];
 
-/// Words, numbers and signs of a query that is asked before each batch.
+/// Maximum number of words, numbers and signs in a query that runs before each batch.
 const MOST_TOKENS: usize = 10_000;
 
-/// `stored` with `changes` laid over it. A null takes an option back to its default.
+/// Returns `stored` with `changes` applied. A null resets an option to its default.
 pub fn merge(stored: &Value, changes: &Value) -> Result<Value> {
     let Value::Object(changes) = changes else {
         return Err(Error::BadOption {

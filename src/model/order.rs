@@ -1,9 +1,9 @@
-//! The order in which tables are dealt with, so that a row finds what it refers to.
+//! The order in which tables are processed, so that a referenced row exists before the rows that refer to it.
 
 use crate::ident::QualifiedName;
 use crate::model::records::Mapping;
 
-/// Places in `mappings`, parents before what refers to them. Tables that refer to each other in a circle come in their
+/// Returns indexes into `mappings`, parents before the tables that refer to them. Tables with circular references keep their
 /// own order.
 pub fn parents_first(mappings: &[Mapping]) -> Vec<usize> {
     let names: Vec<Option<&QualifiedName>> =

@@ -1,47 +1,20 @@
-//! Where a migration stands, and which way it may go.
+//! The phase of a migration, and the allowed transitions.
 
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use crate::model::text_enum::text_enum;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    Defined,
-    Created,
-    DualWrite,
-    Backfilled,
-    Switched,
-    Stopped,
-    Archived,
+text_enum! {
+    pub enum Phase {
+        Defined = "defined",
+        Created = "created",
+        DualWrite = "dual_write",
+        Backfilled = "backfilled",
+        Switched = "switched",
+        Stopped = "stopped",
+        Archived = "archived",
+    }
 }
 
 impl Phase {
-    pub const ALL: [Phase; 7] = [
-        Phase::Defined,
-        Phase::Created,
-        Phase::DualWrite,
-        Phase::Backfilled,
-        Phase::Switched,
-        Phase::Stopped,
-        Phase::Archived,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Phase::Defined => "defined",
-            Phase::Created => "created",
-            Phase::DualWrite => "dual_write",
-            Phase::Backfilled => "backfilled",
-            Phase::Switched => "switched",
-            Phase::Stopped => "stopped",
-            Phase::Archived => "archived",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|p| p.as_str() == text)
-    }
-
     /// The phase that `mig_rollback` without a target goes to.
     pub fn previous(self) -> Option<Phase> {
         match self {
@@ -54,15 +27,9 @@ impl Phase {
         }
     }
 
-    /// Which side applications should read.
+    /// The side that applications should read.
     pub fn reads(self) -> &'static str {
         if self < Phase::Switched { "old" } else { "new" }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -72,7 +39,7 @@ mod tests {
 
     #[test]
     fn every_phase_has_a_way_back_to_the_start() {
-        for phase in Phase::ALL {
+        for &phase in Phase::ALL {
             let mut steps = 0;
             let mut at = phase;
             while let Some(back) = at.previous() {

@@ -1,10 +1,10 @@
-//! A set of numbers that are given in ascending order, most of them in a row.
+//! A set of numbers that are added in ascending order, most of them consecutive.
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ranges(Vec<(u32, u32)>);
 
 impl Ranges {
-    /// `number` is not below one that was added before.
+    /// `number` must not be smaller than a number added before.
     pub fn add(&mut self, number: u32) {
         match self.0.last_mut() {
             Some(last) if number <= last.1 => {}

@@ -1,4 +1,4 @@
-//! Rows of our own tables, typed.
+//! Rows of the extension's own tables, as typed values.
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal, QualifiedName};
@@ -9,6 +9,7 @@ use crate::model::layout::Layout;
 use crate::model::layout::merge::Merge;
 use crate::model::phase::Phase;
 use crate::model::spec::Spec;
+use crate::model::text_enum::text_enum;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -34,13 +35,13 @@ pub struct Mapping {
     /// None if the table is gone.
     pub source_name: Option<QualifiedName>,
     pub source_owner: Option<u32>,
-    /// The name that was asked for; `target_now` is where the table is now.
+    /// The name that the user gave; `target_now` is the table's current name.
     pub target_name: QualifiedName,
     pub target: Option<u32>,
     pub target_now: Option<QualifiedName>,
     pub target_owner: Option<u32>,
     pub adopted: bool,
-    pub id_mode: String,
+    pub id_mode: IdMode,
     pub spec: Spec,
     pub layout: Option<Layout>,
     pub bound_blocks: Option<i64>,
@@ -51,32 +52,70 @@ pub struct Mapping {
     pub copied: bool,
     pub pass: Pass,
     pub archived: Option<ArchivedTable>,
-    /// Mirrors give ids to what a row names, where it has none yet, and do not leave the row to the backfill any more.
+    /// Mirrors create the missing ids of referenced rows themselves and no longer leave such rows to the backfill.
     #[serde(default)]
     pub settled: bool,
-    /// What both tables had beside their rows when the target was made or adopted.
+    /// Catalog properties of both tables when the target was made or adopted.
     pub facts: Option<CreatedFacts>,
 }
 
-/// What the batches of a mapping do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pass {
-    /// Copy old rows to the new table.
-    Forth,
-    /// Delete old rows that the new table has no longer.
-    Sweep,
-    /// Bring new and changed rows back to the old table.
-    Back,
+text_enum! {
+    /// What the batches of a mapping do.
+    pub enum Pass {
+        /// Copy source rows to the target.
+        Forth = "forth",
+        /// Delete source rows that no longer exist in the target.
+        Sweep = "sweep",
+        /// Copy new and changed target rows to the source.
+        Back = "back",
+    }
 }
 
-impl Pass {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Pass::Forth => "forth",
-            Pass::Sweep => "sweep",
-            Pass::Back => "back",
-        }
+text_enum! {
+    pub enum Task {
+        Backfill = "backfill",
+        /// Rollback from `stopped`.
+        WayBack = "way_back",
+        Repair = "repair",
+        Check = "check",
+    }
+}
+
+text_enum! {
+    /// What a job is at.
+    pub enum JobState {
+        Running = "running",
+        Paused = "paused",
+        Done = "done",
+        Failed = "failed",
+        Cancelled = "cancelled",
+    }
+}
+
+impl JobState {
+    /// It has not ended.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+}
+
+text_enum! {
+    /// How a migration does in its phase.
+    pub enum MigrationState {
+        Ok = "ok",
+        Running = "running",
+        Paused = "paused",
+        Failed = "failed",
+    }
+}
+
+text_enum! {
+    /// What becomes of the keys of a table's rows.
+    pub enum IdMode {
+        /// The target's rows have the keys of the source's.
+        Preserve = "preserve",
+        /// The target draws new keys, and a map has the pairs.
+        Remap = "remap",
     }
 }
 
@@ -86,37 +125,16 @@ pub struct Job {
     pub migration: i32,
     pub driver: Driver,
     pub role: u32,
-    pub state: String,
+    pub state: JobState,
     pub pid: Option<i32>,
     pub error: Option<String>,
     pub task: Task,
-    /// The phase that a way back goes to.
+    /// The phase that a rollback job ends in.
     pub goal: Option<Phase>,
-    /// What a check is about, and what it has found.
+    /// What a check covers, and what it has found.
     pub details: Option<Value>,
-    /// Rows that could not be brought over when they were last tried.
+    /// Number of rows that failed at the last attempt.
     pub failed_then: Option<i64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Task {
-    Backfill,
-    /// From `stopped` back.
-    WayBack,
-    Repair,
-    Check,
-}
-
-impl Task {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Task::Backfill => "backfill",
-            Task::WayBack => "way_back",
-            Task::Repair => "repair",
-            Task::Check => "check",
-        }
-    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -127,7 +145,7 @@ pub struct Leftover {
 }
 
 impl Migration {
-    /// Errors with 55000, and how to get there, unless the migration is in phase `defined`.
+    /// Errors: 55000 unless the migration is in phase `defined`; the hint says how to get there.
     pub fn require_defined(&self) -> Result<()> {
         if self.phase == Phase::Defined {
             return Ok(());
@@ -141,7 +159,7 @@ impl Migration {
         })
     }
 
-    /// 55000: this is not the moment, and how to find out what is.
+    /// Returns 55000 for a call in the wrong phase; the hint says how to find the next step.
     pub fn wrong_phase(&self, needs: &str) -> Error {
         let name = Literal(&self.name);
         Error::WrongPhase {
@@ -152,7 +170,7 @@ impl Migration {
         }
     }
 
-    /// An option of this migration, as a whole number.
+    /// Returns an integer option of this migration.
     pub fn int_option(&self, name: &str) -> Option<i32> {
         self.options
             .get(name)
@@ -173,19 +191,19 @@ impl Migration {
 }
 
 impl Mapping {
-    /// The target draws ids of its own.
+    /// Whether the target draws new ids.
     pub fn remaps(&self) -> bool {
-        self.id_mode == "remap"
+        self.id_mode == IdMode::Remap
     }
 
-    /// It names rows whose ids differ.
+    /// Whether the mapping has columns that are translated by an id map.
     pub fn names_remapped(&self) -> bool {
         self.layout
             .as_ref()
             .is_some_and(|l| l.mapped_columns().next().is_some())
     }
 
-    /// Its mirror leaves rows to the backfill as long as that has not come by.
+    /// Whether its mirror leaves rows to the backfill until the backfill has reached them.
     pub fn notes(&self) -> bool {
         self.names_remapped() || self.is_merged()
     }
@@ -194,22 +212,22 @@ impl Mapping {
         self.layout.as_ref()?.merge.as_ref()
     }
 
-    /// Its rows become one with those of other sources.
+    /// Whether its rows are merged with those of other sources.
     pub fn is_merged(&self) -> bool {
         self.merge().is_some()
     }
 
-    /// Another mapping compares its rows, and mends them.
+    /// Whether another mapping compares and repairs its rows.
     pub fn is_partner(&self) -> bool {
         self.layout.as_ref().is_some_and(Layout::is_partner)
     }
 
-    /// The mapping that does so, itself or another.
+    /// The mapping that compares and repairs the rows: this one, or the leader of the merge.
     pub fn leader(&self) -> i32 {
         self.merge().map_or(self.id, Merge::leader)
     }
 
-    /// For messages: the source's name, or that it is gone.
+    /// The source's name for messages, or that the table was dropped.
     pub fn source_text(&self) -> String {
         self.source_name
             .as_ref()

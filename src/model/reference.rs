@@ -1,23 +1,23 @@
-//! Columns of one table that name a row of another, whether or not a foreign key says so.
+//! References: columns of one table that identify a row of another, with or without a foreign key.
 
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::Layout;
 use serde::Deserialize;
 
-/// The other table: a member of the migration, by its place among the mappings, or any other.
+/// The referenced table: a member of the migration, by its index among the mappings, or an outside table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReferencedTable {
     Member(usize),
     Outside(QualifiedName),
 }
 
-/// One reference, by the names that the old tables have.
+/// One reference, with the column names of the source tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
     pub child: usize,
     pub parent: ReferencedTable,
     pub pairs: Vec<ColumnPair>,
-    /// A foreign key of the old table says so, and PostgreSQL enforces it.
+    /// The reference is a foreign key of the source table that PostgreSQL enforces.
     pub enforced: bool,
     pub declared: bool,
 }
@@ -26,17 +26,17 @@ pub struct Reference {
 pub struct ColumnPair {
     pub child: Ident,
     pub parent: Ident,
-    /// `parent = child`; None where their types have no common one: they are compared as text.
+    /// The operator of `parent = child`; None where the types have no common operator, and the values are compared as text.
     pub equals: Option<QualifiedName>,
 }
 
 impl Reference {
-    /// The same by the names of the new tables; None where one of the columns is not carried.
+    /// Returns the column pairs of the targets; None where one of the columns is not carried.
     pub fn target_pairs(&self, child: &Layout, parent: Option<&Layout>) -> Option<Vec<ColumnPair>> {
         let pairs = self.pairs.iter().map(|p| {
             let column = child.target_column_of(&p.child)?;
             let equals = match &column.via {
-                // The operator is that of the old ids.
+                // `p.equals` is the operator of the old ids.
                 Some(via) => Some(via.target_equals()),
                 None => p.equals.clone(),
             };
@@ -52,7 +52,7 @@ impl Reference {
         pairs.collect()
     }
 
-    /// `round_id -> public.round_metadata`
+    /// Returns for example `round_id -> public.round_metadata`.
     pub fn text(&self, parent: &str) -> String {
         let columns: Vec<&str> = self.pairs.iter().map(|p| p.child.as_str()).collect();
         format!("{} -> {parent}", columns.join(", "))
@@ -60,7 +60,7 @@ impl Reference {
 }
 
 impl ColumnPair {
-    /// `p.id = c.round_id`
+    /// Returns for example `p.id = c.round_id`.
     pub fn join_condition(&self, parent: &str, child: &str) -> String {
         let (left, right) = (&self.parent, &self.child);
         match &self.equals {

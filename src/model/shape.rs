@@ -1,4 +1,4 @@
-//! One table as the catalog describes it: what `sql/query/table_shape.sql` returns.
+//! A table as the catalog describes it: the result of `sql/query/table_shape.sql`.
 
 use crate::ident::{Ident, QualifiedName};
 use serde::{Deserialize, Serialize};
@@ -43,28 +43,28 @@ pub struct TableColumn {
     pub default: Option<String>,
     /// The expression of a stored generated column.
     pub generated: Option<String>,
-    /// The sequence behind an identity column.
+    /// The sequence of an identity column.
     pub identity: Option<QualifiedName>,
     pub collation: Option<QualifiedName>,
     pub storage: Option<String>,
     pub compression: Option<String>,
     pub statistics: Option<i32>,
-    /// `n_distinct` and the like
+    /// `n_distinct` and so on.
     #[serde(default)]
     pub options: Vec<String>,
     pub comment: Option<String>,
     pub compare: Equality,
 }
 
-/// What the type's own functions tell of two values.
+/// What the type's own functions can tell about two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Equality {
-    /// Equal values look the same, so their hashes tell all.
+    /// Equal values have the same text, so the hash decides.
     Image,
-    /// Equal values may look different: 1.0 and 1.00, 'anna' and 'ANNA' of type citext.
+    /// Equal values may have different texts: 1.0 and 1.00, 'anna' and 'ANNA' of type citext.
     Value,
-    /// It has no hash function: json, xml, point.
+    /// The type has no hash function: json, xml, point.
     Text,
 }
 
@@ -84,9 +84,9 @@ pub struct TableIndex {
     pub predicate: Option<String>,
     pub options: Vec<String>,
     pub nulls_not_distinct: bool,
-    /// Of the index, or of the constraint that it backs.
+    /// The comment of the index, or of the constraint that it backs.
     pub comment: Option<String>,
-    /// Statistics targets of its columns, by their number.
+    /// Statistics targets of its columns, as (column number, target).
     #[serde(default)]
     pub statistics: Vec<(i32, i32)>,
 }
@@ -95,7 +95,7 @@ pub struct TableIndex {
 pub struct IndexColumn {
     /// None for an expression.
     pub name: Option<Ident>,
-    /// The expression's text; the quoted name for a plain column.
+    /// The expression's text, or the quoted name of a plain column.
     pub text: String,
     /// Collation, operator class and order, where they are not the default.
     pub suffix: String,
@@ -119,7 +119,7 @@ pub struct ForeignKey {
     pub ref_oid: u32,
     pub ref_name: QualifiedName,
     pub ref_columns: Vec<Ident>,
-    /// The operators that compare them, the referenced column on the left.
+    /// The operators that compare the columns, with the referenced column on the left.
     pub equals: Vec<QualifiedName>,
     pub validated: bool,
     #[serde(default)]
@@ -130,7 +130,7 @@ pub struct ForeignKey {
     /// `pg_constraint.confdeltype`
     pub on_delete: String,
     pub on_update: String,
-    /// Columns of `ON DELETE SET NULL (…)`, empty for all.
+    /// Columns of `ON DELETE SET NULL (…)`; empty for all.
     pub set_columns: Vec<Ident>,
 }
 
@@ -152,7 +152,7 @@ pub struct Publication {
     pub name: Ident,
     /// The current role may add tables to it.
     pub mine: bool,
-    /// None for all.
+    /// None for all columns.
     pub columns: Option<Vec<Ident>>,
     /// `(…)`
     pub filter: Option<String>,
@@ -185,7 +185,7 @@ impl Shape {
         self.columns.iter().find(|c| c.name == *name)
     }
 
-    /// The primary key's column names; empty where there is no key.
+    /// Column names of the primary key; empty where there is none.
     pub fn key_columns(&self) -> Vec<Ident> {
         self.primary_key()
             .map(TableIndex::plain_columns)
@@ -198,14 +198,14 @@ impl Shape {
 }
 
 impl TableIndex {
-    /// Names of the key columns that are plain columns.
+    /// Names of those key columns that are plain columns.
     pub fn plain_columns(&self) -> Vec<Ident> {
         self.columns.iter().filter_map(|c| c.name.clone()).collect()
     }
 }
 
 impl TableColumn {
-    /// Whether the server makes the value up: sequence, identity or a random uuid.
+    /// Whether the server generates the value: sequence, identity or random uuid.
     pub fn is_surrogate(&self) -> bool {
         self.identity.is_some()
             || self.default.as_deref().is_some_and(|d| {

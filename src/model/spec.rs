@@ -1,4 +1,4 @@
-//! What the user asked for: one mapping, as `mig_add_table` takes and `mig.mapping` keeps it.
+//! What the user asked for: one mapping, as given to `mig_add_table` and stored in `mig.mapping`.
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
@@ -7,32 +7,32 @@ use crate::model::{did_you_mean, expression::Expression};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How several sources come into one target.
+/// How several sources are combined in one target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Combine {
-    /// Each row of each source becomes a row of its own; a constant column tells them apart.
+    /// Each row of each source becomes a row of its own; a constant column tells the sources apart.
     Union,
-    /// Rows of one key become one row, to which each source gives its own columns.
+    /// Rows with the same key become one row; each source gives its own columns.
     Merge,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
-    /// Unique keys of the target; the scope is put in front.
+    /// Unique keys of the target, without the scope, which is added in front.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unique_keys: Vec<Vec<Ident>>,
-    /// Target column → expression, None to leave the source's column of that name out. In the order given.
+    /// Target column → expression; None leaves out the source column of that name. In the order given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<(Ident, Option<Expression>)>,
-    /// Column of the source → the source table it points to without a declared foreign key.
+    /// Source column → the source table that it refers to without a declared foreign key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refs: Vec<(Ident, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_key: Option<Vec<Ident>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
-    /// How it shares its target with other sources; None where the keys tell.
+    /// How the target is shared with other sources; None where the keys decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combine: Option<Combine>,
     /// Columns (and "filter") whose expression is not immutable.
@@ -49,7 +49,7 @@ impl Combine {
     }
 }
 
-/// The raw arguments of `mig_add_table` that need reading.
+/// The raw arguments of `mig_add_table` that have to be parsed.
 #[derive(Clone, Debug, Default)]
 pub struct TableArguments {
     pub unique_keys: Option<Value>,
@@ -61,7 +61,7 @@ pub struct TableArguments {
     pub combine: Option<String>,
 }
 
-/// Reads the arguments against the source's shape. Expressions are not parsed here: PostgreSQL does that.
+/// Reads the arguments and checks them against the source's shape. Expressions are not parsed here: PostgreSQL does that.
 pub fn read(args: &TableArguments, source: &Shape) -> Result<Spec> {
     check_id_mode(&args.id_mode)?;
     let columns = read_columns(args.columns.as_ref(), source)?;
@@ -97,19 +97,6 @@ pub fn read(args: &TableArguments, source: &Shape) -> Result<Spec> {
     Ok(spec)
 }
 
-fn check_id_mode(mode: &str) -> Result<()> {
-    match mode {
-        "preserve" | "remap" => Ok(()),
-        other => Err(Error::Invalid {
-            message: format!("invalid id mode \"{other}\""),
-            detail: "The id modes are preserve and remap.".into(),
-            hint: did_you_mean::hint(other, ["preserve", "remap"], '\'', || {
-                "Leave id_mode out to keep the source's key values.".into()
-            }),
-        }),
-    }
-}
-
 fn read_combine(text: &str) -> Result<Combine> {
     match text {
         "union" => Ok(Combine::Union),
@@ -137,7 +124,7 @@ fn read_columns(value: Option<&Value>, source: &Shape) -> Result<Vec<(Ident, Opt
     for (name, value) in map {
         let ident = Ident::new(name);
         let expression = Expression::read(name, value)?;
-        // A null drops a column of the source: it must be there to be dropped.
+        // A null leaves out a source column, so the column must exist.
         if expression.is_none() {
             known_column(source, &ident)?;
         }
@@ -175,7 +162,7 @@ fn object<'a>(
     }
 }
 
-/// Errors with the nearest name where `source` has no column `name`.
+/// Errors where `source` has no column `name`; the error names the nearest column.
 pub fn known_column(source: &Shape, name: &Ident) -> Result<()> {
     if source.column(name).is_some() {
         return Ok(());
@@ -193,4 +180,15 @@ fn malformed_argument(name: &str, value: &Value, example: &str) -> Error {
         detail: format!("The value is {value}."),
         hint: format!("Write it like '{example}'."),
     }
+}
+
+/// Reads the id mode of `mig_add_table`.
+pub fn read_id_mode(text: &str) -> Result<IdMode> {
+    IdMode::parse(text).ok_or_else(|| Error::Invalid {
+        message: format!("invalid id mode \"{text}\""),
+        detail: "The id modes are preserve and remap.".into(),
+        hint: did_you_mean::hint(text, IdMode::ALL.iter().map(|m| m.as_str()), '\'', || {
+            "Leave id_mode out to keep the source's key values.".into()
+        }),
+    })
 }

@@ -1,5 +1,5 @@
-//! What users type, by chance: nothing of it may panic, and what is read is what was written. The numbers are the same in each
-//! run.
+//! Randomized tests of user input: nothing may panic, and what is read equals what was written. The random numbers are the same
+//! in each run.
 
 use super::fixture::Random;
 use super::{config, did_you_mean, options, spec, units};
@@ -90,7 +90,7 @@ fn amounts_are_refused_or_positive() {
     }
 }
 
-/// A value of any kind, with keys that are known and keys that are not.
+/// Returns a value of any kind, with known and unknown keys.
 fn value(random: &mut Random, depth: usize) -> Value {
     const KEYS: [&str; 12] = [
         "migration",

@@ -1,30 +1,30 @@
-//! How far a job may go on, by what was seen of the server so far. Times are milliseconds, places in the WAL are bytes.
+//! How fast a job may run, given what was measured on the server so far. Times are in milliseconds, WAL positions in bytes.
 
 use serde::{Deserialize, Serialize};
 
-/// Kept with the job: the next slice may be another process's.
+/// Stored with the job: another process may run the next slice.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct ThrottleState {
     written: Option<WalBucket>,
-    /// When the WAL stood where, oldest first.
+    /// (time, WAL position) pairs, oldest first.
     marks: Vec<(i64, i64)>,
 }
 
-/// A bucket that WAL fills and time empties.
+/// A leaky bucket: written WAL fills it, time drains it.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 struct WalBucket {
     at: i64,
     place: i64,
-    /// What was written beyond the rate.
+    /// Bytes written beyond the rate.
     debt: i64,
 }
 
-/// Marks that are kept, so that the lag is known to a sixteenth of its limit or so.
+/// Number of marks per lag limit: the lag is known to about a sixteenth of its limit.
 const MARKS: i64 = 16;
 
 impl ThrottleState {
-    /// How long to wait until the server has written no more than `rate` bytes a second since the job began.
+    /// Returns how long to wait until the server has written no more than `rate` bytes a second since the job began.
     pub fn wait_for_rate(&mut self, now: i64, place: i64, rate: i64) -> i64 {
         let debt = self.written.map_or(0, |w| {
             let allowed = i128::from(rate) * i128::from((now - w.at).max(0)) / 1000;
@@ -41,9 +41,10 @@ impl ThrottleState {
         i64::try_from(i128::from(debt) * 1000 / i128::from(rate.max(1))).unwrap_or(i64::MAX)
     }
 
-    /// How long ago the WAL stood where a standby stands now, as far as that is known; `limit` is what it is compared with.
+    /// Returns how long ago the WAL was at the position that a standby has replayed, as far as that is known. `limit` is the
+    /// value that the lag is compared with.
     pub fn lag(&mut self, now: i64, place: i64, replayed: i64, limit: i64) -> i64 {
-        // The last mark that is replayed stays: the one after it tells the time.
+        // Replayed marks are dropped: the first mark that is not replayed gives the lag.
         self.marks.retain(|(_, mark)| *mark > replayed);
         let due = self
             .marks

@@ -16,12 +16,12 @@ const SIZES: [(&str, i64); 5] = [
     ("TB", 1 << 40),
 ];
 
-/// Milliseconds; None where the text is no duration above zero.
+/// Returns milliseconds; None where the text is not a duration above zero.
 pub fn duration(text: &str) -> Option<i64> {
     amount(text, &DURATIONS)
 }
 
-/// Bytes; None where the text is no size above zero.
+/// Returns bytes; None where the text is not a size above zero.
 pub fn size(text: &str) -> Option<i64> {
     amount(text, &SIZES)
 }
@@ -35,7 +35,7 @@ fn amount(text: &str, units: &[(&str, i64)]) -> Option<i64> {
     number.checked_mul(*worth).filter(|n| *n > 0)
 }
 
-/// Bytes in the largest unit that leaves a whole number before the point.
+/// Formats bytes in the largest unit with a whole part of at least 1.
 pub fn text_of_size(bytes: i64) -> String {
     let fits = SIZES.iter().rev().find(|(_, worth)| bytes >= *worth);
     let (unit, worth) = fits.copied().unwrap_or(SIZES[0]);

@@ -1,9 +1,9 @@
-//! What pg_stat_activity shows of a process of ours.
+//! What pg_stat_activity shows of a pg_mig process.
 
 use pgrx::pg_sys;
 use std::ffi::CString;
 
-/// Shows `what` as the text of a worker's running query; a session that a person sits at shows that person's.
+/// Shows `what` as a worker's running query. A client session keeps showing the client's own query.
 pub fn report(what: &str) {
     // SAFETY: reads a global that is set once, in workers.
     if unsafe { pg_sys::MyBgworkerEntry.is_null() } {

@@ -1,4 +1,4 @@
-//! Arguments whose reading can fail: pgrx's own types panic where this says what is wrong.
+//! Argument types whose decoding can fail: they raise an error that names the problem, where pgrx's own types panic.
 
 use crate::error::{Error, Result};
 use crate::pg::document::JsonText;
@@ -13,10 +13,11 @@ use pgrx::{PgLogLevel, pg_sys};
 use serde_json::Value;
 use std::ops::Deref;
 
-/// A jsonb. PostgreSQL keeps documents that are deeper, and numbers that are larger, than can be read here.
+/// A jsonb argument. PostgreSQL stores deeper documents and larger numbers than can be read here.
 pub struct Document(pub Value);
 
-/// How deep a document may be. No setting of ours is; it is kept inside others, which are read to twice this depth.
+/// The greatest depth of a document. No setting of pg_mig is that deep. A document is stored inside others, which are read to twice
+/// this depth.
 const MOST_LEVELS: usize = 64;
 
 impl Document {
@@ -36,7 +37,7 @@ impl Document {
     }
 }
 
-/// The depth of a document that PostgreSQL has written.
+/// Returns the depth of a document that PostgreSQL has written.
 fn levels(text: &str) -> usize {
     let (mut now, mut most, mut quoted, mut escaped) = (0_usize, 0, false, false);
     for b in text.bytes() {
@@ -61,7 +62,7 @@ pub struct Text(String);
 /// A migration file: a text of any size, in a database of any encoding.
 pub struct Script(pub String);
 
-/// How many bytes a text or a document may have.
+/// The greatest size of a text or a document in bytes.
 const MOST_BYTES: usize = 16 << 20;
 
 fn require_size(bytes: usize) -> Result<()> {
@@ -82,7 +83,7 @@ impl Deref for Text {
     }
 }
 
-/// The value, or an ERROR: the arguments are read before a function of ours begins.
+/// Returns the value, or raises an ERROR: arguments are decoded before the function itself begins.
 fn or_raise<T>(read: Result<T>) -> Option<T> {
     read.map_err(|e| ErrorReport::from(e).report(PgLogLevel::ERROR))
         .ok()
@@ -132,13 +133,13 @@ macro_rules! argument {
         // SAFETY: the datum is read by `FromDatum` of the same type.
         unsafe impl<'fcx> ArgAbi<'fcx> for $kind {
             unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-                // SAFETY: as the caller says; our functions take it as an `Option` only.
+                // SAFETY: upheld by the caller; pg_mig's functions take it only as an `Option`.
                 unsafe { arg.unbox_arg_using_from_datum() }
                     .unwrap_or_else(|| Self(Default::default()))
             }
 
             unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> pgrx::nullable::Nullable<Self> {
-                // SAFETY: as the caller says.
+                // SAFETY: upheld by the caller.
                 unsafe { arg.unbox_arg_using_from_datum() }.into()
             }
         }

@@ -1,4 +1,4 @@
-//! What the catalog says of a relation.
+//! Catalog look-ups of relations.
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
@@ -6,12 +6,12 @@ use crate::model::shape::{Grant, Shape};
 use crate::pg::{prepared, spi};
 use pgrx::pg_sys::{self, Oid};
 
-/// None if there is no such relation.
+/// Returns the relation's shape; None if there is no such relation.
 pub fn shape(oid: Oid) -> Result<Option<Shape>> {
     Ok(shapes(&[oid])?.into_iter().next())
 }
 
-/// Those of them that exist, in any order.
+/// Returns the shapes of the relations that exist, in any order.
 pub fn shapes(oids: &[Oid]) -> Result<Vec<Shape>> {
     spi::json_rows(
         include_str!("../../sql/query/table_shape.sql"),
@@ -19,7 +19,7 @@ pub fn shapes(oids: &[Oid]) -> Result<Vec<Shape>> {
     )
 }
 
-/// For a table that should be there and is not.
+/// The error for a table that should exist and does not.
 pub fn missing_table(name: &str) -> Error {
     Error::Unsuitable {
         relation: name.to_owned(),
@@ -28,13 +28,12 @@ pub fn missing_table(name: &str) -> Error {
     }
 }
 
-/// The shape of a relation that must be there.
+/// Returns the shape of a relation that must exist.
 pub fn shape_of(oid: u32, name: &str) -> Result<Shape> {
     shape(Oid::from(oid))?.ok_or_else(|| missing_table(name))
 }
 
-/// The relation that a name in a document means: qualified, or in schema public, because documents are read
-/// with a pinned search_path.
+/// Resolves a relation name in a document: qualified, or in schema public, because documents are read with a pinned search_path.
 pub fn regclass(text: &str) -> Result<Oid> {
     let name = QualifiedName::parse(text, "public").ok_or_else(|| Error::BadName {
         text: text.to_owned(),
@@ -46,7 +45,7 @@ pub fn regclass(text: &str) -> Result<Oid> {
     })
 }
 
-/// The relation of this name, if it stands.
+/// Returns the relation of this name, if it exists.
 pub fn find(name: &QualifiedName) -> Result<Option<Oid>> {
     spi::value(
         "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -55,7 +54,7 @@ pub fn find(name: &QualifiedName) -> Result<Option<Oid>> {
     )
 }
 
-/// Who has rights on a relation beside its owner: quoted names, or PUBLIC.
+/// Returns the roles other than the owner that have rights on a relation: quoted names, or PUBLIC.
 pub fn grantees(relation: &QualifiedName) -> Result<Vec<String>> {
     spi::json_rows(
         "SELECT DISTINCT pg_catalog.to_jsonb(CASE WHEN e.grantee = 0 THEN 'PUBLIC' \
@@ -66,7 +65,7 @@ pub fn grantees(relation: &QualifiedName) -> Result<Vec<String>> {
     )
 }
 
-/// What others than its owner may do with a sequence.
+/// Returns the grants on a sequence to roles other than its owner.
 pub fn sequence_grants(sequence: &QualifiedName) -> Result<Vec<Grant>> {
     spi::rows(
         "SELECT CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(e.grantee)) END AS grantee, \
@@ -76,7 +75,7 @@ pub fn sequence_grants(sequence: &QualifiedName) -> Result<Vec<Grant>> {
     )
 }
 
-/// What a view says, its options, grants and triggers, as one text; None if there is no view of this name.
+/// Returns a view's definition, options, grants and triggers as one text; None if there is no view of this name.
 pub fn view_text(name: &QualifiedName) -> Result<Option<String>> {
     let Some(oid) = find(name)? else {
         return Ok(None);
@@ -89,7 +88,7 @@ pub fn view_text(name: &QualifiedName) -> Result<Option<String>> {
     )
 }
 
-/// The sequence behind a serial or identity column.
+/// Returns the sequence of a serial or identity column.
 pub fn sequence_of(table: &QualifiedName, column: &Ident) -> Result<Option<QualifiedName>> {
     spi::first(
         "SELECT n.nspname AS schema, c.relname AS name FROM pg_catalog.pg_class c \
@@ -99,8 +98,8 @@ pub fn sequence_of(table: &QualifiedName, column: &Ident) -> Result<Option<Quali
     )
 }
 
-/// Whether a view's expressions have no function, operator or type that came after the server was made: those that were there are
-/// pinned, and nothing is noted of them (pg_depend, manual).
+/// Checks that a view's expressions use no function, operator or type that was created after initdb. Those that initdb created are
+/// pinned, and pg_depend has no rows for them (pg_depend, manual).
 pub fn uses_nothing_of_users(view: Oid) -> Result<bool> {
     #[derive(serde::Deserialize)]
     struct Use {
@@ -118,8 +117,8 @@ pub fn uses_nothing_of_users(view: Oid) -> Result<bool> {
     Ok(found.is_some_and(|u| u.is_there && !u.is_of_users))
 }
 
-/// Errors with 22023 where the text is not PostgreSQL's own name of a type: what else would be in it, a comment say, would come into a
-/// statement of ours.
+/// Errors with 22023 where the text is not PostgreSQL's own name of a type: any other content, such as a comment, would become part
+/// of a statement of pg_mig.
 fn require_canonical_type(type_text: &str) -> Result<()> {
     let refused = || Error::BadScope {
         detail: format!("\"{type_text}\" is not the name of a type, as PostgreSQL writes it."),
@@ -127,7 +126,7 @@ fn require_canonical_type(type_text: &str) -> Result<()> {
     };
     let text = std::ffi::CString::new(type_text).map_err(|_| refused())?;
     let (mut oid, mut modifier) = (Oid::INVALID, -1);
-    // SAFETY: the text ends in a zero, and both places are written; the name is copied.
+    // SAFETY: the text is NUL-terminated, and both variables are written; the name is copied.
     let name = unsafe {
         pg_sys::parseTypeString(text.as_ptr(), &mut oid, &mut modifier, true);
         if oid == Oid::INVALID {
@@ -145,8 +144,9 @@ fn require_canonical_type(type_text: &str) -> Result<()> {
     }
 }
 
-/// Errors with 22023 where a literal of the type is not read by PostgreSQL's own code alone. To read one of an array, a row or a range asks
-/// the domains in it, whose checks are somebody's functions; and our triggers name the value of a scope.
+/// Errors with 22023 where not only PostgreSQL's own code reads a literal of the type. Reading a literal of an array, a row or a
+/// range evaluates the checks of the domains in it, which are users' functions; and pg_mig's triggers contain the scope's value as
+/// a literal.
 pub fn require_plain(type_text: &str) -> Result<()> {
     require_canonical_type(type_text)?;
     let plain = spi::value::<bool>(
@@ -165,12 +165,12 @@ pub fn require_plain(type_text: &str) -> Result<()> {
     })
 }
 
-/// Whose relation it is. Errors: 42P01 where it is gone.
+/// Returns the relation's owner. Errors: 42P01 where the relation is gone.
 pub fn owner_of(relation: Oid) -> Result<Oid> {
     cached_owner(relation).ok_or_else(|| missing_table("the table"))
 }
 
-/// The same as it is at this moment, whatever the transaction's snapshot; None where the relation is gone.
+/// Returns the relation's current owner, whatever the transaction's snapshot; None where the relation is gone.
 pub fn cached_owner(relation: Oid) -> Option<Oid> {
     // SAFETY: a catalog look-up inside a transaction; the tuple is read before it is released.
     unsafe {
@@ -188,7 +188,7 @@ pub fn cached_owner(relation: Oid) -> Option<Oid> {
     }
 }
 
-/// A relation by its name, from the session's catalog cache; None if there is none.
+/// Returns a relation by its name, from the session's catalog cache; None if there is none.
 pub fn oid_of(name: &QualifiedName) -> Option<Oid> {
     let [schema, relation] =
         [&name.schema, &name.name].map(|n| std::ffi::CString::new(n.as_str()).ok());
@@ -201,9 +201,9 @@ pub fn oid_of(name: &QualifiedName) -> Option<Oid> {
     (found != pg_sys::InvalidOid).then_some(found)
 }
 
-/// Name of a relation, from the session's catalog cache; None if it is gone.
+/// Returns the name of a relation, from the session's catalog cache; None if it is gone.
 pub fn name_of(oid: Oid) -> Option<QualifiedName> {
-    // SAFETY: catalog look-ups inside a transaction; both give null or a C string in the current memory context.
+    // SAFETY: catalog look-ups inside a transaction; both return null or a C string in the current memory context.
     unsafe {
         let name = pg_sys::get_rel_name(oid);
         if name.is_null() {
@@ -218,7 +218,7 @@ pub fn name_of(oid: Oid) -> Option<QualifiedName> {
     }
 }
 
-/// File, size in blocks and estimated rows of a table.
+/// A table's filenode, size in blocks and estimated number of rows.
 #[derive(serde::Deserialize)]
 pub struct Extent {
     pub filenode: i64,

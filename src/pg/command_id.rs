@@ -1,30 +1,30 @@
-//! The number of the command that wrote a row, as the row carries it. PostgreSQL's own functions are called where it took two numbers
-//! (combocid.c) only: each call into the server costs more than what it looks up here.
+//! The command id (cmin, cmax) in a row's header. PostgreSQL's own functions are called only for a combo command id (combocid.c): a
+//! call into the server costs more than the look-up here.
 
 use pgrx::pg_sys;
 
-/// Of the command that put the row in.
+/// Returns the id of the command that inserted the row.
 ///
 /// # Safety
-/// This transaction did.
+/// This transaction inserted the row.
 pub unsafe fn cmin(row: pg_sys::HeapTupleHeader) -> pg_sys::CommandId {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe { single(row).unwrap_or_else(|| pg_sys::HeapTupleHeaderGetCmin(row)) }
 }
 
-/// Of the command that changed or deleted the row.
+/// Returns the id of the command that updated or deleted the row.
 ///
 /// # Safety
-/// This transaction did.
+/// This transaction updated or deleted the row.
 pub unsafe fn cmax(row: pg_sys::HeapTupleHeader) -> pg_sys::CommandId {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe { single(row).unwrap_or_else(|| pg_sys::HeapTupleHeaderGetCmax(row)) }
 }
 
 /// # Safety
-/// `row` is one.
+/// `row` is a heap tuple header.
 unsafe fn single(row: pg_sys::HeapTupleHeader) -> Option<pg_sys::CommandId> {
-    // SAFETY: as the caller says; all three meanings of the field are numbers of the same size.
+    // SAFETY: upheld by the caller; all three meanings of the field are numbers of the same size.
     unsafe {
         let two = u32::from((*row).t_infomask) & pg_sys::HEAP_COMBOCID != 0;
         (!two).then(|| (*row).t_choice.t_heap.t_field3.t_cid)

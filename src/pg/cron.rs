@@ -1,16 +1,16 @@
-//! The extension pg_cron: one of its jobs for each job of ours that it drives, made and taken away in the transaction that
-//! asks for it. Only what its README documents is used: cron.schedule, cron.unschedule and the table cron.job.
+//! The extension pg_cron: one pg_cron job for each pg_mig job that it drives, created and removed in the transaction that asks for
+//! it. Only what pg_cron's README documents is used: cron.schedule, cron.unschedule and the table cron.job.
 
 use crate::error::Result;
 use crate::pg::{guc, role, spi, tx};
 use pgrx::pg_sys::Oid;
 
-/// Shown in cron.job and cron.job_run_details.
+/// The name of the pg_cron job, shown in cron.job and cron.job_run_details.
 fn name(job: i64) -> String {
     format!("pg_mig {job}")
 }
 
-/// Why the current role cannot have a job of it; None if it can, as far as one sees without trying.
+/// Returns why the current role cannot have a pg_cron job; None if it can, as far as is visible without trying.
 pub fn why_unavailable() -> Result<Option<String>> {
     spi::value(
         "SELECT CASE \
@@ -22,7 +22,7 @@ pub fn why_unavailable() -> Result<Option<String>> {
     )
 }
 
-/// Runs `command` once a minute as the current role, in this database; scheduled already is no error.
+/// Runs `command` once a minute as the current role, in this database. A job that is already scheduled is no error.
 pub fn schedule(job: i64, command: &str) -> Result<()> {
     spi::run(
         "SELECT cron.schedule($1::text, '* * * * *', $2::text)",
@@ -31,7 +31,7 @@ pub fn schedule(job: i64, command: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes the job of `role` away. What cannot be taken away ends by itself at its next run.
+/// Removes the pg_cron job of `role`. A job that cannot be removed ends by itself at its next run.
 pub fn unschedule(job: i64, role: Oid) {
     let sql = "SELECT cron.unschedule(j.jobid) FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user";
     let _ = tx::subtransaction(|| {

@@ -1,20 +1,21 @@
-//! A process without a database, which sees what all databases share.
+//! A process without a database, which sees the shared catalogs.
 
 use pgrx::pg_sys::{self, Oid};
 
-/// Only shared catalogs can be read afterwards; as autovacuum's launcher does (autovacuum.c).
+/// Connects this process to no database; only shared catalogs can be read afterwards. autovacuum's launcher does the same
+/// (autovacuum.c).
 pub fn connect_to_none() {
-    // SAFETY: once, in a new worker that is not connected.
+    // SAFETY: called once, in a new worker that is not connected.
     unsafe {
         pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0);
     }
 }
 
-/// Databases that one may connect to. Inside a transaction.
+/// Returns the databases that allow connections. Must be called inside a transaction.
 pub fn list_connectable() -> Vec<Oid> {
     let mut found = Vec::new();
-    // SAFETY: a plain scan of a shared catalog, closed below; an ERROR ends it with its transaction. Each tuple is read
-    // before the next is fetched, and pg_database's fixed part is not null.
+    // SAFETY: a plain scan of a shared catalog, closed below; an ERROR ends it with its transaction. Each tuple is read before the
+    // next is fetched, and the fixed part of a pg_database row has no nulls.
     unsafe {
         let relation =
             pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);

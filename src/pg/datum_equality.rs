@@ -1,4 +1,4 @@
-//! How values of a type are stored, and whether two of them are the same bit by bit.
+//! How values of a type are stored, and whether two of them are binary equal.
 
 use crate::pg::slot::Slot;
 use pgrx::{pg_sys, varlena};
@@ -12,27 +12,27 @@ pub struct DatumImage {
 impl DatumImage {
     pub fn for_type(type_oid: pg_sys::Oid) -> Self {
         let (mut length, mut by_value) = (0, false);
-        // SAFETY: a catalog look-up that fills two variables of ours.
+        // SAFETY: a catalog look-up that fills two local variables.
         unsafe { pg_sys::get_typlenbyval(type_oid, &mut length, &mut by_value) };
         Self { length, by_value }
     }
 
-    /// As datumIsEqual() has it, but for headers. Values that are equal and look different are not the same, nor are those that
-    /// are compressed or stored elsewhere.
+    /// Compares as datumIsEqual() does, apart from varlena headers. Values that are equal but stored differently are not the same;
+    /// nor are values that are compressed or stored out of line.
     ///
     /// # Safety
-    /// Both are of this type, and not null.
+    /// Both values are of this type, and not null.
     pub unsafe fn is_same(self, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
         if self.by_value {
             return a.value() == b.value();
         }
-        // SAFETY: not by value, so a pointer to `length` bytes, or to a varlena that knows its size.
+        // SAFETY: not by value, so a pointer to `length` bytes, or to a varlena that carries its size.
         let bytes = |d: pg_sys::Datum| unsafe {
             if self.length != -1 {
                 let size = usize::from(self.length.unsigned_abs());
                 return Some(std::slice::from_raw_parts(d.cast_mut_ptr::<u8>(), size));
             }
-            // Stored, the same value may have a shorter header.
+            // The stored form of a value may have a shorter header.
             let value = d.cast_mut_ptr::<pg_sys::varlena>().cast_const();
             if varlena::varatt_is_1b_e(value) || varlena::varatt_is_4b_c(value) {
                 return None;
@@ -43,18 +43,18 @@ impl DatumImage {
             ))
         };
         let (a, b) = (bytes(a), bytes(b));
-        // A C string (length -2) is no type for a key column.
+        // A key column cannot be a C string (length -2).
         self.length != -2 && a.is_some() && a == b
     }
 }
 
 impl DatumImage {
-    /// As `is_same`, of values that may be compressed or stored elsewhere.
+    /// As `is_same`, for values that may be compressed or stored out of line.
     ///
     /// # Safety
-    /// Both are of this type, and not null.
+    /// Both values are of this type, and not null.
     pub unsafe fn is_same_stored(self, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
-        // SAFETY: as the caller says; a varlena knows its size, and copies are in the current memory context.
+        // SAFETY: upheld by the caller; a varlena carries its size, and copies are in the current memory context.
         unsafe {
             if self.length != -1 || a.value() == b.value() {
                 return a.value() == b.value() || self.is_same(a, b);
@@ -74,12 +74,12 @@ impl DatumImage {
     }
 }
 
-/// A key's columns in the rows of one table: where each stands, and how its values are stored.
+/// A key's columns in the rows of one table: the number of each, and how its values are stored.
 #[derive(Clone)]
 pub struct KeyColumns(Vec<(i16, DatumImage)>);
 
 impl KeyColumns {
-    /// Of numbers and types.
+    /// Makes them from column numbers and types.
     pub fn new(columns: impl IntoIterator<Item = (i16, pg_sys::Oid)>) -> Self {
         Self(
             columns
@@ -89,10 +89,10 @@ impl KeyColumns {
         )
     }
 
-    /// The key of a row of `relation`.
+    /// Returns the key of a row of `relation`.
     ///
     /// # Safety
-    /// `tuple` is one.
+    /// `tuple` is a row of `relation`.
     pub unsafe fn of_tuple(
         &self,
         relation: pg_sys::Relation,
@@ -106,20 +106,20 @@ impl KeyColumns {
         self.0.iter().map(value).collect()
     }
 
-    /// The key of the row in a slot.
+    /// Returns the key of the row in a slot.
     ///
     /// # Safety
     /// The slot holds a row of the table.
     pub unsafe fn of_slot(&self, slot: *mut pg_sys::TupleTableSlot) -> Vec<pg_sys::Datum> {
-        // SAFETY: as the caller says; key columns exist and are not null.
+        // SAFETY: upheld by the caller; key columns exist and are not null.
         let value = |k: &(i16, DatumImage)| unsafe { Slot::value(slot, k.0).0 };
         self.0.iter().map(value).collect()
     }
 
     /// # Safety
-    /// Both keys are of rows that are still there.
+    /// Both keys are of rows that are still in memory.
     pub unsafe fn is_same(&self, a: &[pg_sys::Datum], b: &[pg_sys::Datum]) -> bool {
-        // SAFETY: as the caller says; length and by-value flag are those of the key's type.
+        // SAFETY: upheld by the caller; length and by-value flag are those of the key's types.
         self.0
             .iter()
             .zip(a.iter().zip(b))

@@ -1,5 +1,5 @@
-//! Expressions of the catalog as text that speaks of another table. Inside a sub-select PostgreSQL writes an outer column with
-//! the name of its table, and pg_get_expr() knows only the name that the table has.
+//! Deparses catalog expressions for a table of another name. Inside a sub-select PostgreSQL qualifies an outer column with the name
+//! of its table, and pg_get_expr() knows only the table's own name.
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
@@ -15,7 +15,7 @@ pub struct PolicyText {
     pub check: Option<String>,
 }
 
-/// The policies of `relation`, as they would be written for a table `name` with columns of the same names.
+/// Returns the policies of `relation` as they would be written for a table `name` with columns of the same names.
 pub fn policies_as(relation: u32, name: &Ident) -> Result<Vec<PolicyText>> {
     #[derive(Deserialize)]
     struct StoredPolicy {
@@ -39,8 +39,8 @@ pub fn policies_as(relation: u32, name: &Ident) -> Result<Vec<PolicyText>> {
     Ok(found)
 }
 
-/// An expression over `relation`, with some of its columns in the place of others of the same types: pairs of old and new numbers,
-/// no new one of which is an old one.
+/// Returns an expression over `relation` with some columns replaced by others of the same types. `pairs` has old and new column
+/// numbers; no new number is also an old one.
 pub fn with_columns(
     tree: &str,
     relation: u32,
@@ -49,7 +49,7 @@ pub fn with_columns(
 ) -> Result<String> {
     let mut changed = tree.to_owned();
     for (old, new) in pairs {
-        // A Var's fields, as outfuncs.c writes them: nothing else in a tree has these names.
+        // Fields of a Var as outfuncs.c writes them: nothing else in a tree has these field names.
         for field in [":varattno", ":varattnosyn"] {
             changed = changed.replace(&format!("{field} {old} "), &format!("{field} {new} "));
         }
@@ -60,8 +60,8 @@ pub fn with_columns(
 fn text(tree: &str, relation: u32, name: &Ident) -> Result<String> {
     let c_string = |s: &str| CString::new(s).map_err(|e| Error::Internal(e.to_string()));
     let (tree, name) = (c_string(tree)?, c_string(name.as_str())?);
-    // SAFETY: the tree comes from the catalog of this server, and the names that its columns have are looked up in `relation`;
-    // what pg_get_expr() does (ruleutils.c), with another name. The text is copied out of the current memory context.
+    // SAFETY: the tree comes from this server's catalog, and its columns' names are looked up in `relation`; the steps of
+    // pg_get_expr() (ruleutils.c), with another name. The text is copied out of the current memory context.
     unsafe {
         let node = pg_sys::stringToNode(tree.as_ptr());
         let context = pg_sys::deparse_context_for(name.as_ptr(), Oid::from(relation));

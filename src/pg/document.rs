@@ -1,5 +1,5 @@
-//! Documents of the server. Those of users are handed on unread, because PostgreSQL keeps documents that are deeper, and
-//! numbers that are larger, than serde reads.
+//! jsonb documents as text. Users' documents are passed on undecoded, because PostgreSQL stores deeper documents and larger numbers
+//! than serde reads.
 
 use crate::error::{Error, Result};
 use crate::pg::encoding;
@@ -14,19 +14,19 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::ffi::{CStr, CString};
 
-/// A jsonb as PostgreSQL writes it.
+/// A jsonb value as the text that PostgreSQL writes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
 pub struct JsonText(pub String);
 
 impl JsonText {
-    /// A document of ours.
+    /// Decodes a document that pg_mig wrote.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
         decode(&self.0)
     }
 }
 
-/// A document of ours, from its text.
+/// Decodes the text of a document that pg_mig wrote.
 pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|e| Error::Internal(format!("a row does not decode: {e}")))
 }
@@ -40,7 +40,7 @@ impl FromDatum for JsonText {
         if is_null {
             return None;
         }
-        // SAFETY: the datum is a jsonb, whose text ends in a zero; jsonb_out guards its own stack.
+        // SAFETY: the datum is a jsonb. jsonb_out returns a NUL-terminated text, and checks its own stack depth.
         let text =
             unsafe { pgrx::direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)]) }?;
         let text = encoding::read(text.to_bytes());
@@ -52,7 +52,7 @@ impl FromDatum for JsonText {
 impl IntoDatum for JsonText {
     fn into_datum(self) -> Option<pg_sys::Datum> {
         let text = CString::new(self.0).ok()?;
-        // SAFETY: jsonb_in reads a text that ends in a zero; it guards its own stack.
+        // SAFETY: jsonb_in reads a NUL-terminated text, and checks its own stack depth.
         unsafe {
             pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[text.as_c_str().into_datum()])
         }
@@ -63,18 +63,18 @@ impl IntoDatum for JsonText {
     }
 }
 
-// SAFETY: as the types of pgrx that have an `IntoDatum`.
+// SAFETY: returns its datum as pgrx's own types with `IntoDatum` do.
 unsafe impl BoxRet for JsonText {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         match self.into_datum() {
-            // SAFETY: the value is made in the call's memory context.
+            // SAFETY: the value is allocated in the call's memory context.
             Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
             None => fcinfo.return_null(),
         }
     }
 }
 
-// SAFETY: `IntoDatum` makes a value of the SQL type that is named.
+// SAFETY: `IntoDatum` makes a value of the SQL type named here.
 unsafe impl SqlTranslatable for JsonText {
     const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(JsonText);
     const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;

@@ -1,6 +1,7 @@
-//! Objects made from a user's text: views, maps of ids, anchors, and whatever is made only to see what PostgreSQL says of such a text.
-//! PostgreSQL runs functions while it reads expressions, types and defaults (a literal of a domain's array calls the domain's checks).
-//! So the tables' owner makes them, in a schema of its own that nobody has seen before; what stays is then moved to where it belongs.
+//! Objects made from a user's text: views, id maps, and objects made only to see what PostgreSQL says of such a text. PostgreSQL
+//! runs functions while it reads expressions, types and defaults (a literal of a domain's array calls the domain's checks). So the
+//! table's owner makes the objects, in a new schema of its own whose name nobody could know. Objects that are kept are then moved
+//! to their final schema.
 
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
@@ -8,15 +9,16 @@ use crate::pg::{catalog, random, role, spi, state};
 use crate::sqlgen::table;
 use pgrx::pg_sys::Oid;
 
-/// A schema to make objects in.
+/// A temporary schema to make objects in.
 pub struct Draft {
     schema: Ident,
 }
 
 impl Draft {
-    /// Makes the schema, which belongs to `owner`. For a look it is taken back with its subtransaction; see `within` otherwise.
+    /// Creates the schema, which belongs to `owner`. A caller that only probes rolls it back with its subtransaction; see
+    /// `in_draft_schema` otherwise.
     pub fn open(owner: Oid) -> Result<Self> {
-        // Nobody can have made a schema of this name to be in our way.
+        // The name is random, so nobody can have created a schema of this name beforehand.
         let draft = Self {
             schema: Ident::new(format!("mig:draft:{:016x}", random::number()?)),
         };
@@ -28,7 +30,7 @@ impl Draft {
         Ok(draft)
     }
 
-    /// The name that `object` has in this schema.
+    /// Returns the name that `object` has in this schema.
     pub fn name(&self, object: &QualifiedName) -> QualifiedName {
         self.qualify(&object.name)
     }
@@ -41,8 +43,8 @@ impl Draft {
     }
 }
 
-/// Runs `make` as `owner`, with a schema to make objects in; then moves what it returns, by kind (`VIEW`, `TABLE`) and final name,
-/// into `mig`. Nobody but the owner has rights on it.
+/// Runs `make` as `owner`, with a schema to make objects in. Then moves the objects that it returns, by kind (`VIEW`, `TABLE`) and
+/// final name, into `mig`. Only the owner has rights on them.
 pub fn make<'a>(
     owner: Oid,
     make: impl FnOnce(&Draft) -> Result<Vec<(&'a str, QualifiedName)>>,
@@ -67,7 +69,7 @@ pub fn make<'a>(
     })
 }
 
-/// Runs `f` with a schema of `owner`'s, which has to be empty again when `f` ends.
+/// Runs `f` with a schema that `owner` owns. The schema must be empty again when `f` ends.
 pub fn in_draft_schema<T>(owner: Oid, f: impl FnOnce(&Draft) -> Result<T>) -> Result<T> {
     let draft = Draft::open(owner)?;
     let made = f(&draft)?;
@@ -75,7 +77,7 @@ pub fn in_draft_schema<T>(owner: Oid, f: impl FnOnce(&Draft) -> Result<T>) -> Re
     Ok(made)
 }
 
-/// Takes back whatever default privileges gave on the relation just made.
+/// Revokes the rights that default privileges granted on the relation just made.
 pub fn revoke_defaults(relation: &QualifiedName) -> Result<()> {
     for grantee in catalog::grantees(relation)? {
         spi::run(&table::revoke(relation, &grantee), &[])?;

@@ -1,10 +1,10 @@
-//! Texts of the server as Rust reads them. Our statements are UTF-8, and so is what a database of that encoding holds.
+//! Server texts as Rust strings. pg_mig's statements are UTF-8, and so are the contents of a UTF8 database.
 
 use crate::error::{Error, Result};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
-/// The text, or an ERROR that names the encoding of the database.
+/// Returns the text. Errors: one that names the encoding of the database.
 pub fn read(bytes: &[u8]) -> Result<String> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() || is_utf8() => Ok(text.to_owned()),
@@ -19,8 +19,8 @@ pub fn read(bytes: &[u8]) -> Result<String> {
     }
 }
 
-/// Statements, names and messages go between the server and us unconverted, so that in a database of another encoding no name,
-/// value or message could be trusted.
+/// Requires a UTF8 database. Statements, names and messages pass between the server and pg_mig unconverted, so that in a database
+/// of another encoding no name, value or message could be trusted.
 pub fn require_utf8() -> Result<()> {
     if is_utf8() {
         return Ok(());
@@ -40,7 +40,7 @@ fn is_utf8() -> bool {
 }
 
 fn name() -> String {
-    // SAFETY: a constant string of the server.
+    // SAFETY: the name is a constant string of the server.
     let name = unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
     name.to_string_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! Is this text one harmless expression? PostgreSQL's own parser and planner answer.
+//! Checks that a text is one harmless expression, with PostgreSQL's own parser and planner.
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
@@ -6,23 +6,23 @@ use crate::pg::draft::Draft;
 use crate::pg::{catalog, parse, role, spi, tx};
 use pgrx::pg_sys;
 
-/// Words, numbers and signs of an expression: whoever has more has a table of values, and it belongs into one.
+/// The most tokens (words, numbers and signs) of an expression: a longer one is a list of values, which belongs in a table.
 const MOST_TOKENS: usize = 100_000;
 
-/// What PostgreSQL says of an expression that may be stored.
+/// PostgreSQL's findings about an expression that may be stored.
 pub struct CheckedExpression {
     pub type_text: String,
-    /// False where the value may depend on settings of the session or on the time of day.
+    /// False where the value may depend on settings of the session or on the current time.
     pub immutable: bool,
-    /// Columns of a table that it reads.
+    /// The columns that the expression reads.
     pub reads: Vec<Ident>,
-    /// Its value, where no row and no setting has a say in it.
+    /// The value, where it depends on no row and no setting.
     pub constant: Option<String>,
 }
 
-/// Checks `text` as an expression over rows of `from`, an item of a FROM list. Refused: text that is more or
-/// less than one expression, sub-selects, aggregates, sets, and anything volatile. PostgreSQL may run functions that the text names:
-/// as `owner`, who owns the table.
+/// Checks `text` as an expression over rows of `from`, an item of a FROM list. Refused: text that is more or less than one
+/// expression, sub-selects, aggregates, sets, and anything volatile. PostgreSQL may run functions that the text names; they run as
+/// `owner`, the owner of the table.
 pub fn check(
     owner: pg_sys::Oid,
     column: &str,
@@ -32,7 +32,7 @@ pub fn check(
     judge(owner, column, text, from, false)
 }
 
-/// The same of what draws a value once, and may be volatile.
+/// As `check`, for an expression that draws a value once, and may be volatile.
 pub fn check_draw(
     owner: pg_sys::Oid,
     column: &str,
@@ -57,7 +57,7 @@ pub fn check_default(owner: pg_sys::Oid, column: &str, text: &str, type_text: &s
     tried.map(|_| ()).map_err(|e| expression_error(column, e))
 }
 
-/// Whether a value of one type may be assigned to a column of the other (both as PostgreSQL writes them).
+/// Checks whether a value of type `from` may be assigned to a column of type `to` (both as PostgreSQL writes them).
 pub fn assignable(from: &str, to: &str) -> Result<bool> {
     let oid = |text: &str| spi::value::<pg_sys::Oid>("SELECT $1::regtype::oid", &[text.into()]);
     let (Some(from), Some(to)) = (oid(from)?, oid(to)?) else {
@@ -69,7 +69,7 @@ pub fn assignable(from: &str, to: &str) -> Result<bool> {
     })
 }
 
-/// Whether the type has a default operator class of this access method.
+/// Checks whether the type has a default operator class of this access method.
 pub fn indexable(type_text: &str, method: &str) -> Result<bool> {
     spi::value::<pg_sys::Oid>("SELECT $1::regtype::oid", &[type_text.into()])?.map_or(
         Ok(false),
@@ -117,7 +117,7 @@ fn judge(
     found.map_err(|e| expression_error(column, e))
 }
 
-/// A view of one column, the value of the expression.
+/// Creates a view with one column, the value of the expression.
 fn make_view(draft: &Draft, text: &str, from: &str) -> Result<pg_sys::Oid> {
     let view = draft.qualify(&"expression_check".into());
     // The line break ends a comment that the expression may end with.
@@ -132,7 +132,8 @@ fn no_view() -> Error {
     Error::Internal("the view is not there".into())
 }
 
-/// The value of a constant. It may be as long as `repeat()` can make it, and tells no two sources apart then.
+/// Returns the value of a constant; None above 10,000 bytes. It may be as long as `repeat()` can make it, and does not tell two
+/// sources apart then.
 fn constant(owner: pg_sys::Oid, text: &str) -> Result<Option<String>> {
     const MOST_BYTES: usize = 10_000;
     let _reading = role::confine_reading(owner)?;
@@ -159,7 +160,7 @@ fn bad_expression(column: &str, detail: String) -> Error {
     }
 }
 
-/// One SELECT, one output column, nothing else: a text that closes our parenthesis and goes on is caught here.
+/// Requires one SELECT with one output column and nothing else: catches a text that closes the enclosing parenthesis and goes on.
 fn require_single(column: &str, text: &str) -> Result<()> {
     if let Some(why) = parse::too_much(text, MOST_TOKENS) {
         return Err(bad_expression(
@@ -168,7 +169,7 @@ fn require_single(column: &str, text: &str) -> Result<()> {
         ));
     }
     let sql = format!("SELECT ({text}\n)");
-    // SAFETY: the statements are the parser's.
+    // SAFETY: the statements come from the parser.
     match parse::raw(&sql, |all| unsafe { is_bare_select(all) }) {
         Ok(true) => Ok(()),
         Ok(false) => Err(bad_expression(
@@ -179,7 +180,8 @@ fn require_single(column: &str, text: &str) -> Result<()> {
     }
 }
 
-/// What PostgreSQL says of an expression; an error that says nothing of it, as a cancel, stays what it is.
+/// Turns PostgreSQL's error into one about the expression. An error that the expression does not cause, such as a cancel, is
+/// returned unchanged.
 fn expression_error(column: &str, e: Error) -> Error {
     match e {
         Error::Sql { .. } => match parse::syntax_message(e) {
@@ -193,7 +195,7 @@ fn expression_error(column: &str, e: Error) -> Error {
 /// # Safety
 /// `parsed` is what `raw_parser` returned.
 unsafe fn is_bare_select(parsed: &[*mut pg_sys::RawStmt]) -> bool {
-    // SAFETY: statements of the parser by contract; each node's tag is checked before it is read as that node.
+    // SAFETY: the caller passes statements of the parser; each node's tag is checked before it is cast.
     unsafe {
         let [one] = parsed else {
             return false;
@@ -223,16 +225,16 @@ unsafe fn is_bare_select(parsed: &[*mut pg_sys::RawStmt]) -> bool {
     }
 }
 
-/// What is known of an expression that may be stored.
+/// The facts about an expression that may be stored.
 struct ExpressionFacts {
     immutable: bool,
-    /// It reads nothing of a row.
+    /// It reads no column.
     fixed: bool,
 }
 
-/// Looks at the analysed query of the view that `judge` made.
+/// Checks the analysed query of the view that `judge` made.
 fn require_harmless(view: pg_sys::Oid, column: &str, draws: bool) -> Result<ExpressionFacts> {
-    // SAFETY: the view exists and is ours; the relation is closed again, and the query tree is only read.
+    // SAFETY: the view exists and was made by `judge`; the relation is closed again, and the query tree is only read.
     let (reads_tables, grouped, sets, volatile, mutable, varies) = unsafe {
         let relation = pg_sys::relation_open(view, pg_sys::AccessShareLock as i32);
         let q = &*pg_sys::get_view_query(relation);

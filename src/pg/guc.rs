@@ -1,4 +1,4 @@
-//! Settings that our statements depend on, pinned for as long as a guard lives.
+//! Settings that pg_mig's statements depend on, pinned for as long as a guard lives.
 
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -7,16 +7,16 @@ pub struct SettingsGuard {
     level: i32,
 }
 
-/// What every internal statement needs: names resolve in pg_catalog only, temporary objects come last, and
-/// row-level security raises an error instead of hiding rows. To compile our statements takes longer than to run them, by
-/// seconds where planner settings make everything look dear; a check of a million rows is as fast without.
+/// Settings for every internal statement: names resolve in pg_catalog only, temporary objects come last, and row-level security
+/// raises an error instead of hiding rows. JIT is off: compiling pg_mig's statements takes longer than running them, by seconds
+/// where planner settings make every plan look expensive; a check of a million rows is as fast without it.
 pub const SAFE: [(&CStr, &CStr); 3] = [
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"row_security", c"off"),
     (c"jit", c"off"),
 ];
 
-/// Keys are kept as text: their text must not depend on who writes and who reads it.
+/// Settings for keys, which are stored as text: that text must not depend on the settings of the sessions that write and read it.
 pub const EXACT: [(&CStr, &CStr); 5] = [
     (c"datestyle", c"ISO, YMD"),
     (c"intervalstyle", c"postgres"),
@@ -25,20 +25,20 @@ pub const EXACT: [(&CStr, &CStr); 5] = [
     (c"bytea_output", c"hex"),
 ];
 
-/// Rows that are known by their places, and what belongs to them by keys: a few index look-ups for each, whatever the statistics
-/// of tables say that were empty a moment ago. Otherwise a batch may read a whole table for a thousand rows.
+/// Settings for statements that find rows by tid, and related rows by key: a few index look-ups for each row, whatever the
+/// statistics of recently empty tables say. Otherwise a batch may read a whole table for a thousand rows.
 pub const BY_PLACE: [(&CStr, &CStr); 3] = [
     (c"enable_seqscan", c"off"),
     (c"enable_hashjoin", c"off"),
     (c"enable_mergejoin", c"off"),
 ];
 
-/// For another extension's table that shows each role its own rows.
+/// Settings for another extension's table that shows each role its own rows.
 pub const OWN_ROWS: [(&CStr, &CStr); 1] = [(c"row_security", c"on")];
 
 /// Sets `settings` until the guard is dropped or the (sub)transaction aborts.
 pub fn pin(settings: &[(&CStr, &CStr)]) -> SettingsGuard {
-    // SAFETY: opens a nesting level of settings, closed by the guard; names and values are C strings.
+    // SAFETY: opens a GUC nesting level, which the guard closes; names and values are C strings.
     let level = unsafe { pg_sys::NewGUCNestLevel() };
     for (name, value) in settings {
         set(name, value);
@@ -46,22 +46,22 @@ pub fn pin(settings: &[(&CStr, &CStr)]) -> SettingsGuard {
     SettingsGuard { level }
 }
 
-/// While it lives, settings may be changed; all of them are as before when it is dropped, whoever changed them
-/// (AtEOXact_GUC(false), as ANALYZE does around functions of others).
+/// While it lives, settings may be changed. When it is dropped, all of them are restored, whatever changed them
+/// (AtEOXact_GUC(false), as ANALYZE does around users' functions).
 pub struct Sandbox {
     level: i32,
 }
 
 pub fn sandbox() -> Sandbox {
     Sandbox {
-        // SAFETY: opens a nesting level of settings, closed by the guard.
+        // SAFETY: opens a GUC nesting level, which the guard closes.
         level: unsafe { pg_sys::NewGUCNestLevel() },
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // An abort unwinds the settings by itself.
+        // An abort restores the settings by itself.
         if !std::thread::panicking() {
             // SAFETY: closes the level opened by `sandbox`; guards are dropped innermost first.
             unsafe { pg_sys::AtEOXact_GUC(false, self.level) };
@@ -69,12 +69,12 @@ impl Drop for Sandbox {
     }
 }
 
-/// Statements that write are refused as long as the sandbox around it lives.
+/// Refuses statements that write for as long as the enclosing sandbox lives.
 pub fn forbid_writes() {
     set(c"transaction_read_only", c"on");
 }
 
-/// `SAFE`, unless the session has it already: spares three settings for each mirrored row.
+/// Pins `SAFE`, unless the session has these settings already: saves setting three variables for each mirrored row.
 pub fn pin_names() -> Option<SettingsGuard> {
     // SAFETY: reads three globals of this backend; the path is a C string once the server is up.
     let safe = unsafe {
@@ -87,8 +87,7 @@ pub fn pin_names() -> Option<SettingsGuard> {
 }
 
 fn set(name: &CStr, value: &CStr) {
-    // SAFETY: GUC_ACTION_SAVE keeps the old value for the nesting level; PGC_S_SESSION lets any role set
-    // what is PGC_USERSET.
+    // SAFETY: GUC_ACTION_SAVE keeps the old value for the nesting level; PGC_S_SESSION lets any role set a PGC_USERSET variable.
     unsafe {
         pg_sys::set_config_option(
             name.as_ptr(),
@@ -103,19 +102,19 @@ fn set(name: &CStr, value: &CStr) {
     }
 }
 
-/// In bytes.
+/// Returns `work_mem` in bytes.
 pub fn work_mem() -> i64 {
     // SAFETY: reads a setting of this session.
     i64::from(unsafe { pg_sys::work_mem }) * 1024
 }
 
-/// `lock_timeout` in milliseconds, for the life of the guard.
+/// Sets `lock_timeout` to `ms` milliseconds for the life of the guard.
 pub fn lock_timeout(ms: i32) -> SettingsGuard {
     let value = std::ffi::CString::new(ms.to_string()).unwrap_or_default();
     pin(&[(c"lock_timeout", value.as_c_str())])
 }
 
-/// Where this session looks for names.
+/// Returns the session's search_path.
 pub fn own_search_path() -> String {
     // SAFETY: a setting of this backend, a C string once the server is up.
     unsafe {
@@ -127,7 +126,7 @@ pub fn own_search_path() -> String {
     }
 }
 
-/// Where a caller looks for names, for the life of the guard.
+/// Sets search_path to a caller's path for the life of the guard.
 pub fn search_path(path: &str) -> SettingsGuard {
     let value = std::ffi::CString::new(path).unwrap_or_default();
     pin(&[(c"search_path", value.as_c_str())])
@@ -135,7 +134,7 @@ pub fn search_path(path: &str) -> SettingsGuard {
 
 impl Drop for SettingsGuard {
     fn drop(&mut self) {
-        // An abort unwinds the settings by itself.
+        // An abort restores the settings by itself.
         if !std::thread::panicking() {
             // SAFETY: closes the level opened by `pin`; guards are dropped innermost first.
             unsafe { pg_sys::AtEOXact_GUC(true, self.level) };

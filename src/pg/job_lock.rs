@@ -1,17 +1,17 @@
-//! Locks that say which process works on what. A lock goes with its process, so that pg_locks shows at once that a runner is dead.
+//! Locks that show which process works on what. A lock ends with its process, so pg_locks shows at once that a runner is dead.
 //!
-//! Each one is a heavyweight lock on an "object" of the class `mig.migration`. No SQL command can take it: advisory locks have a tag
-//! type of their own, and DDL locks objects of system catalogs only, with another lock method.
+//! Each one is a heavyweight lock on an "object" of the class `mig.migration`. No SQL command can take it: advisory locks have a
+//! tag type of their own, and DDL locks only objects of system catalogs, with another lock method.
 //!
-//! The lock method is that of advisory locks. With the default method an aborted transaction also gives up the locks of its session
-//! (`ProcReleaseLocks` in proc.c), and a worker must keep its lock after an error. In return `pg_advisory_unlock_all()` releases such a
-//! lock, in the calling process only. Users' functions run in workers, so a worker asks for its lock again in each slice.
+//! The lock method is that of advisory locks. With the default method an aborted transaction also releases the locks of its session
+//! (`ProcReleaseLocks` in proc.c), and a worker must keep its lock after an error. In return `pg_advisory_unlock_all()` releases
+//! such a lock, in the calling process only. Users' functions run in workers, so a worker takes its lock again in each slice.
 
 use crate::error::Result;
 use crate::pg::state;
 use pgrx::pg_sys;
 
-/// What the holder does. The number is `objsubid` in pg_locks; the views mig.runners, mig.workers and mig.jobs read it.
+/// The holder's task. The number is `objsubid` in pg_locks; the views mig.runners, mig.workers and mig.jobs read it.
 #[derive(Clone, Copy)]
 enum LockPart {
     /// Runs the job of a migration, alone. The object is the migration's id.
@@ -22,12 +22,12 @@ enum LockPart {
     Change = 3,
 }
 
-/// One of our locks, held or not.
+/// One of pg_mig's locks, held or not.
 #[derive(Clone, Copy)]
 pub struct JobLock(pg_sys::LOCKTAG);
 
 impl JobLock {
-    /// The lock of the process that runs a migration's job.
+    /// Returns the lock of the process that runs a migration's job.
     pub fn of_runner(migration: i32) -> Self {
         Self::new(migration.cast_unsigned(), LockPart::Runner)
     }
@@ -36,16 +36,16 @@ impl JobLock {
         Self::new(migration.cast_unsigned(), LockPart::Helper)
     }
 
-    /// The lock of the process that makes a constraint or an index. A tag has room for the low half of the job's id: of two jobs
-    /// whose ids are 2^32 apart, only one can run at a time.
+    /// Returns the lock of the process that makes a constraint or an index. A tag has room for the low half of the job's id: of two
+    /// jobs whose ids are 2^32 apart, only one can run at a time.
     pub fn of_change(job: i64) -> Self {
         Self::new(job as u32, LockPart::Change)
     }
 
     fn new(object: u32, part: LockPart) -> Self {
-        // SAFETY: reads the number of this backend's database, which never changes.
+        // SAFETY: reads the oid of this backend's database, which never changes.
         let database = unsafe { pg_sys::MyDatabaseId };
-        // As SET_LOCKTAG_OBJECT in lock.h, but for the method.
+        // As SET_LOCKTAG_OBJECT in lock.h, except for the lock method.
         Self(pg_sys::LOCKTAG {
             locktag_field1: database.to_u32(),
             locktag_field2: state::lock_class().to_u32(),
@@ -56,9 +56,9 @@ impl JobLock {
         })
     }
 
-    /// The process that holds the lock, as the server's lock table has it now. None also for a prepared transaction.
+    /// Returns the process that holds the lock, according to the server's lock table now. None also for a prepared transaction.
     pub fn holder(&self) -> Option<i32> {
-        // SAFETY: GetLockStatusData copies the lock table into memory of the caller; both allocations are freed here. The array has
+        // SAFETY: GetLockStatusData copies the lock table into the caller's memory; both allocations are freed here. The array has
         // `nelements` entries.
         unsafe {
             let data = pg_sys::GetLockStatusData();
@@ -94,36 +94,38 @@ impl JobLock {
         self.acquire(mode, false) != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
     }
 
-    /// May be asked for again and again. The transaction's own hold lasts to its end, even if a user's function releases the session's.
+    /// May be called repeatedly. The transaction's own hold lasts until its end, even if a user's function releases the session's
+    /// hold.
     fn try_for_session(&self, mode: u32) -> bool {
         match self.acquire(mode, false) {
             pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL => false,
             pg_sys::LockAcquireResult::LOCKACQUIRE_OK => {
                 self.acquire(mode, true) != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
             }
-            // The session has it already.
+            // The session has the lock already.
             _ => true,
         }
     }
 }
 
-/// True if this worker is the migration's runner: now, or for longer.
+/// Returns whether this worker is, or becomes, the migration's runner.
 pub fn try_for_session(migration: i32) -> Result<bool> {
     Ok(JobLock::of_runner(migration).try_for_session(pg_sys::ExclusiveLock))
 }
 
-/// Nobody runs the migration's job, nor helps to, until the transaction ends.
+/// Keeps other processes from running the migration's job, or helping with it, until the transaction ends. Returns false where one
+/// does already.
 pub fn try_for_transaction(migration: i32) -> Result<bool> {
     let sole = |lock: JobLock| lock.try_for_transaction(pg_sys::ExclusiveLock);
     Ok(sole(JobLock::of_runner(migration)) && sole(JobLock::of_helpers(migration)))
 }
 
-/// True if this worker helps the migration's runner, beside other helpers: now, or for longer.
+/// Returns whether this worker is, or becomes, a helper of the migration's runner, beside other helpers.
 pub fn try_to_help(migration: i32) -> Result<bool> {
     Ok(JobLock::of_helpers(migration).try_for_session(pg_sys::ShareLock))
 }
 
-/// True if this worker makes the job's constraint or index: now, or for longer.
+/// Returns whether this worker holds, or gets, the lock to make the job's constraint or index.
 pub fn try_change(job: i64) -> Result<bool> {
     Ok(JobLock::of_change(job).try_for_session(pg_sys::ExclusiveLock))
 }

@@ -1,4 +1,5 @@
-//! Table locks, of DDL above all: nothing is held by whoever waits, and everything is given back between tries.
+//! Table locks, mainly for DDL. A transaction that waits in a lock queue holds none of these locks, and all are released between
+//! tries.
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
@@ -9,26 +10,26 @@ use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockMode {
-    /// SELECT: only what empties, rewrites or alters the table queues.
+    /// SELECT: only a statement that truncates, rewrites or alters the table waits.
     AccessShare,
-    /// CREATE TRIGGER, ADD FOREIGN KEY: writers queue, readers go on.
+    /// CREATE TRIGGER, ADD FOREIGN KEY: writers wait, readers go on.
     ShareRowExclusive,
-    /// DROP TRIGGER, RENAME, TRUNCATE: all queue.
+    /// DROP TRIGGER, RENAME, TRUNCATE: readers and writers wait.
     AccessExclusive,
 }
 
-/// How long to go on: so many tries at least, and so long at least.
+/// When to give up: after at least so many tries and at least so much time.
 struct LockPatience {
     tries: u32,
     time: Duration,
 }
 
-/// Of a call that somebody waits for.
+/// For a function that a user has called and waits for.
 const OF_A_CALL: LockPatience = LockPatience {
     tries: 20,
     time: Duration::from_secs(15),
 };
-/// Of a job's slice: it comes back soon, and says meanwhile who is in the way.
+/// For a job's slice: the job tries again soon, and reports the blocking session meanwhile.
 const OF_A_JOB: LockPatience = LockPatience {
     tries: 3,
     time: Duration::ZERO,
@@ -44,7 +45,7 @@ impl LockMode {
         mode as pg_sys::LOCKMODE
     }
 
-    /// Lock modes that stand in its way (the table in the manual's chapter on explicit locking).
+    /// Returns the lock modes that conflict with this one (the table in the manual's chapter on explicit locking).
     fn conflicts(self) -> Vec<String> {
         let writers = [
             "RowExclusiveLock",
@@ -64,23 +65,23 @@ impl LockMode {
     }
 }
 
-/// Locks all of `tables`, or none. Each try takes `timeout_ms` at most, for all of them together, then gives
-/// everything back and pauses, so that nobody queues behind us for longer.
+/// Locks all of `tables`, or none. Each try takes at most `timeout_ms`, for all of them together. Then it releases everything and
+/// pauses, so that nobody queues behind it for longer.
 /// Errors: 55P03 with the holders' names after twenty tries and fifteen seconds.
 pub fn lock_all(tables: &[(QualifiedName, LockMode)], timeout_ms: i32) -> Result<()> {
-    // Whoever queues behind us waits a moment longer than we do.
+    // A session that queues behind this request waits slightly longer than the request itself.
     let most = timeout_ms - timeout_ms / 10;
     lock_with_retries(OF_A_CALL, tables, |attempt| patience(attempt, most))
 }
 
-/// As `all`, with as much patience as there may be from the first try on: for an emergency, in which the
-/// application's writes fail anyway.
+/// As `lock_all`, with the longest permitted wait from the first try on: for an emergency, in which the application's writes fail
+/// anyway.
 pub fn lock_in_emergency(tables: &[(QualifiedName, LockMode)]) -> Result<()> {
     lock_with_retries(OF_A_CALL, tables, |_| settings::longest_wait_ms())
 }
 
-/// As `all`, with three tries: for a slice of a job, which is tried again. The last one is as patient as may be without anybody who
-/// queues behind it noticing: transactions that each take a while must not keep a job away for ever.
+/// As `lock_all`, with three tries: for a slice of a job, which is tried again. The last try waits as long as is possible without a
+/// noticeable delay for sessions behind it: transactions that each take a while must not keep a job away for ever.
 pub fn lock_for_job(tables: &[(QualifiedName, LockMode)], timeout_ms: i32) -> Result<()> {
     const UNNOTICED_MS: i32 = 200;
     let most = timeout_ms.min(UNNOTICED_MS);
@@ -118,7 +119,7 @@ fn lock_with_retries(
             }
             LockTry::InTheWay(place) => {
                 wanted[..=place].rotate_right(1);
-                // Whoever was in the way gets on now; another moment will be better.
+                // The release lets the other transaction proceed; a later try has a better chance.
                 1 + jitter(tries) / 2
             }
         };
@@ -129,8 +130,9 @@ fn lock_with_retries(
     }
 }
 
-/// Errors with 42501 where the caller could not lock the table by a statement of his own: he owns it, or a table that refers to it (to drop
-/// that one locks both, and PostgreSQL asks for no right: RemoveConstraintById in pg_constraint.c), or may refer to it.
+/// Checks that the caller could lock the table by a statement of its own: it owns the table, or a table that refers to it (dropping
+/// that one locks both, and PostgreSQL checks no right on the referenced table: RemoveConstraintById in pg_constraint.c), or may
+/// refer to it. Errors: 42501 where it could not.
 fn require_right((name, mode): &(QualifiedName, LockMode)) -> Result<()> {
     if *mode == LockMode::AccessShare {
         return Ok(());
@@ -152,18 +154,18 @@ fn require_right((name, mode): &(QualifiedName, LockMode)) -> Result<()> {
     role::require(owner)
 }
 
-/// Whether this transaction has the lock, or a stronger one. To ask for a weaker one again would not be granted at once while others wait
-/// for the table (LockAcquireExtended in lock.c looks at those who wait before it looks at what the asker holds).
+/// Checks whether this transaction has the lock or a stronger one. A new request for a weaker one would not be granted at once
+/// while others wait for the table (LockAcquireExtended in lock.c checks the waiters before the locks that the requester holds).
 fn is_ours((name, mode): &(QualifiedName, LockMode)) -> Result<bool> {
     let oid = oid(name)?;
-    // SAFETY: looks at this session's own locks.
+    // SAFETY: reads this session's own locks.
     Ok(unsafe { pg_sys::CheckRelationOidLockedByMe(oid, mode.number(), true) })
 }
 
-/// Tries before autovacuum is asked to leave: it may be about to end.
+/// Failed tries before autovacuum is cancelled: it may be about to end.
 const UNHURRIED: u32 = 1;
 
-/// True if autovacuum was in the way, and has been told to end.
+/// Cancels autovacuum workers that hold a lock on one of the tables. Returns whether there was one.
 fn is_vacuums(tables: &[(QualifiedName, LockMode)]) -> Result<bool> {
     let strong = tables
         .iter()
@@ -172,23 +174,23 @@ fn is_vacuums(tables: &[(QualifiedName, LockMode)]) -> Result<bool> {
     vacuum::cancel(&strong.collect::<Result<Vec<_>>>()?)
 }
 
-/// What one try came to. The place is that of a table that was not free.
+/// The result of one try. The number is the index in `wanted` of a table that was not free.
 enum LockTry {
     Had,
-    /// Its holder does not end.
+    /// The holder keeps its lock.
     Busy(usize),
-    /// Its holder waits for a table that we had locked.
+    /// The holder waits for a table that this try has locked.
     InTheWay(usize),
 }
 
-/// All of `wanted`. We queue for the first only, while we hold nothing yet; the others are asked for again and again,
-/// without ever standing in their queue. Whoever holds a lock that others wait for and waits himself can be part of a
-/// deadlock, and the application's session would be the one to find it and to lose its transaction: we never are both, so
-/// none of them can be our victim, however slow the machine. (Whoever queues behind our first request is moved ahead of
-/// it by the deadlock detector, where that helps: src/backend/storage/lmgr/README, "soft" edges.) Where a deadlock would
-/// have come about we give way at once, so that nobody waits for a try that cannot succeed.
+/// Tries once to lock all of `wanted`. It queues for the first table only, while it holds none of the others. The others are
+/// requested again and again without ever entering their queues. A session that holds a lock others wait for, and that itself
+/// waits, can be part of a deadlock, and the application's session would be the one that detects it and loses its transaction. This
+/// function never does both at once, so no application session can become its victim, however slow the machine. (The deadlock
+/// detector moves a session that queues behind the first request ahead of it, where that helps: src/backend/storage/lmgr/README,
+/// "soft" edges.) Where a deadlock would have arisen, the try ends at once, so that nobody waits for a try that cannot succeed.
 fn one_try(wanted: &[&(QualifiedName, LockMode)], patience_ms: i32) -> Result<LockTry> {
-    /// Asking costs more than trying.
+    /// Rounds between two checks for a would-be deadlock: the check costs more than a lock request.
     const ASK_EVERY: u32 = 4;
     let deadline = Instant::now() + Duration::from_millis(patience_ms.unsigned_abs().into());
     let mut failed = LockTry::Busy(0);
@@ -246,11 +248,11 @@ fn in_each_others_way(wanted: &[&(QualifiedName, LockMode)], missing: &[usize]) 
     Ok(found.unwrap_or(false))
 }
 
-/// Errors: 55P03 after `patience_ms`.
+/// Waits for the lock. Errors: 55P03 after `patience_ms`.
 fn queue_for((name, mode): &(QualifiedName, LockMode), patience_ms: i32) -> Result<()> {
     let _timeout = guc::lock_timeout(patience_ms);
     let oid = oid(name)?;
-    // SAFETY: inside a transaction; an ERROR of the wait unwinds to the enclosing subtransaction.
+    // SAFETY: inside a transaction; an ERROR during the wait unwinds to the enclosing subtransaction.
     unsafe { pg_sys::LockRelationOid(oid, mode.number()) };
     if oid == self::oid(name)? {
         Ok(())
@@ -269,14 +271,14 @@ fn lock_timeout_error(name: &QualifiedName) -> Error {
 
 fn had_at_once((name, mode): &(QualifiedName, LockMode)) -> Result<bool> {
     let oid = oid(name)?;
-    // SAFETY: inside a transaction; takes the lock or says that it is not free.
+    // SAFETY: inside a transaction; takes the lock or reports that it is not free.
     let had = unsafe { pg_sys::ConditionalLockRelationOid(oid, mode.number()) };
-    // Somebody may have given the name to another table before we had the lock: what is locked then goes back with
-    // the whole try.
+    // The name may have passed to another table before the lock was granted. The lock on the old table is then released with the
+    // whole try.
     Ok(had && oid == self::oid(name)?)
 }
 
-/// Errors: 42P01 where there is no such table (any more).
+/// Returns the table's oid. Errors: 42P01 where there is no such table (any more).
 fn oid(name: &QualifiedName) -> Result<pg_sys::Oid> {
     let found = spi::value::<pg_sys::Oid>(
         "SELECT $1::pg_catalog.regclass::pg_catalog.oid",
@@ -285,19 +287,19 @@ fn oid(name: &QualifiedName) -> Result<pg_sys::Oid> {
     Ok(found.unwrap_or(pg_sys::InvalidOid))
 }
 
-/// How long this try waits: 20 ms at first, doubling up to the limit. Whoever comes after us
-/// queues behind our request, so the first tries are over before anybody notices.
+/// Returns how long this try waits: 20 ms at first, doubling up to the limit. Sessions that come later queue behind this request,
+/// so the first tries end before the delay is noticeable.
 fn patience(attempt: u32, limit_ms: i32) -> i32 {
     (20_i32 << attempt.saturating_sub(1).min(10)).min(limit_ms)
 }
 
-/// 50 ms doubling to a second, with jitter, so that two callers do not meet again and again.
+/// Returns the pause after a try: 50 ms doubling to a second, with jitter, so that two callers do not collide again and again.
 fn backoff(attempt: u32) -> i64 {
     let base = 50_i64 << attempt.min(4);
     base.min(1000) + jitter(attempt)
 }
 
-/// Up to 50 ms, another number for each process and attempt.
+/// Returns up to 50 ms, a different number for each process and attempt.
 fn jitter(attempt: u32) -> i64 {
     let mixed = std::process::id()
         .wrapping_mul(2_654_435_761)

@@ -1,5 +1,5 @@
-//! The only room that speaks to PostgreSQL's own functions (beside the entry points in `mirror`, `worker`
-//! and `api`).
+//! Wrappers of PostgreSQL's own functions: SPI, catalogs, locks, settings, snapshots and the parser. Outside this module, unsafe
+//! calls into PostgreSQL are mainly in `row_writer`, `dual_write` and `worker`.
 
 pub mod activity;
 pub mod argument;

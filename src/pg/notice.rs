@@ -1,4 +1,4 @@
-//! Messages to the client that are no errors.
+//! NOTICE messages to the client.
 
 use pgrx::prelude::*;
 

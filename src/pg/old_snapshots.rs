@@ -1,10 +1,10 @@
-//! Who still looks at the database through an old snapshot.
+//! Sessions that hold an old snapshot.
 
 use pgrx::pg_sys;
 
-/// Virtual transactions of other sessions in this database that hold a snapshot now, as `backend/local`.
-/// The very list that CREATE INDEX CONCURRENTLY waits for (WaitForOlderSnapshots in indexcmds.c), so it needs
-/// no privilege to see other roles' sessions.
+/// Returns the virtual transactions of other sessions in this database that hold a snapshot now, as `backend/local`. It is the same
+/// list that CREATE INDEX CONCURRENTLY waits for (WaitForOlderSnapshots in indexcmds.c), so it needs no privilege to see other
+/// roles' sessions.
 pub fn holders() -> Vec<String> {
     let mut n = 0;
     // SAFETY: returns a palloc'd array of `n` entries, freed with the current memory context.
@@ -35,15 +35,14 @@ fn name(id: &pg_sys::VirtualTransactionId) -> String {
 
 /// Tells concurrent index builds not to wait for this session's snapshot, until the transaction ends.
 ///
-/// `mig_wait` holds one while it waits for a worker that may build an index, and each would wait for the
-/// other. The flag is PostgreSQL's own for a session that promises not to read other tables with its
-/// snapshot (`set_indexsafe_procflags`); vacuum goes on to honour the snapshot. So it is set only in READ
-/// COMMITTED, where later statements take newer ones.
+/// `mig_wait` holds a snapshot while it waits for a worker that may build an index, and each would wait for the other. The flag is
+/// PostgreSQL's own for a session that promises not to read other tables with its snapshot (`set_indexsafe_procflags`); vacuum
+/// still honours the snapshot. So it is set only in READ COMMITTED, where later statements take newer snapshots.
 pub fn promise_not_to_read() {
     /// Position of ProcArrayLock among the main locks (lwlocknames.txt), the same since PostgreSQL 9.6.
     const PROC_ARRAY_LOCK: usize = 4;
-    // SAFETY: own entry of the process array, changed under ProcArrayLock as set_indexsafe_procflags() does;
-    // the end of the transaction clears it (PROC_VACUUM_STATE_MASK).
+    // SAFETY: this backend's own entry of the process array, changed under ProcArrayLock as set_indexsafe_procflags() does; the end
+    // of the transaction clears it (PROC_VACUUM_STATE_MASK).
     unsafe {
         if pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 {
             return;

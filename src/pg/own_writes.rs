@@ -1,7 +1,7 @@
-//! Which writes are our own. A mirror's write to the other table fires that table's mirror, and must not come back;
-//! every other write must, be it a trigger's of the application or a foreign key's action. So each command that a mirror
-//! runs is noted by its number: commands are counted through the whole transaction, subtransactions included, and a
-//! number is never given twice (CommandCounterIncrement, xact.c), so neither a savepoint nor an error confuses it.
+//! Recognizes pg_mig's own writes. A mirror's write to the other table fires that table's mirror, and must not be mirrored back;
+//! every other write must be, also that of an application's trigger or a foreign key's action. So each command that a mirror runs
+//! is recorded by its command id. Command ids count through the whole transaction, subtransactions included, and no id is used
+//! twice (CommandCounterIncrement, xact.c), so neither a savepoint nor an error confuses the record.
 
 use super::command_id;
 use super::tx::local_number as transaction;
@@ -20,10 +20,10 @@ thread_local! {
     static NOTED: RefCell<OwnCommands> = RefCell::default();
 }
 
-/// The command that comes next is a mirror's, or one that mends what a mirror should have done.
+/// Records the next command as a mirror's, or as one that repairs what a mirror should have written.
 pub fn note_next_command() {
-    // SAFETY: inside a transaction. Nobody has used the new number when it is read, so the executor, which increments
-    // a used number only, gives the next statement this one.
+    // SAFETY: inside a transaction. The new id is unused when it is read, so the executor, which increments only a used id, gives
+    // the next statement this one.
     let command = unsafe {
         pg_sys::CommandCounterIncrement();
         pg_sys::GetCurrentCommandId(false)
@@ -37,13 +37,13 @@ pub fn note_next_command() {
     });
 }
 
-/// Whether this row event comes from a command of a mirror.
+/// Checks whether this row event comes from a command of a mirror.
 ///
 /// # Safety
 /// `data` is the TriggerData of a row trigger that is running.
 pub unsafe fn is_ours(data: &pg_sys::TriggerData) -> bool {
-    // SAFETY: the tuples are those of the event, as stored: the inserted and the new one were written by its command,
-    // the deleted one carries it as cmax.
+    // SAFETY: the tuples are those of the event, as stored: its command wrote the inserted or the new tuple; a deleted tuple
+    // carries the command id as cmax.
     let command = unsafe {
         match data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
             pg_sys::TRIGGER_EVENT_INSERT => command_id::cmin((*data.tg_trigtuple).t_data),

@@ -1,4 +1,4 @@
-//! Kept plans run under the latest snapshot: the one thing that PL/pgSQL cannot do and a correct mirror needs.
+//! Prepared plans that run under the latest snapshot, which PL/pgSQL cannot do and a correct mirror needs.
 
 use crate::error::{Error, Result};
 use crate::pg::document::JsonText;
@@ -8,11 +8,11 @@ use std::cell::Cell;
 use std::ffi::CString;
 
 /// A statement that is parsed when it is first run, and planned once for the life of the session. Most mirrors write their rows
-/// below SQL, and never come to most of their statements.
+/// below SQL, and never need most of their statements.
 pub struct PreparedPlan {
     text: CString,
     types: Vec<pg_sys::Oid>,
-    /// Null before.
+    /// Null before the first run.
     plan: Cell<pg_sys::SPIPlanPtr>,
 }
 
@@ -20,7 +20,7 @@ thread_local! {
     static AT_ONCE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// As long as it lives, statements are parsed when they are kept: what is wrong with one shows before it is needed.
+/// While it lives, statements are parsed when they are prepared, so that an error in one shows before the statement is needed.
 pub struct EagerPlanning(bool);
 
 pub fn at_once() -> EagerPlanning {
@@ -33,7 +33,7 @@ impl Drop for EagerPlanning {
     }
 }
 
-/// An open SPI connection; closed on drop, or by the abort that unwinds it.
+/// An open SPI connection; closed on drop, or by the abort that an ERROR leads to.
 pub struct Connection(());
 
 pub fn connect() -> Result<Connection> {
@@ -54,7 +54,7 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Keeps `sql`, with parameters of `types`. Names in it are looked up when it is first run (but see `at_once`).
+    /// Prepares `sql`, with parameters of `types`. Names in it are looked up when it is first run (but see `at_once`).
     pub fn prepare(&self, sql: &str, types: &[pg_sys::Oid]) -> Result<PreparedPlan> {
         spi::require_one(sql)?;
         let kept = PreparedPlan {
@@ -68,14 +68,14 @@ impl Connection {
         Ok(kept)
     }
 
-    /// Runs the plan under a snapshot that sees this command's own rows and everything committed up to now,
-    /// whatever the transaction's isolation level: as ri_triggers.c does for its checks (ri_PerformCheck).
+    /// Runs the plan under a snapshot that sees this command's own rows and everything committed up to now, whatever the
+    /// transaction's isolation level: as ri_triggers.c does for its checks (ri_PerformCheck).
     pub fn run_latest(&self, plan: &PreparedPlan, values: &mut [pg_sys::Datum]) -> Result<u64> {
         execute(plan, values, true)
     }
 
-    /// As `run_latest`, but the statement's AFTER triggers fire after those of the statement that called us, as they do
-    /// for the actions of foreign keys (ri_PerformCheck: fire_triggers is false).
+    /// As `run_latest`, but the statement's AFTER triggers fire after those of the calling statement, as they do for the actions of
+    /// foreign keys (ri_PerformCheck: fire_triggers is false).
     pub fn run_latest_queueing(
         &self,
         plan: &PreparedPlan,
@@ -86,7 +86,8 @@ impl Connection {
 }
 
 impl Connection {
-    /// The one value of a statement of one row and one column, as `run_latest` runs it; None where it is null.
+    /// Returns the one value of a statement of one row and one column, run as by `run_latest`; None where it is null or there is no
+    /// row.
     pub fn latest_value<T: pgrx::FromDatum>(
         &self,
         plan: &PreparedPlan,
@@ -108,12 +109,12 @@ impl Connection {
 }
 
 impl PreparedPlan {
-    /// Connected to SPI.
+    /// Returns the plan, which the first call makes. The caller has connected to SPI.
     fn ready(&self) -> Result<pg_sys::SPIPlanPtr> {
         if self.plan.get().is_null() {
             let mut types = self.types.clone();
-            // SAFETY: connected to SPI; text and types live through the call, and SPI copies what it keeps. keepplan is only
-            // called on a plan that SPI_prepare returned.
+            // SAFETY: connected to SPI; text and types live through the call, and SPI copies what it keeps. keepplan is only called
+            // on a plan that SPI_prepare returned.
             unsafe {
                 let count = types.len() as i32;
                 let plan = pg_sys::SPI_prepare(self.text.as_ptr(), count, types.as_mut_ptr());
@@ -129,8 +130,8 @@ impl PreparedPlan {
 
 fn execute(plan: &PreparedPlan, values: &mut [pg_sys::Datum], fire_triggers: bool) -> Result<u64> {
     let plan = plan.ready()?;
-    // SAFETY: the snapshot is registered for the length of the call (an unwinding ERROR releases it with
-    // the resource owner); `values` has one datum for each parameter, none of them null (key columns).
+    // SAFETY: the snapshot is registered for the length of the call (if an ERROR unwinds, the resource owner releases it); `values`
+    // has one datum for each parameter, none of them null (key columns).
     let code = unsafe {
         pg_sys::CommandCounterIncrement();
         let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
@@ -158,16 +159,16 @@ fn execute(plan: &PreparedPlan, values: &mut [pg_sys::Datum], fire_triggers: boo
 
 impl Drop for PreparedPlan {
     fn drop(&mut self) {
-        // While an ERROR unwinds nothing is freed: a plan leaked once is better than a call into a broken session.
+        // While an ERROR unwinds nothing is freed: a leaked plan is better than a call into a broken session.
         if !std::thread::panicking() && !self.plan.get().is_null() {
-            // SAFETY: the plan came from SPI_keepplan, and nobody else holds it.
+            // SAFETY: the plan was kept by SPI_keepplan, and has no other holder.
             unsafe { pg_sys::SPI_freeplan(self.plan.get()) };
         }
     }
 }
 
-/// The first row of `sql` as JSON, under the latest snapshot: catalog and state as they are now, even in a
-/// transaction whose own snapshot is older.
+/// Returns the first row of `sql` as JSON, under the latest snapshot: catalog and state as they are now, even in a transaction
+/// whose own snapshot is older.
 pub fn first_latest<T: serde::de::DeserializeOwned>(
     sql: &str,
     types: &[pg_sys::Oid],

@@ -1,10 +1,10 @@
-//! Whether a table has changed since something was made from what it was.
+//! Relcache invalidation: whether a table has changed since something was derived from its definition.
 
 use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-/// Raised when one of its relations changes, or when nobody can say which one did.
+/// Raised when one of its relations changes, or when the invalidation names no relation.
 pub struct InvalidationFlag {
     relations: Vec<pg_sys::Oid>,
     raised: Cell<bool>,
@@ -25,11 +25,11 @@ thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From now on, for as long as somebody keeps the flag.
+/// Watches these relations from now on, for as long as the flag is kept.
 pub fn relations(relations: Vec<pg_sys::Oid>) -> Rc<InvalidationFlag> {
     if !REGISTERED.replace(true) {
         // SAFETY: the callback lives as long as the library, which is never unloaded.
-        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(changed), pg_sys::Datum::from(0)) };
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(raise_flags), pg_sys::Datum::from(0)) };
     }
     let flag = Rc::new(InvalidationFlag {
         relations,
@@ -42,9 +42,9 @@ pub fn relations(relations: Vec<pg_sys::Oid>) -> Rc<InvalidationFlag> {
     flag
 }
 
-/// Only raises flags: it may be called in the middle of anything.
+/// Only raises flags, because it may be called at any point of the server's work.
 #[pg_guard]
-extern "C-unwind" fn changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+extern "C-unwind" fn raise_flags(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
     WATCHED.with(|all| {
         if let Ok(all) = all.try_borrow() {
             for flag in all.iter().filter_map(Weak::upgrade) {

@@ -1,5 +1,5 @@
-//! Running as another role, the way foreign-key triggers do (ri_triggers.c): the security context forbids
-//! SET ROLE inside, and an abort puts the old role back by itself.
+//! Running as another role, the way foreign-key triggers do (ri_triggers.c): the security context forbids SET ROLE inside, and an
+//! abort restores the old role by itself.
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
@@ -13,14 +13,14 @@ pub struct RoleGuard {
     context: i32,
 }
 
-/// Until the guard is dropped, permission checks are made as `role`, and FORCE ROW LEVEL SECURITY does not
-/// hide the owner's own rows. For statements of ours alone: functions of `role` that they call may leave something behind in the
-/// session, see `confine`.
+/// Until the guard is dropped, permission checks are made as `role`, and FORCE ROW LEVEL SECURITY does not hide the owner's own
+/// rows. For pg_mig's own statements only: functions of `role` that they call may leave something behind in the session, see
+/// `confine`.
 pub fn act_as(role: pg_sys::Oid) -> RoleGuard {
     switch(role, pg_sys::SECURITY_NOFORCE_RLS)
 }
 
-/// As `act_as`, in a security-restricted operation whoever the role is.
+/// As `act_as`, in a security-restricted operation for every role.
 pub fn act_restricted(role: pg_sys::Oid) -> RoleGuard {
     switch(role, pg_sys::SECURITY_RESTRICTED_OPERATION)
 }
@@ -40,29 +40,29 @@ impl Drop for RoleGuard {
     fn drop(&mut self) {
         // While an ERROR unwinds, the (sub)transaction's abort restores the role.
         if !std::thread::panicking() {
-            // SAFETY: restores what GetUserIdAndSecContext gave.
+            // SAFETY: restores the values that GetUserIdAndSecContext returned.
             unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
         }
     }
 }
 
-/// Fields are dropped in this order: settings first, as they were set last.
+/// The role and the settings of `confine`. Fields are dropped in this order: settings first, as they were set last.
 pub struct Confined {
     _settings: Sandbox,
     _role: RoleGuard,
 }
 
-/// Runs what another role wrote (its triggers, its functions in expressions, defaults and checks) with that role's rights, and leaves
-/// nothing of it behind in the caller's session: no setting, no temporary table, no open cursor, no trigger that waits for the commit
-/// and would fire there with the caller's rights. PostgreSQL's own commands that run other roles' functions do the same
-/// (security-restricted operation; CVE-2020-25695). Nothing is restricted where the session is that role's. Errors: 42501 where the
-/// caller may not do what the role may: nothing runs with rights that he does not have.
+/// Runs another role's code (its triggers, its functions in expressions, defaults and checks) with that role's rights, and leaves
+/// nothing behind in the caller's session: no setting, no temporary table, no open cursor, no deferred trigger that would fire at
+/// commit with the caller's rights. PostgreSQL's own commands that run other roles' functions do the same (security-restricted
+/// operation; CVE-2020-25695). Nothing is restricted where the session belongs to that role. Errors: 42501 where the caller lacks
+/// the role's privileges: nothing runs with rights that the caller does not have.
 pub fn confine(role: pg_sys::Oid) -> Result<Confined> {
     require(role)?;
     Ok(confine_for_key(role))
 }
 
-/// Errors with 42501 unless the caller may do what the role may.
+/// Errors with 42501 unless the caller has the role's privileges.
 pub fn require(role: pg_sys::Oid) -> Result<()> {
     if has_privileges_of(current(), role) {
         return Ok(());
@@ -88,15 +88,15 @@ pub fn require_reading(table: pg_sys::Oid, name: &QualifiedName) -> Result<()> {
     })
 }
 
-/// As `confine`, and whatever runs may only read.
+/// As `confine`, and the code that runs may only read.
 pub fn confine_reading(role: pg_sys::Oid) -> Result<Confined> {
     let confined = confine(role)?;
     guc::forbid_writes();
     Ok(confined)
 }
 
-/// As `confine`, for a role that the caller need not be a member of: what a foreign key does with the table that it refers to, as that
-/// table's owner (ri_triggers.c). For statements that run nothing which that role or the caller wrote.
+/// As `confine`, for a role that the caller need not be a member of: what a foreign key does in the table that it refers to, as
+/// that table's owner (ri_triggers.c). For statements that run no code of that role or of the caller.
 pub fn confine_for_key(role: pg_sys::Oid) -> Confined {
     let restricted = if is_whole_session(role) {
         0
@@ -109,15 +109,15 @@ pub fn confine_for_key(role: pg_sys::Oid) -> Confined {
     }
 }
 
-/// Whether nobody else is behind the role: a session that only set it (SET ROLE, or a setting of the database) could be set back by what
-/// the role wrote, when it commits at the latest.
+/// Checks whether the session belongs to the role alone. A session that only switched to the role (SET ROLE, or a setting of the
+/// database) could be switched back by the role's code, at commit at the latest.
 pub fn is_whole_session(role: pg_sys::Oid) -> bool {
     // SAFETY: reads this backend's users.
     let session = unsafe { [pg_sys::GetSessionUserId(), pg_sys::GetAuthenticatedUserId()] };
     role == current() && session == [role; 2]
 }
 
-/// The session is the role's that it was opened as, again: no setting of a role or a database makes it another one's.
+/// Resets the session to the role that it was opened as, so that no setting of a role or a database makes it another role's.
 pub fn own_session() -> Result<()> {
     spi::run("SET SESSION AUTHORIZATION DEFAULT", &[])?;
     spi::run("SET ROLE NONE", &[])?;
@@ -128,7 +128,8 @@ pub fn own_session() -> Result<()> {
     Err(Error::Internal("the session is another role's".into()))
 }
 
-/// Whether a foreign key's action runs, or one of our own writes: only those set SECURITY_NOFORCE_RLS (ri_triggers.c).
+/// Checks whether a foreign key's action or one of pg_mig's own writes is running: only those set SECURITY_NOFORCE_RLS
+/// (ri_triggers.c).
 pub fn acts_for_a_key() -> bool {
     // SAFETY: reads this backend's security context.
     unsafe { pg_sys::InNoForceRLSOperation() }
@@ -139,14 +140,14 @@ pub fn current() -> pg_sys::Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
-/// Its name, quoted.
+/// Returns the role's name, quoted.
 pub fn name(role: pg_sys::Oid) -> String {
     Ident::new(plain_name(role)).to_string()
 }
 
-/// Its name as it is; its number where it is gone.
+/// Returns the role's name unquoted; its oid where the role is gone.
 pub fn plain_name(role: pg_sys::Oid) -> String {
-    // SAFETY: a catalog look-up that returns a C string, or null for a role that is gone; both are copied here.
+    // SAFETY: a catalog look-up that returns a C string, or null for a dropped role; the string is copied here.
     unsafe {
         let name = pg_sys::GetUserNameFromId(role, true);
         if name.is_null() {
@@ -158,7 +159,7 @@ pub fn plain_name(role: pg_sys::Oid) -> String {
     }
 }
 
-/// Whether `member` may do what `role` may do (INHERIT rules, superuser included).
+/// Checks whether `member` has the privileges of `role` (INHERIT rules, superuser included).
 pub fn has_privileges_of(member: pg_sys::Oid, role: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up inside a transaction.
     unsafe { pg_sys::has_privs_of_role(member, role) }

@@ -1,4 +1,5 @@
-//! Interrupting a worker of ours. Whom a signal goes to is decided by shared memory alone: a process id in a table's row may be old or forged.
+//! Interrupting a pg_mig worker. Shared memory alone decides which process gets the signal: a process id in a table's row may be
+//! old or forged.
 
 use crate::pg::job_lock::JobLock;
 use crate::pg::worker_launch::WORKER_TYPE;
@@ -12,15 +13,15 @@ unsafe extern "C" {
     fn kill(pid: std::ffi::c_int, signal: std::ffi::c_int) -> std::ffi::c_int;
 }
 
-/// Interrupts the statement of the worker that holds `lock`, once the caller's transaction is committed: then the worker reads that its
-/// job has ended. Where no worker holds the lock, or the caller may not signal it, nothing happens: the worker sees the end of its
-/// job at its next step. The caller has written the job's row before, in this (sub)transaction.
+/// Interrupts the statement of the worker that holds `lock`, once the caller's transaction is committed: the worker then reads that
+/// its job has ended. Where no worker holds the lock, or the caller may not signal it, nothing happens: the worker sees the end of
+/// its job at its next step. The caller must have written the job's row before, in this (sub)transaction.
 pub fn cancel_at_commit(lock: JobLock) {
     let caller = role::current();
-    // SAFETY: the number of this (sub)transaction, which has written.
+    // SAFETY: reads the id of this (sub)transaction, which has written.
     let writer = unsafe { pg_sys::GetCurrentTransactionId() }.into_inner();
     register_xact_callback(PgXactCallbackEvent::PreCommit, move || {
-        // A savepoint that was rolled back has ended no job.
+        // If the savepoint was rolled back, the job has not ended.
         if !tx::is_ours(writer) {
             return;
         }
@@ -31,7 +32,7 @@ pub fn cancel_at_commit(lock: JobLock) {
     });
 }
 
-/// A worker of ours in this database.
+/// A pg_mig worker in this database.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct OwnWorker {
     pid: i32,
@@ -39,10 +40,10 @@ struct OwnWorker {
 }
 
 impl OwnWorker {
-    /// None for every other process. Reads shared memory only and allocates nothing, so it may be called after the commit.
+    /// Returns None for every other process. Reads shared memory only and allocates nothing, so it may be called after the commit.
     fn look_up(pid: i32) -> Option<Self> {
-        // SAFETY: entries of the process array are never unmapped; the name is in a buffer of this backend. A process that ends between
-        // the two looks is not found by the second.
+        // SAFETY: entries of the process array are never unmapped; the name is in a buffer of this backend. If the process ends
+        // between the two look-ups, the second does not find it.
         unsafe {
             let process = pg_sys::BackendPidGetProc(pid);
             if process.is_null() || (*process).databaseId != pg_sys::MyDatabaseId {
@@ -55,7 +56,7 @@ impl OwnWorker {
         }
     }
 
-    /// The rules of pg_cancel_backend (`pg_signal_backend` in signalfuncs.c).
+    /// Applies the rules of pg_cancel_backend (`pg_signal_backend` in signalfuncs.c).
     fn may_be_signalled_by(&self, caller: Oid) -> bool {
         // SAFETY: catalog look-ups inside a transaction.
         let is_superuser = |role| unsafe { pg_sys::superuser_arg(role) };
@@ -66,11 +67,11 @@ impl OwnWorker {
             || role::has_privileges_of(caller, pg_sys::ROLE_PG_SIGNAL_BACKEND.into())
     }
 
-    /// After the commit, where an ERROR would take the server down: the lock table is not read again, as that allocates memory. A worker
-    /// has one job and keeps its lock for life, so the same worker still holds the same lock.
+    /// Runs after the commit, where an ERROR would take the server down. So the lock table is not read again, as that allocates
+    /// memory. A worker has one job and keeps its lock for life, so the same worker still holds the same lock.
     fn interrupt(self) {
         if Self::look_up(self.pid) == Some(self) {
-            // SAFETY: a signal to a worker of ours; SIGINT only ends a statement.
+            // SAFETY: signals a pg_mig worker; SIGINT only ends a statement.
             unsafe { kill(self.pid, pg_sys::SIGINT as i32) };
         }
     }

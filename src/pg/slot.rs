@@ -1,46 +1,45 @@
-//! A slot for one row, and calls through the table access method, which PostgreSQL has as inline functions only
-//! (tableam.h).
+//! A tuple slot for one row, and calls through the table access method, which PostgreSQL has as inline functions only (tableam.h).
 
 use pgrx::pg_sys;
 
 pub struct Slot(pub *mut pg_sys::TupleTableSlot);
 
 impl Slot {
-    /// For rows as they are stored in `table`.
+    /// Makes a slot for rows as they are stored in `table`.
     ///
     /// # Safety
     /// `table` is open, for longer than the slot lives.
     pub unsafe fn of_table(table: pg_sys::Relation) -> Self {
-        // SAFETY: as the caller says; dropped below, or by the abort that unwinds it.
+        // SAFETY: upheld by the caller; dropped below, or by the abort that an ERROR leads to.
         Self(unsafe { pg_sys::table_slot_create(table, std::ptr::null_mut()) })
     }
 
-    /// For a row of `table` that is being made.
+    /// Makes a slot for a row of `table` that is being built.
     ///
     /// # Safety
     /// `table` is open, for longer than the slot lives.
     pub unsafe fn to_fill(table: pg_sys::Relation) -> Self {
-        // SAFETY: as the caller says.
+        // SAFETY: upheld by the caller.
         unsafe { Self::of_row((*table).rd_att) }
     }
 
-    /// The same, of rows that this describes.
+    /// As `to_fill`, for rows that `description` describes.
     ///
     /// # Safety
-    /// The description lives for longer than the slot.
+    /// `description` lives longer than the slot.
     pub unsafe fn of_row(description: pg_sys::TupleDesc) -> Self {
-        // SAFETY: as the caller says.
+        // SAFETY: upheld by the caller.
         Self(unsafe {
             pg_sys::MakeSingleTupleTableSlot(description, &raw const pg_sys::TTSOpsVirtual)
         })
     }
 
-    /// Value and null flag of a column, which `number` counts from 1.
+    /// Returns the value and the null flag of a column. `number` counts from 1.
     ///
     /// # Safety
     /// `slot` holds a row, and the row has the column.
     pub unsafe fn value(slot: *mut pg_sys::TupleTableSlot, number: i16) -> (pg_sys::Datum, bool) {
-        // SAFETY: as the caller says; as slot_getattr() of tuptable.h does.
+        // SAFETY: upheld by the caller; as slot_getattr() of tuptable.h does.
         unsafe {
             if (*slot).tts_nvalid < number {
                 pg_sys::slot_getsomeattrs_int(slot, i32::from(number));
@@ -53,23 +52,24 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // While an ERROR unwinds, the resource owner lets go of what the slot pins.
+        // While an ERROR unwinds, the resource owner releases what the slot pins.
         if !std::thread::panicking() {
-            // SAFETY: made above, and dropped once.
+            // SAFETY: the slot was made above, and is dropped once.
             unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.0) };
         }
     }
 }
 
-/// A value that is to be put into a row: the column's number, the value, and whether it is null.
+/// A value to set in a row: the column's number, the value, and whether it is null.
 pub type ColumnValue = (i16, pg_sys::Datum, bool);
 
-/// The row with other values in some columns.
+/// Stores in `new` a copy of the row with other values in some columns.
 ///
 /// # Safety
-/// `row` holds a row and keeps its values for as long as `new`, which is one to fill, is used; the values are of its columns.
+/// `row` holds a row, and keeps its values for as long as `new` is used. `new` is a slot to fill. The values are of the row's
+/// columns.
 pub unsafe fn merge(row: *mut pg_sys::TupleTableSlot, set: &[ColumnValue], new: &Slot) {
-    // SAFETY: as the caller says; both slots have as many values as the table has columns.
+    // SAFETY: upheld by the caller; both slots have as many values as the table has columns.
     unsafe {
         let (from, to) = (&*row, &mut *new.0);
         let width = (*from.tts_tupleDescriptor).natts;
@@ -88,11 +88,11 @@ pub unsafe fn merge(row: *mut pg_sys::TupleTableSlot, set: &[ColumnValue], new: 
     }
 }
 
-/// Calls one function of PostgreSQL that pgrx does not wrap, so that an ERROR in it unwinds as in those that it does.
+/// Calls one function of PostgreSQL that pgrx does not wrap, so that an ERROR in it unwinds as in the functions that pgrx wraps.
 ///
 /// # Safety
 /// `call` calls nothing else, and has nothing to drop.
 pub unsafe fn catch_error<T>(call: impl FnOnce() -> T) -> T {
-    // SAFETY: as the caller says; PostgreSQL runs on the main thread.
+    // SAFETY: upheld by the caller; PostgreSQL runs on the main thread.
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(call) }
 }

@@ -1,6 +1,5 @@
-//! One moment of the database: what is read through it is read under one snapshot, however many statements it takes, and
-//! PostgreSQL may use parallel workers for each. The snapshot is the latest one at its beginning, so in a REPEATABLE READ
-//! transaction too it sees what others have committed.
+//! One registered snapshot for several statements. PostgreSQL may use parallel workers for each statement. It is the latest
+//! snapshot at its creation, so it sees what others have committed even in a REPEATABLE READ transaction.
 
 use crate::error::{Error, Result};
 use crate::pg::{document, encoding, prepared, spi};
@@ -23,7 +22,7 @@ impl Snapshot {
         Self { snapshot }
     }
 
-    /// All rows of a query at this moment, each as one JSON object.
+    /// Returns all rows of a query under this snapshot, each as one JSON object.
     pub fn rows<T: DeserializeOwned>(&self, sql: &str, args: &[DatumWithOid]) -> Result<Vec<T>> {
         let connection = prepared::connect()?;
         self.run(
@@ -35,7 +34,7 @@ impl Snapshot {
         decode_rows(&found)
     }
 
-    /// The first row, if there is one.
+    /// Returns the first row, if there is one.
     pub fn first<T: DeserializeOwned>(
         &self,
         sql: &str,
@@ -44,8 +43,8 @@ impl Snapshot {
         Ok(self.rows(sql, args)?.into_iter().next())
     }
 
-    /// Rows of a query whose one column is the text of a JSON document, `size` at a time: each lot is read under what `reader` gives,
-    /// and taken without it.
+    /// Reads a query whose one column is the text of a JSON document, `size` rows at a time. Each lot is read while the guard that
+    /// `reader` returns is held, and passed to `take` without that guard.
     pub fn in_lots<T: DeserializeOwned, G>(
         &self,
         sql: &str,
@@ -75,7 +74,7 @@ impl Snapshot {
             }
             take(decode_rows(&found)?)?;
         }
-        // SAFETY: opened above; an ERROR in between closes it with its (sub)transaction.
+        // SAFETY: the portal was opened above; an ERROR in between closes it with its (sub)transaction.
         unsafe { pg_sys::SPI_cursor_close(portal) };
         Ok(())
     }
@@ -108,8 +107,8 @@ impl Snapshot {
         spi::require_one(sql)?;
         let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
         let (mut types, mut values, nulls) = parameters(args);
-        // SAFETY: connected to SPI by the caller; the three arrays have one entry for each parameter and live through the
-        // calls; the plan goes with the connection. Read-only: the statement takes no snapshot of its own.
+        // SAFETY: the caller has connected to SPI; the three arrays have one entry for each parameter and live through the calls;
+        // the plan is freed with the connection. Read-only: the statement takes no snapshot of its own.
         let code = unsafe {
             let plan = pg_sys::SPI_prepare_cursor(
                 text.as_ptr(),
@@ -144,7 +143,7 @@ fn decode_rows<T: DeserializeOwned>(texts: &[String]) -> Result<Vec<T>> {
     texts.iter().map(|text| document::decode(text)).collect()
 }
 
-/// Types, values, and which of these are null, as SPI takes them.
+/// Returns types, values and null flags in the form that SPI takes.
 fn parameters(
     args: &[DatumWithOid],
 ) -> (Vec<pg_sys::Oid>, Vec<pg_sys::Datum>, Vec<std::ffi::c_char>) {
@@ -159,7 +158,7 @@ fn parameters(
     (types, values, nulls)
 }
 
-/// The one text column of the rows that the last statement returned.
+/// Returns the one text column of the rows that the last statement returned.
 fn texts() -> Result<Vec<String>> {
     // SAFETY: the statement was a SELECT of one text column; its rows live until the connection closes, and are copied out.
     unsafe {
@@ -179,9 +178,10 @@ fn texts() -> Result<Vec<String>> {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        // While an ERROR unwinds the resource owner releases it.
+        // While an ERROR unwinds, the resource owner releases the snapshot.
         if !std::thread::panicking() {
-            // SAFETY: registered by `now` with the same resource owner: nobody opens a subtransaction and keeps a moment.
+            // SAFETY: registered by `take` with the same resource owner: no caller keeps a snapshot across the start of a
+            // subtransaction.
             unsafe { pg_sys::UnregisterSnapshot(self.snapshot) };
         }
     }

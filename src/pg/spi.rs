@@ -1,5 +1,5 @@
-//! SPI, three ways: rows decoded by serde, one row, or just run. Every statement takes a fresh snapshot in
-//! READ COMMITTED, and errors of PostgreSQL unwind past the `Result` (see `tx` for catching them).
+//! SPI, three ways: rows decoded by serde, one row, or just run. Every statement takes a fresh snapshot in READ COMMITTED, and
+//! PostgreSQL's errors unwind past the `Result` (see `tx` for catching them).
 
 use crate::error::{Error, Result};
 use crate::pg::document::{self, JsonText};
@@ -8,8 +8,8 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use serde::de::DeserializeOwned;
 
-/// Errors where a text is more than one statement: no name, type or operator that came into one of our texts from outside may end the
-/// statement and begin another.
+/// Errors where a text is more than one statement: a name, type or operator from outside must not end the statement and begin
+/// another.
 pub fn require_one(sql: &str) -> Result<()> {
     match count_statements(sql)? {
         1 => Ok(()),
@@ -23,7 +23,7 @@ fn count_statements(sql: &str) -> Result<i32> {
     let text =
         std::ffi::CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
     let mut memory = PgMemoryContexts::new("pg_mig statement");
-    // SAFETY: the text ends in a zero; the list lives in `memory`. A syntax error is raised.
+    // SAFETY: the text is NUL-terminated; the list lives in `memory`. A syntax error is raised.
     Ok(unsafe {
         memory.switch_to(|_| {
             let list = pgrx::pg_sys::raw_parser(
@@ -35,7 +35,7 @@ fn count_statements(sql: &str) -> Result<i32> {
     })
 }
 
-/// All rows of a query, each as one JSON object.
+/// Returns all rows of a query, each as one JSON object.
 pub fn rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Vec<T>> {
     json_rows(
         &format!("SELECT pg_catalog.to_jsonb(q) FROM ({sql}) q"),
@@ -43,7 +43,7 @@ pub fn rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Vec
     )
 }
 
-/// Rows of a query whose one column is a JSON document already.
+/// Returns the rows of a query whose one column is a JSON document already.
 pub fn json_rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Vec<T>> {
     require_one(sql)?;
     Spi::connect_mut(|client| {
@@ -59,12 +59,12 @@ pub fn json_rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Resul
     })
 }
 
-/// The first row, if there is one.
+/// Returns the first row, if there is one.
 pub fn first<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Option<T>> {
     Ok(rows(sql, args)?.into_iter().next())
 }
 
-/// The one value of a query of one row and one column.
+/// Returns the one value of a query of one row and one column.
 pub fn value<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Result<Option<T>> {
     require_one(sql)?;
     Spi::connect_mut(|client| {
@@ -77,7 +77,7 @@ pub fn value<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Resu
     })
 }
 
-/// As `value`, of a query that only reads: on a standby, too.
+/// As `value`, for a query that only reads; works on a standby too.
 pub fn look<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Result<Option<T>> {
     require_one(sql)?;
     Spi::connect(|client| {
@@ -90,7 +90,7 @@ pub fn look<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Resul
     })
 }
 
-/// The one boolean of a query that was not written by us: it may not write, whatever it tries.
+/// Returns the one boolean of a user's query. The query cannot write.
 pub fn read_only(query: &str) -> Result<Option<bool>> {
     let text =
         std::ffi::CString::new(query).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
@@ -129,7 +129,7 @@ fn not_a_question(detail: &str) -> Error {
     }
 }
 
-/// Runs a statement; the number of rows it touched.
+/// Runs a statement. Returns the number of rows that it touched.
 pub fn run(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
     require_one(sql)?;
     Spi::connect_mut(|client| {

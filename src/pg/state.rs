@@ -1,6 +1,7 @@
-//! Our own tables. They belong to the role that owns the extension's objects, and nobody else may write them, nor read them but
-//! through views. Each statement here is one of ours, over our tables and pg_catalog: it runs as that role, with all names
-//! pinned, in a security-restricted operation, and for no longer than it takes. Who may ask for it is decided before.
+//! pg_mig's own tables. They belong to the role that owns the extension's objects. No other role may write them, or read them
+//! except through views. Each statement here is one of pg_mig's own, over its tables and pg_catalog: it runs as that role, with all
+//! names pinned, in a security-restricted operation, and only for the length of the statement. Whether the caller may ask for it is
+//! checked before.
 
 use crate::error::{Error, Result};
 use crate::pg::guc::{self, SettingsGuard};
@@ -14,11 +15,12 @@ use serde::de::DeserializeOwned;
 use std::cell::Cell;
 
 thread_local! {
-    /// A transaction, and who owns our tables in it.
+    /// A transaction, and the owner of pg_mig's tables in it.
     static OWNER: Cell<(u32, Oid)> = const { Cell::new((0, Oid::INVALID)) };
 }
 
-/// Who owns our tables. Errors: 55000 where they are not the extension's: somebody dropped it and made tables of the same names.
+/// Returns the owner of pg_mig's tables. Errors: 55000 where they do not belong to the extension: it was dropped, and another role
+/// made tables of the same names.
 pub fn owner() -> Result<Oid> {
     let (transaction, known) = OWNER.get();
     if transaction == tx::local_number() && known != Oid::INVALID {
@@ -52,7 +54,7 @@ fn look_up_owner() -> Option<Oid> {
     }
 }
 
-/// The class that our locks are of: the table of migrations, see `job_lock`.
+/// Returns the class oid of pg_mig's locks: the table of migrations, see `job_lock`.
 pub fn lock_class() -> Oid {
     // SAFETY: catalog look-ups inside a transaction.
     unsafe {
@@ -61,7 +63,7 @@ pub fn lock_class() -> Oid {
     }
 }
 
-/// Fields are dropped in this order.
+/// Access as the owner of the tables. Fields are dropped in this order.
 struct StateAccess {
     _names: Option<SettingsGuard>,
     _role: RoleGuard,
@@ -74,37 +76,37 @@ fn access() -> Result<StateAccess> {
     })
 }
 
-/// All rows of a query, each as one JSON object.
+/// Returns all rows of a query, each as one JSON object.
 pub fn rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Vec<T>> {
     let _access = access()?;
     spi::rows(sql, args)
 }
 
-/// Rows of a query whose one column is a JSON document already.
+/// Returns the rows of a query whose one column is a JSON document already.
 pub fn json_rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Vec<T>> {
     let _access = access()?;
     spi::json_rows(sql, args)
 }
 
-/// The first row, if there is one.
+/// Returns the first row, if there is one.
 pub fn first<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Option<T>> {
     let _access = access()?;
     spi::first(sql, args)
 }
 
-/// The one value of a query of one row and one column.
+/// Returns the one value of a query of one row and one column.
 pub fn value<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Result<Option<T>> {
     let _access = access()?;
     spi::value(sql, args)
 }
 
-/// Runs a statement; the number of rows it touched.
+/// Runs a statement. Returns the number of rows that it touched.
 pub fn run(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
     let _access = access()?;
     spi::run(sql, args)
 }
 
-/// Whether this transaction has written a row; `sql` gives its xmin as a bigint, for the row's id.
+/// Checks whether this transaction has written a row. `sql` returns the xmin of the row with this id, as a bigint.
 pub fn has_written(sql: &str, id: i64) -> Result<bool> {
     let writer: Option<i64> = value(sql, &[id.into()])?;
     Ok(writer
@@ -112,7 +114,7 @@ pub fn has_written(sql: &str, id: i64) -> Result<bool> {
         .is_some_and(tx::is_ours))
 }
 
-/// As `first`, under the latest snapshot: see `plan::first_latest`.
+/// As `first`, under the latest snapshot: see `prepared::first_latest`.
 pub fn first_latest<T: DeserializeOwned>(
     sql: &str,
     types: &[Oid],
@@ -122,7 +124,7 @@ pub fn first_latest<T: DeserializeOwned>(
     prepared::first_latest(sql, types, values)
 }
 
-/// As `first`, at a moment.
+/// As `first`, under the given snapshot.
 pub fn first_at<T: DeserializeOwned>(
     at: &Snapshot,
     sql: &str,
@@ -132,14 +134,15 @@ pub fn first_at<T: DeserializeOwned>(
     at.first(sql, args)
 }
 
-/// Runs DDL in our schema. The text must hold nothing that a user wrote but quoted names.
+/// Runs DDL in pg_mig's schema. The text must contain nothing that a user wrote except quoted names.
 pub fn define(sql: &str) -> Result<()> {
     run(sql, &[])?;
     Ok(())
 }
 
-/// Runs the DDL of triggers of ours on a relation. Only we may call their functions, so that PostgreSQL asks for no right of the
-/// caller: that is done here, under the lock that the caller holds. Errors: 42501 unless he may do what the relation's owner may.
+/// Runs the DDL of pg_mig's triggers on a relation. Only pg_mig's owner may call their functions, so PostgreSQL checks no right of
+/// the caller. The check is made here, under the lock that the caller holds. Errors: 42501 unless the caller has the privileges of
+/// the relation's owner.
 pub fn define_triggers(relation: Oid, statements: &[String]) -> Result<()> {
     role::require(catalog::owner_of(relation)?)?;
     statements.iter().try_for_each(|sql| define(sql))

@@ -1,4 +1,4 @@
-//! Heap places (`tid`) as statement arguments: a slice of blocks, and the rows of it that a batch locked.
+//! tids (heap row locations) as statement arguments: a range of blocks, and the rows of it that a batch locked.
 
 use crate::error::{Error, Result};
 use crate::pg::document::JsonText;
@@ -8,12 +8,12 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use serde::Deserialize;
 
-/// Blocks `from` (included) to `to` (not included).
+/// Blocks `from` (included) to `to` (excluded).
 pub struct BlockSlice {
     bounds: Box<[pg_sys::ItemPointerData; 2]>,
 }
 
-/// An array of places, made by the server; valid in the memory context it was fetched in.
+/// An array of tids, made by the server; valid in the memory context it was fetched in.
 pub struct TidList {
     datum: Option<pg_sys::Datum>,
     pub count: i64,
@@ -36,7 +36,7 @@ impl BlockSlice {
         })
     }
 
-    /// The first place, and the first one after the slice: no row stands there.
+    /// Returns the first tid of the slice, and the first one after it. Their offset is 0, which no row has.
     pub fn places(&self) -> [pg_sys::ItemPointerData; 2] {
         *self.bounds
     }
@@ -49,7 +49,7 @@ impl BlockSlice {
     }
 }
 
-/// The block that a place is in.
+/// Returns the block of a tid.
 pub fn block_of(place: &pg_sys::ItemPointerData) -> u32 {
     u32::from(place.ip_blkid.bi_hi) << 16 | u32::from(place.ip_blkid.bi_lo)
 }
@@ -66,7 +66,7 @@ impl TidList {
     }
 }
 
-/// Runs a batch's locking query: which places it got.
+/// Runs a batch's locking query. Returns the tids that it locked.
 pub fn lock(sql: &str, slice: &BlockSlice) -> Result<TidList> {
     lock_rows(sql, &slice.args())
 }
@@ -87,31 +87,31 @@ pub fn lock_keys(sql: &str, keys: &serde_json::Value) -> Result<TidList> {
     lock_rows(sql, &[pgrx::JsonB(keys.clone()).into()])
 }
 
-/// A statement over locked places that returns some of them.
+/// Runs a statement over locked tids that returns some of them.
 pub fn some_of(sql: &str, places: &TidList, keys: &serde_json::Value) -> Result<TidList> {
     lock_rows(sql, &[places.arg(), pgrx::JsonB(keys.clone()).into()])
 }
 
-/// The one JSON document that a statement over locked places returns.
+/// Returns the one JSON document that a statement over locked tids returns.
 pub fn document(sql: &str, places: &TidList) -> Result<serde_json::Value> {
     let found = spi::value::<JsonText>(sql, &[places.arg()])?;
     found.map_or(Ok(serde_json::Value::Null), |d| d.decode())
 }
 
-/// Runs a statement over locked places of two tables.
+/// Runs a statement over locked tids of two tables.
 pub fn run_both(sql: &str, places: &TidList, others: &TidList) -> Result<i64> {
     spi::run(sql, &[places.arg(), others.arg()])
 }
 
-/// Runs a statement over locked places; how many rows it touched.
+/// Runs a statement over locked tids. Returns the number of rows that it touched.
 pub fn run(sql: &str, places: &TidList) -> Result<i64> {
     let _plan = guc::pin(&guc::BY_PLACE);
     spi::run(sql, &[places.arg()])
 }
 
-/// Keys of rows in `slice` that are not among `places`.
+/// Returns the keys of rows in `slice` that are not among `places`.
 pub fn keys_outside(sql: &str, slice: &BlockSlice, places: &TidList) -> Result<Vec<Vec<String>>> {
-    // The places are a set that is hashed.
+    // The planner may hash the set of tids, so only `enable_seqscan` is off.
     let _plan = guc::pin(&guc::BY_PLACE[..1]);
     let [from, to] = slice.args();
     keys(spi::rows(sql, &[from, to, places.arg()])?)
@@ -135,7 +135,7 @@ fn keys(rows: Vec<Keyed>) -> Result<Vec<Vec<String>>> {
     Ok(rows.into_iter().map(|r| r.key).collect())
 }
 
-/// Keys of rows that stand at these places.
+/// Returns the keys of the rows at these tids.
 pub fn keys_at(sql: &str, places: &[pg_sys::ItemPointerData]) -> Result<Vec<Vec<String>>> {
     if places.is_empty() {
         return Ok(Vec::new());

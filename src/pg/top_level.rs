@@ -1,4 +1,4 @@
-//! Commands that must stand at the top level (CREATE INDEX CONCURRENTLY), from a worker: SPI refuses them.
+//! Commands that must run at the top level (CREATE INDEX CONCURRENTLY), in a worker: SPI refuses them.
 
 use crate::error::{Error, Result};
 use crate::pg::{role, tx};
@@ -7,19 +7,19 @@ use pgrx::prelude::*;
 use std::ffi::CString;
 use std::panic::AssertUnwindSafe;
 
-/// Runs one utility command that opens and closes transactions by itself, as `role`: what it says may call functions of that
-/// role's. Must be called with no transaction open; none is open after it either, whether it worked or not.
+/// Runs, as `role`, one utility command that starts and commits transactions by itself. It runs as that role because its text may
+/// call the role's functions. No transaction may be open before, and none is open afterwards, whether the command succeeded or not.
 pub fn run_top_level(sql: &str, role: pg_sys::Oid) -> Result<()> {
     let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
     let mine = role::current();
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
-        // SAFETY: no transaction is open, as this function demands.
+        // SAFETY: no transaction is open, as this function requires.
         unsafe { execute(&text, role) }
     }))
     .catch_others(|caught| Err(tx::from_caught(caught)))
     .execute();
-    // SAFETY: an ERROR left a transaction open, which this cleans up as the server's main loop would. That restores the role which the
-    // innermost transaction began with, the command's: this process has its own again.
+    // SAFETY: a transaction that an ERROR left open is aborted as the server's main loop would do. The abort restores the role that
+    // the innermost transaction began with, which is the command's; so this process's own role is set again.
     unsafe {
         if outcome.is_err() {
             pg_sys::AbortCurrentTransaction();
@@ -30,10 +30,10 @@ pub fn run_top_level(sql: &str, role: pg_sys::Oid) -> Result<()> {
 }
 
 /// # Safety
-/// Only with no transaction open.
+/// No transaction is open.
 unsafe fn execute(text: &CString, role: pg_sys::Oid) -> Result<()> {
-    // SAFETY: what exec_simple_query() in postgres.c does for one utility statement. Parse tree and parse
-    // state live in a context of their own, because the command commits transactions under way.
+    // SAFETY: the steps of exec_simple_query() in postgres.c for one utility statement. The parse tree and the parse state live in
+    // a memory context of their own, because the command commits transactions while it runs.
     unsafe {
         pg_sys::StartTransactionCommand();
         let context = pg_sys::AllocSetContextCreateInternal(
@@ -75,7 +75,7 @@ unsafe fn execute(text: &CString, role: pg_sys::Oid) -> Result<()> {
 /// # Safety
 /// `statement` was parsed from `text`, and is a utility statement.
 pub unsafe fn run_parsed(statement: *mut pg_sys::RawStmt, text: &CString) {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe {
         let plan = plan_utility(statement, text);
         process(
@@ -93,7 +93,7 @@ unsafe fn plan_utility(
     statement: *mut pg_sys::RawStmt,
     text: &CString,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: as the caller says; one utility statement gives one plan.
+    // SAFETY: upheld by the caller; one utility statement has one plan.
     unsafe {
         let queries = analyze(statement, text);
         let plans = pg_sys::pg_plan_queries(queries, text.as_ptr(), 0, std::ptr::null_mut());
@@ -102,13 +102,13 @@ unsafe fn plan_utility(
 }
 
 /// # Safety
-/// `plan` is of `text`, and a snapshot is active.
+/// `plan` was made from `text`, and a snapshot is active.
 unsafe fn process(
     plan: *mut pg_sys::PlannedStmt,
     text: &CString,
     context: pg_sys::ProcessUtilityContext::Type,
 ) {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe {
         pg_sys::ProcessUtility(
             plan,
@@ -125,7 +125,7 @@ unsafe fn process(
 
 #[cfg(not(feature = "pg14"))]
 unsafe fn analyze(statement: *mut pg_sys::RawStmt, text: &CString) -> *mut pg_sys::List {
-    // SAFETY: a statement just parsed from `text`, without parameters.
+    // SAFETY: the statement was just parsed from `text`, and has no parameters.
     unsafe {
         pg_sys::pg_analyze_and_rewrite_fixedparams(
             statement,
@@ -139,7 +139,7 @@ unsafe fn analyze(statement: *mut pg_sys::RawStmt, text: &CString) -> *mut pg_sy
 
 #[cfg(feature = "pg14")]
 unsafe fn analyze(statement: *mut pg_sys::RawStmt, text: &CString) -> *mut pg_sys::List {
-    // SAFETY: a statement just parsed from `text`, without parameters.
+    // SAFETY: the statement was just parsed from `text`, and has no parameters.
     unsafe {
         pg_sys::pg_analyze_and_rewrite(
             statement,

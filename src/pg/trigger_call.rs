@@ -1,5 +1,5 @@
-//! How a trigger function is called. Whoever owns a table attaches any trigger function to it in any way that SQL has, with any
-//! arguments; what is there to be read depends on that, so that it is looked at before a tuple is.
+//! How a trigger function is called. A table's owner can attach any trigger function to it in any way that SQL allows, with any
+//! arguments. Which tuples exist depends on that, so the call is checked before a tuple is read.
 
 use crate::ident::QualifiedName;
 use crate::pg::catalog;
@@ -7,7 +7,7 @@ use crate::sqlgen::trigger_definition::TriggerDefinition;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
 
-/// What is common to all events that a trigger has.
+/// Timing and level, common to all events of a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FiringMode {
     AfterRow,
@@ -17,28 +17,28 @@ pub enum FiringMode {
     Statement,
 }
 
-/// What a trigger sits on.
+/// The kind of relation that a trigger is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TriggerRelation {
-    /// An ordinary table, whose rows are a heap's.
+    /// An ordinary table with heap storage.
     Heap,
     View,
     Other,
 }
 
-/// None where the function is not called as a trigger.
+/// Returns the call's TriggerData; None where the function is not called as a trigger.
 ///
 /// # Safety
-/// `fcinfo` is what the function manager passed, and lives as long as what is returned.
+/// `fcinfo` is what the function manager passed, and lives as long as the result.
 pub unsafe fn data<'a>(fcinfo: pg_sys::FunctionCallInfo) -> Option<&'a pg_sys::TriggerData> {
-    // SAFETY: as the caller says; the context of a function called as a trigger is a TriggerData, and its tag is looked at.
+    // SAFETY: upheld by the caller; the context of a function called as a trigger is a TriggerData, and its tag is checked.
     unsafe {
         pgrx::trigger_support::called_as_trigger(fcinfo)
             .then(|| &*(*fcinfo).context.cast::<pg_sys::TriggerData>())
     }
 }
 
-/// Timing and level.
+/// Returns timing and level.
 pub fn call(data: &pg_sys::TriggerData) -> FiringMode {
     if data.tg_event & pg_sys::TRIGGER_EVENT_ROW == 0 {
         return FiringMode::Statement;
@@ -50,7 +50,7 @@ pub fn call(data: &pg_sys::TriggerData) -> FiringMode {
     }
 }
 
-/// One of `TRIGGER_EVENT_INSERT` and its neighbours.
+/// Returns `TRIGGER_EVENT_INSERT` or one of its siblings.
 pub fn event(data: &pg_sys::TriggerData) -> u32 {
     data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK
 }
@@ -69,18 +69,18 @@ pub unsafe fn seat(data: &pg_sys::TriggerData) -> TriggerRelation {
     }
 }
 
-/// Whether all tuples are there that a row's event has.
+/// Checks that all tuples exist that a row event has.
 pub fn has_rows(data: &pg_sys::TriggerData) -> bool {
     let changed = event(data) == pg_sys::TRIGGER_EVENT_UPDATE;
     let there = !data.tg_trigtuple.is_null() && !data.tg_trigslot.is_null();
     there && (!changed || !data.tg_newtuple.is_null() && !data.tg_newslot.is_null())
 }
 
-/// Whether the trigger is in all but its state what `made` makes: neither another's constraint, nor with columns, a condition or
-/// tables of rows that we do not ask for.
+/// Checks that the trigger matches the definition `made` in everything except its enabled state: it is not part of a constraint,
+/// and has no column list, condition or transition tables beyond the definition.
 ///
 /// # Safety
-/// `trigger` is one that is running.
+/// `trigger` is a running trigger.
 pub unsafe fn is_as_made(trigger: &pg_sys::Trigger, made: &TriggerDefinition) -> bool {
     let none = pg_sys::InvalidOid;
     let ordinary = !trigger.tgisinternal
@@ -95,7 +95,7 @@ pub unsafe fn is_as_made(trigger: &pg_sys::Trigger, made: &TriggerDefinition) ->
         && trigger.tgnattr == 0
         && trigger.tgoldtable.is_null()
         && trigger.tgnewtable.is_null();
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     ordinary
         && trigger.tgtype == made.bits()
         && trigger.tgqual.is_null() == made.when.is_none()
@@ -104,10 +104,10 @@ pub unsafe fn is_as_made(trigger: &pg_sys::Trigger, made: &TriggerDefinition) ->
 }
 
 /// # Safety
-/// `trigger` is one that is running.
+/// `trigger` is a running trigger.
 unsafe fn has_arguments(trigger: &pg_sys::Trigger, expected: &[String]) -> bool {
     let same = |(n, text): (usize, &String)| {
-        // SAFETY: as the caller says.
+        // SAFETY: upheld by the caller.
         let is = unsafe { argument(trigger, n) };
         is.is_some_and(|a| a.to_bytes() == text.as_bytes())
     };
@@ -115,7 +115,7 @@ unsafe fn has_arguments(trigger: &pg_sys::Trigger, expected: &[String]) -> bool 
 }
 
 /// # Safety
-/// `trigger` is one that is running, and runs as long as the text is used.
+/// `trigger` is a running trigger, and runs as long as the text is used.
 pub unsafe fn argument(trigger: &pg_sys::Trigger, n: usize) -> Option<&CStr> {
     let there = usize::try_from(trigger.tgnargs).is_ok_and(|all| n < all);
     // SAFETY: tgargs has tgnargs C strings.
@@ -123,21 +123,21 @@ pub unsafe fn argument(trigger: &pg_sys::Trigger, n: usize) -> Option<&CStr> {
 }
 
 /// # Safety
-/// As `argument`.
+/// As for `argument`.
 pub unsafe fn name(trigger: &pg_sys::Trigger) -> &[u8] {
-    // SAFETY: a trigger has a name, a C string.
+    // SAFETY: every trigger has a name, a C string.
     unsafe { CStr::from_ptr(trigger.tgname) }.to_bytes()
 }
 
-/// The running trigger and its table, for messages.
+/// Returns the names of the running trigger and its table, for messages.
 ///
 /// # Safety
-/// `trigger` is one that is running.
+/// `trigger` is a running trigger.
 pub unsafe fn name_of_trigger(
     trigger: &pg_sys::Trigger,
     relation: pg_sys::Oid,
 ) -> (String, Option<QualifiedName>) {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     let name = String::from_utf8_lossy(unsafe { name(trigger) }).into_owned();
     (name, catalog::name_of(relation))
 }

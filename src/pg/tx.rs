@@ -1,5 +1,5 @@
-//! Subtransactions: the only place where an ERROR of PostgreSQL becomes a value, because only a rolled back
-//! subtransaction leaves nothing behind.
+//! Subtransactions: the only place where a PostgreSQL ERROR becomes a value, because only a rolled back subtransaction leaves
+//! nothing behind.
 
 use crate::error::{Error, Result};
 use pgrx::pg_sys;
@@ -12,14 +12,14 @@ pub fn subtransaction<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
     run(f, true)
 }
 
-/// Runs `f` and takes back whatever it did.
+/// Runs `f` in a subtransaction that is always rolled back.
 pub fn probe<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
     run(f, false)
 }
 
 fn run<T>(f: impl FnOnce() -> Result<T>, keep: bool) -> Result<T> {
-    // SAFETY: called inside a transaction of a backend; context and resource owner are put back below, as
-    // PL/pgSQL does around its exception blocks (pl_exec.c).
+    // SAFETY: called inside a transaction of a backend; memory context and resource owner are restored below, as PL/pgSQL does
+    // around its exception blocks (pl_exec.c).
     let (context, owner) = unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
     // SAFETY: as above; the matching release or rollback follows on every path.
     unsafe {
@@ -55,23 +55,23 @@ pub fn from_caught(caught: CaughtError) -> Error {
     }
 }
 
-/// Whether it is the transaction that is in progress here, or one of its subtransactions.
+/// Checks whether `transaction` is the current transaction or one of its subtransactions.
 pub fn is_ours(transaction: u32) -> bool {
-    // SAFETY: looks through the state of this backend.
+    // SAFETY: reads the state of this backend.
     unsafe {
         pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from_inner(transaction))
     }
 }
 
-/// Whether somebody waits for the end of this (sub)transaction, as for a row that it has written.
+/// Checks whether another session waits for the end of this (sub)transaction, for example for a row that it has written.
 pub fn is_waited_for() -> bool {
-    // SAFETY: a look into the lock table of shared memory, at a lock that whoever has a transaction's number holds.
+    // SAFETY: reads the lock table in shared memory, for the lock that every transaction with an id holds on that id.
     unsafe {
         let own = pg_sys::GetCurrentTransactionIdIfAny();
         if own == pg_sys::InvalidTransactionId {
             return false;
         }
-        // As SET_LOCKTAG_TRANSACTION of lock.h.
+        // As SET_LOCKTAG_TRANSACTION in lock.h.
         let tag = pg_sys::LOCKTAG {
             locktag_field1: own.into_inner(),
             locktag_type: pg_sys::LockTagType::LOCKTAG_TRANSACTION as u8,
@@ -82,13 +82,13 @@ pub fn is_waited_for() -> bool {
     }
 }
 
-/// The top-level transaction of this backend: its local number is never used again while the backend lives.
+/// Returns the local id of this backend's top-level transaction. The id is never used again while the backend lives.
 pub fn local_number() -> u32 {
-    // SAFETY: MyProc is this backend's own entry, there as long as it runs.
+    // SAFETY: MyProc is this backend's own entry, valid as long as it runs.
     unsafe { (*pg_sys::MyProc).lxid }
 }
 
-/// Refuses where nothing can be written, before anything else is tried.
+/// Refuses a standby, where nothing can be written, before anything else is tried.
 pub fn require_primary() -> Result<()> {
     // SAFETY: reads shared state of the server.
     if unsafe { pg_sys::RecoveryInProgress() } {
@@ -98,7 +98,7 @@ pub fn require_primary() -> Result<()> {
     }
 }
 
-/// Waiting on another session's work needs to see it: refuse a transaction with one fixed snapshot.
+/// Refuses a transaction with one fixed snapshot: it could not see the other session's work that the caller waits for.
 pub fn require_read_committed() -> Result<()> {
     // SAFETY: reads a global of this backend.
     let level = unsafe { pg_sys::XactIsoLevel };

@@ -1,5 +1,6 @@
-//! Autovacuum in the way of a table lock. Whoever waits for deadlock_timeout behind it has the server cancel it (ProcSleep() in
-//! proc.c); we never wait that long, so that nobody is kept waiting behind us, and do the same by ourselves. It comes again by itself.
+//! Autovacuum that blocks a table lock. A session that waits behind it for deadlock_timeout makes the server cancel it (ProcSleep()
+//! in proc.c). pg_mig never waits that long, so that nobody is kept waiting behind it, and therefore cancels autovacuum itself.
+//! Autovacuum starts again by itself.
 
 use crate::error::Result;
 use crate::pg::spi;
@@ -11,8 +12,8 @@ unsafe extern "C" {
 
 const SIGINT: i32 = 2;
 
-/// Cancels autovacuum workers that hold a lock on one of these tables, as the server would; not one that prevents transaction
-/// numbers from running out. True if there was one.
+/// Cancels autovacuum workers that hold a lock on one of these tables, as the server would, except one that prevents transaction id
+/// wraparound. Returns whether there was one.
 pub fn cancel(tables: &[Oid]) -> Result<bool> {
     let holders: Vec<i32> = spi::json_rows(
         "SELECT DISTINCT pg_catalog.to_jsonb(l.pid) FROM pg_catalog.pg_locks l \
@@ -23,8 +24,8 @@ pub fn cancel(tables: &[Oid]) -> Result<bool> {
     let mut any = false;
     for pid in holders {
         if is_cancellable(pid) {
-            // SAFETY: a signal that a worker of autovacuum takes as a request to end what it does. Like the server's own it may
-            // come too late: it is ignored then.
+            // SAFETY: sends a signal that an autovacuum worker takes as a request to cancel its current work. Like the server's own
+            // signal it may come too late, and is then ignored.
             any |= unsafe { kill(pid, SIGINT) } == 0;
         }
     }
@@ -32,8 +33,8 @@ pub fn cancel(tables: &[Oid]) -> Result<bool> {
 }
 
 fn is_cancellable(pid: i32) -> bool {
-    // SAFETY: a look at an entry of the process array, which is never unmapped; who it belongs to may change between the look and
-    // what comes of it, as it may in ProcSleep().
+    // SAFETY: reads an entry of the process array, which is never unmapped. The entry may pass to another process between this look
+    // and the signal, as it may in ProcSleep().
     unsafe {
         let process = pg_sys::BackendPidGetProc(pid);
         if process.is_null() {

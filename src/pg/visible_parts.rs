@@ -1,24 +1,24 @@
-//! What a role may see of tables, as PostgreSQL asks before it tells of a row that a constraint refuses.
+//! What a role may see of tables, as PostgreSQL checks before it shows a row that a constraint refuses.
 
 use super::error_context::VisibleParts;
 use pgrx::prelude::*;
 use std::cell::Cell;
 
 thread_local! {
-    /// Rises when a role, or what it is a member of, changes.
+    /// Incremented when a role or a role membership changes.
     static ROLES: Cell<u32> = const { Cell::new(0) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The role that writes and what it may see of some tables, kept as long as it is the same one. Rights on the tables
-/// themselves are the keeper's to watch.
+/// The writing role and what it may see of some tables, cached while the role stays the same. The owner of this value watches for
+/// changes of rights on the tables themselves.
 #[derive(Default)]
 pub struct WritingRole {
     known: Cell<Option<(pg_sys::Oid, u32, VisibleParts)>>,
 }
 
 impl WritingRole {
-    /// What `role` sees of an error that rows of these tables make.
+    /// Returns what `role` may see of an error that rows of these tables cause.
     pub fn visible_parts(&self, role: pg_sys::Oid, tables: &[pg_sys::Oid]) -> VisibleParts {
         match self.known.get() {
             Some((known, roles, shows)) if known == role && roles == ROLES.get() => shows,
@@ -42,7 +42,7 @@ impl WritingRole {
     }
 }
 
-/// Whether the role may read every column of every row: no policy hides any from it.
+/// Checks whether the role may read every column of every row: no policy hides any row from it.
 pub fn may_read(role: pg_sys::Oid, table: pg_sys::Oid) -> bool {
     let (ok, all) = (
         pg_sys::AclResult::ACLCHECK_OK,
@@ -67,13 +67,13 @@ fn register() {
         ] {
             // SAFETY: the callback lives as long as the library, which is never unloaded.
             unsafe {
-                pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(changed), 0.into());
+                pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(forget_roles), 0.into());
             }
         }
     }
 }
 
 #[pg_guard]
-extern "C-unwind" fn changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
+extern "C-unwind" fn forget_roles(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
     ROLES.set(ROLES.get().wrapping_add(1));
 }

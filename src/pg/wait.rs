@@ -4,13 +4,14 @@ use crate::error::Result;
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
 
-/// Looks until it is decided; false at the timeout. Somebody else decides it: a look has to see what is committed now.
+/// Calls `look` until it returns a decision; false at the timeout. Another session decides, so `look` must see what is committed
+/// now.
 pub fn until_decided(
     timeout: Duration,
     mut look: impl FnMut() -> Result<Option<bool>>,
 ) -> Result<bool> {
     const LOOK_EVERY_MS: u128 = 50;
-    // None is for ever: an interval may be longer than the clock goes.
+    // None means for ever: an interval may be longer than the clock can represent.
     let deadline = Instant::now().checked_add(timeout);
     loop {
         if let Some(decided) = look()? {
@@ -26,22 +27,22 @@ pub fn until_decided(
     }
 }
 
-/// Sleeps for `ms`; a cancel, a termination or DROP DATABASE gets through. Somebody may have set the latch before, or
-/// sets it for another reason (a lock timeout does): that alone does not end the sleep.
+/// Sleeps for `ms`. A cancel, a termination or DROP DATABASE interrupts the sleep. The latch may have been set before, or may be
+/// set for another reason (a lock timeout does): that alone does not end the sleep.
 pub fn sleep(ms: i64) {
-    // The server's own limit for one wait; whoever sleeps for so long looks around in between.
+    // The server's own limit for one wait. A caller that sleeps longer checks its condition in between.
     let ms = ms.min(i64::from(i32::MAX));
     let deadline = Instant::now() + Duration::from_millis(ms.unsigned_abs());
     let mut left = ms;
     while left > 0 {
         until_woken(left);
         let rest = deadline.saturating_duration_since(Instant::now());
-        // Rounded up: the last fraction of a millisecond is slept too.
+        // Rounded up, so that the last fraction of a millisecond is slept too.
         left = i64::try_from(rest.as_micros().div_ceil(1000)).unwrap_or(0);
     }
 }
 
-/// For work that goes on for long without a wait.
+/// Serves interrupts, in work that goes on for long without a wait.
 pub fn hear_interrupts() {
     pgrx::check_for_interrupts!();
 }

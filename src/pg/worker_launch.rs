@@ -7,11 +7,11 @@ use pgrx::pg_sys::{self, Oid};
 use pgrx::{PgLogLevel, PgXactCallbackEvent, register_xact_callback};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-/// The type of our workers, as pg_stat_activity shows it.
+/// The backend type of pg_mig's workers, as pg_stat_activity shows it.
 pub const WORKER_TYPE: &str = "pg_mig worker";
 
-/// Registers a worker for `job` just before the commit, connected by oid as the current role: it waits for the end of this
-/// transaction, and finds no job if that failed after all. A rollback starts nothing. Without a free slot `otherwise` runs,
+/// Registers a worker for `job` just before the commit, connected by oid as the current role. The worker waits for the end of this
+/// transaction, and finds no job if the commit failed after all. A rollback starts nothing. Without a free slot `otherwise` runs,
 /// still inside the transaction.
 pub fn at_commit(
     job: i64,
@@ -19,7 +19,7 @@ pub fn at_commit(
     migration: &str,
     otherwise: impl FnOnce() + UnwindSafe + RefUnwindSafe + 'static,
 ) {
-    // SAFETY: all are of this backend; the transaction has written a job, so that it has a number.
+    // SAFETY: reads this backend's values; the transaction has written a job, so it has an id.
     let (database, role, transaction) = unsafe {
         (
             pg_sys::MyDatabaseId,
@@ -46,7 +46,7 @@ pub fn at_commit(
         if worker.start(transaction.into_inner(), &name) {
             return;
         }
-        // SAFETY: still inside the transaction, whose snapshots are gone by now; popped below, an ERROR aborts it.
+        // SAFETY: still inside the transaction, whose snapshots are released by now; popped below, and an ERROR aborts it.
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
         otherwise();
         // SAFETY: the snapshot pushed above.
@@ -54,7 +54,7 @@ pub fn at_commit(
     });
 }
 
-/// What a worker is told.
+/// A worker's arguments.
 #[derive(Clone, Copy)]
 pub struct WorkerArguments {
     pub database: Oid,
@@ -63,19 +63,19 @@ pub struct WorkerArguments {
     pub part: WorkerRole,
 }
 
-/// A worker's part in a job.
+/// A worker's task in a job.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum WorkerRole {
-    /// It runs a migration's job.
+    /// Runs a migration's job.
     Runs = 0,
-    /// It helps the one that does.
+    /// Helps the worker that runs the job.
     Helps = 1,
-    /// It makes a constraint or an index.
+    /// Makes a constraint or an index.
     Changes = 2,
 }
 
 impl WorkerArguments {
-    /// Starts it; it waits for the end of `transaction` (0 for none) first. False if no slot is free.
+    /// Starts the worker, which first waits for the end of `transaction` (0 for none). Returns false if no slot is free.
     pub fn start(self, transaction: u32, migration: &str) -> bool {
         let name = match self.part {
             WorkerRole::Changes => format!("pg_mig {migration}"),
@@ -95,7 +95,7 @@ impl WorkerArguments {
         started.is_ok()
     }
 
-    /// As its message has it, with the transaction to wait for.
+    /// Parses the arguments from a worker's `bgw_extra`, with the id of the transaction to wait for.
     pub fn read(extra: &str) -> Option<(Self, u32)> {
         let mut parts = extra.split(' ');
         let database = number::<u32>(parts.next())?.into();

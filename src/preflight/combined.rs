@@ -1,4 +1,4 @@
-//! What keeps several sources from sharing a target that we make: rights that differ, and keys that both have.
+//! Obstacles to several sources sharing a target that pg_mig creates: different rights, and keys that two of them have.
 
 use super::PreflightFinding;
 use crate::error::Result;
@@ -17,7 +17,7 @@ pub struct CombinedSource<'a> {
     pub layout: &'a Layout,
 }
 
-/// Findings for one target; `stands` where it was there before.
+/// Returns the findings for one target; `stands` if it existed before.
 pub fn findings(sources: &[CombinedSource], stands: bool) -> Result<Vec<PreflightFinding>> {
     let Some((first, others)) = sources.split_first() else {
         return Ok(Vec::new());
@@ -40,7 +40,7 @@ pub fn findings(sources: &[CombinedSource], stands: bool) -> Result<Vec<Prefligh
     Ok(found)
 }
 
-/// Whoever may read one of the old tables would read the rows of the other in the new one.
+/// Checks for different rights: a role that may read one source would read the rows of the other in the target.
 fn rights(first: &CombinedSource, other: &CombinedSource) -> Option<PreflightFinding> {
     let (a, b) = (first.shape, other.shape);
     let whole = |shape: &Shape| -> Vec<(String, String, bool)> {
@@ -79,7 +79,7 @@ fn rights(first: &CombinedSource, other: &CombinedSource) -> Option<PreflightFin
     })
 }
 
-/// Publications of one source that the others are not in.
+/// Finds publications of one source that another source is not in.
 fn published_alone(source: &CombinedSource, all: &[CombinedSource]) -> Vec<PreflightFinding> {
     let target = &source.mapping.target_name;
     let lacks = |s: &&CombinedSource, b: &Publication| {
@@ -115,7 +115,8 @@ fn published_alone(source: &CombinedSource, all: &[CombinedSource]) -> Vec<Prefl
         .collect()
 }
 
-/// The library of earlier versions knows one source for each target, and a session keeps the one that it has loaded.
+/// Checks for sessions with an older library, which knows one source per target: a session keeps the library that it has
+/// loaded.
 fn old_sessions(first: &Mapping) -> Result<Option<PreflightFinding>> {
     let older = sessions::older_than("0.7.0")?;
     let (severity, which) = match older {
@@ -138,7 +139,7 @@ fn old_sessions(first: &Mapping) -> Result<Option<PreflightFinding>> {
     }))
 }
 
-/// Rows of two sources with one id cannot both keep it.
+/// Checks for rows of two sources with the same id: both cannot keep it.
 fn same_ids(one: &CombinedSource, other: &CombinedSource) -> Result<Option<PreflightFinding>> {
     let apart = |s: &CombinedSource| {
         let key: Vec<_> = s.layout.key.iter().map(|k| &k.target).collect();

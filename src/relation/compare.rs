@@ -1,4 +1,4 @@
-//! Both sides of a mapping beside each other, at one moment and as the tables' owner.
+//! Comparison of the two tables of a mapping, under one snapshot and as the tables' owner.
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A mapping that is looked at.
+/// A mapping to compare, and the snapshot to read under.
 pub struct Comparison<'a> {
     pub mapping: &'a Mapping,
     pub at: &'a Snapshot,
@@ -25,13 +25,13 @@ pub struct Comparison<'a> {
     pending: PendingRows,
 }
 
-/// What is not copied yet: nothing, except while the backfill has not come to its end.
+/// Rows that are not copied yet. None once the backfill is done.
 struct PendingRows {
     places: BlockSlice,
     leftovers: Value,
 }
 
-/// How many rows differ, by kind.
+/// Number of differing rows, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DifferenceCounts {
     pub missing: i64,
@@ -42,13 +42,13 @@ pub struct DifferenceCounts {
 }
 
 impl DifferenceCounts {
-    /// Rows that differ although they should not.
+    /// Rows that differ although they should be equal.
     pub fn wrong(&self) -> i64 {
         self.missing + self.extra + self.different
     }
 }
 
-/// Rows of one side, and the sum of their hashes.
+/// Number of rows of one side, and the sum of their hashes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HashSum {
     pub rows: i64,
@@ -59,7 +59,7 @@ pub struct HashSum {
 #[derive(Deserialize)]
 pub struct DifferingRow {
     pub kind: String,
-    /// That the old table has; null where a new row never had one.
+    /// Key in the source; null for a target row that never had a source row.
     pub key: Vec<Option<String>>,
     pub new_key: Vec<Option<String>>,
 }
@@ -82,9 +82,9 @@ struct Bucket {
     hashed: HashedSide,
 }
 
-/// About what one row of each side takes in a join by key.
+/// About the memory in bytes that one row of each side takes in a join by key.
 const ROW_BYTES: i64 = 128;
-/// A join may spill: up to so many times work_mem it does not matter.
+/// A join may spill to disk: up to this multiple of work_mem that does not matter.
 const JOINED_MEMORIES: i64 = 8;
 
 #[derive(Deserialize)]
@@ -93,7 +93,7 @@ struct KindCount {
     rows: i64,
 }
 
-/// Which rows of both sides are compared, and what `$1` is.
+/// The rows of both sides to compare, and the value of `$1`.
 pub struct RowChoice {
     pub condition: Condition,
     pub argument: ChoiceArgument,
@@ -130,7 +130,7 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// Whatever differs differs, also where a batch is still to come.
+    /// A comparison without pending rows: every difference counts, also where a batch is still to come.
     pub fn without_pending(mapping: &'a Mapping, at: &'a Snapshot) -> Result<Self> {
         Ok(Self {
             mapping,
@@ -148,7 +148,7 @@ impl<'a> Comparison<'a> {
         ))
     }
 
-    /// How many rows of one side are chosen.
+    /// Returns the number of chosen rows on one side.
     pub fn count(&self, side: Side, choice: &RowChoice) -> Result<i64> {
         let sql = self.pair()?.count(side, &choice.condition);
         let found: Option<RowCount> =
@@ -156,7 +156,7 @@ impl<'a> Comparison<'a> {
         Ok(found.map_or(0, |c| c.rows))
     }
 
-    /// One side, or a slice of it.
+    /// Returns row count and hash sum of one side, or of a slice of it.
     pub fn sum(&self, side: Side, slice: Option<&BlockSlice>) -> Result<HashSum> {
         let sql = self.pair()?.total(side, slice.is_some());
         let found: Option<HashedSide> = self.as_owner(|| match slice {
@@ -166,7 +166,8 @@ impl<'a> Comparison<'a> {
         found.map_or(Ok(HashSum::default()), |h| h.sum())
     }
 
-    /// Where the differences have to be, for sides whose sums differ.
+    /// Returns where the differences must be, for sides whose sums differ: all rows if a join of them is affordable,
+    /// otherwise the buckets whose sums differ.
     pub fn doubtful(&self, rows: i64) -> Result<RowChoice> {
         let pair = self.pair()?;
         if rows * ROW_BYTES <= JOINED_MEMORIES * guc::work_mem() {
@@ -188,7 +189,7 @@ impl<'a> Comparison<'a> {
         sums.collect()
     }
 
-    /// How many of the chosen rows differ.
+    /// Counts the chosen rows that differ, by kind.
     pub fn kinds(&self, choice: &RowChoice) -> Result<DifferenceCounts> {
         let sql = self.pair()?.count_differing(&choice.condition);
         let found: Vec<KindCount> =
@@ -208,19 +209,19 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// The first `limit` of them, by key.
+    /// Returns the first `limit` differing rows, by key.
     pub fn list(&self, choice: &RowChoice, limit: i64) -> Result<Vec<DifferingRow>> {
         let sql = self.pair()?.list_differing(&choice.condition);
         self.as_owner(|| self.at.rows(&sql, &self.arguments(choice, Some(limit))))
     }
 
-    /// Lists all of them as leftovers.
+    /// Lists the keys of all differing rows as pending rows.
     pub fn note(&self, choice: &RowChoice) -> Result<()> {
-        /// Keys that are held in memory at a time.
+        /// Number of keys held in memory at a time.
         const LOT: i64 = 10_000;
         let sql = self.pair()?.list_keys_to_note(&choice.condition);
         let owner = mapping::owner(self.mapping)?;
-        // A new row that came past the mirrors has no old key that could be noted.
+        // A target row that was written past the mirrors has no source key to list, so it gets one first.
         let back = mapping::reverse(self.mapping)?;
         for sql in back
             .iter()
@@ -235,13 +236,13 @@ impl<'a> Comparison<'a> {
             Ok((guc::pin(&guc::EXACT), reader)) as Result<_>
         };
         let arguments = self.arguments(choice, None);
-        // Those ids are none of the comparison's moment.
+        // A new snapshot: the one of the comparison does not see the ids given above.
         Snapshot::take().in_lots(&sql, &arguments, LOT, reader, |keys: Vec<Vec<String>>| {
             pending_rows::add_leftovers(self.mapping.id, &keys)
         })
     }
 
-    /// Both rows of a key, as the target should hold them and as it does, and the key as JSON.
+    /// Returns the key of a differing row as JSON, the row as the target should hold it, and the row that the target holds.
     pub fn rows(
         &self,
         of: &DifferingRow,
@@ -310,13 +311,13 @@ impl PendingRows {
     }
 }
 
-/// Mappings whose rows become one with those of `p`.
+/// Mappings that are merged into the same rows as `p`.
 fn partners(p: &Mapping) -> Vec<i32> {
     p.merge().map_or_else(Vec::new, |m| m.mappings().collect())
 }
 
-/// Before the backfill is through, rows of blocks between the checkpoint and the bound are still to come, and so are
-/// leftovers; what lies elsewhere has been copied or written with the mirror in place.
+/// Finds the rows that are not copied yet. Until the backfill is done these are the rows in blocks between the checkpoint
+/// and the bound, and the pending rows. All other rows have been copied, or were written with the mirror in place.
 fn find_pending(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<PendingRows> {
     const ALL: i64 = u32::MAX as i64;
     #[derive(Deserialize)]
@@ -325,7 +326,7 @@ fn find_pending(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<PendingRows
         next_block: i64,
         filenode: Option<i64>,
         copied: bool,
-        /// Rows that another table has a part of.
+        /// A merge partner is not copied yet.
         others_come: bool,
         leftovers: Value,
     }

@@ -1,12 +1,12 @@
-//! Constraints and constraint triggers that are checked at commit.
+//! Deferred constraints and constraint triggers.
 
 use crate::error::Result;
 use crate::model::records::Mapping;
 use crate::pg::{role, spi};
 use pgrx::pg_sys::Oid;
 
-/// The constraints of both sides that are checked at commit are checked now, as far as their tables are the caller's. Those of
-/// others are checked at once anyway, see `checked_at_once`.
+/// Checks the deferred constraints of both sides now, for tables that the caller owns. Those of other owners are checked
+/// immediately anyway, see `checked_at_once`.
 pub fn answer(mappings: &[&Mapping]) -> Result<()> {
     let sources = mappings.iter().map(|p| p.source);
     let tables: Vec<Oid> = sources
@@ -27,9 +27,10 @@ pub fn answer(mappings: &[&Mapping]) -> Result<()> {
     Ok(())
 }
 
-/// Runs `f`, which writes as the tables' owners. Where the session is not that role's, nothing of it may wait for the commit: there it
-/// would run with the caller's rights (role::confine refuses it). So all constraints are checked at once meanwhile. With `lasting`
-/// the transaction goes on after it, and those that wait for the commit by default do so again.
+/// Runs `f`, which writes as the tables' owners. Unless the whole session runs as that role, no check may wait for the
+/// commit: there it would run with the caller's rights (`role::confine` refuses that). So all constraints are immediate
+/// while `f` runs. With `lasting` the transaction continues after it, and constraints that are deferred by default are
+/// deferred again.
 pub fn checked_at_once<T>(
     owners: &[Oid],
     lasting: bool,
@@ -59,7 +60,7 @@ fn wait_for_commit_again() -> Result<()> {
     Ok(())
 }
 
-/// Who owns the tables of these mappings.
+/// Returns the owners of the tables of these mappings.
 pub fn owners(mappings: &[Mapping]) -> Vec<Oid> {
     let sources = mappings.iter().filter_map(|p| p.source_owner);
     let targets = mappings.iter().filter_map(|p| p.target_owner);

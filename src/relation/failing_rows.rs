@@ -1,4 +1,4 @@
-//! Rows for which an expression fails: found by halving what fails.
+//! Rows for which an expression fails, found by halving a failing range of blocks.
 
 use crate::error::Result;
 use crate::model::column_change::ColumnChange;
@@ -8,13 +8,13 @@ use crate::pg::{guc, spi, tx};
 use crate::sqlgen::columns::{cast_expression, compare as sql};
 use pgrx::datum::DatumWithOid;
 
-/// Such a row by its key, with what PostgreSQL says.
+/// A row for which an expression fails: its key, and PostgreSQL's error.
 pub struct FailingRow {
     pub key: String,
     pub why: String,
 }
 
-/// The first `limit` rows of blocks `from` to `to` for which the values of `up` cannot be had.
+/// Returns the first `limit` rows of blocks `from` to `to` for which the values of `up` cannot be computed.
 pub fn rows(
     r: &ColumnChange,
     shape: &Shape,
@@ -47,7 +47,7 @@ struct FailingQueries {
 }
 
 impl FailingQueries {
-    /// Halves what fails until it is one block, and takes that row by row.
+    /// Halves a failing range down to one block, then tries its rows one by one.
     fn search(
         &self,
         (from, to): (i64, i64),
@@ -85,7 +85,7 @@ impl FailingQueries {
     }
 }
 
-/// What PostgreSQL says, if it is about the data.
+/// Returns PostgreSQL's error if it is about the data.
 fn fails(sql: &str, args: &[DatumWithOid]) -> Result<Option<String>> {
     match tx::probe(|| spi::run(sql, args)) {
         Ok(_) => Ok(None),
@@ -94,7 +94,7 @@ fn fails(sql: &str, args: &[DatumWithOid]) -> Result<Option<String>> {
     }
 }
 
-/// For messages.
+/// Returns failing rows as text for a message.
 pub fn describe(failing: &[FailingRow]) -> String {
     let each: Vec<String> = failing
         .iter()

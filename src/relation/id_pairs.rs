@@ -1,4 +1,4 @@
-//! Ids that differ between both sides: the maps that tie them, and rows that are given theirs before they are written.
+//! Source and target ids that differ: the id maps that connect them, and the ids that rows get before they are written.
 
 use crate::error::Result;
 use crate::ident::{Ident, Literal, QualifiedName};
@@ -14,7 +14,7 @@ use crate::sqlgen::id_map::{self, IdChoice};
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 
-/// What draws a value for the column, as the text of a default; None where nothing does.
+/// Returns the expression that draws a value for the column, as the text of a default; None if nothing does.
 pub fn draws(table: &Shape, column: &Ident) -> Option<String> {
     let column = table.column(column)?;
     let sequence = column.identity.as_ref().map(ToString::to_string);
@@ -23,7 +23,7 @@ pub fn draws(table: &Shape, column: &Ident) -> Option<String> {
     identity.or_else(|| column.default.clone())
 }
 
-/// Gives ids to what the locked rows name, and to themselves.
+/// Gives new ids to the rows that the locked rows refer to, and to the locked rows.
 pub fn give(flow: &Flow, locked: &TidList) -> Result<()> {
     let named = id_map::give_named(flow, IdChoice::Places);
     for sql in named.iter().chain(&id_map::give(flow, IdChoice::Places)) {
@@ -32,7 +32,7 @@ pub fn give(flow: &Flow, locked: &TidList) -> Result<()> {
     Ok(())
 }
 
-/// The same for the row of one key.
+/// As `give`, for the row of one key.
 pub fn give_one(flow: &Flow, key: &[String]) -> Result<()> {
     let named = id_map::give_named(flow, IdChoice::KeyText);
     for sql in named.iter().chain(&id_map::give(flow, IdChoice::KeyText)) {
@@ -41,8 +41,8 @@ pub fn give_one(flow: &Flow, key: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Takes rows that the targets have for the sources' by the users' keys. Such a key may hold an id itself, so parents come
-/// first, and it goes on until nothing more is found.
+/// Pairs rows that the targets already hold with source rows, by the users' keys. Such a key may contain an id itself, so
+/// parents come first, and the search repeats until nothing more is found.
 pub fn find(mappings: &[Mapping]) -> Result<()> {
     loop {
         let mut found = 0;
@@ -58,7 +58,7 @@ pub fn find(mappings: &[Mapping]) -> Result<()> {
     }
 }
 
-/// The map's table goes; or, with `keep`, it stays with the target, as a table of the user's own.
+/// Drops the id map. With `keep` it stays with the target, as a table of the user; returns its name.
 pub fn let_go(p: &Mapping, drawn: &NewIds, keep: bool) -> Result<Option<QualifiedName>> {
     let table = id_lookup::name(p.id);
     if !keep {
@@ -72,8 +72,8 @@ pub fn let_go(p: &Mapping, drawn: &NewIds, keep: bool) -> Result<Option<Qualifie
     Ok(Some(kept))
 }
 
-/// The new id of an old one; None where the target has no such row. The caller has to be able to read the target, and the map where
-/// there is one. Types and operators of keys are the owner's, and run with his rights.
+/// Returns the new id of an old one; None if the target has no such row. The caller must be able to read the target, and
+/// the id map if there is one. Types and operators of keys belong to the owner and run with the owner's rights.
 pub fn look_up(p: &Mapping, old: &str) -> Result<Option<String>> {
     let (target, layout) = (mapping::target(p)?, mapping::layout(p)?);
     let mut tables = vec![target.clone()];

@@ -1,4 +1,4 @@
-//! Users' tables, read and written as their owners: what both sides hold, our triggers on them, ids, keys and sequences.
+//! Users' tables, read and written as their owners: comparison of both sides, pg_mig's triggers, ids, keys and sequences.
 
 pub mod compare;
 pub mod deferred_constraints;

@@ -1,4 +1,4 @@
-//! The anchors that stand; see `sqlgen::anchor`.
+//! Scope pins that exist; see `sqlgen::scope_pin`.
 
 use crate::error::Result;
 use crate::ident::{Ident, Literal, QualifiedName};
@@ -10,7 +10,8 @@ use crate::sqlgen::scope_pin;
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 
-/// The scope's table and its key. Where ids change PostgreSQL looks for the scope's row itself, as rows are written by statements.
+/// Returns the scope's table and its key. None if ids change: then statements write the rows, and PostgreSQL itself checks
+/// the scope's row.
 pub fn parent(p: &Mapping) -> Option<(&Scope, &QualifiedName, &Ident)> {
     if p.remaps() || p.names_remapped() {
         return None;
@@ -24,7 +25,7 @@ pub fn exists(p: &Mapping) -> Result<bool> {
     Ok(catalog::find(&scope_pin::name(p.id))?.is_some())
 }
 
-/// Whether the target's scope column refers to the scope's row, and the tables' owner may do the same.
+/// Whether the target's scope column has a foreign key to the scope's row, and the tables' owner may refer to it as well.
 pub fn is_wanted(p: &Mapping) -> Result<bool> {
     let Some((scope, table, key)) = parent(p) else {
         return Ok(false);
@@ -49,22 +50,22 @@ pub fn is_wanted(p: &Mapping) -> Result<bool> {
     Ok(wanted == Some(true))
 }
 
-/// The end of dual writing: the scope's row is held by the targets' own rows, or by nothing.
+/// Releases the scope's row at the end of dual writing: from then on only the targets' own rows refer to it, if any.
 pub fn release(mappings: &[Mapping]) -> Result<()> {
     run_for_each(mappings, |p, _| vec![scope_pin::clear(p.id)])
 }
 
-/// Dual writing begins anew.
+/// Holds the scope's row again when dual writing restarts.
 pub fn hold(mappings: &[Mapping]) -> Result<()> {
     run_for_each(mappings, |p, scope| scope_pin::hold(p.id, scope).to_vec())
 }
 
-/// The tables go, under the locks that `locks` names.
+/// Drops the pins, under the locks that `locks` returns.
 pub fn remove(mappings: &[Mapping]) -> Result<()> {
     run_for_each(mappings, |p, _| vec![scope_pin::drop(p.id)])
 }
 
-/// What the removal locks: the scope's table, which a foreign key refers to no more.
+/// Returns what the removal locks: the scope's table, because a foreign key to it is dropped.
 pub fn locks(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, LockMode)>> {
     let mut tables = Vec::new();
     for p in mappings {

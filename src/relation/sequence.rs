@@ -1,11 +1,11 @@
-//! Rights on sequences.
+//! Privileges on sequences.
 
 use crate::error::Result;
 use crate::ident::QualifiedName;
 use crate::pg::{catalog, spi};
 use crate::sqlgen::archive;
 
-/// What default privileges gave on a new sequence goes, and what others have on `old`, if there is one, comes.
+/// Revokes what default privileges gave on a new sequence, then grants what other roles have on `old`, if there is one.
 pub fn grant_as(new: &QualifiedName, old: Option<&QualifiedName>) -> Result<()> {
     for grantee in catalog::grantees(new)? {
         spi::run(&archive::revoke_sequence(new, &grantee), &[])?;

@@ -1,4 +1,4 @@
-//! Our triggers on the tables of a mapping: what stands, and what should.
+//! pg_mig's triggers on the tables of a mapping: those that exist, and those that should.
 
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
@@ -8,7 +8,7 @@ use crate::sqlgen::trigger;
 use crate::sqlgen::view_names;
 use pgrx::pg_sys::Oid;
 
-/// A trigger of ours that stands.
+/// An existing trigger of pg_mig.
 #[derive(serde::Deserialize)]
 pub struct InstalledTrigger {
     pub table: QualifiedName,
@@ -16,7 +16,7 @@ pub struct InstalledTrigger {
     pub enabled: bool,
 }
 
-/// Whatever of ours stands on either side; a table that is gone has taken its triggers with it.
+/// Lists pg_mig's triggers on both sides; a dropped table has taken its triggers with it.
 pub fn list_installed(p: &Mapping) -> Result<Vec<InstalledTrigger>> {
     let tables: Vec<Oid> = [Some(p.source), p.target]
         .into_iter()
@@ -39,7 +39,7 @@ pub fn drop_all(p: &Mapping) -> Result<()> {
     Ok(())
 }
 
-/// Notes which mirror triggers stand now; `mig.drift` tells when one was touched.
+/// Records the mirror triggers that exist now; `mig.drift` reports later changes to them.
 pub fn seal(id: i32) -> Result<()> {
     state::run(
         "UPDATE mig.mapping p SET seal = s.place || ' ' || s.triggers, mirrors = s.mirrors, sealed_at = clock_timestamp() FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
@@ -48,9 +48,9 @@ pub fn seal(id: i32) -> Result<()> {
     Ok(())
 }
 
-/// The mapping's views, those that stand.
+/// Drops the mapping's views that exist.
 pub fn drop_views(id: i32) -> Result<()> {
-    // IF EXISTS, without a NOTICE for each that is not there.
+    // IF EXISTS, without a NOTICE for each missing view.
     let _quiet = guc::pin(&[(c"client_min_messages", c"warning")]);
     for name in [view_names::reverse_name(id), view_names::name(id)] {
         spi::run(&format!("DROP VIEW IF EXISTS {name}"), &[])?;

@@ -1,4 +1,4 @@
-//! One row of the touched table brought to the written one, in a command of its own.
+//! Applies one row of the touched table to the written table, in a command of its own.
 
 use crate::pg::slot::Slot;
 use crate::row_writer::Direct;
@@ -10,22 +10,22 @@ use crate::row_writer::target::TargetTable;
 use pgrx::pg_sys;
 use std::cell::{Cell, OnceCell, RefCell};
 
-/// Rows being written.
+/// State for the rows that one call writes.
 pub struct RowApplier<'a> {
     pub direct: &'a Direct,
     pub touched: pg_sys::Relation,
-    /// A row that is being made.
+    /// The row that is being built.
     new: Slot,
-    /// The written table's key, and the row that was found by it. Most rows that are put in need neither.
+    /// A search by the written table's key, and the row that it found. Opened on first use: most inserts need neither.
     looked: OnceCell<(RefCell<KeySearch<'a>>, Slot)>,
-    // Closed after the slots and the search.
+    // Declared after the slots and the search, so that it is closed after them.
     pub written: TargetTable<'a>,
     pub latest: LatestSnapshot,
 }
 
 impl<'a> RowApplier<'a> {
     /// # Safety
-    /// Inside a transaction, in a command of its own; `touched` is open for longer than the value lives.
+    /// Inside a transaction, in a command of its own; `touched` stays open longer than the value lives.
     pub unsafe fn begin(
         direct: &'a Direct,
         touched: pg_sys::Relation,
@@ -35,7 +35,7 @@ impl<'a> RowApplier<'a> {
         if !direct.plain {
             latest.get();
         }
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let written = TargetTable::open(direct.written, &direct.kept, spared);
             Self {
@@ -49,6 +49,8 @@ impl<'a> RowApplier<'a> {
         }
     }
 
+    /// Writes the row of an event, and rows behind it if that pays (`look_ahead`). False if nothing was done.
+    ///
     /// # Safety
     /// As `Direct::write`.
     pub unsafe fn event(
@@ -82,10 +84,11 @@ impl<'a> RowApplier<'a> {
         }
     }
 
-    /// Writes one row; false where that was not done. `source` is what holds by now; `alone`: no others are written with it.
+    /// Writes one row; false if nothing was written. `source` is the current row of the touched table; `alone`: the command writes no other
+    /// rows.
     ///
     /// # Safety
-    /// `key` is that of a row of the touched table, to which `event` has happened.
+    /// `key` is the key of a row of the touched table to which `event` happened.
     pub unsafe fn write_row(
         &self,
         source: Option<*mut pg_sys::TupleTableSlot>,
@@ -94,7 +97,7 @@ impl<'a> RowApplier<'a> {
         alone: bool,
     ) -> bool {
         let (row, written) = (&self.direct.row, &self.written);
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             if let (WriteEvent::Insert, Some(source)) = (event, source) {
                 return row.fill(written, source, &self.new) && self.put_in(key);
@@ -112,14 +115,14 @@ impl<'a> RowApplier<'a> {
         }
     }
 
-    /// The row is in nobody's way, as a rule: an index tells if it is, without a look before. Where it would wait instead, there
-    /// is one.
+    /// Inserts the row; false if its key is taken. Usually there is no conflict, and the index reports one without a search before the
+    /// insert. If an index could wait instead, the key is searched first.
     ///
     /// # Safety
     /// `self.new` holds the row of this key.
     unsafe fn put_in(&self, key: &[pg_sys::Datum]) -> bool {
         let written = &self.written;
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             if self.direct.copies {
                 return written.insert_unless_there(&self.new);
@@ -132,15 +135,15 @@ impl<'a> RowApplier<'a> {
         true
     }
 
-    /// The written table's row for this key of the touched one; waits for whoever is about to write it.
+    /// Finds the written table's row for this key of the touched table. Waits for a transaction that is about to write that row.
     ///
     /// # Safety
-    /// As `one`.
+    /// As `write_row`.
     unsafe fn find(&self, key: &[pg_sys::Datum]) -> Option<&Slot> {
         let relation = self.written.relation;
-        // SAFETY: as the caller says; the table is open for longer than search and slot.
+        // SAFETY: guaranteed by the caller; the table stays open longer than the search and the slot.
         unsafe {
-            // The search keeps what it has made, and the caller may be in memory that goes with the row.
+            // The search keeps its allocations, and the caller's memory context may be reset after the row.
             let before = pg_sys::MemoryContextSwitchTo(self.written.memory());
             let (search, found) = self.looked.get_or_init(|| {
                 let search = self.direct.written_key.search(relation);
@@ -153,7 +156,7 @@ impl<'a> RowApplier<'a> {
     }
 }
 
-/// The latest snapshot, active from its first use to the end of the value. It sees what the transaction's commands have written.
+/// The latest snapshot, active from its first use until the value is dropped. It sees what the transaction's commands have written.
 #[derive(Default)]
 pub struct LatestSnapshot(Cell<bool>);
 
@@ -172,7 +175,7 @@ impl LatestSnapshot {
 impl Drop for LatestSnapshot {
     fn drop(&mut self) {
         if self.0.get() && !std::thread::panicking() {
-            // SAFETY: pushed by `get`, and whoever pushed another one since has popped it.
+            // SAFETY: pushed by `get`; any snapshot pushed since has been popped.
             unsafe { pg_sys::PopActiveSnapshot() };
         }
     }

@@ -1,4 +1,4 @@
-//! Rows of some blocks, as the active snapshot sees them.
+//! A scan over a range of blocks, under the active snapshot.
 
 use crate::pg::slot::Slot;
 use crate::pg::slot::catch_error;
@@ -12,13 +12,13 @@ pub struct BlockScan {
 }
 
 impl BlockScan {
-    /// None where the table is of a kind that has no such scan.
+    /// Begins the scan. Returns None if the table's access method has no such scan.
     ///
     /// # Safety
     /// The relation is a heap table, open for longer than the value lives; a snapshot is active for as long.
     #[allow(ffi_unwind_calls, reason = "the calls are guarded")]
     pub unsafe fn begin(relation: pg_sys::Relation, slice: &BlockSlice) -> Option<Self> {
-        // SAFETY: as the caller says; ended by `end`, or by the abort that unwinds it. Heap tables have these functions
+        // SAFETY: guaranteed by the caller; ended by `end`, or by the abort that unwinds the scan. Heap tables have these functions
         // (heapam_handler.c).
         unsafe {
             let routine = (*relation).rd_tableam;
@@ -35,14 +35,14 @@ impl BlockScan {
         }
     }
 
-    /// False after the last row.
+    /// Fetches the next row into `row`; false after the last row.
     ///
     /// # Safety
     /// `row` is a slot of the relation.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
     pub unsafe fn next(&self, row: &Slot) -> bool {
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
-        // SAFETY: as the caller says; `begin` has looked whether it is there.
+        // SAFETY: guaranteed by the caller; `begin` has checked that the function exists.
         unsafe {
             (*self.routine)
                 .scan_getnextslot_tidrange
@@ -51,10 +51,10 @@ impl BlockScan {
     }
 
     /// # Safety
-    /// The relation is open still.
+    /// The relation is still open.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
     pub unsafe fn end(self) {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             if let Some(end) = (*self.routine).scan_end {
                 catch_error(|| end(self.scan));

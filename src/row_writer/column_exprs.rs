@@ -1,5 +1,6 @@
-//! New columns of a row, and the old one that they replace: what each should be. The view says so (`sqlgen::rework`); its target
-//! list is planned once and evaluated over the row itself, in a trigger or in a batch.
+//! The value that each column of a column change should have: the new columns, and the old column that they replace. The view of the column
+//! change defines the values (`sqlgen::columns`). Its target list is planned once and evaluated over the row itself, in a trigger or in a
+//! batch.
 
 use crate::model::column_change::SyncStage;
 use crate::pg::datum_equality::DatumImage;
@@ -15,7 +16,7 @@ use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::CStr;
 
-/// A column, and the expression that makes it.
+/// A column, and the expression that computes it.
 pub(super) struct ComputedColumn {
     pub number: i16,
     pub image: DatumImage,
@@ -24,18 +25,18 @@ pub(super) struct ComputedColumn {
     pub reads: Vec<(i16, DatumImage)>,
 }
 
-/// What an INSERT that does not name a column leaves in it.
+/// The value that an INSERT which omits a column leaves in it.
 pub(super) enum OmittedValue {
     Null,
     Default(*mut pg_sys::Expr),
-    /// Another value each time.
+    /// A different value each time.
     Anything,
 }
 
 impl OmittedValue {
     fn is_constant(&self) -> bool {
         match self {
-            // SAFETY: planned, in the memory of the whole.
+            // SAFETY: a planned expression, allocated in the memory context of the `ColumnSync`.
             OmittedValue::Default(text) => unsafe {
                 (*text.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_Const
             },
@@ -49,22 +50,21 @@ pub(super) struct OldColumn {
     unnamed: OmittedValue,
 }
 
-/// What is known as long as neither view nor table changes. It holds no lock.
+/// What is known about a column change as long as neither view nor table changes. It holds no lock.
 pub struct ColumnSync {
     memory: pg_sys::MemoryContext,
     pub relation: pg_sys::Oid,
     pub view: pg_sys::Oid,
-    /// Nothing in the expressions but what the server brings along and what always answers the same: nobody's rights and no
-    /// setting have a say in it.
+    /// The expressions use only immutable built-in functions, so that their result depends on no role's privileges and on no setting.
     pub plain: bool,
     pub(super) new: Vec<ComputedColumn>,
     pub(super) old: Option<OldColumn>,
 }
 
 impl ColumnSync {
-    /// None if the view is not one of ours.
+    /// Returns None if the view is not one that pg_mig created.
     pub fn load(view: pg_sys::Oid) -> Option<Self> {
-        // SAFETY: the memory is the current one, and lives as long as the value.
+        // SAFETY: `memory` is the current context, and lives as long as the value.
         in_memory(c"pg_mig columns", |memory| unsafe {
             Self::build(memory, view)
         })
@@ -74,7 +74,7 @@ impl ColumnSync {
     /// `memory` is the current context and lives as long as the value.
     unsafe fn build(memory: pg_sys::MemoryContext, view: pg_sys::Oid) -> Option<Self> {
         let opened = OpenRelation::read(view);
-        // SAFETY: the view is open; its query lives in the relation cache, and what is kept of it is copied.
+        // SAFETY: the view is open; its query lives in the relation cache, and the parts that are kept are copied.
         unsafe {
             if (*(*opened.0).rd_rel).relkind as u8 != pg_sys::RELKIND_VIEW {
                 return None;
@@ -122,28 +122,29 @@ impl ColumnSync {
         }
     }
 
-    /// Columns that the expressions set.
+    /// The numbers of the columns that the expressions set.
     pub fn numbers(&self) -> Vec<i16> {
         self.new.iter().map(|m| m.number).collect()
     }
 
-    /// New columns that are not what they should be, with what they should be.
+    /// Returns the new columns that do not have their correct value, with that value.
     ///
     /// # Safety
-    /// As `inserted`.
+    /// `row` holds a row of the table.
     pub(super) unsafe fn find_wrong_columns(
         &self,
         context: &EvalContext,
         row: *mut pg_sys::TupleTableSlot,
     ) -> Vec<ColumnValue> {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         self.new
             .iter()
             .filter_map(|m| unsafe { m.correct_value(context, row) })
             .collect()
     }
 
-    /// What a row that was there before the trigger lacks; as `sqlgen::rework::compare::wrong` has it.
+    /// Returns the values that the backfill has to set in a row written before the trigger was installed; the same rule as
+    /// `sqlgen::columns::compare::wrong`.
     ///
     /// # Safety
     /// `row` holds a row of the table.
@@ -153,7 +154,7 @@ impl ColumnSync {
         row: *mut pg_sys::TupleTableSlot,
         stage: SyncStage,
     ) -> Vec<ColumnValue> {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let off = self.find_wrong_columns(context, row);
             let Some(old) = self.old.as_ref().filter(|_| !off.is_empty()) else {
@@ -171,7 +172,7 @@ impl ColumnSync {
 }
 
 impl ComputedColumn {
-    /// What the column should be, where it is not.
+    /// Returns the value that the column should have, or None if the column has it.
     ///
     /// # Safety
     /// `row` holds a row of the table.
@@ -180,7 +181,7 @@ impl ComputedColumn {
         context: &EvalContext,
         row: *mut pg_sys::TupleTableSlot,
     ) -> Option<ColumnValue> {
-        // SAFETY: as the caller says; both values are of the column's type.
+        // SAFETY: guaranteed by the caller; both values are of the column's type.
         unsafe {
             let (value, null) = context.evaluate(self.from, row);
             let (is, is_null) = Slot::value(row, self.number);
@@ -191,7 +192,7 @@ impl ComputedColumn {
 }
 
 impl OldColumn {
-    /// Whether this may be an INSERT that did not name the column.
+    /// Whether the row may come from an INSERT that omitted the column.
     ///
     /// # Safety
     /// `row` holds a row of the table.
@@ -200,7 +201,7 @@ impl OldColumn {
         context: &EvalContext,
         row: *mut pg_sys::TupleTableSlot,
     ) -> bool {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let (is, is_null) = Slot::value(row, self.made.number);
             match self.unnamed {
@@ -218,38 +219,38 @@ impl OldColumn {
 impl Drop for ColumnSync {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: everything in it is ours, and nobody uses it any more.
+            // SAFETY: everything in the context belongs to this value, and nothing uses it any more.
             unsafe { pg_sys::MemoryContextDelete(self.memory) };
         }
     }
 }
 
-/// Where expressions are evaluated, and what the executor has made of them: for one call or one batch, because what functions keep
-/// there may hold on to this transaction. Values are made in the caller's memory.
+/// A context in which expressions are evaluated, with the executor's state for each. It lives for one call or one batch, because functions
+/// may keep data there that belongs to this transaction. Results are allocated in the caller's memory context.
 pub struct EvalContext {
     context: *mut pg_sys::ExprContext,
     states: RefCell<Vec<(*mut pg_sys::Expr, *mut pg_sys::ExprState)>>,
 }
 
 impl EvalContext {
-    /// It lives no longer than the current memory context.
+    /// The value lives no longer than the current memory context.
     pub fn new() -> Self {
         Self {
-            // SAFETY: inside a transaction; freed on drop, or with the memory of whoever is unwound.
+            // SAFETY: inside a transaction; freed on drop, or with the memory context when an ERROR unwinds.
             context: unsafe { pg_sys::CreateStandaloneExprContext() },
             states: RefCell::default(),
         }
     }
 
     /// # Safety
-    /// `expression` is a planned one over rows of the table, and `row` holds one.
+    /// `expression` is a planned expression over rows of the table, and `row` holds one.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
     unsafe fn evaluate(
         &self,
         expression: *mut pg_sys::Expr,
         row: *mut pg_sys::TupleTableSlot,
     ) -> (pg_sys::Datum, bool) {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             (*self.context).ecxt_scantuple = row;
             let state = self.state(expression);
@@ -268,7 +269,7 @@ impl EvalContext {
         if let Some((_, state)) = states.iter().find(|(e, _)| *e == expression) {
             return *state;
         }
-        // SAFETY: as the caller says; the state lives as long as the context.
+        // SAFETY: guaranteed by the caller; the state lives as long as the context.
         let state = unsafe {
             let before = pg_sys::MemoryContextSwitchTo((*self.context).ecxt_per_query_memory);
             let state = pg_sys::ExecInitExpr(expression, std::ptr::null_mut());
@@ -289,10 +290,10 @@ impl Drop for EvalContext {
     }
 }
 
-/// Number and oid of the one table that the view reads.
+/// Returns the range table index and the oid of the one table that the view reads.
 ///
 /// # Safety
-/// The query is a view's.
+/// The query belongs to a view.
 unsafe fn the_table(query: &pg_sys::Query) -> Option<(i32, pg_sys::Oid)> {
     // SAFETY: the FROM clause of a query is a list of nodes; a RangeTblRef counts tables from 1.
     unsafe {
@@ -307,8 +308,10 @@ unsafe fn the_table(query: &pg_sys::Query) -> Option<(i32, pg_sys::Oid)> {
     }
 }
 
+/// Returns the columns of the table that the expression reads.
+///
 /// # Safety
-/// `expression` is a checked one over the table, which has this number in it.
+/// `expression` is an analyzed expression over the table, whose range table index is `number`.
 unsafe fn reads(
     expression: *mut pg_sys::Expr,
     number: i32,
@@ -316,7 +319,7 @@ unsafe fn reads(
 ) -> Vec<(i16, DatumImage)> {
     let mut found = Vec::new();
     let mut set = std::ptr::null_mut();
-    // SAFETY: as the caller says; numbers are counted from the lowest system column (pull_varattnos in var.c).
+    // SAFETY: guaranteed by the caller; members are counted from the lowest system column (pull_varattnos in var.c).
     unsafe {
         pg_sys::pull_varattnos(expression.cast(), number as u32, &mut set);
         let mut member = -1;
@@ -337,10 +340,12 @@ unsafe fn reads(
     found
 }
 
+/// Returns the value that an INSERT which omits the column leaves in it.
+///
 /// # Safety
-/// The table is open and has the column; what is returned is in the current memory context.
+/// The table is open and has the column; the result is allocated in the current memory context.
 unsafe fn constraint_without_name(table: pg_sys::Relation, number: i16) -> OmittedValue {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let default = pg_sys::build_column_default(table, i32::from(number));
         if attribute(table, number).attidentity != 0 {

@@ -1,7 +1,7 @@
-//! New columns filled in the rows that stand, below SQL: no trigger of the application fires, so that nothing else in the row
-//! changes (an `updated_at`), and rows that are right are not touched. A batch waits for no row: one that somebody has locked at this
-//! moment is passed over, and comes later, alone. Only whoever may wait learns that a lock is in nobody's way: rows that foreign keys
-//! refer to are locked by somebody all the time, and may be changed all the same (heap_update()).
+//! Fills new columns in existing rows, below SQL. No trigger of the application fires, so nothing else in the row changes (an
+//! `updated_at`), and rows that are already correct are not touched. A batch never waits for a row: a locked row is skipped, and filled
+//! later, alone. Only a caller that may wait finds out that a lock does not conflict: rows that foreign keys refer to are locked all the
+//! time, and can be changed all the same (heap_update()).
 
 use crate::model::column_change::SyncStage;
 use crate::pg::slot::Slot;
@@ -17,40 +17,41 @@ use crate::row_writer::table_cache::TableCache;
 use crate::row_writer::target::TargetTable;
 use pgrx::pg_sys;
 
-/// Rows between two looks whether somebody waits.
+/// Rows between two checks whether another transaction waits for this one.
 const CHUNK: usize = 256;
 
-/// What became of a slice.
+/// The result for one slice.
 #[derive(Default)]
 pub struct FilledSlice {
     pub rows: i64,
     pub written: i64,
-    /// Blocks with a row that somebody else writes.
+    /// Blocks with a row that another transaction is writing.
     pub busy: Vec<i64>,
-    /// The block at which it has stopped before the end of the slice: somebody waits for a row of this transaction.
+    /// The block at which the slice was stopped early, because another transaction waits for a row of this one.
     pub stopped: Option<u32>,
 }
 
-/// How the rows of a slice are taken.
+/// Which rows of a slice are filled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum FillMode {
-    /// All that are free.
+    /// All rows that are not locked.
     Batch,
-    /// The first that lacks something, waited for, because nothing else is held.
+    /// The first row that lacks a value. May wait for its lock, because the transaction holds no other.
     OneRow,
 }
 
-/// What the table's constraints have to do with the new columns.
+/// The table's constraints that involve the new columns.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
 pub struct AffectedConstraints {
-    /// Oids of foreign keys and late unique constraints over them: their triggers fire.
+    /// Oids of foreign keys and deferrable unique constraints over these columns: their triggers fire.
     pub constraints: Vec<u32>,
-    /// A CHECK or NOT NULL speaks of them.
+    /// A CHECK or NOT NULL constraint involves these columns.
     pub checks: bool,
 }
 
 impl ColumnSync {
-    /// Until the transaction ends, the table must not be truncated or rewritten: the caller holds ROW EXCLUSIVE on it.
+    /// Fills the rows of a slice. Until the transaction ends, the table must not be truncated or rewritten: the caller holds ROW EXCLUSIVE
+    /// on it.
     pub fn fill(
         &self,
         slice: &BlockSlice,
@@ -104,7 +105,7 @@ impl SliceFill<'_> {
     /// # Safety
     /// The latest snapshot is active.
     unsafe fn run(mut self, slice: &BlockSlice) -> FilledSlice {
-        // SAFETY: as the caller says. New versions of rows are younger than the snapshot: the scan does not meet them.
+        // SAFETY: guaranteed by the caller. New row versions are younger than the snapshot, so the scan does not return them.
         unsafe {
             let Some(scan) = BlockScan::begin(self.written.relation, slice) else {
                 return self.filled;
@@ -136,12 +137,12 @@ impl SliceFill<'_> {
         self.filled
     }
 
-    /// False where the row lacks nothing.
+    /// Fills one row; false if it lacks nothing.
     ///
     /// # Safety
-    /// `row` holds a row of the table, `new` is one to fill.
+    /// `row` holds a row of the table; `new` is a slot to fill.
     unsafe fn take(&mut self, row: &Slot, new: &Slot, block: u32) -> bool {
-        // SAFETY: as the caller says. What expressions leave behind goes with the row.
+        // SAFETY: guaranteed by the caller. Memory that expressions leave behind is freed after the row.
         unsafe {
             let before = pg_sys::MemoryContextSwitchTo(self.written.row_memory());
             let lacks = self.rework.lacks(&self.context, row.0, self.stage);

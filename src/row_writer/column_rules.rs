@@ -1,4 +1,4 @@
-//! What becomes of a row that is written, whose columns are kept in step.
+//! Rules for a row that the application writes, for columns that are kept in step: which columns to set, and which writes to refuse.
 
 use crate::model::column_change::SyncStage;
 use crate::pg::datum_equality::DatumImage;
@@ -13,11 +13,11 @@ use pgrx::pg_sys;
 
 pub enum ColumnOutcome {
     Set(Vec<ColumnValue>),
-    /// Both sides are written, and contradict each other.
+    /// Old and new columns are both written, and contradict each other.
     Contradiction,
-    /// The computed column is written, and not what it is computed to be.
+    /// The computed column is written with a value that differs from the computed one.
     Computed,
-    /// The old column is written, which has been replaced.
+    /// The old column is written after it has been replaced.
     Replaced,
 }
 
@@ -28,17 +28,17 @@ impl ColumnOutcome {
 }
 
 impl ColumnSync {
-    /// Whether an UPDATE has nothing to do with any of these columns.
+    /// Whether an UPDATE concerns none of these columns.
     ///
     /// # Safety
-    /// As `updated`.
+    /// As `decide_update`.
     pub unsafe fn is_untouched(
         &self,
         before: *mut pg_sys::TupleTableSlot,
         new: *mut pg_sys::TupleTableSlot,
         stage: SyncStage,
     ) -> bool {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         let kept = |(number, image): (i16, DatumImage)| unsafe {
             has_same_value(before, new, number, image)
         };
@@ -47,19 +47,19 @@ impl ColumnSync {
             kept((m.number, m.image))
                 && (stage == SyncStage::New || m.reads.iter().all(|r| kept(*r)))
         });
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         let unfilled = |m: &ComputedColumn| unsafe { Slot::value(new, m.number).1 };
         untouched && (stage != SyncStage::Old || !self.new.iter().any(unfilled))
     }
 
     /// # Safety
-    /// `new` holds the row that is to be put in.
+    /// `new` holds the row to insert.
     pub unsafe fn decide_insert(
         &self,
         new: *mut pg_sys::TupleTableSlot,
         stage: SyncStage,
     ) -> ColumnOutcome {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let context = EvalContext::new();
             let written = self.new.iter().any(|m| !Slot::value(new, m.number).1);
@@ -76,14 +76,14 @@ impl ColumnSync {
     }
 
     /// # Safety
-    /// `before` and `new` hold both versions of the row.
+    /// `before` and `new` hold the old and the new version of the row.
     pub unsafe fn decide_update(
         &self,
         before: *mut pg_sys::TupleTableSlot,
         new: *mut pg_sys::TupleTableSlot,
         stage: SyncStage,
     ) -> ColumnOutcome {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let changed =
                 |number: i16, image: DatumImage| !has_same_value(before, new, number, image);
@@ -109,7 +109,8 @@ impl ColumnSync {
                 return ColumnOutcome::keep();
             }
             let untouched = |_: &OldColumn| !self.new.iter().any(moved);
-            // One of several columns is written before the backfill has come by: the others are what the old one says.
+            // One of several new columns is written before the backfill has reached the row: the others get their value from the old
+            // column.
             let lacking = self.new.iter().filter(|m| {
                 stage == SyncStage::Old
                     && !changed(m.number, m.image)
@@ -133,10 +134,10 @@ impl ColumnSync {
         }
     }
 
-    /// New columns are written, and are not what the old one makes of them: it becomes what they make of it, unless it is written, too.
+    /// Handles written new columns that differ from what the old column gives: the old column is set from them, unless it is written too.
     ///
     /// # Safety
-    /// As `inserted`.
+    /// As `decide_insert`.
     unsafe fn go_back(
         &self,
         context: &EvalContext,
@@ -151,7 +152,7 @@ impl ColumnSync {
                 ColumnOutcome::keep()
             };
         };
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         match unsafe { old.made.correct_value(context, new) } {
             None => ColumnOutcome::keep(),
             Some(down) if untouched(old) => ColumnOutcome::Set(vec![down]),
@@ -159,10 +160,10 @@ impl ColumnSync {
         }
     }
 
-    /// The old column follows the new ones, and nobody else may write it.
+    /// Sets the old column from the new ones; any other write to it is refused.
     ///
     /// # Safety
-    /// As `inserted`.
+    /// As `decide_insert`.
     unsafe fn follow(
         &self,
         context: &EvalContext,
@@ -172,7 +173,7 @@ impl ColumnSync {
         let Some(old) = &self.old else {
             return ColumnOutcome::keep();
         };
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         match unsafe { old.made.correct_value(context, new) } {
             None => ColumnOutcome::keep(),
             Some(down) if untouched => ColumnOutcome::Set(vec![down]),
@@ -182,14 +183,14 @@ impl ColumnSync {
 }
 
 /// # Safety
-/// Both hold rows of one table.
+/// Both slots hold rows of one table.
 unsafe fn has_same_value(
     a: *mut pg_sys::TupleTableSlot,
     b: *mut pg_sys::TupleTableSlot,
     number: i16,
     image: DatumImage,
 ) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let ((a, no_a), (b, no_b)) = (Slot::value(a, number), Slot::value(b, number));
         no_a == no_b && (no_a || image.is_same_stored(a, b))

@@ -1,16 +1,17 @@
-//! Which tables can be written below SQL, and how much of it.
+//! Which tables can be written below SQL, and to what extent.
 
 use crate::row_writer::index_lookup;
 use crate::row_writer::projection;
 use pgrx::pg_sys;
 use std::ffi::CString;
 
-/// An ordinary table, without triggers but foreign keys', whose other columns stay null.
+/// Whether `table` can be written below SQL: an ordinary table, without triggers except those of foreign keys, whose columns outside
+/// `columns` stay null.
 ///
 /// # Safety
 /// `table` is open.
 pub unsafe fn table(table: pg_sys::Relation, columns: &[CString]) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let Some(set) = projection::numbers_in(table, columns) else {
             return false;
@@ -42,25 +43,25 @@ pub unsafe fn table(table: pg_sys::Relation, columns: &[CString]) -> bool {
     }
 }
 
-/// Nothing runs with a row but the server's own code, which foreign keys' triggers are: they name all they use by its schema.
+/// Whether a write runs only built-in code. Triggers of foreign keys count as built-in: they qualify all names with a schema.
 ///
 /// # Safety
 /// `table` is open.
 pub unsafe fn is_plain(table: pg_sys::Relation) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let checks = (*(*table).rd_att).constr.as_ref();
         checks.is_none_or(|c| c.num_check == 0) && index_lookup::indexes_are_plain(table)
     }
 }
 
-/// No index makes one wait for others, or is checked late: conflicts of unique ones are told at once, those of exclusion
-/// constraints are not.
+/// Whether every index reports a conflict at once, without waiting and without a deferred check: true for immediate unique indexes, not for
+/// exclusion constraints.
 ///
 /// # Safety
 /// `table` is open.
 pub unsafe fn tells_at_once(table: pg_sys::Relation) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         index_lookup::all_indexes(table, |index| {
             let form = &*(*index).rd_index;

@@ -1,5 +1,5 @@
-//! Many rows put into indexes: index by index, each in its own order, so that rows whose entries belong on one page of the index find
-//! it where the one before has left it, in the processor's caches. The answer is the same in any order.
+//! Inserts the index entries of many rows, one index after the other, each in its own order. Entries that belong on the same index page
+//! then find it in the processor's caches. The result is the same in any order.
 
 use crate::pg::slot::Slot;
 use crate::pg::slot::catch_error;
@@ -7,7 +7,7 @@ use crate::row_writer::target::TargetTable;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
-/// Entries of one index, one for each row.
+/// The entries of one index, one for each row.
 struct IndexEntries {
     columns: usize,
     values: Vec<pg_sys::Datum>,
@@ -21,13 +21,13 @@ impl IndexEntries {
 }
 
 impl TargetTable<'_> {
-    /// Puts rows into the indexes, and waits for nobody. The numbers of those whose place in a unique one another row has, or may
-    /// come to have.
+    /// Inserts the rows' index entries, without waiting. Returns the numbers of the rows that conflict, or may come to conflict, with
+    /// another row in a unique index.
     ///
     /// # Safety
-    /// The slots hold rows that the table has by now.
+    /// The slots hold rows that are already in the table.
     pub unsafe fn index_all(&self, new: &[Slot]) -> Vec<usize> {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             self.open_indexes();
             let Some(known) = &self.kept.indexes else {
@@ -36,7 +36,7 @@ impl TargetTable<'_> {
             };
             let mut doubles = Vec::new();
             for (n, (_, info)) in known.iter().enumerate() {
-                // As ExecInsertIndexTuples(): one that is being built concurrently may not even have its first page.
+                // As ExecInsertIndexTuples(): an index that is being built concurrently may not even have its first page.
                 if !(**info).ii_ReadyForInserts {
                     continue;
                 }
@@ -58,7 +58,7 @@ impl TargetTable<'_> {
         new: &[Slot],
         doubles: &mut Vec<usize>,
     ) {
-        // SAFETY: as the caller says; each entry has a place for each column.
+        // SAFETY: guaranteed by the caller; each entry has room for each column.
         unsafe {
             let unique = (*(*index).rd_index).indisunique;
             let check = match unique {
@@ -88,7 +88,7 @@ impl TargetTable<'_> {
     /// # Safety
     /// As `index_all`.
     unsafe fn entries(&self, info: *mut pg_sys::IndexInfo, new: &[Slot]) -> IndexEntries {
-        // SAFETY: as the caller says; each entry has a place for each column.
+        // SAFETY: guaranteed by the caller; each entry has room for each column.
         unsafe {
             let columns = usize::try_from((*info).ii_NumIndexAttrs).unwrap_or(0);
             let mut entries = IndexEntries {
@@ -111,16 +111,16 @@ impl TargetTable<'_> {
     }
 }
 
-/// The rows in the order of the index, where that costs next to nothing to find out.
+/// Returns the row numbers in index order if that order is cheap to compute, otherwise in the given order.
 ///
 /// # Safety
-/// The index is open, and of kind btree; the entries are its.
+/// The index is an open btree index; the entries belong to it.
 unsafe fn order(index: pg_sys::Relation, entries: &IndexEntries, rows: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows).collect();
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         if let Some(mut columns) = comparisons(index) {
-            // Stable: rows of one key stay in the order of their places.
+            // A stable sort: rows with equal keys stay in tid order.
             order.sort_by(|a, b| {
                 compare(
                     &mut columns,
@@ -134,12 +134,12 @@ unsafe fn order(index: pg_sys::Relation, entries: &IndexEntries, rows: usize) ->
     order
 }
 
-/// How the index compares its key columns; None where a comparison may cost more than it saves, as those of text by a collation.
+/// How the index compares its key columns. None if a comparison may cost more than it saves, as for text with a collation.
 ///
 /// # Safety
-/// The index is open, and of kind btree; the current memory context lives as long as the value.
+/// The index is an open btree index; the current memory context lives as long as the value.
 unsafe fn comparisons(index: pg_sys::Relation) -> Option<Vec<pg_sys::SortSupportData>> {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let keys = usize::try_from((*(*index).rd_index).indnkeyatts).ok()?;
         let order = |n: usize| {
@@ -167,7 +167,7 @@ unsafe fn comparisons(index: pg_sys::Relation) -> Option<Vec<pg_sys::SortSupport
     }
 }
 
-/// Compares the entries that begin at two places.
+/// Compares the entries that begin at offsets `a` and `b`.
 ///
 /// # Safety
 /// The columns are those of the entries' index.
@@ -185,7 +185,7 @@ unsafe fn compare(
                     return Ordering::Equal;
                 };
                 let (a, b) = (entries.values[a + n], entries.values[b + n]);
-                // SAFETY: as the caller says; as ApplySortComparator() of sortsupport.h does.
+                // SAFETY: guaranteed by the caller; the same as ApplySortComparator() in sortsupport.h.
                 let sign = unsafe { catch_error(|| comparator(a, b, column)) };
                 if column.ssup_reverse {
                     0.cmp(&sign)

@@ -1,30 +1,30 @@
-//! Finding the row of a key, by an index.
+//! Finds the row of a key by an index, and helpers that inspect tables, indexes and slots.
 
 use crate::pg::slot::Slot;
 use crate::pg::slot::catch_error;
 use pgrx::pg_sys;
 
-/// A unique index whose columns are a key's, and how each is compared.
+/// A unique index over the columns of a key, and how each column is compared.
 pub struct KeyIndex {
     index: pg_sys::Oid,
     columns: Vec<KeyIndexColumn>,
 }
 
 struct KeyIndexColumn {
-    /// Which of the key's values.
+    /// The position of the column's value in the key.
     value: usize,
     equals: pg_sys::RegProcedure,
     collation: pg_sys::Oid,
 }
 
 impl KeyIndex {
-    /// None where `table` has no such index, or one that lets two rows have a key for a while.
+    /// Finds the unique index over `attributes`. None if `table` has none, or only one that lets two rows have the same key for a while.
     ///
     /// # Safety
     /// `table` is open.
     pub unsafe fn find_index(table: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
         let mut key = None;
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             all_indexes(table, |index| {
                 key = Self::from_index(index, attributes);
@@ -73,28 +73,28 @@ impl KeyIndex {
         }
     }
 
-    /// A search that sees what is not committed yet.
+    /// Opens a search that also sees uncommitted rows.
     ///
     /// # Safety
-    /// `table` is the index's, open for longer than the value lives.
+    /// `table` is the index's table, open for longer than the value lives.
     pub unsafe fn search(&self, table: pg_sys::Relation) -> KeySearch<'_> {
         let mut dirty = Box::new(dirty());
         let snapshot = &raw mut *dirty;
-        // SAFETY: as the caller says; the snapshot lives in the value.
+        // SAFETY: guaranteed by the caller; the snapshot lives in the value.
         unsafe { KeySearch::open(self, table, snapshot, dirty) }
     }
 
-    /// Whether there is such a row under the snapshot.
+    /// Whether a row with this key is visible under the snapshot.
     ///
     /// # Safety
-    /// As `search`; the snapshot is active, and the values are those of the key's columns.
+    /// As `search`; the snapshot is active, and `values` are those of the key's columns.
     pub unsafe fn is_in(
         &self,
         table: pg_sys::Relation,
         values: &[pg_sys::Datum],
         snapshot: pg_sys::Snapshot,
     ) -> bool {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let slot = Slot::of_table(table);
             KeySearch::open(self, table, snapshot, Box::default()).look(values, &slot)
@@ -102,25 +102,25 @@ impl KeyIndex {
     }
 }
 
-/// An index open for looking keys up in it.
+/// An open index scan for key lookups.
 pub struct KeySearch<'a> {
     key: &'a KeyIndex,
     index: pg_sys::Relation,
     scan: pg_sys::IndexScanDesc,
-    /// What it has seen last.
+    /// The dirty snapshot, with the transactions that the last lookup found in progress.
     dirty: Box<pg_sys::SnapshotData>,
 }
 
 impl<'a> KeySearch<'a> {
     /// # Safety
-    /// As `Key::search`; the snapshot is valid as long as the value lives.
+    /// As `KeyIndex::search`; the snapshot is valid as long as the value lives.
     unsafe fn open(
         key: &'a KeyIndex,
         table: pg_sys::Relation,
         snapshot: pg_sys::Snapshot,
         dirty: Box<pg_sys::SnapshotData>,
     ) -> Self {
-        // SAFETY: as the caller says; closed on drop, or by the abort that unwinds it.
+        // SAFETY: guaranteed by the caller; closed on drop, or by the abort that unwinds the scan.
         unsafe {
             let index = pg_sys::index_open(key.index, pg_sys::AccessShareLock as i32);
             let count = key.columns.len() as i32;
@@ -133,13 +133,13 @@ impl<'a> KeySearch<'a> {
         }
     }
 
-    /// Puts the row of the key into `slot`; false where there is none. Waits for others who have just put one in or are
-    /// about to take it away: as RelationFindReplTupleByIndex() in execReplication.c.
+    /// Fetches the row of the key into `slot`; false if there is none. Waits for transactions that have just inserted the row or are about
+    /// to delete it, as RelationFindReplTupleByIndex() in execReplication.c.
     ///
     /// # Safety
-    /// The values are those of the key's columns; `slot` is for rows of the table.
+    /// `values` are those of the key's columns; `slot` is for rows of the table.
     pub unsafe fn find(&mut self, values: &[pg_sys::Datum], slot: &Slot) -> bool {
-        // SAFETY: as the caller says. The wait ends with the other transaction, by an ERROR, or by a timeout.
+        // SAFETY: guaranteed by the caller. The wait ends with the other transaction, by an ERROR, or by a timeout.
         unsafe {
             while self.look(values, slot) {
                 let Some(other) = self.in_progress() else {
@@ -157,13 +157,13 @@ impl<'a> KeySearch<'a> {
         }
     }
 
-    /// As `find`, without the wait: `in_progress` tells.
+    /// As `find`, without waiting; `in_progress` then names the transaction to wait for.
     ///
     /// # Safety
     /// As `find`.
     pub unsafe fn look(&mut self, values: &[pg_sys::Datum], slot: &Slot) -> bool {
         let mut keys = [pg_sys::ScanKeyData::default(); pg_sys::INDEX_MAX_KEYS as usize];
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             for (n, c) in self.key.columns.iter().enumerate() {
                 pg_sys::ScanKeyEntryInitialize(
@@ -187,7 +187,7 @@ impl<'a> KeySearch<'a> {
         }
     }
 
-    /// Who has written the row that was found last, and has not ended.
+    /// The transaction, still in progress, that wrote the row found last.
     pub fn in_progress(&self) -> Option<pg_sys::TransactionId> {
         in_progress(&self.dirty)
     }
@@ -205,7 +205,7 @@ impl Drop for KeySearch<'_> {
     }
 }
 
-/// Sees what is not committed yet, and says of whom it is (HeapTupleSatisfiesDirty).
+/// Returns a dirty snapshot, which sees uncommitted rows and reports their transactions (HeapTupleSatisfiesDirty).
 pub fn dirty() -> pg_sys::SnapshotData {
     pg_sys::SnapshotData {
         snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
@@ -213,39 +213,39 @@ pub fn dirty() -> pg_sys::SnapshotData {
     }
 }
 
-/// Who has written the row that `dirty` saw last, and has not ended.
+/// The transaction, still in progress, that wrote the row which `dirty` saw last.
 pub fn in_progress(dirty: &pg_sys::SnapshotData) -> Option<pg_sys::TransactionId> {
     [dirty.xmin, dirty.xmax]
         .into_iter()
         .find(|x| *x != pg_sys::InvalidTransactionId)
 }
 
-/// Neither parted nor a part of another one: its rows are all of its own shape, and in it.
+/// Whether `table` is an ordinary table: not partitioned, not a partition, without inheritance children.
 ///
 /// # Safety
 /// `table` is open.
 pub unsafe fn is_table(table: pg_sys::Relation) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     let form = unsafe { &*(*table).rd_rel };
     form.relkind as u8 == pg_sys::RELKIND_RELATION && !form.relispartition && !form.relhassubclass
 }
 
-/// Whether it is a slot for rows on a page of a heap.
+/// Whether `slot` is one for rows on heap pages.
 ///
 /// # Safety
 /// `slot` is null or a slot.
 pub unsafe fn is_stored(slot: *mut pg_sys::TupleTableSlot) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     !slot.is_null() && unsafe { (*slot).tts_ops == &raw const pg_sys::TTSOpsBufferHeapTuple }
 }
 
-/// Whether this transaction has written this version of a row, and none after it: it holds, under whatever snapshot, and nobody
-/// else can so much as see it.
+/// Whether this transaction wrote this row version, and none after it. The version is then current under any snapshot, and no other
+/// transaction can see it.
 ///
 /// # Safety
 /// `slot` holds a row as stored.
 pub unsafe fn is_own(slot: *mut pg_sys::TupleTableSlot) -> bool {
-    // SAFETY: as the caller says; other kinds of slots have no header to look at.
+    // SAFETY: guaranteed by the caller; other kinds of slots have no tuple header to read.
     unsafe {
         if !is_stored(slot) {
             return false;
@@ -257,7 +257,7 @@ pub unsafe fn is_own(slot: *mut pg_sys::TupleTableSlot) -> bool {
     }
 }
 
-/// Whether this version of a row is the one that holds.
+/// Whether this row version is visible under the snapshot.
 ///
 /// # Safety
 /// `slot` holds a row of `table`, as stored.
@@ -267,7 +267,7 @@ pub unsafe fn is_visible(
     slot: *mut pg_sys::TupleTableSlot,
     snapshot: pg_sys::Snapshot,
 ) -> bool {
-    // SAFETY: as the caller says; other kinds of slots have no buffer to look at.
+    // SAFETY: guaranteed by the caller; other kinds of slots have no buffer to read.
     unsafe {
         if !is_stored(slot) {
             return false;
@@ -279,13 +279,13 @@ pub unsafe fn is_visible(
     }
 }
 
-/// Whether all comparisons of the table's indexes are the server's own, and none has an expression or a condition.
+/// Whether the table's indexes use only built-in comparisons, and none has an expression or a predicate.
 ///
 /// # Safety
 /// `table` is open.
 pub unsafe fn indexes_are_plain(table: pg_sys::Relation) -> bool {
     let own = |f: &pg_sys::RegProcedure| f.to_u32() < pg_sys::FirstNormalObjectId;
-    // SAFETY: as the caller says; an index has so many support functions for each key column (relcache.c).
+    // SAFETY: guaranteed by the caller; an index has that many support functions for each key column (relcache.c).
     unsafe {
         all_indexes(table, |index| {
             let supports = usize::from((*(*index).rd_indam).amsupport)
@@ -299,13 +299,15 @@ pub unsafe fn indexes_are_plain(table: pg_sys::Relation) -> bool {
     }
 }
 
+/// Whether `is_so` holds for all indexes of the table.
+///
 /// # Safety
 /// `table` is open.
 pub unsafe fn all_indexes(
     table: pg_sys::Relation,
     mut is_so: impl FnMut(pg_sys::Relation) -> bool,
 ) -> bool {
-    // SAFETY: as the caller says; each index is open while it is looked at.
+    // SAFETY: guaranteed by the caller; each index is open while `is_so` runs.
     unsafe {
         let list = pg_sys::RelationGetIndexList(table);
         let length = list.as_ref().map_or(0, |l| l.length);

@@ -1,10 +1,10 @@
-//! Rows of the same statement, written together. AFTER triggers fire when a statement has written all of its rows, so those whose
-//! events are still to come stand in the table already, most of them behind the one at hand: tables and indexes are opened once for
-//! many of them, and when their own events come there is nothing left to do.
+//! Lookahead: rows of the same statement are written together. AFTER triggers fire when a statement has written all of its rows. So the
+//! rows whose events are still to come are already in the table, most of them behind the current row. Tables and indexes are opened once
+//! for many rows, and nothing is left to do when the events of these rows come.
 //!
-//! No answer depends on it. A row is taken from a page only if the same command did the same to it, so it has an event of its
-//! own; what is not as expected is left to that. Whatever is written between the two, by triggers of the application, has its own
-//! event, too, and that one finds the copy. An abort takes rows, copies and events away together.
+//! No result depends on lookahead. A row is taken from a page only if the same command made the same change to it, so the row has an event
+//! of its own; anything unexpected is left to that event. A write by a trigger of the application in between has its own event too, which
+//! finds the copy. An abort removes rows, copies and events together.
 
 use crate::pg::slot::Slot;
 use crate::pg::slot::catch_error;
@@ -19,37 +19,37 @@ use crate::row_writer::row_change::pointer_to;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 
-/// Rows that are written together.
+/// Rows that are written together at most.
 const MOST: usize = 1024;
-/// Statements inside statements that are known at a time.
+/// Nested statements that are remembered at a time.
 const DEPTH: usize = 8;
 
-/// What was written before its event came.
+/// The rows that were written before their event came.
 #[derive(Default)]
 pub struct Lookahead {
     transaction: u32,
-    /// The event that came last.
+    /// The last event.
     last: Option<(RowChange, Tid)>,
     runs: Vec<CommandRows>,
 }
 
-/// Rows of one command, in the order of their places, and whether each is written.
+/// Rows of one command, in tid order, and whether each is written.
 struct CommandRows {
     deed: RowChange,
     rows: Vec<(Tid, bool)>,
-    /// The first one whose event has not come, if they come in order.
+    /// The first row whose event has not come, if events come in order.
     next: usize,
-    /// Events that are still to come.
+    /// The number of events still to come.
     left: usize,
 }
 
 impl Lookahead {
-    /// No event is to come whose row is written.
+    /// Whether no written row still waits for its event.
     pub fn is_idle(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// Whether the row of this event is written; the event is used up.
+    /// Whether the row of this event is already written. Marks the event as seen.
     pub fn take(&mut self, deed: RowChange, place: Tid) -> bool {
         let of_this = |r: &CommandRows| r.deed == deed;
         let Some(at) = self.runs.iter().rposition(of_this) else {
@@ -73,8 +73,7 @@ impl Lookahead {
         written
     }
 
-    /// Whether it is worth while to look at what comes behind this row: events come in the order of places, and those behind
-    /// it are not known yet.
+    /// Whether a look at the rows behind this one pays: events come in tid order, and the rows behind this one are not known yet.
     fn leads(&mut self, deed: RowChange, place: Tid) -> bool {
         let transaction = tx::local_number();
         if self.transaction != transaction {
@@ -103,12 +102,12 @@ impl Lookahead {
 }
 
 impl RowApplier<'_> {
-    /// Writes the rows behind the one whose event has come, if that is worth while.
+    /// Writes the rows behind the row of this event, if that pays.
     ///
     /// # Safety
     /// `data` is the TriggerData of the running row trigger.
     pub unsafe fn look_ahead(&self, data: &pg_sys::TriggerData) {
-        // SAFETY: as the caller says; a slot of this kind pins the buffer that its row is in.
+        // SAFETY: guaranteed by the caller; a slot of this kind pins the buffer that holds its row.
         unsafe {
             let slot = data.tg_trigslot;
             let (true, Some((deed, place))) =
@@ -116,7 +115,7 @@ impl RowApplier<'_> {
             else {
                 return;
             };
-            // An index that is checked late would be told of rows that are put in, and nobody would look again.
+            // An index with a deferred check accepts conflicting rows at first, and nothing would check them again.
             if deed.event == WriteEvent::Insert && !self.direct.copies {
                 return;
             }
@@ -137,11 +136,13 @@ impl RowApplier<'_> {
         }
     }
 
+    /// Returns the tids of rows behind `after`, on its page and on the following ones, that the same command changed in the same way.
+    ///
     /// # Safety
     /// The buffer holds the page of `after`, and is pinned.
     unsafe fn places(&self, buffer: pg_sys::Buffer, deed: RowChange, after: Tid) -> Vec<Tid> {
         let mut places = Vec::new();
-        // SAFETY: as the caller says. A page that is read here is let go of here, or by the abort.
+        // SAFETY: guaranteed by the caller. A page that is read here is released here, or by the abort.
         unsafe {
             deed.on_page(buffer, after, MOST, &mut places);
             let main = pg_sys::ForkNumber::MAIN_FORKNUM;
@@ -161,15 +162,15 @@ impl RowApplier<'_> {
         places
     }
 
-    /// Which of them are written: as a batch does it, rows whose place in a unique index is taken are taken back, and left to
-    /// their own events, which know whom to wait for.
+    /// Inserts copies of these rows; returns which of them were written. As in a batch, rows that conflict in a unique index are deleted
+    /// again and left to their own events, which know which transaction to wait for.
     ///
     /// # Safety
-    /// The places are those of rows that this command has put into the touched table.
+    /// The tids are those of rows that this command inserted into the touched table.
     unsafe fn insert_all(&self, places: &[Tid]) -> Vec<bool> {
         let mut written = vec![false; places.len()];
         let (mut new, mut numbers) = (Vec::new(), Vec::new());
-        // SAFETY: as the caller says. What expressions leave behind goes with the last row.
+        // SAFETY: guaranteed by the caller. Memory that expressions leave behind is freed after the last row.
         unsafe {
             let source = Slot::of_table(self.touched);
             let before = pg_sys::MemoryContextSwitchTo(self.written.row_memory());
@@ -204,10 +205,12 @@ impl RowApplier<'_> {
         written
     }
 
+    /// Mirrors changes or deletions of these rows; returns which of them were written.
+    ///
     /// # Safety
-    /// The places are those of rows that this command has changed or deleted in the touched table.
+    /// The tids are those of rows that this command changed or deleted in the touched table.
     unsafe fn follow_all(&self, places: &[Tid], event: WriteEvent) -> Vec<bool> {
-        // SAFETY: as the caller says; any version of a row that is there can be read under this snapshot.
+        // SAFETY: guaranteed by the caller; any existing row version can be read under this snapshot.
         unsafe {
             let any = &raw mut pg_sys::SnapshotAnyData;
             let (old, new) = (Slot::of_table(self.touched), Slot::of_table(self.touched));
@@ -223,9 +226,9 @@ impl RowApplier<'_> {
     }
 
     /// # Safety
-    /// `old` holds a row that this command has changed or deleted.
+    /// `old` holds a row that this command changed or deleted.
     unsafe fn follow(&self, old: &Slot, new: &Slot, event: WriteEvent) -> bool {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let tuple = &*pg_sys::ExecFetchSlotHeapTuple(old.0, false, null_mut());
             let key = self.direct.key.of_slot(old.0);
@@ -251,7 +254,7 @@ impl RowApplier<'_> {
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
     unsafe fn fetch(&self, place: Tid, snapshot: pg_sys::Snapshot, slot: &Slot) -> bool {
         let mut pointer = pointer_to(place);
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match (*(*self.touched).rd_tableam).tuple_fetch_row_version {
                 None => false,

@@ -1,9 +1,9 @@
-//! One row written below SQL: the touched row, which the trigger has in its hands, is made into a row of the written
-//! table, and that is put in, changed or taken away by the server's own functions, as logical replication's apply does
-//! (execReplication.c). No plan is started for it.
+//! Writes single rows below SQL. The touched row, which the trigger already has in memory, is converted into a row of the written table.
+//! That row is inserted, updated or deleted with the server's own functions, as the apply worker of logical replication does
+//! (execReplication.c). No plan is run.
 //!
-//! Only what is certain goes this way: where a row is not as expected (changed again since, not there, there already,
-//! of another scope, written by somebody else meanwhile) nothing is done, and the caller's statements decide.
+//! Only certain cases are handled here. If a row is not as expected (changed again since, missing, already present, of another scope,
+//! written by another transaction meanwhile), nothing is done, and the caller's statements decide.
 
 mod apply;
 mod block_scan;
@@ -43,34 +43,34 @@ use table_cache::TableCache;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteEvent {
     Insert,
-    /// Its key is the same.
+    /// The key is unchanged.
     Update,
     Delete,
 }
 
-/// The two tables, the view between them, and names of columns.
+/// The two tables, the view between them, and column names.
 struct FlowRelations {
     touched: pg_sys::Oid,
     view: pg_sys::Oid,
     written: pg_sys::Oid,
-    /// Columns of the written table that a row sets, by the same names in the view.
+    /// Columns of the written table that a row sets; the view has them by the same names.
     columns: Vec<CString>,
     /// The touched table's key.
     key: Vec<CString>,
-    /// The written table's column that has one value in all rows that are ours; None where all are.
+    /// The column of the written table that has the same value in all rows of this scope; None if all rows belong to the migration.
     scope: Option<CString>,
     /// The columns that `ON CONFLICT` names.
     arbiter: Vec<CString>,
 }
 
-/// What is known of both tables as long as neither changes. It holds no lock and no resource of a transaction.
+/// What is known about both tables as long as neither changes. It holds no lock and no resource of a transaction.
 pub struct Direct {
     context: pg_sys::MemoryContext,
     written: pg_sys::Oid,
     row: Projection,
     /// The touched table's key.
     key: KeyColumns,
-    /// Find the row of a key in the touched table, and in the written one.
+    /// Indexes that find the row of a key in the touched table, and in the written one.
     touched_key: KeyIndex,
     written_key: KeyIndex,
     parents: Vec<ScopeParent>,
@@ -81,8 +81,8 @@ pub struct Direct {
 }
 
 impl Direct {
-    /// For a flow between two tables: keys are as they were, and no two rows share one. None where rows of these tables
-    /// cannot be written this way.
+    /// Builds the writer for a flow between two tables whose keys stay the same and are unique. None if rows of these tables cannot be
+    /// written this way.
     pub fn for_flow(
         flow: &Flow,
         touched: pg_sys::Oid,
@@ -128,14 +128,14 @@ impl Direct {
     }
 
     fn for_relations(parties: &FlowRelations) -> Option<Self> {
-        // SAFETY: all three relations are locked by the caller's use of them.
+        // SAFETY: all three relations are locked, because the caller uses them.
         in_memory(c"pg_mig direct", |context| unsafe {
             Self::build(context, parties)
         })
     }
 
     /// # Safety
-    /// `context` is the current one and lives as long as the value.
+    /// `context` is the current memory context and lives as long as the value.
     unsafe fn build(context: pg_sys::MemoryContext, parties: &FlowRelations) -> Option<Self> {
         let [touched, view, written] =
             [parties.touched, parties.view, parties.written].map(OpenRelation::read);
@@ -167,30 +167,30 @@ impl Direct {
         }
     }
 
-    /// No code but the server's own runs, so that nothing depends on the session's settings.
+    /// Whether only built-in code runs, so that nothing depends on the session's settings.
     pub fn is_plain(&self) -> bool {
         self.plain
     }
 
-    /// Whether the row of this event was written together with one before it.
+    /// Whether the row of this event was already written together with an earlier one.
     ///
     /// # Safety
-    /// `data` belongs to a row trigger on the touched table that is running.
+    /// `data` belongs to a running row trigger on the touched table.
     pub unsafe fn was_written(&self, data: &pg_sys::TriggerData) -> bool {
         if self.ahead.borrow().is_idle() {
             return false;
         }
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         match unsafe { RowChange::from_trigger(data) } {
             Some((deed, place)) => self.ahead.borrow_mut().take(deed, place),
             None => false,
         }
     }
 
-    /// False where nothing was done.
+    /// Mirrors the row of an event; false if nothing was done.
     ///
     /// # Safety
-    /// `data` belongs to a row trigger on the touched table that is running, and `key` is that of its row.
+    /// `data` belongs to a running row trigger on the touched table, and `key` is that of its row.
     pub unsafe fn write(
         &self,
         data: &pg_sys::TriggerData,
@@ -205,8 +205,8 @@ impl Direct {
         }
     }
 
-    /// Foreign keys that need no check, because the parent is held. Where only this transaction holds it, a change of a row is left
-    /// to PostgreSQL: it checks the new version where the old one was put in by the same transaction (RI_FKey_fk_upd_check_required).
+    /// Lists the foreign keys that need no check because their parent row is held. If only this transaction holds the parent, an UPDATE is
+    /// left to PostgreSQL, which checks the new version if the same transaction inserted the old one (RI_FKey_fk_upd_check_required).
     fn list_needless_fks(&self, event: WriteEvent) -> Result<Vec<pg_sys::Oid>> {
         let Some(scope) = &self.row.scope else {
             return Ok(Vec::new());
@@ -220,12 +220,12 @@ impl Direct {
         Ok(spared)
     }
 
-    /// Waits until nobody is about to put the copy of a row in: its own statements would not see it.
+    /// Waits until no other transaction is about to insert the copy of this row: the mirror's own statements would not see that copy.
     ///
     /// # Safety
-    /// Inside a transaction; `key` is one of the touched table.
+    /// Inside a transaction; `key` is a key of the touched table.
     pub unsafe fn await_copy(&self, key: &[pg_sys::Datum]) {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let written = OpenRelation::read(self.written);
             let found = Slot::of_table(written.0);
@@ -238,19 +238,19 @@ impl Direct {
 impl Drop for Direct {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: everything in it is ours, and nobody uses it any more.
+            // SAFETY: everything in the context belongs to this value, and nothing uses it any more.
             unsafe { pg_sys::MemoryContextDelete(self.context) };
         }
     }
 }
 
-/// What `make` makes in a memory context of its own, which is the current one meanwhile, lives until somebody deletes that, and goes
-/// if nothing comes of it. An ERROR in between leaks it, once.
+/// Runs `make` in a new memory context, which is the current one meanwhile. The context lives until it is deleted explicitly, or is deleted
+/// at once if `make` returns None. An ERROR in between leaks the context, once.
 fn in_memory<T>(
     name: &'static CStr,
     make: impl FnOnce(pg_sys::MemoryContext) -> Option<T>,
 ) -> Option<T> {
-    // SAFETY: a new context below the one that is never deleted; the old current one is put back.
+    // SAFETY: a new context below TopMemoryContext, which is never deleted; the previous context is restored.
     unsafe {
         let context = pg_sys::AllocSetContextCreateInternal(
             pg_sys::TopMemoryContext,
@@ -269,7 +269,7 @@ fn in_memory<T>(
     }
 }
 
-/// A relation open for a look. The lock stays to the transaction's end.
+/// A relation opened for reading. The lock lasts to the end of the transaction.
 struct OpenRelation(pg_sys::Relation);
 
 impl OpenRelation {
@@ -288,19 +288,19 @@ impl Drop for OpenRelation {
     }
 }
 
-/// Names as PostgreSQL takes them.
+/// Names as C strings.
 fn texts<'a>(names: impl IntoIterator<Item = &'a Ident>) -> Option<Vec<CString>> {
     let text = |name: &Ident| CString::new(name.as_str()).ok();
     names.into_iter().map(text).collect()
 }
 
-/// Items of a List of pointers.
+/// The items of a List of pointers.
 ///
 /// # Safety
 /// `list` is null or a list of pointers to `T`.
 unsafe fn items<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     let length = unsafe { list.as_ref() }.map_or(0, |l| l.length);
-    // SAFETY: as the caller says; `n` is below its length.
+    // SAFETY: guaranteed by the caller; `n` is below the length of the list.
     (0..length).map(move |n| unsafe { (*pg_sys::list_nth_cell(list, n)).ptr_value.cast() })
 }

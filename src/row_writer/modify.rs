@@ -1,5 +1,5 @@
-//! Putting a row in, changing it, taking it away: as ExecSimpleRelationInsert() and its neighbours in execReplication.c
-//! do, with one difference. A row that somebody else has written meanwhile is no error here, it is left to the caller.
+//! Inserts, updates and deletes rows as ExecSimpleRelationInsert() and related functions in execReplication.c do, with one difference: a
+//! row that another transaction has written meanwhile is not an error here, but left to the caller.
 
 use crate::pg::slot::Slot;
 use crate::pg::slot::catch_error;
@@ -7,21 +7,20 @@ use crate::row_writer::target::TargetTable;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 
-/// How a row is changed.
+/// How a row is updated.
 #[derive(Clone, Copy)]
 pub struct UpdateManner {
-    /// It is not one of many that one command changes. An index page that is full is searched for versions that are dead by now
-    /// (bottom-up deletion, nbtree's README); those that this command has replaced are not, so that where there are many of them
-    /// the search is in vain.
+    /// The command updates only this row. A full index page is searched for dead row versions (bottom-up deletion, nbtree's README).
+    /// Versions that the same command has replaced are not dead yet, so the search is useless if there are many of them.
     pub alone: bool,
-    /// For whoever writes the row.
+    /// Waits for a transaction that is writing the row.
     pub waits: bool,
-    /// NOT NULL and CHECK are looked at.
+    /// NOT NULL and CHECK are checked.
     pub checks: bool,
 }
 
 impl UpdateManner {
-    /// As a statement does it.
+    /// The manner of an SQL statement.
     pub fn of_a_statement(alone: bool) -> Self {
         Self {
             alone,
@@ -33,9 +32,9 @@ impl UpdateManner {
 
 impl TargetTable<'_> {
     /// # Safety
-    /// `new` holds a whole row of the table, whose key it does not have.
+    /// `new` holds a complete row; no row of the table has its key.
     pub unsafe fn insert(&self, new: &Slot) {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             self.store(new);
             let recheck = self.index(new, false);
@@ -45,12 +44,12 @@ impl TargetTable<'_> {
         }
     }
 
-    /// As `insert`, but waits for nobody: false where another row has the place in a unique index, or may come to have it.
+    /// As `insert`, but does not wait. False if another row conflicts, or may come to conflict, in a unique index.
     ///
     /// # Safety
-    /// `new` holds a whole row of the table; its indexes tell at once.
+    /// `new` holds a complete row of the table; its indexes report conflicts at once (`eligibility::tells_at_once`).
     pub unsafe fn insert_unless_there(&self, new: &Slot) -> bool {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             self.store(new);
             if !self.index_unless_there(new) {
@@ -63,13 +62,13 @@ impl TargetTable<'_> {
         true
     }
 
-    /// Into the table alone.
+    /// Inserts into the table only, not into its indexes.
     ///
     /// # Safety
     /// As `insert`.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
     unsafe fn store(&self, new: &Slot) {
-        // SAFETY: as the caller says; a table of the kinds that `suits` lets pass takes rows.
+        // SAFETY: guaranteed by the caller; a table that `eligibility::table` accepts takes rows.
         unsafe {
             self.check(new);
             let command = pg_sys::GetCurrentCommandId(true);
@@ -79,14 +78,14 @@ impl TargetTable<'_> {
         }
     }
 
-    /// Puts rows in together, and waits for nobody. The numbers of those that stand in the way of others in a unique index:
-    /// they are in the table all the same.
+    /// Inserts rows together, without waiting. Returns the numbers of the rows that conflict in a unique index; they are in the table all
+    /// the same.
     ///
     /// # Safety
-    /// The slots hold whole rows of the table.
+    /// The slots hold complete rows of the table.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
     pub unsafe fn insert_all(&self, new: &[Slot], bulk: pg_sys::BulkInsertState) -> Vec<usize> {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let Some(insert) = (*(*self.relation).rd_tableam).multi_insert else {
                 return Vec::new();
@@ -99,13 +98,13 @@ impl TargetTable<'_> {
         }
     }
 
-    /// False where the row is not what it was, or where somebody writes it and `manner` is not to wait.
+    /// Updates a row. False if the row has changed since, or if another transaction is writing it and `manner` does not wait.
     ///
     /// # Safety
-    /// `old` holds a row of the table as stored, `new` what becomes of it; a snapshot is active.
+    /// `old` holds a row of the table as stored, `new` its new version; a snapshot is active.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
     pub unsafe fn update(&self, old: &Slot, new: &Slot, manner: UpdateManner) -> bool {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let Some(update) = (*(*self.relation).rd_tableam).tuple_update else {
                 return false;
@@ -159,12 +158,12 @@ impl TargetTable<'_> {
         }
     }
 
-    /// False where the row is not what it was.
+    /// Deletes a row; false if it has changed since.
     ///
     /// # Safety
     /// `old` holds a row of the table as stored; a snapshot is active.
     pub unsafe fn delete(&self, old: &Slot) -> bool {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             pg_sys::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_DELETE);
             if !self.remove(old) {
@@ -184,12 +183,12 @@ impl TargetTable<'_> {
         }
     }
 
-    /// Takes away a row that this transaction has put in, if it has not yet.
+    /// Deletes a row that this transaction inserted, unless it has already done so.
     ///
     /// # Safety
-    /// `own` holds that row, put in by an earlier command; a snapshot is active.
+    /// `own` holds that row, inserted by an earlier command; a snapshot is active.
     pub unsafe fn take_back(&self, own: &Slot) {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.remove(own) };
     }
 
@@ -197,7 +196,7 @@ impl TargetTable<'_> {
     /// As `delete`.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
     unsafe fn remove(&self, old: &Slot) -> bool {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let Some(delete) = (*(*self.relation).rd_tableam).tuple_delete else {
                 return false;
@@ -222,12 +221,12 @@ impl TargetTable<'_> {
         }
     }
 
-    /// NOT NULL and CHECK.
+    /// Checks NOT NULL and CHECK constraints.
     ///
     /// # Safety
     /// `new` holds a row of the table.
     pub unsafe fn check(&self, new: &Slot) {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             if !(*(*self.relation).rd_att).constr.is_null() {
                 pg_sys::ExecConstraints(self.result, new.0, self.estate);
@@ -235,12 +234,12 @@ impl TargetTable<'_> {
         }
     }
 
-    /// Puts the row into the indexes; those whose check comes later.
+    /// Inserts the row's index entries. Returns the indexes whose check is deferred.
     ///
     /// # Safety
-    /// `new` holds a row that the table has by now.
+    /// `new` holds a row that is already in the table.
     unsafe fn index(&self, new: &Slot, update: bool) -> *mut pg_sys::List {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             self.open_indexes();
             if (*self.result).ri_NumIndices == 0 {
@@ -259,14 +258,13 @@ impl TargetTable<'_> {
         }
     }
 
-    /// Puts the row into the indexes, and waits for nobody; false where another row has its place in a unique one, or may
-    /// come to have it.
+    /// Inserts the row's index entries, without waiting. False if another row conflicts, or may come to conflict, in a unique index.
     ///
     /// # Safety
-    /// `new` holds a row that the table has by now.
+    /// `new` holds a row that is already in the table.
     pub unsafe fn index_unless_there(&self, new: &Slot) -> bool {
         let mut conflict = false;
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             self.open_indexes();
             if (*self.result).ri_NumIndices > 0 {
@@ -284,12 +282,12 @@ impl TargetTable<'_> {
         !conflict
     }
 
-    /// Foreign keys of rows that were put in.
+    /// Fires the foreign key triggers of inserted rows.
     ///
     /// # Safety
-    /// The slots hold them.
+    /// The slots hold these rows.
     pub unsafe fn fire_for(&self, new: &[Slot]) {
-        // SAFETY: as the caller says. A row that was taken back since is not checked (RI_FKey_check).
+        // SAFETY: guaranteed by the caller. A row that has been deleted again is not checked (RI_FKey_check).
         unsafe {
             self.fire(|| {
                 for slot in new {
@@ -305,12 +303,12 @@ impl TargetTable<'_> {
         }
     }
 
-    /// Foreign keys, as at the end of a statement.
+    /// Fires the foreign key triggers that `queue` queues, as at the end of a statement.
     ///
     /// # Safety
     /// `queue` queues events of this table.
     unsafe fn fire(&self, queue: impl FnOnce()) {
-        // SAFETY: as the caller says; inside a transaction.
+        // SAFETY: guaranteed by the caller; inside a transaction.
         unsafe {
             if !self.fires {
                 return;

@@ -1,5 +1,5 @@
-//! What the mapping's view makes of a row, without running the view: its target list is planned once, as the planner
-//! would do when it pulls the view up, and evaluated over the touched row.
+//! Projection: computes the row that the mapping's view gives for a touched row, without running the view. The view's target list is
+//! planned once, as the planner does when it pulls the view up, and evaluated over the touched row.
 
 use crate::pg::datum_equality::{DatumImage, KeyColumns};
 use crate::pg::slot::Slot;
@@ -10,24 +10,24 @@ use crate::row_writer::target::TargetTable;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Clone, Copy)]
 enum ValueSource {
     /// A column of the touched table.
     Column(i16),
     Const(pg_sys::Datum, bool),
-    /// Planned, in the memory of the whole.
+    /// A planned expression, allocated in the memory context of the `Projection`.
     Expression(*mut pg_sys::Expr),
 }
 
-/// Where a value of the written key comes from.
+/// The origin of a value of the written key.
 #[derive(Clone, Copy)]
 enum KeyPart {
     Key(usize),
     Const(pg_sys::Datum),
 }
 
-/// The scope's column, and the value of all rows that are ours.
+/// The scope's column, and its value in all rows of this scope.
 pub struct ScopeValue {
     pub number: i16,
     pub value: pg_sys::Datum,
@@ -44,7 +44,7 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// None where the view does more than to read one row of the touched table.
+    /// Returns None if the view does more than read one row of the touched table.
     ///
     /// # Safety
     /// Both relations are open; the current memory context lives as long as the value.
@@ -54,7 +54,7 @@ impl Projection {
         parties: &FlowRelations,
         key: &[i16],
     ) -> Option<Self> {
-        // SAFETY: the query belongs to the open view; what is kept of it is copied by the planner.
+        // SAFETY: the query belongs to the open view; the planner copies the parts that are kept.
         unsafe {
             let query = &*pg_sys::get_view_query(view);
             if !reads_one(query, parties.touched) {
@@ -103,7 +103,7 @@ impl Projection {
         }
     }
 
-    /// Nothing is evaluated.
+    /// Whether there is no expression to evaluate.
     pub fn is_plain(&self) -> bool {
         self.filter.is_null()
             && !self
@@ -112,7 +112,7 @@ impl Projection {
                 .any(|(_, v)| matches!(v, ValueSource::Expression(_)))
     }
 
-    /// The written table's key, for the touched table's.
+    /// Returns the written table's key for a key of the touched table.
     pub fn key(&self, touched: &[pg_sys::Datum]) -> Vec<pg_sys::Datum> {
         let value = |p: &KeyPart| match p {
             KeyPart::Key(n) => touched[*n],
@@ -121,13 +121,13 @@ impl Projection {
         self.key.iter().map(value).collect()
     }
 
-    /// Whether the row of the written table is one of this scope.
+    /// Whether a row of the written table belongs to this scope.
     ///
     /// # Safety
     /// `found` holds a row of the written table.
     pub unsafe fn is_ours(&self, found: &Slot) -> bool {
         self.scope.as_ref().is_none_or(|s| {
-            // SAFETY: as the caller says; both values are of the scope's type.
+            // SAFETY: guaranteed by the caller; both values are of the scope's type.
             unsafe {
                 let (value, null) = Slot::value(found.0, s.number);
                 !null && s.image.is_same(value, s.value)
@@ -135,17 +135,17 @@ impl Projection {
         })
     }
 
-    /// Puts the row that the written table should have into `new`; false where the filter leaves it out.
+    /// Fills `new` with the row that the written table should have; false if the filter excludes the row.
     ///
     /// # Safety
-    /// `source` holds a row of the touched table, and `new` is a slot for the written one.
+    /// `source` holds a row of the touched table; `new` is a slot for the written table.
     pub unsafe fn fill(
         &self,
         written: &TargetTable,
         source: *mut pg_sys::TupleTableSlot,
         new: &Slot,
     ) -> bool {
-        // SAFETY: as the caller says; the slot has as many values as the table has columns, and each is set.
+        // SAFETY: guaranteed by the caller; the slot has as many values as the table has columns, and each is set.
         unsafe {
             let evaluated = |expression| evaluate(written.expression_context(), expression, source);
             if !self.filter.is_null() {
@@ -173,21 +173,21 @@ impl Projection {
         }
     }
 
-    /// The key of a row of the written table.
+    /// Returns the key of a row of the written table.
     ///
     /// # Safety
-    /// `row` holds one.
+    /// `row` holds a row of the written table.
     pub unsafe fn key_of(&self, row: &Slot) -> Vec<pg_sys::Datum> {
-        // SAFETY: as the caller says; key columns are not null.
+        // SAFETY: guaranteed by the caller; key columns are not null.
         let value = |n: &i16| unsafe { Slot::value(row.0, *n).0 };
         self.arbiter.iter().map(value).collect()
     }
 }
 
-/// One table, row by row: no other one beside it, nothing put together.
+/// Whether the query reads the touched table only, row by row: no join, no aggregation, no set operation.
 ///
 /// # Safety
-/// The query is a view's.
+/// The query belongs to a view.
 unsafe fn reads_one(query: &pg_sys::Query, touched: pg_sys::Oid) -> bool {
     let simple = !query.hasSubLinks
         && !query.hasAggs
@@ -215,17 +215,18 @@ unsafe fn reads_one(query: &pg_sys::Query, touched: pg_sys::Oid) -> bool {
     }
 }
 
-/// None where the view's value is not of the column's very type: an assignment would convert it.
+/// Returns the origin of a column's value. None if the type in the view is not exactly the column's type: an assignment would convert the
+/// value.
 ///
 /// # Safety
-/// The query is a view's, and the table is open.
+/// The query belongs to a view, and the table is open.
 unsafe fn value(
     query: &pg_sys::Query,
     name: &CStr,
     written: pg_sys::Relation,
     number: i16,
 ) -> Option<ValueSource> {
-    // SAFETY: as the caller says; a node's tag says what it is.
+    // SAFETY: guaranteed by the caller; a node's tag gives its type.
     unsafe {
         let entry = items::<pg_sys::TargetEntry>(query.targetList).find(|e| {
             let named = (**e).resname;
@@ -255,9 +256,9 @@ unsafe fn value(
 }
 
 /// # Safety
-/// `expression` is a checked expression; the result is in the current memory context.
+/// `expression` is an analyzed expression; the result is allocated in the current memory context.
 pub unsafe fn plan_expression(expression: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
-    // SAFETY: as the caller says. The planner changes what it is given in place.
+    // SAFETY: guaranteed by the caller. The planner modifies its input in place, so it gets a copy.
     unsafe {
         let copy = pg_sys::copyObjectImpl(expression.cast_const().cast());
         pg_sys::expression_planner(copy.cast())
@@ -272,7 +273,7 @@ unsafe fn evaluate(
     expression: *mut pg_sys::Expr,
     source: *mut pg_sys::TupleTableSlot,
 ) -> (pg_sys::Datum, bool) {
-    // SAFETY: as the caller says. The state is made anew for each row: what functions keep in it may hold on to this
+    // SAFETY: guaranteed by the caller. The state is built for each row, because functions may keep data in it that belongs to this
     // transaction.
     unsafe {
         (*context).ecxt_scantuple = source;
@@ -292,7 +293,7 @@ pub unsafe fn attribute<'a>(
     table: pg_sys::Relation,
     number: i16,
 ) -> &'a pg_sys::FormData_pg_attribute {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         &(*(*table).rd_att)
             .attrs
@@ -303,17 +304,17 @@ pub unsafe fn attribute<'a>(
 /// # Safety
 /// `table` is open and has the columns.
 pub unsafe fn key_columns(table: pg_sys::Relation, numbers: &[i16]) -> KeyColumns {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     let kind = |n: &i16| (*n, unsafe { attribute(table, *n) }.atttypid);
     KeyColumns::new(numbers.iter().map(kind))
 }
 
-/// The columns' numbers; None where one of them is not there.
+/// Returns the numbers of the columns; None if one of them does not exist.
 ///
 /// # Safety
 /// `table` is open.
 pub unsafe fn numbers_in(table: pg_sys::Relation, names: &[CString]) -> Option<Vec<i16>> {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     names
         .iter()
         .map(|n| unsafe { number_in(table, n) })
@@ -323,7 +324,7 @@ pub unsafe fn numbers_in(table: pg_sys::Relation, names: &[CString]) -> Option<V
 /// # Safety
 /// `table` is open.
 unsafe fn number_in(table: pg_sys::Relation, name: &CString) -> Option<i16> {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     let number = unsafe { pg_sys::get_attnum((*table).rd_id, name.as_ptr()) };
     (number > 0).then_some(number)
 }

@@ -1,12 +1,12 @@
-//! What one command did to one row, as its event tells, and other rows on the same page to which it did the same: PostgreSQL
-//! writes the number of the command into each row that it puts in, changes or deletes (t_cid), and gives none twice in a transaction.
+//! The change that one command made to one row, as its event shows it, and other rows on the same page with the same change. PostgreSQL
+//! stores the command id in each row that a command inserts, updates or deletes (t_cid), and uses no id twice in a transaction.
 
 use crate::pg::command_id;
 use crate::row_writer::WriteEvent;
 use pgrx::itemptr::{item_pointer_set_all, item_pointer_to_u64};
 use pgrx::pg_sys;
 
-/// Where a row stands: block and offset, in this order.
+/// The tid of a row: block number in the high half, offset in the low half.
 pub type Tid = u64;
 
 pub fn block_of(place: Tid) -> pg_sys::BlockNumber {
@@ -27,13 +27,13 @@ pub struct RowChange {
 }
 
 impl RowChange {
-    /// The deed of a running row trigger, and where it was done: the new row's place, or the old one's for a change. None where
-    /// others hold the row, too.
+    /// Returns the change of a running row trigger, and its tid: that of the new row for an INSERT, of the old one otherwise. None if other
+    /// transactions hold the row, too.
     ///
     /// # Safety
-    /// `data` belongs to an AFTER row trigger that is running.
+    /// `data` belongs to a running AFTER row trigger.
     pub unsafe fn from_trigger(data: &pg_sys::TriggerData) -> Option<(Self, Tid)> {
-        // SAFETY: the tuple is that of the event, as stored. Its command is known as long as its transaction runs.
+        // SAFETY: the tuple is that of the event, as stored. Its command id is known as long as its transaction runs.
         unsafe {
             let tuple = &*data.tg_trigtuple;
             let row = &*tuple.t_data;
@@ -58,10 +58,10 @@ impl RowChange {
         }
     }
 
-    /// Adds the places of rows behind `after` on one page to which the same was done, `most` at the most.
+    /// Adds the tids of rows behind `after` on one page that have the same change, up to `most` in all.
     ///
     /// # Safety
-    /// The buffer is pinned and holds a page of a heap; the command's transaction runs.
+    /// The buffer is pinned and holds a heap page; the command's transaction is running.
     pub unsafe fn on_page(
         &self,
         buffer: pg_sys::Buffer,
@@ -69,7 +69,7 @@ impl RowChange {
         most: usize,
         places: &mut Vec<Tid>,
     ) {
-        // SAFETY: as the caller says; an ERROR lets go of the buffer's lock.
+        // SAFETY: guaranteed by the caller; an ERROR releases the buffer lock.
         unsafe {
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let page = pg_sys::BufferGetPage(buffer);
@@ -90,10 +90,12 @@ impl RowChange {
         }
     }
 
+    /// Whether the row has this change.
+    ///
     /// # Safety
-    /// `row` is stored at `place`, on a page that nobody changes meanwhile.
+    /// `row` is stored at `place`, on a page that does not change meanwhile.
     unsafe fn is_of(&self, row: pg_sys::HeapTupleHeader, place: Tid) -> bool {
-        // SAFETY: as the caller says. Only a transaction's own numbers of commands are asked for.
+        // SAFETY: guaranteed by the caller. Only command ids of the own transaction are read.
         unsafe {
             let head = &*row;
             let stamps = head.t_choice.t_heap;
@@ -102,7 +104,7 @@ impl RowChange {
                     && !has_flag(head, pg_sys::HEAP_COMBOCID)
                     && stamps.t_field3.t_cid == self.command
                     && has_flag(head, pg_sys::HEAP_XMAX_INVALID)
-                    // Not a new version of a row that was there.
+                    // Not a new version of an existing row.
                     && !has_flag(head, pg_sys::HEAP_UPDATED);
             }
             let doubtful = pg_sys::HEAP_XMAX_INVALID

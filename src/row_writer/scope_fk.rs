@@ -1,5 +1,6 @@
-//! The foreign key of the scope's column: all rows name the same parent. Where the mapping's anchor holds that (`sqlgen::anchor`),
-//! nobody need look for it; otherwise it is looked for and locked once in a transaction, where PostgreSQL would do it for each row.
+//! The foreign key of the scope's column: all rows refer to the same parent row. If the mapping's scope pin holds that row
+//! (`sqlgen::scope_pin`), no check is needed. Otherwise the row is looked up and locked once in a transaction, where PostgreSQL would do so
+//! for each row.
 
 use crate::error::Result;
 use crate::ident::{Ident, Literal, QualifiedName};
@@ -8,17 +9,17 @@ use pgrx::pg_sys;
 use serde::Deserialize;
 use std::cell::Cell;
 
-/// The transaction itself, not one of its subtransactions (TopSubTransactionId in c.h).
+/// The id of the top-level transaction as a subtransaction (TopSubTransactionId in c.h).
 const TOP: u32 = 1;
 
 pub struct ScopeParent {
     pub constraint: pg_sys::Oid,
     owner: pg_sys::Oid,
-    /// The anchor holds it.
+    /// The scope pin holds the parent row.
     pub anchored: bool,
-    /// `$1`: the value that all rows have.
+    /// `$1`: the scope value, which all rows have.
     lock: prepared::PreparedPlan,
-    /// The transaction and subtransaction that hold it.
+    /// The transaction and subtransaction that hold the parent row.
     held: Cell<(u32, u32)>,
 }
 
@@ -32,7 +33,7 @@ struct ScopeFkRow {
     anchor: Option<Ident>,
 }
 
-/// The parents that `column` of `table` names by `value`, in ordinary tables, of its own type and by PostgreSQL's own operators.
+/// Finds the foreign keys over `column` of `table` alone that refer to ordinary tables, with the same column type and built-in operators.
 pub fn find_scope_parents(
     table: pg_sys::Oid,
     column: i16,
@@ -74,7 +75,7 @@ pub fn find_scope_parents(
             }
         };
         let owner = pg_sys::Oid::from(f.owner);
-        // Like PostgreSQL's own check, with the rights of the parent's owner (ri_PerformCheck).
+        // Like PostgreSQL's own check, runs with the privileges of the parent table's owner (ri_PerformCheck).
         let _owner = role::act_as(owner);
         let sql = format!(
             "SELECT 1 FROM ONLY {name} AS p WHERE p.{} OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF p",
@@ -99,13 +100,13 @@ struct ScopeFkRows {
 }
 
 impl ScopeParent {
-    /// Whether the parent with this key is there and stays there until the transaction ends.
+    /// Whether the parent row with this key exists and is locked until the transaction ends.
     pub fn is_held(&self, key: pg_sys::Datum) -> Result<bool> {
         let transaction = tx::local_number();
-        // SAFETY: reads this backend's state.
+        // SAFETY: reads the state of this backend.
         let sub = unsafe { pg_sys::GetCurrentSubTransactionId() };
         let (held, by) = self.held.get();
-        // A subtransaction that is rolled back gives its locks away.
+        // A subtransaction that is rolled back releases its locks.
         if held == transaction && (by == sub || by == TOP) {
             return Ok(true);
         }

@@ -1,17 +1,18 @@
-//! Rows of a slice copied below SQL, and no row locked.
+//! Copies the rows of a slice below SQL, without locking them.
 //!
-//! A batch that locks nothing loses to whoever deletes a row after the batch has read it: his mirror finds no copy to delete yet,
-//! and the batch puts one in. Two rules close that, and each needs the other:
-//! - a mirror that looks for a row's copy sees uncommitted ones too, and waits for whoever puts one in (`Key::find`);
-//! - a batch looks at each row again after it has put the copy into the key's index, and takes the copy back where somebody
-//!   has changed or deleted the row since, or is about to.
+//! Without row locks, a batch loses to a transaction that deletes a row after the batch has read it: the mirror of that transaction finds
+//! no copy to delete yet, and then the batch inserts one. Two rules prevent this, and each needs the other:
+//! - a mirror that looks for the copy of a row also sees uncommitted copies, and waits for the transaction that inserts one
+//!   (`KeySearch::find`);
+//! - a batch reads each row again after its copy is in the key's index, and deletes the copy if the row has been changed or deleted since,
+//!   or is about to be.
 //!
-//! Both write first and read then, so at least one of them sees the other (Dekker's way to exclude each other; the row's
-//! page and the index's page are each read and written under their buffer's lock). What the batch is not sure of is left to
-//! the job, which copies it alone, under a lock.
+//! Both write first and read afterwards, so at least one of them sees the other (mutual exclusion as in Dekker's algorithm; the row's page
+//! and the index page are each read and written under their buffer lock). Rows that the batch is not sure of are left to the job, which
+//! copies each of them alone, under a lock.
 //!
-//! A mirror may have to wait for the batch, then. So a batch that somebody waits for ends with the block that it is at: nobody waits
-//! longer than for a chunk, however long a batch may take.
+//! So a mirror may have to wait for the batch. A batch that another transaction waits for therefore ends with its current block: no
+//! transaction waits for longer than a chunk takes, however long the batch may be.
 
 use crate::error::Result;
 use crate::pg::slot::Slot;
@@ -27,32 +28,32 @@ use crate::row_writer::index_lookup::in_progress;
 use crate::row_writer::target::TargetTable;
 use pgrx::pg_sys;
 
-/// Rows that are put in at once, as COPY does it.
+/// Rows that are inserted together, as in COPY.
 const CHUNK: usize = 1024;
 
-/// What became of a slice.
+/// The result for one slice.
 #[derive(Default)]
 pub struct CopiedSlice {
-    /// Rows that the written table should have, of those that are in the slice.
+    /// Rows of the slice that the written table should have.
     pub rows: i64,
-    /// Where rows stand that somebody writes at this time, or whose place in the written table another row may have.
+    /// The tids of rows that another transaction is writing, or whose key in the written table may belong to another row.
     pub busy: Vec<pg_sys::ItemPointerData>,
-    /// The block at which it has stopped before the end of the slice: somebody waits for a row of this transaction.
+    /// The block at which the slice was stopped early, because another transaction waits for a row of this one.
     pub stopped: Option<u32>,
 }
 
 impl Direct {
-    /// Whether `copy` serves: no index of the written table makes a batch wait.
+    /// Whether `copy` can be used: no index of the written table makes a batch wait.
     pub fn copies(&self) -> bool {
         self.copies
     }
 
-    /// Copies the slice's rows that the written table lacks. Until the transaction ends, the touched table must not be truncated
-    /// or rewritten: the caller holds ROW SHARE on it.
+    /// Copies the rows of the slice that the written table lacks. Until the transaction ends, the touched table must not be truncated or
+    /// rewritten: the caller holds ROW SHARE on it.
     pub fn copy(&self, touched: pg_sys::Oid, slice: &BlockSlice) -> Result<CopiedSlice> {
         let spared = self.list_needless_fks(WriteEvent::Insert)?;
-        // SAFETY: inside a transaction; an ERROR pops the snapshot together with the (sub)transaction. While it is active, no row
-        // that it sees is pruned, so a place means the same row at the second look.
+        // SAFETY: inside a transaction; an ERROR pops the snapshot together with the (sub)transaction. While the snapshot is active, no row
+        // that it sees is pruned, so a tid means the same row when it is read again.
         unsafe {
             pg_sys::CommandCounterIncrement();
             pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
@@ -66,18 +67,18 @@ impl Direct {
 struct SliceCopy<'a> {
     direct: &'a Direct,
     slots: Vec<Slot>,
-    /// Where the rows of this chunk stand in the touched table.
+    /// The tids in the touched table of the rows of this chunk.
     places: Vec<pg_sys::ItemPointerData>,
-    /// Another look at a row of the touched table, and one of the written table.
+    /// Slots for a second read of a row of the touched table, and for a row of the written table.
     again: Slot,
     found: Slot,
     bulk: pg_sys::BulkInsertState,
-    /// Most rows are there already: each is looked for before it is put in.
+    /// Most rows are already copied: each is looked up before it is inserted.
     looks_first: bool,
-    /// Somebody waits for this transaction: it ends with the block.
+    /// Another transaction waits for this one: the batch ends with the block.
     hurries: bool,
     copied: CopiedSlice,
-    // The tables are closed after all that needs them.
+    // Declared last, so that the tables are closed after everything that uses them.
     written: TargetTable<'a>,
     source: OpenRelation,
 }
@@ -109,7 +110,7 @@ impl<'a> SliceCopy<'a> {
     /// # Safety
     /// The latest snapshot is active.
     unsafe fn run(mut self, slice: &BlockSlice) -> CopiedSlice {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let relation = self.source.0;
             let Some(scan) = BlockScan::begin(relation, slice) else {
@@ -134,10 +135,12 @@ impl<'a> SliceCopy<'a> {
         self.copied
     }
 
+    /// Adds one row to the chunk, and inserts the chunk when it is full.
+    ///
     /// # Safety
     /// `row` holds a row of the touched table.
     unsafe fn take(&mut self, row: &Slot) {
-        // SAFETY: as the caller says. What expressions leave behind goes with the chunk.
+        // SAFETY: guaranteed by the caller. Memory that expressions leave behind is freed after the chunk.
         unsafe {
             let at = self.places.len();
             if at == self.slots.len() {
@@ -162,23 +165,23 @@ impl<'a> SliceCopy<'a> {
             self.places.push(place);
         }
         if self.places.len() == CHUNK {
-            // SAFETY: as the caller says.
+            // SAFETY: guaranteed by the caller.
             unsafe { self.put_in() };
             self.hurries = tx::is_waited_for();
         }
     }
 
-    /// Puts the chunk in, and takes back what should not be there.
+    /// Inserts the chunk, and deletes the copies that must not be there.
     ///
     /// # Safety
-    /// Each place has its row in the slot of the same number.
+    /// Each tid has its row in the slot of the same number.
     unsafe fn put_in(&mut self) {
         let places = std::mem::take(&mut self.places);
         if places.is_empty() {
             return;
         }
         pgrx::check_for_interrupts!();
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let new = &self.slots[..places.len()];
             let doubles = self.written.insert_all(new, self.bulk);
@@ -189,7 +192,7 @@ impl<'a> SliceCopy<'a> {
                 pg_sys::CommandCounterIncrement();
             }
             for n in doubles.iter().chain(&busy) {
-                // A row may be both.
+                // A row may be in both lists.
                 self.written.take_back(&self.slots[*n]);
             }
             self.copied.busy.extend(busy.iter().map(|n| places[*n]));
@@ -209,13 +212,12 @@ impl<'a> SliceCopy<'a> {
         self.places.clear();
     }
 
-    /// Whether the key of the new row is in the written table; says so where it is not known for certain that it is the
-    /// same row.
+    /// Whether the key of the new row is in the written table. Lists the row as busy if it is not certain that this is the same row.
     ///
     /// # Safety
-    /// The slot of this number holds a new row, made of the row at `place`.
+    /// The slot of this number holds a new row, made from the row at `place`.
     unsafe fn is_there(&mut self, number: usize, place: pg_sys::ItemPointerData) -> bool {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let key = self.direct.row.key_of(&self.slots[number]);
             let mut search = self.direct.written_key.search(self.written.relation);
@@ -230,13 +232,13 @@ impl<'a> SliceCopy<'a> {
         true
     }
 
-    /// Nobody has changed or deleted the row since, nor is about to. A lock on it is no change.
+    /// Whether the row has been neither changed nor deleted since, nor is about to be. A lock on it is no change.
     ///
     /// # Safety
-    /// The row was read at this place under the active snapshot.
+    /// The row was read at this tid under the active snapshot.
     #[allow(ffi_unwind_calls, reason = "the call is guarded")]
     unsafe fn is_as_read(&self, mut place: pg_sys::ItemPointerData) -> bool {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let Some(fetch) = (*(*self.source.0).rd_tableam).tuple_fetch_row_version else {
                 return false;

@@ -1,12 +1,12 @@
-//! What a session keeps of the written table from one row to the next: else each row that is written alone pays for it anew.
+//! What a session caches of the written table between rows, so that a row that is written alone does not pay for it again.
 
 use crate::row_writer::index_lookup;
 use pgrx::pg_sys;
 
 pub struct TableCache {
-    /// Oids, and how rows become entries; None where an entry takes more than a row's columns.
+    /// Oids, and how rows become entries; None if an index needs more than the columns of a row.
     pub indexes: Option<Vec<(pg_sys::Oid, *mut pg_sys::IndexInfo)>>,
-    /// The constraint of each trigger.
+    /// The constraint oid of each trigger.
     constraints: Vec<pg_sys::Oid>,
 }
 
@@ -15,9 +15,9 @@ impl TableCache {
     /// `table` is open; the current memory context lives as long as the value.
     pub unsafe fn load(table: pg_sys::Relation) -> Self {
         let mut indexes = Vec::new();
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
-            // Expressions and conditions keep their state in the executor's memory, other access methods theirs in the IndexInfo.
+            // Expressions and predicates keep their state in the executor's memory, other access methods keep theirs in the IndexInfo.
             let plain = index_lookup::all_indexes(table, |index| {
                 indexes.push(((*index).rd_id, pg_sys::BuildIndexInfo(index)));
                 (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
@@ -34,7 +34,7 @@ impl TableCache {
         }
     }
 
-    /// All triggers but those of these constraints.
+    /// Returns the constraints of all triggers except those of `constraints`.
     pub fn all_but(&self, constraints: &[pg_sys::Oid]) -> Vec<pg_sys::Oid> {
         let others = self.constraints.iter();
         others
@@ -43,7 +43,7 @@ impl TableCache {
             .collect()
     }
 
-    /// No trigger is left but those of the foreign keys `spared`.
+    /// Whether all triggers belong to the foreign keys `spared`.
     pub fn is_quiet(&self, spared: &[pg_sys::Oid]) -> bool {
         self.constraints.iter().all(|c| spared.contains(c))
     }

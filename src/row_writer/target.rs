@@ -1,24 +1,24 @@
-//! The written table, open: its triggers, its indexes, and memory.
+//! The written table, opened for writing: its triggers, its indexes, and memory contexts.
 
 use crate::row_writer::table_cache::TableCache;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 
-/// The written table, open for the rows of one call.
+/// The written table, opened for the rows of one call.
 pub struct TargetTable<'a> {
     pub relation: pg_sys::Relation,
     pub estate: *mut pg_sys::EState,
     pub result: *mut pg_sys::ResultRelInfo,
-    /// Triggers are left that have to see what is written.
+    /// There are triggers that must see the written rows.
     pub fires: bool,
     pub kept: &'a TableCache,
 }
 
 impl<'a> TargetTable<'a> {
-    /// Triggers of the foreign keys `spared` do not fire.
+    /// Opens the table. Triggers of the foreign keys `spared` do not fire.
     ///
     /// # Safety
-    /// Inside a transaction; `kept` is of the table as it is.
+    /// Inside a transaction; `kept` was loaded from the table as it is now.
     pub unsafe fn open(table: pg_sys::Oid, kept: &'a TableCache, spared: &[pg_sys::Oid]) -> Self {
         // SAFETY: closed on drop, or by the abort that unwinds it.
         unsafe {
@@ -29,7 +29,7 @@ impl<'a> TargetTable<'a> {
                 size_of::<pg_sys::ResultRelInfo>(),
             )
             .cast();
-            // Where its triggers look for it, and where its indexes are closed.
+            // Triggers find the table in this list, and ExecCloseResultRelations() closes its indexes by it.
             let opened = &raw mut (*estate).es_opened_result_relations;
             *opened = pg_sys::lappend(*opened, result.cast());
             let fires = !kept.is_quiet(spared);
@@ -37,7 +37,7 @@ impl<'a> TargetTable<'a> {
                 pg_sys::InitResultRelInfo(result, relation, 0, null_mut(), 0);
                 silence(result, spared);
             } else {
-                // The same without a copy of the triggers.
+                // As InitResultRelInfo(), without a copy of the triggers.
                 (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
                 (*result).ri_RelationDesc = relation;
             }
@@ -61,27 +61,27 @@ impl<'a> TargetTable<'a> {
         }
     }
 
-    /// For what lives as long as this value.
+    /// The memory context that lives as long as this value.
     pub fn memory(&self) -> pg_sys::MemoryContext {
         // SAFETY: the state lives as long as this value.
         unsafe { (*self.estate).es_query_cxt }
     }
 
-    /// For what is of no use after the row.
+    /// The memory context that is reset after each row.
     pub fn row_memory(&self) -> pg_sys::MemoryContext {
         // SAFETY: the context lives as long as this value.
         unsafe { (*self.expression_context()).ecxt_per_tuple_memory }
     }
 
-    /// They are closed with the table.
+    /// Opens the indexes, on first use. They are closed with the table.
     ///
     /// # Safety
     /// The table is open.
     pub unsafe fn open_indexes(&self) {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             if (*self.result).ri_IndexRelationDescs.is_null() {
-                // Whoever wants them first may be in memory that goes with the row.
+                // The current memory context may be one that is reset after the row.
                 let before = pg_sys::MemoryContextSwitchTo(self.memory());
                 match &self.kept.indexes {
                     Some(known) => open_known(self.result, known),
@@ -93,7 +93,7 @@ impl<'a> TargetTable<'a> {
     }
 }
 
-/// As ExecOpenIndices() does, with what is known of them.
+/// As ExecOpenIndices(), from cached index information.
 ///
 /// # Safety
 /// The table is open, and these are its indexes; the current memory context lives as long as `result`.
@@ -101,7 +101,7 @@ unsafe fn open_known(
     result: *mut pg_sys::ResultRelInfo,
     known: &[(pg_sys::Oid, *mut pg_sys::IndexInfo)],
 ) {
-    // SAFETY: as the caller says; both arrays have a place for each.
+    // SAFETY: guaranteed by the caller; both arrays have room for each index.
     unsafe {
         let size = known.len().max(1) * size_of::<*mut u8>();
         let relations = pg_sys::palloc(size).cast::<pg_sys::Relation>();
@@ -116,10 +116,12 @@ unsafe fn open_known(
     }
 }
 
+/// Disables the triggers of the foreign keys `spared`.
+///
 /// # Safety
-/// `result` has been made by InitResultRelInfo(), which has copied the triggers for it.
+/// `result` was initialized by InitResultRelInfo(), which copied the triggers for it.
 unsafe fn silence(result: *mut pg_sys::ResultRelInfo, spared: &[pg_sys::Oid]) {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let Some(own) = (*result).ri_TrigDesc.as_ref() else {
             return;
@@ -133,13 +135,13 @@ unsafe fn silence(result: *mut pg_sys::ResultRelInfo, spared: &[pg_sys::Oid]) {
 }
 
 impl TargetTable<'_> {
-    /// Those that `open_known` opened. Their locks stay to the end of the transaction, as the table's does: the next row finds
-    /// them held.
+    /// Closes the indexes that `open_known` opened. Their locks last to the end of the transaction, as that of the table does: the next row
+    /// finds them held.
     ///
     /// # Safety
-    /// Nobody uses them any more.
+    /// Nothing uses these indexes any more.
     unsafe fn close_known(&self) {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let result = &mut *self.result;
             if self.kept.indexes.is_none() || result.ri_IndexRelationDescs.is_null() {
@@ -157,7 +159,7 @@ impl TargetTable<'_> {
 impl Drop for TargetTable<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: opened by `open`; slots of triggers pin buffers.
+            // SAFETY: opened by `open`; slots of triggers pin buffers, and are reset first.
             unsafe {
                 self.close_known();
                 pg_sys::ExecResetTupleTable((*self.estate).es_tupleTable, false);

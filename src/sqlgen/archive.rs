@@ -1,4 +1,4 @@
-//! Putting an old table away and taking it back: names, sequences, and the view that stands in for it.
+//! Archiving a source table and reversing that: names, sequences, and the compatibility view that replaces the table.
 
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::archive::SharedSequence;
@@ -13,17 +13,17 @@ pub fn rename_table(table: &QualifiedName, to: &Ident) -> String {
     format!("ALTER TABLE {table} RENAME TO {to}")
 }
 
-/// Renames the constraint with it, if there is one.
+/// Also renames the constraint of the index, if there is one.
 pub fn rename_index(index: &QualifiedName, to: &Ident) -> String {
     format!("ALTER INDEX {index} RENAME TO {to}")
 }
 
-/// The sequence becomes the new table's: it is dropped with that one, and not with the archive. An identity column's own
-/// sequence cannot leave it, so the new table gets one of its own that goes on where the other stands.
+/// Hands the sequence over to the target, so that it is dropped with the target and not with the archived table. An identity
+/// column's sequence cannot be moved to another column, so the target gets a new one that continues from the current value.
 pub fn hand_over(s: &SharedSequence, target: &QualifiedName) -> Vec<String> {
     let column = &s.target_column;
     match s.identity.as_str() {
-        // A table can own sequences of its own schema only; a free one hurts nobody either.
+        // A table can own only sequences of its own schema; elsewhere the sequence is left without an owner.
         "" if s.sequence.schema == target.schema => {
             vec![format!(
                 "ALTER SEQUENCE {} OWNED BY {target}.{column}",
@@ -44,7 +44,7 @@ pub fn hand_over(s: &SharedSequence, target: &QualifiedName) -> Vec<String> {
     }
 }
 
-/// And back to the old table.
+/// Hands the sequence back to the source table.
 pub fn hand_back(
     s: &SharedSequence,
     source: &QualifiedName,
@@ -95,13 +95,14 @@ fn own_sequence(target: &QualifiedName, column: &Ident) -> String {
     )
 }
 
-/// Sets the sequence `to` where `from` stands.
+/// Sets the sequence `to` to the current value of `from`.
 fn go_on(to: &str, from: &str) -> String {
     format!("SELECT pg_catalog.setval({to}, s.last_value, s.is_called) FROM {from} s")
 }
 
-/// A read-only view with the old table's name, columns and grants over the new table's rows of the scope. It checks the
-/// reader's own rights and policies (security_invoker), and says where to write (`compat_guard`). `old` is the shape that it stands for.
+/// Creates a read-only view with the source table's name and columns over the target's rows of the scope. The view applies the
+/// reader's own rights and policies (security_invoker), and a write to it names the target (`compat_guard`). `old` is the shape
+/// of the archived table.
 pub fn compat_view(
     name: &QualifiedName,
     old: &Shape,
@@ -134,12 +135,12 @@ pub fn compat_view(
     )
 }
 
-/// Writes of that view are told the new table's name.
+/// Creates the trigger that refuses writes to that view and names the target.
 pub fn compat_guard(id: i32, view: &QualifiedName, target: u32) -> String {
     retired_guard::of_view(id, target).create(view)
 }
 
-/// The old table's grants on its view.
+/// Grants of the source table, applied to its view.
 pub fn compat_grants(name: &QualifiedName, old: &Shape) -> Vec<String> {
     let owner = &old.owner_name;
     let given = old
@@ -149,7 +150,7 @@ pub fn compat_grants(name: &QualifiedName, old: &Shape) -> Vec<String> {
     given.filter_map(|g| grant(name, g)).collect()
 }
 
-/// Whoever may read the view reads with his own rights, the maps of the ids in it too.
+/// Grants SELECT on the id maps that the view reads: the view runs with the reader's rights.
 pub fn compat_maps(old: &Shape, layout: &Layout) -> Vec<String> {
     let mut readers: Vec<&str> = old
         .grants
@@ -168,7 +169,7 @@ pub fn compat_maps(old: &Shape, layout: &Layout) -> Vec<String> {
     maps.into_iter().flat_map(one).collect()
 }
 
-/// TRUNCATE, REFERENCES and TRIGGER mean nothing on a view.
+/// TRUNCATE, REFERENCES and TRIGGER have no effect on a view.
 fn grant(view: &QualifiedName, g: &Grant) -> Option<String> {
     if !["SELECT", "INSERT", "UPDATE", "DELETE"].contains(&g.privilege.as_str()) {
         return None;
@@ -188,13 +189,13 @@ fn grant(view: &QualifiedName, g: &Grant) -> Option<String> {
     ))
 }
 
-/// An old column out of the new row `t`; null where it was left out.
+/// Returns a source column computed from target row `t`; null where the column was left out.
 fn value(column: Ident, type_text: &str, layout: &Layout) -> String {
     let back = layout.back.iter().flatten().find(|b| b.source == column);
     match back.map(|b| &b.from) {
         Some(BackValue::Target(from)) => view::old_value("t", from, layout),
         Some(BackValue::Expression { down, .. }) => format!("({down}\n)::{type_text}"),
-        // A generated column does not go back, but the new table has its twin.
+        // A generated column is not restored, but the target has a copy of it.
         None => match layout
             .columns
             .iter()

@@ -1,12 +1,12 @@
-//! The statements of one backfill batch. Lock, then read with a newer snapshot: a single statement that
-//! waited for a lock would go on with values from before the wait.
+//! The statements of one backfill batch. Lock first, then read with a newer snapshot: a single statement that waited for a lock
+//! would continue with values from before the wait.
 
 use crate::ident::list;
 use crate::sqlgen::direction::Flow;
 use crate::sqlgen::mirror;
 use crate::sqlgen::view_names;
 
-/// `$1` and `$2`: the slice's first place and the first place after it.
+/// Condition for the rows of a slice: `$1` is its first tid, `$2` the first tid after it.
 pub fn slice(alias: &str) -> String {
     let place = view_names::place();
     format!(
@@ -14,8 +14,8 @@ pub fn slice(alias: &str) -> String {
     )
 }
 
-/// Locks the slice's free rows against change and returns their places. FOR SHARE lets foreign-key checks
-/// of referencing rows pass; SKIP LOCKED never waits, so no application can deadlock with a batch.
+/// Locks the slice's free rows against change and returns their tids. FOR SHARE lets foreign-key checks of referencing rows
+/// pass. SKIP LOCKED never waits, so no application can deadlock with a batch.
 pub fn lock(flow: &Flow) -> String {
     if flow.locks_table() {
         return format!(
@@ -34,12 +34,12 @@ pub fn lock(flow: &Flow) -> String {
     )
 }
 
-/// `$1` tid[]: copies the locked rows that the other side lacks.
+/// `$1` tid[]: copies the locked rows that the written table lacks.
 pub fn copy(flow: &Flow) -> String {
     insert(flow, &at_places())
 }
 
-/// As `copy`, and rows that the other side has already are not tried at all.
+/// As `copy`, but does not even try to insert rows that the written table has already.
 pub fn copy_missing(flow: &Flow) -> String {
     insert(
         flow,
@@ -61,7 +61,7 @@ fn at_places() -> String {
     format!("v.{} OPERATOR(pg_catalog.=) ANY ($1)", view_names::place())
 }
 
-/// A row that the other side has already is the mirror's, and equal by then; for the way back see `renew`.
+/// A row that exists already was written by the mirror and is equal by then; for the reverse direction see `renew`.
 fn insert(flow: &Flow, condition: &str) -> String {
     let columns = list(&flow.columns);
     format!(
@@ -73,17 +73,17 @@ fn insert(flow: &Flow, condition: &str) -> String {
     )
 }
 
-/// `$1` tid[]: sets rows of the old table that nobody kept up to date to what the locked rows are.
+/// `$1` tid[]: updates written rows that no mirror kept up to date to the values of the locked rows.
 pub fn renew(flow: &Flow) -> String {
     mirror::renew(flow, &at_places())
 }
 
-/// `$1` text[] the key: as `renew`, one row.
+/// `$1` text[] the key: as `renew`, for one row.
 pub fn renew_one(flow: &Flow) -> String {
     mirror::renew(flow, &flow.view_key_text("v"))
 }
 
-/// `$1`, `$2` the slice, `$3` tid[] the locked places: keys of the rows that are there and were not locked.
+/// `$1`, `$2` the slice, `$3` tid[] the locked rows: returns the keys of existing rows that were not locked.
 pub fn leftovers(flow: &Flow) -> String {
     format!(
         "SELECT {} AS key FROM {} AS v WHERE {} AND NOT EXISTS \
@@ -95,7 +95,7 @@ pub fn leftovers(flow: &Flow) -> String {
     )
 }
 
-/// `$1`, `$2` the slice: keys of all its rows, for a slice that holds a row which cannot be copied.
+/// `$1`, `$2` the slice: returns the keys of all its rows, for a slice with a row that cannot be copied.
 pub fn keys(flow: &Flow) -> String {
     format!(
         "SELECT {} AS key FROM {} AS v WHERE {}",
@@ -105,7 +105,7 @@ pub fn keys(flow: &Flow) -> String {
     )
 }
 
-/// `$1` tid[]: keys of rows that stand there.
+/// `$1` tid[]: returns the keys of the rows with these tids.
 pub fn keys_at(flow: &Flow) -> String {
     format!(
         "SELECT {} AS key FROM {} AS v WHERE {}",
@@ -115,8 +115,8 @@ pub fn keys_at(flow: &Flow) -> String {
     )
 }
 
-/// `$1` tid[]: keys of locked rows that the target does not have in this scope, although the copy did not fail:
-/// a row of another scope holds their key.
+/// `$1` tid[]: returns the keys of locked rows that the target lacks in this scope although the copy did not fail: a row of
+/// another scope has their key.
 pub fn select_refused(flow: &Flow) -> String {
     format!(
         "SELECT {} AS key FROM {} AS v WHERE v.{} OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM {} AS t WHERE {})",
@@ -128,7 +128,7 @@ pub fn select_refused(flow: &Flow) -> String {
     )
 }
 
-/// `$1` text[] the key: 1 where the row is in both the source and the target's scope.
+/// `$1` text[] the key: whether the written table has the row in this scope; no result where the source lacks it.
 pub fn select_arrived(flow: &Flow) -> String {
     format!(
         "SELECT EXISTS (SELECT FROM {} AS t WHERE {}) AS arrived FROM {} AS v WHERE {}",
@@ -139,7 +139,7 @@ pub fn select_arrived(flow: &Flow) -> String {
     )
 }
 
-/// `$1` text[] the key: waits for the row's lock.
+/// `$1` text[] the key: locks the row, and waits for that unless `skip` is set.
 pub fn lock_one(flow: &Flow, skip: bool) -> String {
     let (from, key) = match flow.locks_table() {
         true => (&flow.touched, flow.touched_key_text("v")),
@@ -149,7 +149,7 @@ pub fn lock_one(flow: &Flow, skip: bool) -> String {
     format!("SELECT 1 FROM {from} AS v WHERE {key} FOR SHARE OF v{skip}")
 }
 
-/// `$1` text[] the key: whether the table itself has the row, which the view may have from another one.
+/// `$1` text[] the key: whether the touched table itself has the row; in a merge, the view may have it from another source.
 pub fn is_here(flow: &Flow) -> String {
     format!(
         "SELECT 1 FROM {} AS v WHERE {}",
@@ -158,13 +158,13 @@ pub fn is_here(flow: &Flow) -> String {
     )
 }
 
-/// `$1` text[] the key: one row where the source has it.
+/// `$1` text[] the key: returns one row where the source has it.
 pub fn exists(flow: &Flow) -> String {
     let key = flow.view_key_text("v");
     format!("SELECT 1 FROM {} AS v WHERE {key}", flow.view)
 }
 
-/// Our row of the written table beside the view's.
+/// Joins the view's row `v` with this mapping's row `t` of the written table.
 fn join_own_row(flow: &Flow) -> String {
     let own = flow.own.iter().cloned();
     own.chain([flow.meets("v", "t")])

@@ -1,11 +1,12 @@
-//! Writes that try a mirror out: an old row is written as it is.
+//! Test writes that check a mirror: they write a source row unchanged.
 
 use crate::ident::{Ident, QualifiedName, list};
 use crate::model::layout::KeyColumn;
 use crate::model::shape::Shape;
 use crate::sqlgen::view_names;
 
-/// A row that the mirror would follow, as the text of a document (it may hold what only PostgreSQL reads), and its key as text[].
+/// Chooses a row that the mirror would follow. Returns it as the text of a JSON document (which may hold values that only
+/// PostgreSQL can read), and its key as text[].
 pub fn choose(id: i32, source: &QualifiedName, key: &[KeyColumn]) -> String {
     let texts: Vec<String> = (0..key.len())
         .map(|n| format!("v.{}::pg_catalog.text", view_names::key_name(n)))
@@ -18,7 +19,7 @@ pub fn choose(id: i32, source: &QualifiedName, key: &[KeyColumn]) -> String {
     )
 }
 
-/// `$1` text[] the key: sets one column to what it is. None where there is none that can be set.
+/// `$1` text[] the key: sets one column to its current value. None where no column can be set.
 pub fn update(source: &Shape, key: &[KeyColumn]) -> Option<String> {
     let free = |name: &Ident| !key.iter().any(|k| k.source == *name);
     let settable = source
@@ -33,12 +34,12 @@ pub fn update(source: &Shape, key: &[KeyColumn]) -> Option<String> {
     ))
 }
 
-/// `$1` text[] the key.
+/// `$1` text[] the key: deletes the row.
 pub fn delete(source: &Shape, key: &[KeyColumn]) -> String {
     format!("DELETE FROM {} AS s WHERE {}", source.name, by_key(key))
 }
 
-/// `$1` text the row, as `choose` gives it: puts it back.
+/// `$1` text the row, as `choose` returns it: inserts it again.
 pub fn insert(source: &Shape) -> String {
     let columns = source.columns.iter().filter(|c| c.generated.is_none());
     let columns: Vec<Ident> = columns.map(|c| c.name.clone()).collect();

@@ -1,10 +1,10 @@
-//! What stands beside a table and its columns: comments, statistics, publications.
+//! Annotations of a table and its columns: comments, statistics, publications.
 
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::{Layout, Origin, TargetIndex, TargetKey};
 use crate::model::shape::{Publication, Shape};
 
-/// Of an index that is built.
+/// Annotations of an index that is built.
 pub fn of_index(target: &QualifiedName, index: &TargetIndex) -> Vec<String> {
     let name = QualifiedName {
         schema: target.schema.clone(),
@@ -24,7 +24,7 @@ pub fn of_index(target: &QualifiedName, index: &TargetIndex) -> Vec<String> {
     targets.chain(comment).collect()
 }
 
-/// Of a foreign key that is there.
+/// The comment of a foreign key that exists.
 pub fn of_key(target: &QualifiedName, key: &TargetKey) -> Option<String> {
     let text = key.comment.as_ref()?;
     Some(on_constraint(target, &key.name, text))
@@ -37,7 +37,7 @@ pub fn on_constraint(table: &QualifiedName, constraint: &Ident, text: &str) -> S
     )
 }
 
-/// The names that columns have in the target; None if one is not carried as it is.
+/// Returns the columns' names in the target; None where one is not carried unchanged.
 fn target_names(columns: &[Ident], layout: &Layout) -> Option<Vec<Ident>> {
     let target = |name: &Ident| {
         let mut all = layout.columns.iter();
@@ -47,7 +47,7 @@ fn target_names(columns: &[Ident], layout: &Layout) -> Option<Vec<Ident>> {
     columns.iter().map(target).collect()
 }
 
-/// Objects of CREATE STATISTICS, over columns that the target has.
+/// Returns CREATE STATISTICS for the objects whose columns the target has.
 pub fn statistics(source: &Shape, target: &QualifiedName, layout: &Layout) -> Vec<String> {
     let mut made = Vec::new();
     for s in &source.statistics {
@@ -74,7 +74,7 @@ pub fn statistics(source: &Shape, target: &QualifiedName, layout: &Layout) -> Ve
     made
 }
 
-/// None where its list of columns, or its filter, speaks of columns that the target does not have under these names.
+/// None where the publication's column list or filter uses columns that the target does not have under these names.
 pub fn publication(p: &Publication, target: &QualifiedName, layout: &Layout) -> Option<String> {
     let columns = match &p.columns {
         None => String::new(),

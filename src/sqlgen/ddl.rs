@@ -1,15 +1,15 @@
-//! Constraints that are added without reading the table, proved beside writers, and what stands in their way.
+//! Constraints that are added without reading the table and validated while writes continue, and the rows that violate them.
 
 use crate::ident::{Ident, QualifiedName, list};
 use crate::model::ddl_change::DdlChange;
 pub use crate::sqlgen::fkey::validate;
 use crate::sqlgen::row_name;
 
-/// NOT VALID: holds for what is written from now on.
+/// NOT VALID: the constraint applies to new writes only.
 pub fn add(table: &QualifiedName, name: &Ident, change: &DdlChange) -> Option<String> {
     let rule = match change {
         DdlChange::NotNull { column } => format!("CHECK ({column} IS NOT NULL)"),
-        // The line break ends a comment that the expression may end with.
+        // The line break ends a comment at the end of the expression.
         DdlChange::Check { expression, .. } => format!("CHECK ({expression}\n)"),
         DdlChange::ForeignKey {
             columns,
@@ -32,7 +32,7 @@ pub fn add(table: &QualifiedName, name: &Ident, change: &DdlChange) -> Option<St
     ))
 }
 
-/// The server believes the valid CHECK instead of reading the table (ALTER TABLE, manual; PostgreSQL 12 and later).
+/// The valid CHECK replaces the table scan (ALTER TABLE, manual; PostgreSQL 12 and later).
 pub fn set_not_null(table: &QualifiedName, column: &Ident) -> String {
     format!("ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL")
 }
@@ -41,7 +41,7 @@ pub fn drop_constraint(table: &QualifiedName, name: &Ident) -> String {
     format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
 }
 
-/// Keys of the first rows that break the rule, as one text each; `key` is what names a row.
+/// Lists the first rows that violate the constraint, each identified by one text; `key` are the columns that identify a row.
 pub fn violators(
     table: &QualifiedName,
     key: &[Ident],
@@ -50,7 +50,7 @@ pub fn violators(
 ) -> Option<String> {
     let condition = match change {
         DdlChange::NotNull { column } => format!("r.{column} IS NULL"),
-        // A CHECK lets null pass. Names in it are those of the row's columns.
+        // A CHECK accepts null. Names in the expression are columns of the row.
         DdlChange::Check { expression, .. } => format!("({expression}\n) IS FALSE"),
         DdlChange::ForeignKey {
             columns,
@@ -81,7 +81,7 @@ pub fn drop_index(name: &QualifiedName) -> String {
     format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")
 }
 
-/// By hand, without a worker: each a transaction of its own.
+/// The statements to run by hand, without a worker, each in its own transaction.
 pub fn by_hand(table: &QualifiedName, name: &Ident, change: &DdlChange) -> Vec<String> {
     let Some(add) = add(table, name, change) else {
         return Vec::new();

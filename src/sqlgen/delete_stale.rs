@@ -1,11 +1,11 @@
-//! The first pass of the way back from `stopped`: rows of the old table that the new one has no longer. As in a batch, lock
-//! first and decide with a newer snapshot; see `batch`.
+//! The first pass of the rollback from `stopped`: deletes source rows that the target no longer has. As in a batch, lock first
+//! and decide with a newer snapshot; see `batch`.
 
 use crate::sqlgen::batch::slice;
 use crate::sqlgen::direction::Flow;
 use crate::sqlgen::view_names;
 
-/// The old table's row `v` that the new one lacks. `back` is the reverse flow.
+/// Whether the target lacks row `v` of the source. `back` is the reverse direction.
 fn stale(back: &Flow) -> String {
     format!(
         "NOT EXISTS (SELECT FROM {} AS r WHERE {})",
@@ -14,7 +14,7 @@ fn stale(back: &Flow) -> String {
     )
 }
 
-/// `$1`, `$2` the slice: locks its stale rows that are free, and returns their places.
+/// `$1`, `$2` the slice: locks its free stale rows and returns their tids.
 pub fn lock(back: &Flow) -> String {
     let (join, locked) = match back.merged {
         true => (
@@ -37,7 +37,7 @@ pub fn lock(back: &Flow) -> String {
     )
 }
 
-/// `$1` tid[]: deletes the locked rows that are stale still.
+/// `$1` tid[]: deletes the locked rows that are still stale.
 pub fn delete(back: &Flow) -> String {
     format!(
         "DELETE FROM {} AS t WHERE t.ctid OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM {} AS v WHERE {})",
@@ -47,7 +47,7 @@ pub fn delete(back: &Flow) -> String {
     )
 }
 
-/// `$1`, `$2` the slice, `$3` tid[] the locked places: keys of stale rows that were not locked.
+/// `$1`, `$2` the slice, `$3` tid[] the locked rows: returns the keys of stale rows that were not locked.
 pub fn leftovers(back: &Flow) -> String {
     format!(
         "{} AND NOT EXISTS (SELECT FROM pg_catalog.unnest($3) AS l(place) WHERE l.place OPERATOR(pg_catalog.=) v.{})",
@@ -56,7 +56,7 @@ pub fn leftovers(back: &Flow) -> String {
     )
 }
 
-/// `$1`, `$2` the slice: keys of its stale rows.
+/// `$1`, `$2` the slice: returns the keys of its stale rows.
 pub fn keys(back: &Flow) -> String {
     format!(
         "SELECT {} AS key FROM {} AS v WHERE {} AND {}",
@@ -67,15 +67,15 @@ pub fn keys(back: &Flow) -> String {
     )
 }
 
-/// `$1` text[] the key: the old table's row of this key, locked if it is free.
+/// `$1` text[] the key: locks the source row with this key if it is free.
 pub fn lock_one(back: &Flow) -> String {
     let there = exists(back);
     format!("{there} FOR UPDATE OF v SKIP LOCKED")
 }
 
-/// `$1` text[] the key: whether the old table has it.
+/// `$1` text[] the key: whether the source has it.
 pub fn exists(back: &Flow) -> String {
-    // The view of one part has a row where another part has one.
+    // In a merge, the view of one source also has rows that only another source has.
     let (from, key) = match back.merged {
         true => (back.written.clone(), back.written_key_text("v")),
         false => (view_names::name(back.mapping), back.forth_row_text("v")),

@@ -1,11 +1,10 @@
-//! Foreign keys of the target: added without a scan, validated after.
+//! Foreign keys of the target: added without a scan, then validated.
 
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::TargetKey;
 
-/// Always checked at the end of the transaction: rows arrive one table after the other, in whatever order
-/// the application wrote the old tables, so an immediate check would refuse what was legal there.
-/// Actions (CASCADE, SET NULL) run at once all the same.
+/// Always deferred to the end of the transaction: rows arrive in the order in which the application writes the source tables,
+/// so an immediate check would refuse what is legal there. Actions (CASCADE, SET NULL) still run at once.
 pub fn add(target: &QualifiedName, key: &TargetKey) -> String {
     let columns = if key.set_columns.is_empty() {
         String::new()
@@ -29,7 +28,7 @@ pub fn add(target: &QualifiedName, key: &TargetKey) -> String {
     )
 }
 
-/// The body of a DO block that adds the key where there is none of its name.
+/// The body of a DO block that adds the key unless a key of that name exists.
 pub fn add_unless_there(target: &QualifiedName, key: &TargetKey) -> String {
     format!(
         "BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = {}::pg_catalog.regclass AND conname = {}) THEN {}; END IF; END",

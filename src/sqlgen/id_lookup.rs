@@ -1,12 +1,12 @@
-//! Looking an id up in the map of one mapping.
+//! Lookups in the id map of one mapping.
 
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::id_map::{Map, MapColumn, MappedColumn};
 
-/// An alias that no user's table has.
+/// An alias that no user table has.
 pub(super) const X: &str = "\"mig:x\"";
 
-/// Name of the map of mapping `id`.
+/// Name of the id map of mapping `id`.
 pub fn name(id: i32) -> QualifiedName {
     QualifiedName {
         schema: "mig".into(),
@@ -14,7 +14,7 @@ pub fn name(id: i32) -> QualifiedName {
     }
 }
 
-/// The new id of the old one `value`; null where it has none.
+/// The new id for the old id `value`; null where there is none.
 pub fn look_up_new(via: &MappedColumn, value: &str) -> String {
     looked_up(
         &via.map,
@@ -24,7 +24,7 @@ pub fn look_up_new(via: &MappedColumn, value: &str) -> String {
     )
 }
 
-/// The old value of the new id `value`.
+/// The old id for the new id `value`.
 pub fn look_up_old(via: &MappedColumn, value: &str) -> String {
     looked_up(
         &via.map,
@@ -43,13 +43,14 @@ fn looked_up(map: &Map, [have, want]: [&MapColumn; 2], value: &str, type_text: &
     )
 }
 
-/// The pair that has `value` in this column.
+/// Condition for the pair with `value` in this column.
 pub(super) fn select_pair(column: &MapColumn, value: &str) -> String {
     let value = format!("({value})::{}", column.type_text);
     column.equals.infix(&format!("{X}.{}", column.name), &value)
 }
 
-/// A column of the touched table that goes through another table's map, or through its own for another row.
+/// A column of the touched table that is translated by another table's map, or by its own table's map where it refers to
+/// another row.
 #[derive(Clone, Debug)]
 pub struct ReferencedIds {
     pub map: Map,

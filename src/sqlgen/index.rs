@@ -3,7 +3,7 @@
 use crate::ident::{QualifiedName, list};
 use crate::model::layout::TargetIndex;
 
-/// `CREATE INDEX`, plain or concurrent. A constraint's index is built like any other and attached after.
+/// `CREATE INDEX`, plain or concurrent. The index of a constraint is built like any other and attached afterwards.
 pub fn create(target: &QualifiedName, index: &TargetIndex, concurrently: bool) -> String {
     let columns: Vec<String> = index
         .columns
@@ -42,9 +42,9 @@ pub fn create(target: &QualifiedName, index: &TargetIndex, concurrently: bool) -
     text
 }
 
-/// Turns the built index into the constraint that it stands for; None for a plain index.
+/// Turns the built index into its constraint; None for a plain index.
 pub fn attach(target: &QualifiedName, index: &TargetIndex) -> Option<String> {
-    // A source that checks late lets two rows swap values within a statement; so must the target.
+    // A deferrable key of the source lets two rows swap values within a statement, so the target's key must too.
     let late = if index.deferrable {
         " DEFERRABLE INITIALLY DEFERRED"
     } else {

@@ -1,5 +1,5 @@
-//! Locking what rows refer to before they are written: the check of a foreign key then finds its row locked by us already,
-//! and waits for nobody.
+//! Locks the referenced rows before the referencing rows are written: the foreign-key check then finds its row locked by its
+//! own transaction and does not wait.
 
 use crate::ident::QualifiedName;
 use crate::model::reference::ColumnPair;
@@ -10,21 +10,21 @@ use crate::sqlgen::view_names;
 #[derive(Clone, Debug, serde::Deserialize)]
 pub struct OutboundKey {
     pub parent: QualifiedName,
-    /// Owner of that table: as whom PostgreSQL itself looks rows up there (ri_PerformCheck).
+    /// Owner of the referenced table: the role as which PostgreSQL looks up rows there (ri_PerformCheck).
     pub owner: u32,
     pub pairs: Vec<TypedPair>,
 }
 
 #[derive(Clone, Debug, serde::Deserialize)]
 pub struct TypedPair {
-    /// With the operator that tells two keys of the other table apart.
+    /// The pair, with the equality operator of the referenced table's key.
     pub columns: ColumnPair,
-    /// Of the other table's column.
+    /// Type of the referenced column.
     #[serde(rename = "type")]
     pub type_text: String,
 }
 
-/// `$1` tid[] places of old rows: what they refer to, as an array of arrays of text.
+/// `$1` tid[] of source rows: returns the keys that they refer to, as an array of arrays of text.
 pub fn select_parent_keys(flow: &Flow, key: &OutboundKey) -> String {
     let given: Vec<String> = columns(key).map(|c| format!("{c} IS NOT NULL")).collect();
     format!(
@@ -36,13 +36,13 @@ pub fn select_parent_keys(flow: &Flow, key: &OutboundKey) -> String {
     )
 }
 
-/// `$1` jsonb, as `named` gives it: locks the rows of the other table that are free, as the check of a foreign key does, and
-/// returns those keys. It runs as that table's owner, so it must touch nobody else's types and operators.
+/// `$1` jsonb, as `select_parent_keys` returns it: locks the free rows of the referenced table, as the foreign-key check does,
+/// and returns their keys. It runs as that table's owner, so it must not use types and operators of any other role.
 pub fn lock(key: &OutboundKey) -> String {
     of_parents(key, " FOR KEY SHARE OF p SKIP LOCKED")
 }
 
-/// As `lock`, without locking: the keys that are there.
+/// As `lock`, without locking: returns the keys that exist.
 pub fn present(key: &OutboundKey) -> String {
     of_parents(key, "")
 }
@@ -69,7 +69,7 @@ fn of_parents(key: &OutboundKey, lock: &str) -> String {
     )
 }
 
-/// `$1` tid[] places of old rows, `$2` jsonb, as `lock` gives it: the places of those that refer to one of these, or to
+/// `$1` tid[] of source rows, `$2` jsonb, as `lock` returns it: returns the tids of rows that refer to one of these keys, or to
 /// nothing.
 pub fn select_served(flow: &Flow, key: &OutboundKey) -> String {
     let nothing: Vec<String> = columns(key).map(|c| format!("{c} IS NULL")).collect();
@@ -88,7 +88,7 @@ fn columns(key: &OutboundKey) -> impl Iterator<Item = String> {
     key.pairs.iter().map(|p| format!("v.{}", p.columns.child))
 }
 
-/// What row `v` refers to, as one JSON array.
+/// The key that row `v` refers to, as a JSON array.
 fn texts(key: &OutboundKey) -> String {
     let all: Vec<String> = columns(key)
         .map(|c| format!("{c}::pg_catalog.text"))

@@ -1,4 +1,4 @@
-//! What the mirror runs for one touched key.
+//! The statements that the mirror runs for one touched key.
 
 use crate::ident::{QualifiedName, list};
 use crate::model::layout::Layout;
@@ -7,61 +7,61 @@ use crate::sqlgen::id_map::{self, IdChoice};
 use crate::sqlgen::scope::{in_another_scope, in_scope, scope_is_mine};
 use crate::sqlgen::view_names;
 
-/// The statements of one flow; `$1 …` is the touched row's key. In their comments the table whose writes are followed is
-/// the source, and the one that is written is the target.
+/// The statements of one direction; `$1 …` is the touched row's key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MirrorSql {
-    /// Puts the source row into the target, unless its key is there. Not ON CONFLICT DO UPDATE: that takes the lock which
-    /// blocks inserts of referencing rows as soon as it sets a column of any unique index, changed or not
-    /// (ExecUpdateLockMode in execMain.c).
+    /// Inserts the row into the written table unless its key exists. Not ON CONFLICT DO UPDATE: that takes the lock that blocks
+    /// inserts of referencing rows as soon as it sets a column of any unique index, changed or not (ExecUpdateLockMode in
+    /// execMain.c).
     pub insert: String,
-    /// Brings the target row in step with the source row; touches none where either is missing.
+    /// Updates the written row to match the touched row; changes nothing where either is missing.
     pub update: String,
-    /// Takes the target row away.
+    /// Deletes the written row.
     pub delete: String,
-    /// Whether the source has the row: asked where nothing was written.
+    /// Whether the touched row exists; asked where nothing was written.
     pub exists: String,
-    /// Moves the target row to the key of the changed source row: `$1 …` the old key, then the new one. The two
-    /// may be equal and differ in their image (1.0 and 1.00), so the row itself is not in its own way. A row
-    /// that another source row, which took the old key, has been given already stays with it.
+    /// Moves the written row to the changed key of the touched row: `$1 …` the old key, then the new one. The two keys may be
+    /// equal with different texts (1.0 and 1.00), so the row does not conflict with itself. If another touched row has taken
+    /// the old key and the written row was already assigned to it, the written row stays with that row.
     pub rekey: String,
-    /// Locks every row that has the key, where two may have it for a while.
+    /// Locks every row with the key, where two rows may have it temporarily.
     pub lock: Option<String>,
-    /// Rows of other scopes in the touched table.
+    /// Whether the touched table has rows of other scopes.
     pub others: Option<String>,
-    /// A row where what went back comes forth again as it is.
+    /// Finds the row if the forward view computes the same values from what was written back.
     pub returns: String,
-    /// Something makes `returns` worth asking: a filter or an expression.
+    /// `returns` is needed: there is a filter or an expression.
     pub may_change: bool,
-    /// Gives the row its id on the other side.
+    /// Allocates the row's id on the other side.
     pub give: Option<String>,
-    /// Whether the row names another one that has no id on the other side yet.
+    /// Whether the row refers to a row without an id on the other side.
     pub unready: Option<String>,
-    /// Gives those theirs.
+    /// Allocates those ids.
     pub give_named: Vec<String>,
-    /// Where rows of several tables become one.
+    /// For a merge.
     pub merge: Option<MergeSql>,
-    /// Back to one of several tables: finds the row that is right already. To write it would be more than the application did.
+    /// Reverse direction of a merge: finds the row if it is already right. Writing it would go beyond what the application did.
     pub same: Option<String>,
 }
 
-/// All who write a part of one row meet at that row: whoever holds it reads all parts then.
+/// Transactions that write parts of one merged row all lock that row first; the transaction that holds it reads all parts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MergeSql {
     /// Locks the row of the written table.
     pub hold: String,
-    /// Makes it what all parts are, where it differs.
+    /// Updates it to what all parts say, where it differs.
     pub settle: String,
-    /// Finds the part that is in this flow's touched table.
+    /// Finds the part in this direction's touched table.
     pub there: String,
-    /// Locks it against being taken away.
+    /// Locks that part against deletion.
     pub keep: String,
 }
 
 pub fn statements(flow: &Flow) -> MirrorSql {
     let (view, table) = (&flow.view, &flow.written);
     let columns = list(&flow.columns);
-    // Two rows may share a key that is checked late. Either will do: whoever ends that makes us look again.
+    // With a deferrable key two rows may share a key for a while. Either will do: the write that ends this fires the mirror
+    // again.
     let one = if flow.deferrable { " LIMIT 1" } else { "" };
     let own = flow.own.as_deref();
     MirrorSql {
@@ -130,13 +130,13 @@ fn select_equal(flow: &Flow) -> String {
     )
 }
 
-/// After TRUNCATE of one of several tables: the rows that are left become what the others make of them.
+/// After TRUNCATE of one source of a merge: updates the remaining rows to what the other sources give.
 pub fn clear_share(flow: &Flow) -> Option<String> {
     flow.locks_table().then(|| renew(flow, "true"))
 }
 
-/// Takes all our rows away, for TRUNCATE; and with them those of tables that had to be truncated together with it, in one
-/// statement, so that no foreign key's action or check comes between.
+/// For TRUNCATE: deletes all rows of this mapping, and those of the tables that had to be truncated together with it, in one
+/// statement, so that no foreign-key action or check runs in between.
 pub fn clear_all(flow: &Flow, with: &[Flow]) -> String {
     let others: Vec<String> = with
         .iter()
@@ -179,7 +179,7 @@ fn update(flow: &Flow) -> String {
     )
 }
 
-/// Updates rows that differ from the view's, and no others. They are compared by text, which every type has.
+/// Updates only rows that differ from the view's. They are compared by text, which every type has.
 pub fn renew(flow: &Flow, condition: &str) -> String {
     format!(
         "UPDATE {} AS t SET {} FROM {} AS v WHERE {condition} AND {} AND ({})",
@@ -191,7 +191,7 @@ pub fn renew(flow: &Flow, condition: &str) -> String {
     )
 }
 
-/// Whether row `t` is another one than the view's row `v`.
+/// Whether row `t` differs from the view's row `v`.
 fn differs(flow: &Flow) -> String {
     let set = flow.columns.iter().filter(|c| !flow.fixed.contains(c));
     let differs: Vec<String> = set
@@ -207,7 +207,7 @@ fn differs(flow: &Flow) -> String {
     }
 }
 
-/// All columns but the fixed ones, from the row `from`.
+/// Assigns all columns except the fixed ones from the row `from`.
 fn assignments(flow: &Flow, from: &str) -> String {
     let at = flow.touched_of("n", "t");
     let set: Vec<String> = flow
@@ -219,14 +219,14 @@ fn assignments(flow: &Flow, from: &str) -> String {
     if !set.is_empty() {
         return set.join(", ");
     }
-    // Nothing but keys: the row is right as soon as it is there, but it must count as touched.
+    // Only key columns: the row is right as soon as it exists, but the UPDATE must still count it.
     let first = flow.key.iter().take(1);
     first
         .map(|k| format!("{0} = {from}.{0}", k.written))
         .collect()
 }
 
-/// The key as `mig.leftover` has it.
+/// The key in the form that `mig.leftover` stores.
 pub fn key_texts(flow: &Flow) -> String {
     let key: Vec<String> = (1..=flow.key.len())
         .map(|n| format!("${n}::pg_catalog.text"))
@@ -279,9 +279,9 @@ fn rekey(flow: &Flow) -> String {
     )
 }
 
-/// Whether the target's row was written after this version of the source's row, in one transaction: then it is
-/// that row's twin. Commands of a transaction are counted (cmin; the manual's chapter on system columns), and cid
-/// has no order of its own.
+/// Whether the written row was written after this version of the touched row, in the same transaction: then it belongs to that
+/// row. cmin counts the commands of a transaction (manual, chapter on system columns); type cid has no ordering operators,
+/// hence the cast.
 fn written_before(source: &str, target: &str) -> String {
     let [transaction, command] = view_names::writer();
     let number = |c: String| format!("{c}::pg_catalog.text::bigint");
@@ -292,7 +292,7 @@ fn written_before(source: &str, target: &str) -> String {
     )
 }
 
-/// In place of TRUNCATE of the touched table, where that holds rows of other scopes.
+/// Replaces TRUNCATE of the touched table where that has rows of other scopes.
 pub fn clear_scope(flow: &Flow) -> String {
     let own = flow
         .scope
@@ -305,7 +305,7 @@ pub fn clear_scope(flow: &Flow) -> String {
     )
 }
 
-/// Deletes the scope's rows, or all where there is no scope.
+/// Deletes the scope's rows, or all rows where there is no scope.
 pub fn clear(target: &QualifiedName, layout: &Layout) -> String {
     match scope_is_mine("t", layout) {
         Some(own) => format!("DELETE FROM {target} AS t WHERE {own}"),

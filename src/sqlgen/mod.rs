@@ -1,4 +1,4 @@
-//! SQL text from the model: pure functions, names in, text out. Values never: they are bound.
+//! SQL text generated from the model by pure functions. Names are part of the text; values are bound as parameters.
 
 pub mod archive;
 pub mod batch;
@@ -34,7 +34,7 @@ use std::fmt::Display;
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanStatement {
     pub sql: String,
-    /// The relation that is locked, and how.
+    /// The relation that is locked, and the lock mode.
     pub relation: QualifiedName,
     pub lock: &'static str,
 }
@@ -49,7 +49,7 @@ impl PlanStatement {
     }
 }
 
-/// What names a row of `alias` to a person: its key, or its place where it has none.
+/// Identifies a row of `alias` for people: by its key, or by its tid where it has none.
 fn row_name(alias: impl Display, key: &[Ident]) -> String {
     let each: Vec<String> = key
         .iter()

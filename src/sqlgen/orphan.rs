@@ -1,19 +1,19 @@
-//! Rows that name a row which is not there.
+//! Orphans: rows that refer to a row that does not exist.
 
 use crate::ident::QualifiedName;
 use crate::model::reference::ColumnPair;
 
-/// A table and which of its rows count, as a condition over its alias.
+/// A table, and a condition over its alias that selects the rows that count.
 pub struct ChosenRows<'a> {
     pub table: &'a QualifiedName,
     pub condition: Option<String>,
 }
 
-/// The alias of the table that is referred to: no user's table has this name.
+/// The alias of the referenced table; no user table has this name.
 pub const PARENT: &str = "\"mig:p\"";
 
-/// How many rows of `child` (alias: its own name, so that a filter may use it) lack their row of `parent` (alias
-/// `PARENT`). A reference with a null in it names nothing, as in a foreign key that is MATCH SIMPLE.
+/// Counts the rows of `child` (alias: its own name, so that a filter can use it) without their row in `parent` (alias
+/// `PARENT`). A reference with a null in it refers to nothing, as in a MATCH SIMPLE foreign key.
 pub fn count(child: &ChosenRows, parent: &ChosenRows, pairs: &[ColumnPair]) -> String {
     let name = child.table.name.to_string();
     let given = pairs

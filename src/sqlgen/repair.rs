@@ -1,5 +1,5 @@
-//! Making the target's rows of some keys what the mapping says, or taking them away. As in a batch, lock first and decide
-//! with a newer snapshot; see `batch`. `$1` jsonb: the keys, an array of arrays of text.
+//! Repairs the target's rows of given keys, or deletes them. As in a batch, lock first and decide with a newer snapshot; see
+//! `batch`. `$1` jsonb: the keys, an array of arrays of text.
 
 use crate::ident::{Ident, QualifiedName, list};
 use crate::model::reference::ColumnPair as Columns;
@@ -23,24 +23,24 @@ fn places(place: &str, from: &str, lock: &str) -> String {
     )
 }
 
-/// Locks the free old rows of these keys against change, and returns their places.
+/// Locks the free source rows of these keys against change and returns their tids.
 pub fn lock_source(pair: &ComparedPair) -> String {
     let from = pair.from(Side::Source, pair.chosen().on_side(Side::Source));
     places(&view_names::place().to_string(), &from, "SHARE")
 }
 
-/// Locks the free new rows of these keys: an UPDATE of one that is not free would wait, and hold the others.
+/// Locks the free target rows of these keys: an UPDATE of a row that is not free would wait and keep the other rows locked.
 pub fn lock_target(pair: &ComparedPair) -> String {
     let from = pair.from(Side::Target, pair.chosen().on_side(Side::Target));
     places("ctid", &from, "NO KEY UPDATE")
 }
 
-/// `$1` tid[] places of old rows, `$2` tid[] places of new ones, all locked: updates what differs.
+/// `$1` tid[] of source rows, `$2` tid[] of target rows, all locked: updates those that differ.
 pub fn renew(flow: &Flow) -> String {
     mirror::renew(flow, &match_locked_pair())
 }
 
-/// As `renew`, for key columns that are equal and look different (1.0 and 1.00).
+/// As `renew`, for key columns that are equal but have different texts (1.0 and 1.00).
 pub fn renew_keys(flow: &Flow) -> Option<String> {
     let own = flow.fixed.iter().filter(|c| !flow.marks.contains(c));
     let keys: BTreeSet<&Ident> = own.collect();
@@ -63,7 +63,7 @@ pub fn renew_keys(flow: &Flow) -> Option<String> {
     })
 }
 
-/// `$1` jsonb: locks rows of these keys in one of the tables that a row is made of, and returns their keys.
+/// `$1` jsonb: locks the rows of these keys in one source of a merge and returns their keys.
 pub fn lock_part(part: &Flow) -> String {
     let key: Vec<String> = part
         .key
@@ -79,7 +79,7 @@ pub fn lock_part(part: &Flow) -> String {
     )
 }
 
-/// Part `n` of the key of row `s` is that of the document `c`.
+/// Whether part `n` of the key of row `s` equals that in the document `c`.
 fn match_key_part(n: usize, k: &FlowKey) -> String {
     let value = format!("(c.key OPERATOR(pg_catalog.->>) {n})::{}", k.type_text);
     k.equals.infix(&format!("s.{}", k.touched), &value)
@@ -90,8 +90,8 @@ fn by_key(part: &Flow, one: impl Fn(usize, &FlowKey) -> String) -> String {
     each.collect::<Vec<_>>().join(" AND ")
 }
 
-/// `$1` jsonb the keys, `$2` jsonb for each part the keys of its locked rows: inserts rows that the target lacks, all of whose parts
-/// are locked.
+/// `$1` jsonb the keys, `$2` jsonb for each part the keys of its locked rows: inserts the rows that the target lacks if all
+/// their parts are locked.
 pub fn insert_whole(flow: &Flow, pair: &ComparedPair, parts: &[Flow]) -> String {
     let columns = list(&flow.columns);
     let free = parts.iter().enumerate().map(|(at, part)| {
@@ -124,13 +124,13 @@ fn match_locked_pair() -> String {
     )
 }
 
-/// `$1` tid[] places of locked old rows: inserts those that the target lacks. ON CONFLICT alone would wait for whoever
-/// updates the new row just now (check_exclusion_or_unique_constraint in execIndexing.c), and hold all others meanwhile.
+/// `$1` tid[] of locked source rows: inserts those that the target lacks. ON CONFLICT alone would wait for a transaction that
+/// is updating the target row (check_exclusion_or_unique_constraint in execIndexing.c) and keep all others locked meanwhile.
 pub fn insert(flow: &Flow) -> String {
     batch::copy_missing(flow)
 }
 
-/// Locks new rows of these keys that have no old row, and returns their places.
+/// Locks the target rows of these keys that have no source row and returns their tids.
 pub fn lock_stale(pair: &ComparedPair, flow: &Flow) -> String {
     let condition = format!(
         "{} AND NOT EXISTS (SELECT FROM {} AS v WHERE {})",
@@ -141,8 +141,8 @@ pub fn lock_stale(pair: &ComparedPair, flow: &Flow) -> String {
     places("ctid", &pair.from(Side::Target, &condition), "UPDATE")
 }
 
-/// `$1` tid[] places of locked new rows: deletes those that have no old row still, and that nobody refers to: an ON DELETE
-/// action would take rows along that have one.
+/// `$1` tid[] of locked target rows: deletes those that still have no source row and that no row refers to: an ON DELETE action
+/// would delete rows that do have a source row.
 pub fn delete(flow: &Flow, inbound: &[InboundKey]) -> String {
     const CHILD: &str = "\"mig:c\"";
     let referred = inbound.iter().map(|i| {

@@ -1,4 +1,4 @@
-//! The guard that refuses writes to an old table after the cutover.
+//! The retired guard: a trigger that refuses writes to a source table after dual-write has stopped.
 
 use crate::ident::{Ident, QualifiedName};
 use crate::sqlgen::trigger::always;
@@ -15,8 +15,8 @@ fn name(id: i32, kind: &str) -> Ident {
     Ident::new(format!("!mig_{id}_guard_{kind}"))
 }
 
-/// Statements, also those that touch no row: an UPDATE of a row that only the new table has must not pass in silence. And
-/// rows, because logical replication's apply fires no statement triggers for them.
+/// Statement triggers also fire for statements that match no row: an UPDATE of a row that only the target has must not succeed
+/// silently. Row triggers, because logical replication's apply fires no statement triggers for row changes.
 pub fn guard_triggers(id: i32, target: u32) -> [TriggerDefinition; 2] {
     let one = |kind, on, level| TriggerDefinition {
         name: name(id, kind),
@@ -33,7 +33,7 @@ pub fn guard_triggers(id: i32, target: u32) -> [TriggerDefinition; 2] {
     ]
 }
 
-/// The one of the view that stands in for an archived table.
+/// The trigger of the view that replaces an archived table.
 pub fn of_view(id: i32, target: u32) -> TriggerDefinition {
     TriggerDefinition {
         name: name(id, "view"),
@@ -46,7 +46,7 @@ pub fn of_view(id: i32, target: u32) -> TriggerDefinition {
     }
 }
 
-/// All that may stand under this name; none if it is no name of ours.
+/// Returns all triggers that may have this name; none if it is not a name of the extension.
 pub fn triggers_by_name(name: &str, target: u32) -> Vec<TriggerDefinition> {
     let id = name.strip_prefix("!mig_").and_then(|n| n.split_once('_'));
     let Some(id) = id.and_then(|(id, _)| id.parse().ok()) else {

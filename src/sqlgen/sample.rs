@@ -1,12 +1,12 @@
-//! Random rows of one table, and all rows that refer to them, near and far, on both sides.
+//! Random rows of one table, and all rows that refer to them directly or indirectly, on both sides.
 
 use crate::ident::QualifiedName;
 use crate::model::reference::ColumnPair;
 use crate::sqlgen::checksum::{self, Condition, Side};
 use crate::sqlgen::view_names;
 
-/// `$1` rows at random, `$2` percent of the table's blocks: keys of the mapping's old rows, which have so many parts, as text[]. All rows are looked at
-/// where `$2` is null.
+/// Draws source keys of the mapping as text[]; `key` is the number of key columns. `$1` number of rows, `$2` percent of the
+/// table's blocks; null reads all rows.
 pub fn draw(id: i32, source: &QualifiedName, key: usize) -> String {
     let parts: Vec<String> = (0..key)
         .map(|n| format!("r.{}::pg_catalog.text", view_names::key_name(n)))
@@ -20,7 +20,7 @@ pub fn draw(id: i32, source: &QualifiedName, key: usize) -> String {
     )
 }
 
-/// Rows that refer to a row of `parent`, on either side, that `of_parent` chooses. `pairs` by the names of the new tables.
+/// Rows that refer to a row of `parent`, on either side, that `of_parent` selects. `pairs` has the names of the target tables.
 pub fn select_children(
     parent: &checksum::ComparedPair,
     of_parent: &Condition,

@@ -1,9 +1,9 @@
-//! Conditions for the rows of one scope, and for those of the others.
+//! Conditions for the rows of one scope, and for those of all others.
 
 use crate::ident::Literal;
 use crate::model::layout::{Layout, Scope};
 
-/// `t.project_id = '…'::uuid`
+/// Returns for example `t.project_id = '…'::uuid`.
 pub fn scope_is_mine(alias: &str, layout: &Layout) -> Option<String> {
     let each: Vec<String> = layout.marks().map(|s| in_scope(alias, s)).collect();
     (!each.is_empty()).then(|| each.join(" AND "))
@@ -18,7 +18,7 @@ pub fn in_scope(alias: &str, scope: &Scope) -> String {
     )
 }
 
-/// Rows of any other scope: below or above, because an index serves both and `<>` never.
+/// Rows of any other scope: `<` or `>`, because an index supports both but not `<>`.
 pub fn scope_is_another(alias: &str, layout: &Layout) -> Option<String> {
     layout.scope.as_ref().map(|s| in_another_scope(alias, s))
 }

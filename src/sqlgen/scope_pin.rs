@@ -1,11 +1,11 @@
-//! The anchor of a mapping: one row of ours that refers to the scope's row. As long as it stands nobody can take that away, so the
-//! rows that mirrors write need not look for it, nor lock it: all of them name the same one, and where each transaction locks it,
-//! transactions wait for each other's locks on it.
+//! The scope pin of a mapping (table `m…_anchor`): one row of the extension's own that refers to the scope's row, so that the
+//! scope's row cannot be deleted. Rows that mirrors write then need no lookup and no lock of it. All of them refer to the same
+//! row; if each transaction locked it, transactions would wait for each other's locks.
 
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::Scope;
 
-/// Name of the anchor of mapping `id`.
+/// Name of the scope pin of mapping `id`.
 pub fn name(id: i32) -> QualifiedName {
     QualifiedName {
         schema: "mig".into(),
@@ -13,8 +13,8 @@ pub fn name(id: i32) -> QualifiedName {
     }
 }
 
-/// Makes it: the row first, so that the foreign key speaks at once. Deferred, so that a transaction may still take the scope's row
-/// away and bring it back.
+/// Creates it, with the row first, so that adding the foreign key checks it at once. The key is deferred, so that a transaction
+/// may still delete the scope's row and insert it again.
 pub fn create(
     anchor: &QualifiedName,
     id: i32,
@@ -42,8 +42,8 @@ fn constraint(id: i32) -> Ident {
     Ident::new(format!("m{id}_anchor_fkey"))
 }
 
-/// Holds the scope's row from now on. The key is checked now, and not at the end of the transaction: the table may be dropped before
-/// that.
+/// Holds the scope's row from now on. The key is checked now and not at the end of the transaction: the table may be dropped
+/// before that.
 pub fn hold(id: i32, scope: &Scope) -> [String; 3] {
     let constraint = constraint(id);
     let check = |when| format!("SET CONSTRAINTS mig.{constraint} {when}");
@@ -59,7 +59,7 @@ fn set(anchor: &QualifiedName, scope: &Scope) -> String {
     )
 }
 
-/// From now on it is not.
+/// Releases the scope's row.
 pub fn clear(id: i32) -> String {
     format!("DELETE FROM {}", name(id))
 }

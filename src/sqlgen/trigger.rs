@@ -5,13 +5,13 @@ use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::scope::in_scope;
 use crate::sqlgen::trigger_definition::{FiringEvent, Level, ROWS, Timing, TriggerDefinition};
 
-/// The triggers of one mapping. Triggers fire in the order of their names, and `!` sorts before letters and digits: the
-/// written table must let a unique value go before a trigger of the application hands it on.
+/// The trigger names of one mapping. Triggers fire in name order, and `!` sorts before letters and digits: the written table
+/// must release a unique value before a trigger of the application reuses it.
 fn name(id: i32, way: Direction, kind: &str) -> Ident {
     Ident::new(format!("!mig_{id}_{}_{kind}", way.as_str()))
 }
 
-/// All triggers of a flow. Rows of other scopes never fire the reverse mirror.
+/// All triggers of one direction. Rows of other scopes never fire the reverse mirror.
 pub fn mirror_triggers(flow: &Flow) -> Vec<TriggerDefinition> {
     if flow.led {
         return Vec::new();
@@ -67,12 +67,12 @@ pub fn create(flow: &Flow) -> Vec<String> {
     mirror_triggers(flow).into_iter().flat_map(each).collect()
 }
 
-/// ENABLE ALWAYS: logical replication's apply and restores run as `replica` and skip ordinary triggers.
+/// ENABLE ALWAYS: logical replication's apply and restores run as `replica`, which skips ordinary triggers.
 pub fn always(table: &QualifiedName, name: &Ident) -> String {
     format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
 }
 
-/// Leaves all as it is, and has each session look at the triggers anew: an ALTER that changes nothing is not told.
+/// Changes nothing, but makes each session reload the triggers: an ALTER without effect sends no invalidation.
 pub fn touch(flow: &Flow) -> Vec<String> {
     let each = |name: &Ident| [disable(&flow.touched, name), always(&flow.touched, name)];
     names(flow).iter().flat_map(each).collect()

@@ -1,5 +1,5 @@
-//! Triggers of ours: as CREATE TRIGGER has them and as pg_trigger has them, from one place, so that what runs can be compared with
-//! what was made.
+//! The extension's triggers, both as CREATE TRIGGER text and as pg_trigger stores them, from one definition, so that an
+//! existing trigger can be compared with its definition.
 
 use crate::ident::{Ident, Literal, QualifiedName};
 
@@ -24,7 +24,7 @@ pub enum FiringEvent {
     Truncate,
 }
 
-/// What rows go through.
+/// The row events.
 pub const ROWS: &[FiringEvent] = &[
     FiringEvent::Insert,
     FiringEvent::Update,

@@ -1,8 +1,8 @@
-//! Names of the mapping views, and of the columns that they have beside the rows' own.
+//! Names of the mapping views, and of the columns that they have besides the row's own.
 
 use crate::ident::{Ident, QualifiedName};
 
-/// Name of the view of mapping `id`.
+/// Name of the forward view of mapping `id`.
 pub fn name(id: i32) -> QualifiedName {
     QualifiedName {
         schema: "mig".into(),
@@ -10,7 +10,7 @@ pub fn name(id: i32) -> QualifiedName {
     }
 }
 
-/// Name of the view that yields rows of the old table out of the new one.
+/// Name of the view that computes source rows from target rows.
 pub fn reverse_name(id: i32) -> QualifiedName {
     QualifiedName {
         schema: "mig".into(),
@@ -18,17 +18,17 @@ pub fn reverse_name(id: i32) -> QualifiedName {
     }
 }
 
-/// The touched table's key, in the view: not a name that a user's column would have.
+/// View column with part `n` of the touched table's key; not a name that a user column would have.
 pub fn key_name(n: usize) -> Ident {
     Ident::new(format!("mig:k{}", n + 1))
 }
 
-/// The row's place in the heap.
+/// View column with the row's tid.
 pub fn place() -> Ident {
     "mig:ctid".into()
 }
 
-/// The transaction and the command that wrote the row.
+/// View columns with the transaction and the command that wrote the row.
 pub fn writer() -> [Ident; 2] {
     ["mig:xmin".into(), "mig:cmin".into()]
 }

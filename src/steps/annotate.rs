@@ -1,4 +1,4 @@
-//! Comments and statistics targets of the indexes and foreign keys that came after the copy.
+//! Comments and statistics targets of the indexes and foreign keys that are created after the copy.
 
 use crate::error::Result;
 use crate::model::records::Mapping;
@@ -6,7 +6,7 @@ use crate::pg::spi;
 use crate::sqlgen::comments_stats;
 use crate::store::mapping;
 
-/// At the end of the backfill; doing it again changes nothing.
+/// Sets them at the end of the backfill. Idempotent.
 pub fn annotate(p: &Mapping) -> Result<()> {
     let (target, layout) = (mapping::target(p)?, mapping::layout(p)?);
     let indexes = layout.indexes.iter();

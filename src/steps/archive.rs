@@ -1,4 +1,4 @@
-//! Old tables are put away under another name, and taken back. All of them, or none.
+//! The archive: sources are renamed, and restored. All of them, or none.
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
@@ -16,7 +16,7 @@ use crate::sqlgen::archive;
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 
-/// What others have built upon the old tables: it would follow them into the archive.
+/// Returns the objects of others that depend on the sources: they would follow the sources into the archive.
 pub fn dependents(mappings: &[Mapping]) -> Result<Vec<String>> {
     #[derive(serde::Deserialize)]
     struct OutsideDependent {
@@ -30,8 +30,8 @@ pub fn dependents(mappings: &[Mapping]) -> Result<Vec<String>> {
     Ok(found.into_iter().map(|f| f.what).collect())
 }
 
-/// Renames the old tables with their indexes, hands their sequences over to the new ones, and puts views in their place
-/// if wanted. AccessExclusive on both sides until commit, held for the catalog changes.
+/// Renames the sources with their indexes, hands their sequences over to the targets, and creates views under the old names
+/// if wanted. Locks both sides AccessExclusive until commit, for catalog changes only.
 pub fn put_away(m: &Migration, mappings: &[Mapping], suffix: &str, views: bool) -> Result<()> {
     lock_both(m, mappings)?;
     for p in mappings {
@@ -59,7 +59,7 @@ pub fn put_away(m: &Migration, mappings: &[Mapping], suffix: &str, views: bool) 
     Ok(())
 }
 
-/// What puts one old table away, in order.
+/// Returns the statements that archive one source, in order.
 pub fn statements(p: &Mapping, old: &Shape, suffix: &str) -> Result<Vec<String>> {
     let mut made = handed_over(p)?;
     made.extend(renames(old, suffix));
@@ -85,7 +85,8 @@ fn hand_over(p: &Mapping) -> Result<()> {
     Ok(())
 }
 
-/// With the caller's rights: whoever renames in a schema needs CREATE there. There is nothing in them but names.
+/// Returns the renames. They run with the caller's rights, because a rename needs CREATE on the schema; they contain
+/// nothing but names.
 fn renames(old: &Shape, suffix: &str) -> Vec<String> {
     let table = archive::rename_table(
         &old.name,
@@ -98,7 +99,7 @@ fn renames(old: &Shape, suffix: &str) -> Vec<String> {
         .collect()
 }
 
-/// The old table's indexes, before and after.
+/// Returns the names of the source's indexes, before and after.
 fn indexes(old: &Shape, suffix: &str) -> Vec<(Ident, Ident)> {
     let names = old.indexes.iter().map(|i| &i.name);
     names
@@ -111,7 +112,7 @@ fn lock_both(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     lock::lock_all(&tables, settings::lock_timeout_ms(m))
 }
 
-/// Another name in the same schema.
+/// Returns another name in the same schema.
 fn rename_in_schema(of: &QualifiedName, name: &Ident) -> QualifiedName {
     QualifiedName {
         schema: of.schema.clone(),
@@ -129,7 +130,7 @@ fn shared_sequences(p: &Mapping) -> Result<Vec<SharedSequence>> {
     )
 }
 
-/// A new identity's sequence: what default privileges gave goes, what the old one's had comes.
+/// Gives the sequence of a new identity the privileges of the old sequence, in place of those from default privileges.
 fn grant_as_before(p: &Mapping, s: &SharedSequence) -> Result<()> {
     if s.identity.is_empty() {
         return Ok(());
@@ -154,7 +155,7 @@ fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
                 spi::run(&sql, &[])?;
             }
         }
-        // With the caller's rights: it takes CREATE in that schema.
+        // With the caller's rights: this needs CREATE on that schema.
         let there = format!("ALTER VIEW {drafted} SET SCHEMA {}", name.schema);
         spi::run(&there, &[])
     })?;
@@ -167,7 +168,7 @@ fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
     Ok(())
 }
 
-/// The old names again, the sequences back with the old tables, the views gone.
+/// Restores the old names, gives the sequences back to the sources and drops the views.
 pub fn take_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     lock_both(m, mappings)?;
     for p in mappings {
@@ -213,7 +214,7 @@ fn hand_back(p: &Mapping, s: &SharedSequence, source: &QualifiedName) -> Result<
     Ok(())
 }
 
-/// Our views and triggers go, and the archives with them if wanted.
+/// Drops pg_mig's views and triggers, and the archived tables if wanted.
 pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<()> {
     let mut tables = Vec::new();
     for p in mappings.iter().filter(|p| p.source_name.is_some()) {

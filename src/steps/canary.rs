@@ -1,5 +1,5 @@
-//! The canary: before a mirror goes live, one row of each old table is written as each role that may write it, with the mirror
-//! and without, and all of it taken back. What fails only with the mirror would start to fail for the application.
+//! The canary: before a mirror goes live, one row of each source is written as each role that may write it, with and
+//! without the mirror, and rolled back. A write that fails only with the mirror would start to fail for the application.
 
 use crate::error::{Error, Result};
 use crate::model::records::Mapping;
@@ -12,13 +12,14 @@ use pgrx::pg_sys::Oid;
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
-/// How long a try waits for a row that somebody has locked, in milliseconds. It is not tried then.
+/// How long a trial waits for a locked row, in milliseconds. After that the row is not tried.
 const PATIENCE_MS: i32 = 50;
 
-/// How long all tries without the mirror may take, for the tables are locked meanwhile. Those with it take as long again.
+/// How long all trials without the mirror may take, because the tables are locked meanwhile. Those with it take as long
+/// again.
 const TIME: Duration = Duration::from_millis(250);
 
-/// One write as one role, and what it failed with.
+/// One trial write as one role, and the error that it failed with.
 pub struct WriteTrial {
     relation: String,
     role: String,
@@ -41,17 +42,18 @@ struct SampleRow {
     row: String,
 }
 
-/// Writes that can be tried, tried; as many as `before`, if there is one, and otherwise as many as there is time for.
-/// Nothing of it remains.
+/// Runs the possible trial writes: as many as in `before` if given, otherwise as many as the time allows. All of them are
+/// rolled back.
 pub fn tries(mappings: &[Mapping], before: Option<&Vec<WriteTrial>>) -> Result<Vec<WriteTrial>> {
     let began = Instant::now();
-    // A mirror that finds its way below SQL today may need its statements tomorrow.
+    // A mirror that writes below SQL now may need its SQL statements later.
     let _all = prepared::at_once();
     let enough = |n: usize| match before {
         Some(before) => n >= before.len(),
         None => began.elapsed() > TIME,
     };
-    // The tables' own triggers may count on the path that sessions begin with; our statements name every schema.
+    // The tables' own triggers may depend on the search_path that sessions start with; pg_mig's statements qualify every
+    // name.
     let path: Option<String> = spi::value(
         "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'",
         &[],
@@ -74,7 +76,7 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<WriteTrial>>) -> Result<V
             include_str!("../../sql/query/writers.sql"),
             &[Oid::from(p.source).into()],
         )?;
-        // To delete a row that others may refer to would run their keys' actions, however much that is.
+        // Deleting a row that others may refer to would run the actions of their foreign keys, however expensive.
         let alone = spi::run(
             include_str!("../../sql/query/inbound_keys.sql"),
             &[Oid::from(p.source).into()],
@@ -105,12 +107,12 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<WriteTrial>>) -> Result<V
     Ok(all)
 }
 
-/// What is tried with one table.
+/// Trial writes of one table.
 struct TableTrial<'a> {
     p: &'a Mapping,
     source: &'a Shape,
     row: &'a SampleRow,
-    /// Nobody refers to it.
+    /// No foreign key refers to the table.
     alone: bool,
     path: &'a CStr,
 }
@@ -155,7 +157,8 @@ impl TableTrial<'_> {
     }
 }
 
-/// As an application runs it: policies hide rows instead of raising errors. What would wait for the commit is asked at once, as that role.
+/// Runs `f` as an application would, and rolls it back: policies hide rows instead of raising errors. Deferred constraints
+/// are checked immediately, as that role.
 fn taken_back(path: &CStr, f: impl FnOnce() -> Result<i64>) -> Result<()> {
     tx::probe(|| {
         let _path = guc::pin(&[(c"search_path", path)]);
@@ -168,7 +171,7 @@ fn taken_back(path: &CStr, f: impl FnOnce() -> Result<i64>) -> Result<()> {
     })
 }
 
-/// Errors with 55000 if something went well before and does not any more.
+/// Errors: 55000 if a write succeeded before and fails now.
 pub fn compare(before: &[WriteTrial], after: &[WriteTrial]) -> Result<()> {
     for (was, is) in before.iter().zip(after) {
         let Some(e) = is.failed.as_ref().filter(|e| !e.is_retryable()) else {

@@ -1,5 +1,5 @@
-//! A constraint or an index of a table that is in use. Where a job stands is read from the catalog each time, so that whoever goes
-//! on after a crash, or after somebody's own hand, begins with what is there.
+//! A constraint or an index of a table that is in use. The state of a job is read from the catalog each time, so that a
+//! worker that continues after a crash, or after manual changes, starts from what exists.
 
 use super::{SliceOutcome, TopLevelCommand};
 use crate::error::{Error, Result};
@@ -15,10 +15,10 @@ use crate::sqlgen::{ddl as sql, index};
 use crate::store::ddl_job;
 use pgrx::pg_sys::Oid;
 
-/// Rows that are named.
+/// Number of rows that an error names.
 const EXAMPLES: u32 = 10;
 
-/// The next piece of work.
+/// Does the next piece of work.
 pub fn next(job: &DdlJob, table: &QualifiedName) -> Result<SliceOutcome> {
     match (&job.change, job.constraint()) {
         (DdlChange::Index { name, index }, _) => build(job, table, name, index.as_deref()),
@@ -27,7 +27,7 @@ pub fn next(job: &DdlJob, table: &QualifiedName) -> Result<SliceOutcome> {
     }
 }
 
-/// Whether what the change wants is there already.
+/// Whether the change has already been made.
 pub fn is_made(relation: u32, table: &QualifiedName, wanted: &DdlChange) -> Result<bool> {
     match wanted {
         DdlChange::NotNull { column } => is_not_null(relation, column),
@@ -38,7 +38,7 @@ pub fn is_made(relation: u32, table: &QualifiedName, wanted: &DdlChange) -> Resu
     }
 }
 
-/// Takes back what stands half-made; `Done` when there is nothing.
+/// Removes what is half-made; `Done` if there is nothing.
 pub fn take_back(job: &DdlJob, table: &QualifiedName) -> Result<SliceOutcome> {
     if let DdlChange::Index { name, .. } = &job.change {
         return Ok(match find_index_state(job.relation, table, name)? {
@@ -50,7 +50,7 @@ pub fn take_back(job: &DdlJob, table: &QualifiedName) -> Result<SliceOutcome> {
                         sql: sql::drop_index(&index),
                         role: role::current(),
                     }),
-                    // Somebody else has come to the end of it meanwhile.
+                    // Another session has finished it meanwhile.
                     _ => SliceOutcome::Did(0),
                 }
             }
@@ -71,8 +71,8 @@ pub fn take_back(job: &DdlJob, table: &QualifiedName) -> Result<SliceOutcome> {
     }
 }
 
-/// Whoever builds an index holds this lock from the beginning to the end, and until then his index is not valid, either.
-/// Errors: 55P03.
+/// Checks that no session builds an index on the table: a build holds this lock from the beginning to the end, and until
+/// then its index is not valid, either. Errors: 55P03.
 fn require_nobody_builds(table: &QualifiedName) -> Result<()> {
     let _timeout = guc::lock_timeout(settings::own_lock_timeout_ms());
     spi::run(
@@ -94,7 +94,7 @@ fn constraint(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<Slice
     }
     match (is_valid(job.relation, name)?, not_null) {
         (None, _) if !job.looked => {
-            // Before the application's writes are held to it: a constraint that cannot stay should not come.
+            // Before the application's writes are subject to it: a constraint that cannot stay should not be added.
             refuse_if_broken(job, table)?;
             ddl_job::set_looked(job.id)?;
             ddl_job::heartbeat(job.id, Some("adding"), None)?;
@@ -115,8 +115,8 @@ fn constraint(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<Slice
     Ok(SliceOutcome::Did(0))
 }
 
-/// A foreign key as the caller, who may need a right on the other table, and there is nothing in it but names; an expression as the
-/// table's owner.
+/// Adds the constraint. A foreign key is added as the caller, who may need a privilege on the other table; it contains
+/// nothing but names. An expression is added as the table's owner.
 fn add(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<()> {
     let Some(add) = sql::add(table, name, &job.change) else {
         return Ok(());
@@ -135,7 +135,7 @@ fn owner(job: &DdlJob) -> Result<Oid> {
     catalog::owner_of(Oid::from(job.relation))
 }
 
-/// ShareUpdateExclusive: readers and writers go on.
+/// Validates the constraint. ShareUpdateExclusive: readers and writers continue.
 fn validate(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<()> {
     let owner = owner(job)?;
     let proved = tx::subtransaction(|| {
@@ -145,7 +145,7 @@ fn validate(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<()> {
     });
     match proved {
         Ok(_) => Ok(()),
-        // One that came between the look and the constraint: it is named as the others are.
+        // A violating row that came between the check and the constraint: it is named as the others are.
         Err(e) if e.is_about_data() => refuse_if_broken(job, table).and(Err(e)),
         Err(e) => Err(e),
     }
@@ -178,7 +178,7 @@ fn refuse_if_broken(job: &DdlJob, table: &QualifiedName) -> Result<()> {
     })
 }
 
-/// The primary key's columns; none without one.
+/// Returns the primary key's columns; none without a primary key.
 fn key(relation: u32) -> Result<Vec<Ident>> {
     spi::json_rows(
         "SELECT pg_catalog.to_jsonb(a.attname) FROM pg_catalog.pg_index i \
@@ -189,7 +189,7 @@ fn key(relation: u32) -> Result<Vec<Ident>> {
     )
 }
 
-/// What ALTER TABLE needs for it, had with a time limit, or not at all.
+/// Takes the locks that ALTER TABLE needs for the change, with a time limit.
 fn lock_for(table: &QualifiedName, wanted: &DdlChange, takes_away: bool) -> Result<()> {
     let mode = match wanted {
         DdlChange::ForeignKey { .. } if !takes_away => LockMode::ShareRowExclusive,
@@ -212,7 +212,7 @@ fn is_not_null(relation: u32, column: &Ident) -> Result<bool> {
     Ok(found == Some(true))
 }
 
-/// None if there is no such constraint.
+/// Whether the constraint is valid; None if there is no such constraint.
 pub fn is_valid(relation: u32, name: &Ident) -> Result<Option<bool>> {
     spi::value(
         "SELECT convalidated FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND conname = $2",
@@ -220,7 +220,7 @@ pub fn is_valid(relation: u32, name: &Ident) -> Result<Option<bool>> {
     )
 }
 
-/// Whether the index is valid; None if there is none of the name.
+/// Whether the index is valid; None if there is no index of this name.
 fn find_index_state(relation: u32, table: &QualifiedName, name: &Ident) -> Result<Option<bool>> {
     let index = QualifiedName::new(table.schema.as_str(), name.as_str());
     let Some(oid) = catalog::find(&index)? else {
@@ -252,7 +252,7 @@ fn build(
             })
         }
         Some(true) => SliceOutcome::Done,
-        // What an interrupted build leaves behind; writers keep it up and nobody reads it.
+        // Left by an interrupted build; writers maintain it and no query reads it.
         Some(false) => take_back(job, table)?,
     })
 }
@@ -269,8 +269,8 @@ fn not_known(name: &Ident) -> Error {
     }
 }
 
-/// What a CREATE INDEX says, with every name resolved where the caller looks for names: PostgreSQL makes it on an empty table with
-/// the same columns, and the catalog tells.
+/// Returns what a CREATE INDEX defines, with every name resolved in the caller's search_path: PostgreSQL creates it on an
+/// empty table with the same columns, and the catalog describes it.
 pub fn analysed_index(
     shape: &Shape,
     given: &parse::index::ParsedIndex,

@@ -1,5 +1,5 @@
-//! Foreign keys of the target, after the copy and after every older snapshot is gone: a transaction that
-//! began before the last batch sees a partial target, and its writes would be refused by the new key.
+//! Foreign keys of the target, added after the copy and after all older snapshots are gone: a transaction that began before
+//! the last batch sees a partial target, and the new key would refuse its writes.
 
 use super::SliceOutcome;
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::settings;
 use crate::sqlgen::fkey;
 use crate::store::{mapping, migration};
 
-/// Waits for the snapshots that were there when it was first called.
+/// Waits for the snapshots that existed at the first call.
 pub fn drain(m: &Migration) -> Result<SliceOutcome> {
     let now = old_snapshots::holders();
     let waiting = match migration::drain(m.id)? {
@@ -43,7 +43,7 @@ struct FkeyState {
     valid: bool,
 }
 
-/// The first table that lacks one.
+/// Returns the first table that lacks a foreign key.
 pub fn find_lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option<&'a Mapping>> {
     mapping::pick(m, mappings, include_str!("../../sql/query/lacks_fkey.sql"))
 }
@@ -62,7 +62,7 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
         match state {
             Some(s) if s.valid => continue,
             Some(_) => {
-                // The key's operators may be functions of a user's.
+                // The key's operators may be functions of a user.
                 let _owner = role::confine(mapping::owner(p)?)?;
                 spi::run(&fkey::validate(target, &key.name), &[])?
             }

@@ -1,4 +1,4 @@
-//! The indexes that the target gets after the copy.
+//! Indexes that the target gets after the copy.
 
 use super::{SliceOutcome, TopLevelCommand};
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::settings;
 use crate::sqlgen::index;
 use crate::store::mapping;
 
-/// A target larger than this is not indexed under a lock: 128 blocks of 8 kB are built in milliseconds.
+/// A larger target is not indexed under a lock: 128 blocks of 8 kB are indexed in milliseconds.
 const SMALL_BLOCKS: i64 = 128;
 
 #[derive(serde::Deserialize)]
@@ -19,13 +19,13 @@ struct IndexState {
     constraint: bool,
 }
 
-/// The first table that lacks one.
+/// Returns the first table that lacks an index.
 pub fn find_lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option<&'a Mapping>> {
     mapping::pick(m, mappings, include_str!("../../sql/query/lacks_index.sql"))
 }
 
-/// Builds or attaches the next index that `p` lacks. A driver that cannot run a command at the top level
-/// builds small ones under a lock and refuses large ones, with the statement to run.
+/// Builds or attaches the next index that `p` lacks. A driver that cannot run a top-level command builds small indexes
+/// under a lock and refuses large ones, with the statement to run.
 pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<SliceOutcome> {
     let target = mapping::target(p)?;
     for i in &mapping::layout(p)?.indexes {
@@ -33,7 +33,7 @@ pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<SliceOutcome>
             Some(s) if s.valid && (s.constraint || !i.constraint) => {}
             Some(s) if s.valid => return attach(m, p, i),
             Some(_) => {
-                // What an interrupted concurrent build leaves behind.
+                // Left by an interrupted concurrent build.
                 lock_target(m, target)?;
                 spi::run(&format!("DROP INDEX {}.{}", target.schema, i.name), &[])?;
                 return Ok(SliceOutcome::Did(0));
@@ -61,7 +61,7 @@ fn state(p: &Mapping, i: &TargetIndex) -> Result<Option<IndexState>> {
     )
 }
 
-/// Its strongest lock first: what follows under it needs less.
+/// Takes the strongest lock first: the statements after it need less.
 fn lock_target(m: &Migration, target: &QualifiedName) -> Result<()> {
     let tables = [(target.clone(), lock::LockMode::AccessExclusive)];
     lock::lock_for_job(&tables, settings::lock_timeout_ms(m))

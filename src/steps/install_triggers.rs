@@ -1,4 +1,4 @@
-//! Putting mirrors and guards in, and taking them out: the DDL is the switch, so that no transaction writes past it.
+//! Installs and removes mirrors and retired guards: the DDL is the switch, so that no transaction writes past it.
 
 use crate::error::{Error, Result};
 use crate::model::records::{Mapping, Migration};
@@ -11,8 +11,9 @@ use crate::sqlgen::{retired_guard, trigger};
 use crate::store::drift;
 use crate::store::mapping;
 
-/// The emergency stop: mirrors off, on all tables or on none. Locks them ShareRowExclusive, which DISABLE TRIGGER
-/// needs; DROP TRIGGER would make readers wait as well. A mirror that is missing is off already. How many were on.
+/// Emergency stop: disables the mirrors, on all tables or on none. Returns how many were enabled; a missing mirror counts
+/// as disabled. Locks the tables ShareRowExclusive, which DISABLE TRIGGER needs; DROP TRIGGER would make readers wait as
+/// well.
 pub fn disable(mappings: &[Mapping]) -> Result<usize> {
     let mut standing = Vec::new();
     for p in mappings {
@@ -35,9 +36,9 @@ pub fn disable(mappings: &[Mapping]) -> Result<usize> {
     Ok(standing.len())
 }
 
-/// Locks all sources (ShareRowExclusive, which waits for open writers), looks at their shapes again under the
-/// lock, and creates the triggers. All of them, or none. `tried` is asked before and after, then with its first answer; `judge`
-/// may refuse.
+/// Locks all sources (ShareRowExclusive, which waits for open writers), checks their shapes again under the lock, and
+/// creates the triggers: all of them, or none. `tried` is called before and after, the second time with its first result;
+/// `judge` may refuse.
 pub fn install<T>(
     m: &Migration,
     mappings: &[Mapping],
@@ -51,7 +52,7 @@ pub fn install<T>(
             lock::LockMode::ShareRowExclusive,
         ));
     }
-    // Most of it while the application writes on; the rest under the lock.
+    // Pairs most rows while the application still writes, the rest under the lock.
     id_pairs::find(mappings)?;
     lock::lock_all(&sources, settings::lock_timeout_ms(m))?;
     id_pairs::find(mappings)?;
@@ -65,8 +66,9 @@ pub fn install<T>(
     judge(before, after)
 }
 
-/// All rows that were there are copied, and have their ids. From here on mirrors give ids to what has none, and note no rows
-/// for the job. Locks the sources ShareRowExclusive, so that nobody is about to note one; their sessions hear of the change.
+/// Settles the mappings: all existing rows are copied and have their ids. From here on mirrors give ids to rows without
+/// one, and list no rows for the job. Locks the sources ShareRowExclusive, so that no transaction is about to list a row;
+/// all sessions reload the triggers.
 pub fn settle(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let mut sources = Vec::new();
     for p in mappings {
@@ -87,8 +89,8 @@ pub fn settle(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     Ok(())
 }
 
-/// The mirrors of the new tables beside those of the old: from the commit on a write to either side reaches the other.
-/// Locks both sides ShareRowExclusive: no transaction writes past a mirror, and nobody's write is half seen.
+/// Installs the reverse mirrors beside the forward ones: from the commit on a write to either side reaches the other. Locks
+/// both sides ShareRowExclusive: no transaction writes past a mirror, and no transaction's writes are seen in part.
 pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     lock::lock_all(
         &mapping::both_sides(mappings, lock::LockMode::ShareRowExclusive)?,
@@ -106,7 +108,7 @@ pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Resu
     Ok(())
 }
 
-/// Back to one way: new tables are written no more, so nothing is lost.
+/// Returns to the forward direction only: the targets are not written any more, so nothing is lost.
 pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let mut targets = Vec::new();
     for p in mappings {
@@ -124,8 +126,8 @@ pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     Ok(())
 }
 
-/// The end of dual writing: no mirror is left, and each old table refuses writes. AccessExclusive on both sides, held for
-/// the catalog changes.
+/// Ends dual writing: drops all mirrors, and makes each source refuse writes. Locks both sides AccessExclusive, for catalog
+/// changes only.
 pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     lock::lock_all(
         &mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?,
@@ -143,8 +145,7 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     Ok(())
 }
 
-/// All mirrors anew, in place of what somebody made of them: those of the old tables, and of the new ones where both are
-/// live.
+/// Replaces all mirrors that were changed: those of the sources, and those of the targets if both sides are live.
 pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
     lock::lock_all(
         &mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?,
@@ -160,8 +161,7 @@ pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
     Ok(())
 }
 
-/// Back from the end of dual writing: guards out, mirrors of the old tables in beside those of the new, in one
-/// transaction.
+/// Restarts dual writing: drops the retired guards and installs the mirrors of both directions, in one transaction.
 pub fn reopen(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let tables = mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?;
     lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
@@ -181,7 +181,7 @@ fn put_both_in(mappings: &[Mapping]) -> Result<()> {
     Ok(())
 }
 
-/// Nobody but us may attach our trigger functions: the table's owner has no right to call them.
+/// Only pg_mig may attach its trigger functions: the table's owner has no right to call them.
 fn put_in(p: &Mapping, flow: &Flow) -> Result<()> {
     for mark in mapping::layout(p)?.marks() {
         catalog::require_plain(&mark.type_text)?;

@@ -1,4 +1,4 @@
-//! What one step does. Steps know nothing of each other: the engine puts them in order.
+//! The steps of a migration. Steps do not depend on each other: the engine orders them.
 
 use crate::model::layout::TargetIndex;
 use crate::pg::role;
@@ -20,27 +20,27 @@ pub mod retry;
 pub mod scope_pin;
 pub mod verify;
 
-/// What a slice of a job came to.
+/// Result of one slice of a job.
 #[derive(Debug, PartialEq)]
 pub enum SliceOutcome {
-    /// Rows dealt with; there may be more.
+    /// Rows processed; there may be more.
     Did(i64),
-    /// Nothing to do for this step any more.
+    /// Nothing left to do for this step.
     Done,
-    /// Somebody is in the way: who or what.
+    /// Blocked by another session; says by which or by what.
     Wait(String),
     TopLevel(TopLevelCommand),
 }
 
-/// A command that must run outside a transaction, and as whom: what it says may call functions of that role's.
+/// A command that must run outside a transaction, and the role to run it as: it may call functions of that role.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopLevelCommand {
     pub sql: String,
     pub role: Oid,
 }
 
-/// Whose rights an index is built with: those of the table's owner, where the index runs functions of his. Otherwise the caller's: the
-/// owner may lack CREATE on the schema.
+/// Returns the role that builds an index: the table's owner, if the index runs functions of the owner. Otherwise the
+/// caller: the owner may lack CREATE on the schema.
 fn builder(i: &TargetIndex, owner: Oid) -> Oid {
     if i.has_expressions() {
         owner

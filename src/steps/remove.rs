@@ -1,4 +1,4 @@
-//! The way back: mirrors out, targets emptied, targets removed.
+//! Rollback: removes mirrors, empties targets, removes targets.
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal, QualifiedName};
@@ -21,9 +21,8 @@ use std::collections::BTreeMap;
 /// Up to this many rows are deleted while the application's writes wait; more are left to the operator.
 const DELETE_AT_ONCE: i64 = 10_000;
 
-/// Back to `created`: one transaction under AccessExclusive locks, held for the catalog changes and a TRUNCATE. Where
-/// the targets are to be dropped next (`drops`), they are not emptied first: TRUNCATE makes new files, and the disk may
-/// be full.
+/// Rolls back to `created`: one transaction under AccessExclusive locks, held for catalog changes and a TRUNCATE. If the
+/// targets are dropped next (`drops`), they are not emptied first: TRUNCATE creates new files, and the disk may be full.
 pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
     lock::lock_all(&tables_to_lock(mappings)?, settings::lock_timeout_ms(m))?;
     for p in mappings {
@@ -45,7 +44,7 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Resul
     migration::set_drain(m.id, None)
 }
 
-/// Sources, targets, and what their foreign keys refer to: removing a key locks both of its ends.
+/// Returns the sources, the targets, and the tables that their foreign keys refer to: dropping a key locks both tables.
 fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, LockMode)>> {
     let sources = mappings.iter().filter_map(|p| p.source_name.clone());
     let targets = mappings.iter().filter_map(|p| p.target_now.clone());
@@ -72,10 +71,10 @@ fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, LockMode)>
         .collect())
 }
 
-/// What the end of the backfill added, so that the next one is as fast as the first: all foreign keys, and then
-/// the unique keys that they may rest on. An interrupted backfill has made some of them only.
+/// Drops what the end of the backfill added, so that the next one is as fast as the first: all foreign keys, then the
+/// unique keys that they may depend on. An interrupted backfill has added only some of them.
 fn drop_late_objects(mappings: &[Mapping]) -> Result<()> {
-    // IF EXISTS, without a NOTICE for each that is not there.
+    // IF EXISTS, without a NOTICE for each missing object.
     let _quiet = guc::pin(&[(c"client_min_messages", c"warning")]);
     let made: Vec<_> = mappings
         .iter()
@@ -103,7 +102,7 @@ fn drop_late_objects(mappings: &[Mapping]) -> Result<()> {
     Ok(())
 }
 
-/// Each owner's own at once: they may refer to each other.
+/// Empties the targets, all those of one owner at once: they may refer to each other.
 fn empty_targets(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
     let mut ours: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for p in mappings.iter().filter(|p| p.adopted || !drops) {
@@ -124,7 +123,7 @@ fn empty_targets(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()>
     Ok(())
 }
 
-/// Whether the target holds rows that are not of this migration's scope.
+/// Whether the target holds rows of other scopes.
 pub fn holds_others(p: &Mapping) -> Result<bool> {
     let (Some(target), Some(layout)) = (&p.target_now, &p.layout) else {
         return Ok(false);
@@ -141,7 +140,7 @@ fn new_ids_of(p: &Mapping) -> Option<&NewIds> {
     p.layout.as_ref().and_then(|l| l.drawn.as_ref())
 }
 
-/// Rows of the scope that were there before us are as they were again.
+/// Restores the rows of the scope that existed before the migration.
 fn restore(p: &Mapping, found: &NewIds) -> Result<()> {
     let standing = catalog::shape_of(p.target.unwrap_or(0), &p.target_name.plain())?;
     let columns = standing
@@ -185,7 +184,7 @@ fn delete_scope(m: &Migration, p: &Mapping, target: &QualifiedName) -> Result<()
     Ok(())
 }
 
-/// Back to `defined`: drops the views and the targets that we made, never one that we adopted.
+/// Rolls back to `defined`: drops the views and the targets that pg_mig created, never an adopted one.
 pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     lock::lock_all(
         &mappings

@@ -1,4 +1,4 @@
-//! Holding the scope's row while mirrors write rows of it; see `sqlgen::anchor`.
+//! Holds the scope's row while mirrors write rows of it; see `sqlgen::scope_pin`.
 
 use super::SliceOutcome;
 use crate::error::Result;
@@ -15,7 +15,7 @@ struct LackingAnchor {
     id: i32,
 }
 
-/// Makes the next anchor that is lacking, where rows of a target refer to the scope's row. Without one mirrors lock that row.
+/// Creates the next missing scope pin, if rows of a target refer to the scope's row. Without a pin mirrors lock that row.
 pub fn next_of(m: &Migration, mappings: &[Mapping]) -> Result<SliceOutcome> {
     let query = include_str!("../../sql/query/lacks_anchor.sql");
     let lacking: Vec<LackingAnchor> = state::rows(query, &[m.id.into()])?;
@@ -27,7 +27,7 @@ pub fn next_of(m: &Migration, mappings: &[Mapping]) -> Result<SliceOutcome> {
     Ok(SliceOutcome::Done)
 }
 
-/// ShareRowExclusive on the scope's table, brief, as for any foreign key.
+/// Creates a pin. ShareRowExclusive on the scope's table, brief, as for any foreign key.
 fn make(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     let Some((scope, table, key)) = scope_pin::parent(p) else {
         return Ok(SliceOutcome::Done);

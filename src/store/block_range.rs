@@ -1,11 +1,12 @@
-//! `mig.share`: the blocks of one table, dealt out so that several workers copy them at a time. Whoever holds a share's row for one
-//! transaction copies its next slice; nobody owns it for longer, so a worker that is gone leaves nothing behind.
+//! `mig.share`: the blocks of one table, split into shares so that several workers copy them in parallel. A process locks a
+//! share's row for one transaction and copies its next slice. No process owns a share for longer, so a dead worker leaves
+//! nothing behind.
 
 use crate::error::Result;
 use crate::pg::state;
 use serde::Deserialize;
 
-/// Blocks that are still to be copied, and what the ones before them held.
+/// Blocks of a share that are still to be copied, and the row count of the blocks before them.
 #[derive(Debug, Deserialize)]
 pub struct BlockShare {
     pub id: i64,
@@ -16,7 +17,7 @@ pub struct BlockShare {
     pub batch_rows: Option<i32>,
 }
 
-/// Deals blocks out, about as many to each share.
+/// Splits blocks into shares of about equal size.
 pub fn deal(mapping: i32, from: i64, to: i64, shares: i64) -> Result<()> {
     state::run(
         "INSERT INTO mig.share (mapping, start_block, next_block, end_block) SELECT $1, b.start, b.start, b.stop \
@@ -38,7 +39,8 @@ pub fn any_left(migration: i32) -> Result<bool> {
     Ok(state::value::<bool>(sql, &[migration.into()])? == Some(true))
 }
 
-/// A share with blocks left, for this transaction. None where there is none, or, without `wait`, where others have them all.
+/// Locks a share with blocks left, for this transaction. None if there is none, or, without `wait`, if other processes hold
+/// them all.
 pub fn take(mapping: i32, wait: bool) -> Result<Option<BlockShare>> {
     let skip = if wait { "" } else { " SKIP LOCKED" };
     state::first(
@@ -50,7 +52,7 @@ pub fn take(mapping: i32, wait: bool) -> Result<Option<BlockShare>> {
     )
 }
 
-/// Written in the transaction of the batch.
+/// Saves the checkpoint of a share, in the transaction of the batch.
 pub fn checkpoint(id: i64, next: i64, rows: i64, batch_rows: i32, batch_ms: i32) -> Result<()> {
     state::run(
         "UPDATE mig.share SET next_block = $2, rows_done = rows_done + $3, batch_rows = $4, batch_ms = $5 WHERE id = $1",
@@ -65,7 +67,7 @@ pub fn checkpoint(id: i64, next: i64, rows: i64, batch_rows: i32, batch_ms: i32)
     Ok(())
 }
 
-/// All blocks are copied: what the shares counted is the mapping's.
+/// Adds the row counts of the shares to the mapping and marks it as copied: all blocks are done.
 pub fn gather(mapping: i32) -> Result<()> {
     state::run(
         "WITH done AS (DELETE FROM mig.share s WHERE s.mapping = $1 RETURNING s.rows_done) \
@@ -76,7 +78,7 @@ pub fn gather(mapping: i32) -> Result<()> {
     Ok(())
 }
 
-/// Another copy begins.
+/// Deletes the shares, when another copy begins.
 pub fn clear(mapping: i32) -> Result<()> {
     state::run(
         "DELETE FROM mig.share WHERE mapping = $1",

@@ -1,4 +1,4 @@
-//! `mig.check_result`
+//! `mig.check_result`: outcomes of checks.
 
 use crate::error::Result;
 use crate::pg::snapshot::Snapshot;
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 pub struct CheckOutcome {
     pub ok: Option<bool>,
-    /// How many mappings it looked at.
+    /// Number of mappings checked.
     pub tables: i32,
     pub compared: i64,
     pub differences: i64,
     pub failed: Value,
-    /// As pg_current_snapshot() shows it.
+    /// In the text form of pg_current_snapshot().
     pub snapshot: Option<String>,
 }
 
@@ -43,7 +43,7 @@ pub fn insert(
     Ok(())
 }
 
-/// Whether the last check of all rows of all tables since the backfill ended, and since mirrors were put in, was clean.
+/// Whether the last full check of all tables was clean, and began after the backfill ended and the mirrors were installed.
 pub fn is_proven(migration: i32) -> Result<bool> {
     let clean = state::value::<bool>(
         "SELECT c.ok FROM mig.check_result c WHERE c.migration = $1 AND c.mode = 'full' \
@@ -73,7 +73,7 @@ pub fn last_full(migration: i32) -> Result<Option<LastCheck>> {
     )
 }
 
-/// The snapshot that a check reads under.
+/// Returns the snapshot that a check reads under, as text.
 pub fn snapshot(at: &Snapshot) -> Result<Option<String>> {
     #[derive(serde::Deserialize)]
     struct SnapshotText {
@@ -86,7 +86,7 @@ pub fn snapshot(at: &Snapshot) -> Result<Option<String>> {
     Ok(row.map(|r| r.snapshot))
 }
 
-/// Seconds since 1970.
+/// Returns the current time, in seconds since 1970.
 pub fn read_clock() -> Result<Option<f64>> {
     spi::value(
         "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8",

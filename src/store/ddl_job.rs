@@ -1,4 +1,4 @@
-//! `mig.change`: constraints and indexes that are made by a worker.
+//! `mig.change`: jobs that create constraints and indexes in a worker.
 
 use crate::error::{Error, Result};
 use crate::model::ddl_change::{DdlChange, DdlJob};
@@ -15,7 +15,7 @@ pub fn by_id(id: i64) -> Result<Option<DdlJob>> {
     state::first(&format!("{SELECT} WHERE j.id = $1"), &[id.into()])
 }
 
-/// The job that is at what has this name in the same table.
+/// Returns the open job for the object of this name in the same table.
 pub fn open(relation: u32, change: &DdlChange) -> Result<Option<DdlJob>> {
     state::first(
         &format!(
@@ -50,7 +50,7 @@ fn first_step(change: &DdlChange) -> &'static str {
     }
 }
 
-/// Given to another worker, as the current role.
+/// Hands the job to another worker, as the current role.
 pub fn reopen(id: i64) -> Result<()> {
     state::run(
         "UPDATE mig.change SET role = $2::regrole, pid = NULL, waiting_for = NULL WHERE id = $1",
@@ -67,7 +67,7 @@ pub fn set_started(id: i64, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Whether this transaction has written the job's row: nobody else sees what it says.
+/// Whether this transaction has written the job's row: no other session sees that version.
 pub fn is_of_this_transaction(id: i64) -> Result<bool> {
     state::has_written(
         "SELECT xmin::text::bigint FROM mig.change WHERE id = $1",
@@ -75,7 +75,7 @@ pub fn is_of_this_transaction(id: i64) -> Result<bool> {
     )
 }
 
-/// The rows have been looked at.
+/// Records that the rows have been checked.
 pub fn set_looked(id: i64) -> Result<()> {
     state::run(
         "UPDATE mig.change SET looked = true WHERE id = $1",
@@ -84,7 +84,7 @@ pub fn set_looked(id: i64) -> Result<()> {
     Ok(())
 }
 
-/// Shows that the worker is alive, what it does, and what it waits for.
+/// Shows that the worker is alive, what it does and what it waits for.
 pub fn heartbeat(id: i64, step: Option<&str>, waiting_for: Option<&str>) -> Result<()> {
     state::run(
         "UPDATE mig.change SET heartbeat_at = clock_timestamp(), step = coalesce($2, step), waiting_for = $3 WHERE id = $1",
@@ -93,7 +93,7 @@ pub fn heartbeat(id: i64, step: Option<&str>, waiting_for: Option<&str>) -> Resu
     Ok(())
 }
 
-/// What has been begun is taken back; `state` is `failing` or `cancelling`.
+/// Starts to undo what has been begun; `state` is `failing` or `cancelling`.
 pub fn give_up(id: i64, state: &str, why: Option<&str>) -> Result<()> {
     state::run(
         "UPDATE mig.change SET state = $2, error = coalesce(error, $3), waiting_for = NULL WHERE id = $1",

@@ -1,5 +1,4 @@
-//! Is everything as we left it? DDL on source or target, and triggers that somebody switched off; `mig.drift`
-//! looks, here it is judged.
+//! Drift: DDL on source or target, and triggers that were disabled or changed. Detected by `mig.drift`, reported here.
 
 use crate::error::{Error, Result};
 use crate::ident::Literal;
@@ -7,7 +6,7 @@ use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
 use crate::pg::state;
 
-/// What somebody changed, as text; None if all stands as we left it. `kinds` narrows it to `gone`, `shape` or `mirror`.
+/// Returns the drift of one mapping as text; None if there is none. `kinds` narrows it to `gone`, `shape` or `mirror`.
 pub fn find_text(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
     let kinds: Vec<String> = kinds.iter().map(|k| (*k).to_owned()).collect();
     state::value(
@@ -16,7 +15,7 @@ pub fn find_text(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
     )
 }
 
-/// One thing that somebody changed.
+/// One detected change.
 #[derive(serde::Deserialize)]
 pub struct DriftChange {
     pub mapping: i32,
@@ -31,7 +30,7 @@ pub fn list(m: &Migration) -> Result<Vec<DriftChange>> {
     )
 }
 
-/// Whether anything of the migration is not as we left it.
+/// Whether the migration has drift.
 pub fn is_there(m: &Migration) -> Result<bool> {
     let found = state::value::<bool>(
         "SELECT EXISTS (SELECT FROM mig.drift WHERE migration_id = $1)",
@@ -40,7 +39,7 @@ pub fn is_there(m: &Migration) -> Result<bool> {
     Ok(found.unwrap_or(false))
 }
 
-/// Errors with 55000 if tables, columns, keys or mirrors of the migration are not as we left them.
+/// Errors: 55000 if tables, columns, keys or mirrors of the migration have changed.
 pub fn require_none(m: &Migration) -> Result<()> {
     let what: Option<String> = state::value(
         "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE migration_id = $1",

@@ -1,4 +1,4 @@
-//! `mig.job`
+//! `mig.job`: jobs of migrations.
 
 use crate::error::{Error, Result};
 use crate::model::driver::Driver;
@@ -11,7 +11,7 @@ use pgrx::pg_sys::Oid;
 
 const COLUMNS: &str = "id, migration, driver, role::oid::bigint AS role, state, pid, error, task, goal, details, failed_then";
 
-/// `goal` is the phase that a way back goes to. Who runs it is decided next.
+/// Adds a job; `goal` is the phase that a rollback goes to. The driver is chosen next.
 pub fn insert(migration: i32, task: Task, goal: Option<Phase>) -> Result<i64> {
     state::value(
         "INSERT INTO mig.job (migration, driver, role, task, goal) VALUES ($1, 'manual', $2::regrole, $3, $4) RETURNING id",
@@ -32,7 +32,7 @@ pub fn by_id(id: i64) -> Result<Option<Job>> {
     )
 }
 
-/// The job that is running or paused.
+/// Returns the job that is running or paused.
 pub fn open(migration: i32) -> Result<Option<Job>> {
     state::first(
         &format!(
@@ -49,7 +49,7 @@ pub fn latest(migration: i32) -> Result<Option<Job>> {
     )
 }
 
-/// Whether this transaction has written the job's row: nobody else sees what it says.
+/// Whether this transaction has written the job's row: no other session sees that version.
 pub fn is_of_this_transaction(id: i64) -> Result<bool> {
     state::has_written("SELECT xmin::text::bigint FROM mig.job WHERE id = $1", id)
 }
@@ -62,7 +62,7 @@ pub fn set_started(id: i64, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Goes on with another runner, as the current role.
+/// Continues the job with another runner, as the current role.
 pub fn reopen(old: &Job) -> Result<()> {
     leave_cron(old);
     state::run(
@@ -72,7 +72,7 @@ pub fn reopen(old: &Job) -> Result<()> {
     Ok(())
 }
 
-/// Who runs it from now on, and why not the one before him in the order of choice.
+/// Sets the driver from now on, and the reason why the driver before it in the order of choice was not taken.
 pub fn driven_by(id: i64, driver: Driver, reason: Option<&str>) -> Result<()> {
     state::run(
         "UPDATE mig.job SET driver = $2, driver_reason = $3, driven_since = clock_timestamp() WHERE id = $1",
@@ -113,7 +113,7 @@ pub fn end(job: &Job, state: &str, error: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// What a check has found so far.
+/// Saves what a check has found so far.
 pub fn set_details(id: i64, details: serde_json::Value) -> Result<()> {
     state::run(
         "UPDATE mig.job SET details = $2 WHERE id = $1",
@@ -122,7 +122,7 @@ pub fn set_details(id: i64, details: serde_json::Value) -> Result<()> {
     Ok(())
 }
 
-/// What a throttle has seen of the server.
+/// Loads what the throttle has seen of the server.
 pub fn load_seen(id: i64) -> Result<ThrottleState> {
     let found: Option<JsonText> = state::value(
         "SELECT details->'seen' FROM mig.job WHERE id = $1",
@@ -140,7 +140,7 @@ pub fn set_seen(id: i64, seen: &ThrottleState) -> Result<()> {
     Ok(())
 }
 
-/// Notes how many rows failed in the round that ends, before they are tried again.
+/// Records how many rows failed in the round that ends, before they are tried again.
 pub fn set_failed(id: i64, rows: i64) -> Result<()> {
     state::run(
         "UPDATE mig.job SET failed_then = $2 WHERE id = $1",
@@ -149,19 +149,19 @@ pub fn set_failed(id: i64, rows: i64) -> Result<()> {
     Ok(())
 }
 
-/// Whether the job's runner waits for something, as of its last batch; a pause that was asked for is none.
+/// Whether the job's runner waits for something, as of its last batch; the pause of the option `delay_ms` does not count.
 pub fn is_held(id: i64) -> Result<bool> {
     let sql = "SELECT waiting_for IS NOT NULL AND waiting_for NOT LIKE 'delay_ms:%' FROM mig.job WHERE id = $1";
     Ok(state::value::<bool>(sql, &[id.into()])? == Some(true))
 }
 
-/// How many processes help the runner.
+/// Returns the number of helpers.
 pub fn helpers(migration: i32) -> Result<i64> {
     let sql = "SELECT count(*) FROM mig.workers WHERE migration_id = $1 AND helps";
     Ok(state::value(sql, &[migration.into()])?.unwrap_or(0))
 }
 
-/// Another process that is at the migration's job: the one that runs it, or one that helps.
+/// Returns another process that works on the migration's job: the runner, or a helper.
 pub fn at_work(migration: i32) -> Result<Option<i32>> {
     state::value(
         "SELECT pid FROM mig.workers WHERE migration_id = $1 AND pid <> pg_catalog.pg_backend_pid() ORDER BY helps LIMIT 1",
@@ -169,7 +169,7 @@ pub fn at_work(migration: i32) -> Result<Option<i32>> {
     )
 }
 
-/// The other process that runs this migration's job now: the holder of its lock, see `job_lock`.
+/// Returns the other process that runs this migration's job now: the holder of its lock, see `job_lock`.
 pub fn runner(migration: i32) -> Result<Option<i32>> {
     state::value(
         "SELECT pid FROM mig.runners WHERE migration_id = $1 AND pid <> pg_catalog.pg_backend_pid()",

@@ -1,4 +1,4 @@
-//! `mig.mapping`: what is copied where, and how far.
+//! `mig.mapping`: source and target of each mapping, and the progress of its copy.
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
@@ -21,7 +21,8 @@ const NAME_OF: &str = "(SELECT pg_catalog.jsonb_build_object('schema', n.nspname
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ";
 
 fn select() -> String {
-    // A mirror must not fail between a new library and the update of the objects, where "settled" is no column yet.
+    // A mirror must not fail after a new library is installed and before the objects are updated, when the column "settled"
+    // does not exist yet.
     format!(
         "SELECT p.id, p.source::oid::bigint AS source, {NAME_OF} p.source) AS source_name, \
          (SELECT c.relowner::bigint FROM pg_catalog.pg_class c WHERE c.oid = p.source) AS source_owner, \
@@ -33,7 +34,7 @@ fn select() -> String {
     )
 }
 
-/// All mappings of a migration, in their fixed order.
+/// Lists all mappings of a migration, in their fixed order.
 pub fn list(migration: i32) -> Result<Vec<Mapping>> {
     state::rows(
         &format!("{} WHERE p.migration = $1 ORDER BY p.ordinal", select()),
@@ -45,34 +46,34 @@ pub fn by_id(id: i32) -> Result<Option<Mapping>> {
     state::first(&format!("{} WHERE p.id = $1", select()), &[id.into()])
 }
 
-/// The one of `mappings` whose id `sql` answers for the migration.
+/// Returns the one of `mappings` whose id `sql` returns for the migration.
 pub fn pick<'a>(m: &Migration, mappings: &'a [Mapping], sql: &str) -> Result<Option<&'a Mapping>> {
     let id: Option<i32> = state::value(sql, &[m.id.into()])?;
     Ok(mappings.iter().find(|p| Some(p.id) == id))
 }
 
-/// What a mirror needs to know of its mapping, and may believe.
+/// What a mirror needs to know of its mapping, and can trust.
 #[derive(serde::Deserialize)]
 pub struct TrustedMapping {
     #[serde(flatten)]
     pub mapping: Mapping,
     pub view: Option<u32>,
     pub view_owner: Option<u32>,
-    /// The written table has a column that only the server may set, once: an adopted one with identity ALWAYS.
+    /// The written table has a column that only the server may set, once: identity ALWAYS, in an adopted table.
     pub fixed_identity: bool,
-    /// A trigger of the application may change what is written there.
+    /// A trigger of the application may change the rows written there.
     pub rewrites: bool,
-    /// Writes of the written table are followed as well.
+    /// The written table has mirrors as well.
     pub both_ways: bool,
-    /// The written table is guarded: it is being brought up to date, and a row may find its place later only.
+    /// The written table has a retired guard: it is being brought up to date, and a row may become insertable only later.
     pub catching_up: bool,
-    /// Constraints of the written table that are checked at commit, quoted.
+    /// Deferred constraints of the written table, quoted.
     pub late_checks: Option<String>,
     /// Attribute numbers and types of the touched table's key.
     pub attributes: Vec<(i16, u32)>,
 }
 
-/// Under the latest snapshot: the caller may be an old transaction, and the mapping a new one.
+/// Finds the mapping under the latest snapshot: the caller may be an old transaction, and the mapping new.
 pub fn find_registered(id: i32, way: Direction) -> Result<Option<TrustedMapping>> {
     let (view, touched, written) = match way {
         Direction::Forward => (view_names::name(id), "source", "target"),
@@ -107,8 +108,8 @@ pub fn find_registered(id: i32, way: Direction) -> Result<Option<TrustedMapping>
     )
 }
 
-/// Other mappings of the migration whose touched tables refer to this one's by foreign keys, near or far: TRUNCATE takes
-/// them all or none. Under the latest snapshot, as `registered`.
+/// Returns other mappings of the migration whose touched tables refer to this one's by foreign keys, directly or
+/// indirectly: TRUNCATE takes all of them or none. Under the latest snapshot, as `find_registered`.
 pub fn truncated_with(id: i32, way: Direction) -> Result<Vec<Mapping>> {
     let touched = match way {
         Direction::Forward => "source",
@@ -125,7 +126,7 @@ pub fn truncated_with(id: i32, way: Direction) -> Result<Vec<Mapping>> {
     several(&sql, pgrx::pg_sys::INT4OID, pgrx::pg_sys::Datum::from(id))
 }
 
-/// Mappings by their ids, in the order of these. Under the latest snapshot, as `registered`.
+/// Returns mappings by their ids, in the order of the ids. Under the latest snapshot, as `find_registered`.
 pub fn partners(ids: &[i32]) -> Result<Vec<Mapping>> {
     let sql = format!(
         "SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x) ORDER BY pg_catalog.array_position($1, x.id)), '[]') AS \"all\" \
@@ -136,7 +137,7 @@ pub fn partners(ids: &[i32]) -> Result<Vec<Mapping>> {
     several(&sql, pgrx::pg_sys::INT4ARRAYOID, given)
 }
 
-/// The mappings that `sql` gives as one document, `all`, for one argument. Under the latest snapshot.
+/// Returns the mappings that `sql` yields as one document, `all`, for one argument. Under the latest snapshot.
 fn several(sql: &str, kind: Oid, argument: pgrx::pg_sys::Datum) -> Result<Vec<Mapping>> {
     #[derive(serde::Deserialize)]
     struct MappingDocument {
@@ -146,7 +147,7 @@ fn several(sql: &str, kind: Oid, argument: pgrx::pg_sys::Datum) -> Result<Vec<Ma
     Ok(found.map_or_else(Vec::new, |f| f.all))
 }
 
-/// A target that already serves a migration, this one or another.
+/// Returns the name of the migration, this one or another, that already uses the target.
 pub fn takes_target(target: &QualifiedName) -> Result<Option<String>> {
     state::value(
         "SELECT m.name FROM mig.mapping p JOIN mig.migration m ON m.id = p.migration WHERE p.target_schema = $1 AND p.target_name = $2",
@@ -176,7 +177,7 @@ pub fn insert(
     Ok(())
 }
 
-/// What `mig_create` worked out and made.
+/// Saves what `mig_create` planned and created.
 pub fn set_created(
     id: i32,
     target: Oid,
@@ -210,7 +211,7 @@ pub fn clear_created(id: i32) -> Result<()> {
     Ok(())
 }
 
-/// Back to the first block, nothing copied, no mirror.
+/// Resets to the first block: nothing copied, no mirror.
 pub fn reset_copy(id: i32) -> Result<()> {
     block_range::clear(id)?;
     state::run(
@@ -221,7 +222,8 @@ pub fn reset_copy(id: i32) -> Result<()> {
     Ok(())
 }
 
-/// Under the lock that keeps writers out, and with a change that their sessions hear of.
+/// Marks the mapping as settled. The caller holds the lock that keeps writers out, and touches a trigger so that their
+/// sessions reload it.
 pub fn set_settled(id: i32) -> Result<()> {
     state::run(
         "UPDATE mig.mapping SET settled = true WHERE id = $1",
@@ -230,7 +232,7 @@ pub fn set_settled(id: i32) -> Result<()> {
     Ok(())
 }
 
-/// What was renamed when the source was put away; None when it was taken back.
+/// Saves what was renamed when the source was archived; None when it was restored.
 pub fn set_archived(id: i32, archived: Option<&ArchivedTable>) -> Result<()> {
     let document = archived.map(json).transpose()?;
     state::run(
@@ -240,7 +242,7 @@ pub fn set_archived(id: i32, archived: Option<&ArchivedTable>) -> Result<()> {
     Ok(())
 }
 
-/// The first block again, for another pass over the rows.
+/// Returns to the first block, for another pass over the rows.
 pub fn begin_pass(id: i32, pass: Pass) -> Result<()> {
     block_range::clear(id)?;
     state::run(
@@ -251,7 +253,7 @@ pub fn begin_pass(id: i32, pass: Pass) -> Result<()> {
     Ok(())
 }
 
-/// Fixes the bound: what lies beyond it was written with the mirror in place.
+/// Fixes the bound: rows beyond it were written with the mirror in place.
 pub fn set_bound(id: i32, extent: &Extent) -> Result<()> {
     block_range::clear(id)?;
     state::run(
@@ -275,7 +277,7 @@ pub struct Checkpoint {
     pub copied: bool,
 }
 
-/// Written in the transaction of the batch, never before or after it.
+/// Saves the checkpoint in the transaction of the batch, never before or after it.
 pub fn checkpoint(id: i32, at: &Checkpoint) -> Result<()> {
     state::run(
         "UPDATE mig.mapping SET next_block = $2, rows_done = rows_done + $3, batch_rows = $4, batch_ms = $5, copied = $6 WHERE id = $1",
@@ -298,7 +300,7 @@ pub fn layout(mapping: &Mapping) -> Result<&Layout> {
         .ok_or_else(|| Error::Internal(format!("mapping {} has no layout", mapping.id)))
 }
 
-/// How writes of the old table reach the new one.
+/// Returns the forward direction: how writes of the source reach the target.
 pub fn forward(mapping: &Mapping) -> Result<Flow> {
     Ok(Flow::forward(
         mapping.id,
@@ -308,7 +310,7 @@ pub fn forward(mapping: &Mapping) -> Result<Flow> {
     ))
 }
 
-/// How writes of the new table reach the old one; None where they cannot.
+/// Returns the reverse direction: how writes of the target reach the source; None if they cannot.
 pub fn reverse(mapping: &Mapping) -> Result<Option<Flow>> {
     let filter = mapping.spec.filter.as_deref();
     Ok(Flow::reverse(
@@ -327,10 +329,10 @@ pub fn flow(mapping: &Mapping, way: Direction) -> Result<Option<Flow>> {
     }
 }
 
-/// What helps an application whose writes fail because the mirror has lost something it needs.
+/// Advice for an application whose writes fail because the mirror has lost something that it needs.
 pub const DETACH: &str = "SELECT mig_detach(); gives the application its writes back; then go back with mig_rollback(..., 'defined').";
 
-/// Name of the target as it stands now.
+/// Returns the current name of the target.
 pub fn target(mapping: &Mapping) -> Result<&QualifiedName> {
     mapping
         .target_now
@@ -342,7 +344,7 @@ pub fn target(mapping: &Mapping) -> Result<&QualifiedName> {
         })
 }
 
-/// Name of the source as it stands now.
+/// Returns the current name of the source.
 pub fn source(mapping: &Mapping) -> Result<&QualifiedName> {
     mapping
         .source_name
@@ -354,7 +356,7 @@ pub fn source(mapping: &Mapping) -> Result<&QualifiedName> {
         })
 }
 
-/// Both tables of every mapping, old ones first.
+/// Returns both tables of every mapping, sources first.
 pub fn both_sides(mappings: &[Mapping], mode: LockMode) -> Result<Vec<(QualifiedName, LockMode)>> {
     let sources = mappings.iter().map(source);
     let mut tables: Vec<(QualifiedName, LockMode)> = Vec::new();
@@ -368,7 +370,7 @@ pub fn both_sides(mappings: &[Mapping], mode: LockMode) -> Result<Vec<(Qualified
     Ok(tables)
 }
 
-/// Owner of the source, as whom rows are read and written: expressions run with his rights.
+/// Returns the owner of the source. Rows are read and written as this role: expressions run with its rights.
 pub fn owner(mapping: &Mapping) -> Result<Oid> {
     let owner = mapping.source_owner.map(Oid::from);
     owner.ok_or_else(|| Error::Internal("the source has no owner".into()))

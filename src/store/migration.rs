@@ -1,4 +1,4 @@
-//! `mig.migration`
+//! `mig.migration`: migrations and their phases.
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
@@ -16,10 +16,10 @@ const SELECT: &str = "SELECT m.id, m.name, m.owner::oid::bigint AS owner, pg_cat
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = m.scope_table) AS scope_table_name, \
     m.scope_column, m.scope_value, m.scope_type, m.options FROM mig.migration m";
 
-/// The migrations that role $1 may know of, as the view mig.visible has it.
+/// Condition for the migrations that role $1 may see, as in the view mig.visible.
 const VISIBLE: &str = "(pg_catalog.pg_has_role($1::oid, m.owner::oid, 'USAGE') OR pg_catalog.pg_has_role($1::oid, 'pg_monitor'::name, 'USAGE'))";
 
-/// The migration of this name, or the only one that the caller may know of.
+/// Returns the migration of this name, or the only one that the caller may see.
 pub fn find(name: Option<&str>) -> Result<Migration> {
     if let Some(name) = name {
         return by_name(name)?.map_or_else(|| Err(unknown(name)?), Ok);
@@ -30,7 +30,7 @@ pub fn find(name: Option<&str>) -> Result<Migration> {
     )?)
 }
 
-/// As `find`, for those who only read: what they may not know of is not there.
+/// As `find`, for callers that only read: a migration that they may not see does not exist for them.
 pub fn find_visible(name: Option<&str>) -> Result<Migration> {
     let Some(name) = name else { return find(None) };
     let found = state::first(
@@ -40,7 +40,7 @@ pub fn find_visible(name: Option<&str>) -> Result<Migration> {
     found.map_or_else(|| Err(unknown(name)?), Ok)
 }
 
-/// As `find`, whoever owns it: for what applications ask.
+/// As `find`, for any owner: answers questions of applications.
 pub fn find_any(name: Option<&str>) -> Result<Migration> {
     match name {
         Some(_) => find(name),
@@ -66,7 +66,7 @@ fn only_of(mut all: Vec<Migration>) -> Result<Migration> {
     }
 }
 
-/// As `find`, and the caller must own it, and nobody else changes it until this transaction ends.
+/// As `find`, for a caller that must own the migration. Locks it against changes until this transaction ends.
 pub fn find_mine(name: Option<&str>) -> Result<Migration> {
     tx::require_primary()?;
     let found = find(name)?;
@@ -75,7 +75,7 @@ pub fn find_mine(name: Option<&str>) -> Result<Migration> {
         "SELECT 1 FROM mig.migration WHERE id = $1 FOR NO KEY UPDATE",
         &[found.id.into()],
     )?;
-    // The row may have changed while we waited for its lock.
+    // The row may have changed while this transaction waited for its lock.
     find(Some(&found.name))
 }
 
@@ -90,12 +90,12 @@ pub fn require_owner(migration: &Migration) -> Result<()> {
     })
 }
 
-/// Errors with 42501 unless the caller may do what the table's owner may.
+/// Errors: 42501 unless the caller has the rights of the table's owner.
 pub fn require_owner_of(table: &Shape) -> Result<()> {
     require_table(&table.name, Oid::from(table.owner))
 }
 
-/// The same of a table by its name and its owner.
+/// As `require_owner_of`, for a table by its name and owner.
 pub fn require_table(table: &QualifiedName, owner: Oid) -> Result<()> {
     if role::has_privileges_of(role::current(), owner) {
         return Ok(());
@@ -107,7 +107,7 @@ pub fn require_table(table: &QualifiedName, owner: Oid) -> Result<()> {
     })
 }
 
-/// A new library finds the old objects until somebody updates the extension.
+/// Errors if the extension's objects are of another version than the library: they stay old until the extension is updated.
 pub fn require_up_to_date() -> Result<()> {
     let library = env!("CARGO_PKG_VERSION");
     let objects = spi::look::<String>(
@@ -195,7 +195,7 @@ pub fn set_options(id: i32, options: Value) -> Result<()> {
     Ok(())
 }
 
-/// The old snapshots that foreign keys wait for; None before they were listed.
+/// Returns the old snapshots that foreign keys wait for; None before they were listed.
 pub fn drain(id: i32) -> Result<Option<Vec<String>>> {
     #[derive(serde::Deserialize)]
     struct DrainState {
@@ -208,7 +208,7 @@ pub fn drain(id: i32) -> Result<Option<Vec<String>>> {
     Ok(row.and_then(|r| r.drain))
 }
 
-/// Days in the phase that it is in.
+/// Returns how many days the migration has been in its phase.
 pub fn days_in_phase(id: i32) -> Result<f64> {
     let days = state::value::<f64>(
         "SELECT (extract(epoch FROM pg_catalog.clock_timestamp() - since) / 86400)::float8 FROM mig.migration WHERE id = $1",

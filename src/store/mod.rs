@@ -1,4 +1,4 @@
-//! Our own tables ↔ typed rows. The only room that names `mig.migration` and its sisters.
+//! pg_mig's own tables as typed rows. The only module that names `mig.migration` and the tables beside it.
 
 pub mod block_range;
 pub mod check;

@@ -16,7 +16,7 @@ const SELECT: &str = "SELECT c.id, c.leader, c.relation::oid::bigint AS relation
     FROM mig.new_column c LEFT JOIN pg_catalog.pg_class k ON k.oid = c.relation \
     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace";
 
-/// Those of a migration; none where it moves tables.
+/// Lists the column changes of a migration; none if it moves tables.
 pub fn list(migration: i32) -> Result<Vec<ColumnChange>> {
     let found: Vec<NewColumn> = state::rows(
         &format!("{SELECT} WHERE c.migration = $1 ORDER BY c.id"),
@@ -25,7 +25,7 @@ pub fn list(migration: i32) -> Result<Vec<ColumnChange>> {
     Ok(ColumnChange::group_columns(found))
 }
 
-/// The migration that adds a column of this name to the table.
+/// Returns the migration that adds a column of this name to the table.
 pub fn taken_by(relation: u32, name: &str) -> Result<Option<String>> {
     state::value(
         "SELECT m.name FROM mig.new_column c JOIN mig.migration m ON m.id = c.migration WHERE c.relation = $1 AND c.name = $2",
@@ -33,7 +33,7 @@ pub fn taken_by(relation: u32, name: &str) -> Result<Option<String>> {
     )
 }
 
-/// The migration that has another migration's hands on the table: its tables or its columns.
+/// Returns another migration that works on the table or on its columns.
 pub fn other_migration(migration: i32, relation: u32) -> Result<Option<String>> {
     state::value(
         "SELECT m.name FROM mig.migration m WHERE m.id <> $1 AND m.phase NOT IN ('defined', 'archived') \
@@ -43,7 +43,7 @@ pub fn other_migration(migration: i32, relation: u32) -> Result<Option<String>> 
     )
 }
 
-/// As it was asked for.
+/// A column as requested.
 pub struct RequestedColumn<'a> {
     pub relation: u32,
     pub name: &'a str,
@@ -56,7 +56,7 @@ pub struct RequestedColumn<'a> {
     pub mutable: bool,
 }
 
-/// `leader` is the first column that replaces the same one.
+/// Adds a column; `leader` is the first column that replaces the same one.
 pub fn insert(migration: i32, w: &RequestedColumn, leader: Option<i32>) -> Result<()> {
     let id: Option<i32> = state::value(
         "INSERT INTO mig.new_column (leader, migration, relation, name, type, up, down, column_default, not_null, replaces, mutable) \
@@ -84,7 +84,7 @@ pub fn insert(migration: i32, w: &RequestedColumn, leader: Option<i32>) -> Resul
     Ok(())
 }
 
-/// How our trigger stands in the catalog from now on; whoever touches it leaves another row there.
+/// Records the catalog row of the trigger: any later change to the trigger leaves another row.
 pub fn seal(r: &ColumnChange) -> Result<()> {
     state::run(
         "UPDATE mig.new_column c SET seal = (SELECT pg_catalog.format('%s/%s %s:%s', k.system_identifier, d.oid, t.oid, t.xmin) \
@@ -95,7 +95,7 @@ pub fn seal(r: &ColumnChange) -> Result<()> {
     Ok(())
 }
 
-/// The backfill begins anew.
+/// Resets the backfill to its beginning.
 pub fn reset(id: i32) -> Result<()> {
     state::run(
         "UPDATE mig.new_column SET bound_blocks = NULL, next_block = 0, filenode = NULL, batch_blocks = NULL, batch_rows = NULL, \
@@ -119,7 +119,7 @@ pub fn set_bound(id: i32, extent: &Extent) -> Result<()> {
     Ok(())
 }
 
-/// What a batch came to.
+/// Result of a batch.
 pub struct FillBatch {
     pub next_block: i64,
     pub busy: Vec<i64>,
@@ -167,7 +167,7 @@ pub fn set_archived(id: i32, names: Option<&ArchivedNames>) -> Result<()> {
     Ok(())
 }
 
-/// Names as the archive, or the way back from it, leaves them.
+/// Saves the names that the archive, or the rollback from it, gave the columns.
 pub fn set_names(id: i32, name: &str, replaces: Option<&str>) -> Result<()> {
     state::run(
         "UPDATE mig.new_column SET name = $2, replaces = $3 WHERE id = $1",
@@ -176,7 +176,8 @@ pub fn set_names(id: i32, name: &str, replaces: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// What reads a column beside its own indexes and constraints: views, policies, generated columns, triggers; as text.
+/// Returns what reads a column besides its own indexes and constraints: views, policies, generated columns, triggers; as
+/// text.
 pub fn dependents(relation: u32, column: &Ident) -> Result<Vec<String>> {
     spi::json_rows(
         include_str!("../../sql/query/column_dependents.sql"),

@@ -1,13 +1,13 @@
-//! `mig.leftover` and `mig.row_error`: rows that no batch has copied, none of them forgotten.
+//! `mig.leftover` and `mig.row_error`: pending rows, and rows that failed. Every row that no batch has copied is listed.
 
 use crate::error::Result;
 use crate::model::records::Leftover;
 use crate::pg::state;
 
-/// Why a row that broke no rule is not in the target.
+/// Why a row that violates no constraint is not in the target.
 const REFUSED: &str = "a row of another scope holds this key in the target";
 
-/// Lists the rows with these keys as leftovers.
+/// Lists the rows with these keys as pending.
 pub fn add_leftovers(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
     add(
         "INSERT INTO mig.leftover (mapping, key) SELECT $1, ARRAY(SELECT pg_catalog.jsonb_array_elements_text(k)) \
@@ -17,7 +17,7 @@ pub fn add_leftovers(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
     )
 }
 
-/// Lists rows that the copy passed over, because a row of another scope holds their key.
+/// Lists rows that the copy skipped, because a row of another scope holds their key.
 pub fn add_refused(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
     add(
         &format!(
@@ -39,7 +39,7 @@ fn add(sql: &str, mapping: i32, keys: &[Vec<String>]) -> Result<()> {
     Ok(())
 }
 
-/// Up to `limit` leftovers of a mapping that nobody has tried yet.
+/// Returns up to `limit` pending rows of a mapping that have not been tried yet.
 pub fn list_untried(mapping: i32, limit: i32) -> Result<Vec<Leftover>> {
     state::rows(
         "SELECT l.id, l.mapping, l.key FROM mig.leftover l WHERE l.mapping = $1 AND l.tried_at IS NULL ORDER BY l.id LIMIT $2",
@@ -47,7 +47,7 @@ pub fn list_untried(mapping: i32, limit: i32) -> Result<Vec<Leftover>> {
     )
 }
 
-/// A new repair tries all of them again.
+/// Makes all rows untried again, failed ones included, for a new repair.
 pub fn try_again(migration: i32) -> Result<()> {
     retry_errors(migration)?;
     state::run(
@@ -57,7 +57,7 @@ pub fn try_again(migration: i32) -> Result<()> {
     Ok(())
 }
 
-/// The leftover that was tried longest ago.
+/// Returns the pending row that was tried longest ago.
 pub fn next_leftover(migration: i32) -> Result<Option<Leftover>> {
     state::first(
         "SELECT l.id, l.mapping, l.key FROM mig.leftover l JOIN mig.mapping p ON p.id = l.mapping \
@@ -79,12 +79,12 @@ pub fn done(id: i64) -> Result<()> {
     Ok(())
 }
 
-/// Moves a leftover to the errors, because the target did not take it.
+/// Moves a pending row to the errors, because the target did not take it.
 pub fn move_refused(leftover: &Leftover) -> Result<()> {
     move_failed(leftover, "23505", REFUSED)
 }
 
-/// Moves a leftover to the errors.
+/// Moves a pending row to the errors.
 pub fn move_failed(leftover: &Leftover, sqlstate: &str, message: &str) -> Result<()> {
     state::run(
         "INSERT INTO mig.row_error (mapping, key, sqlstate, message) VALUES ($1, $2, $3, $4) \
@@ -99,7 +99,7 @@ pub fn move_failed(leftover: &Leftover, sqlstate: &str, message: &str) -> Result
     done(leftover.id)
 }
 
-/// A resumed job tries the failed rows again.
+/// Makes failed rows pending again, for a resumed job.
 pub fn retry_errors(migration: i32) -> Result<i64> {
     state::run(
         "WITH gone AS (DELETE FROM mig.row_error e USING mig.mapping p WHERE p.id = e.mapping AND p.migration = $1 \
@@ -109,14 +109,14 @@ pub fn retry_errors(migration: i32) -> Result<i64> {
     )
 }
 
-/// Rows waiting and rows failed.
+/// Number of pending and of failed rows.
 #[derive(serde::Deserialize)]
 pub struct OpenRows {
     pub leftovers: i64,
     pub errors: i64,
 }
 
-/// Of one mapping, or of a whole migration.
+/// Counts the rows of one mapping, or of a whole migration.
 pub fn open(migration: i32, mapping: Option<i32>) -> Result<OpenRows> {
     let counts: Option<OpenRows> = state::first(
         "SELECT (SELECT count(*) FROM mig.leftover l WHERE l.mapping = ANY (ids)) AS leftovers, \

@@ -4,16 +4,16 @@ use crate::error::Result;
 use crate::ident::Ident;
 use crate::pg::state;
 
-/// Sessions that may have a library that is older than some version: a session keeps what it has loaded until it ends.
+/// Sessions that may run a library older than some version: a session keeps the library that it has loaded until it ends.
 #[derive(serde::Deserialize)]
 pub struct OlderSessions {
     pub maybe: i64,
-    /// Those that are seen to have begun before the update.
+    /// Sessions that are known to have begun before the update.
     pub known: i64,
 }
 
-/// An update leaves the state readable for sessions with the library from before 0.8.0, whose mirrors read it as the application (see
-/// that script). Once they have gone it is closed.
+/// Revokes the read access that an update leaves to sessions with the library from before 0.8.0, whose mirrors read the
+/// state as the application (see that script). Does nothing until those sessions have ended.
 pub fn close_to_old() -> Result<()> {
     let open = state::value::<bool>(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) x \

@@ -1,4 +1,4 @@
-//! Makes one constraint or index, piece by piece, and is gone.
+//! The worker that makes one constraint or index, slice by slice, and then exits.
 
 use super::{build, own_settings, rest_for, transaction};
 use crate::engine::online_ddl::work;
@@ -9,13 +9,13 @@ use crate::settings;
 use crate::store::ddl_job;
 use pgrx::prelude::*;
 
-/// A job that is not there was rolled back after all: a quiet exit.
+/// Runs the job. Exits silently if there is no such job, because the transaction that created it was rolled back.
 pub fn run(id: i64) {
-    // SAFETY: reads this process's number.
+    // SAFETY: reads the pid of this process.
     let pid = unsafe { pg_sys::MyProcPid };
     let take = || transaction(own_settings).and_then(|()| transaction(|| work::take(id, pid)));
     let begun = match take() {
-        // The job was cancelled in this moment: what there is of it has to be taken back.
+        // The job was cancelled at this very time: what exists of it must be removed.
         Err(e) if e.code() == PgSqlErrorCode::ERRCODE_QUERY_CANCELED => take(),
         begun => begun,
     };
@@ -32,7 +32,7 @@ pub fn run(id: i64) {
     }
 }
 
-/// One piece; the pause before the next, None at the end.
+/// Runs one slice. Returns the pause before the next one, or None at the end.
 fn turn(id: i64) -> Option<i64> {
     match transaction(|| work::slice(id)) {
         Ok(SliceProgress::Continue { pause_ms, .. } | SliceProgress::Wait { pause_ms }) => {
@@ -49,7 +49,7 @@ fn turn(id: i64) -> Option<i64> {
     }
 }
 
-/// Functions that the index calls look for names where those of its caller do.
+/// Sets search_path to that of the job's caller, for functions that the index calls.
 fn named_as_by_the_caller(id: i64) -> Result<()> {
     transaction(|| {
         let path = ddl_job::by_id(id)?.map(|j| j.search_path);

@@ -1,4 +1,5 @@
-//! More workers for one job: the one that runs it starts them while there are shares to copy, and they leave when there are none.
+//! Helpers: more workers for one job. The worker that runs the job starts helpers while there are shares to copy; they exit when there are
+//! none.
 
 use super::{LOOK_EVERY_MS, find_own_job, own_settings, rest, transaction};
 use crate::engine::job::helper;
@@ -9,14 +10,14 @@ use crate::store::{log, migration};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
 
-/// Whoever finds nothing to do for so long leaves its slot to others.
+/// A helper that finds nothing to do for this long exits and frees its worker slot.
 const PATIENCE_MS: i64 = 2000;
 
-/// The runner's view of those who help it.
+/// The runner's record of its helpers.
 pub struct Helpers {
     worker: WorkerArguments,
     looked: Option<Instant>,
-    /// That there is no slot is said once.
+    /// A missing worker slot is reported once.
     told: bool,
 }
 
@@ -33,7 +34,7 @@ impl Helpers {
         }
     }
 
-    /// Starts as many as are wanted, now and then. Without a free slot the job goes on with those that it has.
+    /// Starts as many helpers as are wanted, from time to time. Without a free slot the job goes on with the helpers it has.
     pub fn call(&mut self) {
         let pause = Duration::from_millis(LOOK_EVERY_MS.unsigned_abs());
         if self.looked.is_some_and(|l| l.elapsed() < pause) {

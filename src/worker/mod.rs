@@ -1,4 +1,4 @@
-//! The background worker: one process, one job. It takes slices until the job ends, and is gone.
+//! The background worker: one process for one job. It runs slices until the job ends, and then exits.
 
 mod change;
 mod help;
@@ -21,11 +21,11 @@ use pgrx::prelude::*;
 use std::panic::AssertUnwindSafe;
 
 unsafe extern "C-unwind" {
-    /// The server's handler of SIGTERM (tcop/postgres.c); pgrx only offers a wrapper that is no C function.
+    /// The server's SIGTERM handler (tcop/postgres.c); pgrx only offers a wrapper that is not a C function.
     fn die(signal: std::ffi::c_int);
 }
 
-/// A worker commits every slice, and stands at the top level between two of them.
+/// A worker commits every slice, and is at the top level between two slices.
 const ABLE: SliceContext = SliceContext {
     top_level: true,
     may_wait: true,
@@ -36,8 +36,8 @@ const ABLE: SliceContext = SliceContext {
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub unsafe extern "C-unwind" fn mig_worker_main(_argument: pg_sys::Datum) {
-    // SAFETY: first thing in a new worker. The server's own `die` ends it at once, also inside a statement, so
-    // that DROP DATABASE and shutdown never wait; SIGINT stays the server's statement cancel.
+    // SAFETY: the first thing that a new worker does. The server's own `die` ends the worker at once, also inside a statement, so that DROP
+    // DATABASE and shutdown never wait; SIGINT stays the server's statement cancel.
     unsafe {
         pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
         pg_sys::BackgroundWorkerUnblockSignals();
@@ -54,13 +54,14 @@ pub unsafe extern "C-unwind" fn mig_worker_main(_argument: pg_sys::Datum) {
     }
 }
 
-/// Before this process connects: the role, and what it may do, may be as new as the job.
+/// Waits until the transaction that started this worker has ended. That happens before the worker connects: the role and its privileges may
+/// be as new as the job.
 fn wait_for_launcher(transaction: u32) {
     let transaction = pg_sys::TransactionId::from_inner(transaction);
-    // SAFETY: this process's own entry, which is in the array of processes from the connection on (ProcArrayAdd): until then it holds the
-    // place of whoever had the entry before, and the look passes over that place as its own.
+    // SAFETY: writes this process's own PGPROC entry, which joins the process array only with the connection (ProcArrayAdd). Until then the
+    // field holds the array index of the entry's previous process, and TransactionIdIsInProgress() would skip that index as its own.
     unsafe { (*pg_sys::MyProc).pgxactoff = -1 };
-    // SAFETY: looks through shared memory, which this process is attached to since it began.
+    // SAFETY: reads shared memory, which this process has been attached to since its start.
     let in_progress = || unsafe { pg_sys::TransactionIdIsInProgress(transaction) };
     while transaction != pg_sys::InvalidTransactionId && in_progress() {
         wait::sleep(2);
@@ -68,9 +69,9 @@ fn wait_for_launcher(transaction: u32) {
     }
 }
 
-/// The role's and the database's own settings came with the connection, among them perhaps another role, which whoever may set it for the
-/// database gave. A batch in REPEATABLE READ would copy
-/// what its locks no longer cover, and an index build under a lock timeout would start again for ever.
+/// Replaces settings that the connection took from the role and the database. They may include another role, set by a role that may set it
+/// for the database. A batch in REPEATABLE READ would copy rows that its locks no longer cover, and an index build under a lock timeout
+/// would start again for ever.
 fn own_settings() -> Result<()> {
     role::own_session()?;
     for (name, value) in [
@@ -88,7 +89,7 @@ fn own_settings() -> Result<()> {
     Ok(())
 }
 
-/// A job that is not there was rolled back after all: a quiet exit.
+/// Runs the job. Exits silently if there is no such job, because the transaction that created it was rolled back.
 fn run(told: WorkerArguments) {
     let id = told.job;
     // The first transaction still has the role's settings, and only changes them.
@@ -117,13 +118,13 @@ fn run(told: WorkerArguments) {
 
 const LOOK_EVERY_MS: i64 = 500;
 
-/// The job, as long as it is this worker's.
+/// Returns the job, as long as it belongs to this worker.
 fn find_own_job(id: i64) -> Result<Option<Job>> {
     let wanted = |j: &Job| j.state == "running" && j.driver == Driver::Worker;
     Ok(job::by_id(id)?.filter(wanted))
 }
 
-/// Pauses between slices. A long pause ends early when the job is no longer wanted, or wants a shorter one by now.
+/// Pauses between slices. A long pause ends early if the job is no longer wanted, or if its pause has become shorter.
 fn rest(id: i64, pause: i64) {
     rest_for(0);
     let (mut rested, mut pause) = (0, pause);
@@ -137,7 +138,7 @@ fn rest(id: i64, pause: i64) {
     }
 }
 
-/// A cancel ends the statement that runs. Between two of them there is none, and the next one reads what was cancelled.
+/// Sleeps. A cancel ends the running statement; between two statements there is none, and the next one reads what was cancelled.
 fn rest_for(pause: i64) {
     PgTryBuilder::new(|| {
         pgrx::check_for_interrupts!();
@@ -158,18 +159,19 @@ fn pause_now(id: i64) -> Result<i64> {
 
 enum StartDecision {
     Run,
-    /// Another process is in the middle of a batch; asked again in a transaction of its own, for nobody may wait for ours.
+    /// Another process is in the middle of a batch. Each retry is a transaction of its own, because no other transaction may have to wait
+    /// for this one.
     Wait,
     Leave,
 }
 
-/// Takes the runner's lock and shows the process in the job.
+/// Takes the runner's lock and records this process in the job.
 fn begin(id: i64) -> Result<StartDecision> {
     let Some(found) = find_own_job(id)? else {
         return Ok(StartDecision::Leave);
     };
     if !job_lock::try_for_session(found.migration)? {
-        // Another worker of the same job needs no help.
+        // Another worker already runs this job and needs no second runner.
         let served = found.pid.is_some() && job::runner(found.migration)? == found.pid;
         return Ok(if served {
             StartDecision::Leave
@@ -177,18 +179,18 @@ fn begin(id: i64) -> Result<StartDecision> {
             StartDecision::Wait
         });
     }
-    // SAFETY: reads this process's number.
+    // SAFETY: reads the pid of this process.
     job::set_started(id, unsafe { pg_sys::MyProcPid })?;
     Ok(StartDecision::Run)
 }
 
-/// One slice in its own transaction; the pause before the next, None at the end.
+/// Runs one slice in its own transaction. Returns the pause before the next one, or None at the end.
 fn turn(id: i64) -> Option<i64> {
     let next = transaction(|| {
         let Some(current) = find_own_job(id)? else {
             return Ok(SliceProgress::Ended);
         };
-        // A user's function may have released it meanwhile, see `job_lock`.
+        // A user's function may have released the lock meanwhile, see `job_lock`.
         if !job_lock::try_for_session(current.migration)? {
             return Ok(SliceProgress::Ended);
         }
@@ -225,8 +227,8 @@ fn top_level(id: i64, command: &TopLevelCommand) -> Option<i64> {
     }
 }
 
-/// An index is built by as many processes as the migration may have: the server's own helpers of a build take two cores more, and
-/// the application feels those more than anything else of a backfill.
+/// Builds an index with at most as many processes as the migration may have: the server's own parallel workers would take two more cores,
+/// and the application feels that more than anything else in a backfill.
 fn build(workers: impl FnOnce() -> Result<i32>, command: &TopLevelCommand) -> Result<()> {
     transaction(|| {
         spi::run(
@@ -239,7 +241,7 @@ fn build(workers: impl FnOnce() -> Result<i32>, command: &TopLevelCommand) -> Re
     top_level::run_top_level(&command.sql, command.role)
 }
 
-/// Writes the reason down, so that status can tell it.
+/// Records the reason of the failure, so that status can show it.
 fn fail(id: i64, error: &Error) {
     let noted = transaction(|| {
         let Some(current) = find_own_job(id)? else {
@@ -255,7 +257,7 @@ fn fail(id: i64, error: &Error) {
     }
 }
 
-/// A transaction of its own. An ERROR aborts it and comes back as a value, so that the process lives on.
+/// Runs `f` in its own transaction. An ERROR aborts the transaction and is returned as a value, so that the process goes on.
 fn transaction<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
     activity::report("job");
     // SAFETY: no transaction is open here; this one is committed or aborted below.
@@ -266,12 +268,12 @@ fn transaction<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
     }
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
         let safe = guc::pin(&guc::SAFE);
-        // Our own rows may be locked by a caller's open transaction: never wait long with a batch's locks held.
+        // A caller's open transaction may hold locks on rows of pg_mig's own tables: never wait long while holding a batch's locks.
         let timeout = guc::lock_timeout(1000);
         let value = f()?;
         drop(timeout);
         drop(safe);
-        // SAFETY: as above; everything went well.
+        // SAFETY: as above; `f` succeeded.
         unsafe {
             pg_sys::PopActiveSnapshot();
             pg_sys::CommitTransactionCommand();

@@ -1,6 +1,6 @@
-//! With `shared_preload_libraries = 'pg_mig'`: jobs that a restart interrupted go on by themselves. One process starts with
-//! the server, looks into each database once, through a second one, and then sleeps for as long as the server lives, so
-//! that the postmaster starts it anew after a crash.
+//! With `shared_preload_libraries = 'pg_mig'`, jobs that a restart interrupted are resumed automatically. A launcher process starts with
+//! the server and checks each database once, through a second process. Then it sleeps for as long as the server lives, so that the
+//! postmaster starts it again after a crash.
 
 use super::{die, transaction};
 use crate::error::Result;
@@ -11,7 +11,7 @@ use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 use std::time::Duration;
 
-/// Called while the server loads its preloaded libraries.
+/// Registers the launcher. Called while the server loads its preloaded libraries.
 pub fn register() {
     BackgroundWorkerBuilder::new("pg_mig launcher")
         .set_type("pg_mig launcher")
@@ -28,7 +28,7 @@ pub fn register() {
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub unsafe extern "C-unwind" fn mig_launcher_main(_argument: pg_sys::Datum) {
-    // SAFETY: first thing in a new worker.
+    // SAFETY: the first thing that a new worker does.
     unsafe {
         pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
         pg_sys::BackgroundWorkerUnblockSignals();
@@ -43,7 +43,8 @@ pub unsafe extern "C-unwind" fn mig_launcher_main(_argument: pg_sys::Datum) {
     }
 }
 
-/// One after the other, so that a server with many databases needs one slot for it.
+/// Starts a process that resumes the jobs of one database, and waits for its end: a server with many databases needs only one slot for
+/// this.
 fn look_into(database: Oid) {
     let looking = || {
         BackgroundWorkerBuilder::new("pg_mig resume")
@@ -53,7 +54,7 @@ fn look_into(database: Oid) {
             .set_extra(&database.to_u32().to_string())
             .set_start_time(BgWorkerStartTime::RecoveryFinished)
             .set_restart_time(None)
-            // SAFETY: reads this process's number.
+            // SAFETY: reads the pid of this process.
             .set_notify_pid(unsafe { pg_sys::MyProcPid })
             .enable_spi_access()
             .load_dynamic()
@@ -63,7 +64,7 @@ fn look_into(database: Oid) {
             let _ = started.wait_for_shutdown();
             return;
         }
-        // All slots are taken: by the time there is one, there may be one for the job, too.
+        // All slots are taken. By the time one is free, there may be one for the job, too.
         crate::pg::wait::sleep(1000);
         pgrx::check_for_interrupts!();
     }
@@ -74,7 +75,7 @@ fn look_into(database: Oid) {
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub unsafe extern "C-unwind" fn mig_resume_main(_argument: pg_sys::Datum) {
-    // SAFETY: first thing in a new worker.
+    // SAFETY: the first thing that a new worker does.
     unsafe {
         pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
         pg_sys::BackgroundWorkerUnblockSignals();
@@ -98,7 +99,8 @@ struct InterruptedJob {
     changes: bool,
 }
 
-/// None in a database without the extension. The roles are those that our own code has noted.
+/// Lists the jobs that were interrupted; empty in a database without the extension. The roles are those that pg_mig's own code has
+/// recorded.
 fn list_interrupted() -> Result<Vec<InterruptedJob>> {
     if state::owner().is_err() {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! The backfill of columns, slice by slice: rows, then what the new column gets of what the old one has.
+//! The backfill of column changes, slice by slice: the rows, then the dependents that the new column gets from the old one.
 
 use crate::engine::types::SliceContext;
 use crate::error::{Error, Result};
@@ -13,10 +13,10 @@ use crate::steps::{SliceOutcome, TopLevelCommand, ddl, fkeys};
 use crate::store::drift;
 use pgrx::pg_sys::Oid;
 
-/// Rows that are named.
+/// Number of rows that an error names.
 const EXAMPLES: usize = 10;
 
-/// The next thing to do; None when all is done.
+/// Does the next piece of work; None when all is done.
 pub fn work(
     m: &Migration,
     all: &[ColumnChange],
@@ -45,14 +45,14 @@ pub fn work(
             }
         }
     }
-    // Whoever reads the new column must not do so with a snapshot in which it is half filled.
+    // A reader of the new column must not use a snapshot in which it is half filled.
     match fkeys::drain(m)? {
         SliceOutcome::Done => Ok(None),
         other => Ok(Some(other)),
     }
 }
 
-/// The error, with the rows that it comes from.
+/// Returns the error, with the rows that caused it.
 fn with_failing_rows(m: &Migration, r: &ColumnChange, e: Error) -> Result<Error> {
     let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
     let leader = r.leader();
@@ -78,7 +78,7 @@ fn with_failing_rows(m: &Migration, r: &ColumnChange, e: Error) -> Result<Error>
     })
 }
 
-/// An index, a key or a check, as the jobs of mig_create_index and its sisters make them.
+/// Makes an index, a key or a check, as the jobs of mig_create_index and similar functions do.
 fn next(
     m: &Migration,
     r: &ColumnChange,
@@ -91,7 +91,7 @@ fn next(
     }
     let job = DdlJob::for_column_job(r.relation, table.clone(), l.change.clone());
     match ddl::next(&job, table)? {
-        // Built inside a transaction, it would keep the application waiting.
+        // Built inside a transaction, it would make the application wait.
         SliceOutcome::TopLevel(TopLevelCommand { sql, .. }) if !able.top_level => {
             Err(Error::JobFailed {
                 migration: m.name.clone(),

@@ -1,4 +1,4 @@
-//! Migrations that change columns of tables that stand, instead of moving tables: the same phases.
+//! Migrations that change columns of existing tables instead of moving tables: the phases are the same.
 
 pub mod job;
 pub mod plan;
@@ -25,13 +25,13 @@ use crate::steps::columns::{create, finish};
 use crate::store::{drift, log, migration, new_column};
 use pgrx::pg_sys::Oid;
 
-/// The columns of a migration; None where it moves tables.
+/// Returns the column changes of a migration; None if it moves tables.
 pub fn load(m: &Migration) -> Result<Option<Vec<ColumnChange>>> {
     let all = new_column::list(m.id)?;
     Ok((!all.is_empty()).then_some(all))
 }
 
-/// Who owns their tables.
+/// Returns the owners of their tables.
 pub fn owners(all: &[ColumnChange]) -> Vec<Oid> {
     let owners = all.iter().filter_map(|r| r.leader().owner);
     owners.map(Oid::from).collect()
@@ -49,7 +49,7 @@ pub fn add(name: &str, asked: &ColumnArguments) -> Result<()> {
     define::column(&m, asked)
 }
 
-/// Errors with 0A000 where a table is to be added to columns.
+/// Errors: 0A000 if a table is added to a migration that changes columns.
 pub fn require_none(m: &Migration) -> Result<()> {
     if load(m)?.is_none() {
         return Ok(());
@@ -75,7 +75,7 @@ pub fn findings(m: &Migration, all: &[ColumnChange]) -> Result<Vec<PreflightFind
 }
 
 fn require_clean(m: &Migration, all: &[ColumnChange]) -> Result<()> {
-    // The locks of a look go back: whoever waits for a strong one must hold none.
+    // Releases the locks of the check: a transaction that waits for a strong lock must hold none.
     let mut found = tx::probe(|| findings(m, all))?.into_iter();
     let Some(first) = found.find(|f| f.severity == "error") else {
         return Ok(());
@@ -120,7 +120,7 @@ pub fn dual_write(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
     Ok(actions(all, "kept in step"))
 }
 
-/// Somebody touched a trigger. It goes in anew, and what has passed it is for mig_repair to find.
+/// Reinstalls triggers that were changed. Rows that were written past them are left for mig_repair to find.
 fn mend(m: &Migration, all: &[ColumnChange], stage: SyncStage, call: &str) -> Result<Vec<Action>> {
     if let Some(gone) = drift::list(m)?.iter().find(|c| c.kind != "mirror") {
         return Err(Error::Drift {
@@ -243,7 +243,7 @@ pub fn archive(
     Ok(actions(&new_column::list(m.id)?, "archived"))
 }
 
-/// What uses old columns.
+/// Returns what uses the old columns.
 fn users(all: &[ColumnChange]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for r in all {
@@ -256,7 +256,7 @@ fn users(all: &[ColumnChange]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// What was written to computed columns is not what they are computed to be.
+/// Reports rows whose computed columns hold written values instead of the computed ones.
 fn tell_of_own_writes(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     let computed: Vec<ColumnChange> = all
         .iter()
@@ -273,7 +273,7 @@ fn tell_of_own_writes(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     Ok(())
 }
 
-/// Back to `to`, step by step in one transaction.
+/// Rolls back to `to`, step by step in one transaction.
 pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
     open::end_open(m, Some("rolled back"))?;
     let mut done = Vec::new();
@@ -312,7 +312,7 @@ pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
     Ok(actions(&all, &done.join(", ")))
 }
 
-/// The emergency stop.
+/// Emergency stop: disables the triggers.
 pub fn detach(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
     if m.phase < Phase::DualWrite || create::disable(all)? == 0 {
         notice(&format!(

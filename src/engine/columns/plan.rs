@@ -1,4 +1,4 @@
-//! What is to come, as statements: nothing of it is run.
+//! The plan of later steps, as statements: none of them is run.
 
 use super::load;
 use crate::engine::types::PlannedStep;
@@ -15,7 +15,7 @@ use crate::sqlgen::{PlanStatement, ddl, index};
 
 const BRIEF: &str = "AccessExclusiveLock (brief)";
 
-/// Every statement from here to the archive.
+/// Returns every statement from here to the archive.
 pub fn plan(m: &Migration, all: &[ColumnChange]) -> Result<Vec<PlannedStep>> {
     let mut steps = Vec::new();
     for r in all {
@@ -23,7 +23,7 @@ pub fn plan(m: &Migration, all: &[ColumnChange]) -> Result<Vec<PlannedStep>> {
         let heirs = dependents::list_heirs(all, r.relation);
         steps.extend(of_one(r, &shape, &heirs));
     }
-    // By phase, and within one as they are defined.
+    // By phase, and within a phase in the order of definition.
     steps.sort_by_key(|s| s.phase);
     Ok(steps.into_iter().filter(|s| s.phase > m.phase).collect())
 }
@@ -101,7 +101,7 @@ fn of_one(r: &ColumnChange, shape: &Shape, heirs: &dependents::Replacements) -> 
     steps
 }
 
-/// As decided on, or as it would be by now.
+/// Returns the dependents that are planned, or would be planned now.
 fn plan_dependents<'a>(
     r: &'a ColumnChange,
     shape: &Shape,
@@ -143,7 +143,7 @@ fn statements_of(
     }
 }
 
-/// The statements that add the columns, for a migration file of an ORM; None where the migration moves tables.
+/// Returns the statements that add the columns, for a migration file of an ORM; None if the migration moves tables.
 pub fn ddl(m: &Migration) -> Result<Option<Vec<String>>> {
     let Some(all) = load(m)? else { return Ok(None) };
     let mut made = Vec::new();

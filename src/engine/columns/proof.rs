@@ -1,4 +1,4 @@
-//! Are old and new columns in step? Rows, triggers, indexes and keys.
+//! Checks whether old and new columns are in step: rows, triggers, indexes and keys.
 
 use crate::engine::types::CheckArguments;
 use crate::engine::types::Repair;
@@ -19,7 +19,7 @@ use crate::store::drift;
 use crate::store::log;
 use pgrx::pg_sys::Oid;
 
-/// Rows that are out of step; what is computed counts as long as nobody else may write it.
+/// Counts rows that are out of step; computed columns count as long as no other writer is allowed.
 pub fn wrong(all: &[ColumnChange], stage: SyncStage) -> Result<i64> {
     let mut sum = 0;
     for r in all {
@@ -46,7 +46,7 @@ fn line(
     }
 }
 
-/// Those of one relation, or all.
+/// Returns the changes of one relation, or all.
 fn chosen(all: &[ColumnChange], relation: Option<Oid>) -> Result<Vec<&ColumnChange>> {
     let found: Vec<&ColumnChange> = all
         .iter()
@@ -62,7 +62,7 @@ fn chosen(all: &[ColumnChange], relation: Option<Oid>) -> Result<Vec<&ColumnChan
     Ok(found)
 }
 
-/// What the triggers do by now.
+/// Returns the current stage of the triggers.
 fn stage(m: &Migration) -> SyncStage {
     match m.phase {
         p if p < Phase::Switched => SyncStage::Old,
@@ -78,7 +78,7 @@ fn require_phase(m: &Migration) -> Result<()> {
     Ok(())
 }
 
-/// Runs a check, keeps the result in `mig.check_result` and returns its lines.
+/// Runs a check, saves the result in `mig.check_result` and returns its lines.
 pub fn check(
     m: &Migration,
     all: &[ColumnChange],
@@ -122,7 +122,7 @@ fn state(
     if m.phase >= Phase::Backfilled {
         let mut lacking = Vec::new();
         for (c, l) in r.late() {
-            // The CHECK that stands for NOT NULL goes at the archive.
+            // The CHECK that proves NOT NULL is dropped at the archive.
             let column = DdlChange::NotNull {
                 column: c.name.clone(),
             };
@@ -176,7 +176,7 @@ fn rows(m: &Migration, r: &ColumnChange, found: &mut CheckFindings) -> Result<()
     Ok(())
 }
 
-/// Errors with the first line that is not ok.
+/// Runs a check. Errors with the first line that is not ok.
 pub fn assert(
     m: &Migration,
     all: &[ColumnChange],
@@ -209,7 +209,7 @@ pub fn assert(
     })
 }
 
-/// The first rows that are out of step.
+/// Returns the first rows that are out of step.
 pub fn diff(
     m: &Migration,
     all: &[ColumnChange],
@@ -231,7 +231,7 @@ pub fn diff(
     Ok(found)
 }
 
-/// Makes new columns what the old ones make of them, where they are out of step. Nobody's row is waited for.
+/// Recomputes new columns from the old ones where they are out of step. Waits for no row lock.
 pub fn repair(
     m: &Migration,
     all: &[ColumnChange],

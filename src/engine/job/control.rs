@@ -1,4 +1,4 @@
-//! Starting, stopping and awaiting a backfill.
+//! Starts, stops and awaits a backfill.
 
 use crate::engine::job::driver;
 use crate::engine::job::open::end_open;
@@ -18,7 +18,7 @@ use crate::pg::{old_snapshots, tx, wait};
 use crate::store::{drift, job, log, migration};
 use std::time::{Duration, Instant};
 
-/// Starts or resumes; the job's id.
+/// Starts or resumes the backfill; returns the job's id.
 pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
     let m = migration::find_mine(name)?;
     let asked = driver::parse_driver(driver)?;
@@ -38,7 +38,7 @@ pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
     Ok(id)
 }
 
-/// A job that is begun goes on, with the driver that is asked for. False where nobody runs it any more.
+/// Continues an open job, with the requested driver. False if no process runs it any more.
 fn goes_on(m: &Migration, open: &Job, asked: Option<Driver>) -> Result<bool> {
     let backfill = open.task == Task::Backfill;
     if open.state == "paused" && backfill {
@@ -61,7 +61,7 @@ fn goes_on(m: &Migration, open: &Job, asked: Option<Driver>) -> Result<bool> {
         ));
         return Ok(true);
     }
-    // The old runner sees it before its next batch.
+    // The old runner sees the change before its next batch.
     job::reopen(open)?;
     driver::start(m, open.id, asked)?;
     log::write(
@@ -79,7 +79,7 @@ fn require_dual_write(m: &Migration) -> Result<()> {
     Err(m.wrong_phase("phase \"dual_write\""))
 }
 
-/// Up to `max_ms` of work in the caller's transaction: rows done, 0 when the backfill is finished. A call that
+/// Works up to `max_ms` in the caller's transaction. Returns the rows done, 0 when the backfill is finished. A call that
 /// only waited or built something counts as 1.
 pub fn step(name: Option<&str>, max_ms: i32) -> Result<i64> {
     tx::require_read_committed()?;
@@ -87,7 +87,7 @@ pub fn step(name: Option<&str>, max_ms: i32) -> Result<i64> {
     step_now(&m, max_ms)
 }
 
-/// `step` for whoever has begun a job: 0 once it has ended, or somebody else runs it.
+/// As `step`, for the caller that began the job: 0 once it has ended, or another process runs it.
 pub fn step_of(id: i64, max_ms: i32) -> Result<i64> {
     tx::require_read_committed()?;
     let Some(of) = job::by_id(id)? else {
@@ -96,7 +96,7 @@ pub fn step_of(id: i64, max_ms: i32) -> Result<i64> {
     let Some(m) = migration::by_id(of.migration)? else {
         return Ok(0);
     };
-    // What others do is nobody's to know.
+    // Jobs of other owners are not disclosed.
     if migration::require_owner(&m).is_err() {
         return Ok(0);
     }
@@ -105,20 +105,20 @@ pub fn step_of(id: i64, max_ms: i32) -> Result<i64> {
         Err(Error::JobRunning { .. }) => return Ok(0),
         Err(e) => return Err(e),
     };
-    // From here on nobody else changes it.
+    // From here on no other session changes it.
     match job::by_id(id)? {
         Some(now) if now.state == "running" && now.driver != Driver::Worker => step_now(&m, max_ms),
         _ => Ok(0),
     }
 }
 
-/// The id of the migration's job that has not ended.
+/// Returns the id of the migration's open job.
 pub fn open(name: Option<&str>) -> Result<Option<i64>> {
     let m = migration::find_visible(name)?;
     Ok(job::open(m.id)?.map(|j| j.id))
 }
 
-/// Whether the job has not ended, and pg_cron is to drive it.
+/// Whether the job is open, and pg_cron is its driver.
 pub fn cron_drives(id: i64) -> Result<bool> {
     let Some(found) = job::by_id(id)? else {
         return Ok(false);
@@ -150,7 +150,7 @@ fn step_now(m: &Migration, max_ms: i32) -> Result<i64> {
         Instant::now() + Duration::from_millis(u64::try_from(max_ms.max(1)).unwrap_or(1000));
     let mut done = 0;
     loop {
-        // What this transaction has copied is locked: from then on it must not wait for a row.
+        // Rows that this transaction has copied are locked: from then on it must not wait for a row.
         let able = SliceContext {
             top_level: false,
             may_wait: done == 0,
@@ -173,7 +173,7 @@ fn report_end(m: &Migration, done: i64) -> Result<i64> {
             notice(&format!("the job failed: {}", j.error.unwrap_or_default()));
             Ok(0)
         }
-        // Finished; rows of this call are told first, the next call says 0.
+        // Finished: this call returns its rows, the next call returns 0.
         _ => Ok(done),
     }
 }
@@ -181,7 +181,7 @@ fn report_end(m: &Migration, done: i64) -> Result<i64> {
 fn open_for_step(m: &Migration) -> Result<Job> {
     let id = match job::open(m.id)? {
         Some(open) if open.state == "running" && open.driver == Driver::Worker => {
-            // Its process is gone, or this transaction would not hold the runner's lock.
+            // Its process is gone, otherwise this transaction would not hold the runner's lock.
             job::reopen(&open)?;
             job::driven_by(open.id, Driver::Manual, None)?;
             open.id
@@ -192,7 +192,7 @@ fn open_for_step(m: &Migration) -> Result<Job> {
     job::by_id(id)?.ok_or_else(|| Error::Internal("the job is gone".into()))
 }
 
-/// Stops at the next batch; `mig_resume` goes on. False if nothing was running.
+/// Pauses the job at its next batch; `mig_resume` continues it. False if no job was running.
 pub fn pause(name: Option<&str>) -> Result<bool> {
     let m = migration::find_mine(name)?;
     let Some(open) = job::open(m.id)?.filter(|j| j.state == "running") else {
@@ -215,7 +215,7 @@ pub fn resume(name: Option<&str>) -> Result<bool> {
     Ok(true)
 }
 
-/// Ends the job; what it did stays, and starting it again would go on from there.
+/// Cancels the job; its work stays, and a new start continues from there.
 pub fn cancel(name: Option<&str>) -> Result<bool> {
     let m = migration::find_mine(name)?;
     let Some(open) = job::open(m.id)? else {
@@ -228,10 +228,10 @@ pub fn cancel(name: Option<&str>) -> Result<bool> {
     Ok(true)
 }
 
-/// True when the job is done, false at the timeout; raises what made it fail.
+/// Returns true when the job is done, false at the timeout. Errors with the reason if it failed.
 pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
     let m = migration::find_visible(name)?;
-    // It tells what made the job fail, keys of rows too.
+    // The error contains the reason why the job failed, keys of rows too.
     migration::require_owner(&m)?;
     let watched = job::latest(m.id)?.ok_or_else(|| Error::NoJob {
         migration: m.name.clone(),
@@ -264,7 +264,7 @@ pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
     })
 }
 
-/// A runner that holds no lock any more while its job is open has been killed.
+/// Errors if the runner no longer holds its lock while its job is open: it has been killed.
 fn check_alive(m: &Migration, seen: Option<Job>) -> Result<()> {
     let Some(seen) =
         seen.filter(|j| j.state == "running" && j.driver == Driver::Worker && j.pid.is_some())
@@ -274,7 +274,7 @@ fn check_alive(m: &Migration, seen: Option<Job>) -> Result<()> {
     if job::runner(m.id)?.is_some() {
         return Ok(());
     }
-    // It may have ended between the two looks.
+    // The job may have ended between the two queries.
     match job_now(seen.id)? {
         Some(now) if now.state == "running" && now.pid == seen.pid => Err(Error::JobFailed {
             migration: m.name.clone(),
@@ -288,7 +288,7 @@ fn check_alive(m: &Migration, seen: Option<Job>) -> Result<()> {
     }
 }
 
-/// In REPEATABLE READ the job would never seem to move; see `snapshot`.
+/// Reads the job. In REPEATABLE READ it would never seem to change; see `snapshot`.
 fn job_now(id: i64) -> Result<Option<Job>> {
     tx::require_read_committed()?;
     job::by_id(id)

@@ -1,4 +1,4 @@
-//! Who runs a job: a worker, pg_cron, or whoever called.
+//! The driver of a job: a worker, pg_cron, or the caller.
 
 use crate::error::{Error, Result};
 use crate::ident::Literal;
@@ -10,7 +10,7 @@ use crate::pg::worker_launch::WorkerRole;
 use crate::pg::{cron, spi, tx, worker_launch};
 use crate::store::{job, log, migration};
 
-/// None is whatever can be had.
+/// Returns the driver of this name; None for any driver that is available.
 pub fn parse_driver(name: &str) -> Result<Option<Driver>> {
     Driver::parse(name).ok_or_else(|| Error::Invalid {
         message: format!("unknown driver \"{name}\""),
@@ -19,8 +19,8 @@ pub fn parse_driver(name: &str) -> Result<Option<Driver>> {
     })
 }
 
-/// Finds a driver for the job: the one that was asked for, or worker, pg_cron, the caller, in this order. A worker is
-/// started when, and only when, the transaction commits.
+/// Chooses a driver for the job: the requested one, or worker, pg_cron, the caller, in this order. A worker is started
+/// when, and only when, the transaction commits.
 pub fn start(m: &Migration, id: i64, asked: Option<Driver>) -> Result<()> {
     match asked {
         Some(Driver::Manual) => by_hand(m, id, None),
@@ -57,9 +57,9 @@ fn by_worker(m: &Migration, id: i64) -> Result<()> {
     Ok(())
 }
 
-/// At the end of the transaction that wanted a worker.
+/// Chooses another driver, at the end of a transaction that got no worker.
 fn without_worker(m: &Migration, id: i64) -> Result<()> {
-    // The job may be that of a savepoint that was rolled back.
+    // The job may belong to a savepoint that was rolled back.
     if job::by_id(id)?.is_none() {
         return Ok(());
     }
@@ -70,7 +70,7 @@ fn without_worker(m: &Migration, id: i64) -> Result<()> {
     }
 }
 
-/// Why pg_cron does not do it; None if it does.
+/// Schedules the job with pg_cron. Returns why that failed; None if it is scheduled.
 fn by_cron(m: &Migration, id: i64, why: Option<&str>) -> Result<Option<String>> {
     if let Some(missing) = cron::why_unavailable()? {
         return Ok(Some(missing));
@@ -111,8 +111,8 @@ fn may_log_in() -> Result<bool> {
     Ok(spi::value::<bool>(sql, &[])? == Some(true))
 }
 
-/// How long one run of pg_cron's job may take: it ends before the next one begins, and before the statement timeout that
-/// the role's sessions start with.
+/// Returns how long one run of pg_cron's job may take: it ends before the next one begins, and before the statement timeout
+/// that the role's sessions start with.
 fn seconds() -> Result<i64> {
     const A_MINUTE: i64 = 59;
     let milliseconds = spi::value::<i64>(

@@ -1,5 +1,5 @@
-//! One slice of a backfill, by a process that helps the one that runs the job. What holds the job back is the runner's to find
-//! out: whoever helps looks whether it waits.
+//! One slice of a backfill, by a helper. Only the runner finds out what holds the job back: a helper checks whether the
+//! runner waits.
 
 use crate::engine::job::slice;
 use crate::engine::types::SliceProgress;
@@ -15,12 +15,12 @@ use crate::store::job;
 use crate::store::mapping;
 use crate::store::migration;
 
-/// Until the runner has shared the next table out, or goes on itself.
+/// Pause until the runner has shared out the next table, or continues alone.
 const LOOK_EVERY_MS: i64 = 20;
-/// While the runner waits.
+/// Pause while the runner waits.
 const HELD_MS: i64 = 100;
 
-/// Copies a slice of the table that the job is at. `Ended` where there is no help wanted.
+/// Copies a slice of the job's current table. `Ended` if no help is wanted.
 pub fn slice(job: &Job) -> Result<SliceProgress> {
     let _safe = guc::pin(&guc::SAFE);
     let _exact = guc::pin(&guc::EXACT);
@@ -72,7 +72,7 @@ fn give_up(m: &Migration, p: &Mapping, job: &Job) -> Result<SliceProgress> {
     }
 }
 
-/// How many more workers the job could do with now.
+/// Returns how many more helpers the job could use now.
 pub fn count_wanted_helpers(job: &Job) -> Result<i64> {
     let Some(m) = migration::by_id(job.migration)? else {
         return Ok(0);

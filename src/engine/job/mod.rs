@@ -1,5 +1,5 @@
-//! Jobs: backfill, repair, check and the way back. `control` begins and ends them, a `driver` runs their `slice`s, a `helper` shares the work,
-//! and the `throttle` holds them back.
+//! Jobs: backfill, repair, check and rollback. `control` begins and ends them, a `driver` runs their `slice`s, a `helper`
+//! shares the work, and the `throttle` holds them back.
 
 pub mod control;
 pub mod driver;

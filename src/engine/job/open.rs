@@ -1,4 +1,4 @@
-//! The one job of a migration that has not ended: begun, taken up again, ended.
+//! The one open job of a migration: created, resumed, ended.
 
 use crate::engine::job::driver;
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ use crate::pg::job_lock::JobLock;
 use crate::pg::signal;
 use crate::store::{job, log, mapping, migration, pending_rows};
 
-/// A new job, after putting away one whose runner died. The checkpoint is the mappings', so nothing is lost.
+/// Creates a job, after ending one whose runner died. The checkpoint is kept in the mappings, so nothing is lost.
 pub fn open_job(m: &Migration, goal: Option<Phase>) -> Result<i64> {
     let mappings = mapping::list(m.id)?;
     if let Some(dead) = job::open(m.id)? {
@@ -50,7 +50,7 @@ fn describe(id: i64, mappings: &[Mapping], goal: Option<Phase>) -> String {
     }
 }
 
-/// With the driver it had, unless another is asked for.
+/// Resumes a paused job with the driver it had, unless another is requested.
 pub fn go_on(m: &Migration, paused: &Job, asked: Option<Driver>) -> Result<()> {
     job::reopen(paused)?;
     show(m, paused, "running")?;
@@ -59,7 +59,7 @@ pub fn go_on(m: &Migration, paused: &Job, asked: Option<Driver>) -> Result<()> {
         m.phase.as_str(),
         &format!("job {} resumed after a pause", paused.id),
     )?;
-    // A runner that has not noticed the pause yet just goes on.
+    // A runner that has not noticed the pause yet simply continues.
     let another = asked.is_some_and(|d| d != paused.driver);
     if another || paused.driver == Driver::PgCron || job::runner(m.id)?.is_none() {
         driver::start(m, paused.id, asked.or(Some(paused.driver)))?;
@@ -67,18 +67,18 @@ pub fn go_on(m: &Migration, paused: &Job, asked: Option<Driver>) -> Result<()> {
     Ok(())
 }
 
-/// Ends the job that is open, if there is one; `why` is kept with it.
+/// Ends the open job, if there is one; `why` is saved with it. False if there was none.
 pub fn end_open(m: &Migration, why: Option<&str>) -> Result<bool> {
     let Some(open) = job::open(m.id)? else {
         return Ok(false);
     };
     job::end(&open, "cancelled", why)?;
-    // A worker inside a long statement (an index build) would see it only afterwards.
+    // A worker inside a long statement (an index build) would notice it only afterwards.
     signal::cancel_at_commit(JobLock::of_runner(m.id));
     Ok(true)
 }
 
-/// Errors with 55006 where a job has been begun and not ended.
+/// Errors: 55006 if a job has begun and not ended.
 pub fn require_no_open(m: &Migration, call: &'static str) -> Result<()> {
     if job::open(m.id)?.is_none() {
         return Ok(());
@@ -90,7 +90,7 @@ pub fn require_no_open(m: &Migration, call: &'static str) -> Result<()> {
     })
 }
 
-/// The migration is in the state of its job; a check changes nothing about it.
+/// Sets the migration's state to that of its job; a check does not change it.
 pub fn show(m: &Migration, of: &Job, state: &str) -> Result<()> {
     if of.task == Task::Check {
         return Ok(());

@@ -1,4 +1,4 @@
-//! One slice of a backfill: the same for the worker, for `mig_step` and for `mig_run`.
+//! One slice of a job: the same for the worker, for `mig_step` and for `mig_run`.
 
 use crate::engine::columns;
 use crate::engine::job::open::rows_left;
@@ -25,20 +25,20 @@ use crate::store::mapping;
 use crate::store::migration;
 use crate::store::pending_rows;
 
-/// More failed rows than this, and the job stops instead of listing a whole table.
+/// With more failed rows than this the job stops instead of listing a whole table.
 const MAX_ERRORS: i64 = 1000;
 
 const WAIT_MS: i64 = 200;
 
-/// Does the next piece of work of `job` in the current transaction. ERRORs of the work are caught in a
-/// subtransaction and end up in the job's row; only a cancel or a broken session gets through.
+/// Does the next piece of work of `job` in the current transaction. ERRORs of the work are caught in a subtransaction and
+/// saved in the job's row; only a cancel or a broken session passes.
 pub fn run_slice(job: &Job, able: SliceContext) -> Result<SliceProgress> {
     let _safe = guc::pin(&guc::SAFE);
     let _exact = guc::pin(&guc::EXACT);
     let Some(m) = migration::by_id(job.migration)? else {
         return Ok(SliceProgress::Ended);
     };
-    // It may have been the runner's when the job began.
+    // The migration may have changed its owner since the job began.
     migration::require_owner(&m)?;
     if job.task != Task::Check
         && let Some(held) = throttle::find_pressure(&m, job)?
@@ -94,7 +94,7 @@ pub fn run_slice(job: &Job, able: SliceContext) -> Result<SliceProgress> {
     }
 }
 
-/// The next thing to do for a job; None when all is done.
+/// Does the next piece of work of a job; None when all is done.
 fn work_at(
     m: &Migration,
     mappings: &[Mapping],
@@ -109,11 +109,11 @@ fn work_at(
     }
 }
 
-/// The next thing to do; None when all is done.
+/// Does the next piece of work of a backfill; None when all is done.
 fn work(m: &Migration, mappings: &[Mapping], able: SliceContext) -> Result<Option<SliceOutcome>> {
     drift::require_none(m)?;
     if let Some(p) = mappings.iter().find(|p| !p.copied) {
-        // Without a way to build indexes concurrently they are built while the target is still small.
+        // Without concurrent builds, indexes are built while the target is still small.
         if !able.top_level && p.bound_blocks.is_none() {
             match index::next(m, p, false)? {
                 SliceOutcome::Done => {}
@@ -137,8 +137,8 @@ fn work(m: &Migration, mappings: &[Mapping], able: SliceContext) -> Result<Optio
     late_work(m, mappings, able.top_level)
 }
 
-/// Indexes, then the wait for old snapshots, then foreign keys, then anchors. What there is to do is asked for all tables at once:
-/// looking at each of many tables before each piece of work grows with the square of their number.
+/// Builds indexes, waits for old snapshots, adds foreign keys, then scope pins. What is missing is looked up for all tables
+/// at once: a look at each of many tables before each piece of work grows with the square of their number.
 fn late_work(m: &Migration, mappings: &[Mapping], top_level: bool) -> Result<Option<SliceOutcome>> {
     if let Some(p) = index::find_lacking(m, mappings)? {
         return index::next(m, p, top_level).map(Some);
@@ -173,8 +173,8 @@ fn errors_left(m: &Migration, failed: i64) -> Error {
     )
 }
 
-/// A batch failed over one of its rows: take the slice row by row from now on. Anything else that a row can
-/// break (a unique index, a foreign key) fails the job.
+/// Handles a batch that failed over one of its rows: the slice is taken row by row from now on. Anything else that a row
+/// can violate (a unique index, a foreign key) fails the job.
 fn give_up(m: &Migration, job: &Job, mappings: &[Mapping], e: Error) -> Result<SliceProgress> {
     let table = match job.goal {
         None => mappings.iter().find(|p| !p.copied),
@@ -196,7 +196,7 @@ fn give_up(m: &Migration, job: &Job, mappings: &[Mapping], e: Error) -> Result<S
     }
 }
 
-/// Ends a job with its reason, visible in status.
+/// Ends a job as failed; its reason is visible in mig_status.
 pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<SliceProgress> {
     let reason = match e.detail() {
         Some(detail) if matches!(e, Error::JobFailed { .. } | Error::Drift { .. }) => detail,
@@ -213,7 +213,7 @@ pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<SliceProgress> {
 
 fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<SliceProgress> {
     match job.task {
-        // Whoever waits for the job may want to go on at once, and must not find them there.
+        // A caller that waits for the job may continue at once, and must not find helpers there.
         Task::Backfill if job::helpers(m.id)? > 0 => {
             return Ok(SliceProgress::Wait { pause_ms: 20 });
         }

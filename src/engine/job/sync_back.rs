@@ -1,5 +1,5 @@
-//! From `stopped` back to `switched`, or further: the new tables' mirrors first, then every row that was created, changed
-//! or deleted there since, by the engine of the backfill, then a full check, and only then the phase.
+//! Rollback from `stopped` to `switched`, or further: first the mirrors of the targets, then every row that was created,
+//! changed or deleted there since, by the engine of the backfill, then a full check, and only then the phase.
 
 use crate::engine::job::driver;
 use crate::engine::job::open;
@@ -23,8 +23,8 @@ use crate::store::mapping;
 use crate::store::migration;
 use crate::store::pending_rows;
 
-/// Puts the reverse mirrors in, unless they stand, and starts the job; its id. The guards stay until it is done: an old
-/// table that is not up to date must not be written.
+/// Installs the reverse mirrors, unless they exist, and starts the job; returns its id. The retired guards stay until it is
+/// done: a source that is not up to date must not be written.
 pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
     drift::require_none(m)?;
     if let Some(open) = job::open(m.id)?.filter(|j| j.state == "paused") {
@@ -46,7 +46,7 @@ pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
     Ok(id)
 }
 
-/// Whether the reverse mirrors stand beside the guards: a way back that was begun.
+/// Whether the reverse mirrors exist beside the retired guards: a rollback has begun.
 pub fn is_under_way(mappings: &[Mapping]) -> Result<bool> {
     for p in mappings {
         if triggers::list_installed(p)?
@@ -59,7 +59,7 @@ pub fn is_under_way(mappings: &[Mapping]) -> Result<bool> {
     Ok(false)
 }
 
-/// The next thing to do; None when the goal is reached.
+/// Does the next piece of work; None when the goal is reached.
 pub fn work(
     m: &Migration,
     mappings: &[Mapping],
@@ -89,7 +89,7 @@ pub fn work(
     Ok(None)
 }
 
-/// Children lose their rows before parents do, and parents get theirs before children.
+/// Returns the next table: children lose their rows before parents do, and parents get theirs before children.
 pub(super) fn next_table(mappings: &[Mapping]) -> Option<&Mapping> {
     let order = order::parents_first(mappings);
     let open = |n: &&usize| !mappings[**n].copied;
@@ -103,8 +103,8 @@ pub(super) fn next_table(mappings: &[Mapping]) -> Option<&Mapping> {
         .map(|n| &mappings[*n])
 }
 
-/// A row may wait for another one: a value that is unique in the old table is free when its last holder has changed.
-/// Tried again as long as fewer fail.
+/// Tries failed rows again, as long as fewer fail each time. A row may wait for another one: a value that is unique in the
+/// source is free once its last holder has changed.
 pub fn another_round(m: &Migration, job: &Job, failed: i64, again: &str) -> Result<SliceOutcome> {
     if job.failed_then.is_some_and(|then| failed >= then) {
         return Err(open::rows_left(m, failed, again));
@@ -114,7 +114,7 @@ pub fn another_round(m: &Migration, job: &Job, failed: i64, again: &str) -> Resu
     Ok(SliceOutcome::Did(0))
 }
 
-/// The application's writes may have noted rows meanwhile; those come first.
+/// Errors: 40001 if writes of the application have listed rows meanwhile; those come first.
 fn require_none_noted(m: &Migration) -> Result<()> {
     if pending_rows::open(m.id, None)?.leftovers == 0 {
         return Ok(());
@@ -126,9 +126,9 @@ fn require_none_noted(m: &Migration) -> Result<()> {
     })
 }
 
-/// A clean check, then the old tables take writes again and are mirrored, in one transaction.
+/// Completes the rollback: a clean check, then the sources take writes again and are mirrored, in one transaction.
 fn arrive(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<()> {
-    // The locks of the check go back with the subtransaction.
+    // The locks of the check are released with the subtransaction.
     let found = tx::probe(|| verify::in_full(m, mappings))?;
     verify::keep(m, CheckMode::Full, &found)?;
     if !found.rows_are_equal() {
@@ -144,7 +144,7 @@ fn arrive(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<()> {
     }
     install_triggers::reopen(m, mappings)?;
     scope_pin::hold(mappings)?;
-    // Under the locks nobody notes another one.
+    // Under the locks no transaction lists another row.
     require_none_noted(m)?;
     migration::set_phase(m, Phase::Switched)?;
     log::write(&m.name, "switched", "mig_rollback from stopped")?;

@@ -1,5 +1,5 @@
-//! What holds a job back: standbys that lag, too much WAL, or whatever the operator asks. Looked at before each slice.
-//! What cannot be seen counts as too much: a throttle that is blind waits.
+//! The throttle: holds a job back for lagging standbys, too much WAL, or a query of the operator. Checked before each
+//! slice. What cannot be read counts as too much: a throttle without data waits.
 
 use crate::error::{Error, Result};
 use crate::model::records::{Job, Migration};
@@ -11,7 +11,7 @@ use crate::store::job;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
-/// Why a job waits, and when it looks again.
+/// Why a job waits, and when it checks again.
 pub struct Pressure {
     pub why: String,
     pub pause_ms: i64,
@@ -35,14 +35,14 @@ struct Standby {
     replayed: Option<i64>,
 }
 
-/// The server's clock and its place in the WAL.
+/// The server's clock and its WAL position.
 #[derive(Deserialize)]
 struct ServerClock {
     ms: i64,
     place: i64,
 }
 
-/// None where the job may go on.
+/// Returns what holds the job back; None if it may continue.
 pub fn find_pressure(m: &Migration, of: &Job) -> Result<Option<Pressure>> {
     let (lag, rate) = (settings::max_replication_lag(m), settings::max_wal_rate(m));
     if lag.is_set() || rate.is_set() {
@@ -135,7 +135,7 @@ fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
 
-/// As the migration's owner, who gave the query, whoever runs the job; and it may only read.
+/// Runs the query as the migration's owner, who gave it, whichever role runs the job. The query may only read.
 fn by_query(m: &Migration, query: &str) -> Result<Option<Pressure>> {
     let asked = tx::subtransaction(|| {
         let _owner = role::confine_reading(Oid::from(m.owner))?;

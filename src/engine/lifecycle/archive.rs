@@ -1,4 +1,4 @@
-//! stopped → archived, and the end.
+//! stopped → archived, and the removal of the migration.
 
 use crate::engine::columns;
 use crate::engine::gate::actions;
@@ -75,7 +75,7 @@ pub fn take_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     log::write(&m.name, "stopped", "mig_rollback from archived")
 }
 
-/// Forgets a migration, and drops the archives if wanted.
+/// Forgets a migration, and drops the archived tables if wanted.
 pub fn drop(name: &str, archives: bool, force: bool) -> Result<Vec<Action>> {
     let (m, mappings) = idle(Some(name), "mig_drop")?;
     if let Some(all) = columns::load(&m)? {

@@ -1,4 +1,4 @@
-//! From `backfilled` to the end: both ways, then one, then none.
+//! From `backfilled` to the end: mirrors in both directions, then none.
 
 use crate::engine::columns;
 use crate::engine::gate::actions;
@@ -59,15 +59,15 @@ pub fn switch(name: Option<&str>, force: bool) -> Result<Vec<Action>> {
     Ok(actions(&mappings, "both ways"))
 }
 
-/// Somebody touched a mirror while both sides were live. If all rows are equal nothing has passed it, and it goes in anew;
-/// otherwise nobody but the operator knows which side is right.
+/// Repairs mirrors that were changed while both sides were live. If all rows are equal no write has passed a mirror, and
+/// the mirrors are reinstalled; otherwise only the operator knows which side is right.
 fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     let found = tx::probe(|| verify::in_full(m, mappings))?;
     if !found.rows_are_equal() {
         drift::require_none(m)?;
     }
     install_triggers::renew(m, mappings, true)?;
-    // Rows that were written between the check and the locks are looked at too.
+    // Rows that were written between the check and the locks are checked too.
     let again = verify::in_full(m, mappings)?;
     verify::keep(m, CheckMode::Full, &again)?;
     if again.ok() != Some(true) {
@@ -84,7 +84,8 @@ fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     Ok(actions(mappings, "both ways, mirrors put in anew"))
 }
 
-/// A mapping without a way back would lose what the new application writes, so no force goes past it.
+/// Errors if a mapping has no reverse direction: it would lose what the new application writes, so `force` does not
+/// override it.
 fn require_ways_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     if mappings
         .iter()
@@ -116,7 +117,7 @@ fn require_ways_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     })
 }
 
-/// What speaks against the cutover, and what to do about it.
+/// An obstacle to the switch, and what to do about it.
 struct CutoverBlocker {
     what: String,
     hint: String,
@@ -180,7 +181,7 @@ struct TwoSequences {
 fn two_sequences(p: &Mapping) -> Result<Vec<TwoSequences>> {
     let key = &mapping::layout(p)?.key;
     if key.iter().any(|k| k.via.is_some()) {
-        // Each side draws its own, and the map ties them.
+        // Each side draws its own ids, and the id map connects them.
         return Ok(Vec::new());
     }
     let names = |of: fn(&KeyColumn) -> &Ident| -> Vec<String> {
@@ -221,14 +222,14 @@ impl TwoSequences {
     }
 }
 
-/// A clean full check since the backfill ended; runs one where there is none. Its locks on the tables go back with the
-/// subtransaction: whoever waits for a strong lock must hold none.
+/// Whether a full check since the backfill ended was clean; runs one if there is none. Its locks on the tables are released
+/// with the subtransaction: a transaction that waits for a strong lock must hold none.
 fn is_proven(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
     if check::is_proven(m.id)? {
         return Ok(true);
     }
     let found = tx::probe(|| verify::in_full(m, mappings))?;
-    // With an ERROR this record is gone; the check can be run again by itself.
+    // After an ERROR this record is lost; the check can be run again by itself.
     verify::keep(m, CheckMode::Full, &found)?;
     Ok(found.ok() == Some(true))
 }
@@ -252,7 +253,7 @@ pub fn stop(name: Option<&str>) -> Result<Vec<Action>> {
     Ok(actions(&mapping::list(m.id)?, "old table refuses writes"))
 }
 
-/// A way back that was begun and is not wanted any more, or a guard that somebody touched.
+/// Handles a rollback that was begun and is not wanted any more, or a changed retired guard.
 fn stop_again(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     open::end_open(m, Some("mig_stop"))?;
     install_triggers::retire(m, mappings, true)?;
@@ -265,7 +266,7 @@ fn stop_again(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     Ok(actions(mappings, "old table refuses writes"))
 }
 
-/// Which side applications should read.
+/// Returns which side applications should read.
 pub fn reads(name: Option<&str>) -> Result<&'static str> {
     Ok(migration::find_any(name)?.phase.reads())
 }

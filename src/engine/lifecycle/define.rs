@@ -1,4 +1,4 @@
-//! From phase to phase, forth and back. Each function is one transaction's worth of work.
+//! Definition, creation and dual writing. Each function does the work of one transaction.
 
 use crate::engine::columns;
 use crate::engine::gate::actions;
@@ -22,8 +22,8 @@ use crate::store::{drift, log, mapping, migration};
 use pgrx::pg_sys::Oid;
 use serde_json::Value;
 
-/// A name that is a JSON object is a document whose `::jsonb` was left out: PostgreSQL reads an untyped
-/// literal as text.
+/// Defines a migration. A name that is a JSON object is a document whose `::jsonb` was left out: PostgreSQL reads an
+/// untyped literal as text.
 pub fn define(name: &str, scope: &ScopeArguments, option_values: &Value) -> Result<String> {
     if name.trim_start().starts_with('{') {
         let document =
@@ -34,7 +34,7 @@ pub fn define(name: &str, scope: &ScopeArguments, option_values: &Value) -> Resu
     Ok(name.to_owned())
 }
 
-/// The whole document, or nothing.
+/// Defines the whole document, or nothing.
 pub fn define_config(document: &Value) -> Result<String> {
     let Config {
         migration: name,
@@ -81,7 +81,7 @@ pub fn add_table(name: &str, source: Oid, target: &str, arguments: &TableArgumen
     define::table(&m, source, target, arguments)
 }
 
-/// Running jobs read the options before each batch.
+/// Changes options. Running jobs read them before each batch.
 pub fn configure(name: &str, changes: &Value) -> Result<Value> {
     let m = migration::find_mine(Some(name))?;
     let merged = options::merge(&m.options, changes)?;
@@ -94,7 +94,7 @@ pub fn configure(name: &str, changes: &Value) -> Result<Value> {
     Ok(merged)
 }
 
-/// All findings for a migration; rows are read as long as they can still be put right without a mirror.
+/// Returns all findings for a migration; rows are read only as long as they can still be corrected without a mirror.
 pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<PreflightFinding>> {
     let mut found = preflight::catalog(mappings, m.scope_table)?;
     found.extend(mappings.iter().flat_map(preflight::mutable));
@@ -115,7 +115,7 @@ pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<PreflightFind
     Ok(found)
 }
 
-/// Of the target of `p`, if it is the first of several sources.
+/// Returns the findings for the target of `p`, if `p` is the first of several sources.
 fn check_shared_target(
     planned: &[create::PlannedMapping],
     p: &create::PlannedMapping,
@@ -187,8 +187,8 @@ pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
     Ok(done)
 }
 
-/// Somebody touched a mirror. It goes in anew, and whatever has passed it in between is for a check to find: before the
-/// switch one that is younger than the mirrors has to be clean.
+/// Reinstalls mirrors that were changed. What was written past them is left for a check to find: the switch needs a clean
+/// check that is newer than the mirrors.
 fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     for p in mappings {
         if drift::find_text(p, &["gone", "shape"])?.is_some() {

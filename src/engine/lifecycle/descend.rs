@@ -1,4 +1,4 @@
-//! Down from a phase to an earlier one, for tables.
+//! Rollback from a phase to an earlier one, for tables.
 
 use crate::error::Result;
 use crate::model::phase::Phase;
@@ -8,7 +8,7 @@ use crate::steps::verify::{self, LineTopic};
 use crate::steps::{install_triggers, remove};
 use crate::store::{drift, log, migration};
 
-/// From `switched` or earlier down to `to`, in one transaction; what was done to every table.
+/// Rolls back from `switched` or earlier to `to`, in one transaction; returns what was done to every table.
 pub fn descend(m: &Migration, mappings: &[Mapping], to: Phase) -> Result<Vec<&'static str>> {
     let mut done = Vec::new();
     if to < Phase::DualWrite && m.phase >= Phase::DualWrite {
@@ -18,7 +18,7 @@ pub fn descend(m: &Migration, mappings: &[Mapping], to: Phase) -> Result<Vec<&'s
         remove::remove_mirrors(m, mappings, to == Phase::Defined)?;
         done.push("mirror removed, rows removed");
     } else if m.phase >= Phase::Switched && to < Phase::Switched {
-        // What passed a reverse mirror is not in the old tables that would be read from now on.
+        // Writes that passed a reverse mirror are missing in the sources, which applications would read from now on.
         drift::require_none(m)?;
         install_triggers::remove_reverse(m, mappings)?;
         done.push("one way again");
@@ -35,7 +35,7 @@ pub fn descend(m: &Migration, mappings: &[Mapping], to: Phase) -> Result<Vec<&'s
     Ok(done)
 }
 
-/// A mirror was touched while the new tables took writes: what passed it would go with them.
+/// Errors if a mirror was changed and the targets hold writes that passed it: they would be lost with the targets.
 fn require_nothing_new(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     if mappings
         .iter()

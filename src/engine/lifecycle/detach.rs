@@ -1,4 +1,4 @@
-//! The emergency stop: the application's writes go on without us, and the migration says so.
+//! The emergency stop: the application's writes continue without mirrors, and the migration is marked as failed.
 
 use crate::engine::columns;
 use crate::engine::gate::actions;
@@ -10,8 +10,8 @@ use crate::pg::notice::notice;
 use crate::steps::install_triggers;
 use crate::store::{log, mapping, migration};
 
-/// Mirrors off, the job ended, the migration marked as failed. What is written from here on is missing in the
-/// targets, so the way on is back to `created` and forth again.
+/// Disables the mirrors, ends the job and marks the migration as failed. Later writes are missing in the targets, so the
+/// next steps are a rollback to `created` and forward again.
 pub fn detach(name: Option<&str>) -> Result<Vec<Action>> {
     let m = migration::find_mine(name)?;
     if let Some(all) = columns::load(&m)? {
@@ -25,7 +25,7 @@ pub fn detach(name: Option<&str>) -> Result<Vec<Action>> {
         ));
         return Ok(actions(&mappings, "kept"));
     }
-    // First what the application waits for. A job at work takes no lock that would be in the way.
+    // First what the application waits for. A running job takes no lock that conflicts.
     if install_triggers::disable(&mappings)? == 0 {
         notice(&format!("migration \"{}\" is detached already", m.name));
         return Ok(actions(&mappings, "kept"));

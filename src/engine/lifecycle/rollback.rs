@@ -1,4 +1,4 @@
-//! The way back, a step or several, from every phase.
+//! Rollback by one step or several, from every phase.
 
 use crate::engine::columns;
 use crate::engine::gate::actions;
@@ -16,7 +16,7 @@ use crate::model::records::{Mapping, Migration};
 use crate::pg::notice::notice;
 use crate::store::mapping;
 
-/// Back to `to`, or one step.
+/// Rolls back to `to`, or by one step.
 pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
     let (m, mappings) = idle(Some(name), "mig_rollback")?;
     let Some(to) = destination(&m, to)? else {
@@ -43,7 +43,7 @@ pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
     Ok(lines(&mappings, &done, to, mapping::list(m.id)?))
 }
 
-/// None where nothing is to be done, which a NOTICE has told.
+/// Returns the phase to go to; None, with a NOTICE, if there is nothing to do.
 fn destination(m: &Migration, to: Option<&str>) -> Result<Option<Phase>> {
     let to = match to {
         Some(text) => named_phase(text)?,
@@ -65,7 +65,7 @@ fn destination(m: &Migration, to: Option<&str>) -> Result<Option<Phase>> {
         ));
         return Ok(None);
     }
-    // From `dual_write` the backfill goes forth, and back from it there is nothing to gain.
+    // A rollback to `dual_write` gains nothing: from there only the backfill follows.
     if to > m.phase || to == Phase::DualWrite {
         let earlier = Phase::ALL
             .into_iter()

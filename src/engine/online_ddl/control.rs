@@ -1,4 +1,4 @@
-//! Ending such a job, and waiting for it.
+//! Cancels a DDL job, and waits for one.
 
 use super::{at_work, start};
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::store::{ddl_job, migration};
 use pgrx::pg_sys::Oid;
 use std::time::Duration;
 
-/// Ends a job of the caller's; what stands half-made is taken back by its worker. False if it has ended before.
+/// Ends a job of the caller; its worker removes what is half-made. False if it has ended before.
 pub fn cancel(id: i64) -> Result<bool> {
     let job = ddl_job::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
     mine_or_gone(&job)?;
@@ -30,7 +30,7 @@ pub fn cancel(id: i64) -> Result<bool> {
     Ok(true)
 }
 
-/// Of a table that is gone nobody is the owner: there whoever began the job.
+/// Errors unless the caller owns the table. A table that is gone has no owner: then the role that began the job counts.
 fn mine_or_gone(job: &DdlJob) -> Result<()> {
     match &job.table {
         Some(table) => migration::require_table(table, catalog::owner_of(Oid::from(job.relation))?),
@@ -38,20 +38,20 @@ fn mine_or_gone(job: &DdlJob) -> Result<()> {
     }
 }
 
-/// Its worker was killed.
+/// Whether its worker was killed.
 fn is_dead(job: &DdlJob) -> Result<bool> {
     if job.pid.is_none() || at_work(job.id)? {
         return Ok(false);
     }
-    // It may have ended between the two looks.
+    // The job may have ended between the two queries.
     let now = ddl_job::by_id(job.id)?;
     Ok(now.is_some_and(|now| now.state == job.state && now.pid == job.pid))
 }
 
-/// True when the job is done, false at the timeout; raises what made it fail.
+/// Returns true when the job is done, false at the timeout. Errors with the reason if it failed.
 pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
     let job = ddl_job::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
-    // It tells what made the job fail, keys of rows too; and what others do is nobody's to know.
+    // The error contains the reason why the job failed, keys of rows too; jobs of other owners are not disclosed.
     if mine_or_gone(&job).is_err() {
         return Err(Error::NoSuchJob { id });
     }

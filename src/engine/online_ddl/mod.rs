@@ -1,4 +1,4 @@
-//! Constraints and indexes without blocking, each by a job of its own: what is asked for.
+//! Constraints and indexes without blocking, each by a job of its own: the requests.
 
 pub mod control;
 pub mod work;
@@ -16,7 +16,7 @@ use crate::steps::ddl as step;
 use crate::store::{ddl_job, migration};
 use pgrx::pg_sys::Oid;
 
-/// A foreign key, as the function's arguments have it.
+/// A foreign key, as given in the function's arguments.
 pub struct ForeignKeyArguments<'a> {
     pub name: &'a str,
     pub columns: Vec<String>,
@@ -26,14 +26,14 @@ pub struct ForeignKeyArguments<'a> {
     pub on_update: &'a str,
 }
 
-/// None where the column is NOT NULL already.
+/// Returns the job's id; None if the column is NOT NULL already.
 pub fn set_not_null(relation: Oid, column: &str, path: &str) -> Result<Option<i64>> {
     let shape = require_own_table(relation)?;
     let column = column_of(&shape, column)?;
     begin(&shape, DdlChange::NotNull { column }, path)
 }
 
-/// None where the constraint is there and valid.
+/// Returns the job's id; None if the constraint exists and is valid.
 pub fn add_check(relation: Oid, name: &str, expression: &str, path: &str) -> Result<Option<i64>> {
     let shape = require_own_table(relation)?;
     {
@@ -59,7 +59,7 @@ pub fn add_check(relation: Oid, name: &str, expression: &str, path: &str) -> Res
     begin(&shape, change, path)
 }
 
-/// None where the key is there and valid.
+/// Returns the job's id; None if the key exists and is valid.
 pub fn add_foreign_key(
     relation: Oid,
     key: &ForeignKeyArguments,
@@ -98,7 +98,7 @@ pub fn add_foreign_key(
     begin(&shape, change, path)
 }
 
-/// None where the index is there and valid.
+/// Returns the job's id; None if the index exists and is valid.
 pub fn create_index(statement: &str, path: &str) -> Result<Option<i64>> {
     let given = {
         let _path = guc::search_path(path);
@@ -148,7 +148,7 @@ fn require_unique(parent: &Shape, columns: &[Ident]) -> Result<()> {
     })
 }
 
-/// An ordinary table of the caller's.
+/// Returns the shape of an ordinary table of the caller.
 fn require_own_table(relation: Oid) -> Result<Shape> {
     let shape = catalog::shape(relation)?.ok_or_else(|| catalog::missing_table("the table"))?;
     if shape.kind != "r" {
@@ -186,7 +186,7 @@ fn column_of(shape: &Shape, name: &str) -> Result<Ident> {
     })
 }
 
-/// A job for the change, or the one that is at it.
+/// Starts a job for the change, or returns the one that works on it.
 fn begin(shape: &Shape, wanted: DdlChange, path: &str) -> Result<Option<i64>> {
     if step::is_made(shape.oid, &shape.name, &wanted)? {
         notice(&format!(
@@ -243,7 +243,7 @@ fn at_work(id: i64) -> Result<bool> {
     )? == Some(true))
 }
 
-/// At the commit. Without a free slot the job ends, and the statements are told.
+/// Starts the worker at the commit. Without a free slot the job ends, and a NOTICE lists the statements.
 fn start(id: i64, table: &QualifiedName, wanted: &DdlChange) {
     let statements = match wanted {
         DdlChange::Index { index, .. } => {

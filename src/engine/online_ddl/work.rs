@@ -1,4 +1,4 @@
-//! What the worker of such a job does, piece by piece.
+//! The work of a DDL job's worker, piece by piece.
 
 use crate::engine::types::SliceProgress;
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ pub fn take(id: i64, pid: i32) -> Result<bool> {
     Ok(true)
 }
 
-/// The next piece of the job's work, in the current transaction.
+/// Does the next piece of the job's work, in the current transaction.
 pub fn slice(id: i64) -> Result<SliceProgress> {
     let Some(job) = ddl_job::by_id(id)? else {
         return Ok(SliceProgress::Ended);
@@ -27,7 +27,7 @@ pub fn slice(id: i64) -> Result<SliceProgress> {
     if !taken_back && job.state != "running" {
         return Ok(SliceProgress::Ended);
     }
-    // A user's function may have released it meanwhile, see `job_lock`.
+    // A user's function may have released the lock meanwhile, see `job_lock`.
     if !job_lock::try_change(id)? {
         return Ok(SliceProgress::Ended);
     }
@@ -77,7 +77,7 @@ fn ended_as(state: &str) -> &'static str {
     }
 }
 
-/// A piece of work that went wrong: once more, or what stands half-made is taken back.
+/// Handles a piece of work that failed: it is tried again, or what is half-made is removed.
 pub fn wrong(job: &DdlJob, e: &Error) -> Result<SliceProgress> {
     let told = e
         .detail()
@@ -95,13 +95,13 @@ pub fn wrong(job: &DdlJob, e: &Error) -> Result<SliceProgress> {
             pause_ms: 0,
         });
     }
-    // What cannot be taken back stays, and is told.
+    // What cannot be removed stays, and is reported.
     ddl_job::give_up(job.id, &job.state, Some(&told))?;
     ddl_job::end(job.id, "failed")?;
     Ok(SliceProgress::Ended)
 }
 
-/// Nobody has asked for its end: a cancel that comes all the same is somebody's at the server.
+/// Whether no end was requested: a cancel in this state came from elsewhere in the server.
 fn is_running(id: i64) -> Result<bool> {
     Ok(ddl_job::by_id(id)?.is_some_and(|j| j.state == "running"))
 }

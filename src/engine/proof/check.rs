@@ -1,4 +1,4 @@
-//! Proof: checks, now or in a job, and the rows that differ.
+//! Checks, now or in a job, and the rows that differ.
 
 use crate::engine::columns;
 use crate::engine::gate::idle;
@@ -19,7 +19,7 @@ use crate::store::{job, log, mapping, migration};
 use pgrx::pg_sys::Oid;
 use serde::{Deserialize, Serialize};
 
-/// A migration that both sides exist of, and the tables to look at.
+/// A migration whose both sides exist, and the tables to check.
 struct CheckScope {
     migration: Migration,
     all: Vec<Mapping>,
@@ -52,13 +52,13 @@ fn scene(name: Option<&str>, relation: Option<Oid>) -> Result<CheckScope> {
     })
 }
 
-/// The tables that `relation` is source or target of; all without it.
+/// Returns the mappings that `relation` is source or target of; all of them without it.
 pub fn chosen(all: &[Mapping], relation: Option<Oid>) -> Result<Vec<&Mapping>> {
     let is_it = |p: &&Mapping| {
         relation.is_none_or(|r| p.source == r.to_u32() || p.target == Some(r.to_u32()))
     };
     let named: Vec<i32> = all.iter().filter(is_it).map(Mapping::leader).collect();
-    // Rows that several tables have a part of are looked at once, for all of them.
+    // Merged rows are checked once, for all of their sources.
     let is_meant = |p: &&Mapping| is_it(p) || named.contains(&p.id);
     let found: Vec<&Mapping> = all.iter().filter(is_meant).collect();
     if found.is_empty() {
@@ -103,7 +103,7 @@ pub fn check(wanted: &CheckArguments) -> Result<Vec<CheckLine>> {
     verify::run(&scene.subject(), mode)
 }
 
-/// Errors with the first line that is not ok.
+/// Runs a check. Errors with the first line that is not ok.
 pub fn assert(name: Option<&str>, mode_name: &str) -> Result<()> {
     let mode = mode(mode_name, 10)?;
     let m = migration::find(name)?;
@@ -144,7 +144,7 @@ pub fn assert(name: Option<&str>, mode_name: &str) -> Result<()> {
     })
 }
 
-/// The first rows of one table that differ.
+/// Returns the first rows of one table that differ.
 pub fn diff(name: Option<&str>, relation: Oid, max_rows: i32) -> Result<Vec<Difference>> {
     if max_rows < 1 {
         return Err(Error::Invalid {
@@ -166,7 +166,7 @@ pub fn diff(name: Option<&str>, relation: Oid, max_rows: i32) -> Result<Vec<Diff
     Ok(all)
 }
 
-/// A check as a job, and what it has found so far.
+/// State of a check that runs as a job: what it has found so far.
 #[derive(Serialize, Deserialize)]
 struct CheckState {
     mode: String,
@@ -177,7 +177,7 @@ struct CheckState {
     found: CheckFindings,
 }
 
-/// Starts a check in the background; the job's id.
+/// Starts a check in the background; returns the job's id.
 pub fn start(wanted: &CheckArguments, driver: &str) -> Result<i64> {
     let asked = driver::parse_driver(driver)?;
     let mode = mode(wanted.mode, wanted.sample)?;
@@ -214,14 +214,14 @@ fn save(id: i64, underway: &CheckState) -> Result<()> {
     job::set_details(id, document.map_err(|e| Error::Internal(e.to_string()))?)
 }
 
-/// The next table of a check that runs as a job; false when it is through.
+/// Checks the next table of a check that runs as a job; false when it is done.
 pub fn work(m: &Migration, all: &[Mapping], job: &Job) -> Result<bool> {
     let details = job.details.clone().unwrap_or_default();
     let mut underway: CheckState = serde_json::from_value(details)
         .map_err(|e| Error::Internal(format!("the job does not decode: {e}")))?;
     let mode = mode(&underway.mode, underway.sample)?;
     let (done, of) = (underway.done, underway.tables.len());
-    // A full check goes table by table, each at a moment of its own.
+    // A full check goes table by table, each under its own snapshot.
     let now = if mode == CheckMode::Full { 1 } else { of };
     if done < of {
         let ids = &underway.tables[done..done + now];
@@ -241,7 +241,7 @@ pub fn work(m: &Migration, all: &[Mapping], job: &Job) -> Result<bool> {
     Ok(false)
 }
 
-/// Large tables are read in slices, so that somebody can see how far it is.
+/// Reads large tables in slices, so that progress is visible.
 struct SlicedProgress {
     done: usize,
     of: usize,
@@ -261,7 +261,7 @@ impl CheckProgress for SlicedProgress {
         if count < 2 {
             return Ok(Vec::new());
         }
-        // The last one has no end: the table may have grown since its size was looked up.
+        // The last slice has no end: the table may have grown since its size was looked up.
         let end = |n: i64| {
             if n + 1 == count {
                 i64::from(u32::MAX)

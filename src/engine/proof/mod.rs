@@ -1,4 +1,4 @@
-//! Are both sides equal? The check, what is repaired, and the list of what a person has to look at.
+//! Proof that both sides are equal: the check, the repair, and the checklist for a person.
 
 pub mod check;
 pub mod checklist;

@@ -1,4 +1,4 @@
-//! Making new tables equal to the old ones again, where something passed the mirrors.
+//! Repair: makes targets equal to the sources again, where writes passed the mirrors.
 
 use crate::engine::columns;
 use crate::engine::gate::idle;
@@ -28,12 +28,12 @@ use crate::store::migration;
 use crate::store::pending_rows;
 use pgrx::pg_sys::Oid;
 
-/// Up to so many rows are repaired in the call, more in a job.
+/// Up to this many rows are repaired in the call, more in a job.
 const AT_ONCE: i64 = 1000;
 
-/// Without `dry_run`: lists the keys of rows that differ and repairs them, at once where they are few.
+/// Counts the rows that differ. Without `dry_run` it lists their keys and repairs them, at once if they are few.
 pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Result<Vec<Repair>> {
-    // Keys go from statement to statement as text.
+    // Keys are passed from statement to statement as text.
     let _exact = guc::pin(&guc::EXACT);
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
@@ -114,7 +114,8 @@ fn require_phase(m: &Migration) -> Result<()> {
     })
 }
 
-/// What is repaired has to stay so. Where both sides are live, mirrors go in anew only once both are equal.
+/// Errors if repaired rows would not stay equal. If both sides are live, changed mirrors are allowed: they are reinstalled
+/// only once both sides are equal.
 fn require_mirrors(m: &Migration) -> Result<()> {
     let found = drift::list(m)?;
     let mends_itself = m.phase == Phase::Switched && found.iter().all(|c| c.kind == "mirror");
@@ -124,7 +125,7 @@ fn require_mirrors(m: &Migration) -> Result<()> {
     drift::require_none(m)
 }
 
-/// Repairs what is listed, at once or in a job.
+/// Repairs the pending rows, at once or in a job.
 fn carry_out(m: &Migration, all: &[Mapping], wrong: i64) -> Result<()> {
     let listed = pending_rows::open(m.id, None)?.leftovers;
     if listed == 0 {
@@ -167,8 +168,8 @@ fn carry_out(m: &Migration, all: &[Mapping], wrong: i64) -> Result<()> {
     Ok(())
 }
 
-/// All leftovers in the caller's transaction, in an order in which rows find what they refer to. Where that does not work
-/// out, none of it is done, and they are left to the job, which takes them one by one.
+/// Repairs all pending rows in the caller's transaction, in an order in which rows find the rows they refer to. If that
+/// fails, none of it is done, and they are left to the job, which takes them one by one.
 fn at_once(m: &Migration, all: &[Mapping]) -> Result<()> {
     let mut listed: Vec<(&Mapping, Vec<Leftover>)> = Vec::new();
     for n in order::parents_first(all) {
@@ -201,15 +202,15 @@ fn mend_all(m: &Migration, listed: &[(&Mapping, Vec<Leftover>)]) -> Result<()> {
     for (p, of) in listed.iter().filter(|(_, of)| !of.is_empty()) {
         repair::copy_free_rows(m, p, &repair::keys(of))?;
     }
-    // Rows that pointed to a wrong one do so no more.
+    // Rows that referred to a wrong row no longer do.
     prune()?;
-    // Deferred checks speak now, where they can be answered.
+    // Deferred constraints are checked now, where an error can be handled.
     let tables: Vec<&Mapping> = listed.iter().map(|(p, _)| *p).collect();
     deferred_constraints::answer(&tables)?;
     Ok(())
 }
 
-/// The next piece of a repair that runs as a job; None when all is done.
+/// Does the next piece of a repair that runs as a job; None when all is done.
 pub fn work(
     m: &Migration,
     all: &[Mapping],
@@ -257,7 +258,7 @@ fn batch(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<SliceOutcome> {
     }
 }
 
-/// The end of a repair that ran as a job.
+/// Ends a repair that ran as a job.
 pub fn finish_job(m: &Migration, job: &Job) -> Result<types::SliceProgress> {
     job::end(job, "done", None)?;
     migration::set_state(m.id, "ok", None)?;

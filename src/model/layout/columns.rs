@@ -1,4 +1,4 @@
-//! The target's columns, and the key among them.
+//! The target's columns and key columns.
 
 use super::id_map::{self, NewIds};
 use super::{Compare, KeyColumn, Member, Origin, Scope, TargetColumn};
@@ -31,7 +31,7 @@ pub(super) fn target_columns(
         });
     }
     let replaced = |name: &Ident| me.spec.columns.iter().any(|(n, _)| n == name);
-    // Generated columns stay generated only where every column they may name is still there.
+    // A generated column stays generated only if every column that its expression may name is still there.
     let untouched = me.keeps_all();
     for c in me.shape.columns.iter().filter(|c| !replaced(&c.name)) {
         columns.push(TargetColumn {
@@ -61,7 +61,7 @@ pub(super) fn target_columns(
     Ok(columns)
 }
 
-/// A column of the user's: another name for one of the source's, what draws new ids, or an expression.
+/// Returns a column that the user defined: a renamed source column, the column that draws new ids, or an expression.
 fn made_column(
     me: &Member,
     name: &Ident,
@@ -90,7 +90,7 @@ fn made_column(
     }
 }
 
-/// Source column → target column.
+/// Maps source columns to target columns.
 pub(super) fn renames(columns: &[TargetColumn]) -> BTreeMap<Ident, Ident> {
     columns
         .iter()
@@ -114,7 +114,7 @@ pub(super) fn key_columns(
                 .clone()
                 .ok_or_else(|| Error::Internal("a primary key over an expression".into()))?;
             let origin = Origin::Source(source.clone());
-            // The user's name for it, where it has two.
+            // Where the column is carried under two names, the user's name wins.
             let carried = columns.iter().rev().find(|c| c.origin == origin);
             let target = carried.ok_or_else(|| Error::KeyNotCarried {
                 relation: me.shape.name.plain(),

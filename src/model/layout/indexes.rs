@@ -5,8 +5,8 @@ use crate::ident::{Ident, Literal};
 use crate::model::shape::{IndexColumn, TableIndex};
 use std::collections::BTreeMap;
 
-/// Every index beside the keys that exist from the start: the source's own with the scope in front, the
-/// user's unique keys, and one for the scope and for each reference, unless a prefix serves already.
+/// Returns every index besides the keys that exist from the start: the source's indexes with the scope in front, the user's
+/// unique keys, and one for the scope and for each reference, unless a prefix of another index serves already.
 pub(super) fn target_indexes(
     me: &Member,
     layout: &Layout,
@@ -24,8 +24,8 @@ pub(super) fn target_indexes(
     {
         made.extend(carried_index(me, layout, index, names));
     }
-    // A member's key begins with the scope. One to a table outside does not: to delete a row there, rows of all scopes are
-    // looked up.
+    // A key between members begins with the scope. A key to an outside table does not: a delete in that table looks up rows of
+    // all scopes.
     for key in layout.fkeys.iter() {
         made.push(index_over(me, &key.columns, false));
     }
@@ -50,7 +50,7 @@ fn plain_index(me: &Member, layout: &Layout, columns: &[Ident], unique: bool) ->
     of_kind(index_over(me, &columns, unique), layout)
 }
 
-/// Where sources share the target: a unique key of one of them is none of the others'.
+/// In a union, limits a unique index to the rows of its own source.
 fn of_kind(mut index: TargetIndex, layout: &Layout) -> TargetIndex {
     let Some(kind) = layout.kind.as_ref().filter(|_| index.unique) else {
         return index;
@@ -89,7 +89,7 @@ fn index_over(me: &Member, columns: &[Ident], unique: bool) -> TargetIndex {
     }
 }
 
-/// None where the index speaks of columns that the target does not have under these names.
+/// None where the index uses columns that the target does not have under these names.
 fn carried_index(
     me: &Member,
     layout: &Layout,
@@ -120,7 +120,7 @@ fn carried_index(
         before = 1;
         columns.insert(0, plain_column(&scope.column));
     }
-    // A key that is checked late cannot have a condition.
+    // A deferrable key cannot be partial.
     if let (Some(kind), true) = (&layout.kind, index.deferrable) {
         columns.insert(before as usize, plain_column(&kind.column));
         before += 1;
@@ -170,7 +170,7 @@ fn index_name(me: &Member, columns: &[IndexColumn], unique: bool) -> Ident {
     Ident::derive(&parts)
 }
 
-/// Drops a plain index that another one, or a key, serves with its first columns.
+/// Drops plain indexes that are a prefix of another index or key.
 fn without_served(made: Vec<TargetIndex>, layout: &Layout) -> Vec<TargetIndex> {
     let text = |columns: &[IndexColumn]| {
         columns
@@ -213,7 +213,7 @@ fn without_served(made: Vec<TargetIndex>, layout: &Layout) -> Vec<TargetIndex> {
     kept
 }
 
-/// Two indexes over the same columns (partial ones, other methods) still need two names.
+/// Makes the names unique: two indexes may have the same columns (partial indexes, other access methods).
 fn name_apart(mut indexes: Vec<TargetIndex>) -> Vec<TargetIndex> {
     for at in 1..indexes.len() {
         let (before, rest) = indexes.split_at_mut(at);

@@ -1,4 +1,4 @@
-//! Foreign keys of the target: between members they carry the scope.
+//! Foreign keys of the target. Those between members include the scope.
 
 use super::columns::{renames, target_columns};
 use super::{Member, Scope, TargetKey, combine, join_names, map_names};
@@ -46,7 +46,7 @@ pub(super) fn target_keys(
             keys.push(outside_key(me, fkey, columns, names));
             continue;
         };
-        // Its key alone is none where rows of several sources may have the same one.
+        // In a union, rows of several sources may have the same key value, so the key alone cannot be referenced.
         let parents = combine::peers(members, parent);
         let apart = combine::find_combine(members, parent)? == Some(Combine::Union);
         if apart && !combine::is_surrogate(&parents) {
@@ -61,7 +61,7 @@ pub(super) fn target_keys(
     Ok(keys)
 }
 
-/// `(ref) → (key)` between members becomes `(scope, ref) → (scope, key)`: no row can point into another scope.
+/// `(ref) → (key)` between members becomes `(scope, ref) → (scope, key)`: no row can refer to another scope.
 fn member_key(
     me: &Member,
     parent: &QualifiedName,
@@ -71,7 +71,7 @@ fn member_key(
     scope: Option<&Scope>,
 ) -> TargetKey {
     let set_columns = match fkey.on_delete.as_str() {
-        // SET NULL and SET DEFAULT must not touch the scope.
+        // SET NULL and SET DEFAULT must not change the scope column.
         "n" | "d" if fkey.set_columns.is_empty() => columns.clone(),
         "n" | "d" => map_names(&fkey.set_columns, names).unwrap_or_default(),
         _ => Vec::new(),
@@ -89,7 +89,7 @@ fn member_key(
         columns: scoped(columns),
         ref_columns: scoped(ref_columns),
         on_delete: on_delete(me, fkey),
-        // There is no column list for ON UPDATE: setting the scope to null is worse than the end-of-transaction check.
+        // ON UPDATE has no column list: setting the scope to null would be worse than the check at the end of the transaction.
         on_update: match fkey.on_update.as_str() {
             "n" | "d" if scope.is_some() => "a".into(),
             other => other.to_owned(),
@@ -99,8 +99,8 @@ fn member_key(
     }
 }
 
-/// SET NULL of a column that is NOT NULL forbids the delete, as NO ACTION does; but it would also forbid the mirror
-/// to put a parent's row elsewhere.
+/// SET NULL on a NOT NULL column forbids the delete, as NO ACTION does. But it would also keep the mirror from moving a parent
+/// row.
 fn on_delete(me: &Member, fkey: &ForeignKey) -> String {
     let set = if fkey.set_columns.is_empty() {
         &fkey.columns

@@ -1,4 +1,4 @@
-//! Rows of several sources that become one row, each source giving its own columns.
+//! Merge: rows of several sources with the same key become one row, and each source gives its own columns.
 
 use super::columns::target_columns;
 use super::combine::{find_combine, main, peers, require_alike, unfit};
@@ -12,25 +12,25 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Merge {
-    /// This one's mapping.
+    /// The mapping that this `Merge` belongs to.
     pub me: i32,
-    /// All of them, the one that leads first.
+    /// All sources, the leading one first.
     pub sources: Vec<MergePart>,
-    /// A row is there as long as the leading source has it. If not, as long as any of them has it.
+    /// The merged row exists as long as the leading source has its row. Otherwise it exists as long as any source has one.
     pub by_main: bool,
 }
 
-/// What one source gives to the row, beside the key.
+/// One source's part of the merged row, without the key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MergePart {
     pub mapping: i32,
     pub columns: Vec<Ident>,
-    /// Those that are never null where the source has a row.
+    /// Columns that are never null where the source has a row.
     pub required: Vec<Ident>,
 }
 
 impl Merge {
-    /// Whether this source's mapping stands for all of them, where one has to.
+    /// Whether this source's mapping is the one that acts for the whole merge.
     pub fn leads(&self) -> bool {
         self.leader() == self.me
     }
@@ -39,7 +39,7 @@ impl Merge {
         self.sources.first().map_or(self.me, |s| s.mapping)
     }
 
-    /// All of them, the one that leads first.
+    /// All mappings, the leading one first.
     pub fn mappings(&self) -> impl Iterator<Item = i32> {
         self.sources.iter().map(|s| s.mapping)
     }
@@ -48,13 +48,13 @@ impl Merge {
         self.sources.iter().find(|s| s.mapping == self.me)
     }
 
-    /// A row is there only as long as this source has it.
+    /// Whether the merged row exists only as long as this source has its row.
     pub fn decides(&self) -> bool {
         self.by_main && self.leads()
     }
 }
 
-/// In a merge, what names the key columns of `me` as those of the sources before it are named, where the user does not say so.
+/// For a merge: renames the key columns of `me` to those of the sources added before, where the user did not name them.
 pub fn renamed_key(before: &[Member], me: Member) -> Result<Vec<(Ident, Option<Expression>)>> {
     let Some(first) = before.first() else {
         return Ok(Vec::new());
@@ -89,7 +89,7 @@ fn target_key(members: &[Member], of: &Member) -> Result<Vec<Ident>> {
     Ok(key.into_iter().map(|k| k.target).collect())
 }
 
-/// All columns of the target; those of other sources as theirs.
+/// Returns all columns of the target; those that other sources give have origin `Partner`.
 pub(super) fn columns(
     members: &[Member],
     me: &Member,
@@ -129,7 +129,7 @@ pub(super) fn columns(
     Ok(all)
 }
 
-/// Who gives what. Errors with 22023 where two give the same column, or a key does not serve.
+/// Returns which source gives which columns. Errors: 22023 where two sources give the same column, or a key does not fit.
 pub(super) fn resolve(members: &[Member], me: &Member, scope: Option<&Scope>) -> Result<Merge> {
     let peers = peers(members, me);
     let leader = main(&peers);
@@ -208,7 +208,7 @@ fn resolve_part(members: &[Member], p: &Member, scope: Option<&Scope>) -> Result
     })
 }
 
-/// Whether the server makes the key up in one of them.
+/// Whether the server generates the key in one of them.
 pub(super) fn is_drawn(peers: &[&Member]) -> bool {
     peers
         .iter()

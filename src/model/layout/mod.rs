@@ -1,5 +1,5 @@
-//! What the target looks like: worked out once from the source's shape and the user's spec, kept with
-//! the mapping, and read by everything that writes or compares rows.
+//! The layout of a target: computed once from the source's shape and the user's spec, stored with the mapping, and read by all
+//! code that writes or compares rows.
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
@@ -27,36 +27,36 @@ pub struct Scope {
     pub column: Ident,
     pub type_text: String,
     pub value: String,
-    /// The table the scope's value lives in, and its key column.
+    /// The table that the scope's value refers to, and its key column.
     pub table: Option<(QualifiedName, Ident)>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Layout {
     pub scope: Option<Scope>,
-    /// Where several sources share the target: the column that tells their rows apart, and the value in rows of this one.
+    /// For a union: the column that tells the sources apart, and its value in rows of this source.
     #[serde(default)]
     pub kind: Option<Scope>,
-    /// Where rows of several sources become one row.
+    /// For a merge: rows of several sources become one row.
     #[serde(default)]
     pub merge: Option<Merge>,
     pub columns: Vec<TargetColumn>,
-    /// The source's key, in its order, and where each part stands in the target.
+    /// The source's key, in its order, with the target column of each part.
     pub key: Vec<KeyColumn>,
-    /// The key may be double within a transaction, until its check.
+    /// The key may have duplicates within a transaction, until the deferred check.
     #[serde(default)]
     pub key_deferrable: bool,
     pub primary_key: Vec<Ident>,
-    /// Members refer to this table: `UNIQUE (scope, key)` stands beside the primary key.
+    /// Members refer to this table: `UNIQUE (scope, key)` exists in addition to the primary key.
     pub scoped_key: Option<Vec<Ident>>,
-    /// The unique columns that an upsert names.
+    /// The unique columns that ON CONFLICT names.
     pub arbiter: Vec<Ident>,
     pub indexes: Vec<TargetIndex>,
     pub fkeys: Vec<TargetKey>,
-    /// How the source's columns come out of a target's row; None where they do not.
+    /// How to compute the source's columns from a target row; None where that is not possible.
     #[serde(default)]
     pub back: Option<Vec<BackColumn>>,
-    /// In id mode `remap`: what the target draws.
+    /// In id mode `remap`: the new ids that the target draws.
     #[serde(default)]
     pub drawn: Option<NewIds>,
 }
@@ -66,22 +66,22 @@ pub struct TargetColumn {
     pub name: Ident,
     pub origin: Origin,
     pub type_text: String,
-    /// Written by us; false for a generated column, which the server fills.
+    /// Written by mirror and batch; false for a generated column, which the server computes.
     pub insert: bool,
-    /// How both sides are compared; known once the target stands.
+    /// How both sides are compared; known once the target exists.
     #[serde(default)]
     pub compare: Compare,
-    /// It is an id that has another value in the target.
+    /// Set where the column holds an id that differs in the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<MappedColumn>,
 }
 
-/// A column that is carried has to look the same on both sides. One that is made by an expression has to be equal: its
-/// type was the user's choice, and 1.0 may well be kept as 1.00 there.
+/// A carried column must have the same text on both sides. A column made by an expression must only be equal: the user chose
+/// its type, and the target may store 1.0 as 1.00.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compare {
-    /// By its type's hash, which tells equal values from others.
+    /// By the type's hash function, which returns the same hash for equal values.
     Hash,
     #[default]
     Text,
@@ -94,7 +94,7 @@ pub enum Origin {
     /// A column of the source, under its own or another name.
     Source(Ident),
     Expression(String),
-    /// Another source of the same row gives it.
+    /// Given by another source of the same merged row.
     Partner,
 }
 
@@ -104,10 +104,10 @@ pub struct KeyColumn {
     pub target: Ident,
     pub type_text: String,
     pub equals: QualifiedName,
-    /// Its type has a hash function; known once the target stands.
+    /// Its type has a hash function; known once the target exists.
     #[serde(default)]
     pub hashable: bool,
-    /// It has another value in the target.
+    /// Set where its value differs in the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<MappedColumn>,
 }
@@ -125,18 +125,18 @@ pub struct TargetIndex {
     pub include: Vec<Ident>,
     pub predicate: Option<String>,
     pub options: Vec<String>,
-    /// None for the default one.
+    /// None for the default tablespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tablespace: Option<Ident>,
     #[serde(default)]
     pub comment: Option<String>,
-    /// Statistics targets of its columns, by their number.
+    /// Statistics targets of its columns, as (column number, target).
     #[serde(default)]
     pub statistics: Vec<(i32, i32)>,
 }
 
 impl TargetIndex {
-    /// Whether a build of it runs what somebody wrote.
+    /// Whether building the index evaluates user expressions.
     pub fn has_expressions(&self) -> bool {
         self.predicate.is_some() || self.columns.iter().any(|c| c.name.is_none())
     }
@@ -155,29 +155,30 @@ pub struct TargetKey {
     pub comment: Option<String>,
 }
 
-/// A table of the migration, as the others see it.
+/// A table of the migration, as the other tables see it.
 #[derive(Clone, Copy)]
 pub struct Member<'a> {
-    /// Its mapping; 0 before there is one.
+    /// The id of its mapping; 0 before the mapping exists.
     pub id: i32,
     pub shape: &'a Shape,
     pub spec: &'a Spec,
     pub target: &'a QualifiedName,
     /// Its target draws new ids.
     pub remap: bool,
-    /// The target, where it was there before us: it draws ids by its own rule, and its rows may be taken for the source's.
+    /// The shape of an adopted target: it draws ids by its own rule, and its rows may be matched to source rows.
     pub stood: Option<&'a Shape>,
 }
 
 impl Member<'_> {
-    /// Every column of the source is carried under its own name, so that texts over them stay true; others may be beside them.
+    /// Whether every source column is carried under its own name, so that expressions over these columns stay valid; there may
+    /// be additional columns.
     fn keeps_all(&self) -> bool {
         let mut columns = self.spec.columns.iter();
         columns.all(|(name, _)| self.shape.column(name).is_none())
     }
 }
 
-/// Works the layout of `members[which]` out.
+/// Computes the layout of `members[which]`.
 pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Result<Layout> {
     let me = &members[which];
     let pk = me.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
@@ -237,7 +238,7 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
         key,
         key_deferrable: pk.deferrable,
         scoped_key: scoped_key.or_else(|| {
-            // A key of the user's own choice: the arbiter has to exist beside it.
+            // The user chose the primary key: the arbiter must exist in addition.
             (!same_columns(&arbiter, &primary_key)).then(|| arbiter.clone())
         }),
         primary_key,
@@ -256,7 +257,7 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
 }
 
 impl Layout {
-    /// Settles how columns are compared, by the types that the target has.
+    /// Decides how columns are compared, by the types of the target.
     pub fn compare_as(&mut self, target: &Shape) {
         for column in &mut self.columns {
             let likeness = target.column(&column.name).map(|c| c.compare);
@@ -272,40 +273,40 @@ impl Layout {
         }
     }
 
-    /// Columns that this source gives, and the scope.
+    /// The columns that this source gives, and the scope.
     pub fn own_columns(&self) -> impl Iterator<Item = &TargetColumn> {
         let mut columns = self.columns.iter();
         std::iter::from_fn(move || columns.by_ref().find(|c| c.origin != Origin::Partner))
     }
 
-    /// Other sources of the same rows decide which rows there are, and compare them.
+    /// Whether another source leads the merge: that one decides which rows exist, and compares them.
     pub fn is_partner(&self) -> bool {
         self.merge.as_ref().is_some_and(|m| !m.leads())
     }
 
-    /// An index of this name comes with another source of the same target.
+    /// Drops indexes whose names another source of the same target also has.
     pub fn leave_indexes_to(&mut self, other: &Layout) {
         self.indexes
             .retain(|i| !other.indexes.iter().any(|o| o.name == i.name));
     }
 
-    /// Columns that have one value in all rows that are ours.
+    /// Columns that have one constant value in all rows of this mapping.
     pub fn marks(&self) -> impl Iterator<Item = &Scope> {
         self.scope.iter().chain(&self.kind)
     }
 
-    /// Columns whose value goes through a map, the drawn one among them.
+    /// Columns that are translated by an id map, the drawn id included.
     pub fn mapped_columns(&self) -> impl Iterator<Item = &MappedColumn> {
         self.columns.iter().filter_map(|c| c.via.as_ref())
     }
 
-    /// The target's column that a column of the source is carried to.
+    /// Returns the target column that a source column is carried to.
     pub fn target_column_of(&self, source: &Ident) -> Option<&TargetColumn> {
         let origin = Origin::Source(source.clone());
         self.columns.iter().find(|c| c.origin == origin)
     }
 
-    /// Columns that are compared by value, not by image.
+    /// Columns that are compared by value, not by text.
     pub fn by_value(&self, target: &Shape) -> Vec<&Ident> {
         let made = self
             .columns
@@ -321,7 +322,7 @@ impl Layout {
 }
 
 impl KeyColumn {
-    /// Of the target's column.
+    /// Type of the target's column.
     pub fn target_type(&self) -> &str {
         self.via
             .as_ref()

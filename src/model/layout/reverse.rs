@@ -1,4 +1,4 @@
-//! The way back: how a source's columns come out of a target's row, for writes that begin on the new side.
+//! The reverse direction: computes a source's columns from a target row, for writes to the target.
 
 use super::{Layout, Origin};
 use crate::ident::Ident;
@@ -6,7 +6,7 @@ use crate::model::shape::{Shape, TableColumn};
 use crate::model::spec::Spec;
 use serde::{Deserialize, Serialize};
 
-/// A column of the source, and where its value comes from.
+/// A source column, and where its value comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackColumn {
     pub source: Ident,
@@ -18,22 +18,22 @@ pub struct BackColumn {
 pub enum BackValue {
     Target(Ident),
     Expression {
-        /// Over the target's row.
+        /// SQL over the target row.
         down: String,
-        /// The target's column that was made from this one.
+        /// The target column that was made from this one.
         made: Ident,
     },
 }
 
-/// Why a mapping cannot go back, and what would help.
+/// Why a mapping has no reverse direction, and how to fix that.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NotReversible {
     pub reason: String,
     pub hint: String,
 }
 
-/// All columns that a target's row gives back, or everything that is in the way. A column that was left out on purpose
-/// (`null`) is no obstacle as long as a new row may do without it: old rows keep what they have.
+/// Returns all columns that a target row gives back, or all obstacles. A column that was left out on purpose (`null`) is no
+/// obstacle if new rows can do without it; existing rows keep their value.
 pub fn way_back(
     source: &Shape,
     spec: &Spec,
@@ -98,7 +98,7 @@ fn origin(column: &TableColumn, spec: &Spec, layout: &Layout) -> Option<BackValu
     })
 }
 
-/// The obstacle that a column is which does not come back.
+/// Returns the obstacle where a column cannot be restored.
 fn find_obstacle(column: &TableColumn, spec: &Spec) -> Option<NotReversible> {
     let name = column.name.as_str();
     let reader = spec

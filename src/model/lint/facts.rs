@@ -1,4 +1,4 @@
-//! What a database knows of the names that a file uses.
+//! What the database knows about the names in a file.
 
 use super::statement::WrittenName;
 use serde::Deserialize;
@@ -12,22 +12,22 @@ pub struct TableFact {
     pub columns: Vec<ColumnFact>,
     /// Columns that a valid CHECK keeps from being null.
     pub checked_not_null: Vec<String>,
-    /// The table of an index.
+    /// For an index: its table.
     pub index_of: Option<String>,
-    /// Tables whose foreign keys refer to it.
+    /// Tables whose foreign keys refer to this one.
     pub referred_by: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct ColumnFact {
     pub name: String,
-    /// As `format_type` without modifiers names it.
+    /// The name that `format_type` returns, without modifiers.
     pub base: String,
     pub modifier: i32,
     pub not_null: bool,
 }
 
-/// A type that values of another become without being written anew.
+/// A pair of types whose values convert without a rewrite.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Coercible {
     pub from: String,
@@ -37,22 +37,22 @@ pub struct Coercible {
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct LintFacts {
     pub tables: Vec<TableFact>,
-    /// Functions, among those that the file calls, that are volatile.
+    /// The volatile functions among those that the file calls.
     pub volatile: Vec<String>,
     pub coercible: Vec<Coercible>,
-    /// Types by the names that the file uses, as `format_type` names them.
+    /// Types: the name in the file, and the name that `format_type` returns.
     pub types: Vec<(String, String)>,
     pub lock_timeout_ms: i64,
     pub timezone_is_utc: bool,
 }
 
-/// Scanned or rewritten in so little time that nobody notices.
+/// Size in bytes up to which a scan or rewrite is too short to matter.
 const SMALL: i64 = 4 << 20;
-/// Bytes that are read in a second, to give an idea; a rewrite takes three times as long.
+/// Assumed bytes read per second, for a rough estimate; a rewrite takes three times as long.
 const PER_SECOND: i64 = 200 << 20;
 
 impl TableFact {
-    /// The name that the file has for it.
+    /// The name as the file writes it.
     pub fn as_written(&self) -> WrittenName {
         WrittenName {
             schema: self.schema.clone(),
@@ -68,7 +68,7 @@ impl TableFact {
         self.columns.iter().find(|c| c.name == name)
     }
 
-    /// `about 1,000,000 rows, 96 MB`.
+    /// Returns for example `about 1,000,000 rows, 96 MB`.
     pub fn size(&self) -> String {
         let bytes = match self.bytes {
             b if b >= 10 << 30 => format!("{} GB", b >> 30),
@@ -78,7 +78,7 @@ impl TableFact {
         format!("about {} rows, {bytes}", group_digits(self.rows))
     }
 
-    /// How long to read all of it takes, or to write it anew.
+    /// Estimates the time of a full scan or rewrite.
     pub fn time(&self, rewrite: bool) -> String {
         let seconds = self.bytes / PER_SECOND * if rewrite { 3 } else { 1 };
         match seconds {

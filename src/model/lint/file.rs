@@ -1,5 +1,5 @@
-//! A file, up to the statement at hand: what it has made, and what its open transaction holds. Every question is answered without
-//! a look at all that came before, so that a file of any length is read in the time of its length.
+//! The state of a file up to the current statement: what it has created, and what its open transaction holds. Every question is
+//! answered without a scan of the earlier statements, so the time is linear in the length of the file.
 
 use super::facts::{LintFacts, TableFact};
 use super::statement::{Act, ConstraintRule, LintStatement, TableChange, TableLock, WrittenName};
@@ -7,35 +7,35 @@ use super::{INFO, LintFinding, RuleHit, WARNING, constraint_name, locks};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-/// What rules ask about what came before.
+/// What rules can ask about the earlier statements.
 #[derive(Default)]
 pub struct File {
     pub facts: LintFacts,
-    /// Where its tables stand in `facts`.
+    /// Index of each table in `facts`.
     known: HashMap<WrittenName, usize>,
-    /// Whether any facts have come.
+    /// Whether any facts have been given.
     begun: bool,
     pub in_transaction: bool,
-    /// Names of tables that the file has made so far, in which nobody waits.
+    /// Names of tables that the file has created so far; no application uses them yet.
     made: HashSet<String>,
-    /// Columns that it has added, behind the names of their tables.
+    /// Columns that the file has added, as (table, column).
     added: HashSet<(String, String)>,
-    /// Tables that the transaction that is open holds strong locks on, and the strongest of these locks.
+    /// Tables on which the open transaction holds strong locks, and the strongest of these locks.
     held: HashSet<WrittenName>,
     pub strongest: Option<HeldLock>,
     /// Constraints that the transaction has added NOT VALID.
     pub unproved: HashSet<String>,
-    /// Columns that a CHECK of the file keeps from being null, behind the names of their tables.
+    /// Columns that a CHECK of the file keeps from being null, as (table, column).
     proved: HashSet<(String, String)>,
-    /// The same by CHECKs that are not valid yet, by their names.
+    /// The same for CHECKs that are not validated yet, by constraint name.
     waiting: HashMap<String, Vec<(String, String)>>,
-    /// Whether the transaction has added values to enums.
+    /// Whether the transaction has added enum values.
     pub values: bool,
     pub lock_timeout: bool,
     pub told_timeout: bool,
 }
 
-/// A lock of the open transaction, and the line that took it.
+/// A lock of the open transaction, and the line of the statement that took it.
 pub struct HeldLock {
     pub table: WrittenName,
     pub lock: TableLock,
@@ -43,7 +43,7 @@ pub struct HeldLock {
 }
 
 impl File {
-    /// What the database knows of the names in the statements that come next.
+    /// Takes what the database knows about the names in the next statements.
     pub fn learn(&mut self, facts: LintFacts) {
         if !self.begun {
             self.begun = true;
@@ -54,7 +54,7 @@ impl File {
         self.facts = facts;
     }
 
-    /// A table that the database has, and the file has not made.
+    /// Returns a table that exists in the database and was not created by the file.
     pub fn table(&self, written: &WrittenName) -> Option<&TableFact> {
         if self.is_new(written) {
             return None;
@@ -80,12 +80,12 @@ impl File {
         self.held.contains(table)
     }
 
-    /// Whether whatever is done to the table is over before anybody notices.
+    /// Whether any work on the table is too short to matter.
     pub fn is_quick(&self, written: &WrittenName) -> bool {
         self.is_new(written) || self.table(written).is_some_and(TableFact::is_small)
     }
 
-    /// How bad it is that all of the table is read or written under a lock.
+    /// The severity of a full scan or rewrite of the table under a lock.
     pub fn severity(&self, written: &WrittenName) -> &'static str {
         if self.is_quick(written) {
             INFO
@@ -94,7 +94,7 @@ impl File {
         }
     }
 
-    /// `about 1,000,000 rows, 96 MB, some 12 seconds`.
+    /// Returns for example `about 1,000,000 rows, 96 MB, some 12 seconds`.
     pub fn work(&self, written: &WrittenName, rewrite: bool) -> String {
         match self.table(written) {
             Some(t) => format!("{}: {} here", t.size(), t.time(rewrite)),
@@ -171,7 +171,7 @@ impl File {
         }
     }
 
-    /// The line of a statement that no rule has to say anything of: its lock.
+    /// The finding for a statement that no rule applies to: its lock.
     pub fn nothing_to_say(&self, s: &LintStatement) -> RuleHit {
         let tables = locks::locked_tables(&s.act);
         let detail = match (&s.act, tables.as_slice()) {
@@ -193,7 +193,7 @@ impl File {
 }
 
 impl RuleHit {
-    /// The finding that it is of a statement whose own lock is `own`.
+    /// Turns the hit into a finding of a statement whose own lock is `own`.
     pub fn into_finding(
         self,
         s: &LintStatement,
@@ -212,7 +212,7 @@ impl RuleHit {
     }
 }
 
-/// The line of a statement whose further findings are not shown.
+/// The finding that replaces the further findings of one statement.
 pub fn summary_of_rest(left_out: usize) -> RuleHit {
     let detail = format!(
         "{left_out} more findings of this statement are not shown: give it in parts to see them"
@@ -220,7 +220,7 @@ pub fn summary_of_rest(left_out: usize) -> RuleHit {
     RuleHit::new(WARNING, "more-findings", detail)
 }
 
-/// The last line, where the rest of a file is not looked at.
+/// The last finding, where the rest of the file is not checked.
 pub fn too_many(limit: usize) -> RuleHit {
     let detail = format!(
         "the file has more than the {limit} findings that one call gives: from here on it was not looked at; give it in parts"

@@ -1,5 +1,5 @@
-//! Which tables a statement locks, and how. ALTER TABLE's is asked of the server (AlterTableGetLockLevel); the rest is in the
-//! manual's chapter on explicit locking and in the pages of the commands.
+//! Which tables a statement locks, and in which mode. The mode of ALTER TABLE comes from the server (AlterTableGetLockLevel);
+//! the others are documented in the manual's chapter on explicit locking and on the pages of the commands.
 
 use super::statement::{
     Act, ColumnDefinition, Constraint, ConstraintRule, Dropped, LintStatement, Renamed,
@@ -13,7 +13,7 @@ pub fn strongest(s: &LintStatement) -> Option<TableLock> {
         .max()
 }
 
-/// Existing tables that the statement locks, the one that it names first.
+/// Existing tables that the statement locks, the one it names first.
 pub fn locked_tables(act: &Act) -> Vec<(WrittenName, TableLock)> {
     let all = |tables: &[WrittenName], lock: TableLock| {
         tables.iter().map(|t| (t.clone(), lock)).collect()

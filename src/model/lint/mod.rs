@@ -1,6 +1,6 @@
-//! What the statements of a migration file would do to a running application, and how to do the same without. The catalogue
-//! of rules is common knowledge of the field (strong_migrations, online_migrations, squawk, and PostgreSQL's manual: ALTER TABLE,
-//! CREATE INDEX, explicit locking); what is asked of the database is asked of this one.
+//! Lint: what the statements of a migration file would do to a running application, and safer alternatives. The rules are
+//! common knowledge of the field (strong_migrations, online_migrations, squawk, and PostgreSQL's manual: ALTER TABLE, CREATE
+//! INDEX, explicit locking). Facts about tables come from the current database.
 
 pub mod facts;
 mod file;
@@ -15,11 +15,11 @@ use file::File;
 use statement::{ConstraintRule, LintStatement, TableLock, WrittenName};
 use std::rc::Rc;
 
-/// What is said of a statement.
+/// One finding about a statement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LintFinding {
     pub line: i32,
-    /// Its text, cut where it is very long.
+    /// The statement's text, cut where it is very long.
     pub statement: Rc<str>,
     pub severity: &'static str,
     pub rule: &'static str,
@@ -28,29 +28,30 @@ pub struct LintFinding {
     pub safer: Option<String>,
 }
 
-/// What a rule says.
+/// The result of a rule.
 #[derive(Debug)]
 struct RuleHit {
     severity: &'static str,
     rule: &'static str,
-    /// Where it is not the statement's own.
+    /// Set where it differs from the statement's own lock.
     lock: Option<TableLock>,
     detail: String,
     safer: Option<String>,
 }
 
-/// Findings of one call. Whoever has more has no use for them all, and they have to be kept in memory.
+/// Maximum number of findings per call: more are of no use, and all of them are kept in memory.
 const MOST: usize = 100_000;
-/// Findings of one statement: each carries its text.
+/// Maximum number of findings per statement: each refers to the statement's text.
 const MOST_OF_ONE: usize = 100;
-/// Bytes of a statement's text that each of its findings shows.
+/// Maximum number of bytes of a statement's text that a finding shows.
 const MOST_TEXT: usize = 10_000;
 
 const ERROR: &str = "error";
 const WARNING: &str = "warning";
 const INFO: &str = "info";
 
-/// The way around what an application would notice of a change of a column: another one beside it, both kept in step.
+/// Suggests a new column beside the old one, with both synchronized, instead of a column change that the application would
+/// notice.
 fn advise_new_column(
     table: &WrittenName,
     new: &Ident,
@@ -87,7 +88,7 @@ impl RuleHit {
     }
 }
 
-/// Reads a file statement by statement.
+/// Checks a file statement by statement.
 #[derive(Default)]
 pub struct Linter {
     file: File,
@@ -95,12 +96,12 @@ pub struct Linter {
 }
 
 impl Linter {
-    /// What the database knows of the names in the statements that come next.
+    /// Takes what the database knows about the names in the next statements.
     pub fn learn(&mut self, facts: LintFacts) {
         self.file.learn(facts);
     }
 
-    /// False where there are findings enough: what follows is not looked at.
+    /// Checks one statement. Returns false where the limit of findings is reached; later statements are not checked.
     pub fn read(&mut self, s: &LintStatement) -> bool {
         let text: Rc<str> = brief(s.text.clone(), MOST_TEXT).into();
         if self.found.len() >= MOST {
@@ -127,7 +128,7 @@ impl Linter {
         true
     }
 
-    /// All findings, in the file's order; at least one for each statement that was read.
+    /// All findings in file order; at least one for each statement that was checked.
     pub fn findings(self) -> Vec<LintFinding> {
         self.found
     }
@@ -139,7 +140,7 @@ pub fn tables(statements: &[LintStatement]) -> Vec<WrittenName> {
     all.map(|(table, _)| table).collect()
 }
 
-/// A name for a constraint that has none in the file, as PostgreSQL would make it.
+/// The name of a constraint; where the file gives none, the name that PostgreSQL would choose.
 fn constraint_name(table: &WrittenName, name: Option<&String>, rule: &ConstraintRule) -> Ident {
     if let Some(name) = name {
         return Ident::new(name.as_str());

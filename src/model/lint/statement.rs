@@ -1,8 +1,8 @@
-//! What a statement says, as far as rules ask: a plain picture of PostgreSQL's parse tree.
+//! A statement as far as the rules need it: a simplified form of PostgreSQL's parse tree.
 
 use crate::ident::{Ident, QualifiedName};
 
-/// A name as it is written: schema, if any, and name.
+/// A name as written: optional schema, and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WrittenName {
     pub schema: Option<String>,
@@ -10,7 +10,7 @@ pub struct WrittenName {
 }
 
 impl WrittenName {
-    /// For SQL.
+    /// The quoted form, for SQL.
     pub fn sql(&self) -> String {
         match &self.schema {
             Some(schema) => QualifiedName::new(schema, &self.name).to_string(),
@@ -18,7 +18,7 @@ impl WrittenName {
         }
     }
 
-    /// For people.
+    /// The plain form, for messages.
     pub fn plain(&self) -> String {
         match &self.schema {
             Some(schema) => format!("{schema}.{}", self.name),
@@ -30,10 +30,10 @@ impl WrittenName {
 /// One statement of a file.
 #[derive(Clone, Debug)]
 pub struct LintStatement {
-    /// From 1.
+    /// Counted from 1.
     pub line: i32,
     pub text: String,
-    /// The command, as PostgreSQL tags it: `ALTER TABLE`.
+    /// PostgreSQL's command tag, for example `ALTER TABLE`.
     pub tag: String,
     pub act: Act,
 }
@@ -56,7 +56,7 @@ pub enum Act {
     },
     AlterTable {
         table: WrittenName,
-        /// By the server: what it takes for these changes together.
+        /// The lock that the server takes for these changes together.
         lock: TableLock,
         changes: Vec<TableChange>,
     },
@@ -88,7 +88,7 @@ pub enum Act {
     },
     Update {
         table: WrittenName,
-        /// Columns that are set, and the columns that each value is made of.
+        /// Each column that is set, with the columns that its value is computed from.
         set: Vec<(String, Vec<String>)>,
         everything: bool,
     },
@@ -124,11 +124,11 @@ pub enum Act {
     CreatePolicy {
         table: WrittenName,
     },
-    /// A new value of an enum, or another name for one.
+    /// Adds or renames an enum value.
     AlterEnum {
         added: Option<String>,
     },
-    /// `body` is a program of `language`.
+    /// `body` is a program in `language`.
     Function {
         body: String,
         language: String,
@@ -145,24 +145,24 @@ pub enum Act {
     },
     /// Cannot run in a transaction block.
     Alone,
-    /// Parsed, and none of the above.
+    /// Parsed, but none of the above.
     Other,
-    /// Not SQL that this server understands.
+    /// Not valid SQL for this server.
     Invalid {
         message: String,
     },
-    /// Not given to the server to read.
+    /// Not passed to the server's parser.
     Unread {
         why: String,
     },
-    /// A command of psql.
+    /// A psql command.
     Meta,
 }
 
-/// What PL/pgSQL says of a block.
+/// PL/pgSQL's verdict on a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockCheck {
-    /// Nothing, or it was not asked.
+    /// No error, or not checked.
     Fine,
     Wrong(String),
     TooLong,
@@ -211,7 +211,7 @@ pub enum TableChange {
     Detach {
         concurrently: bool,
     },
-    /// Writes every row, or every page, anew: SET LOGGED, SET TABLESPACE, SET ACCESS METHOD, DROP EXPRESSION's kin.
+    /// Rewrites every row or every page: SET LOGGED, SET TABLESPACE, SET ACCESS METHOD and the like.
     Rewrite {
         what: &'static str,
     },
@@ -223,7 +223,7 @@ pub enum TableChange {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ColumnType {
-    /// As PostgreSQL names it: `timestamptz`, `varchar`.
+    /// PostgreSQL's name: `timestamptz`, `varchar`.
     pub name: String,
     pub modifiers: Vec<i32>,
     pub array: bool,
@@ -256,7 +256,7 @@ pub struct ColumnDefinition {
 
 #[derive(Clone, Debug)]
 pub struct ColumnDefault {
-    /// Functions that it calls, by their bare names.
+    /// Functions that it calls, by unqualified name.
     pub calls: Vec<String>,
     pub is_null: bool,
 }
@@ -314,7 +314,7 @@ impl TableLock {
         TableLock::AccessExclusive,
     ];
 
-    /// By PostgreSQL's number (lockdefs.h).
+    /// Reads PostgreSQL's lock number (lockdefs.h).
     pub fn from_number(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|l| *l as i32 == number)
     }
@@ -332,7 +332,7 @@ impl TableLock {
         }
     }
 
-    /// What an application does that has to wait for it: the conflict table of the manual's chapter on explicit locking.
+    /// What this lock makes an application wait for: the conflict table in the manual's chapter on explicit locking.
     pub fn blocks(self) -> &'static str {
         match self {
             TableLock::AccessExclusive => "reads and writes",
@@ -342,7 +342,7 @@ impl TableLock {
         }
     }
 
-    /// Whether writes of an application wait.
+    /// Whether an application's writes wait for this lock.
     pub fn stops_writes(self) -> bool {
         self >= TableLock::Share
     }

@@ -18,7 +18,7 @@ fn column(name: &str, base: &str, modifier: i32) -> facts::ColumnFact {
     }
 }
 
-/// A large table, as the database has it.
+/// Facts of a database with a large table.
 fn facts() -> LintFacts {
     LintFacts {
         tables: vec![TableFact {

@@ -1,6 +1,6 @@
-//! SQL text as PostgreSQL's lexer (scan.l) sees it: where tokens begin and end, and what reading the text costs the server. One
-//! pass, no recursion, and no memory but the answer: whatever is about to go to the server's parser is looked at here first,
-//! because the parser hears no interrupt.
+//! SQL text as PostgreSQL's lexer (scan.l) sees it: where tokens begin and end, and what it costs the server to read the text.
+//! One pass, no recursion, no memory besides the result. All text is scanned here before it goes to the server's parser,
+//! because the parser does not check for interrupts.
 
 mod nesting_weight;
 mod pieces;
@@ -11,43 +11,43 @@ pub use pieces::{Piece, Pieces};
 
 use std::ops::Range;
 
-/// What a token is, as far as its end and the statement's depend on it.
+/// Kind of a token, as far as the ends of tokens and statements depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
-    /// A keyword or a name without quotes.
+    /// A keyword or an unquoted name.
     Word,
-    /// A string or a name in quotes of any kind.
+    /// A quoted string or name of any kind.
     Quoted,
     Operator,
     Semicolon,
     /// `(` and `)`
     Opens,
     Closes,
-    /// A number, a parameter, a comma and the like.
+    /// A number, a parameter, a comma and so on.
     Other,
-    /// A line that psql takes for itself.
+    /// A line that psql interprets itself.
     Meta,
-    /// A quote or a comment that nothing ends.
+    /// An unterminated quote or comment.
     Unended,
 }
 
-/// Its place is in bytes, and always between characters.
+/// A token with its byte range, always on character boundaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub kind: TokenKind,
     pub place: Range<usize>,
 }
 
-/// Gives the tokens of a text; what comes behind an unended one is not looked at.
+/// Iterator over the tokens of a text. Stops at an unterminated token.
 pub struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
     /// Whether a backslash escapes in a plain string: `standard_conforming_strings = off`.
     escapes: bool,
-    /// Whether the line has nothing but blanks so far.
+    /// Whether the line has only white space so far.
     fresh: bool,
-    /// Where the run of operator characters ends that was measured last.
+    /// Where the run of operator characters that was measured last ends.
     run_end: usize,
     weight: Weight,
 }
@@ -74,7 +74,7 @@ impl<'a> Scanner<'a> {
         token.kind == TokenKind::Word && self.text_of(token).eq_ignore_ascii_case(word)
     }
 
-    /// What the tokens so far cost.
+    /// The cost of the tokens so far.
     pub fn weight(&self) -> Weight {
         self.weight
     }
@@ -87,7 +87,7 @@ impl<'a> Scanner<'a> {
         self.bytes[self.at..].starts_with(&pair)
     }
 
-    /// Past blanks and comments; false where a comment has no end.
+    /// Skips white space and comments; false where a comment is unterminated.
     fn skip_blanks(&mut self) -> bool {
         while let Some(b) = self.bytes.get(self.at) {
             match b {
@@ -135,7 +135,7 @@ impl<'a> Scanner<'a> {
         false
     }
 
-    /// The first place from `at` on with one of these bytes, or the end.
+    /// Returns the first position from `at` on with one of these bytes, or the end.
     fn find_byte(&self, at: usize, ends: &[u8]) -> usize {
         let rest = self.bytes.get(at..).unwrap_or_default();
         rest.iter()
@@ -143,7 +143,7 @@ impl<'a> Scanner<'a> {
             .map_or(self.bytes.len(), |n| at + n)
     }
 
-    /// Bytes from `at` on that operators are made of. The server's lexer looks at all of them for each token among them.
+    /// Number of operator characters from `at` on. The server's lexer reads all of them again for each token within the run.
     fn run(&mut self, at: usize) -> usize {
         if at >= self.run_end {
             let rest = &self.bytes[at..];
@@ -214,7 +214,7 @@ impl Iterator for Scanner<'_> {
     }
 }
 
-/// The text cut behind the first such word that stands outside quotes and comments.
+/// Splits the text after the first occurrence of this word outside quotes and comments.
 pub fn split_after_word<'a>(text: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
     let mut scanner = Scanner::new(text, 0, false);
     while let Some(token) = scanner.next() {

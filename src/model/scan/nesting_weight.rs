@@ -1,18 +1,18 @@
-//! What it costs the server to read a text. Its lexer and its grammar hear no interrupt, and the tree that they make is many
-//! times as large as the text.
+//! What it costs the server to read a text. Its lexer and grammar do not check for interrupts, and the parse tree is many times
+//! as large as the text.
 
 use super::Scanner;
 
-/// Told before the server is asked.
+/// The cost, known before the text goes to the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
     tokens: usize,
-    /// Bytes that the lexer looks at again and again: it takes a run of operator characters whole, and gives back all but the
-    /// first of them (scan.l, `{operator}` and `{xcstart}`).
+    /// Bytes that the lexer reads repeatedly: it takes a whole run of operator characters and gives back all but the first of
+    /// them (scan.l, `{operator}` and `{xcstart}`).
     looks: usize,
 }
 
-/// Such looks: a tenth of a second or so.
+/// Limit of such repeated reads: about a tenth of a second.
 const MOST_LOOKS: usize = 50_000_000;
 
 impl Weight {
@@ -25,7 +25,7 @@ impl Weight {
         self.tokens == 0
     }
 
-    /// Why the server should not be made to read it; None where it may.
+    /// Returns why the server should not read the text; None where it may.
     pub fn too_much(self, most_tokens: usize) -> Option<String> {
         if self.tokens > most_tokens {
             Some(format!(
@@ -40,7 +40,7 @@ impl Weight {
     }
 }
 
-/// Of a whole text.
+/// The cost of a whole text.
 pub fn weight(text: &str, escapes: bool) -> Weight {
     let mut scanner = Scanner::new(text, 0, escapes);
     scanner.by_ref().for_each(drop);

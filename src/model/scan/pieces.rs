@@ -1,42 +1,42 @@
-//! A file of SQL, cut into its statements as psql cuts it (psqlscan.l): at each `;` outside quotes, comments, the parentheses of
-//! CREATE RULE, and the BEGIN ATOMIC … END of a routine. What is no SQL costs its own statement only.
+//! Splits an SQL file into statements as psql does (psqlscan.l): at each `;` outside quotes, comments, the parentheses of
+//! CREATE RULE, and the BEGIN ATOMIC … END of a routine. Text that is not SQL spoils only its own statement.
 
 use super::{Scanner, Token, TokenKind, Weight};
 use std::ops::Range;
 
-/// One statement, or what should be one.
+/// One statement, or text that should be one.
 #[derive(Debug)]
 pub struct Piece {
-    /// With its `;`.
+    /// Includes the `;`.
     pub place: Range<usize>,
-    /// Its first token, or its end where there is none.
+    /// Start of its first token, or its end where it has no token.
     pub first: usize,
-    /// Lines of psql's among them.
+    /// The psql lines in it.
     pub metas: Vec<Range<usize>>,
     pub weight: Weight,
 }
 
-/// How often what nothing ends is read up to its first `;` only: each time the whole rest has been looked at.
+/// How many times an unterminated quote, comment or block is cut at its first `;`: each time costs a scan of the whole rest.
 const UNENDED: usize = 20;
 
-/// Lines of psql's in one piece: more of them begin another.
+/// Maximum number of psql lines in one piece; the next one begins another piece.
 const METAS: usize = 1000;
 
-/// The pieces of a file: together they are all of it.
+/// The pieces of a file; together they cover the whole file.
 pub struct Pieces<'a> {
     text: &'a str,
     at: usize,
     escapes: bool,
-    /// What nothing ended so far.
+    /// Number of unterminated pieces so far.
     unended: usize,
 }
 
 /// How a piece ends.
 enum End {
     At(usize),
-    /// Not at all: a quote or a comment from here on has no end.
+    /// Unterminated: a quote or a comment that starts here has no end.
     Unended(usize),
-    /// Not at all: a body or a parenthesis is still open.
+    /// Unterminated: a body or a parenthesis is still open.
     Nested,
 }
 
@@ -115,13 +115,13 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-/// Where a `;` does not end a statement.
+/// Tracks where a `;` does not end a statement.
 #[derive(Default)]
 struct Nesting {
-    /// CREATE [OR REPLACE] and what it creates.
+    /// CREATE [OR REPLACE] and the kind of object.
     lead: Lead,
     parentheses: usize,
-    /// BEGIN ATOMIC and each CASE in it.
+    /// Number of open BEGIN ATOMIC and CASE.
     begun: usize,
     after_begin: bool,
 }

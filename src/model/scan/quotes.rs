@@ -1,9 +1,9 @@
-//! Strings and names in quotes: where each ends.
+//! Quoted strings and names: where each ends.
 
 use super::{Scanner, TokenKind, is_name};
 
 impl Scanner<'_> {
-    /// The end of a string behind its first quote; a doubled quote does not end it.
+    /// Returns the end of a string whose first quote is before `at`; a doubled quote does not end it.
     pub(super) fn string(&self, mut at: usize, quote: u8, escapes: bool) -> Option<usize> {
         loop {
             match *self.bytes.get(at)? {
@@ -18,7 +18,8 @@ impl Scanner<'_> {
         }
     }
 
-    /// A string with escapes goes on behind a line break, with escapes: without them each part stands for itself.
+    /// A string with escapes may continue after a line break, still with escapes. For other strings each part is scanned on its
+    /// own.
     fn continue_string(&self, at: usize, quote: u8, escapes: bool) -> Option<usize> {
         if !escapes || quote != b'\'' {
             return None;
@@ -29,7 +30,7 @@ impl Scanner<'_> {
             .then_some(at + blanks + 1)
     }
 
-    /// The end of `$tag$ … $tag$`; `Err` where nothing ends it, None where it is no such quote.
+    /// Returns the end of `$tag$ … $tag$`; `Err` where it is unterminated, None where this is no dollar quote.
     pub(super) fn dollar(&self) -> Option<Result<usize, ()>> {
         let tag = self.until_not(self.at + 1, |b| is_name(b) && b != b'$');
         if self.byte(tag) != b'$' || self.byte(self.at + 1).is_ascii_digit() {
@@ -43,7 +44,7 @@ impl Scanner<'_> {
         })
     }
 
-    /// A word, or the quoted thing that it is the prefix of.
+    /// Scans a word, or the quoted string that it is the prefix of.
     pub(super) fn word(&self) -> (TokenKind, Option<usize>) {
         let end = self.until_not(self.at, is_name);
         let quoted = match (&self.bytes[self.at..end], self.byte(end)) {

@@ -63,7 +63,7 @@ fn what_nothing_ends_costs_its_own_statement() {
         cut_pieces(&format!("{begun} SELECT 2")),
         [begun, "SELECT 2"]
     );
-    // Not for ever: each of them is a look at all of the rest.
+    // The number of attempts is limited: each of them scans the whole rest.
     let many = "/*;".repeat(100_000);
     assert_eq!(cut_pieces(&many).len(), 21);
 }

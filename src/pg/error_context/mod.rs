@@ -1,10 +1,11 @@
-//! What is told of an ERROR beside what PostgreSQL says of it: where it came from, and no value that the session may not read.
+//! Adds the origin of an ERROR as CONTEXT, and removes values that the session may not read.
 //!
-//! PostgreSQL asks whoever stands on `error_context_stack` when an ERROR is raised (errfinish in elog.c). pgrx turns each ERROR that
-//! its functions meet into a panic, and raises it again at the border of the function that PostgreSQL called, without CONTEXT and
-//! without the names of table and constraint. So a frame of ours stays on the stack while a panic unwinds: what the first call saw is
-//! put back at the second. Nobody takes the frame off then, because whoever catches an ERROR restores the stack; so it is not in
-//! Rust's memory. Texts are replaced at the second call only: who catches the first one inside may go by its text.
+//! PostgreSQL calls the callbacks on `error_context_stack` when an ERROR is raised (errfinish in elog.c). pgrx turns each ERROR
+//! that its functions meet into a panic, and raises it again at the border of the function that PostgreSQL called, without CONTEXT
+//! and without the names of table and constraint. So the frame stays on the stack while a panic unwinds: the second call restores
+//! what the first call saw. Nothing removes the frame then, because the code that catches an ERROR restores the stack; so the frame
+//! is not in Rust's memory. Texts are replaced at the second call only: code that catches the first ERROR inside may depend on its
+//! text.
 
 #![allow(
     ffi_unwind_calls,
@@ -26,13 +27,13 @@ const ERROR: c_int = PgLogLevel::ERROR as c_int;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VisibleParts {
     Everything,
-    /// Rows of the table that is named, and what they are made of.
+    /// Rows of the named table, and the values in them.
     Rows,
     /// Names only.
     Names,
 }
 
-/// What is said, made once.
+/// The texts to add to an error, made once.
 pub struct Told {
     line: CString,
     schema: CString,
@@ -41,7 +42,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// `line` becomes CONTEXT; `table` is the one whose rows a session may see; `general` stands for a message that may quote a
+    /// `line` becomes CONTEXT; `table` is the table whose rows a session may see; `general` replaces a message that may quote a
     /// value.
     pub fn new(line: &str, (schema, table): (&str, &str), general: &str) -> Self {
         let text = |t: &str| CString::new(t).unwrap_or_default();
@@ -54,7 +55,7 @@ impl Told {
     }
 }
 
-/// The same, where it outlives whoever said it.
+/// A copy of `Told` that outlives it.
 struct OwnedErrorTexts {
     line: *mut c_char,
     schema: *mut c_char,
@@ -65,32 +66,32 @@ struct OwnedErrorTexts {
 struct ContextFrame {
     link: pg_sys::ErrorContextCallback,
     memory: pg_sys::MemoryContext,
-    /// Not to be used when `unwinds`.
+    /// Invalid when `unwinds` is set.
     told: *const Told,
     shows: VisibleParts,
     unwinds: bool,
-    /// The last ERROR that passed, and null before.
+    /// The last ERROR that passed; null before the first.
     first: *mut pg_sys::ErrorData,
     texts: OwnedErrorTexts,
 }
 
-/// Takes the frame off.
+/// Removes the frame when it is dropped.
 pub struct ContextGuard<'a> {
     frame: *mut ContextFrame,
     _told: &'a Told,
 }
 
-/// Until the guard is dropped, `told` is told of ERRORs. It needs the memory context that is current, for as long as whoever called
-/// our function.
+/// Adds `told` to ERRORs until the guard is dropped. The current memory context must live as long as the caller of the function
+/// that PostgreSQL called.
 pub fn explain_errors(told: &Told, shows: VisibleParts) -> ContextGuard<'_> {
-    // SAFETY: the frame is whole before anybody else sees it, and whoever unwinds past it restores the stack.
+    // SAFETY: the frame is complete before it is linked into the stack, and code that unwinds past it restores the stack.
     unsafe {
         let memory = pg_sys::CurrentMemoryContext;
         let frame: *mut ContextFrame = pg_sys::palloc(size_of::<ContextFrame>()).cast();
         frame.write(ContextFrame {
             link: pg_sys::ErrorContextCallback {
                 previous: pg_sys::error_context_stack,
-                callback: Some(raised),
+                callback: Some(add_context),
                 arg: frame.cast(),
             },
             memory,
@@ -112,7 +113,7 @@ pub fn explain_errors(told: &Told, shows: VisibleParts) -> ContextGuard<'_> {
 
 impl Drop for ContextGuard<'_> {
     fn drop(&mut self) {
-        // SAFETY: the frame lives as long as the memory context that was current, and that outlives the call.
+        // SAFETY: the frame lives as long as the memory context that was current, which outlives the call.
         unsafe {
             if std::thread::panicking() {
                 (*self.frame).unwinds = true;
@@ -124,9 +125,10 @@ impl Drop for ContextGuard<'_> {
     }
 }
 
-/// Called in the middle of errfinish(): it looks nothing up.
-unsafe extern "C-unwind" fn raised(frame: *mut c_void) {
-    // SAFETY: `tell` has put its frame here. An ERROR is being raised, so there is one to copy; without memory there is none.
+/// Called in the middle of errfinish(), so it looks nothing up.
+unsafe extern "C-unwind" fn add_context(frame: *mut c_void) {
+    // SAFETY: `explain_errors` has set its frame as the argument. An ERROR is being raised, so there is one to copy; on out of
+    // memory nothing is copied.
     unsafe {
         let frame = &mut *frame.cast::<ContextFrame>();
         if class(pg::geterrcode()) == *b"53" {
@@ -151,7 +153,7 @@ impl ContextFrame {
     /// `error` was copied to the frame's memory.
     unsafe fn keep(&mut self, error: *mut pg_sys::ErrorData) {
         self.first = error;
-        // SAFETY: who tells is there as long as nothing unwinds.
+        // SAFETY: `told` lives as long as nothing unwinds.
         unsafe {
             let told = &*self.told;
             let copy = |text: &CStr| pg::MemoryContextStrdup(self.memory, text.as_ptr());
@@ -167,12 +169,12 @@ impl ContextFrame {
     /// # Safety
     /// `now` is the ERROR that is being raised.
     unsafe fn raise_again(&self, now: &pg_sys::ErrorData) {
-        // SAFETY: what is not null is a C string.
+        // SAFETY: pointers that are not null are C strings.
         unsafe {
             let Some(first) = self.first.as_ref() else {
                 return;
             };
-            // Something else may have gone wrong since.
+            // Another error may have been raised since.
             let same = first.sqlerrcode == now.sqlerrcode && is_same(first.message, now.message);
             if same {
                 restore(first);
@@ -183,9 +185,9 @@ impl ContextFrame {
     }
 
     /// # Safety
-    /// `error` is the one that is being raised.
+    /// `error` is the ERROR that is being raised.
     unsafe fn withhold(&self, error: &pg_sys::ErrorData) {
-        // SAFETY: what is not null is a C string.
+        // SAFETY: pointers that are not null are C strings.
         unsafe {
             let kind = ErrorKind::classify(error);
             let hides_row = match self.shows {
@@ -221,13 +223,14 @@ impl ContextFrame {
         }
     }
 
-    /// A foreign key's values are in both of its tables.
+    /// Checks whether the values that the error quotes are in the table of `texts`. A foreign key's always are: both of its tables
+    /// have them.
     ///
     /// # Safety
-    /// As `withhold`.
+    /// As for `withhold`.
     unsafe fn is_of_table(&self, error: &pg_sys::ErrorData) -> bool {
         let by_key = [*b"23503", *b"23001"].contains(&state(error.sqlerrcode));
-        // SAFETY: as the caller says.
+        // SAFETY: upheld by the caller.
         by_key
             || error.table_name.is_null()
             || unsafe {

@@ -1,10 +1,10 @@
-//! PostgreSQL's functions that make an ERROR, and what an ERROR says.
+//! PostgreSQL's functions that fill in an ERROR, and the kinds of ERROR texts.
 
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
 
-// As `do_ereport` of pgrx has them: without a guard, because an ERROR in a callback is PostgreSQL's to handle. No frame of ours
-// in between has anything to drop.
+// Declared as in `do_ereport` of pgrx: without a guard, because PostgreSQL handles an ERROR in a callback. No Rust frame in between
+// has anything to drop.
 unsafe extern "C-unwind" {
     pub fn errmsg_internal(format: *const c_char, ...) -> c_int;
     pub fn errdetail_internal(format: *const c_char, ...) -> c_int;
@@ -17,25 +17,25 @@ unsafe extern "C-unwind" {
     pub fn MemoryContextStrdup(context: pg_sys::MemoryContext, text: *const c_char) -> *mut c_char;
 }
 
-/// What may be in the texts of an error.
+/// What the texts of an error may contain.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Names in the message, values in the detail.
     Constraint,
-    /// States of the server and rights.
+    /// Server states and privileges.
     Harmless,
-    /// Anything, as from a conversion or a function.
+    /// Anything, for example from a conversion or a function.
     Free,
 }
 
 impl ErrorKind {
     /// # Safety
-    /// What is not null in `error` is a C string.
+    /// Pointers that are not null in `error` are C strings.
     pub unsafe fn classify(error: &pg_sys::ErrorData) -> Self {
-        /// Where procedural languages raise what a function wants to say, under whatever SQLSTATE.
+        /// Source files in which procedural languages raise a function's own message, under any SQLSTATE.
         const LANGUAGES: [&CStr; 4] = [c"pl_exec.c", c"plperl.c", c"plpy_elog.c", c"pltcl.c"];
         let spoken = !error.filename.is_null() && {
-            // SAFETY: as the caller says.
+            // SAFETY: upheld by the caller.
             let file = unsafe { CStr::from_ptr(error.filename) };
             LANGUAGES.contains(&file)
         };
@@ -50,10 +50,10 @@ impl ErrorKind {
     }
 }
 
-/// What pgrx leaves out.
+/// Restores the fields that pgrx leaves out.
 ///
 /// # Safety
-/// What is not null in `first` is a C string; an ERROR is being raised.
+/// Pointers that are not null in `first` are C strings; an ERROR is being raised.
 pub unsafe fn restore(first: &pg_sys::ErrorData) {
     for (field, text) in [
         (pg_sys::PG_DIAG_SCHEMA_NAME, first.schema_name),
@@ -63,24 +63,24 @@ pub unsafe fn restore(first: &pg_sys::ErrorData) {
         (pg_sys::PG_DIAG_CONSTRAINT_NAME, first.constraint_name),
     ] {
         if !text.is_null() {
-            // SAFETY: as the caller says.
+            // SAFETY: upheld by the caller.
             unsafe { err_generic_string(c_int::from(field), text) };
         }
     }
     if !first.detail_log.is_null() {
-        // SAFETY: as the caller says.
+        // SAFETY: upheld by the caller.
         unsafe { set_text(errdetail_log, first.detail_log) };
     }
 }
 
 /// # Safety
-/// `set` sets a text of the ERROR that is being raised, by a format, and `text` is null or a C string.
+/// `set` takes a format and sets a text of the ERROR that is being raised; `text` is null or a C string.
 pub unsafe fn set_text(
     set: unsafe extern "C-unwind" fn(*const c_char, ...) -> c_int,
     text: *const c_char,
 ) {
     if !text.is_null() {
-        // SAFETY: as the caller says.
+        // SAFETY: upheld by the caller.
         unsafe { set(c"%s".as_ptr(), text) };
     }
 }
@@ -88,11 +88,11 @@ pub unsafe fn set_text(
 /// # Safety
 /// Both are null or C strings.
 pub unsafe fn is_same(a: *const c_char, b: *const c_char) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     !a.is_null() && !b.is_null() && unsafe { CStr::from_ptr(a) == CStr::from_ptr(b) }
 }
 
-/// The five characters of an SQLSTATE, six bits each (MAKE_SQLSTATE in elog.h).
+/// Returns the five characters of an SQLSTATE, six bits each (MAKE_SQLSTATE in elog.h).
 pub fn state(code: c_int) -> [u8; 5] {
     std::array::from_fn(|n| ((code >> (6 * n)) & 0x3f) as u8 + b'0')
 }

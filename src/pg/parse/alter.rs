@@ -11,9 +11,9 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 
 /// # Safety
-/// A node of the parser.
+/// `s` is a parser node.
 pub unsafe fn create_table(s: &pg_sys::CreateStmt) -> Act {
-    // SAFETY: as the caller says; elements are read as what their tags say.
+    // SAFETY: upheld by the caller; elements are cast according to their tags.
     unsafe {
         let elements = items(s.tableElts);
         let of = |wanted: NodeTag| elements.iter().copied().filter(move |e| tag(*e) == wanted);
@@ -36,10 +36,10 @@ pub unsafe fn create_table(s: &pg_sys::CreateStmt) -> Act {
 }
 
 /// # Safety
-/// A node of the parser.
+/// `s` is a parser node.
 pub unsafe fn alter_table(s: &pg_sys::AlterTableStmt) -> Act {
     use pg_sys::ObjectType::{OBJECT_MATVIEW, OBJECT_TABLE};
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe {
         if s.objtype != OBJECT_TABLE && s.objtype != OBJECT_MATVIEW {
             return Act::Other;
@@ -58,7 +58,7 @@ pub unsafe fn alter_table(s: &pg_sys::AlterTableStmt) -> Act {
 
 unsafe fn change(c: &pg_sys::AlterTableCmd) -> TableChange {
     use pg_sys::AlterTableType as T;
-    // SAFETY: a node of the parser; `def` is what the subtype says.
+    // SAFETY: a node of the parser; `def` has the type that the subtype implies.
     unsafe {
         let name = text(c.name).unwrap_or_default();
         match c.subtype {
@@ -103,9 +103,9 @@ unsafe fn change(c: &pg_sys::AlterTableCmd) -> TableChange {
 }
 
 /// # Safety
-/// A node of the parser.
+/// `t` is a parser node.
 unsafe fn kind(t: *mut pg_sys::TypeName) -> ColumnType {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe {
         let modifiers = items((*t).typmods)
             .into_iter()
@@ -178,7 +178,7 @@ unsafe fn default(node: Node) -> ColumnDefault {
     }
 }
 
-/// None for what is no rule of its own, as DEFERRABLE. `of` is the column that it stands behind.
+/// Returns None for what is no constraint of its own, such as DEFERRABLE. `of` is the column whose definition it belongs to.
 unsafe fn constraint(c: &pg_sys::Constraint, of: Option<&String>) -> Option<Constraint> {
     use pg_sys::ConstrType as C;
     // SAFETY: a node of the parser.
@@ -214,9 +214,9 @@ unsafe fn constraint(c: &pg_sys::Constraint, of: Option<&String>) -> Option<Cons
     }
 }
 
-/// The column of `column IS NOT NULL`.
+/// Returns the column of `column IS NOT NULL`.
 unsafe fn kept_from_null(node: Node) -> Option<String> {
-    // SAFETY: each node is read as what its tag says.
+    // SAFETY: each node is cast according to its tag.
     unsafe {
         if tag(node) != NodeTag::T_NullTest {
             return None;

@@ -1,4 +1,4 @@
-//! CREATE INDEX, as a user wrote it, for a build beside writers.
+//! A user's CREATE INDEX statement, read so that the index can be built concurrently with writers.
 
 use super::node::{range, tag, text};
 use crate::error::{Error, Result};
@@ -8,18 +8,19 @@ use crate::pg::{spi, top_level};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::CString;
 
-/// Words, numbers and signs of a statement.
+/// The most tokens (words, numbers and signs) of a statement.
 const MOST_TOKENS: usize = 100_000;
 
 /// What is known of the statement before PostgreSQL has analysed it.
 pub struct ParsedIndex {
     pub table: Oid,
     pub name: Ident,
-    /// None for the default one.
+    /// None for the default tablespace.
     pub tablespace: Option<Ident>,
 }
 
-/// Names are looked for on the session's own search_path. Errors: 22023 for anything but one CREATE INDEX, 42P01 without its table.
+/// Reads the statement. Names are looked up on the session's own search_path. Errors: 22023 for anything but one CREATE INDEX,
+/// 42P01 without its table.
 pub fn read(statement: &str) -> Result<ParsedIndex> {
     let given = bare(parse(statement)?)?;
     let Some(table) = spi::value::<Oid>(
@@ -50,8 +51,8 @@ pub fn read(statement: &str) -> Result<ParsedIndex> {
     })
 }
 
-/// Runs the statement for another table with the same columns, which is empty: what it says is then in the catalog, with every name
-/// resolved on the session's search_path.
+/// Runs the statement for another, empty table with the same columns. The catalog then has its definition, with every name resolved
+/// on the session's search_path.
 pub fn make_on(statement: &str, table: &QualifiedName) -> Result<()> {
     let c_string = |s: &str| CString::new(s).map_err(|_| nul_byte());
     let text = c_string(statement)?;
@@ -59,7 +60,7 @@ pub fn make_on(statement: &str, table: &QualifiedName) -> Result<()> {
         c_string(table.schema.as_str())?,
         c_string(table.name.as_str())?,
     );
-    // SAFETY: inside a transaction; the three texts outlive the call, and nodes are read as what their tags say.
+    // SAFETY: inside a transaction; the three texts outlive the call, and nodes are cast according to their tags.
     unsafe {
         let parsed = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         for raw in super::node::items(parsed) {
@@ -116,7 +117,7 @@ fn parse(statement: &str) -> Result<IndexOrOther> {
             hint: "Put a long expression into a function, and the function into the index.".into(),
         });
     }
-    // SAFETY: the statements are the parser's; nodes are read as what their tags say.
+    // SAFETY: the statements come from the parser; nodes are cast according to their tags.
     super::raw(statement, |all| unsafe {
         let [one] = all else {
             return IndexOrOther::Other;

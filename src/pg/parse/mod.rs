@@ -1,5 +1,5 @@
-//! A text of SQL, statement by statement, read by the server's own parser; nothing is run. The text is cut first, and each
-//! statement is read alone: whatever is wrong with one is said of that one, and costs no more than its length.
+//! Reads SQL text statement by statement with the server's own parser; nothing is run. The text is split first, and each statement
+//! is parsed alone: an error in one is reported for that one, and costs no more than its length.
 
 mod alter;
 pub mod index;
@@ -19,15 +19,15 @@ use std::ops::Range;
 
 pub use raw::{raw, syntax_message, too_much};
 
-/// Words, numbers and signs of a statement that the parser is given: it hears no interrupt, and needs some hundred bytes for
-/// each of them.
+/// The most tokens (words, numbers and signs) of a statement that the parser is given: it serves no interrupt, and needs some
+/// hundred bytes for each token.
 const MOST_TOKENS: usize = 500_000;
 
-/// What is given out at once: the names in it are looked up together.
+/// The size of a batch of statements: the names in a batch are looked up together.
 const BATCH_STATEMENTS: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// The statements of a text, in its order, in batches.
+/// The statements of a text, in order, in batches.
 pub struct StatementReader<'a> {
     text: &'a str,
     pieces: Pieces<'a>,
@@ -43,7 +43,7 @@ impl<'a> StatementReader<'a> {
         }
     }
 
-    /// None at the end of the text.
+    /// Returns the next batch; None at the end of the text.
     pub fn batch(&mut self) -> Result<Option<Vec<LintStatement>>> {
         let mut found = Vec::new();
         let mut bytes = 0;
@@ -58,7 +58,7 @@ impl<'a> StatementReader<'a> {
         Ok(Some(found))
     }
 
-    /// Those of a piece: one, as a rule. Behind it the commands of psql that stand in it.
+    /// Returns the statements of a piece, as a rule one, followed by the psql commands in it.
     fn statements(&mut self, piece: &Piece) -> Result<Vec<LintStatement>> {
         let text = blank_meta_commands(&self.text[piece.place.clone()], piece);
         let start = piece.place.start;
@@ -91,7 +91,7 @@ fn statement(line: i32, text: &str, tag: String, act: Act) -> LintStatement {
     }
 }
 
-/// The text of a piece with blanks in place of psql's lines.
+/// Returns the text of a piece with blanks in place of psql commands.
 fn blank_meta_commands<'a>(text: &'a str, piece: &Piece) -> Cow<'a, str> {
     if piece.metas.is_empty() {
         return text.into();
@@ -108,7 +108,7 @@ fn blank_meta_commands<'a>(text: &'a str, piece: &Piece) -> Cow<'a, str> {
     bare.into()
 }
 
-/// Numbers of lines, asked for in the order of the text.
+/// Line numbers, requested in the order of the text.
 #[derive(Clone)]
 struct LineCounter<'a> {
     text: &'a str,
@@ -133,7 +133,7 @@ impl<'a> LineCounter<'a> {
     }
 }
 
-/// A statement, or what should be one, in the text of its piece.
+/// A statement, or an unparsable text in its place, with its position in the piece.
 struct ParsedPiece {
     place: Range<usize>,
     tag: String,
@@ -156,7 +156,7 @@ fn read(text: &str, piece: &Piece) -> Result<Vec<ParsedPiece>> {
     if let Some(why) = piece.weight.too_much(MOST_TOKENS) {
         return Ok(whole(Act::Unread { why }));
     }
-    // SAFETY: the statements are the parser's, of this text.
+    // SAFETY: the statements come from the parser, for this text.
     let parsed = raw(text, |all| unsafe {
         let found = all.iter().map(|s| read_statement(*s, text.len()));
         found.collect::<Vec<ParsedPiece>>()
@@ -167,7 +167,7 @@ fn read(text: &str, piece: &Piece) -> Result<Vec<ParsedPiece>> {
     }
 }
 
-/// A block with what PL/pgSQL says of it; anything else as it is.
+/// Adds PL/pgSQL's result to a DO block; returns anything else unchanged.
 fn compile_block(mut f: ParsedPiece) -> Result<ParsedPiece> {
     if let Act::Do {
         body,
@@ -182,9 +182,9 @@ fn compile_block(mut f: ParsedPiece) -> Result<ParsedPiece> {
 }
 
 /// # Safety
-/// As `raw_parser` returned it, of a text of this length.
+/// `raw` is a statement as `raw_parser` returned it, of a text of this length.
 unsafe fn read_statement(raw: *mut pg_sys::RawStmt, length: usize) -> ParsedPiece {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe {
         let raw = &*raw;
         let at = usize::try_from(raw.stmt_location).unwrap_or(0);
@@ -198,7 +198,7 @@ unsafe fn read_statement(raw: *mut pg_sys::RawStmt, length: usize) -> ParsedPiec
     }
 }
 
-/// Bytes of white space and comments that a text begins with.
+/// Returns the length in bytes of the white space and comments at the start of a text.
 fn blank(text: &str) -> usize {
     let first = Scanner::new(text, 0, raw::escapes()).next();
     first.map_or(text.len(), |t| t.place.start)

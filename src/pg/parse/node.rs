@@ -1,4 +1,4 @@
-//! Reading nodes of a parse tree: names, lists, constants, and the columns and functions in an expression.
+//! Reads nodes of a parse tree: names, lists and constants.
 
 use crate::model::lint::statement::WrittenName;
 use pgrx::pg_sys;
@@ -8,23 +8,23 @@ use std::ffi::{CStr, c_char};
 pub type Node = *mut pg_sys::Node;
 
 /// # Safety
-/// A node, or null.
+/// `node` is a node or null.
 pub unsafe fn tag(node: Node) -> NodeTag {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe { node.as_ref() }.map_or(NodeTag::T_Invalid, |n| n.type_)
 }
 
 /// # Safety
-/// A C string, or null.
+/// `p` is a C string or null.
 pub unsafe fn text(p: *const c_char) -> Option<String> {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     (!p.is_null()).then(|| unsafe { CStr::from_ptr(p) }.to_string_lossy().into_owned())
 }
 
 /// # Safety
-/// A list of pointers, or null.
+/// `list` is a list of pointers or null.
 pub unsafe fn items(list: *mut pg_sys::List) -> Vec<Node> {
-    // SAFETY: as the caller says; the length is the list's own.
+    // SAFETY: upheld by the caller; the length is the list's own.
     unsafe {
         let length = list.as_ref().map_or(0, |l| l.length);
         (0..length)
@@ -34,10 +34,10 @@ pub unsafe fn items(list: *mut pg_sys::List) -> Vec<Node> {
 }
 
 /// # Safety
-/// A node of the parser, or null.
+/// `node` is a parser node or null.
 #[cfg(not(feature = "pg14"))]
 unsafe fn string(node: Node) -> Option<String> {
-    // SAFETY: the tag says what it is.
+    // SAFETY: the tag is checked before the cast.
     unsafe {
         (tag(node) == NodeTag::T_String)
             .then(|| text((*node.cast::<pg_sys::String>()).sval))
@@ -46,10 +46,10 @@ unsafe fn string(node: Node) -> Option<String> {
 }
 
 /// # Safety
-/// A node of the parser, or null.
+/// `node` is a parser node or null.
 #[cfg(feature = "pg14")]
 unsafe fn string(node: Node) -> Option<String> {
-    // SAFETY: the tag says what it is.
+    // SAFETY: the tag is checked before the cast.
     unsafe {
         (tag(node) == NodeTag::T_String)
             .then(|| text((*node.cast::<pg_sys::Value>()).val.str_))
@@ -57,19 +57,19 @@ unsafe fn string(node: Node) -> Option<String> {
     }
 }
 
-/// Names in a list, of a column, a type, a function: without what is none, as a star.
+/// Returns the names in a list, of a column, a type or a function, without items that are no names, such as a star.
 ///
 /// # Safety
-/// A list of the parser, or null.
+/// `list` is a list of the parser or null.
 pub unsafe fn strings(list: *mut pg_sys::List) -> Vec<String> {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe { items(list).into_iter().filter_map(|n| string(n)).collect() }
 }
 
 /// # Safety
-/// A node of the parser.
+/// `range` is a parser node.
 pub unsafe fn range(range: *mut pg_sys::RangeVar) -> WrittenName {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe {
         WrittenName {
             schema: text((*range).schemaname),
@@ -78,7 +78,7 @@ pub unsafe fn range(range: *mut pg_sys::RangeVar) -> WrittenName {
     }
 }
 
-/// Of a name in parts, the last two.
+/// Returns the last two parts of a qualified name.
 pub fn last_two_parts(mut parts: Vec<String>) -> Option<WrittenName> {
     let name = parts.pop()?;
     Some(WrittenName {
@@ -87,7 +87,7 @@ pub fn last_two_parts(mut parts: Vec<String>) -> Option<WrittenName> {
     })
 }
 
-/// A constant: a number, a word, or null.
+/// A constant: a number, a string, or null.
 #[derive(Debug, PartialEq)]
 pub enum Constant {
     Null,
@@ -97,10 +97,10 @@ pub enum Constant {
 }
 
 /// # Safety
-/// A node of the parser, or null.
+/// `node` is a parser node or null.
 #[cfg(not(feature = "pg14"))]
 pub unsafe fn constant(node: Node) -> Option<Constant> {
-    // SAFETY: the tags say what it is.
+    // SAFETY: the tags are checked before the casts.
     unsafe {
         if tag(node) != NodeTag::T_A_Const {
             return None;
@@ -119,10 +119,10 @@ pub unsafe fn constant(node: Node) -> Option<Constant> {
 }
 
 /// # Safety
-/// A node of the parser, or null.
+/// `node` is a parser node or null.
 #[cfg(feature = "pg14")]
 pub unsafe fn constant(node: Node) -> Option<Constant> {
-    // SAFETY: the tags say what it is.
+    // SAFETY: the tags are checked before the casts.
     unsafe {
         if tag(node) != NodeTag::T_A_Const {
             return None;
@@ -140,8 +140,8 @@ pub unsafe fn constant(node: Node) -> Option<Constant> {
 }
 
 /// # Safety
-/// A node of the parser.
+/// `relation` is a parser node.
 pub unsafe fn is_temporary(relation: *mut pg_sys::RangeVar) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe { (*relation).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP }
 }

@@ -1,12 +1,12 @@
-//! What an expression or a query is made of. The tree may be as deep as its text is long, so that nothing here calls itself: nodes
-//! that are still to be looked at stand in a list.
+//! The parts of an expression or a query. A tree may be as deep as its text is long, so nothing here is recursive: nodes still to
+//! be visited are kept in a list.
 
 use super::node::{Node, items, range, strings, tag};
 use crate::model::lint::statement::WrittenName;
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 
-/// Bare names, each as often as it is written, in the order of the text.
+/// The names in it, each as often as it is written, in the order of the text. Columns and calls are unqualified.
 #[derive(Default)]
 pub struct NameParts {
     pub columns: Vec<String>,
@@ -16,12 +16,12 @@ pub struct NameParts {
 
 impl NameParts {
     /// # Safety
-    /// A node of the parser, or null.
+    /// `node` is a parser node or null.
     pub unsafe fn from_node(node: Node) -> Self {
         let mut parts = Self::default();
         let mut waiting = vec![node];
         while let Some(node) = waiting.pop() {
-            // SAFETY: as the caller says; each node is read as what its tag says.
+            // SAFETY: upheld by the caller; each node is cast according to its tag.
             unsafe {
                 parts.take(node);
                 let first = waiting.len();
@@ -33,9 +33,9 @@ impl NameParts {
     }
 
     /// # Safety
-    /// A node of the parser, or null.
+    /// `node` is a parser node or null.
     unsafe fn take(&mut self, node: Node) {
-        // SAFETY: each node is read as what its tag says.
+        // SAFETY: each node is cast according to its tag.
         unsafe {
             match tag(node) {
                 NodeTag::T_ColumnRef => {
@@ -53,12 +53,12 @@ impl NameParts {
     }
 }
 
-/// The nodes right below one, in their order.
+/// Collects the direct children of a node, in their order.
 ///
 /// # Safety
-/// A node of the parser, or null.
+/// `node` is a parser node or null.
 unsafe fn collect_children(node: Node, found: &mut Vec<Node>) {
-    // SAFETY: each node is read as what its tag says.
+    // SAFETY: each node is cast according to its tag.
     unsafe {
         match tag(node) {
             NodeTag::T_FuncCall => found.extend(items((*node.cast::<pg_sys::FuncCall>()).args)),
@@ -105,9 +105,9 @@ unsafe fn collect_children(node: Node, found: &mut Vec<Node>) {
 }
 
 /// # Safety
-/// A node of the parser.
+/// `s` is a parser node.
 unsafe fn of_select(s: &pg_sys::SelectStmt, found: &mut Vec<Node>) {
-    // SAFETY: as the caller says.
+    // SAFETY: upheld by the caller.
     unsafe {
         found.extend(items(s.targetList));
         found.extend(items(s.fromClause));

@@ -1,4 +1,4 @@
-//! What PL/pgSQL's own compiler says of a block, which it does not run.
+//! Checks a block with PL/pgSQL's own compiler, without running it.
 
 use super::raw;
 use crate::error::Result;
@@ -7,16 +7,16 @@ use crate::pg::tx;
 use pgrx::pg_sys;
 use std::ffi::{CString, c_char, c_void};
 
-/// plpgsql.h: makes a program of a text, and checks the SQL in it as `check_function_bodies` says.
+/// The compiler (plpgsql.h): compiles a text, and checks the SQL in it according to `check_function_bodies`.
 type Compile = unsafe extern "C-unwind" fn(source: *mut c_char) -> *mut c_void;
 
-/// Words, numbers and signs of a block that is compiled: the compiler looks for each new variable among all others, and hears no
-/// interrupt meanwhile.
+/// The most tokens (words, numbers and signs) of a block that is compiled: the compiler looks for each new variable among all
+/// others, and serves no interrupt meanwhile.
 const MOST_TOKENS: usize = 20_000;
 
-/// The first thing that is wrong. Nothing also where this server's PL/pgSQL hides its compiler.
+/// Returns the first error in the block; none also where this server's PL/pgSQL does not export its compiler.
 ///
-/// Errors: what does not lie in the block, as a cancel.
+/// Errors: those that the block does not cause, such as a cancel.
 pub fn check(body: &str) -> Result<BlockCheck> {
     if raw::too_much(body, MOST_TOKENS).is_some() {
         return Ok(BlockCheck::TooLong);
@@ -32,7 +32,7 @@ pub fn check(body: &str) -> Result<BlockCheck> {
 
 #[allow(ffi_unwind_calls, reason = "the call is guarded")]
 fn compile(text: &CString) -> Result<()> {
-    // SAFETY: the name of a library of PostgreSQL's own, and a symbol of it; null where it is not there.
+    // SAFETY: the name of a library of PostgreSQL and of a symbol in it; null where the symbol does not exist.
     let found = unsafe {
         pg_sys::load_external_function(
             c"$libdir/plpgsql".as_ptr(),
@@ -44,8 +44,8 @@ fn compile(text: &CString) -> Result<()> {
     if found.is_null() {
         return Ok(());
     }
-    // SAFETY: plpgsql.h declares the symbol so from PostgreSQL 9.0 on; it allocates in the current memory context, and raises on a
-    // syntax error, which the caller's subtransaction catches.
+    // SAFETY: plpgsql.h declares the symbol this way since PostgreSQL 9.0; it allocates in the current memory context, and raises
+    // an ERROR on a syntax error, which the caller's subtransaction catches.
     unsafe {
         let compile: Compile = std::mem::transmute::<*mut c_void, Compile>(found);
         pg_sys::ffi::pg_guard_ffi_boundary(|| compile(text.as_ptr().cast_mut()));

@@ -1,4 +1,4 @@
-//! The server's parser, called so that nothing of the call stays: neither its memory nor its error.
+//! Calls the server's parser so that nothing of the call remains: neither its memory nor its error.
 
 use super::node;
 use crate::error::{Error, Result, brief};
@@ -8,9 +8,9 @@ use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys;
 use std::ffi::CString;
 
-/// What `read` makes of the statements of a text. Its trees live only as long as the call.
+/// Returns what `read` makes of the statements of a text. The parse trees live only as long as the call.
 ///
-/// Errors: what PostgreSQL says of the text; 22023 with a NUL byte in it.
+/// Errors: PostgreSQL's error for the text; 22023 with a NUL byte in it.
 pub fn raw<T>(text: &str, read: impl FnOnce(&[*mut pg_sys::RawStmt]) -> T) -> Result<T> {
     let sql = CString::new(text).map_err(|_| Error::Invalid {
         message: "a NUL byte".into(),
@@ -19,7 +19,7 @@ pub fn raw<T>(text: &str, read: impl FnOnce(&[*mut pg_sys::RawStmt]) -> T) -> Re
     })?;
     in_own_memory(|| {
         tx::probe(|| {
-            // SAFETY: the parser allocates in the current context only, and raises on a syntax error, which the
+            // SAFETY: the parser allocates in the current context only, and raises an ERROR on a syntax error, which the
             // subtransaction catches; it returns a list of RawStmt.
             let parsed = unsafe {
                 let parsed =
@@ -33,9 +33,10 @@ pub fn raw<T>(text: &str, read: impl FnOnce(&[*mut pg_sys::RawStmt]) -> T) -> Re
     })
 }
 
-/// Runs `f`, which catches what it raises, in a memory context of its own that is gone afterwards.
+/// Runs `f`, which must catch every ERROR it raises, in a memory context of its own that is deleted afterwards.
 pub fn in_own_memory<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
-    // SAFETY: `f` returns, and gives back Rust's own values only; the context before is current again when its own one goes.
+    // SAFETY: `f` returns, and its result contains Rust-owned values only; the previous context is current again when the new one
+    // is deleted.
     unsafe {
         let outer = pg_sys::CurrentMemoryContext;
         let own = pg_sys::AllocSetContextCreateExtended(
@@ -53,16 +54,16 @@ pub fn in_own_memory<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Whether a backslash escapes in a plain string of this session.
+/// Checks whether a backslash escapes in a plain string of this session.
 pub fn escapes() -> bool {
     // SAFETY: reads a setting of this backend.
     unsafe { !pg_sys::standard_conforming_strings }
 }
 
-/// Bytes of what is said.
+/// The most bytes of a message.
 const MOST_SAID: usize = 2000;
 
-/// What PostgreSQL says of a text. Errors that say nothing of it go on.
+/// Returns PostgreSQL's message about a text. Errors that are not about the text are returned as errors.
 pub fn syntax_message(e: Error) -> Result<String> {
     match e {
         Error::Sql {
@@ -72,13 +73,13 @@ pub fn syntax_message(e: Error) -> Result<String> {
                 | Code::ERRCODE_OUT_OF_MEMORY,
             ..
         } => Err(e),
-        // It may quote all that follows.
+        // The message may quote all of the following text.
         Error::Sql { message, .. } => Ok(brief(message, MOST_SAID)),
         other => Ok(other.to_string()),
     }
 }
 
-/// Why the parser should not be made to read a text; None where it may.
+/// Returns why a text is too large for the parser; None where it is not.
 pub fn too_much(text: &str, most_tokens: usize) -> Option<String> {
     scan::weight(text, escapes()).too_much(most_tokens)
 }

@@ -1,4 +1,4 @@
-//! One statement of the parse tree as a plain value.
+//! Converts one statement of the parse tree to a plain value.
 
 use super::alter;
 use super::node::{
@@ -10,9 +10,9 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 
 /// # Safety
-/// A statement as `raw_parser` returned it.
+/// `node` is a statement as `raw_parser` returned it.
 pub unsafe fn act(node: Node) -> Act {
-    // SAFETY: each node is read as what its tag says.
+    // SAFETY: each node is cast according to its tag.
     unsafe {
         match tag(node) {
             NodeTag::T_TransactionStmt => transaction(&*node.cast()),
@@ -124,7 +124,7 @@ unsafe fn index(s: &pg_sys::IndexStmt) -> Act {
     }
 }
 
-/// Whether an option is there, and not switched off.
+/// Checks whether an option is present and not switched off.
 unsafe fn has_option(options: *mut pg_sys::List, name: &str) -> bool {
     // SAFETY: options are DefElem.
     unsafe {
@@ -211,7 +211,7 @@ unsafe fn read_set_schema(s: &pg_sys::AlterObjectSchemaStmt) -> Act {
 }
 
 unsafe fn data(node: Node) -> Act {
-    // SAFETY: each node is read as what its tag says.
+    // SAFETY: each node is cast according to its tag.
     unsafe {
         match tag(node) {
             NodeTag::T_UpdateStmt => {
@@ -305,9 +305,9 @@ unsafe fn read_alter_enum(s: &pg_sys::AlterEnumStmt) -> Act {
     Act::AlterEnum { added }
 }
 
-/// Language and text of a program.
+/// Returns the language and the text of a function or a block.
 unsafe fn program(options: *mut pg_sys::List) -> (String, Option<String>) {
-    // SAFETY: options are DefElem; AS of a function has a list, of DO one string.
+    // SAFETY: options are DefElem; AS has a list for a function, one string for DO.
     unsafe {
         let (mut language, mut body) = (None, None);
         for option in items(options) {

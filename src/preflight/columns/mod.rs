@@ -1,4 +1,4 @@
-//! What stands in the way of new columns.
+//! Preflight of column changes.
 
 mod rows;
 
@@ -13,7 +13,7 @@ use crate::sqlgen::columns::{as_it_will_be, dependents};
 use crate::store::new_column;
 use pgrx::pg_sys::Oid;
 
-/// All findings; rows are read as long as nothing is kept in step.
+/// Returns all findings; rows are read only before the columns are kept in step.
 pub fn findings(
     m: &Migration,
     all: &[ColumnChange],
@@ -82,7 +82,7 @@ impl ColumnLook<'_> {
         )))
     }
 
-    /// Columns of all reworks of this table, by name and type.
+    /// Returns the columns of all changes of this table that do not exist yet, by name and type.
     fn list_other_columns(&self) -> Vec<(&Ident, &str)> {
         let same = self.all.iter().filter(|r| r.relation == self.r.relation);
         same.flat_map(|r| &r.columns)
@@ -115,7 +115,7 @@ impl ColumnLook<'_> {
         }
     }
 
-    /// Keys that we cannot take over yet.
+    /// Finds keys that a column change does not support.
     fn keys(&self, old: &ReplacedColumn) -> Result<Vec<PreflightFinding>> {
         let mut found = Vec::new();
         let name = old.name.as_str();
@@ -221,7 +221,7 @@ impl ColumnLook<'_> {
         )))
     }
 
-    /// What stays with the old column.
+    /// Finds dependents that stay with the old column.
     fn left_behind(&self, old: &ReplacedColumn) -> Result<Vec<PreflightFinding>> {
         let mut found = Vec::new();
         let name = old.name.as_str();

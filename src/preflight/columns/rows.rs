@@ -1,4 +1,4 @@
-//! Rows that will not do.
+//! Rows that are obstacles to a column change.
 
 use super::ColumnLook;
 use crate::error::Result;
@@ -10,9 +10,9 @@ use crate::sqlgen::columns::compare;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
-/// Rows that are named.
+/// Number of rows that a finding names.
 const EXAMPLES: usize = 10;
-/// Rows that go there and back for a look.
+/// Number of rows that are converted in both directions as a test.
 const SAMPLE: u32 = 1000;
 
 impl ColumnLook<'_> {
@@ -70,7 +70,7 @@ impl ColumnLook<'_> {
             .as_ref()
             .and_then(|o| self.shape.column(&o.name));
         let old_type = old_type.map_or("", |c| c.type_text.as_str());
-        // Once the columns are there, this has been said.
+        // Once the columns exist, this has been reported.
         if self
             .r
             .columns

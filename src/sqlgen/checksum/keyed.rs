@@ -1,11 +1,11 @@
-//! Rows of both sides by their key, which need not be the same on both.
+//! Finds rows of both sides by key, which may differ between the sides.
 
 use super::{ComparedPair, Side};
 use crate::ident::Ident;
 use crate::sqlgen::id_lookup;
 use crate::sqlgen::view_names;
 
-/// Which rows are looked at: conditions over `r`, one for each side.
+/// Which rows to compare: conditions over `r`, one for each side.
 #[derive(Clone, Debug)]
 pub struct Condition {
     source: String,
@@ -29,7 +29,7 @@ impl Condition {
 }
 
 impl ComparedPair<'_> {
-    /// Rows whose old key is one of `$1` jsonb, an array of arrays of text.
+    /// Rows whose source key is one of `$1` jsonb, an array of arrays of text.
     pub fn chosen(&self) -> Condition {
         let given = |n: usize| {
             let type_text = &self.layout.key[n].type_text;
@@ -69,7 +69,7 @@ impl ComparedPair<'_> {
         }
     }
 
-    /// Part `n` of the new key, for an old one.
+    /// Part `n` of the target key for a source key.
     fn new_part(&self, n: usize, old: &dyn Fn(usize) -> String) -> String {
         let key = &self.layout.key;
         match &key[n].via {
@@ -78,7 +78,7 @@ impl ComparedPair<'_> {
         }
     }
 
-    /// Part `n` of the old key, for a new one.
+    /// Part `n` of the source key for a target key.
     pub(super) fn old_part(&self, n: usize, new: &str) -> String {
         match &self.layout.key[n].via {
             None => new.to_owned(),
@@ -86,13 +86,12 @@ impl ComparedPair<'_> {
         }
     }
 
-    /// Keys are not the same on both sides.
+    /// Whether the keys of both sides differ.
     fn is_remapped(&self) -> bool {
         self.layout.key.iter().any(|k| k.via.is_some())
     }
 
-    /// `$1` text[]: the row of one side, and its key alone, as JSON. The key is the one that the old table has, or, with
-    /// `given` the target, the one that the new one has.
+    /// `$1` text[] a key: returns the row of `side` and its key as JSON. `given` says which side's key `$1` is.
     pub fn row(&self, side: Side, given: Side) -> String {
         let all = self.layout.columns.iter().map(|c| &c.name);
         let condition = self.layout.key.iter().enumerate().map(|(n, k)| {
@@ -124,7 +123,7 @@ impl ComparedPair<'_> {
         )
     }
 
-    /// The key of row `r` as JSON: both of them where they are not the same.
+    /// The key of row `r` as JSON: both keys where they differ.
     fn key_document(&self, side: Side) -> String {
         let document = |parts: Vec<String>| {
             format!(
@@ -154,7 +153,7 @@ impl ComparedPair<'_> {
         )
     }
 
-    /// The old key of the view's row.
+    /// The source key of the view's row.
     pub(super) fn old_key_text(&self) -> String {
         let parts: Vec<String> = (0..self.layout.key.len())
             .map(|n| format!("r.{}::pg_catalog.text", view_names::key_name(n)))

@@ -1,5 +1,5 @@
-//! Comparing both sides: a hash of each row, summed up; where the sums differ, rows are joined by key, those of large tables
-//! only in the buckets (of key hashes) that differ.
+//! Compares both sides: sums a hash of each row. Where the sums differ, rows are joined by key; in large tables only those in
+//! the buckets (of key hashes) that differ.
 
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::{Compare, KeyColumn, Layout, TargetColumn};
@@ -24,7 +24,7 @@ impl Side {
     pub const BOTH: [Side; 2] = [Side::Source, Side::Target];
 }
 
-/// Both sides of one mapping, which have the same column names.
+/// Both sides of one mapping, with the same column names.
 pub struct ComparedPair<'a> {
     id: i32,
     target: &'a QualifiedName,
@@ -36,7 +36,7 @@ impl<'a> ComparedPair<'a> {
         Self { id, target, layout }
     }
 
-    /// `FROM … AS r WHERE …`, with one more condition over `r`.
+    /// Returns `FROM … AS r WHERE …`, with one more condition over `r`.
     pub fn from(&self, side: Side, condition: &str) -> String {
         match side {
             Side::Source => format!("FROM {} AS r WHERE {condition}", view_names::name(self.id)),
@@ -48,8 +48,8 @@ impl<'a> ComparedPair<'a> {
         }
     }
 
-    /// One pass over one side: its rows, and the sum of their hashes. With `sliced`, `$1` and `$2` are the first place and
-    /// the first place after.
+    /// Counts the rows of one side and sums their hashes in one pass. With `sliced`, `$1` and `$2` are the first tid and the
+    /// first tid after the slice.
     pub fn total(&self, side: Side, sliced: bool) -> String {
         let condition = if sliced {
             let place = place(side);
@@ -64,8 +64,8 @@ impl<'a> ComparedPair<'a> {
         )
     }
 
-    /// The same of each bucket. Three times as slow, so only where the totals differ, and the tables are so large that to
-    /// join them whole would need much room.
+    /// The same for each bucket. Three times as slow as `total`, so it runs only where the totals differ and the tables are too
+    /// large for a full join.
     pub fn buckets(&self, side: Side) -> String {
         format!(
             "SELECT q.b AS bucket, count(*) AS rows, sum(q.h)::pg_catalog.text AS hash FROM (SELECT {} AS b, {} AS h {}) q GROUP BY q.b",
@@ -75,7 +75,7 @@ impl<'a> ComparedPair<'a> {
         )
     }
 
-    /// How many rows of one side `condition` over `r` chooses.
+    /// Counts the rows of one side that `condition` selects.
     pub fn count(&self, side: Side, condition: &Condition) -> String {
         let from = self.from(side, condition.on_side(side));
         format!("SELECT count(*) AS rows {from}")
@@ -86,9 +86,10 @@ impl<'a> ComparedPair<'a> {
         Condition::on_both(format!("{} = ANY ($1)", self.bucket()))
     }
 
-    /// Rows that differ, among those that `condition` chooses, as (kind, key, new_key, k0 …): the old key, null where a new row
-    /// has none, and the new one. `$2`, `$3`: the places of old rows that are not copied yet: what is missing there is pending, and so is a row whose place is in
-    /// another table. `$4` jsonb: keys of leftovers, pending as well.
+    /// Selects the rows that differ, among those of `condition`, as (kind, key, new_key, k0 …). `key` is the source key, null
+    /// where a target row has none; `new_key` is the target key. `$2`, `$3`: the tid range of source rows that are not copied
+    /// yet; rows missing there are pending. A null tid (the row comes from another source of a merge) counts as (0,0). `$4`
+    /// jsonb: keys of pending rows.
     pub fn select_differing(&self, condition: &Condition) -> String {
         let side = |side: Side| {
             let key = self.layout.key.iter().enumerate();
@@ -142,7 +143,7 @@ impl<'a> ComparedPair<'a> {
         )
     }
 
-    /// How many of `differing` there are, by kind.
+    /// Counts the rows of `select_differing` by kind.
     pub fn count_differing(&self, condition: &Condition) -> String {
         format!(
             "SELECT d.kind, count(*) AS rows FROM ({}) d GROUP BY d.kind",
@@ -150,7 +151,7 @@ impl<'a> ComparedPair<'a> {
         )
     }
 
-    /// The first `$5` of `differing`, by key, without the pending ones.
+    /// Lists the first `$5` rows of `select_differing` by key, without pending ones.
     pub fn list_differing(&self, condition: &Condition) -> String {
         let order: Vec<String> = (0..self.layout.key.len())
             .map(|n| format!("d.k{n}"))
@@ -162,7 +163,7 @@ impl<'a> ComparedPair<'a> {
         )
     }
 
-    /// The keys of `differing` that can be listed as leftovers, each as one JSON array.
+    /// Lists the keys of `select_differing` that can be stored as pending rows, each as one JSON array.
     pub fn list_keys_to_note(&self, condition: &Condition) -> String {
         format!(
             "SELECT pg_catalog.to_jsonb(d.key)::pg_catalog.text FROM ({}) d WHERE d.kind <> 'pending' \
@@ -171,7 +172,7 @@ impl<'a> ComparedPair<'a> {
         )
     }
 
-    /// By value, so that two images of one key meet in one bucket.
+    /// Hashes by value, so that different texts of one key fall into the same bucket.
     fn bucket(&self) -> String {
         let by_value = |k: &KeyColumn| {
             if k.hashable {
@@ -181,7 +182,7 @@ impl<'a> ComparedPair<'a> {
             }
         };
         let key: Vec<String> = self.layout.key.iter().map(by_value).collect();
-        // A mask, not a remainder: hashes have a sign.
+        // A mask, not a remainder, because hashes are signed.
         format!(
             "(pg_catalog.hash_record_extended(ROW({}), 0) & {})::int",
             key.join(", "),
@@ -191,7 +192,7 @@ impl<'a> ComparedPair<'a> {
 
     fn hash(&self) -> String {
         let all: Vec<String> = self.layout.columns.iter().map(hash_input).collect();
-        // A target list has at most 1664 entries, and ROW() as many as a table can have columns.
+        // A target list has at most 1664 entries; ROW() takes as many as a table has columns.
         format!(
             "pg_catalog.hash_record_extended(ROW({}), 0)",
             all.join(", ")
@@ -199,8 +200,8 @@ impl<'a> ComparedPair<'a> {
     }
 }
 
-/// The text of a value is its image: session::EXACT takes care of numbers and dates. "C" because a collation may take
-/// different texts for equal.
+/// A value is compared by its text; `guc::EXACT` fixes the output format of numbers and dates. Collation "C", because another
+/// collation may treat different texts as equal.
 fn hash_input(column: &TargetColumn) -> String {
     match column.compare {
         Compare::Hash => format!("r.{}", column.name),

@@ -1,18 +1,19 @@
-//! Rows whose columns are not in step.
+//! Finds rows whose old and new columns are out of sync.
 
 use super::{DOWN, OLD, PLACE, new_name, up_name, view_name};
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::column_change::{ColumnChange, NewColumn, SyncStage};
 use crate::sqlgen::row_name;
 
-/// Two values differ bit by bit: works for types without an equality operator (json), and tells 1.0 from 1.00.
+/// Whether two values differ bit by bit: works for types without an equality operator (json), and distinguishes 1.0 from 1.00.
 fn differ(a: &str, b: &str) -> String {
     format!("ROW({a})::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW({b})::pg_catalog.record")
 }
 
-/// A row of the view `v` is wrong if new columns are not what the old one makes of them, unless the old one is what they make
-/// of it: the application may have written what does not come back as it went. As long as the old column is the truth, a null that
-/// should be a value is one that is not filled; once the new ones are, the old one alone is asked.
+/// Condition for a wrong row of the view `v`: a new column differs from `up`, and the old column differs from `down`. The
+/// second half allows values that the application wrote to the new columns and that do not survive the round trip. In stage
+/// `Old`, a new column that is null but should have a value counts as wrong, because it is not filled yet. In stage `New`, only
+/// the old column is compared.
 pub fn wrong(r: &ColumnChange, stage: SyncStage) -> String {
     let new = |n| format!("v.{}", new_name(n));
     let off = |n| differ(&new(n), &format!("v.{}", up_name(n)));
@@ -35,7 +36,7 @@ pub fn wrong(r: &ColumnChange, stage: SyncStage) -> String {
     }
 }
 
-/// What a batch comes to, said as a statement.
+/// Returns the effect of the batches as a single statement.
 pub fn fill(table: &QualifiedName, r: &ColumnChange) -> String {
     let set: Vec<String> = r
         .columns
@@ -51,17 +52,17 @@ pub fn fill(table: &QualifiedName, r: &ColumnChange) -> String {
     format!("UPDATE {table} SET {}", set.join(", "))
 }
 
-/// One row: how many rows there are, and how many are wrong.
+/// Returns one row: how many rows there are, and how many are wrong.
 pub fn count(r: &ColumnChange, stage: SyncStage) -> String {
     format!(
-        // OFFSET keeps expressions from being evaluated anew wherever they are named.
+        // OFFSET keeps the planner from evaluating an expression again at each use.
         "SELECT count(*) AS rows, count(*) FILTER (WHERE {}) AS wrong FROM (SELECT * FROM {} OFFSET 0) AS v",
         wrong(r, stage),
         view_name(r.id)
     )
 }
 
-/// First wrong rows by key, with what should be and what is.
+/// Lists the first wrong rows by key, with expected and actual values.
 pub fn list(
     r: &ColumnChange,
     stage: SyncStage,
@@ -93,7 +94,7 @@ pub fn list(
     )
 }
 
-/// What names a row `r`, as a document.
+/// The key of row `r` as a JSON document.
 pub fn key_of(key: &[Ident]) -> String {
     if key.is_empty() {
         return "pg_catalog.jsonb_build_object('ctid', r.ctid::pg_catalog.text)".into();
@@ -114,7 +115,7 @@ pub fn evaluate_slice(table: &QualifiedName, expressions: &[String]) -> String {
     )
 }
 
-/// `$1` text: the same for the row at one place.
+/// `$1` text: the same for the row with this tid.
 pub fn evaluated_one(table: &QualifiedName, expressions: &[String]) -> String {
     let alias = &table.name;
     format!(
@@ -123,7 +124,7 @@ pub fn evaluated_one(table: &QualifiedName, expressions: &[String]) -> String {
     )
 }
 
-/// `$1` tid, `$2` tid: places of rows, as text.
+/// `$1` tid, `$2` tid: returns the tids of the rows between, as text.
 pub fn places_in(table: &QualifiedName) -> String {
     format!(
         "SELECT pg_catalog.to_jsonb(r.ctid::pg_catalog.text) FROM ONLY {table} AS r \
@@ -131,7 +132,7 @@ pub fn places_in(table: &QualifiedName) -> String {
     )
 }
 
-/// `$1` text: what names the row at that place.
+/// `$1` text: returns what identifies the row with this tid.
 pub fn select_row_name(table: &QualifiedName, key: &[Ident]) -> String {
     let shown = row_name("r", key);
     format!(
@@ -139,7 +140,7 @@ pub fn select_row_name(table: &QualifiedName, key: &[Ident]) -> String {
     )
 }
 
-/// First rows for which a column that shall be NOT NULL would be null, each as one text.
+/// Lists the first rows for which a NOT NULL column would be null, each as one text.
 pub fn nulls(table: &QualifiedName, c: &NewColumn, key: &[Ident], limit: usize) -> String {
     let alias = &table.name;
     format!(
@@ -149,7 +150,7 @@ pub fn nulls(table: &QualifiedName, c: &NewColumn, key: &[Ident], limit: usize) 
     )
 }
 
-/// Rows of a sample whose old value comes back from the new one as another: key, what it was, what it would be.
+/// Lists the rows of a sample whose old value changes in a round trip through the new column: key, value before, value after.
 pub fn round_trip(
     table: &QualifiedName,
     r: &ColumnChange,

@@ -1,4 +1,4 @@
-//! What the new column gets of what the old one has: indexes, keys, checks.
+//! Indexes, keys and checks of the old column that the new column gets as well.
 
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::column_change::{ColumnChange, Dependent, NewColumn, exchange_name};
@@ -6,7 +6,7 @@ use crate::model::ddl_change::{DdlChange, FkAction};
 use crate::model::layout::TargetIndex;
 use crate::model::shape::{ForeignKey, IndexColumn, Shape, TableIndex};
 
-/// Old columns of one table that have one new column each, and those.
+/// Pairs of old column and new column, for old columns of one table that one new column replaces.
 pub type Replacements<'a> = [(&'a Ident, &'a NewColumn)];
 
 pub fn list_heirs(all: &[ColumnChange], relation: u32) -> Vec<(&Ident, &NewColumn)> {
@@ -16,14 +16,14 @@ pub fn list_heirs(all: &[ColumnChange], relation: u32) -> Vec<(&Ident, &NewColum
         .collect()
 }
 
-/// Whether what has these columns is taken over together with this one: by the first of its heirs, with all new columns in it.
+/// Whether this column takes the dependent over: the first of the new columns does, and the copy includes all new columns.
 fn is_mine(c: &NewColumn, heirs: &Replacements, has: impl Fn(&Ident) -> bool) -> bool {
     let first = heirs.iter().find(|(old, _)| has(old));
     first.is_some_and(|(_, heir)| heir.id == c.id)
 }
 
-/// All that a new column gets. `taken`: names that relations of the schema have, and constraints of the table. Indexes that have
-/// more of an old column than a plain key or INCLUDE column are not among them: preflight has said so.
+/// Returns all dependents of a new column. `taken`: names of relations in the schema and of constraints of the table. Indexes
+/// that use an old column other than as a plain key or INCLUDE column are not among them: preflight reports those.
 pub fn plan_dependents(
     shape: &Shape,
     c: &NewColumn,
@@ -65,7 +65,7 @@ pub fn plan_dependents(
     all
 }
 
-/// The name with those columns' names exchanged that it has to do with.
+/// Returns the name with the names of all replaced columns that it uses exchanged.
 pub fn renamed_all(name: &Ident, heirs: &Replacements, has: impl Fn(&Ident) -> bool) -> Ident {
     heirs
         .iter()
@@ -84,7 +84,7 @@ fn rename_columns(heirs: &Replacements, columns: &[Ident]) -> Vec<Ident> {
     columns.iter().map(one).collect()
 }
 
-/// The index is valid, no key or exclusion constraint, and names the old column plainly.
+/// Whether the index is valid, no primary key or exclusion constraint, and has the old column as a plain column.
 pub fn moves(i: &TableIndex, old: &Ident) -> bool {
     i.valid
         && !i.primary
@@ -92,7 +92,7 @@ pub fn moves(i: &TableIndex, old: &Ident) -> bool {
         && (i.columns.iter().any(|c| c.name.as_ref() == Some(old)) || i.include.contains(old))
 }
 
-/// A name that nothing has, and that is taken from now on.
+/// Returns an unused name and adds it to `taken`.
 pub fn free(name: Ident, taken: &mut Vec<Ident>) -> Ident {
     let mut chosen = name.clone();
     for n in 1.. {
@@ -118,7 +118,7 @@ fn index_of(shape: &Shape, i: &TableIndex, heirs: &Replacements, name: Ident) ->
         IndexColumn {
             name: Some(heir.name.clone()),
             text: heir.name.to_string(),
-            // Another type has another operator class; the order stays.
+            // Another type needs another operator class; only the order is kept.
             suffix: if same_type {
                 x.suffix.clone()
             } else {
@@ -178,7 +178,7 @@ fn key_of(k: &ForeignKey, heirs: &Replacements, name: Ident) -> Dependent {
     }
 }
 
-/// Turns the built index into the constraint that it stands for.
+/// Turns the built index into a UNIQUE constraint.
 pub fn attach(table: &QualifiedName, name: &Ident, deferrable: bool) -> String {
     let late = if deferrable { " DEFERRABLE" } else { "" };
     format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}{late}")
@@ -203,7 +203,7 @@ pub fn comment_column(table: &QualifiedName, column: &Ident, text: &str) -> Stri
     format!("COMMENT ON COLUMN {table}.{column} IS {}", Literal(text))
 }
 
-/// `grantee` is quoted, or PUBLIC.
+/// `grantee` is a quoted name, or PUBLIC.
 pub fn grant(
     table: &QualifiedName,
     column: &Ident,

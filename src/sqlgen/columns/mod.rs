@@ -1,4 +1,4 @@
-//! New columns of a table that stands: made, kept in step, compared.
+//! New columns of an existing table: added, kept in sync, compared.
 
 pub mod compare;
 pub mod dependents;
@@ -8,7 +8,7 @@ use crate::model::column_change::{ColumnChange, NewColumn, SyncStage};
 use crate::sqlgen::trigger::always;
 use crate::sqlgen::trigger_definition::{FiringEvent, Level, Timing, TriggerDefinition};
 
-/// Name of the view that says what the new columns, and the old one, should be.
+/// Name of the view with the current and the expected values of the new columns and of the old one.
 pub fn view_name(id: i32) -> QualifiedName {
     QualifiedName {
         schema: "mig".into(),
@@ -16,12 +16,12 @@ pub fn view_name(id: i32) -> QualifiedName {
     }
 }
 
-/// What the new column of this number is, in the view.
+/// View column with the current value of new column `n`.
 pub fn new_name(n: usize) -> Ident {
     Ident::new(format!("new:{}", n + 1))
 }
 
-/// What it should be.
+/// View column with the expected value of new column `n`.
 pub fn up_name(n: usize) -> Ident {
     Ident::new(format!("up:{}", n + 1))
 }
@@ -30,7 +30,7 @@ pub const OLD: &str = "old";
 pub const DOWN: &str = "down";
 const PLACE: &str = "mig:ctid";
 
-/// Nullable and without a default: the catalog changes, and no row is read.
+/// Nullable and without a default, so that only the catalog changes and no row is read.
 pub fn add_column(
     table: &QualifiedName,
     c: &NewColumn,
@@ -47,7 +47,7 @@ pub fn drop_column(table: &QualifiedName, name: &Ident) -> String {
     format!("ALTER TABLE {table} DROP COLUMN IF EXISTS {name}")
 }
 
-/// A FROM item for expressions over the table as it will be with `more` columns, by name and type.
+/// A FROM item for expressions over the table as it will be with the columns `more` (name and type).
 pub fn as_it_will_be(table: &QualifiedName, more: &[(&Ident, &str)]) -> String {
     let more: Vec<String> = more
         .iter()
@@ -60,14 +60,14 @@ pub fn as_it_will_be(table: &QualifiedName, more: &[(&Ident, &str)]) -> String {
     )
 }
 
-/// The text of an expression, converted as an assignment would.
+/// An expression cast to the column's type.
 pub fn cast_expression(expression: &str, type_text: &str) -> String {
-    // The line break ends a comment that the expression may end with.
+    // The line break ends a comment at the end of the expression.
     format!("CAST(({expression}\n) AS {type_text})")
 }
 
-/// The view that trigger, batch and check read: they cannot disagree, PostgreSQL keeps the columns that it names from being
-/// dropped or retyped, and follows renames. `old_type`: of the column that is replaced.
+/// Creates the view that trigger, batch and check read, so that they cannot disagree. PostgreSQL keeps the columns that it
+/// names from being dropped or retyped, and follows renames. `old_type`: the type of the replaced column.
 pub fn create_view(
     at: &QualifiedName,
     table: &QualifiedName,
@@ -102,8 +102,8 @@ pub fn drop_view(id: i32) -> String {
     format!("DROP VIEW IF EXISTS {}", view_name(id))
 }
 
-/// BEFORE triggers fire in the order of their names, and `~` sorts after letters: what those of the application make of the row
-/// is what is looked at.
+/// BEFORE triggers fire in name order, and `~` sorts after letters: the trigger sees the row as the application's triggers
+/// leave it.
 pub fn trigger_name(id: i32) -> Ident {
     Ident::new(format!("~mig_{id}_columns"))
 }
@@ -120,7 +120,7 @@ pub fn trigger(id: i32, stage: SyncStage) -> TriggerDefinition {
     }
 }
 
-/// ENABLE ALWAYS, as the mirrors: rows that logical replication brings are kept in step as well.
+/// ENABLE ALWAYS, as for the mirrors: rows from logical replication are kept in sync too.
 pub fn create_trigger(table: &QualifiedName, id: i32, stage: SyncStage) -> [String; 2] {
     let made = trigger(id, stage);
     [made.create(table), always(table, &made.name)]
@@ -134,7 +134,7 @@ pub fn drop_not_null(table: &QualifiedName, column: &Ident) -> String {
     format!("ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
 }
 
-/// None takes the default away.
+/// None drops the default.
 pub fn set_default(table: &QualifiedName, column: &Ident, default: Option<&str>) -> String {
     match default {
         Some(text) => format!("ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {text}"),

@@ -1,4 +1,4 @@
-//! The key of a flow: how a row of one table is found from its twin in the other, in the view, or by parameters.
+//! The key of a direction: finds a row's counterpart in the other table or in the view, by join or by parameters.
 
 use super::{Direction, Flow};
 use crate::ident::{Ident, QualifiedName};
@@ -12,23 +12,23 @@ use crate::sqlgen::view_names;
 pub struct FlowKey {
     /// Column of the written table.
     pub written: Ident,
-    /// Column of the table whose writes are followed.
+    /// Column of the touched table.
     pub touched: Ident,
-    /// Of the touched table's column.
+    /// Type of the touched table's column.
     pub type_text: String,
     pub equals: QualifiedName,
     pub written_equals: QualifiedName,
-    /// Its value is another one there.
+    /// Set where the two tables have different values.
     via: Option<MappedColumn>,
 }
 
 impl Flow {
-    /// Part `n` of the written table's key, for a key of the touched one.
+    /// Part `n` of the written table's key, for a key of the touched table.
     pub fn to_written(&self, n: usize, touched: &dyn Fn(usize) -> String) -> String {
         translate_key_part(&self.key[n], self.way == Direction::Forward, touched(n))
     }
 
-    /// And the other way round.
+    /// Part `n` of the touched table's key, for a key of the written table.
     pub fn to_touched(&self, n: usize, written: &dyn Fn(usize) -> String) -> String {
         translate_key_part(&self.key[n], self.way == Direction::Reverse, written(n))
     }
@@ -52,7 +52,7 @@ impl Flow {
             .join(" AND ")
     }
 
-    /// The written table's rows whose key is what the text array `$1` says of the touched one's.
+    /// The written table's rows for the touched table's key in the text array `$1`.
     pub fn written_key_text(&self, alias: &str) -> String {
         self.join_key_parts(|n, k| {
             let value = self.to_written(n, &|n| self.text_parameter(n));
@@ -101,7 +101,7 @@ impl Flow {
         format!("($1)[{}]::{}", n + 1, self.key[n].type_text)
     }
 
-    /// The written table's row of the view's row, which is the one that is at hand.
+    /// Finds the written table's row for a given row of the view.
     pub fn meets(&self, view: &str, written: &str) -> String {
         self.join_key_parts(|n, k| {
             let column = match k.via {
@@ -113,7 +113,7 @@ impl Flow {
         })
     }
 
-    /// The view's row of the written table's row, which is the one that is at hand.
+    /// Finds the view's row for a given row of the written table.
     pub fn met_by(&self, view: &str, written: &str) -> String {
         self.join_key_parts(|n, k| {
             let value = self.to_touched(n, &|n| format!("{written}.{}", self.key[n].written));
@@ -129,7 +129,7 @@ impl Flow {
         format!("ARRAY[{}]", parts.join(", "))
     }
 
-    /// Row `n` of the touched table that row `t` of the written one belongs to.
+    /// Finds the row of the touched table that belongs to a row of the written table.
     pub fn touched_of(&self, touched: &str, written: &str) -> String {
         self.join_key_parts(|n, k| {
             let value = self.to_touched(n, &|n| format!("{written}.{}", self.key[n].written));
@@ -137,7 +137,7 @@ impl Flow {
         })
     }
 
-    /// Row `n` of the touched table that the view's row comes from.
+    /// Finds the row of the touched table that the view's row comes from.
     pub fn touched_in_view(&self, touched: &str, view: &str) -> String {
         self.join_key_parts(|n, k| {
             k.equals
@@ -145,7 +145,7 @@ impl Flow {
         })
     }
 
-    /// Back: the forward view's row for the new table's key in `$1 …`.
+    /// Reverse: the forward view's row for the target's key in `$1 …`.
     pub fn forth_row(&self, alias: &str) -> String {
         self.join_key_parts(|n, k| {
             let value = self.to_written(n, &|n| format!("${}", n + 1));
@@ -153,7 +153,7 @@ impl Flow {
         })
     }
 
-    /// Back: the same for the key in the text array `$1`.
+    /// Reverse: the same for the key in the text array `$1`.
     pub fn forth_row_text(&self, alias: &str) -> String {
         self.join_key_parts(|n, k| {
             let value = self.to_written(n, &|n| self.text_parameter(n));
@@ -161,7 +161,7 @@ impl Flow {
         })
     }
 
-    /// Back: the new table's key of a row of the forward view, part by part.
+    /// Reverse: the target's key of a row of the forward view, part by part.
     fn new_key(&self, forward: &str) -> Vec<String> {
         let parts = self.key.iter().enumerate().map(|(n, k)| match k.via {
             None => in_view(forward, n),
@@ -170,7 +170,7 @@ impl Flow {
         parts.collect()
     }
 
-    /// Back: the same as text[].
+    /// Reverse: the same as text[].
     pub fn new_key_text(&self, forward: &str) -> String {
         let parts: Vec<String> = self
             .new_key(forward)
@@ -180,7 +180,7 @@ impl Flow {
         format!("ARRAY[{}]", parts.join(", "))
     }
 
-    /// Back: the reverse view's row that a row of the forward view stands for.
+    /// Reverse: joins a row of the reverse view with its counterpart in the forward view.
     pub fn stands_for(&self, reverse: &str, forward: &str) -> String {
         let new = self.new_key(forward);
         self.join_key_parts(|n, k| k.equals.infix(&in_view(reverse, n), &new[n]))
@@ -225,7 +225,7 @@ pub(super) fn flow_key(layout: &Layout, way: Direction) -> Vec<FlowKey> {
     layout.key.iter().map(one).collect()
 }
 
-/// A part of the other side's key.
+/// Translates a key part to the other side's value.
 fn translate_key_part(k: &FlowKey, forth: bool, value: String) -> String {
     match &k.via {
         None => value,
@@ -234,7 +234,7 @@ fn translate_key_part(k: &FlowKey, forth: bool, value: String) -> String {
     }
 }
 
-/// Columns that name rows whose ids differ, by the table that is touched. The table's own id is none of them.
+/// Columns of the touched table that hold ids translated by a map, except the table's own drawn id.
 pub(super) fn references(layout: &Layout, way: Direction) -> Vec<ReferencedIds> {
     let own = |via: &MappedColumn| {
         let drawn = layout.drawn.as_ref();
@@ -253,7 +253,7 @@ pub(super) fn references(layout: &Layout, way: Direction) -> Vec<ReferencedIds> 
     layout.columns.iter().filter_map(one).collect()
 }
 
-/// Row `f` of the forward view, whose key is the source's, beside the source's row `t`.
+/// Joins row `f` of the forward view, whose key is the source's, with the source row `t`.
 pub(super) fn forth_key(reverse: &[FlowKey], forward: &str, source: &str) -> String {
     let parts = reverse.iter().enumerate();
     parts

@@ -1,5 +1,5 @@
-//! One direction of writes: the view that says what a row should be, and the table that is kept equal to it. Mirror
-//! and batch are written once, over a flow, and run forth and back.
+//! One direction of writes: the view that says what a row should be, and the table that is kept equal to it. Mirror and batch
+//! are generated from a `Flow` and work in both directions.
 
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::id_map::NewIds;
@@ -16,9 +16,9 @@ use key::{flow_key, forth_key, references};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Old table to new.
+    /// Source to target.
     Forward,
-    /// New table to old, rows of the scope only.
+    /// Target to source, only rows of the scope.
     Reverse,
 }
 
@@ -41,49 +41,49 @@ impl Direction {
 pub struct Flow {
     pub way: Direction,
     pub mapping: i32,
-    /// Rows as they should be, the touched table's key (`view_names::key_name`) and their place beside them.
+    /// The rows as they should be, with the touched table's key (`view_names::key_name`) and tid.
     pub view: QualifiedName,
     pub touched: QualifiedName,
     pub written: QualifiedName,
-    /// Columns that are written, by the same names in view and table.
+    /// Columns that are written; view and table use the same names.
     pub columns: Vec<Ident>,
     pub key: Vec<FlowKey>,
-    /// The unique columns of the written table that an upsert names.
+    /// The unique columns of the written table that ON CONFLICT names.
     pub arbiter: Vec<Ident>,
-    /// Never SET: that would take the row lock which blocks inserts of referencing rows.
+    /// Columns that an UPDATE never sets: that would take the row lock that blocks inserts of referencing rows.
     pub fixed: Vec<Ident>,
-    /// Which rows of the written table (alias t) are ours; None for all of them.
+    /// Which rows of the written table (alias t) belong to this mapping; None for all.
     pub own: Option<String>,
-    /// Two rows may have one key until the transaction's end.
+    /// Two rows may have the same key until the end of the transaction.
     pub deferrable: bool,
-    /// The written table's columns with one value in all rows that are ours: a moved row keeps it.
+    /// Columns of the written table with one constant value in this mapping's rows; a row whose key changes keeps it.
     pub marks: Vec<Ident>,
     /// Only rows with these values in the touched table are followed.
     pub follows: Vec<Scope>,
-    /// Rows of other scopes in the touched table are none of the migration's.
+    /// The scope: other rows of the touched table do not belong to the migration.
     pub scope: Option<Scope>,
-    /// Back: the new table's columns as they come forth again.
+    /// Reverse: the target's columns that the forward view computes again.
     pub comes_forth: Vec<Ident>,
-    /// Columns whose value in the written table may stay as it is, and on what condition.
+    /// Columns whose value in the written table may be kept.
     pub kept: Vec<KeptValue>,
-    /// The target draws ids of its own.
+    /// Set where the target draws new ids.
     pub drawn: Option<NewIds>,
-    /// Columns that name rows whose ids differ.
+    /// Columns that hold ids translated by a map.
     pub vias: Vec<ReferencedIds>,
-    /// `$1 …` is a key of the written table, not of the touched one.
+    /// `$1 …` is a key of the written table, not of the touched table.
     pub by_written: bool,
-    /// Rows of the new table are made of rows of several old ones.
+    /// The target's rows are merged from rows of several sources.
     pub merged: bool,
-    /// Another mapping's triggers stand for this one's.
+    /// Another mapping of the merge has the triggers for this one.
     pub led: bool,
 }
 
-/// `up` and `down` need not be each other's inverse. As long as the old value gives what the new table holds, it stays:
-/// a write to another column must not change it.
+/// A column whose old value is kept as long as `up` of it equals the target's value: `up` and `down` need not be inverse, and a
+/// write to another column must not change it.
 #[derive(Clone, Debug)]
 pub struct KeptValue {
     pub column: Ident,
-    /// The column of the new table that is made from it.
+    /// The target column made from it.
     pub made: Ident,
 }
 
@@ -121,7 +121,7 @@ impl Flow {
         }
     }
 
-    /// None where the mapping has no way back.
+    /// None where the mapping has no reverse direction.
     pub fn reverse(
         id: i32,
         source: &QualifiedName,
@@ -167,12 +167,12 @@ impl Flow {
         })
     }
 
-    /// Rows that the target had before may be taken for the source's.
+    /// Whether existing rows of the target may be matched to source rows.
     pub fn finds(&self) -> bool {
         self.drawn.as_ref().is_some_and(|d| !d.natural.is_empty())
     }
 
-    /// The same, asked by keys of the written table.
+    /// The same direction, with parameters that are keys of the written table.
     pub fn asked_by_written(self) -> Self {
         Self {
             by_written: true,
@@ -180,13 +180,13 @@ impl Flow {
         }
     }
 
-    /// A view of several tables cannot be locked for one of them: its rows are locked in the table.
+    /// A view over several tables cannot be locked for one of them, so rows are locked in the table itself.
     pub fn locks_table(&self) -> bool {
         self.merged && self.way == Direction::Forward
     }
 
-    /// What `column` is set to when the row `t` is updated to `value`: that, or what it is already. `at` finds row `n` of the
-    /// touched table, which `t` is to follow.
+    /// The assignment that updates `column` of row `t` to `value`, or keeps its current value. `at` finds the touched row `n`
+    /// that `t` follows.
     pub fn assignment_value(&self, column: &Ident, value: &str, at: &str) -> String {
         match self.keeps_value(column, at) {
             None => format!("{column} = {value}"),
@@ -194,7 +194,7 @@ impl Flow {
         }
     }
 
-    /// Whether the value that row `t` has gives what the touched row `n` holds; None where that is not asked.
+    /// Whether the current value of row `t` produces the value of the touched row `n`; None where the column is never kept.
     pub fn keeps_value(&self, column: &Ident, at: &str) -> Option<String> {
         let kept = self.kept.iter().find(|k| k.column == *column)?;
         Some(format!(

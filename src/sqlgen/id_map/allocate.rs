@@ -1,4 +1,4 @@
-//! Giving ids: to rows, and to those that they name.
+//! Allocates ids for rows and for the rows they refer to.
 
 use super::row_before_column;
 use crate::model::layout::id_map::{Map, MapColumn, NewIds};
@@ -9,11 +9,11 @@ use crate::sqlgen::view_names;
 /// Which rows of the touched table a statement is about.
 #[derive(Clone, Copy)]
 pub enum IdChoice {
-    /// `$1 …`: the key of one.
+    /// `$1 …`: the key of one row.
     Key,
-    /// `$1` text[]: the key of one.
+    /// `$1` text[]: the key of one row.
     KeyText,
-    /// `$1` tid[]: the places of some.
+    /// `$1` tid[]: the tids of several rows.
     Places,
     All,
 }
@@ -40,7 +40,7 @@ impl IdChoice {
     }
 }
 
-/// The pair's side that the touched table has.
+/// The map column with the touched table's ids.
 fn side<'a>(flow: &Flow, map: &'a Map) -> &'a MapColumn {
     match flow.way {
         Direction::Forward => &map.old,
@@ -48,8 +48,8 @@ fn side<'a>(flow: &Flow, map: &'a Map) -> &'a MapColumn {
     }
 }
 
-/// Adds pairs for what `value` of `rows` (FROM … WHERE …) has no pair yet; the other side's default draws. OFFSET 0 is a fence:
-/// for the sake of DISTINCT the planner would read a whole index that has the order.
+/// Adds a pair for each `value` of `rows` (FROM … WHERE …) that has none; the default of the other column draws the new id.
+/// OFFSET 0 is an optimization fence: otherwise the planner would read a whole index in order for DISTINCT.
 fn pairs(flow: &Flow, map: &Map, value: &str, rows: &str) -> String {
     let have = side(flow, map);
     format!(
@@ -62,7 +62,7 @@ fn pairs(flow: &Flow, map: &Map, value: &str, rows: &str) -> String {
     )
 }
 
-/// Gives the chosen rows the id that they have on the other side, those that have none.
+/// Allocates the other side's id for the chosen rows that have none.
 pub fn give(flow: &Flow, chosen: IdChoice) -> Option<String> {
     let drawn = flow.drawn.as_ref()?;
     let rows = format!("FROM {} AS v WHERE {}", flow.view, chosen.in_view(flow));
@@ -79,8 +79,7 @@ fn id_in_view(flow: &Flow, drawn: &NewIds) -> String {
     format!("v.{}", view_names::key_name(place.unwrap_or(0)))
 }
 
-/// Takes rows that the target has already for those of the source that have their natural key, as far as the ids in that key
-/// are known.
+/// Matches existing rows of the target to source rows with the same natural key, as far as the ids in that key are known.
 pub fn find(flow: &Flow) -> Option<String> {
     let drawn = flow.drawn.as_ref()?;
     let Map { mapping, old, new } = &drawn.map;
@@ -111,8 +110,8 @@ pub fn find(flow: &Flow) -> Option<String> {
     })
 }
 
-/// Where a row `s` of the touched table names one that has no id on the other side yet; None where it names none that gets
-/// another id.
+/// Condition: row `s` of the touched table refers to a row without an id on the other side. None where it has no references to
+/// tables with new ids.
 fn unready(flow: &Flow) -> Option<String> {
     let each: Vec<String> = flow
         .vias
@@ -132,7 +131,7 @@ fn lacks(flow: &Flow, r: &ReferencedIds) -> String {
     )
 }
 
-/// Gives an id to whatever the chosen rows name, where it has none: the pair is there before the row is, or without it.
+/// Allocates missing ids for the rows that the chosen rows refer to; the pair may exist before the row does, or without it.
 pub fn give_named(flow: &Flow, chosen: IdChoice) -> Vec<String> {
     let rows = chosen.in_table(flow);
     let one = |r: &ReferencedIds| {
@@ -143,7 +142,7 @@ pub fn give_named(flow: &Flow, chosen: IdChoice) -> Vec<String> {
     flow.vias.iter().map(one).collect()
 }
 
-/// Finds a chosen row that is not ready, as `unready` says.
+/// Finds a chosen row to which `unready` applies.
 pub fn is_unready(flow: &Flow, chosen: IdChoice) -> Option<String> {
     let unready = unready(flow)?;
     Some(format!(

@@ -1,5 +1,5 @@
-//! The map of one mapping's ids: which new one belongs to which old one. A pair is given once and never changes; the table's
-//! own defaults draw the side that is missing, so that each side draws by its own rule.
+//! The id map of one mapping: pairs of old and new id. A pair is allocated once and never changes. The missing side is drawn by
+//! the table's own default, so that each side draws ids by its own rule.
 
 use crate::ident::{Ident, QualifiedName, list};
 use crate::model::layout::id_map::{Map, NewIds};
@@ -12,12 +12,12 @@ mod allocate;
 
 pub use allocate::*;
 
-/// What a row of the target was before it was taken for one of the source's; null for all others.
+/// Column with an adopted target row's content before it was matched to a source row; null for all other rows.
 pub fn row_before_column() -> Ident {
     "was".into()
 }
 
-/// Makes the map `table`. `draws`: the defaults of the source's and of the target's column.
+/// Creates the map `table`. `draws`: the defaults of the source's and of the target's column.
 pub fn create(table: &QualifiedName, drawn: &NewIds, draws: (Option<&str>, &str)) -> Vec<String> {
     let Map { old, new, .. } = &drawn.map;
     let default = draws.0.map_or(String::new(), |d| format!(" DEFAULT {d}"));
@@ -38,7 +38,7 @@ pub fn create(table: &QualifiedName, drawn: &NewIds, draws: (Option<&str>, &str)
     ]
 }
 
-/// Name of the map when it stays beside its target.
+/// Name of the map when it is kept beside its target.
 pub fn kept_name(target: &QualifiedName) -> QualifiedName {
     QualifiedName {
         schema: target.schema.clone(),
@@ -46,7 +46,7 @@ pub fn kept_name(target: &QualifiedName) -> QualifiedName {
     }
 }
 
-/// Makes the map a table that draws nothing and depends on nothing.
+/// Turns the map into a plain table without defaults or dependencies.
 pub fn hand_over(drawn: &NewIds, kept: &QualifiedName) -> Vec<String> {
     let map = &drawn.map;
     let table = name(map.mapping);
@@ -66,8 +66,7 @@ pub fn hand_over(drawn: &NewIds, kept: &QualifiedName) -> Vec<String> {
     ]
 }
 
-/// Rows of the scope that the target had before are as they were again, and all others are gone. `all` are its columns that can
-/// be written.
+/// Restores the target's original rows of the scope and deletes all others. `all` are the columns that can be written.
 pub fn restore(flow: &Flow, drawn: &NewIds, all: &[Ident]) -> Vec<String> {
     let table = name(drawn.map.mapping);
     let own = flow
@@ -116,12 +115,12 @@ pub fn restore(flow: &Flow, drawn: &NewIds, all: &[Ident]) -> Vec<String> {
     made
 }
 
-/// Nothing is mapped any more.
+/// Deletes all pairs.
 pub fn empty(id: i32) -> String {
     format!("TRUNCATE {}", name(id))
 }
 
-/// `$1` text: the key of the row that has it, where keys are kept.
+/// `$1` text: returns the key if the target has such a row, where keys are kept.
 pub fn look_up_kept(key: &KeyColumn, scope: Option<&Scope>, target: &QualifiedName) -> String {
     let column = format!("t.{}", key.target);
     let value = format!("($1)::{}", key.target_type());
@@ -132,7 +131,7 @@ pub fn look_up_kept(key: &KeyColumn, scope: Option<&Scope>, target: &QualifiedNa
     )
 }
 
-/// `$1` text: the new id of an old one.
+/// `$1` text: returns the new id of an old id, if the target has that row.
 pub fn look_up(drawn: &NewIds, target: &QualifiedName) -> String {
     let Map { mapping, old, new } = &drawn.map;
     let column = format!("{X}.{}", new.name);

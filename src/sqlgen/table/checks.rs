@@ -1,4 +1,4 @@
-//! The checks of the target: each source's own, for the rows that come from it.
+//! CHECK constraints of the target: those of each source, for the rows that come from it.
 
 use super::SourcePart;
 use crate::ident::{Ident, Literal, QualifiedName, list};
@@ -6,14 +6,14 @@ use crate::model::layout::{Layout, Origin, Scope};
 use crate::model::shape::{CheckConstraint, Shape};
 use crate::sqlgen::comments_stats;
 
-/// A check of the target.
+/// A CHECK constraint of the target.
 pub struct TargetCheck<'a> {
     pub name: Ident,
     pub definition: String,
     comment: Option<&'a String>,
 }
 
-/// The checks of all sources, each for the rows that come from its own.
+/// Returns the checks of all sources, each limited to the rows of its own source.
 pub fn list_checks<'a>(parts: &[SourcePart<'a>]) -> Vec<TargetCheck<'a>> {
     let mut made: Vec<TargetCheck> = Vec::new();
     for part in parts {
@@ -34,7 +34,7 @@ pub fn list_checks<'a>(parts: &[SourcePart<'a>]) -> Vec<TargetCheck<'a>> {
     made
 }
 
-/// `CHECK (kind <> 'x' OR (…))`: rows of other sources do as they like.
+/// Returns `CHECK (kind <> 'x' OR (…))`: rows of other sources are exempt.
 fn for_own_rows(definition: &str, layout: &Layout) -> String {
     let (Some(others), Some(open), Some(close)) = (
         match_other_sources(layout),
@@ -51,7 +51,7 @@ fn for_own_rows(definition: &str, layout: &Layout) -> String {
     format!("{before}({others} OR {condition}){after}")
 }
 
-/// Whether a row comes from another source, or this one has no share in it.
+/// Condition: the row comes from another source, or this source has no part in it.
 pub fn match_other_sources(layout: &Layout) -> Option<String> {
     if let Some(merge) = layout.merge.as_ref().filter(|m| !m.decides()) {
         let columns = merge.own_part().map(|g| list(&g.columns));
@@ -67,7 +67,7 @@ pub fn match_other_sources(layout: &Layout) -> Option<String> {
     ))
 }
 
-/// A check over a column that is gone or renamed would speak of something else.
+/// A check over a column that is dropped or renamed could refer to something else in the target.
 fn is_carried(check: &CheckConstraint, layout: &Layout) -> bool {
     let carried = |name: &Ident| {
         let mut columns = layout.columns.iter();
@@ -82,7 +82,7 @@ fn is_carried(check: &CheckConstraint, layout: &Layout) -> bool {
     check.columns.iter().all(carried)
 }
 
-/// No row is of a kind that no old table has: it could not go back.
+/// Forbids rows of a kind that no source has: they could not be written back.
 pub fn kinds(parts: &[SourcePart], target: &QualifiedName) -> Option<String> {
     let all: Vec<&Scope> = parts
         .iter()
@@ -101,7 +101,7 @@ pub fn kinds(parts: &[SourcePart], target: &QualifiedName) -> Option<String> {
     ))
 }
 
-/// Of the checks and of the primary key; other keys come later.
+/// Comments of the checks and of the primary key; other keys come later.
 pub fn comments(source: &Shape, target: &QualifiedName, checks: &[TargetCheck]) -> Vec<String> {
     let checks = checks
         .iter()

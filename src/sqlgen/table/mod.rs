@@ -19,8 +19,8 @@ pub struct SourcePart<'a> {
     pub policies: &'a [Policy],
 }
 
-/// Every statement that makes the target, keys included; other indexes and foreign keys come after the copy. The first source is the
-/// one whose owner, grants and settings the target gets.
+/// All statements that create the target, primary key included; other indexes and foreign keys come after the copy. The target
+/// gets the owner, grants and settings of the first source.
 pub fn create(parts: &[SourcePart], target: &QualifiedName) -> Vec<PlanStatement> {
     let mut made = Vec::new();
     let mut add = |sql: String| {

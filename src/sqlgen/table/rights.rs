@@ -1,11 +1,11 @@
-//! Who may do what with the target.
+//! Policies and grants of the target.
 
 use super::{SourcePart, checks};
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Grant, Policy};
 
-/// The policies of all sources, each for the rows that come from its own.
+/// Returns the policies of all sources, each limited to the rows of its own source.
 pub fn policies(parts: &[SourcePart]) -> Vec<Policy> {
     let mut made: Vec<Policy> = Vec::new();
     for part in parts {
@@ -44,8 +44,8 @@ pub fn policy_comment(target: &QualifiedName, policy: &Policy, text: &str) -> St
     )
 }
 
-/// The grants of the sources, which are the same ones where several share the target; each gives those on its own columns. What
-/// default privileges gave is taken back before, see `revoke`.
+/// Returns the grants of the sources. Where several share the target, their grants are the same; each source gives those on its
+/// own columns. What default privileges granted is revoked before; see `revoke`.
 pub fn grants(parts: &[SourcePart], target: &QualifiedName) -> Vec<String> {
     let mut made: Vec<String> = Vec::new();
     for part in parts {
@@ -58,7 +58,7 @@ pub fn grants(parts: &[SourcePart], target: &QualifiedName) -> Vec<String> {
     made
 }
 
-/// Takes back what default privileges gave to `grantee` (a quoted name, or PUBLIC).
+/// Revokes what default privileges granted to `grantee` (a quoted name, or PUBLIC).
 pub fn revoke(target: &QualifiedName, grantee: &str) -> String {
     format!("REVOKE ALL ON TABLE {target} FROM {grantee}")
 }
@@ -69,7 +69,7 @@ fn grant_statement(
     grant: &Grant,
     owner: &Ident,
 ) -> Option<String> {
-    // quote_ident() leaves simple names bare, Ident never does: compare what they stand for.
+    // quote_ident() leaves simple names unquoted, `Ident` never does: compare both forms.
     if grant.grantee == owner.as_str() || grant.grantee == owner.to_string() {
         return None;
     }

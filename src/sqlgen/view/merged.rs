@@ -1,5 +1,5 @@
-//! The view of a source that shares its rows with others. It yields every row that the target should have, whole; the place is that of
-//! this source's own row, and null where it has none. So mirrors, batches and checks of all sources agree.
+//! The view of one source of a merge. It returns every row that the target should have, with all columns. The tid is that of
+//! this source's own row, null where it has none. So mirrors, batches and checks of all sources agree.
 
 use super::{define_query, value};
 use crate::ident::{Ident, QualifiedName};
@@ -14,13 +14,13 @@ pub struct MergeSource<'a> {
     pub layout: &'a Layout,
 }
 
-/// Makes the view of `sources[me]`, `at` this name.
+/// Creates the view of `sources[me]` under the name `at`.
 pub fn create(at: &QualifiedName, sources: &[MergeSource], me: usize) -> String {
     let by_main = sources[me].layout.merge.as_ref().is_some_and(|m| m.by_main);
     let arms = if by_main {
         vec![arm(sources, 0, &[], me)]
     } else {
-        // This one's own rows first, then rows that it lacks, each from the first source that has it.
+        // This source's rows first, then rows that it lacks, each from the first source that has it.
         let mut order = vec![me];
         order.extend((0..sources.len()).filter(|n| *n != me));
         let arms = order.iter().enumerate();
@@ -34,7 +34,7 @@ fn alias(n: usize) -> Ident {
     Ident::new(format!("mig:s{}", n + 1))
 }
 
-/// Rows of `base`, joined with the others, without those that one of `before` has.
+/// Rows of `base`, joined with the other sources, without those that one of `before` has.
 fn arm(sources: &[MergeSource], base: usize, before: &[usize], me: usize) -> String {
     let joined: Vec<usize> = (0..sources.len())
         .filter(|n| *n != base && !before.contains(n))
@@ -92,7 +92,7 @@ fn arm(sources: &[MergeSource], base: usize, before: &[usize], me: usize) -> Str
     format!("SELECT {}\nFROM {from}{rest}", columns.join(",\n  "))
 }
 
-/// A column of the target, from whichever source gives it.
+/// A column of the target, from the source that gives it.
 fn column(
     sources: &[MergeSource],
     wanted: &TargetColumn,
@@ -114,7 +114,7 @@ fn column(
     }
 }
 
-/// What one source gives, its key under names that are the same for all.
+/// The columns that one source gives, with its key under names common to all sources.
 fn rows(source: &MergeSource, n: usize) -> String {
     let (table, layout) = (&source.table.name, source.layout);
     let key = |name: &Ident| layout.key.iter().any(|k| k.target == *name);
@@ -136,7 +136,7 @@ fn rows(source: &MergeSource, n: usize) -> String {
     )
 }
 
-/// Rows of one key, both under the common names.
+/// Joins rows of the same key by the common names.
 fn match_keys(layout: &Layout, left: &str, right: &str) -> String {
     let each = layout.key.iter().zip(0..).map(|(k, n)| {
         k.equals.infix(
@@ -147,8 +147,8 @@ fn match_keys(layout: &Layout, left: &str, right: &str) -> String {
     each.collect::<Vec<_>>().join(" AND ")
 }
 
-/// Whether the target's row under this alias holds anything of this source's; None where each does. `source` is asked for rows whose
-/// own columns are all null; without it those count as none.
+/// Whether the target row under this alias holds anything from this source; None where every row does. With `source`, rows
+/// whose own columns are all null are looked up there; without it they count as not held.
 pub fn has_share(layout: &Layout, alias: &str, source: Option<&QualifiedName>) -> Option<String> {
     let merge = layout.merge.as_ref().filter(|m| !m.decides())?;
     let holds = |given: &MergePart| {
@@ -178,7 +178,7 @@ pub fn has_share(layout: &Layout, alias: &str, source: Option<&QualifiedName>) -
             key.join(" AND ")
         ));
     }
-    // A row that holds nothing of anybody's is the first one's.
+    // A row that holds nothing from any source belongs to the leading source.
     if merge.leads() {
         let others = merge.sources.iter().filter(|g| g.mapping != merge.me);
         let others: Vec<String> = others.filter_map(holds).collect();
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
     use crate::model::fixture::merge_of_two;
 
-    /// The view of the second of two sources.
+    /// Returns the view of the second of two sources.
     fn of_second(by_main: bool) -> String {
         let (tables, layouts) = merge_of_two(by_main);
         let each = tables.iter().zip(&layouts).zip(1..);

@@ -1,5 +1,5 @@
-//! The mapping view: the one definition of what a target row is. Mirror, batch and check all read it, so
-//! they cannot disagree, and PostgreSQL keeps the columns it needs from being dropped or retyped.
+//! The mapping view: the single definition of a target row. Mirror, batch and check all read it, so they cannot disagree, and
+//! PostgreSQL keeps the columns that it needs from being dropped or retyped.
 
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::reverse::{BackColumn, BackValue};
@@ -10,7 +10,7 @@ use crate::sqlgen::view_names::{key_name, place, writer};
 
 pub mod merged;
 
-/// Makes the view `at` this name. `filter` and the expressions were checked by PostgreSQL when the mapping was added.
+/// Creates the view under the name `at`. PostgreSQL checked `filter` and the expressions when the mapping was added.
 pub fn create(
     at: &QualifiedName,
     source: &QualifiedName,
@@ -29,7 +29,7 @@ pub fn create(
     define(at, &columns, source, &filter)
 }
 
-/// What a row of the source, under this alias, gives for a column.
+/// The value of a target column, computed from a source row under this alias.
 fn value(column: &TargetColumn, alias: &Ident, layout: &Layout) -> String {
     match &column.origin {
         Origin::Scope => {
@@ -43,13 +43,13 @@ fn value(column: &TargetColumn, alias: &Ident, layout: &Layout) -> String {
                 Some(via) => id_lookup::look_up_new(via, &old),
             }
         }
-        // The line break ends a comment that the expression may end with.
+        // The line break ends a comment at the end of the expression.
         Origin::Expression(text) => format!("({text}\n)"),
         Origin::Partner => format!("NULL::{}", column.type_text),
     }
 }
 
-/// None where the mapping has no way back. The expressions were checked by PostgreSQL when the mapping was added.
+/// None where the mapping has no reverse direction. PostgreSQL checked the expressions when the mapping was added.
 pub fn create_reverse(
     at: &QualifiedName,
     source: &QualifiedName,
@@ -78,7 +78,7 @@ pub fn create_reverse(
     Some(define(at, &columns, target, &ours))
 }
 
-/// What the old table has for a column that is carried, in row `alias` of the new one.
+/// The source table's value of a carried column, from row `alias` of the target.
 pub fn old_value(alias: &str, column: &Ident, layout: &Layout) -> String {
     let value = format!("{alias}.{column}");
     let via = layout.columns.iter().find(|c| c.name == *column);
@@ -88,7 +88,7 @@ pub fn old_value(alias: &str, column: &Ident, layout: &Layout) -> String {
     }
 }
 
-/// Key, place and writer of the row.
+/// Key, tid and writer (xmin, cmin) of the row.
 fn whereabouts<'a>(alias: &Ident, key: impl Iterator<Item = &'a Ident>) -> Vec<String> {
     let [transaction, command] = writer();
     let key = key.enumerate();

@@ -1,4 +1,4 @@
-//! One batch of a column's backfill: blocks in, a checkpoint out, in one transaction.
+//! One batch of a column's backfill: fills blocks and saves the checkpoint, in one transaction.
 
 use crate::error::{Error, Result};
 use crate::model::column_change::{ColumnChange, NewColumn, SyncStage};
@@ -17,10 +17,10 @@ use crate::store::new_column::{self, FillBatch};
 use pgrx::pg_sys::Oid;
 use std::time::Instant;
 
-/// Blocks of a batch, however few rows they hold.
+/// Maximum number of blocks in a batch, however few rows they hold.
 const MAX_BLOCKS: i64 = 8192;
 
-/// Fills the next blocks; then rows that somebody had locked, each alone.
+/// Fills the next blocks; after the last one, the rows that were locked, each alone.
 pub fn batch(m: &Migration, r: &ColumnChange, may_wait: bool) -> Result<SliceOutcome> {
     let leader = fix_bound(m, r)?;
     let end = leader.bound_blocks.unwrap_or(0);
@@ -38,7 +38,7 @@ pub fn batch(m: &Migration, r: &ColumnChange, may_wait: bool) -> Result<SliceOut
     fill_locked_rows(m, r, &leader, *block, others, may_wait)
 }
 
-/// Rows of a block that somebody had locked when the batch came by. Whoever waits for one holds no other.
+/// Fills rows of a block that were locked when the batch passed. A transaction that waits for a row holds no other row.
 fn fill_locked_rows(
     m: &Migration,
     r: &ColumnChange,
@@ -55,7 +55,7 @@ fn fill_locked_rows(
     let tried = one_block(r, SyncStage::Old, pace, block, settings::lock_timeout_ms(m))?;
     let mut busy: Vec<i64> = others.to_vec();
     let (keeps, outcome) = match tried {
-        // There may be more of them.
+        // The block may have more such rows.
         Some(f) if may_wait && f.written > 0 => (true, SliceOutcome::Did(1)),
         Some(f) if f.busy.is_empty() => (false, SliceOutcome::Did(f.written)),
         _ => {
@@ -64,7 +64,7 @@ fn fill_locked_rows(
         }
     };
     if keeps {
-        // The others first.
+        // The other blocks first.
         busy.push(block);
     }
     new_column::checkpoint(
@@ -77,7 +77,7 @@ fn fill_locked_rows(
     Ok(outcome)
 }
 
-/// None where a row was waited for in vain.
+/// Fills one block. None if the wait for a row lock timed out.
 fn one_block(
     r: &ColumnChange,
     stage: SyncStage,
@@ -118,7 +118,7 @@ fn stretch(m: &Migration, r: &ColumnChange, leader: &NewColumn, end: i64) -> Res
     let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
     let mut busy = leader.busy.clone();
     busy.extend(&filled.busy);
-    // At most twice or half of this one, towards the time that a batch should take.
+    // At most twice or half of this batch, towards the target duration.
     let wanted = i64::from(settings::batch_target_ms(m));
     let batch_blocks = (blocks * wanted / ms.max(1))
         .clamp(blocks / 2, blocks * 2)
@@ -137,15 +137,15 @@ fn stretch(m: &Migration, r: &ColumnChange, leader: &NewColumn, end: i64) -> Res
     Ok(SliceOutcome::Did(filled.rows))
 }
 
-/// Blocks that hold about `batch_rows`.
+/// Returns the number of blocks that hold about `batch_rows` rows.
 fn first_blocks(m: &Migration, r: &ColumnChange) -> Result<i64> {
     let density = catalog::extent(r.relation)?.map_or(1, |e| e.rows / e.blocks.max(1));
     Ok((i64::from(settings::batch_rows(m)) / density.max(1)).clamp(1, MAX_BLOCKS))
 }
 
-/// All of the table at once, in the caller's transaction: rows that were written, and blocks in which some are left.
+/// Fills the whole table in the caller's transaction. Returns the number of rows written, and of blocks with rows left.
 pub fn fill_whole_table(m: &Migration, r: &ColumnChange, stage: SyncStage) -> Result<(i64, usize)> {
-    /// Long enough to see that a lock is in nobody's way.
+    /// Long enough to take a lock that nobody holds.
     const GLANCE_MS: i32 = 1;
     hold(m, r)?;
     let blocks = catalog::extent(r.relation)?.map_or(0, |e| e.blocks);
@@ -166,7 +166,7 @@ pub fn fill_whole_table(m: &Migration, r: &ColumnChange, stage: SyncStage) -> Re
     Ok((written, left))
 }
 
-/// Held to the end of the transaction: nobody rewrites the table under the batch.
+/// Locks the table to the end of the transaction: nobody rewrites it during the batch.
 fn hold(m: &Migration, r: &ColumnChange) -> Result<()> {
     let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
     let table = r.table()?;
@@ -177,7 +177,7 @@ fn hold(m: &Migration, r: &ColumnChange) -> Result<()> {
     Ok(())
 }
 
-/// As the owner, below SQL.
+/// Fills blocks as the owner, below SQL.
 fn fill(
     r: &ColumnChange,
     stage: SyncStage,
@@ -207,8 +207,8 @@ fn fill(
     Ok(expressions.fill(&slice, stage, pace, &concerned))
 }
 
-/// Fixes the bound at the first batch, and starts over where the table was rewritten since (VACUUM FULL, CLUSTER, TRUNCATE, a
-/// restored dump): blocks mean nothing in another file.
+/// Fixes the bound at the first batch. Starts over if the table was rewritten since (VACUUM FULL, CLUSTER, TRUNCATE, a
+/// restored dump): block numbers mean nothing in another file.
 fn fix_bound(m: &Migration, r: &ColumnChange) -> Result<NewColumn> {
     hold(m, r)?;
     let leader = r.leader();

@@ -1,4 +1,4 @@
-//! Rows whose columns are not in step: counted and named.
+//! Rows whose columns are out of step: counted and listed.
 
 use crate::error::Result;
 use crate::model::column_change::{ColumnChange, SyncStage};
@@ -14,7 +14,7 @@ pub struct SyncCount {
     pub wrong: i64,
 }
 
-/// Reads the whole table, at one moment.
+/// Counts rows over the whole table, under one snapshot.
 pub fn count(r: &ColumnChange, stage: SyncStage) -> Result<SyncCount> {
     let _owner = act(r)?;
     let _safe = guc::pin_names();
@@ -22,7 +22,7 @@ pub fn count(r: &ColumnChange, stage: SyncStage) -> Result<SyncCount> {
     Ok(found.unwrap_or(SyncCount { rows: 0, wrong: 0 }))
 }
 
-/// A row that is out of step: what its columns should be, and what they are.
+/// A row that is out of step: the values that its columns should have, and those that they have.
 #[derive(Deserialize)]
 pub struct OutOfStepRow {
     pub key: JsonText,

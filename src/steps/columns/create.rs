@@ -1,4 +1,4 @@
-//! The columns and the views made, the trigger put in, and all of it taken away.
+//! Creates the columns, the views and the triggers, and removes them.
 
 use super::{existing_tables, lock_all, tables};
 use crate::error::Result;
@@ -11,7 +11,7 @@ use crate::settings;
 use crate::sqlgen::columns as sql;
 use crate::store::{drift, new_column};
 
-/// Adds the columns, nullable and without a default: AccessExclusive for changes of the catalog, no row is read.
+/// Adds the columns, nullable and without a default. AccessExclusive for catalog changes only; no row is read.
 pub fn columns(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     for r in all {
@@ -27,7 +27,7 @@ pub fn columns(m: &Migration, all: &[ColumnChange]) -> Result<()> {
             spi::run(&sql::add_column(table, c, collation), &[])?;
         }
     }
-    // An expression may speak of the columns of another one.
+    // An expression may refer to the columns of another change.
     for r in all {
         let table = r.table()?;
         let shape = catalog::shape_of(r.relation, &table.plain())?;
@@ -46,7 +46,7 @@ fn old_type<'a>(r: &ColumnChange, shape: &'a Shape) -> Option<&'a str> {
     shape.column(&old.name).map(|c| c.type_text.as_str())
 }
 
-/// Views and columns go. What was written to a new column alone goes with it.
+/// Drops views and columns. Values that were written to a new column only are lost.
 pub fn remove(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     let there = existing_tables(all);
     lock_all(m, &there)?;
@@ -61,8 +61,9 @@ pub fn remove(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     Ok(())
 }
 
-/// Puts the triggers in, or in anew with another stage. ShareRowExclusive for a new one, which waits for open writers: no
-/// transaction writes past it. One that stands is exchanged in the same transaction, under AccessExclusive.
+/// Installs the triggers, or replaces them for another stage. ShareRowExclusive for a new trigger: it waits for open
+/// writers, so that no transaction writes past the trigger. An existing trigger is replaced in one transaction, under
+/// AccessExclusive.
 pub fn keep(m: &Migration, all: &[ColumnChange], stage: SyncStage, force: bool) -> Result<()> {
     let stands = are_triggers_installed(all)?;
     let mode = if stands {
@@ -80,7 +81,7 @@ pub fn keep(m: &Migration, all: &[ColumnChange], stage: SyncStage, force: bool) 
     Ok(())
 }
 
-/// As `keep`, with the locks held already.
+/// As `keep`, with the locks already held.
 pub fn put_in(r: &ColumnChange, stage: SyncStage, stands: bool) -> Result<()> {
     let table = r.table()?;
     if stands {
@@ -99,7 +100,7 @@ fn are_triggers_installed(all: &[ColumnChange]) -> Result<bool> {
     Ok(found.unwrap_or(false))
 }
 
-/// The triggers go: from the commit on nothing is kept in step.
+/// Drops the triggers: from the commit on nothing is kept in step.
 pub fn let_go(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     let there = existing_tables(all);
     lock_all(m, &there)?;
@@ -110,7 +111,7 @@ pub fn let_go(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     Ok(())
 }
 
-/// The emergency stop; how many triggers were on.
+/// Emergency stop: disables the triggers. Returns how many were enabled.
 pub fn disable(all: &[ColumnChange]) -> Result<usize> {
     lock::lock_in_emergency(&tables(all, LockMode::ShareRowExclusive)?)?;
     let mut count = 0;

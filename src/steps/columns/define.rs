@@ -1,4 +1,4 @@
-//! A column is asked for: only a row of our own, and everything refused that can be known by now.
+//! Definition of a column change: writes only a row of pg_mig, and refuses everything that is known not to work.
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal};
@@ -14,7 +14,7 @@ use crate::store::{log, migration};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Oid;
 
-/// What the caller of `mig_add_column` says.
+/// Arguments of `mig_add_column`.
 pub struct ColumnArguments<'a> {
     pub relation: Oid,
     pub name: String,
@@ -59,7 +59,7 @@ pub fn column(m: &Migration, asked: &ColumnArguments) -> Result<()> {
     )
 }
 
-/// An ordinary table of the caller's, alone.
+/// Returns the shape of an ordinary table of the caller: not partitioned, not a partition, without inheritance.
 fn table(relation: Oid) -> Result<Shape> {
     let shape = catalog::shape(relation)?.ok_or_else(|| catalog::missing_table("the table"))?;
     let unsupported = |detail: &str, hint: &str| {
@@ -127,7 +127,7 @@ fn free_name(shape: &Shape, name: &str) -> Result<()> {
     }
 }
 
-/// As PostgreSQL writes it.
+/// Returns the type as PostgreSQL writes it.
 fn known_type(shape: &Shape, asked: &ColumnArguments) -> Result<String> {
     let text = format!("NULL::{}", asked.type_text);
     let checked = expression::check(
@@ -153,7 +153,7 @@ fn known_type(shape: &Shape, asked: &ColumnArguments) -> Result<String> {
     Ok(checked.type_text)
 }
 
-/// Whether it is immutable.
+/// Checks `up`; returns whether it is immutable.
 fn check_up(shape: &Shape, asked: &ColumnArguments, type_text: &str) -> Result<bool> {
     let checked = expression::check(
         shape.owner.into(),
@@ -174,7 +174,7 @@ fn check_up(shape: &Shape, asked: &ColumnArguments, type_text: &str) -> Result<b
     Ok(checked.immutable)
 }
 
-/// The value can be assigned to the type, and nothing of it is cut off in silence.
+/// Checks that the value can be assigned to the type, and that nothing of it is cut off silently.
 pub fn fits(column: &str, text: &str, checked: &CheckedExpression, type_text: &str) -> Result<()> {
     let cuts = ["character varying(", "character(", "bit varying(", "bit("];
     let given = &checked.type_text;
@@ -200,7 +200,7 @@ pub fn fits(column: &str, text: &str, checked: &CheckedExpression, type_text: &s
     bad(format!("It yields {given}, and the column is {type_text}."))
 }
 
-/// The first column that replaces the same one.
+/// Returns the first column that replaces the same one.
 fn leader(shape: &Shape, all: &[ColumnChange], asked: &ColumnArguments) -> Result<Option<i32>> {
     let invalid = |message: &str, detail: String, hint: &str| {
         Err(Error::Invalid {
@@ -262,7 +262,7 @@ fn leader(shape: &Shape, all: &[ColumnChange], asked: &ColumnArguments) -> Resul
     }
 }
 
-/// As far as it can be known: it may speak of columns that are asked for later; preflight looks again.
+/// Checks `down` as far as possible: it may refer to columns that are added later; preflight checks it again.
 fn down_fits(
     shape: &Shape,
     all: &[ColumnChange],
@@ -283,7 +283,7 @@ fn down_fits(
     }
 }
 
-/// `down` over the table as it will be with `more` columns.
+/// Checks `down` over the table as it will be with the columns of `more`.
 pub fn way_back(
     shape: &Shape,
     column: &str,

@@ -1,4 +1,4 @@
-//! What the new column gets of what the old one has, planned once the rows are filled.
+//! Dependents of the old column that the new one gets, planned once the rows are filled.
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
@@ -11,7 +11,7 @@ use crate::store::new_column;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
-/// Decides on it, for each column that has not been decided on. Keys of a column that becomes several have no one heir.
+/// Plans the dependents of each column. If several columns replace one, none of them inherits its keys.
 pub fn plan(r: &ColumnChange, all: &[ColumnChange]) -> Result<()> {
     let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
     let mut taken: Vec<Ident> = state::json_rows(
@@ -37,8 +37,8 @@ struct StoredDependent {
     comment: Option<String>,
 }
 
-/// CHECKs over old columns, with the new ones in their place; where one is of another type, they are left to the operator, as
-/// preflight has said.
+/// Returns CHECKs over old columns, rewritten for the new ones. If a type differs they are left to the operator, as
+/// preflight has reported.
 fn checks(
     shape: &Shape,
     c: &NewColumn,

@@ -1,4 +1,4 @@
-//! From the switch to the end: what the new column takes over, what becomes of the old one, and the way back.
+//! From the switch to the end: what the new column takes over, what becomes of the old one, and the rollback.
 
 use super::create::put_in;
 use super::{existing_tables, lock_all};
@@ -13,8 +13,8 @@ use crate::sqlgen::{columns::dependents, ddl};
 use crate::store::{drift, new_column};
 use pgrx::pg_sys::Oid;
 
-/// Both columns are written from now on, and the new one has all that the old one has: NOT NULL (which a valid CHECK proves, so that
-/// no row is read), unique constraints, comments, rights.
+/// Makes both columns writable. The new one gets all that the old one has: NOT NULL (proven by a valid CHECK, so that no
+/// row is read), unique constraints, comments, privileges.
 pub fn switch(m: &Migration, all: &[ColumnChange], force: bool) -> Result<()> {
     lock_all(m, all)?;
     if !force {
@@ -50,7 +50,7 @@ fn has_constraint(r: &ColumnChange, name: &Ident) -> Result<bool> {
     Ok(found.unwrap_or(false))
 }
 
-/// Comment and rights of the old column.
+/// Copies comment and privileges of the old column.
 fn take_over(r: &ColumnChange, shape: &Shape) -> Result<()> {
     let table = r.table()?;
     let Some(old) = &r.replaces else {
@@ -75,14 +75,15 @@ fn take_over(r: &ColumnChange, shape: &Shape) -> Result<()> {
     Ok(())
 }
 
-/// The old column is the truth again.
+/// Makes the old column authoritative again.
 pub fn switch_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     drift::require_none(m)?;
     all.iter().try_for_each(|r| put_in(r, SyncStage::Old, true))
 }
 
-/// The new column is the truth: the old one follows it, and is written by nobody else. A computed column is kept no more.
+/// Makes the new column authoritative: the old one follows it and takes no other writes. A computed column is no longer
+/// kept in step.
 pub fn stop(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     drift::require_none(m)?;
@@ -121,7 +122,7 @@ pub fn stop_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     Ok(())
 }
 
-/// The old column gets the suffix, and the new one the old one's name where that is wanted. The old one still follows.
+/// Adds the suffix to the old column's name, and gives the new column the old name if wanted. The old column still follows.
 pub fn put_away(m: &Migration, all: &[ColumnChange], suffix: &str, take_names: bool) -> Result<()> {
     lock_all(m, all)?;
     drift::require_none(m)?;
@@ -175,7 +176,8 @@ pub fn take_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     Ok(())
 }
 
-/// The end: nothing of ours is left on the tables. The old column goes, or stays as it is; then rows may lack it.
+/// Removes everything of pg_mig from the tables. The old column is dropped, or stays and becomes nullable: rows may lack it
+/// then.
 pub fn let_go(m: &Migration, all: &[ColumnChange], drops: bool) -> Result<()> {
     let there = existing_tables(all);
     lock_all(m, &there)?;
@@ -184,14 +186,14 @@ pub fn let_go(m: &Migration, all: &[ColumnChange], drops: bool) -> Result<()> {
     }
     for r in &there {
         let table = r.table()?;
-        // That of a computed column went with mig_stop.
+        // The trigger of a computed column was dropped by mig_stop.
         let Some(old) = &r.replaces else { continue };
         spi::run(&sql::drop_trigger(table, r.id), &[])?;
         if !drops {
             spi::run(&sql::drop_not_null(table, &old.name), &[])?;
             continue;
         }
-        // It would go with the column that it belongs to.
+        // The sequence would be dropped with the column that it belongs to.
         if let Some(sequence) = catalog::sequence_of(table, &old.name)? {
             let heir = &r.columns[0].name;
             spi::run(&sql::hand_over(&sequence, table, heir), &[])?;

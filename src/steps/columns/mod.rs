@@ -1,4 +1,4 @@
-//! Columns of one table that take the place of another: asked for, made, kept in step, filled, ended.
+//! Column changes: columns of one table that are replaced in place. Defined, created, kept in step, filled, ended.
 
 pub mod backfill;
 pub mod compare;
@@ -14,7 +14,7 @@ use crate::model::records::Migration;
 use crate::pg::lock::{self, LockMode};
 use crate::settings;
 
-/// Their tables, each once.
+/// Returns the tables of the changes, each once.
 fn tables(all: &[ColumnChange], mode: LockMode) -> Result<Vec<(QualifiedName, LockMode)>> {
     let mut found: Vec<(QualifiedName, LockMode)> = Vec::new();
     for r in all {
@@ -26,7 +26,7 @@ fn tables(all: &[ColumnChange], mode: LockMode) -> Result<Vec<(QualifiedName, Lo
     Ok(found)
 }
 
-/// AccessExclusive on the tables, for changes of the catalog.
+/// Locks the tables AccessExclusive, for catalog changes.
 fn lock_all(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock::lock_all(
         &tables(all, LockMode::AccessExclusive)?,
@@ -34,7 +34,7 @@ fn lock_all(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     )
 }
 
-/// Those whose tables have not been dropped.
+/// Returns the changes whose tables have not been dropped.
 fn existing_tables(all: &[ColumnChange]) -> Vec<ColumnChange> {
     all.iter().filter(|r| r.table.is_some()).cloned().collect()
 }

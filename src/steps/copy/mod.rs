@@ -1,5 +1,5 @@
-//! One batch of the backfill: lock what is free, copy it under a newer snapshot, list the rest, set the
-//! checkpoint, all in one transaction. Why this order loses no row: README, "How it stays correct".
+//! One batch of the backfill: locks the rows that are free, copies them under a newer snapshot, lists the others as pending
+//! and saves the checkpoint, all in one transaction. Why this order loses no row: README, "How it stays correct".
 
 mod passes;
 mod range;
@@ -14,13 +14,13 @@ use crate::store::{log, mapping, pending_rows};
 use range::{BatchResult, CopyRange};
 use std::time::Instant;
 
-/// The smallest and largest batch that adapting may come to.
+/// Limits of the adaptive batch size, in rows.
 const ROWS: std::ops::RangeInclusive<i64> = 50..=100_000;
 
-/// As long a batch waits, with rows locked, for a row that somebody else is putting in.
+/// How long a batch waits, with rows locked, for a row that another transaction is inserting.
 const MERGED_WAIT_MS: i32 = 100;
 
-/// Copies the next slice of one mapping, for the process that runs the job.
+/// Copies the next slice of one mapping, for the runner of the job.
 pub fn batch(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     let p = &fix_bound(m, p)?;
     match range::find(m, p)? {
@@ -29,7 +29,7 @@ pub fn batch(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     }
 }
 
-/// Copies the next slice of a share, for a process that helps; `Done` if there is none for it.
+/// Copies the next slice of a share, for a helper; `Done` if there is none for it.
 pub fn help(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     if !is_bounded(m, p)? {
         return Ok(SliceOutcome::Done);
@@ -43,10 +43,11 @@ pub fn help(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
 fn copy(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutcome> {
     let started = Instant::now();
     let (slice, end) = stretch.slice(m, p)?;
-    // For what the target's own constraints wait for (an adopted one may have foreign keys), with rows locked.
+    // Limits waits of the target's own constraints (an adopted target may have foreign keys): this batch holds row locks.
     let timeout = settings::lock_timeout_ms(m);
     let moved = if p.is_merged() {
-        // Whoever writes another part of a row may have put the whole of it in, and not committed yet: it is left for later.
+        // A transaction that writes another part may have inserted the whole merged row and not committed yet: the row is
+        // left for later.
         let _timeout = guc::lock_timeout(timeout.min(MERGED_WAIT_MS));
         match tx::subtransaction(|| passes::run(p, &slice)) {
             Err(e) if e.is_retryable() => return smaller(m, p, stretch),
@@ -73,8 +74,8 @@ fn copy(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutcome>
     Ok(SliceOutcome::Did(rows))
 }
 
-/// A slice that holds a row which cannot be copied: a smaller one is tried in its place, and of the smallest all rows become
-/// leftovers, each tried alone. `helps`: for a process that does not run the job.
+/// Gives up a slice with a row that cannot be copied. A smaller slice is tried in its place; all rows of the smallest one
+/// become pending rows, each tried alone. `helps`: for a helper.
 pub fn give_up_slice(m: &Migration, p: &Mapping, helps: bool) -> Result<SliceOutcome> {
     let (p, found) = if helps {
         if !is_bounded(m, p)? {
@@ -109,7 +110,7 @@ fn smaller(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutco
     Ok(SliceOutcome::Did(i64::try_from(keys.len()).unwrap_or(0)))
 }
 
-/// Held to the end of the transaction: nobody rewrites the table under the batch.
+/// Locks the table to the end of the transaction: nobody rewrites it during the batch.
 fn hold(m: &Migration, p: &Mapping) -> Result<Extent> {
     let (relation, name) = passes::read_from(p)?;
     let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
@@ -117,14 +118,14 @@ fn hold(m: &Migration, p: &Mapping) -> Result<Extent> {
     catalog::extent(relation)?.ok_or_else(|| Error::Internal("the source has no extent".into()))
 }
 
-/// Whether the bound is that of the table as it is.
+/// Whether the bound is that of the table's current file.
 fn is_bounded(m: &Migration, p: &Mapping) -> Result<bool> {
     let extent = hold(m, p)?;
     Ok(p.bound_blocks.is_some() && p.filenode == Some(extent.filenode))
 }
 
-/// Fixes the bound at the first batch, and starts over where the table was rewritten since (VACUUM FULL,
-/// CLUSTER, TRUNCATE, a restored dump): places mean nothing in another file.
+/// Fixes the bound at the first batch. Starts over if the table was rewritten since (VACUUM FULL, CLUSTER, TRUNCATE, a
+/// restored dump): tids mean nothing in another file.
 fn fix_bound(m: &Migration, p: &Mapping) -> Result<Mapping> {
     let extent = hold(m, p)?;
     if p.bound_blocks.is_some() && p.filenode == Some(extent.filenode) {

@@ -1,4 +1,4 @@
-//! What a batch does to the rows of its slice, by the pass that the mapping is in.
+//! What a batch does with the rows of its slice, by the pass of the mapping.
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
@@ -19,11 +19,11 @@ pub struct MovedRows {
     pub locked: i64,
     pub leftovers: KeyList,
     pub refused: KeyList,
-    /// The block after the last one that was dealt with, where that is not the end of the slice.
+    /// The block after the last one that was processed, if that is not the end of the slice.
     pub stopped: Option<i64>,
 }
 
-/// The table whose blocks the pass goes through.
+/// Returns the table whose blocks the pass reads.
 pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
     match p.pass {
         Pass::Forth | Pass::Sweep => Ok((p.source, mapping::source(p)?)),
@@ -31,7 +31,7 @@ pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
     }
 }
 
-/// As the tables' owner: expressions run with his rights.
+/// Runs the pass as the tables' owner: expressions run with the owner's rights.
 pub fn run(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
     let _owner = role::confine(mapping::owner(p)?)?;
     let moved = match p.pass {
@@ -40,18 +40,18 @@ pub fn run(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
         Pass::Back => renew(&require_reverse(p)?, slice)?,
     };
     if p.adopted {
-        // Deferred checks of the user's own must speak now, as the owner, not at commit as the caller.
+        // Deferred constraints of the user must be checked now, as the owner, not at commit, as the caller.
         spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
     }
     Ok(moved)
 }
 
-/// Whether several processes may copy slices of the table at a time: no row of one waits for one of another.
+/// Whether several processes may copy slices of the table at a time: no row of one slice waits for a row of another.
 pub fn may_share(p: &Mapping) -> Result<bool> {
     Ok(p.pass == Pass::Forth && direct(p, &mapping::forward(p)?)?.is_some())
 }
 
-/// Keys of all rows that the pass would touch in this slice.
+/// Returns the keys of all rows in this slice that the pass would touch.
 pub fn keys(p: &Mapping, slice: &BlockSlice) -> Result<KeyList> {
     let _owner = role::confine_reading(mapping::owner(p)?)?;
     let sql = match p.pass {
@@ -66,7 +66,7 @@ fn require_reverse(p: &Mapping) -> Result<Flow> {
     mapping::reverse(p)?.ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))
 }
 
-/// Without a lock on any row where that is safe.
+/// Copies the slice, without row locks where that is safe.
 fn copy_slice(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
     let flow = mapping::forward(p)?;
     match direct(p, &flow)? {
@@ -79,7 +79,7 @@ fn direct(p: &Mapping, flow: &Flow) -> Result<Option<Direct>> {
     let (Some(target), Some(view)) = (p.target, catalog::find(&flow.view)?) else {
         return Ok(None);
     };
-    // The mirrors of those would not wait for a copy that is not committed.
+    // Mirrors of older sessions would not wait for a copy that is not committed.
     if sessions::older_than("0.4.0")?.maybe > 0 {
         return Ok(None);
     }
@@ -93,7 +93,7 @@ fn copy_directly(
     flow: &Flow,
     slice: &BlockSlice,
 ) -> Result<MovedRows> {
-    // `bounded` holds ROW SHARE on the source, which TRUNCATE and whatever rewrites a table conflict with.
+    // `super::hold` took ROW SHARE on the source: it conflicts with TRUNCATE and with everything that rewrites a table.
     let copied = direct.copy(Oid::from(p.source), slice)?;
     Ok(MovedRows {
         locked: copied.rows,

@@ -1,5 +1,5 @@
-//! Which blocks a batch reads, and where its checkpoint is kept: the whole table, by one process, or a share of it, by one of
-//! several.
+//! The blocks that a batch reads, and where its checkpoint is kept: the whole table, for one process, or a share of it, for
+//! one of several.
 
 use super::{ROWS, passes};
 use crate::error::Result;
@@ -10,14 +10,14 @@ use crate::settings;
 use crate::store::block_range::{self, BlockShare};
 use crate::store::mapping::{self, Checkpoint};
 
-/// Blocks of a slice, however few rows they hold.
+/// Maximum number of blocks in a slice, however few rows they hold.
 const MAX_BLOCKS: i64 = 4096;
-/// Below it there is nothing to win by more workers.
+/// Below this number of blocks more workers gain nothing.
 const WORTH_SHARING: i64 = 64;
-/// Shares for each worker: the last ones to finish wait for each other no longer than one share takes.
+/// Shares per worker: at the end, workers wait for each other no longer than one share takes.
 const SHARES_EACH: i64 = 8;
 
-/// Blocks that are still to be copied, for this transaction.
+/// Blocks still to be copied, for this transaction.
 pub struct CopyRange {
     share: Option<i64>,
     next: i64,
@@ -27,7 +27,7 @@ pub struct CopyRange {
     seen: (i64, i64),
 }
 
-/// What a batch did.
+/// Result of a batch.
 pub struct BatchResult {
     pub rows: i64,
     pub batch_rows: i32,
@@ -55,18 +55,18 @@ impl CopyRange {
         }
     }
 
-    /// Rows of the batch that comes next.
+    /// Returns the number of rows of the next batch.
     pub fn batch_rows(&self, m: &Migration) -> i64 {
         i64::from(self.batch_rows.unwrap_or_else(|| settings::batch_rows(m)))
     }
 
-    /// The slice that comes next, and the block after it.
+    /// Returns the next slice, and the block after it.
     pub fn slice(&self, m: &Migration, p: &Mapping) -> Result<(BlockSlice, i64)> {
         let end = (self.next + self.blocks(m, p)?).min(self.end);
         Ok((BlockSlice::new(self.next, end)?, end))
     }
 
-    /// Blocks that hold about one batch of rows, by what the blocks so far held.
+    /// Returns the number of blocks that hold about one batch of rows, judged by the blocks so far.
     fn blocks(&self, m: &Migration, p: &Mapping) -> Result<i64> {
         let (rows, blocks) = if self.seen.1 > 0 {
             self.seen
@@ -82,7 +82,7 @@ impl CopyRange {
         Ok((self.batch_rows(m) / density).clamp(1, MAX_BLOCKS))
     }
 
-    /// Blocks below `end` are done.
+    /// Saves the checkpoint: blocks below `end` are done.
     pub fn checkpoint(&self, p: &Mapping, end: i64, done: &BatchResult) -> Result<()> {
         let batch_ms = i32::try_from(done.ms).unwrap_or(i32::MAX);
         match self.share {
@@ -100,12 +100,12 @@ impl CopyRange {
         }
     }
 
-    /// The same blocks again, with another size of the batch.
+    /// Keeps the position, with another batch size.
     pub fn reset_batch_size(&self, p: &Mapping, done: &BatchResult) -> Result<()> {
         self.checkpoint(p, self.next, done)
     }
 
-    /// The size of the next batch: at most twice or half of this one, towards the time it should take.
+    /// Returns the size of the next batch: at most twice or half of this one, towards the target duration.
     pub fn next_batch_size(&self, m: &Migration, rows: i64, ms: i64) -> i32 {
         let now = self.batch_rows(m);
         let wanted = i64::from(settings::batch_target_ms(m));
@@ -118,8 +118,8 @@ impl CopyRange {
     }
 }
 
-/// For the process that runs the job. It deals the table out if others shall help, and gathers what they have done; for their last
-/// blocks it waits, holding nothing. None where all shares are done.
+/// Returns the next range for the runner; None when all shares are done. Splits the table into shares if helpers are
+/// wanted, and adds up their results. It waits for their last blocks, holding nothing.
 pub fn find(m: &Migration, p: &Mapping) -> Result<Option<CopyRange>> {
     if !block_range::exists(p.id)? {
         let workers = i64::from(settings::max_workers(m));
@@ -138,7 +138,7 @@ pub fn find(m: &Migration, p: &Mapping) -> Result<Option<CopyRange>> {
     Ok(None)
 }
 
-/// For a process that helps; None where others have all blocks that are left.
+/// Returns the next range for a helper; None if other processes have all blocks that are left.
 pub fn find_share(p: &Mapping) -> Result<Option<CopyRange>> {
     Ok(block_range::take(p.id, false)?.map(CopyRange::from_share))
 }

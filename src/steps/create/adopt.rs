@@ -1,4 +1,4 @@
-//! Taking over a table that stands already.
+//! Adoption of a target that already exists.
 
 use super::PlannedMapping;
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ fn differs(standing: &Shape, detail: String) -> Error {
     }
 }
 
-/// The layout of a standing table: what it lacks is left out, what it must not have is refused.
+/// Returns the layout of an existing table: what it lacks is left out, what it must not have is refused.
 pub fn layout(standing: &Shape, all: &[PlannedMapping], which: usize) -> Result<Layout> {
     let p = &all[which];
     fits(standing, p)?;
@@ -25,7 +25,7 @@ pub fn layout(standing: &Shape, all: &[PlannedMapping], which: usize) -> Result<
         differs(standing, detail.into())
     })?;
     can_be_referred_to(standing, all)?;
-    // Its indexes are the user's own, and so are the foreign keys that it has.
+    // Its indexes and the foreign keys that it has belong to the user.
     layout.indexes.clear();
     layout.fkeys.retain(|k| {
         let has = |f: &ForeignKey| f.columns == k.columns && f.ref_name == k.references;
@@ -34,8 +34,8 @@ pub fn layout(standing: &Shape, all: &[PlannedMapping], which: usize) -> Result<
     Ok(layout)
 }
 
-/// A key to another target would refuse the application's writes before the backfill is through: a new
-/// row's parent may not be copied yet.
+/// Refuses foreign keys to other targets. Before the end of the backfill they would refuse the application's writes: the
+/// parent of a new row may not be copied yet.
 fn no_early_keys(standing: &Shape, all: &[PlannedMapping]) -> Result<()> {
     let early = |f: &&ForeignKey| all.iter().any(|p| p.mapping.target_name == f.ref_name);
     let Some(key) = standing.fkeys.iter().find(early) else {
@@ -54,7 +54,7 @@ fn no_early_keys(standing: &Shape, all: &[PlannedMapping]) -> Result<()> {
     })
 }
 
-/// Targets that we make get foreign keys to this one.
+/// Checks that targets which pg_mig creates can get foreign keys to this one.
 fn can_be_referred_to(standing: &Shape, all: &[PlannedMapping]) -> Result<()> {
     let made = all.iter().filter(|p| p.standing.is_none());
     let mut keys = made.flat_map(|p| &p.layout.fkeys);
@@ -91,7 +91,7 @@ fn can_be_referenced(key: &TargetKey, all: &[PlannedMapping]) -> bool {
     }
 }
 
-/// Whether a standing table can take the rows.
+/// Checks that an existing table can take the rows.
 fn fits(standing: &Shape, p: &PlannedMapping) -> Result<()> {
     if standing.kind != "r" || standing.persistence == "t" {
         return Err(differs(standing, "It is no ordinary table.".into()));
@@ -170,7 +170,7 @@ fn fits(standing: &Shape, p: &PlannedMapping) -> Result<()> {
 fn may_be_null(p: &PlannedMapping, column: &TargetColumn) -> bool {
     let (source, layout) = (&p.source, &p.layout);
     let in_key = layout.key.iter().any(|k| k.target == column.name);
-    // A row may lack the part that gives it.
+    // The row may lack the part that fills this column.
     let lacking = layout.merge.as_ref().is_some_and(|m| match column.origin {
         Origin::Partner => !m.by_main || m.leads() || !m.sources[0].columns.contains(&column.name),
         _ => !m.decides(),
@@ -184,7 +184,7 @@ fn may_be_null(p: &PlannedMapping, column: &TargetColumn) -> bool {
     }
 }
 
-/// The unique columns of a standing table that tell the scope's rows apart by the source's key.
+/// Returns the unique columns of an existing table that distinguish the scope's rows by the source's key.
 fn arbiter_of(standing: &Shape, layout: &Layout) -> Option<Vec<Ident>> {
     let key: Vec<&Ident> = layout.key.iter().map(|k| &k.target).collect();
     let marks: Vec<&Ident> = layout.marks().map(|s| &s.column).collect();
@@ -203,7 +203,7 @@ fn arbiter_of(standing: &Shape, layout: &Layout) -> Option<Vec<Ident>> {
         })
         .map(|(columns, _)| columns)
         .collect();
-    // The scoped key is better: a row of another scope with the same id is then a loud conflict.
+    // A key with the scope is better: a row of another scope with the same id then raises a conflict.
     found.sort_by_key(|columns| std::cmp::Reverse(columns.len()));
     found.into_iter().next()
 }

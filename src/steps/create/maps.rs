@@ -1,4 +1,4 @@
-//! The maps of tables whose ids differ.
+//! Id maps, for mappings whose ids differ.
 
 use super::PlannedMapping;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::relation::sequence;
 use crate::sqlgen::id_lookup;
 use crate::sqlgen::id_map;
 
-/// Makes the map of one mapping, where it has one. Errors: 55000 where a standing target draws no ids.
+/// Creates the id map of one mapping, if it has one. Errors: 55000 if an existing target draws no ids.
 pub fn make(p: &PlannedMapping, layout: &Layout, target: &Shape) -> Result<()> {
     let Some(drawn) = &layout.drawn else {
         return Ok(());
@@ -47,7 +47,8 @@ pub fn make(p: &PlannedMapping, layout: &Layout, target: &Shape) -> Result<()> {
     }
 }
 
-/// Tables of another owner that go through a map: he looks ids up there, and reserves one for a row that is not there.
+/// Grants access to id maps of other owners that the mapping uses: its owner looks ids up there, and reserves one for a row
+/// that does not exist yet.
 pub fn let_in(all: &[PlannedMapping], p: &PlannedMapping) -> Result<()> {
     for via in p.layout.mapped_columns() {
         let theirs = all.iter().find(|o| o.mapping.id == via.map.mapping);

@@ -1,4 +1,4 @@
-//! Making the targets, or adopting those that stand; and the mapping views.
+//! Creation of the targets, or adoption of existing ones, and creation of the mapping views.
 
 use crate::error::{Error, Result};
 use crate::ident::{Literal, QualifiedName};
@@ -18,18 +18,18 @@ use pgrx::pg_sys::Oid;
 mod adopt;
 mod maps;
 
-/// A mapping with everything that its target is worked out from.
+/// A mapping with everything that its target is planned from.
 pub struct PlannedMapping {
     pub mapping: Mapping,
     pub source: Shape,
     pub layout: Layout,
-    /// The source's, in words that fit the target.
+    /// The source's policies, rewritten for the target.
     pub policies: Vec<Policy>,
-    /// The table that stands already under the target's name.
+    /// The existing table under the target's name.
     pub standing: Option<Shape>,
 }
 
-/// Reads all sources and works all layouts out, changing nothing.
+/// Reads all sources and plans all layouts; changes nothing.
 pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<PlannedMapping>> {
     let shapes = mappings
         .iter()
@@ -98,7 +98,7 @@ fn policies(source: &Shape, target: &QualifiedName) -> Result<Vec<Policy>> {
     Ok(translated)
 }
 
-/// The sources of a target, in the order they were added: the first one makes it, or takes it over.
+/// Returns the sources of a target, in the order they were added: the first one creates or adopts it.
 pub fn sources_of_target<'a>(
     all: &'a [PlannedMapping],
     p: &'a PlannedMapping,
@@ -107,14 +107,14 @@ pub fn sources_of_target<'a>(
     all.iter().filter(move |o| o.mapping.target_name == *target)
 }
 
-/// Whether another source makes the target of this one.
+/// Whether another source creates the target of this one.
 pub fn follows(all: &[PlannedMapping], p: &PlannedMapping) -> bool {
     sources_of_target(all, p)
         .next()
         .is_some_and(|first| first.mapping.id != p.mapping.id)
 }
 
-/// The statements that make one target, in order; none for a table that stands, or that another source of it makes.
+/// Returns the statements that create one target, in order; none if the table exists, or if another source creates it.
 pub fn statements(
     all: &[PlannedMapping],
     p: &PlannedMapping,
@@ -129,7 +129,7 @@ pub fn statements(
                 policies: &o.policies,
             })
             .collect();
-        // The one that leads says what the key is and who draws it, whenever it was added.
+        // The leading part defines the key and its default, whenever it was added.
         parts.sort_by_key(|part| part.layout.is_partner());
         made = table::create(&parts, &p.mapping.target_name);
         if !defer_indexes {
@@ -147,14 +147,14 @@ pub fn statements(
     made
 }
 
-/// What brings a target that we make into the publications that all of its sources are in. A publication is its owner's, whom the
-/// tables' owner need not be.
+/// Returns the statements that add a target which pg_mig creates to the publications that all of its sources are in. A
+/// publication has an owner of its own, who may not be the tables' owner.
 pub fn publications(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<PlanStatement> {
     if p.standing.is_some() || follows(all, p) {
         return Vec::new();
     }
     let target = &p.mapping.target_name;
-    // A subscriber of one of several sources would get the rows of the others, too.
+    // A subscriber of one of several sources would otherwise get the rows of the others, too.
     let everybodys = |b: &&Publication| {
         sources_of_target(all, p).all(|o| o.source.publications.iter().any(|x| x.name == b.name))
     };
@@ -165,7 +165,7 @@ pub fn publications(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<PlanState
         .collect()
 }
 
-/// The mapping views, forth and, where there is a way, back.
+/// Returns the mapping views: forward and, if possible, reverse.
 pub fn views(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<PlanStatement> {
     let id = p.mapping.id;
     views_at(
@@ -207,7 +207,7 @@ fn merged_view(all: &[PlannedMapping], merge: &Merge, at: &QualifiedName) -> Str
     me.map_or_else(String::new, |me| merged::create(at, &sources, me))
 }
 
-/// The table that ties old ids to new ones, where there is one.
+/// Returns the statements that create the id map, if there is one.
 pub fn maps(p: &PlannedMapping) -> Vec<PlanStatement> {
     let Some(drawn) = &p.layout.drawn else {
         return Vec::new();
@@ -228,8 +228,8 @@ pub fn maps(p: &PlannedMapping) -> Vec<PlanStatement> {
         .collect()
 }
 
-/// Makes or adopts all targets, then what ties them to their sources; what was done to each. Errors: 55000 if a standing table
-/// does not fit.
+/// Creates or adopts all targets, then their id maps and views. Returns what was done to each. Errors: 55000 if an existing
+/// table does not fit.
 pub fn run(all: &[PlannedMapping], defer_indexes: bool) -> Result<Vec<&'static str>> {
     for mark in all.iter().flat_map(|p| p.layout.marks()) {
         catalog::require_plain(&mark.type_text)?;
@@ -238,7 +238,7 @@ pub fn run(all: &[PlannedMapping], defer_indexes: bool) -> Result<Vec<&'static s
     for which in 0..all.len() {
         made.push(make(all, which, defer_indexes)?);
     }
-    // A view may look up ids in any of the maps.
+    // A view may look up ids in any of the id maps.
     for (p, (layout, target)) in all.iter().zip(&made) {
         maps::make(p, layout, target)?;
     }
@@ -247,7 +247,7 @@ pub fn run(all: &[PlannedMapping], defer_indexes: bool) -> Result<Vec<&'static s
     }
     let mut verbs = Vec::new();
     for (p, (layout, _)) in all.iter().zip(made) {
-        // As it is when all of its sources have given what is theirs.
+        // Its shape after all of its sources have contributed.
         let target = standing_now(p)?;
         make_views(all, p)?;
         let left = CreatedFacts {
@@ -261,7 +261,7 @@ pub fn run(all: &[PlannedMapping], defer_indexes: bool) -> Result<Vec<&'static s
     Ok(verbs)
 }
 
-/// One target: its layout, and what it is now.
+/// Creates or adopts one target; returns its layout and its shape.
 fn make(all: &[PlannedMapping], which: usize, defer_indexes: bool) -> Result<(Layout, Shape)> {
     let p = &all[which];
     let mut layout = match &p.standing {
@@ -292,7 +292,7 @@ fn standing_now(p: &PlannedMapping) -> Result<Shape> {
     catalog::shape_of(target.to_u32(), &name.plain())
 }
 
-/// The mapping views read with their owner's rights: nobody else has any on them.
+/// Creates the mapping views. They read with their owner's rights: no other role has privileges on them.
 fn make_views(all: &[PlannedMapping], p: &PlannedMapping) -> Result<()> {
     let names = [
         view_names::name(p.mapping.id),
@@ -304,7 +304,7 @@ fn make_views(all: &[PlannedMapping], p: &PlannedMapping) -> Result<()> {
         for statement in &statements {
             spi::run(&statement.sql, &[])?;
         }
-        // Where there is no way back there is one view.
+        // Without a reverse direction there is only one view.
         let made = names.iter().take(statements.len()).cloned();
         Ok(made.map(|name| ("VIEW", name)).collect())
     })

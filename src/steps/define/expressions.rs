@@ -1,4 +1,4 @@
-//! The user's expressions, judged by PostgreSQL before they are stored.
+//! The user's expressions, checked by PostgreSQL before they are stored.
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
@@ -9,7 +9,7 @@ use crate::model::spec::Spec;
 use crate::pg::expression::{self, CheckedExpression};
 use crate::pg::notice::notice;
 
-/// Lets PostgreSQL judge every expression, and notes its type. With `remap`, one for a key draws new ids.
+/// Lets PostgreSQL check every expression, and records its type. With `remap`, an expression for a key draws new ids.
 pub fn resolve_types(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec> {
     let source = shape.name.to_string();
     let keys: Vec<Ident> = shape.key_columns();
@@ -21,7 +21,7 @@ pub fn resolve_types(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec>
         let Some(expression) = expression else {
             continue;
         };
-        // A bare column name is a rename, whatever keyword it may be.
+        // A bare column name is a rename, even if it is a keyword.
         let renamed = shape.column(&Ident::new(expression.up.trim()));
         if let Some(column) = renamed {
             expression.type_text = Some(column.type_text.clone());
@@ -81,8 +81,8 @@ fn draws(shape: &Shape, name: &Ident, expression: &mut Expression) -> Result<()>
     Ok(())
 }
 
-/// Lets PostgreSQL judge each `down` over a row of the target to be, and notes which column it gives back: the
-/// one of its own name, or the only one that `up` reads and the target does not carry as it is.
+/// Lets PostgreSQL check each `down` over a row of the future target, and records which column it gives back: the one of
+/// its own name, or the only one that `up` reads and the target does not carry unchanged.
 pub fn given_back(
     mut spec: Spec,
     shape: &Shape,

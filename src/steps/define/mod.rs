@@ -1,4 +1,4 @@
-//! Defining a migration and its tables: only rows of our own.
+//! Definition of a migration and its tables: writes only pg_mig's own rows.
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
@@ -133,7 +133,8 @@ fn free_target(m: &Migration, source: &Shape, target: &QualifiedName) -> Result<
     }
 }
 
-/// Errors with 42501 where the caller could not make the target, nor has it: nobody else's name is taken.
+/// Errors: 42501 if the caller neither owns the target nor could create it, so that nobody takes the name of another role's
+/// table.
 fn require_right_to_make(target: &QualifiedName) -> Result<()> {
     if let Some(stands) = catalog::oid_of(target) {
         return migration::require_table(target, catalog::owner_of(stands)?);
@@ -178,7 +179,7 @@ fn check_refs(spec: &Spec, shape: &Shape) -> Result<()> {
     Ok(())
 }
 
-/// Works the layout out once, so that a wrong column is refused now and not at `mig_create`.
+/// Plans the layout once, so that a wrong column is refused now and not at `mig_create`.
 fn check_layout(
     m: &Migration,
     shape: &Shape,
@@ -219,7 +220,7 @@ fn check_layout(
     resolve(&members, members.len() - 1, scope::load_scope(m)?.as_ref())
 }
 
-/// The stored definition as the document it could have been given as.
+/// Returns the stored definition as a configuration document.
 pub fn config(m: &Migration, mappings: &[Mapping], reworks: &[ColumnChange]) -> Config {
     let tables = mappings
         .iter()
@@ -248,7 +249,7 @@ pub fn config(m: &Migration, mappings: &[Mapping], reworks: &[ColumnChange]) -> 
     }
 }
 
-/// Names as they were before the archive.
+/// Returns the columns, with their names from before the archive.
 fn columns(r: &ColumnChange) -> Vec<ConfigColumn> {
     let one = |c: &NewColumn| {
         let before = c.archived.as_ref();

@@ -1,4 +1,4 @@
-//! The column that targets have and sources lack, and the one value of it.
+//! The scope: the column that targets have and sources lack, and its one value.
 
 use crate::error::{Error, Result};
 use crate::model::layout::Scope;
@@ -14,7 +14,7 @@ pub struct ScopeArguments {
     pub column: String,
 }
 
-/// The scope to store; None where neither table nor value is given.
+/// Returns the scope to store; None if neither table nor value is given.
 pub fn check(scope: &ScopeArguments) -> Result<Option<migration::NewScope>> {
     let bad = |detail: String, hint: &str| {
         Err(Error::BadScope {
@@ -47,7 +47,7 @@ pub fn check(scope: &ScopeArguments) -> Result<Option<migration::NewScope>> {
     }))
 }
 
-/// The type of the scope table's key, after making sure that the value is in it.
+/// Returns the type of the scope table's key, after checking that the value exists in it.
 fn scope_in_table(table: Oid, value: &str) -> Result<String> {
     let shape = catalog::shape(table)?.ok_or_else(|| Error::BadScope {
         detail: "The scope table does not exist.".into(),
@@ -68,7 +68,8 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
         });
     };
     catalog::require_plain(&key.type_text)?;
-    // Who may refer to the key learns by a foreign key whether a value is there, policies or none; who reads, only of rows that he sees.
+    // A role with REFERENCES learns through a foreign key whether a value exists, despite policies; a role with SELECT only
+    // for rows that it sees.
     let may_know = spi::value::<bool>(
         "SELECT pg_catalog.has_column_privilege($1, $2, 'REFERENCES') \
            OR pg_catalog.has_column_privilege($1, $2, 'SELECT') AND NOT pg_catalog.row_security_active($1)",
@@ -88,7 +89,7 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
         "SELECT EXISTS (SELECT FROM {} WHERE {} OPERATOR(pg_catalog.=) $1::{})",
         shape.name, key.name, key.type_text
     );
-    // Its policies and domains are its owner's.
+    // Policies and domains belong to the table's owner.
     let look = || {
         let _owner = role::confine_for_key(Oid::from(shape.owner));
         guc::forbid_writes();
@@ -117,7 +118,7 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
     }
 }
 
-/// The scope of a migration, with the key column of its table.
+/// Returns the scope of a migration, with the key column of its table.
 pub fn load_scope(m: &Migration) -> Result<Option<Scope>> {
     let (Some(column), Some(value), Some(type_text)) =
         (&m.scope_column, &m.scope_value, &m.scope_type)

@@ -1,4 +1,4 @@
-//! Rows that several old tables have a part of, put right: as their mirrors do it, but without waiting for anybody.
+//! Repair of merged rows, as their mirrors do it, but without waiting for any lock.
 
 use crate::error::Result;
 use crate::model::layout::merge::Merge;
@@ -12,17 +12,17 @@ use crate::store::mapping;
 use pgrx::JsonB;
 use serde_json::Value;
 
-/// What came of bringing some rows.
+/// Result of copying some rows.
 pub struct CopiedRows {
-    /// Old rows that were free, and whose new rows were written.
+    /// Source rows that were free, and whose target rows were written.
     pub rows: i64,
-    /// Something that a row refers to is there, and locked by somebody.
+    /// A referenced row exists, and is locked by another transaction.
     pub waits: bool,
-    /// A new row is there, and was not written: somebody holds it, or it is another scope's.
+    /// A target row exists and was not written: another transaction holds it, or it belongs to another scope.
     pub held: bool,
 }
 
-/// Updates new rows that are free, and inserts those that are lacking where all their parts are free.
+/// Updates target rows that are free, and inserts missing ones if all their parts are free.
 pub fn copy_free_rows(
     m: &Migration,
     p: &Mapping,

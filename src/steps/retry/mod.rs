@@ -1,5 +1,5 @@
-//! Keys whose row is not right yet: those that a batch could not lock, and those that a repair has found. Many at a time
-//! without waiting, then each alone in its transaction, so that waiting for it holds nothing else.
+//! Pending rows: those that a batch could not lock, and those that a repair has found. Many at a time without waiting, then
+//! each alone in its transaction, so that a wait for one holds no other lock.
 
 mod merge;
 pub mod repair;
@@ -57,17 +57,17 @@ fn row_lock(p: &Mapping, l: &Leftover) -> String {
 }
 
 enum RowResult {
-    /// In the target, or gone from the source; the mirror did the latter to the target too.
+    /// In the target, or deleted from the source; then the mirror deleted it from the target too.
     Settled,
     /// The target did not take it: a row of another scope holds its key.
     Refused,
-    /// Locked by somebody, and this call must not wait.
+    /// Locked by another transaction, and this call must not wait.
     Busy,
-    /// A foreign key of the new tables is in the way.
+    /// A foreign key of the targets is in the way.
     Tied(&'static str),
 }
 
-/// As `copy_row`, from the new table to the old: the old row becomes what the new one is, or goes.
+/// As `copy_row`, in the reverse direction: the source row becomes what the target row is, or is deleted.
 fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<RowResult> {
     let flow = mapping::reverse(p)?
         .ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))?;
@@ -96,7 +96,7 @@ fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<RowResult> {
     Ok(RowResult::Settled)
 }
 
-/// The old table has no such row. The new one has none either, unless something passed the mirror.
+/// Handles a key that the source does not have. The target does not have it either, unless a write passed the mirror.
 fn not_there(p: &Mapping, l: &Leftover) -> Result<RowResult> {
     let free = repair::prune(p, &repair::keys(std::slice::from_ref(l)))?;
     let pair = ComparedPair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
@@ -106,7 +106,7 @@ fn not_there(p: &Mapping, l: &Leftover) -> Result<RowResult> {
     )? > 0;
     Ok(match (still, free) {
         (false, _) => RowResult::Settled,
-        // Somebody holds it: a transaction that brings the old row just now, perhaps.
+        // Another transaction holds it, perhaps one that is inserting the source row.
         (true, 0) => RowResult::Busy,
         (true, _) => RowResult::Tied("the new row has no old one, and others refer to it"),
     })
@@ -128,13 +128,13 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
             return Ok(RowResult::Busy);
         }
         if !may_wait || lock(false)? == 0 {
-            // Of a row that several tables have a part of this one may have none.
+            // This source may have no part of a merged row.
             if !flow.merged || !found(&batch::exists(&flow))? {
                 return not_there(p, l);
             }
         }
     }
-    // The mirror keeps a row right that is there: this is for one that passed it.
+    // The mirror keeps an existing row right: this is for a row that was written past it.
     let brought = repair::copy_free_rows(m, p, &repair::keys(std::slice::from_ref(l)))?;
     match (brought.rows, brought.waits) {
         (0, true) => return Ok(RowResult::Busy),
@@ -151,7 +151,7 @@ fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<
     let arrived = spi::value::<bool>(&batch::select_arrived(&flow), &key())?;
     Ok(match arrived {
         Some(false) => RowResult::Refused,
-        // Whoever holds the new row may go without a write that would put it right.
+        // The transaction that holds the target row may end without a write that corrects it.
         _ if brought.held => RowResult::Busy,
         _ => RowResult::Settled,
     })

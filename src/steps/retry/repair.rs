@@ -1,4 +1,5 @@
-//! Many leftovers at once, without waiting for any row: the target's rows of these keys become what the mapping says.
+//! Repair of many pending rows at once, without waiting for any lock: the target rows of these keys become what the mapping
+//! defines.
 
 use super::merge::{self, CopiedRows};
 use crate::error::Result;
@@ -23,12 +24,12 @@ use pgrx::pg_sys::Oid;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
-/// The keys of some leftovers of one mapping.
+/// Returns the keys of some pending rows of one mapping.
 pub fn keys(of: &[Leftover]) -> Value {
     json!(of.iter().map(|l| &l.key).collect::<Vec<_>>())
 }
 
-/// Inserts and updates new rows of those old rows that are free.
+/// Inserts and updates the target rows of those source rows that are free.
 pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<CopiedRows> {
     let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
     if let Some(merge) = &layout.merge {
@@ -58,7 +59,7 @@ pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<Copied
         return Ok(brought);
     }
     let new = tid::lock_keys(&repair::lock_target(&pair), keys)?;
-    // Our own writes must not come back to the old table, where both are live.
+    // pg_mig's own writes must not come back to the source if both sides are live.
     if new.count > 0 {
         for sql in repair::renew_keys(&flow)
             .iter()
@@ -74,7 +75,7 @@ pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<Copied
     Ok(brought)
 }
 
-/// Foreign keys of the target over columns that we write.
+/// Returns the foreign keys of the target over columns that pg_mig writes.
 fn outbound(p: &Mapping) -> Result<Vec<OutboundKey>> {
     let all: Vec<OutboundKey> = spi::rows(
         include_str!("../../../sql/query/outbound_keys.sql"),
@@ -88,8 +89,8 @@ fn outbound(p: &Mapping) -> Result<Vec<OutboundKey>> {
     Ok(all.into_iter().filter(ours).collect())
 }
 
-/// Those of the old rows whose new rows would find what they refer to, which is locked then; and whether others would, but
-/// for somebody who holds it.
+/// Returns the source rows whose target rows would find the rows they refer to, and locks those; and whether others would
+/// find them too, if another transaction did not hold them.
 fn with_parents(flow: &Flow, key: &OutboundKey, old: &TidList) -> Result<(TidList, bool)> {
     let named = tid::document(&lock_parents::select_parent_keys(flow, key), old)?;
     let keys = |sql: &str| -> Result<Value> {
@@ -107,7 +108,7 @@ fn with_parents(flow: &Flow, key: &OutboundKey, old: &TidList) -> Result<(TidLis
     ))
 }
 
-/// Deletes new rows that have no old row, as far as they are free and nobody refers to them; how many were free.
+/// Deletes target rows without a source row, if they are free and no row refers to them. Returns how many were free.
 pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
     let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
     let pair = ComparedPair::new(p.id, mapping::target(p)?, layout);
@@ -124,7 +125,7 @@ pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
     Ok(stale.count)
 }
 
-/// Strikes those off that are equal now, and marks the others as tried; how many are left.
+/// Removes pending rows that are equal now, and marks the others as tried. Returns how many are left.
 pub fn settle(p: &Mapping, of: &[Leftover]) -> Result<usize> {
     let at = Snapshot::take();
     let beside = Comparison::without_pending(p, &at)?;

@@ -1,4 +1,4 @@
-//! Are both sides equal? All of a check is read at one moment, so that under live writes the right answer is no
+//! Checks: are both sides equal? A whole check reads under one snapshot, so that under live writes the correct result is no
 //! difference at all.
 
 mod orphans;
@@ -21,14 +21,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// How closely it looks.
+/// How thorough a check is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckMode {
-    /// Counts, and everything beside the rows.
+    /// Counts, and everything besides the rows.
     Quick,
-    /// As `Quick`, and so many random rows with all that refer to them.
+    /// As `Quick`, and this many random rows with all rows that refer to them.
     Sample(i32),
-    /// As `Quick`, and every row, and every reference.
+    /// As `Quick`, and every row and every reference.
     Full,
 }
 
@@ -44,16 +44,16 @@ impl CheckMode {
     }
 }
 
-/// What a line of `mig_check` speaks of.
+/// Topic of one line of `mig_check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LineTopic {
     State,
-    /// How many rows there are.
+    /// Number of rows.
     Count,
-    /// Rows that the old table has and the new one lacks.
+    /// Rows that the source has and the target lacks.
     Missing,
-    /// Rows that the new table has and the old one has not, or not so.
+    /// Rows of the target that the source lacks, or has with other values.
     New,
     References,
 }
@@ -84,7 +84,7 @@ impl CheckLine {
         }
     }
 
-    /// Whether rows are not equal, or not proven so.
+    /// Whether rows are unequal, or not proven equal.
     pub fn doubts_rows(&self) -> bool {
         matches!(
             self.about,
@@ -93,7 +93,7 @@ impl CheckLine {
     }
 }
 
-/// What a check found, and when it began.
+/// Findings of a check, and when it began.
 #[derive(Default, Serialize, Deserialize)]
 pub struct CheckFindings {
     pub lines: Vec<CheckLine>,
@@ -106,7 +106,7 @@ pub struct CheckFindings {
 }
 
 impl CheckFindings {
-    /// None: nothing is wrong, and something is not proven yet.
+    /// None: nothing is wrong, but something is not proven yet.
     pub fn ok(&self) -> Option<bool> {
         if self.lines.iter().any(|l| l.ok == Some(false)) {
             Some(false)
@@ -117,7 +117,7 @@ impl CheckFindings {
         }
     }
 
-    /// What was found later, in other tables.
+    /// Adds findings that were made later, in other tables.
     pub fn add(&mut self, other: CheckFindings) {
         self.lines.extend(other.lines);
         self.compared += other.compared;
@@ -132,7 +132,7 @@ impl CheckFindings {
     }
 }
 
-/// What a check looks at: some of a migration's mappings, among all of them.
+/// What a check covers: some of a migration's mappings, among all of them.
 pub struct CheckSubject<'a> {
     pub migration: &'a Migration,
     pub all: &'a [Mapping],
@@ -149,7 +149,7 @@ impl<'a> CheckSubject<'a> {
     }
 }
 
-/// What the catalog says of all tables, looked up once.
+/// Catalog data of all tables, loaded once.
 struct KnownShapes {
     shapes: BTreeMap<u32, Shape>,
     changes: Vec<DriftChange>,
@@ -177,14 +177,14 @@ impl KnownShapes {
     }
 }
 
-/// Runs a check, keeps the result in `mig.check_result` and returns its lines.
+/// Runs a check, saves the result in `mig.check_result` and returns its lines.
 pub fn run(subject: &CheckSubject, mode: CheckMode) -> Result<Vec<CheckLine>> {
     let found = look(subject, mode)?;
     keep(subject.migration, mode, &found)?;
     Ok(found.lines)
 }
 
-/// Every row of all tables.
+/// Checks every row of all tables.
 pub fn in_full(m: &Migration, mappings: &[Mapping]) -> Result<CheckFindings> {
     look(&CheckSubject::all_tables(m, mappings), CheckMode::Full)
 }
@@ -193,7 +193,7 @@ pub fn look(subject: &CheckSubject, mode: CheckMode) -> Result<CheckFindings> {
     look_on(subject, mode, &mut rows::NoProgress)
 }
 
-/// As `look`, with somebody who is told how far it is.
+/// As `look`, and reports progress.
 pub fn look_on(
     subject: &CheckSubject,
     mode: CheckMode,
@@ -210,7 +210,7 @@ pub fn look_on(
         ..CheckFindings::default()
     };
     for p in &subject.chosen {
-        // Whoever is gone cannot be looked at.
+        // A dropped table cannot be checked.
         mapping::source(p)?;
         mapping::target(p)?;
         found.lines.extend(state::lines(m, p, &known, &at)?);
@@ -232,9 +232,9 @@ pub fn look_on(
     Ok(found)
 }
 
-/// The moment at which `all` are looked at. TRUNCATE and rewrites empty a table for older snapshots, too (the manual's
-/// "Caveats" on concurrency control), and the mirrored DELETE does not: none of them may come between the moment and the
-/// reading. So all tables are locked before, AccessShare as any reader's, to the end of the transaction.
+/// Takes the snapshot under which `all` are read. TRUNCATE and rewrites empty a table for older snapshots, too (the
+/// manual's "Caveats" on concurrency control), and the mirrored DELETE does not: none of them may come between the snapshot
+/// and the reading. So all tables are locked before, AccessShare as by any reader, to the end of the transaction.
 pub fn moment(m: &Migration, all: &[Mapping]) -> Result<Snapshot> {
     let names = all.iter().flat_map(|p| [&p.source_name, &p.target_now]);
     let tables: Vec<_> = names
@@ -245,7 +245,7 @@ pub fn moment(m: &Migration, all: &[Mapping]) -> Result<Snapshot> {
     Ok(Snapshot::take())
 }
 
-/// References alone: how many rows name one that is not there.
+/// Checks references only: counts rows that refer to a missing row.
 pub fn references(subject: &CheckSubject) -> Result<Vec<CheckLine>> {
     let at = moment(subject.migration, subject.all)?;
     orphans::lines(subject, &KnownShapes::load(subject)?, &at)
@@ -275,7 +275,7 @@ pub fn keep(m: &Migration, mode: CheckMode, found: &CheckFindings) -> Result<()>
     )
 }
 
-/// From `stopped` on the new tables go their own way: what differs is news, not a fault.
+/// Whether the targets are independent. From `stopped` on a difference is new data, not an error.
 fn lives_alone(m: &Migration) -> bool {
     m.phase >= Phase::Stopped
 }

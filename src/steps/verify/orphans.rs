@@ -1,4 +1,4 @@
-//! References that name a row which is not there, on both sides, with a foreign key or without.
+//! Orphans: rows that refer to a missing row, on both sides, with or without a foreign key.
 
 use super::{CheckLine, CheckSubject, KnownShapes, LineTopic, lives_alone};
 use crate::error::Result;
@@ -15,7 +15,7 @@ use crate::sqlgen::scope::scope_is_mine;
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 
-/// Foreign keys of the old tables, and what `refs` says beside them.
+/// Returns the foreign keys of the sources, and the references that `refs` adds to them.
 pub fn references(all: &[Mapping], known: &KnownShapes) -> Result<Vec<Reference>> {
     let mut references = Vec::new();
     for (child, p) in all.iter().enumerate() {
@@ -52,7 +52,7 @@ pub fn references(all: &[Mapping], known: &KnownShapes) -> Result<Vec<Reference>
     Ok(references)
 }
 
-/// None where the table it names is gone.
+/// Returns a reference of `refs`; None if the table that it names is gone.
 fn find_undeclared(
     all: &[Mapping],
     child: usize,
@@ -109,8 +109,8 @@ pub fn lines(subject: &CheckSubject, known: &KnownShapes, at: &Snapshot) -> Resu
     Ok(lines)
 }
 
-/// A foreign key's orphans are wrong wherever they are. Without one, the old table may have had some all along, and the
-/// new one has the same.
+/// Compares the orphans of both sides. With a foreign key any orphan is an error. Without one the source may always have
+/// had orphans, and the target has the same.
 fn line(subject: &CheckSubject, r: &Reference, p: &Mapping, at: &Snapshot) -> Result<CheckLine> {
     let m = subject.migration;
     let (parent_name, source, target) = match &r.parent {
@@ -139,7 +139,7 @@ fn line(subject: &CheckSubject, r: &Reference, p: &Mapping, at: &Snapshot) -> Re
         (OrphanCount::Count(a), OrphanCount::Count(b)) if r.declared => Some(*a == 0 && *b == 0),
         (OrphanCount::Count(a), OrphanCount::Count(b)) => Some(a == b),
     };
-    // A parent may still be on its way; and what the new tables do alone is theirs.
+    // A parent may not be copied yet; and changes that the targets make on their own are no error.
     if line.ok == Some(false) && old.is_none() && m.phase == Phase::DualWrite {
         line.ok = None;
     }
@@ -151,7 +151,7 @@ fn line(subject: &CheckSubject, r: &Reference, p: &Mapping, at: &Snapshot) -> Re
 
 enum OrphanCount {
     Count(i64),
-    /// The column is not carried.
+    /// The target does not have the column.
     Left,
     /// The tables' owner may not read the other table.
     Hidden,

@@ -1,4 +1,4 @@
-//! The rows themselves: counted, or compared one by one.
+//! The rows of both sides: counted, or compared one by one.
 
 use super::{CheckFindings, CheckLine, LineTopic, lives_alone};
 use crate::error::Result;
@@ -13,14 +13,14 @@ use crate::relation::compare::HashSum;
 use crate::relation::compare::RowChoice;
 use crate::sqlgen::checksum::Side;
 
-/// Takes each side in slices, and is told before each of them how far it is.
+/// Gives the slices of each side, and is told the progress before each slice.
 pub trait CheckProgress {
-    /// Slices of one side; none for all of it in one statement.
+    /// Returns the slices of one side; none to read all of it in one statement.
     fn slices(&mut self, p: &Mapping, side: Side) -> Result<Vec<BlockSlice>>;
     fn report_progress(&mut self, p: &Mapping, side: Side, done: usize, of: usize);
 }
 
-/// All in one statement.
+/// Reads each side in one statement, and reports nothing.
 pub struct NoProgress;
 
 impl CheckProgress for NoProgress {
@@ -31,7 +31,7 @@ impl CheckProgress for NoProgress {
     fn report_progress(&mut self, _: &Mapping, _: Side, _: usize, _: usize) {}
 }
 
-/// Row counts of both sides.
+/// Compares the row counts of both sides.
 pub fn count(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<CheckLine> {
     let beside = Comparison::new(m, p, at)?;
     let (source, target) = (
@@ -56,7 +56,7 @@ fn count_line(m: &Migration, p: &Mapping, name: &str, source: i64, target: i64) 
     line
 }
 
-/// Every row of both sides by hash; where the sums differ, how.
+/// Compares every row of both sides by hash; if the sums differ, counts the differences by kind.
 pub fn compare(
     m: &Migration,
     p: &Mapping,
@@ -82,7 +82,7 @@ fn kinds_of(beside: &Comparison, source: HashSum, target: HashSum) -> Result<Dif
 fn read(beside: &Comparison, side: Side, progress: &mut dyn CheckProgress) -> Result<HashSum> {
     let mut sum = HashSum::default();
     let slices = progress.slices(beside.mapping, side)?;
-    // A row that several tables have a part of may have its place in another one.
+    // A merged row may be in the blocks of another source.
     if slices.is_empty() || beside.mapping.is_merged() {
         progress.report_progress(beside.mapping, side, 0, 1);
         sum += beside.sum(side, None)?;
@@ -94,7 +94,7 @@ fn read(beside: &Comparison, side: Side, progress: &mut dyn CheckProgress) -> Re
     Ok(sum)
 }
 
-/// The four lines that say what came of comparing rows.
+/// Adds the lines that report the result of comparing rows.
 pub fn add(
     m: &Migration,
     p: &Mapping,
@@ -129,7 +129,7 @@ pub fn add(
     found.differences += kinds.wrong();
 }
 
-/// Where both sides differ; None where they do not.
+/// Returns where both sides differ; None if they do not.
 fn doubtful(beside: &Comparison) -> Result<Option<RowChoice>> {
     let (source, target) = (
         beside.sum(Side::Source, None)?,
@@ -141,7 +141,7 @@ fn doubtful(beside: &Comparison) -> Result<Option<RowChoice>> {
     beside.doubtful(source.rows.max(target.rows)).map(Some)
 }
 
-/// How many rows of a mapping differ; with `note`, their keys are listed as leftovers.
+/// Counts the differing rows of a mapping; with `note`, lists their keys as pending rows.
 pub fn kinds(m: &Migration, p: &Mapping, at: &Snapshot, note: bool) -> Result<DifferenceCounts> {
     let beside = Comparison::new(m, p, at)?;
     let Some(choice) = doubtful(&beside)? else {
@@ -153,7 +153,7 @@ pub fn kinds(m: &Migration, p: &Mapping, at: &Snapshot, note: bool) -> Result<Di
     beside.kinds(&choice)
 }
 
-/// A row that differs, for a person to look at.
+/// A row that differs, for display.
 pub struct Difference {
     pub key: Option<JsonText>,
     pub kind: String,
@@ -161,7 +161,7 @@ pub struct Difference {
     pub target: Option<JsonText>,
 }
 
-/// The first `limit` rows of a mapping that differ, by key.
+/// Returns the first `limit` rows of a mapping that differ, by key.
 pub fn diff(m: &Migration, p: &Mapping, limit: i64) -> Result<Vec<Difference>> {
     let at = super::moment(m, std::slice::from_ref(p))?;
     let beside = Comparison::new(m, p, &at)?;

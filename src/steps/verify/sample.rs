@@ -1,4 +1,4 @@
-//! A few random rows, each with all rows that refer to it, compared on both sides.
+//! Random rows, each with all rows that refer to it, compared on both sides.
 
 use super::{CheckFindings, CheckSubject, KnownShapes, orphans, rows};
 use crate::error::Result;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 /// A table with more rows than this is sampled by blocks.
 const LARGE: i64 = 100_000;
 
-/// Takes `n` rows of each chosen table that refers to no other, and goes down from there.
+/// Takes `n` rows of each chosen table that refers to no other, and descends from there to the rows that refer to them.
 pub fn add(
     subject: &CheckSubject,
     known: &KnownShapes,
@@ -54,7 +54,7 @@ pub fn add(
     Ok(())
 }
 
-/// Chosen tables that refer to no other member; where tables refer to each other in a circle, the first.
+/// Returns the chosen tables that refer to no other member; if references form a cycle, the first table.
 fn roots(subject: &CheckSubject, references: &[Reference]) -> Vec<usize> {
     let place = |p: &&Mapping| subject.all.iter().position(|o| o.id == p.id);
     let chosen: Vec<usize> = subject.chosen.iter().filter_map(place).collect();
@@ -74,7 +74,7 @@ fn roots(subject: &CheckSubject, references: &[Reference]) -> Vec<usize> {
     }
 }
 
-/// Keys of `n` rows of the old table, at random.
+/// Returns the keys of `n` random rows of the source.
 fn draw_keys(beside: &Comparison, n: i32) -> Result<Value> {
     #[derive(serde::Deserialize)]
     struct DrawnKey {

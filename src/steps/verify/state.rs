@@ -1,4 +1,4 @@
-//! What holds beside the rows: mirrors, shape, rights, indexes, keys, sequences, nothing left over.
+//! Everything besides the rows: mirrors, shape, rights, indexes, keys, sequences, pending rows and errors.
 
 use super::{CheckLine, KnownShapes, LineTopic, lives_alone};
 use crate::error::Result;
@@ -73,7 +73,7 @@ fn drift_line(
     )
 }
 
-/// What changed on one side since mig_create, and not on the other.
+/// Compares what has changed on each side since mig_create.
 fn change_lines(
     m: &Migration,
     p: &Mapping,
@@ -105,8 +105,7 @@ fn change_lines(
         }
         line
     };
-    // How an adopted table makes its values up is its owner's business, and the archive gives a new table sequences of
-    // its own.
+    // The defaults of an adopted table are its owner's choice, and the archive gives a target sequences of its own.
     let own_ways = p.adopted || p.archived.is_some();
     let judged = parts
         .iter()
@@ -114,7 +113,8 @@ fn change_lines(
     judged.map(line).collect()
 }
 
-/// Those that the target was made with, from the end of the backfill on also those that were built then; all of them valid.
+/// Checks the indexes that the target was created with and, from the end of the backfill on, those that were built then;
+/// all of them must be valid.
 fn indexes(m: &Migration, p: &Mapping, target: &Shape) -> Result<CheckLine> {
     let mut expected: FactSet = p
         .facts
@@ -177,7 +177,7 @@ struct DrawingColumn {
     ascending: bool,
 }
 
-/// A column that is past the sequence it draws from: the next value would be one that is there.
+/// A column that is ahead of the sequence it draws from: the next value may exist already.
 struct BehindSequence {
     column: String,
     furthest: i64,
@@ -193,13 +193,13 @@ impl BehindSequence {
         )
     }
 
-    /// Where the sequence stands is no part of it: writers draw from it between two looks.
+    /// Ignores the sequence's position: writers draw from it between two reads.
     fn is_as_far_as(&self, other: &Self) -> bool {
         self.sequence == other.sequence && self.furthest == other.furthest
     }
 }
 
-/// None where it draws from no sequence.
+/// Returns the columns that are ahead of their sequences; None if the table draws from no sequence.
 fn find_behind(
     table: u32,
     name: &QualifiedName,
@@ -225,7 +225,7 @@ fn find_behind(
             ("min", "<")
         };
         // The rows are of the snapshot, the sequence is of now: numbers are drawn before their rows are committed. A
-        // sequence that was never used gives its start value next.
+        // sequence that was never used yields its start value next.
         let sql = format!(
             "SELECT f.furthest, s.last_value AS sequence FROM (SELECT {furthest}(t.{})::bigint AS furthest FROM {name} AS t) f, {} AS s \
              WHERE f.furthest {sign} s.last_value OR (f.furthest = s.last_value AND NOT s.is_called)",
@@ -245,7 +245,7 @@ fn find_behind(
 
 const AHEAD: &str = "ahead of all rows";
 
-/// An old table may always have been behind; the new one must not be where it was not.
+/// Checks the sequences. The source's may always have been behind; the target's must not be where the source's was not.
 fn sequences(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<Option<CheckLine>> {
     let (source, target) = (mapping::source(p)?, mapping::target(p)?);
     let _owner = role::confine_reading(mapping::owner(p)?)?;
@@ -263,7 +263,7 @@ fn sequences(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<Option<CheckLi
     Ok(Some(line))
 }
 
-/// The view that stands under the old name of an archived table.
+/// Checks the view under the old name of an archived table.
 fn stand_in(p: &Mapping) -> Result<Option<CheckLine>> {
     let Some(archived) = p.archived.as_ref().filter(|a| a.view) else {
         return Ok(None);

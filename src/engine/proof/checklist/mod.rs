@@ -15,12 +15,12 @@ use pgrx::pg_sys::Oid;
 pub struct ChecklistItem {
     pub phase: &'static str,
     pub item: String,
-    /// None: a person has to say, or the migration has not come so far.
+    /// None: a person has to answer, or the migration has not reached the phase.
     pub ok: Option<bool>,
     pub detail: String,
 }
 
-/// What stands behind every item that the database answers.
+/// The data for every item that the database answers.
 struct ChecklistFacts<'a> {
     m: &'a Migration,
     all: &'a [Mapping],
@@ -98,7 +98,7 @@ fn items_before_all() -> Vec<ChecklistItem> {
 }
 
 impl ChecklistFacts<'_> {
-    /// One item from the check's lines of these names, of all tables.
+    /// Returns one item from the check's lines of these names, of all tables.
     fn lines_named(&self, phase: &'static str, item: &str, names: &[&str]) -> ChecklistItem {
         let mine = self
             .lines
@@ -143,7 +143,7 @@ impl ChecklistFacts<'_> {
         self.all.iter().map(|p| Oid::from(p.source)).collect()
     }
 
-    /// The server as it is now, in whatever phase.
+    /// Returns the items about the server as it is now, in any phase.
     fn health(&self) -> Result<Vec<ChecklistItem>> {
         #[derive(serde::Deserialize)]
         struct HealthRow {

@@ -63,7 +63,7 @@ impl ChecklistFacts<'_> {
             Literal(&scope.value),
             scope.type_text
         );
-        // Who defined the migration could read it; by now it may be hidden.
+        // The role that defined the migration could read it; by now it may be hidden.
         let found = tx::probe(|| {
             let _owner = role::confine_reading(self.m.owner.into())?;
             spi::value(&sql, &[])
@@ -239,7 +239,7 @@ impl ChecklistFacts<'_> {
             renamed.join(", "),
         )];
         for (p, a) in archived.filter(|(_, a)| a.view) {
-            // Somebody may have put another view there.
+            // The name may belong to another view by now.
             let read = tx::probe(|| {
                 let _owner = role::confine_reading(mapping::owner(p)?)?;
                 spi::run(&format!("SELECT FROM {} LIMIT 1", a.name), &[])

@@ -1,4 +1,4 @@
-//! Whether sources fit into one target.
+//! Whether several sources fit into one target.
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal};
@@ -6,7 +6,7 @@ use crate::model::layout::columns::{key_columns, target_columns};
 use crate::model::layout::{Member, Scope, TargetColumn};
 use crate::model::shape::TableColumn;
 
-/// Columns of one name have one type, and the keys stand in the same columns.
+/// Checks that columns with the same name have the same type, and that all keys use the same target columns.
 pub fn require_alike(members: &[Member], peers: &[&Member], scope: Option<&Scope>) -> Result<()> {
     let mut seen: Vec<(&Member, TargetColumn)> = Vec::new();
     let mut first_key: Option<Vec<Ident>> = None;
@@ -77,7 +77,7 @@ pub fn require_alike(members: &[Member], peers: &[&Member], scope: Option<&Scope
     Ok(())
 }
 
-/// The key column of a source whose key is one column that the server makes up.
+/// Returns the key column, where the source's key is a single column whose value the server generates.
 pub fn generated_key<'a>(member: &'a Member) -> Option<&'a TableColumn> {
     match member.shape.key_columns().as_slice() {
         [only] => member.shape.column(only).filter(|c| c.is_surrogate()),
@@ -85,7 +85,8 @@ pub fn generated_key<'a>(member: &'a Member) -> Option<&'a TableColumn> {
     }
 }
 
-/// Rows that keep their ids must not get ids that rows of another source have or will have.
+/// Checks that all sources that keep generated ids draw them from the same generator: otherwise two sources could draw the same
+/// id.
 pub fn require_one_generator(peers: &[&Member]) -> Result<()> {
     let drawing = |p: &&&Member| !p.remap && generated_key(p).is_some();
     let keeping: Vec<&&Member> = peers.iter().filter(drawing).collect();
@@ -125,7 +126,7 @@ pub fn require_one_generator(peers: &[&Member]) -> Result<()> {
 
 const RANDOM: &str = "gen_random_uuid()";
 
-/// What draws the ids of a source.
+/// The generator of a source's ids.
 fn generator(member: &Member) -> String {
     let Some(column) = generated_key(member) else {
         return String::new();

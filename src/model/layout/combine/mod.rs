@@ -1,4 +1,4 @@
-//! Several sources of one target: which way they share it, and what tells their rows apart.
+//! Several sources of one target: whether they form a union or a merge, and what tells their rows apart.
 
 use super::columns::target_columns;
 use super::{Member, Scope, same_columns};
@@ -13,13 +13,14 @@ mod fit;
 use fit::{generated_key, require_one_generator};
 pub(super) use fit::{require_alike, unfit};
 
-/// The members whose rows go where those of `me` go, itself among them, in the order they were added.
+/// Returns the members with the same target as `me`, including `me`, in the order they were added.
 pub(super) fn peers<'a>(members: &'a [Member], me: &Member) -> Vec<&'a Member<'a>> {
     let shares = |m: &&Member| m.target == me.target;
     members.iter().filter(shares).collect()
 }
 
-/// How the target is shared; None where it has one source. Errors with 22023 where nothing tells.
+/// Returns how the sources are combined; None where the target has a single source. Errors: 22023 where neither the user nor
+/// the keys decide.
 pub fn find_combine(members: &[Member], me: &Member) -> Result<Option<Combine>> {
     let peers = peers(members, me);
     if peers.len() < 2 {
@@ -49,8 +50,9 @@ pub fn find_combine(members: &[Member], me: &Member) -> Result<Option<Combine>> 
     })
 }
 
-/// The source whose key the keys of all others refer to: a row is there as long as it is there. The key has to be checked at once and
-/// for all rows, so that no moment sees a row of another source without its own.
+/// Returns the main source of a merge, whose key the keys of all other sources refer to: the merged row exists as long as the
+/// main source has its row. These foreign keys must be validated, enforced and not deferrable, so that no snapshot sees a row
+/// of another source without its row in the main source.
 pub(super) fn main<'a>(peers: &[&'a Member<'a>]) -> Option<&'a Member<'a>> {
     let refers = |one: &Member, to: &Member| {
         let (own, theirs) = (one.shape.key_columns(), to.shape.key_columns());
@@ -70,7 +72,7 @@ pub(super) fn main<'a>(peers: &[&'a Member<'a>]) -> Option<&'a Member<'a>> {
     found.copied()
 }
 
-/// The column that is constant in all sources, with another value in each, and its type.
+/// Returns the column that is constant in every source, with a different value in each, and its type.
 fn kind_column(peers: &[&Member]) -> Option<(Ident, String)> {
     let (first, others) = peers.split_first()?;
     let names = first.spec.columns.iter().map(|(name, _)| name);
@@ -94,7 +96,7 @@ fn constant<'a>(member: &'a Member, name: &Ident) -> Option<(&'a str, &'a str)> 
     Some((found.constant.as_deref()?, found.type_text.as_deref()?))
 }
 
-/// Of a union: the column and the value of all rows that come from `me`.
+/// For a union: the column that tells the sources apart, and its value in rows from `me`.
 pub(super) fn kind(members: &[Member], me: &Member, scope: Option<&Scope>) -> Result<Scope> {
     let peers = peers(members, me);
     let told = kind_column(&peers).ok_or_else(|| {
@@ -123,13 +125,13 @@ fn union_hint(peers: &[&Member]) -> String {
     )
 }
 
-/// Whether the server makes up the keys of all of them.
+/// Whether the server generates the keys of all of them.
 pub(super) fn is_surrogate(peers: &[&Member]) -> bool {
     peers.iter().all(|p| p.remap || generated_key(p).is_some())
 }
 
-/// Whether each other source that gives one of these columns has a foreign key over them to the same table: what one of them allows, the
-/// target must allow.
+/// Whether every other source that gives one of these columns has a foreign key over them to the same table. If one has none,
+/// the target must not have this key either: the target must allow what each source allows.
 pub(super) fn all_refer(
     members: &[Member],
     me: &Member,
@@ -152,7 +154,7 @@ pub(super) fn all_refer(
     Ok(true)
 }
 
-/// Whether the foreign key ties two sources of one row together: in the target both of its ends are that row's key.
+/// Whether the foreign key connects two sources of one merge: in the target, both of its ends are the merged row's key.
 pub(super) fn joins_parts(members: &[Member], me: &Member, fkey: &ForeignKey) -> Result<bool> {
     let parent = members.iter().find(|m| m.shape.oid == fkey.ref_oid);
     let one_row = parent.is_some_and(|p| {
@@ -164,7 +166,7 @@ pub(super) fn joins_parts(members: &[Member], me: &Member, fkey: &ForeignKey) ->
     Ok(one_row && find_combine(members, me)? == Some(Combine::Merge))
 }
 
-/// Members that refer to rows of any of these.
+/// Whether any member refers to rows of one of these.
 pub(super) fn are_referenced(members: &[Member], peers: &[&Member]) -> bool {
     peers.iter().any(|p| {
         let key = p.shape.key_columns();

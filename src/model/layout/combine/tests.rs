@@ -29,7 +29,7 @@ fn notices(default: &str) -> Shape {
     table(2, "notices", Some(default), more, json!([]))
 }
 
-/// A part of requests: its key refers to theirs.
+/// One part of the rows of `requests`: its key refers to theirs.
 fn details(deferrable: bool) -> Shape {
     let more = json!([column("tempo", "text", true, None)]);
     let key = json!([{"name": "details_id_fkey", "columns": ["id"], "ref_oid": 1, "ref_name": {"schema": "public", "name": "requests"},
@@ -88,7 +88,7 @@ fn a_union_is_told_by_a_column_that_is_constant_in_each_source() {
         .map(|k| k.value.as_str())
         .collect();
     assert_eq!(values, ["request", "notice"]);
-    // Ids stay, and are the key alone.
+    // Ids are kept and form the primary key alone.
     assert_eq!(layouts[1].primary_key, ["id".into()]);
     assert!(
         layouts
@@ -117,7 +117,7 @@ fn ids_of_two_sequences_would_collide() {
 #[test]
 fn a_key_that_refers_to_the_other_key_makes_one_row() {
     let (a, b, spec) = (requests(), details(false), Spec::default());
-    // Whichever was added first: the one that is referred to leads.
+    // The order of addition does not matter: the referenced source leads.
     for tables in [[(&a, &spec), (&b, &spec)], [(&b, &spec), (&a, &spec)]] {
         let layouts = resolve_together(&tables).expect("layouts");
         let of = |name: &str| {
@@ -134,7 +134,7 @@ fn a_key_that_refers_to_the_other_key_makes_one_row() {
         };
         assert_eq!(origin(main, "tempo"), Some(Origin::Partner));
         assert_eq!(origin(part, "tempo"), Some(Origin::Source("tempo".into())));
-        // The key between them is none of the new table's.
+        // The foreign key between the sources is not carried to the target.
         assert!(part.fkeys.is_empty());
         let back: Vec<&str> = part
             .back

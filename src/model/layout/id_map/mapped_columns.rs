@@ -1,4 +1,4 @@
-//! Where a column's value comes from, over however many references: the map of the table whose id it is.
+//! Finds the id map that a column's value goes through: that of the table whose id it holds, across any number of references.
 
 use super::new_ids::{is_integer, resolve_new_ids};
 use super::references::references;
@@ -7,12 +7,12 @@ use crate::error::Result;
 use crate::ident::Ident;
 use crate::model::layout::Member;
 
-/// How the value of a column of `me` comes out of a map; None where it stays as it is.
+/// Returns how a column of `me` is translated by an id map; None where its value stays the same.
 pub fn find_via(members: &[Member], me: &Member, column: &Ident) -> Result<Option<MappedColumn>> {
     follow(members, me, column, 0)
 }
 
-/// As `via`; `depth` ends circles of references.
+/// As `find_via`; `depth` stops at circular references.
 fn follow(
     members: &[Member],
     me: &Member,
@@ -41,7 +41,7 @@ fn follow(
     Ok(None)
 }
 
-/// A column that names an id: as the id's own, by types that may be wider or narrower.
+/// Returns the mapping of a referencing column: that of the referenced id, with types that may be wider or narrower.
 fn via_with_types(
     me: &Member,
     column: &Ident,

@@ -1,8 +1,8 @@
-//! New key values. A table in id mode `remap` has a map: old values of one column of its key, and the new ones that the
-//! target draws. Whoever names one of its rows goes through that map: its own key, and columns that refer to it.
+//! New ids. A table in id mode `remap` has an id map: the old values of one key column, and the new values that the target
+//! draws. The table's own key and all columns that refer to it are translated by this map.
 //!
-//! A pair in the map never changes. So the new id is a function of the old one, column by column, and all that is true of
-//! keys that are kept stays true.
+//! A pair in the map never changes. The new id is therefore a function of the old one, column by column, and what holds for
+//! keys that are kept holds for new ids too.
 
 use super::Member;
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ mod references;
 pub use mapped_columns::find_via;
 pub use new_ids::resolve_new_ids;
 
-/// The map of one mapping, as those see it that look something up there.
+/// The id map of one mapping, as needed for lookups.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Map {
     pub mapping: i32,
@@ -26,31 +26,31 @@ pub struct Map {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MapColumn {
-    /// In the map.
+    /// The column's name in the map.
     pub name: Ident,
     pub type_text: String,
     pub equals: QualifiedName,
 }
 
-/// A column whose value goes through a map.
+/// A column whose value is translated by an id map.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MappedColumn {
     pub map: Map,
-    /// This table's column, in the source.
+    /// The column of the source table.
     pub column: Ident,
     pub source_type: String,
     pub target_type: String,
 }
 
-/// What a table in id mode `remap` draws.
+/// The new ids of a table in id mode `remap`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewIds {
     pub map: Map,
     pub source: Ident,
     pub target: Ident,
-    /// Default of the target's column where we make it; None for an identity column.
+    /// Default of the target's column where the extension creates the target; None for an identity column.
     pub default: Option<String>,
-    /// Keys that tell which row of a target that stood before is which of the source's, with their operators.
+    /// Unique keys, with their operators, that match the rows of an adopted target to source rows.
     #[serde(default)]
     pub natural: Vec<Vec<(Ident, QualifiedName)>>,
 }
@@ -77,7 +77,7 @@ fn unfit(me: &Member, detail: String, hint: &str) -> Error {
     }
 }
 
-/// A generated column that reads an id would be made from the new one there, and from the old one here.
+/// Refuses generated columns that read a mapped id: the source would compute them from the old id, the target from the new one.
 pub fn require_not_generated_from(me: &Member, ids: &[&Ident]) -> Result<()> {
     let word = |text: &str, name: &Ident| {
         text.split(|c: char| !(c.is_alphanumeric() || c == '_'))

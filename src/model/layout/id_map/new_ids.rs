@@ -1,4 +1,4 @@
-//! What a target in id mode `remap` draws, and by which rule.
+//! Which column of a table in id mode `remap` gets new ids, and what draws them.
 
 use super::references::{is_replaced, key_of, references};
 use super::{Map, MapColumn, NewIds, builtin_equals, unfit};
@@ -8,7 +8,7 @@ use crate::model::expression::Expression;
 use crate::model::layout::Member;
 use crate::model::shape::{Shape, TableColumn, TableIndex};
 
-/// What this member draws; None where it keeps its keys.
+/// Returns the new ids of this member; None where it keeps its keys.
 pub fn resolve_new_ids(members: &[Member], me: &Member) -> Result<Option<NewIds>> {
     if !me.remap {
         return Ok(None);
@@ -62,11 +62,11 @@ pub fn resolve_new_ids(members: &[Member], me: &Member) -> Result<Option<NewIds>
     }))
 }
 
-/// The user's unique keys, which tell rows that are there apart; the target has an index over each.
+/// Returns the user's unique keys, which identify rows of an adopted target; the target must have a unique index over each.
 fn natural_keys(me: &Member, standing: &Shape) -> Result<Vec<Vec<(Ident, QualifiedName)>>> {
     let mut found = Vec::new();
     for wanted in &me.spec.unique_keys {
-        // One more column may be the scope.
+        // The index may have one more column: the scope.
         let has = |i: &&TableIndex| {
             let columns = i.plain_columns();
             columns.len() == i.columns.len()
@@ -97,7 +97,7 @@ fn natural_keys(me: &Member, standing: &Shape) -> Result<Vec<Vec<(Ident, Qualifi
     Ok(found)
 }
 
-/// Name, type and default of the target's column: the source's own, or what an expression of the user's draws.
+/// Returns name, type and default of the target's column: the source's own, or those of a user expression that draws ids.
 fn column_of(me: &Member, column: &TableColumn) -> Result<(Ident, String, Option<String>)> {
     let draws = |e: &Expression| me.shape.column(&Ident::new(e.up.trim())).is_none();
     let spec = me.spec.columns.iter();

@@ -1,11 +1,11 @@
-//! Which references name an id that becomes another one.
+//! Finds the references to ids that change.
 
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::Member;
 use crate::model::shape::{Shape, TableColumn};
 
-/// A reference of `me` that `column` is part of: the member, and the columns on both sides.
+/// A reference from `me` that includes `column`: the referenced member, and the columns on both sides.
 pub(super) struct MemberReference<'a, 'b> {
     pub(super) parent: &'a Member<'b>,
     columns: Vec<Ident>,
@@ -19,7 +19,7 @@ impl MemberReference<'_, '_> {
     }
 }
 
-/// Those whose parent's column has another value in its target, shortest first.
+/// Returns the references whose parent column changes in the parent's target, shortest first.
 pub(super) fn references<'a, 'b>(
     members: &'a [Member<'b>],
     me: &Member,
@@ -57,7 +57,7 @@ pub(super) fn references<'a, 'b>(
     Ok(changing)
 }
 
-/// Whether the value of this column is another one in the member's target. `depth` ends circles of references.
+/// Whether this column's value changes in the member's target. `depth` stops at circular references.
 fn changes(members: &[Member], of: &Member, column: &Ident, depth: usize) -> Result<bool> {
     if depth > members.len() {
         return Ok(false);

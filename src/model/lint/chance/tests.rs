@@ -1,4 +1,4 @@
-//! Rules over statements by chance: none may panic whatever the text of a statement is, and each statement has its lines.
+//! Randomized tests of the rules: no rule may panic on any statement text, and each statement has at least one finding.
 
 use super::statement::{
     Act, BlockCheck, ColumnDefault, ColumnDefinition, ColumnType, Constraint, ConstraintRule,

@@ -1,4 +1,4 @@
-//! Columns that come, go, or must have a value.
+//! Rules for columns that are added, dropped or set NOT NULL.
 
 use super::constraints;
 use crate::ident::{Ident, Literal};
@@ -24,7 +24,7 @@ pub fn check_added(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     .collect()
 }
 
-/// From PostgreSQL 11 on a default that is the same for all rows is kept in the catalog; whatever differs is written into each.
+/// Since PostgreSQL 11, a default that is the same for all rows is stored in the catalog; any other default rewrites every row.
 fn rewrites(file: &File, table: &WrittenName, column: &ColumnDefinition) -> Option<RuleHit> {
     let name = Ident::new(column.name.as_str());
     let of_type = column.kind.text();
@@ -138,7 +138,7 @@ pub fn not_null(file: &File, s: &LintStatement) -> Vec<RuleHit> {
         .collect()
 }
 
-/// PostgreSQL 12 and later believe a valid CHECK instead of reading the table (ALTER TABLE, manual).
+/// Since PostgreSQL 12, a valid CHECK replaces the table scan (ALTER TABLE, manual).
 fn is_proved(file: &File, table: &WrittenName, column: &str) -> bool {
     if file.is_new(table) {
         return true;

@@ -1,4 +1,4 @@
-//! Rules that rows have to keep.
+//! Rules for constraints.
 
 use crate::ident::Literal;
 use crate::model::lint::statement::{
@@ -19,8 +19,8 @@ pub fn check_added(file: &File, s: &LintStatement) -> Vec<RuleHit> {
         .collect()
 }
 
-/// Those of a column that is added with them. A foreign key of an empty column has nothing to look at (transformColumnDefinition
-/// marks it valid), unless a default fills it.
+/// Checks constraints of an added column. A foreign key on an empty column has nothing to check (transformColumnDefinition
+/// marks it valid), unless a default fills the column.
 pub fn of_column(
     file: &File,
     s: &LintStatement,
@@ -49,7 +49,7 @@ fn judge_constraint(
     let name = constraint_name(table, c.name.as_ref(), &c.rule);
     let t = table.sql();
     let validated = |own: String| {
-        // The rest of the statement is as it was.
+        // The rest of the statement stays as it was.
         let first = if alone && c.name.is_some() {
             format!("{} NOT VALID;", s.text)
         } else {
@@ -161,7 +161,7 @@ fn index_first(
     ))
 }
 
-/// To validate in the transaction that adds is to read the table under the lock of the addition.
+/// VALIDATE in the transaction that adds the constraint scans the table under the lock of the addition.
 pub fn check_validated(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
         return Vec::new();
@@ -189,7 +189,7 @@ pub fn check_validated(file: &File, s: &LintStatement) -> Vec<RuleHit> {
         .collect()
 }
 
-/// The statement on its own; of one that does more, the part that is meant.
+/// The statement itself; where it makes several changes, only the VALIDATE part.
 fn proof(table: &WrittenName, constraint: &str, s: &LintStatement, changes: usize) -> String {
     if changes == 1 {
         return s.text.clone();

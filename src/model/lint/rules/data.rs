@@ -1,10 +1,10 @@
-//! Rows that a file changes.
+//! Rules for statements that change rows.
 
 use crate::ident::Ident;
 use crate::model::lint::statement::{Act, LintStatement};
 use crate::model::lint::{File, INFO, RuleHit, WARNING, advise_new_column};
 
-/// All rows in one statement: each stays locked to its end, and no dead one can be cleaned away meanwhile.
+/// A write of all rows in one statement: each row stays locked until the end, and dead rows cannot be vacuumed meanwhile.
 pub fn check_whole_table_writes(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let (table, everything, what) = match &s.act {
         Act::Update {
@@ -35,7 +35,7 @@ pub fn check_whole_table_writes(file: &File, s: &LintStatement) -> Vec<RuleHit> 
     ]
 }
 
-/// A column that is copied once, in the file that adds it: whatever the application writes to the old one from then on is missing.
+/// A column copied once, in the file that adds it: later writes of the application to the old column are missing in the copy.
 pub fn copied_once(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::Update { table, set, .. } = &s.act else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Choices that are cheap now and dear later.
+//! Rules for choices that are cheap now and expensive later.
 
 use crate::model::lint::statement::{
     Act, ColumnDefinition, ConstraintRule, LintStatement, TableChange,
@@ -60,7 +60,7 @@ fn of_column(column: &ColumnDefinition) -> Option<RuleHit> {
     Some(RuleHit::new(INFO, rule, detail))
 }
 
-/// Locks of one relation do not wait for each other because they are of one relation: pg_blocking_pids() knows.
+/// Two locks on the same relation do not imply that one waits for the other: pg_blocking_pids() knows.
 pub fn lock_query(_: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::Select { from, calls } = &s.act else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Indexes that come, go, or are built anew.
+//! Rules for indexes that are created, dropped or rebuilt.
 
 use crate::ident::{Ident, Literal};
 use crate::model::lint::statement::{Act, Dropped, LintStatement};
@@ -57,7 +57,7 @@ pub fn check_create(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     hits
 }
 
-/// The same statement with the word that it lacks: its position is that of the grammar.
+/// Returns the statement with CONCURRENTLY added at the position that the grammar requires.
 fn concurrent(text: &str) -> String {
     match scan::split_after_word(text, "index") {
         Some((before, rest)) => format!("{before} CONCURRENTLY{rest}"),

@@ -1,4 +1,4 @@
-//! One function for each kind of statement that has something to it.
+//! The lint rules: one function for each kind of statement that can be a problem.
 
 mod columns;
 mod constraints;

@@ -1,4 +1,4 @@
-//! Names that applications use.
+//! Rules for names that applications use.
 
 use crate::ident::{Ident, Literal};
 use crate::model::lint::statement::{Act, LintStatement, Renamed};

@@ -1,4 +1,4 @@
-//! Tables that go, are written anew, or get another behaviour.
+//! Rules for tables that are dropped, rewritten or changed in behaviour.
 
 use crate::ident::Literal;
 use crate::model::lint::statement::{

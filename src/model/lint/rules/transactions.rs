@@ -1,4 +1,4 @@
-//! What goes together in one transaction, and what must not.
+//! Rules for what belongs into one transaction, and what does not.
 
 use crate::model::lint::statement::{Act, BlockCheck, LintStatement, TableLock};
 use crate::model::lint::{ERROR, File, INFO, RuleHit, WARNING, locks};
@@ -20,7 +20,7 @@ pub fn invalid(_: &File, s: &LintStatement) -> Vec<RuleHit> {
     }
 }
 
-/// Commands that refuse to run in a transaction block.
+/// Commands that cannot run in a transaction block.
 pub fn check_not_in_transaction(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let must = match &s.act {
         Act::CreateIndex { concurrently, .. }
@@ -51,7 +51,7 @@ pub fn check_not_in_transaction(file: &File, s: &LintStatement) -> Vec<RuleHit> 
     ]
 }
 
-/// A strong lock is held to the end of its transaction, whatever comes after it.
+/// A strong lock is held until the end of its transaction, no matter what follows.
 pub fn check_held_locks(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Some(held) = &file.strongest else {
         return Vec::new();
@@ -109,7 +109,7 @@ fn long_work(file: &File, s: &LintStatement) -> bool {
     }
 }
 
-/// Whoever waits for a strong lock makes all others wait behind him.
+/// A statement that waits for a strong lock makes all later lock requests wait behind it.
 pub fn timeout(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     if file.lock_timeout || file.told_timeout {
         return Vec::new();
@@ -204,7 +204,7 @@ fn ends_transactions(body: &str) -> bool {
     words(&bare).any(|w| w == "commit" || w == "rollback")
 }
 
-/// What stands outside strings and comments, in lower case.
+/// Returns the text outside strings and comments, in lower case.
 fn without_strings(body: &str) -> String {
     let mut bare = String::new();
     let mut rest = body;
@@ -230,7 +230,7 @@ fn words(bare: &str) -> impl Iterator<Item = &str> {
     bare.split(|c: char| !(c.is_alphanumeric() || c == '_'))
 }
 
-/// A value that an enum got in this transaction cannot be used in it (ALTER TYPE, manual).
+/// An enum value added in this transaction cannot be used in it (ALTER TYPE, manual).
 pub fn new_values(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     match &s.act {
         Act::AlterEnum { added: Some(value), .. } if file.in_transaction => vec![

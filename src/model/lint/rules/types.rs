@@ -1,4 +1,4 @@
-//! Another type for a column.
+//! Rules for changes of a column's type.
 
 use crate::ident::Ident;
 use crate::model::lint::facts;
@@ -86,8 +86,8 @@ enum RewriteCost {
     Rewrite,
 }
 
-/// As ATColumnChangeRequiresRewrite() judges (tablecmds.c): a value stays where the new type is binary coercible, or the same with
-/// a modifier that no value can violate.
+/// Follows ATColumnChangeRequiresRewrite() (tablecmds.c): no rewrite where the new type is binary coercible, or is the same
+/// type with a modifier that no value can violate.
 fn cost(file: &File, old: &facts::ColumnFact, to: &ColumnType) -> RewriteCost {
     if to.array {
         return RewriteCost::Rewrite;
@@ -117,7 +117,7 @@ fn cost(file: &File, old: &facts::ColumnFact, to: &ColumnType) -> RewriteCost {
         (_, []) => RewriteCost::Catalog,
         (-1, _) => cost_of_shorter(new),
         (old, [length]) if new == "character varying" || new == "bit varying" => {
-            // The modifier of varchar counts its header of four bytes.
+            // The modifier of varchar includes four bytes for the header.
             let old = if new == "bit varying" {
                 old
             } else {
@@ -134,7 +134,7 @@ fn cost(file: &File, old: &facts::ColumnFact, to: &ColumnType) -> RewriteCost {
     }
 }
 
-/// A length that values may exceed: each is checked, and PostgreSQL writes all of them anew for it.
+/// A shorter length, which values may exceed: each value is checked, and for these types PostgreSQL rewrites the table.
 fn cost_of_shorter(base: &str) -> RewriteCost {
     match base {
         "numeric" | "character varying" | "bit varying" => RewriteCost::Rewrite,
@@ -142,7 +142,7 @@ fn cost_of_shorter(base: &str) -> RewriteCost {
     }
 }
 
-/// More digits before the point, as many behind it (numeric_support()).
+/// More digits before the decimal point, the same number after it (numeric_support()).
 fn wider_numeric(old: i32, new: &[i32]) -> RewriteCost {
     let old = old.saturating_sub(4);
     let (precision, scale) = (old >> 16 & 0xffff, old & 0x7ff);
