@@ -23,6 +23,8 @@ BEGIN
 END
 $$;
 
+ALTER TABLE mig.job ADD COLUMN held boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN mig.job.held IS 'The runner waits for something else than the pause of delay_ms: helpers leave.';
 ALTER TABLE mig.step_log ADD COLUMN owner regrole;
 COMMENT ON COLUMN mig.step_log.owner IS 'The migration''s, whose members may read the line.';
 UPDATE mig.step_log s SET owner = m.owner FROM mig.migration m WHERE m.name = s.migration;

@@ -11,16 +11,25 @@ use crate::model::layout::reverse::{NotReversible, way_back};
 use crate::model::layout::{Layout, Origin, Scope};
 use crate::model::records::Mapping;
 use crate::model::shape::{Publication, Shape};
+use crate::model::text_enum::text_enum;
 use crate::pg::{role, spi};
 use crate::sqlgen::comments_stats;
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
+text_enum! {
+    pub enum Severity {
+        /// Stops `mig_create` and `mig_dual_write`.
+        Error = "error",
+        Warning = "warning",
+        Info = "info",
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub struct PreflightFinding {
-    /// `error` stops mig_create and mig_dual_write; `warning` and `info` do not.
-    pub severity: String,
+    pub severity: Severity,
     pub check_name: String,
     pub relation: Option<u32>,
     pub detail: String,
@@ -89,7 +98,7 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFinding>>
             .map(|d| format!("{} stands {} times", d.key, d.n))
             .collect();
         found.push(PreflightFinding {
-            severity: "error".into(),
+            severity: Severity::Error,
             check_name: "duplicate rows".into(),
             relation: Some(p.source),
             detail: format!("The new unique key ({}) would refuse rows: {}.", list(own.iter().copied()), text.join("; ")),
@@ -110,7 +119,7 @@ pub fn check_key_swaps(p: &Mapping, layout: &Layout) -> Vec<PreflightFinding> {
         return Vec::new();
     }
     vec![PreflightFinding {
-        severity: "error".into(),
+        severity: Severity::Error,
         check_name: "deferrable key".into(),
         relation: Some(p.source),
         detail: "The primary key is deferrable, so rows may swap their keys; their values of the new unique keys would collide in the target on the way.".into(),
@@ -125,7 +134,7 @@ pub fn left_defaults(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Prefli
     let finding = |column: &Ident| {
         let default = source.column(column)?.default.as_ref()?;
         Some(PreflightFinding {
-            severity: "warning".into(),
+            severity: Severity::Warning,
             check_name: "default is an id".into(),
             relation: Some(p.source),
             detail: format!(
@@ -144,7 +153,7 @@ pub fn left_defaults(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Prefli
 /// Finds reasons why writes of the target could not go back to the source once reads have moved.
 pub fn one_way(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<PreflightFinding> {
     let finding = |s: NotReversible| PreflightFinding {
-        severity: "warning".into(),
+        severity: Severity::Warning,
         check_name: "no way back".into(),
         relation: Some(p.source),
         detail: s.reason,
@@ -169,7 +178,7 @@ pub fn check_publications(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<P
             ),
         };
         Some(PreflightFinding {
-            severity: "warning".into(),
+            severity: Severity::Warning,
             check_name: "publication".into(),
             relation: Some(p.source),
             detail,
@@ -198,7 +207,7 @@ fn source_text(layout: &Layout, column: &Ident) -> Option<String> {
 /// Finds expressions whose value may depend on the session or the time: both sides would then differ.
 pub fn mutable(p: &Mapping) -> Vec<PreflightFinding> {
     let finding = |name: &String| PreflightFinding {
-        severity: "warning".into(),
+        severity: Severity::Warning,
         check_name: "expression not immutable".into(),
         relation: Some(p.source),
         detail: format!(
@@ -218,8 +227,8 @@ fn check_matched_rows(
     target: Oid,
 ) -> Result<Vec<PreflightFinding>> {
     let name = &p.target_name;
-    let finding = |severity: &str, detail: String, hint: Option<String>| PreflightFinding {
-        severity: severity.into(),
+    let finding = |severity: Severity, detail: String, hint: Option<String>| PreflightFinding {
+        severity,
         check_name: "rows of this scope".into(),
         relation: Some(target.to_u32()),
         detail,
@@ -242,7 +251,7 @@ fn check_matched_rows(
             Some(each) => same.push(format!("({})", each.join(" AND "))),
             None => {
                 let detail = "The target holds rows of this scope. Which of them are the source's is told by a key with an id or an expression in it, so only the check after the backfill can say whether all are.";
-                return Ok(vec![finding("info", detail.into(), None)]);
+                return Ok(vec![finding(Severity::Info, detail.into(), None)]);
             }
         }
     }
@@ -254,7 +263,7 @@ fn check_matched_rows(
         .as_ref()
         .map_or(String::new(), |f| format!(" AND ({f}\n)"));
     let source = mapping::source(p)?;
-    let stray = format!(
+    let unmatched = format!(
         "FROM {name} AS t WHERE {own}NOT EXISTS (SELECT FROM {source} WHERE ({}){filter})",
         same.join(" OR ")
     );
@@ -265,7 +274,7 @@ fn check_matched_rows(
         .map(|(c, _)| format!("t.{c}"))
         .collect();
     let sql = format!(
-        "SELECT pg_catalog.format('(%s)', pg_catalog.concat_ws(', ', {})) AS key, count(*) OVER () AS n {stray} LIMIT 3",
+        "SELECT pg_catalog.format('(%s)', pg_catalog.concat_ws(', ', {})) AS key, count(*) OVER () AS n {unmatched} LIMIT 3",
         key.join(", ")
     );
     let examples: Vec<DuplicateKey> = {
@@ -274,17 +283,17 @@ fn check_matched_rows(
     };
     let Some(first) = examples.first() else {
         let detail = "The target holds rows of this scope; each is taken for the source's row of its key, and becomes what that one is. mig_rollback gives them back what they were.";
-        return Ok(vec![finding("info", detail.into(), None)]);
+        return Ok(vec![finding(Severity::Info, detail.into(), None)]);
     };
     let names: Vec<&str> = examples.iter().map(|e| e.key.as_str()).collect();
     Ok(vec![finding(
-        "error",
+        Severity::Error,
         format!(
             "{} rows of this scope in the target are the row of none in the source: {}.",
             first.n,
             names.join(", ")
         ),
-        Some(format!("Insert them into {source}, or DELETE {stray};")),
+        Some(format!("Insert them into {source}, or DELETE {unmatched};")),
     )])
 }
 
@@ -317,7 +326,7 @@ pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFi
         return check_matched_rows(p, layout, drawn, target);
     }
     Ok(vec![PreflightFinding {
-        severity: "error".into(),
+        severity: Severity::Error,
         check_name: "target not empty".into(),
         relation: Some(target.to_u32()),
         detail:

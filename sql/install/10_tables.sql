@@ -105,10 +105,12 @@ CREATE TABLE mig.job (
   details jsonb,
   failed_then bigint,
   driver_reason text,
-  driven_since timestamptz NOT NULL DEFAULT clock_timestamp()
+  driven_since timestamptz NOT NULL DEFAULT clock_timestamp(),
+  held boolean NOT NULL DEFAULT false
 );
 CREATE UNIQUE INDEX job_one_open ON mig.job (migration) WHERE state IN ('running', 'paused');
 COMMENT ON TABLE mig.job IS 'Backfills, ways back, repairs and checks, past and present.';
+COMMENT ON COLUMN mig.job.held IS 'The runner waits for something else than the pause of delay_ms: helpers leave.';
 COMMENT ON COLUMN mig.job.driver_reason IS 'Why no driver that comes before this one in the order of choice runs it.';
 COMMENT ON COLUMN mig.job.goal IS 'The phase that a way back from stopped goes to.';
 COMMENT ON COLUMN mig.job.details IS 'What a check is about, and what it has found so far.';

@@ -2,11 +2,8 @@
 //! one.
 
 use super::{require_argument, run_engine};
-use crate::engine::columns;
-use crate::engine::columns::ColumnArguments;
-use crate::engine::online_ddl;
-use crate::engine::online_ddl::ForeignKeyArguments;
-use crate::engine::online_ddl::control;
+use crate::engine::columns::{self, ColumnArguments};
+use crate::engine::online_ddl::{self, ForeignKeyArguments, control};
 use crate::error;
 use crate::pg::argument::Text;
 use crate::pg::guc;

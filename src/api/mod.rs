@@ -7,11 +7,10 @@ mod proof;
 mod steps;
 
 use crate::engine::job::control;
-use crate::engine::lifecycle::cutover;
-use crate::engine::lifecycle::define;
+use crate::engine::lifecycle::{cutover, define};
 use crate::engine::plan;
 use crate::error::{self, Error};
-use crate::model::spec::TableArguments;
+use crate::model::spec::{TableArguments, read_id_mode};
 use crate::pg::argument::{Document, Text};
 use crate::pg::{catalog, encoding, guc, role};
 use crate::steps::define::scope::ScopeArguments;
@@ -103,7 +102,7 @@ fn mig_add_table(
             columns: json(columns),
             refs: json(refs),
             target_key: json(target_key),
-            id_mode: require_argument(id_mode, "id_mode")?.to_owned(),
+            id_mode: read_id_mode(&require_argument(id_mode, "id_mode")?)?,
             filter: text(filter),
             combine: text(combine),
         };
@@ -147,7 +146,7 @@ fn mig_preflight(
     let found = run_engine(|| plan::preflight(migration.as_deref()))?;
     Ok(TableIterator::new(found.into_iter().map(|f| {
         (
-            f.severity,
+            f.severity.to_string(),
             f.check_name,
             f.relation.map(pg_sys::Oid::from),
             f.detail,

@@ -1,9 +1,7 @@
 //! Checks, differences, repair and the checklist.
 
 use super::{require_argument, run_engine};
-use crate::engine::proof::check;
-use crate::engine::proof::checklist;
-use crate::engine::proof::repair;
+use crate::engine::proof::{check, checklist, repair};
 use crate::engine::types::CheckArguments;
 use crate::error;
 use crate::pg::argument::Text;

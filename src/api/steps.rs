@@ -2,11 +2,7 @@
 //! is written out.
 
 use super::{require_argument, run_engine};
-use crate::engine::lifecycle::archive;
-use crate::engine::lifecycle::cutover;
-use crate::engine::lifecycle::define;
-use crate::engine::lifecycle::detach;
-use crate::engine::lifecycle::rollback;
+use crate::engine::lifecycle::{archive, cutover, define, detach, rollback};
 use crate::engine::types::Action;
 use crate::error;
 use crate::pg::argument::Text;

@@ -6,14 +6,14 @@ use crate::error::{Error, Result};
 use crate::model::layout::merge::Merge;
 use crate::pg::datum_equality::KeyColumns;
 use crate::pg::error_context::Told;
+use crate::pg::prepared::PreparedPlan;
 use crate::pg::visible_parts::WritingRole;
 use crate::pg::{prepared, relcache_flag, role};
 use crate::row_writer::Direct;
 use crate::sqlgen::direction::{Direction, Flow};
-use crate::sqlgen::mirror;
-use crate::sqlgen::mirror::MergeSql;
+use crate::sqlgen::mirror::{self, MergeSql, MirrorSql};
 use crate::store::mapping::{self, TrustedMapping};
-use pgrx::prelude::*;
+use pgrx::pg_sys::Oid;
 
 /// Builds the mirror of a mapping in one direction. `leader`: the flow that the trigger belongs to, if it belongs to another mapping's.
 pub(super) fn mirror(
@@ -22,111 +22,38 @@ pub(super) fn mirror(
     running: RunningTrigger,
     leader: Option<&Flow>,
 ) -> Result<Mirror> {
-    let stray = || running.foreign_trigger("is of a mapping that is not there");
-    let found = mapping::find_registered(id, way)?.ok_or_else(stray)?;
-    let flow = mapping::flow(&found.mapping, way)?.ok_or_else(stray)?;
-    let parties = trust::parties(&found, &flow, leader.unwrap_or(&flow), running)?;
-    let relation = running.relation();
+    let unknown = || running.foreign_trigger("is of a mapping that is not there");
+    let found = mapping::find_registered(id, way)?.ok_or_else(unknown)?;
+    let flow = mapping::flow(&found.mapping, way)?.ok_or_else(unknown)?;
+    let owners = trust::parties(&found, &flow, leader.unwrap_or(&flow), running)?;
     let partners = match (way, leader) {
         (Direction::Reverse, None) => partners(&found, &flow, running)?,
         _ => Vec::new(),
     };
-    let sql = mirror::statements(&flow);
-    let types: Vec<pg_sys::Oid> = found
-        .attributes
-        .iter()
-        .map(|(_, t)| pg_sys::Oid::from(*t))
-        .collect();
-    if types.len() != flow.key.len() {
-        return Err(Error::ShapeDiffers {
-            relation: flow.touched.plain(),
-            detail: "Its primary key is not the one that the mapping was made for.".into(),
-            hint: "Restore the key, or take the mirror out with mig_rollback.".into(),
-        });
-    }
     let truncated: Vec<Flow> = mapping::truncated_with(id, way)?
         .iter()
         .filter_map(|p| mapping::flow(p, way).transpose())
         .collect::<Result<_>>()?;
-    let both: Vec<pg_sys::Oid> = types.iter().chain(&types).copied().collect();
     // Plans are made as the owner: row-level security and privileges are those of the owner.
-    let _owner = role::act_as(parties.owner);
+    let _owner = role::act_as(owners.owner);
     let connection = prepared::connect()?;
-    let planned = |sql: Option<&String>, types: &[pg_sys::Oid]| {
-        sql.map(|sql| connection.prepare(sql, types)).transpose()
+    let sql = mirror::statements(&flow);
+    let plans = Plans {
+        types: key_types(&found, &flow)?,
+        found: &found,
+        flow: &flow,
+        sql: &sql,
+        connection: &connection,
     };
-    let forth = match way {
-        Direction::Reverse if found.rewrites || sql.may_change => {
-            let forward = mapping::forward(&found.mapping)?.asked_by_written();
-            let forward = mirror::statements(&forward);
-            Some(RoundTrip {
-                returns: connection.prepare(&sql.returns, &types)?,
-                again: connection.prepare(&forward.update, &types)?,
-                exists: connection.prepare(&forward.exists, &types)?,
-            })
-        }
-        _ => None,
-    };
-    let later = match found.catching_up {
-        true => Some(DeferredWrite {
-            note: PendingNote::new(&connection, &flow, &types)?,
-            early: match &found.late_checks {
-                None => None,
-                Some(names) => Some([
-                    connection.prepare(&format!("SET CONSTRAINTS {names} IMMEDIATE"), &[])?,
-                    connection.prepare(&format!("SET CONSTRAINTS {names} DEFERRED"), &[])?,
-                ]),
-            },
-        }),
-        false => None,
-    };
-    let all = |sql: &[String]| -> Result<Vec<prepared::PreparedPlan>> {
-        sql.iter()
-            .map(|sql| connection.prepare(sql, &types))
-            .collect()
-    };
-    let noting = match way {
-        Direction::Forward => !found.mapping.settled,
-        Direction::Reverse => found.catching_up,
-    };
-    let note = |wanted: bool| {
-        let note = wanted.then(|| PendingNote::new(&connection, &flow, &types));
-        note.transpose()
-    };
-    let names = match &sql.unready {
-        None => None,
-        Some(unready) => Some(MissingIds {
-            unready: connection.prepare(unready, &types)?,
-            give: all(&sql.give_named)?,
-            note: note(noting)?,
-        }),
-    };
-    let merge = found.mapping.merge();
-    let decides = merge.is_none_or(|m| m.decides());
-    let merged = match &sql.merge {
-        None => None,
-        Some(texts) => {
-            let others = other_parts(merge)?;
-            Some(MergePlans::new(
-                &connection,
-                texts,
-                &others,
-                note(noting)?,
-                &types,
-            )?)
-        }
-    };
-    let mut watched = vec![relation, parties.written, parties.view];
-    let theirs = partners.iter().flat_map(|p| p.changed.relations());
-    watched.extend(theirs);
-    let clear =
-        std::iter::once(mirror::clear_all(&flow, &truncated)).chain(mirror::clear_share(&flow));
+    let relation = running.relation();
+    let mut watched = vec![relation, owners.written, owners.view];
+    watched.extend(partners.iter().flat_map(|p| p.changed.relations()));
     Ok(Mirror {
         touched: relation,
         fires: running.trigger().tgtype,
-        written: parties.written,
+        written: owners.written,
         changed: relcache_flag::relations(watched),
-        owner: parties.owner,
+        owner: owners.owner,
         written_name: flow.written.plain(),
         touched_name: flow.touched.plain(),
         told: error_texts(&flow),
@@ -140,40 +67,144 @@ pub(super) fn mirror(
         clear_touched: mirror::clear_scope(&flow),
         way,
         both_ways: found.both_ways,
-        key: KeyColumns::new(
-            found
-                .attributes
-                .iter()
-                .map(|(n, t)| (*n, pg_sys::Oid::from(*t))),
-        ),
+        key: KeyColumns::new(found.attributes.iter().map(|(n, t)| (*n, Oid::from(*t)))),
         direct: match found.both_ways || found.catching_up {
             true => None,
-            false => Direct::for_flow(&flow, relation, parties.view, parties.written)?,
+            false => Direct::for_flow(&flow, relation, owners.view, owners.written)?,
         },
-        insert: connection.prepare(&sql.insert, &types)?,
-        update: connection.prepare(&sql.update, &types)?,
+        insert: plans.prepare(&sql.insert)?,
+        update: plans.prepare(&sql.update)?,
         rewrites: found.rewrites,
-        delete: connection.prepare(&sql.delete, &types)?,
-        exists: connection.prepare(&sql.exists, &types)?,
-        clear: clear
-            .map(|sql| connection.prepare(&sql, &[]))
-            .collect::<Result<_>>()?,
-        rekey: planned(
-            (decides || way == Direction::Reverse)
-                .then_some(&sql.rekey)
-                .filter(|_| !found.fixed_identity),
-            &both,
-        )?,
-        lock: planned(sql.lock.as_ref(), &types)?,
-        others: planned(sql.others.as_ref(), &[])?,
-        forth,
-        later,
-        give: planned(sql.give.as_ref(), &types)?,
-        names,
-        merged,
-        same: planned(sql.same.as_ref(), &types)?,
+        delete: plans.prepare(&sql.delete)?,
+        exists: plans.prepare(&sql.exists)?,
+        clear: plans.clear(&truncated)?,
+        rekey: plans.rekey()?,
+        lock: plans.prepare_if(sql.lock.as_ref())?,
+        others: match &sql.others {
+            None => None,
+            Some(sql) => Some(connection.prepare(sql, &[])?),
+        },
+        forth: plans.round_trip()?,
+        later: plans.deferred_write()?,
+        give: plans.prepare_if(sql.give.as_ref())?,
+        names: plans.missing_ids()?,
+        merged: plans.merge()?,
+        same: plans.prepare_if(sql.same.as_ref())?,
         partners,
     })
+}
+
+/// Types of the touched table's key. Errors: 55000 if it is not the key that the mapping was made for.
+fn key_types(found: &TrustedMapping, flow: &Flow) -> Result<Vec<Oid>> {
+    if found.attributes.len() != flow.key.len() {
+        return Err(Error::ShapeDiffers {
+            relation: flow.touched.plain(),
+            detail: "Its primary key is not the one that the mapping was made for.".into(),
+            hint: "Restore the key, or take the mirror out with mig_rollback.".into(),
+        });
+    }
+    let types = found.attributes.iter().map(|(_, t)| Oid::from(*t));
+    Ok(types.collect())
+}
+
+/// Makes the plans of one flow, whose parameters are the touched row's key.
+struct Plans<'a> {
+    found: &'a TrustedMapping,
+    flow: &'a Flow,
+    sql: &'a MirrorSql,
+    connection: &'a prepared::Connection,
+    types: Vec<Oid>,
+}
+
+impl Plans<'_> {
+    fn prepare(&self, sql: &str) -> Result<PreparedPlan> {
+        self.connection.prepare(sql, &self.types)
+    }
+
+    fn prepare_if(&self, sql: Option<&String>) -> Result<Option<PreparedPlan>> {
+        sql.map(|sql| self.prepare(sql)).transpose()
+    }
+
+    /// For TRUNCATE.
+    fn clear(&self, truncated: &[Flow]) -> Result<Vec<PreparedPlan>> {
+        let all = std::iter::once(mirror::clear_all(self.flow, truncated));
+        all.chain(mirror::clear_share(self.flow))
+            .map(|sql| self.connection.prepare(&sql, &[]))
+            .collect()
+    }
+
+    /// Moves a row to another key; None where the key cannot be updated, or does not decide about a merged row.
+    fn rekey(&self) -> Result<Option<PreparedPlan>> {
+        let decides = self.found.mapping.merge().is_none_or(|m| m.decides());
+        let moves = decides || self.flow.way == Direction::Reverse;
+        if !moves || self.found.fixed_identity {
+            return Ok(None);
+        }
+        let both: Vec<Oid> = self.types.iter().chain(&self.types).copied().collect();
+        self.connection.prepare(&self.sql.rekey, &both).map(Some)
+    }
+
+    /// Where a written row may not come back as it went.
+    fn round_trip(&self) -> Result<Option<RoundTrip>> {
+        let may_differ = self.found.rewrites || self.sql.may_change;
+        if self.flow.way == Direction::Forward || !may_differ {
+            return Ok(None);
+        }
+        let forward = mapping::forward(&self.found.mapping)?.asked_by_written();
+        let forward = mirror::statements(&forward);
+        Ok(Some(RoundTrip {
+            returns: self.prepare(&self.sql.returns)?,
+            again: self.prepare(&forward.update)?,
+            exists: self.prepare(&forward.exists)?,
+        }))
+    }
+
+    fn deferred_write(&self) -> Result<Option<DeferredWrite>> {
+        if !self.found.catching_up {
+            return Ok(None);
+        }
+        let set = |names: &str, when: &str| {
+            let sql = format!("SET CONSTRAINTS {names} {when}");
+            self.connection.prepare(&sql, &[])
+        };
+        Ok(Some(DeferredWrite {
+            note: PendingNote::new(self.connection, self.flow, &self.types)?,
+            early: match &self.found.late_checks {
+                None => None,
+                Some(names) => Some([set(names, "IMMEDIATE")?, set(names, "DEFERRED")?]),
+            },
+        }))
+    }
+
+    /// Leaves a row to the job, as long as there is one that comes by.
+    fn note(&self) -> Result<Option<PendingNote>> {
+        let noting = match self.flow.way {
+            Direction::Forward => !self.found.mapping.settled,
+            Direction::Reverse => self.found.catching_up,
+        };
+        let note = noting.then(|| PendingNote::new(self.connection, self.flow, &self.types));
+        note.transpose()
+    }
+
+    fn missing_ids(&self) -> Result<Option<MissingIds>> {
+        let Some(unready) = &self.sql.unready else {
+            return Ok(None);
+        };
+        let give = self.sql.give_named.iter().map(|sql| self.prepare(sql));
+        Ok(Some(MissingIds {
+            unready: self.prepare(unready)?,
+            give: give.collect::<Result<_>>()?,
+            note: self.note()?,
+        }))
+    }
+
+    fn merge(&self) -> Result<Option<MergePlans>> {
+        let Some(texts) = &self.sql.merge else {
+            return Ok(None);
+        };
+        let others = other_parts(self.found.mapping.merge())?;
+        MergePlans::new(self.connection, texts, &others, self.note()?, &self.types).map(Some)
+    }
 }
 
 fn error_texts(flow: &Flow) -> Told {

@@ -8,8 +8,7 @@ use crate::pg::visible_parts::WritingRole;
 use crate::pg::{prepared, role};
 use crate::row_writer::Direct;
 use crate::sqlgen::direction::{Direction, Flow};
-use crate::sqlgen::mirror;
-use crate::sqlgen::mirror::MergeSql;
+use crate::sqlgen::mirror::{self, MergeSql};
 use pgrx::prelude::*;
 use std::rc::Rc;
 

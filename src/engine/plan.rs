@@ -12,12 +12,9 @@ use crate::relation::id_pairs;
 use crate::settings;
 use crate::sqlgen::direction::Flow;
 use crate::sqlgen::{PlanStatement, fkey, index, retired_guard, scope_pin, trigger};
-use crate::steps::archive;
 use crate::steps::create::{self, PlannedMapping};
-use crate::steps::define;
-use crate::store::mapping;
-use crate::store::migration;
-use crate::store::new_column;
+use crate::steps::{archive, define};
+use crate::store::{mapping, migration, new_column};
 use pgrx::pg_sys::Oid;
 
 pub fn config(name: Option<&str>) -> Result<Config> {

@@ -85,6 +85,7 @@ impl Error {
                 column,
                 detail,
                 hint,
+                ..
             } => report(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("invalid expression for \"{column}\""),

@@ -112,6 +112,8 @@ pub enum Error {
     },
     BadExpression {
         column: String,
+        /// PostgreSQL's own, where it refused the expression.
+        code: Option<Code>,
         detail: String,
         hint: String,
     },

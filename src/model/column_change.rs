@@ -1,9 +1,9 @@
 //! Column changes: new columns that replace a column of the same table, or are computed from other columns.
 
-use crate::model::text_enum::text_enum;
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::ddl_change::DdlChange;
+use crate::model::text_enum::text_enum;
 use serde::{Deserialize, Serialize};
 
 /// A row of `mig.new_column`.

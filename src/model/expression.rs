@@ -42,6 +42,7 @@ impl Expression {
         let wrong = |detail: String| {
             Error::BadExpression {
             column: column.to_owned(),
+            code: None,
             detail,
             hint: "Write an expression over the source row, an object with \"up\" and \"down\", or null.".into(),
         }

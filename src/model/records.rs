@@ -8,7 +8,7 @@ use crate::model::driver::Driver;
 use crate::model::layout::Layout;
 use crate::model::layout::merge::Merge;
 use crate::model::phase::Phase;
-use crate::model::spec::Spec;
+use crate::model::spec::{IdMode, Spec};
 use crate::model::text_enum::text_enum;
 use serde::Deserialize;
 use serde_json::Value;
@@ -106,16 +106,6 @@ text_enum! {
         Running = "running",
         Paused = "paused",
         Failed = "failed",
-    }
-}
-
-text_enum! {
-    /// What becomes of the keys of a table's rows.
-    pub enum IdMode {
-        /// The target's rows have the keys of the source's.
-        Preserve = "preserve",
-        /// The target draws new keys, and a map has the pairs.
-        Remap = "remap",
     }
 }
 

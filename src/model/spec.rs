@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::Ident;
 use crate::model::shape::Shape;
+use crate::model::text_enum::text_enum;
 use crate::model::{did_you_mean, expression::Expression};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,6 +50,18 @@ impl Combine {
     }
 }
 
+text_enum! {
+    /// What becomes of the keys of a table's rows.
+    #[derive(Default)]
+    pub enum IdMode {
+        /// The target's rows have the keys of the source's.
+        #[default]
+        Preserve = "preserve",
+        /// The target draws new keys, and a map has the pairs.
+        Remap = "remap",
+    }
+}
+
 /// The raw arguments of `mig_add_table` that have to be parsed.
 #[derive(Clone, Debug, Default)]
 pub struct TableArguments {
@@ -56,14 +69,13 @@ pub struct TableArguments {
     pub columns: Option<Value>,
     pub refs: Option<Value>,
     pub target_key: Option<Value>,
-    pub id_mode: String,
+    pub id_mode: IdMode,
     pub filter: Option<String>,
     pub combine: Option<String>,
 }
 
 /// Reads the arguments and checks them against the source's shape. Expressions are not parsed here: PostgreSQL does that.
 pub fn read(args: &TableArguments, source: &Shape) -> Result<Spec> {
-    check_id_mode(&args.id_mode)?;
     let columns = read_columns(args.columns.as_ref(), source)?;
     let spec = Spec {
         unique_keys: match &args.unique_keys {

@@ -37,7 +37,7 @@ pub(crate) use text_enum;
 #[cfg(test)]
 mod tests {
     text_enum! {
-        enum Side {
+        enum Hand {
             Left = "left",
             Right = "right_hand",
         }
@@ -45,11 +45,11 @@ mod tests {
 
     #[test]
     fn a_word_is_read_as_it_is_written() {
-        assert_eq!(Side::parse(Side::Right.as_str()), Some(Side::Right));
-        assert_eq!(Side::parse("Left"), None);
-        let json = serde_json::to_string(&Side::Right).unwrap();
+        assert_eq!(Hand::parse(Hand::Right.as_str()), Some(Hand::Right));
+        assert_eq!(Hand::parse("Left"), None);
+        let json = serde_json::to_string(&Hand::Right).unwrap();
         assert_eq!(json, "\"right_hand\"");
-        assert_eq!(serde_json::from_str::<Side>(&json).unwrap(), Side::Right);
-        assert_eq!(Side::Left.to_string(), "left");
+        assert_eq!(serde_json::from_str::<Hand>(&json).unwrap(), Hand::Right);
+        assert_eq!(Hand::Left.to_string(), "left");
     }
 }

@@ -155,6 +155,7 @@ const READS: &str = "SELECT DISTINCT pg_catalog.to_jsonb(a.attname) FROM pg_cata
 fn bad_expression(column: &str, detail: String) -> Error {
     Error::BadExpression {
         column: column.to_owned(),
+        code: None,
         detail,
         hint: "Use one expression over the columns of the source row; name functions outside pg_catalog with their schema.".into(),
     }
@@ -184,8 +185,21 @@ fn require_single(column: &str, text: &str) -> Result<()> {
 /// returned unchanged.
 fn expression_error(column: &str, e: Error) -> Error {
     match e {
-        Error::Sql { .. } => match parse::syntax_message(e) {
-            Ok(message) => bad_expression(column, format!("PostgreSQL says: {message}.")),
+        Error::Sql { code, .. } => match parse::syntax_message(e) {
+            Ok(message) => match bad_expression(column, format!("PostgreSQL says: {message}.")) {
+                Error::BadExpression {
+                    column,
+                    detail,
+                    hint,
+                    ..
+                } => Error::BadExpression {
+                    column,
+                    code: Some(code),
+                    detail,
+                    hint,
+                },
+                e => e,
+            },
             Err(e) => e,
         },
         e => e,

@@ -4,8 +4,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::pg::guc::{self, Sandbox};
-use crate::pg::spi;
-use crate::pg::visible_parts;
+use crate::pg::{spi, visible_parts};
 use pgrx::{PgSqlErrorCode, pg_sys};
 
 pub struct RoleGuard {

@@ -7,6 +7,7 @@ use crate::model::layout::Layout;
 use crate::model::records::Mapping;
 use crate::model::shape::{Grant, Publication, Shape};
 use crate::pg::{role, spi};
+use crate::preflight::Severity;
 use crate::store::mapping;
 use crate::store::sessions::{self, OlderSessions};
 
@@ -63,7 +64,7 @@ fn rights(first: &CombinedSource, other: &CombinedSource) -> Option<PreflightFin
     };
     let target = &first.mapping.target_name;
     Some(PreflightFinding {
-        severity: "error".into(),
+        severity: Severity::Error,
         check_name: "different rights".into(),
         relation: Some(other.mapping.source),
         detail: format!(
@@ -92,7 +93,7 @@ fn published_alone(source: &CombinedSource, all: &[CombinedSource]) -> Vec<Prefl
             format!(" WHERE ({} = {})", k.column, Literal(&k.value))
         });
         Some(PreflightFinding {
-            severity: "warning".into(),
+            severity: Severity::Warning,
             check_name: "publication".into(),
             relation: Some(source.mapping.source),
             detail: format!(
@@ -122,16 +123,16 @@ fn old_sessions(first: &Mapping) -> Result<Option<PreflightFinding>> {
     let (severity, which) = match older {
         OlderSessions { maybe: 0, .. } => return Ok(None),
         OlderSessions { known: 0, .. } => (
-            "warning",
+            Severity::Warning,
             "Sessions of other roles, whose beginning the caller may not see,",
         ),
         OlderSessions { .. } => (
-            "error",
+            Severity::Error,
             "Sessions that began before ALTER EXTENSION pg_mig UPDATE",
         ),
     };
     Ok(Some(PreflightFinding {
-        severity: severity.into(),
+        severity,
         check_name: "old sessions".into(),
         relation: Some(first.source),
         detail: format!("{which} may still run an earlier version, which takes every new table for one old table's."),
@@ -186,7 +187,7 @@ fn same_ids(one: &CombinedSource, other: &CombinedSource) -> Result<Option<Prefl
     }
     let examples: Vec<String> = examples.into_iter().map(|e| e.key).collect();
     Ok(Some(PreflightFinding {
-        severity: "error".into(),
+        severity: Severity::Error,
         check_name: "same ids".into(),
         relation: Some(one.mapping.source),
         detail: format!(

@@ -4,8 +4,7 @@ use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
 use crate::model::records::Mapping;
 use crate::pg::{guc, spi, state};
-use crate::sqlgen::trigger;
-use crate::sqlgen::view_names;
+use crate::sqlgen::{trigger, view_names};
 use pgrx::pg_sys::Oid;
 
 /// An existing trigger of pg_mig.

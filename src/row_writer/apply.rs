@@ -1,12 +1,10 @@
 //! Applies one row of the touched table to the written table, in a command of its own.
 
 use crate::pg::slot::Slot;
-use crate::row_writer::Direct;
-use crate::row_writer::WriteEvent;
-use crate::row_writer::index_lookup;
-use crate::row_writer::index_lookup::KeySearch;
+use crate::row_writer::index_lookup::{self, KeySearch};
 use crate::row_writer::modify::UpdateManner;
 use crate::row_writer::target::TargetTable;
+use crate::row_writer::{Direct, WriteEvent};
 use pgrx::pg_sys;
 use std::cell::{Cell, OnceCell, RefCell};
 

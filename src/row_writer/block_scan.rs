@@ -1,7 +1,6 @@
 //! A scan over a range of blocks, under the active snapshot.
 
-use crate::pg::slot::Slot;
-use crate::pg::slot::catch_error;
+use crate::pg::slot::{Slot, catch_error};
 use crate::pg::tid::BlockSlice;
 use pgrx::pg_sys;
 use std::ptr::null_mut;

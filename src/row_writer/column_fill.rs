@@ -4,14 +4,12 @@
 //! time, and can be changed all the same (heap_update()).
 
 use crate::model::column_change::SyncStage;
-use crate::pg::slot::Slot;
-use crate::pg::slot::merge;
+use crate::pg::slot::{Slot, merge};
 use crate::pg::tid::{self, BlockSlice};
 use crate::pg::tx;
 use crate::row_writer::OpenRelation;
 use crate::row_writer::block_scan::BlockScan;
-use crate::row_writer::column_exprs::ColumnSync;
-use crate::row_writer::column_exprs::EvalContext;
+use crate::row_writer::column_exprs::{ColumnSync, EvalContext};
 use crate::row_writer::modify::UpdateManner;
 use crate::row_writer::table_cache::TableCache;
 use crate::row_writer::target::TargetTable;

@@ -2,13 +2,10 @@
 
 use crate::model::column_change::SyncStage;
 use crate::pg::datum_equality::DatumImage;
-use crate::pg::slot::Slot;
-use crate::pg::slot::merge;
-use crate::row_writer::column_exprs::ColumnSync;
-use crate::row_writer::column_exprs::ColumnValue;
-use crate::row_writer::column_exprs::ComputedColumn;
-use crate::row_writer::column_exprs::EvalContext;
-use crate::row_writer::column_exprs::OldColumn;
+use crate::pg::slot::{Slot, merge};
+use crate::row_writer::column_exprs::{
+    ColumnSync, ColumnValue, ComputedColumn, EvalContext, OldColumn,
+};
 use pgrx::pg_sys;
 
 pub enum ColumnOutcome {

@@ -1,7 +1,6 @@
 //! Which tables can be written below SQL, and to what extent.
 
-use crate::row_writer::index_lookup;
-use crate::row_writer::projection;
+use crate::row_writer::{index_lookup, projection};
 use pgrx::pg_sys;
 use std::ffi::CString;
 

@@ -1,8 +1,7 @@
 //! Inserts the index entries of many rows, one index after the other, each in its own order. Entries that belong on the same index page
 //! then find it in the processor's caches. The result is the same in any order.
 
-use crate::pg::slot::Slot;
-use crate::pg::slot::catch_error;
+use crate::pg::slot::{Slot, catch_error};
 use crate::row_writer::target::TargetTable;
 use pgrx::pg_sys;
 use std::cmp::Ordering;

@@ -1,7 +1,6 @@
 //! Finds the row of a key by an index, and helpers that inspect tables, indexes and slots.
 
-use crate::pg::slot::Slot;
-use crate::pg::slot::catch_error;
+use crate::pg::slot::{Slot, catch_error};
 use pgrx::pg_sys;
 
 /// A unique index over the columns of a key, and how each column is compared.

@@ -6,16 +6,11 @@
 //! of its own; anything unexpected is left to that event. A write by a trigger of the application in between has its own event too, which
 //! finds the copy. An abort removes rows, copies and events together.
 
-use crate::pg::slot::Slot;
-use crate::pg::slot::catch_error;
+use crate::pg::slot::{Slot, catch_error};
 use crate::pg::tx;
-use crate::row_writer::WriteEvent;
 use crate::row_writer::apply::RowApplier;
-use crate::row_writer::index_lookup;
-use crate::row_writer::row_change::RowChange;
-use crate::row_writer::row_change::Tid;
-use crate::row_writer::row_change::block_of;
-use crate::row_writer::row_change::pointer_to;
+use crate::row_writer::row_change::{RowChange, Tid, block_of, pointer_to};
+use crate::row_writer::{WriteEvent, index_lookup};
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 

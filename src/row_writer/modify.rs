@@ -1,8 +1,7 @@
 //! Inserts, updates and deletes rows as ExecSimpleRelationInsert() and related functions in execReplication.c do, with one difference: a
 //! row that another transaction has written meanwhile is not an error here, but left to the caller.
 
-use crate::pg::slot::Slot;
-use crate::pg::slot::catch_error;
+use crate::pg::slot::{Slot, catch_error};
 use crate::row_writer::target::TargetTable;
 use pgrx::pg_sys;
 use std::ptr::null_mut;

@@ -2,11 +2,9 @@
 //! planned once, as the planner does when it pulls the view up, and evaluated over the touched row.
 
 use crate::pg::datum_equality::{DatumImage, KeyColumns};
-use crate::pg::slot::Slot;
-use crate::pg::slot::catch_error;
-use crate::row_writer::FlowRelations;
-use crate::row_writer::items;
+use crate::pg::slot::{Slot, catch_error};
 use crate::row_writer::target::TargetTable;
+use crate::row_writer::{FlowRelations, items};
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 

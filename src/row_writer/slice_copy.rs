@@ -15,17 +15,13 @@
 //! transaction waits for longer than a chunk takes, however long the batch may be.
 
 use crate::error::Result;
-use crate::pg::slot::Slot;
-use crate::pg::slot::catch_error;
+use crate::pg::slot::{Slot, catch_error};
 use crate::pg::tid::{self, BlockSlice};
 use crate::pg::tx;
-use crate::row_writer::Direct;
-use crate::row_writer::OpenRelation;
-use crate::row_writer::WriteEvent;
 use crate::row_writer::block_scan::BlockScan;
-use crate::row_writer::index_lookup::dirty;
-use crate::row_writer::index_lookup::in_progress;
+use crate::row_writer::index_lookup::{dirty, in_progress};
 use crate::row_writer::target::TargetTable;
+use crate::row_writer::{Direct, OpenRelation, WriteEvent};
 use pgrx::pg_sys;
 
 /// Rows that are inserted together, as in COPY.

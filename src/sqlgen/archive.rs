@@ -5,9 +5,8 @@ use crate::model::archive::SharedSequence;
 use crate::model::layout::reverse::BackValue;
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Grant, Shape};
-use crate::sqlgen::id_lookup;
 use crate::sqlgen::scope::scope_is_mine;
-use crate::sqlgen::{retired_guard, view};
+use crate::sqlgen::{id_lookup, retired_guard, view};
 
 pub fn rename_table(table: &QualifiedName, to: &Ident) -> String {
     format!("ALTER TABLE {table} RENAME TO {to}")

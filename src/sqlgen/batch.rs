@@ -3,8 +3,7 @@
 
 use crate::ident::list;
 use crate::sqlgen::direction::Flow;
-use crate::sqlgen::mirror;
-use crate::sqlgen::view_names;
+use crate::sqlgen::{mirror, view_names};
 
 /// Condition for the rows of a slice: `$1` is its first tid, `$2` the first tid after it.
 pub fn slice(alias: &str) -> String {

@@ -5,8 +5,7 @@ use crate::ident::{Ident, QualifiedName, list};
 use crate::model::reference::ColumnPair as Columns;
 use crate::sqlgen::checksum::{ComparedPair, Side};
 use crate::sqlgen::direction::{Flow, FlowKey};
-use crate::sqlgen::view_names;
-use crate::sqlgen::{batch, mirror};
+use crate::sqlgen::{batch, mirror, view_names};
 use std::collections::BTreeSet;
 
 /// A foreign key that refers to the target.

@@ -3,13 +3,11 @@
 use crate::error::{Error, Result};
 use crate::model::records::{Mapping, Migration};
 use crate::pg::{catalog, lock, spi, state};
-use crate::relation::id_pairs;
-use crate::relation::triggers;
+use crate::relation::{id_pairs, triggers};
 use crate::settings;
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::{retired_guard, trigger};
-use crate::store::drift;
-use crate::store::mapping;
+use crate::store::{drift, mapping};
 
 /// Emergency stop: disables the mirrors, on all tables or on none. Returns how many were enabled; a missing mirror counts
 /// as disabled. Locks the tables ShareRowExclusive, which DISABLE TRIGGER needs; DROP TRIGGER would make readers wait as
@@ -18,11 +16,11 @@ pub fn disable(mappings: &[Mapping]) -> Result<usize> {
     let mut standing = Vec::new();
     for p in mappings {
         let found = triggers::list_installed(p)?;
-        let guard = format!("!mig_{}_guard_", p.id);
+        let guards = retired_guard::guard_triggers(p.id, p.target.unwrap_or(0)).map(|g| g.name);
         standing.extend(
             found
                 .into_iter()
-                .filter(|t| t.enabled && !t.name.as_str().starts_with(&guard)),
+                .filter(|t| t.enabled && !guards.contains(&t.name)),
         );
     }
     let locks: Vec<_> = standing

@@ -4,18 +4,13 @@ use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::id_map::NewIds;
 use crate::model::records::{Mapping, Migration};
-use crate::pg::lock::LockMode;
+use crate::pg::lock::{self, LockMode};
 use crate::pg::notice::notice;
-use crate::pg::{catalog, guc, lock, role, spi};
-use crate::relation::deferred_constraints;
-use crate::relation::id_pairs;
-use crate::relation::scope_pin;
-use crate::relation::triggers;
+use crate::pg::{catalog, guc, role, spi};
+use crate::relation::{deferred_constraints, id_pairs, scope_pin, triggers};
 use crate::settings;
 use crate::sqlgen::{id_map, mirror, scope};
-use crate::store::mapping;
-use crate::store::migration;
-use crate::store::pending_rows;
+use crate::store::{mapping, migration, pending_rows};
 use std::collections::BTreeMap;
 
 /// Up to this many rows are deleted while the application's writes wait; more are left to the operator.

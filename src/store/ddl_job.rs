@@ -1,7 +1,7 @@
 //! `mig.change`: jobs that create constraints and indexes in a worker.
 
 use crate::error::{Error, Result};
-use crate::model::ddl_change::{DdlChange, DdlJob};
+use crate::model::ddl_change::{DdlChange, DdlJob, DdlState};
 use crate::pg::{role, state};
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
@@ -85,6 +85,12 @@ pub fn set_looked(id: i64) -> Result<()> {
 }
 
 /// Shows that the worker is alive, what it does and what it waits for.
+/// Whether a worker was called a minute ago and has not come: it could not connect, and nobody else learns of that.
+pub fn has_no_worker(id: i64) -> Result<bool> {
+    let sql = "SELECT pid IS NULL AND greatest(started_at, heartbeat_at) < clock_timestamp() - interval '1 min' FROM mig.change WHERE id = $1";
+    Ok(state::value::<bool>(sql, &[id.into()])? == Some(true))
+}
+
 pub fn heartbeat(id: i64, step: Option<&str>, waiting_for: Option<&str>) -> Result<()> {
     state::run(
         "UPDATE mig.change SET heartbeat_at = clock_timestamp(), step = coalesce($2, step), waiting_for = $3 WHERE id = $1",
@@ -94,18 +100,18 @@ pub fn heartbeat(id: i64, step: Option<&str>, waiting_for: Option<&str>) -> Resu
 }
 
 /// Starts to undo what has been begun; `state` is `failing` or `cancelling`.
-pub fn give_up(id: i64, state: &str, why: Option<&str>) -> Result<()> {
+pub fn give_up(id: i64, state: DdlState, why: Option<&str>) -> Result<()> {
     state::run(
         "UPDATE mig.change SET state = $2, error = coalesce(error, $3), waiting_for = NULL WHERE id = $1",
-        &[id.into(), state.into(), why.into()],
+        &[id.into(), state.as_str().into(), why.into()],
     )?;
     Ok(())
 }
 
-pub fn end(id: i64, state: &str) -> Result<()> {
+pub fn end(id: i64, state: DdlState) -> Result<()> {
     state::run(
         "UPDATE mig.change SET state = $2, ended_at = clock_timestamp(), step = NULL, waiting_for = NULL WHERE id = $1",
-        &[id.into(), state.into()],
+        &[id.into(), state.as_str().into()],
     )?;
     Ok(())
 }

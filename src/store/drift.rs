@@ -4,22 +4,35 @@ use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
+use crate::model::text_enum::text_enum;
 use crate::pg::state;
 
-/// Returns the drift of one mapping as text; None if there is none. `kinds` narrows it to `gone`, `shape` or `mirror`.
-pub fn find_text(p: &Mapping, kinds: &[&str]) -> Result<Option<String>> {
-    let kinds: Vec<String> = kinds.iter().map(|k| (*k).to_owned()).collect();
+/// Returns the drift of one mapping, of some kinds, as text; None if there is none.
+pub fn find_text(p: &Mapping, kinds: &[DriftKind]) -> Result<Option<String>> {
+    let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
     state::value(
         "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE mapping = $1 AND kind = ANY ($2)",
         &[p.id.into(), kinds.into()],
     )
 }
 
+text_enum! {
+    /// What has changed.
+    pub enum DriftKind {
+        /// A table or a view.
+        Gone = "gone",
+        /// Columns, keys or children of a table.
+        Shape = "shape",
+        /// A trigger of ours.
+        Mirror = "mirror",
+    }
+}
+
 /// One detected change.
 #[derive(serde::Deserialize)]
 pub struct DriftChange {
     pub mapping: i32,
-    pub kind: String,
+    pub kind: DriftKind,
     pub what: String,
 }
 
@@ -41,15 +54,14 @@ pub fn is_there(m: &Migration) -> Result<bool> {
 
 /// Errors: 55000 if tables, columns, keys or mirrors of the migration have changed.
 pub fn require_none(m: &Migration) -> Result<()> {
-    let what: Option<String> = state::value(
-        "SELECT pg_catalog.string_agg(what, '; ' ORDER BY what) FROM mig.drift WHERE migration_id = $1",
-        &[m.id.into()],
-    )?;
-    match what {
-        None => Ok(()),
-        Some(what) => Err(Error::Drift {
+    let found = list(m)?;
+    let what: Vec<&str> = found.iter().map(|c| c.what.as_str()).collect();
+    let what = what.join("; ");
+    match found.as_slice() {
+        [] => Ok(()),
+        changes => Err(Error::Drift {
             migration: m.name.clone(),
-            detail: if what.contains("mirror of ") {
+            detail: if changes.iter().any(|c| c.kind == DriftKind::Mirror) {
                 format!("Found: {what}. Writes may have passed the mirror.")
             } else {
                 format!("Found: {what}.")

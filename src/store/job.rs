@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::phase::Phase;
-use crate::model::records::{Job, Task};
+use crate::model::records::{Job, JobState, Task};
 use crate::model::throttle::ThrottleState;
 use crate::pg::document::JsonText;
 use crate::pg::{cron, role, state};
@@ -88,27 +88,27 @@ fn leave_cron(job: &Job) {
 }
 
 /// Shows that the runner is alive, and what it waits for.
-pub fn heartbeat(id: i64, waiting_for: Option<&str>) -> Result<()> {
+pub fn heartbeat(id: i64, waiting_for: Option<&str>, held: bool) -> Result<()> {
     state::run(
-        "UPDATE mig.job SET heartbeat_at = clock_timestamp(), waiting_for = $2 WHERE id = $1",
-        &[id.into(), waiting_for.into()],
+        "UPDATE mig.job SET heartbeat_at = clock_timestamp(), waiting_for = $2, held = $3 WHERE id = $1",
+        &[id.into(), waiting_for.into(), held.into()],
     )?;
     Ok(())
 }
 
-pub fn set_state(id: i64, state: &str) -> Result<()> {
+pub fn set_state(id: i64, state: JobState) -> Result<()> {
     state::run(
         "UPDATE mig.job SET state = $2, waiting_for = NULL WHERE id = $1",
-        &[id.into(), state.into()],
+        &[id.into(), state.as_str().into()],
     )?;
     Ok(())
 }
 
-pub fn end(job: &Job, state: &str, error: Option<&str>) -> Result<()> {
+pub fn end(job: &Job, state: JobState, error: Option<&str>) -> Result<()> {
     leave_cron(job);
     state::run(
         "UPDATE mig.job SET state = $2, error = $3, waiting_for = NULL, ended_at = clock_timestamp() WHERE id = $1",
-        &[job.id.into(), state.into(), error.into()],
+        &[job.id.into(), state.as_str().into(), error.into()],
     )?;
     Ok(())
 }
@@ -151,7 +151,7 @@ pub fn set_failed(id: i64, rows: i64) -> Result<()> {
 
 /// Whether the job's runner waits for something, as of its last batch; the pause of the option `delay_ms` does not count.
 pub fn is_held(id: i64) -> Result<bool> {
-    let sql = "SELECT waiting_for IS NOT NULL AND waiting_for NOT LIKE 'delay_ms:%' FROM mig.job WHERE id = $1";
+    let sql = "SELECT held FROM mig.job WHERE id = $1";
     Ok(state::value::<bool>(sql, &[id.into()])? == Some(true))
 }
 
@@ -167,6 +167,12 @@ pub fn at_work(migration: i32) -> Result<Option<i32>> {
         "SELECT pid FROM mig.workers WHERE migration_id = $1 AND pid <> pg_catalog.pg_backend_pid() ORDER BY helps LIMIT 1",
         &[migration.into()],
     )
+}
+
+/// Whether a worker was called a minute ago and has not come: it could not connect, and nobody else learns of that.
+pub fn has_no_worker(id: i64) -> Result<bool> {
+    let sql = "SELECT pid IS NULL AND driven_since < clock_timestamp() - interval '1 min' FROM mig.job WHERE id = $1";
+    Ok(state::value::<bool>(sql, &[id.into()])? == Some(true))
 }
 
 /// Returns the other process that runs this migration's job now: the holder of its lock, see `job_lock`.

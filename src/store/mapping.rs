@@ -6,7 +6,7 @@ use crate::model::archive::ArchivedTable;
 use crate::model::catalog_facts::CreatedFacts;
 use crate::model::layout::Layout;
 use crate::model::records::{Mapping, Migration, Pass};
-use crate::model::spec::Spec;
+use crate::model::spec::{IdMode, Spec};
 use crate::pg::catalog::Extent;
 use crate::pg::lock::LockMode;
 use crate::pg::state;
@@ -159,7 +159,7 @@ pub fn insert(
     migration: i32,
     source: Oid,
     target: &QualifiedName,
-    id_mode: &str,
+    id_mode: IdMode,
     spec: &Spec,
 ) -> Result<()> {
     state::run(
@@ -170,7 +170,7 @@ pub fn insert(
             source.into(),
             target.schema.as_str().into(),
             target.name.as_str().into(),
-            id_mode.into(),
+            id_mode.as_str().into(),
             json(spec)?.into(),
         ],
     )?;

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::phase::Phase;
-use crate::model::records::Migration;
+use crate::model::records::{Migration, MigrationState};
 use crate::model::shape::Shape;
 use crate::pg::{role, spi, state, tx};
 use pgrx::pg_sys::Oid;
@@ -179,10 +179,10 @@ pub fn set_phase(migration: &Migration, phase: Phase) -> Result<()> {
     Ok(())
 }
 
-pub fn set_state(id: i32, state: &str, problem: Option<&str>) -> Result<()> {
+pub fn set_state(id: i32, state: MigrationState, problem: Option<&str>) -> Result<()> {
     state::run(
         "UPDATE mig.migration SET state = $2, problem = $3 WHERE id = $1",
-        &[id.into(), state.into(), problem.into()],
+        &[id.into(), state.as_str().into(), problem.into()],
     )?;
     Ok(())
 }

@@ -5,11 +5,10 @@ mod help;
 pub mod resume;
 
 use crate::engine::job::slice;
-use crate::engine::types::SliceContext;
-use crate::engine::types::SliceProgress;
+use crate::engine::types::{SliceContext, SliceProgress};
 use crate::error::{Error, Result};
 use crate::model::driver::Driver;
-use crate::model::records::Job;
+use crate::model::records::{Job, JobState};
 use crate::pg::worker_launch::{WorkerArguments, WorkerRole};
 use crate::pg::{activity, guc, job_lock, role, spi, top_level, tx, wait};
 use crate::settings;
@@ -120,7 +119,7 @@ const LOOK_EVERY_MS: i64 = 500;
 
 /// Returns the job, as long as it belongs to this worker.
 fn find_own_job(id: i64) -> Result<Option<Job>> {
-    let wanted = |j: &Job| j.state == "running" && j.driver == Driver::Worker;
+    let wanted = |j: &Job| j.state == JobState::Running && j.driver == Driver::Worker;
     Ok(job::by_id(id)?.filter(wanted))
 }
 

@@ -4,7 +4,9 @@ use crate::common::cluster::Cluster;
 use crate::common::patience::PATIENCE_SQL;
 use crate::common::writers::Writers;
 use crate::main_job::mirrored;
-use crate::wait::{all_differences, at_full_speed, backfilled, configure, step, until_sql, yes};
+use crate::wait::{
+    all_differences, at_full_speed, backfilled, configure, refused, step, until_sql, yes,
+};
 use postgres::Client;
 
 const HELPING: &str = "SELECT count(*) = 2 FROM mig.workers WHERE helps";
@@ -154,4 +156,41 @@ fn a_rewrite_and_a_row_that_fails_are_everybodys_business() {
         &mut client,
         "SELECT count(*) = 60000 AND (SELECT count(*) FROM src JOIN new_src n USING (id) WHERE src.v::int = n.v) = 60000 FROM new_src"
     ));
+}
+
+/// Nobody else would say so: the process ends before it has read anything.
+#[test]
+fn whoever_waits_hears_that_no_worker_could_connect() {
+    let cluster = Cluster::start("it_workers_refused", "");
+    let mut client = cluster.database("refused");
+    client
+        .batch_execute("CREATE ROLE plain LOGIN; CREATE SCHEMA p AUTHORIZATION plain; SELECT mig_allow('plain')")
+        .unwrap();
+    let mut plain = cluster.connect_as("refused", "plain");
+    plain
+        .batch_execute(
+            "CREATE TABLE p.t (id int PRIMARY KEY, v text); INSERT INTO p.t VALUES (1, 'v'); \
+             SELECT mig_define('m'); SELECT mig_add_table('m', 'p.t', 'p.n'); SELECT mig_create(); SELECT mig_dual_write()",
+        )
+        .unwrap();
+    client
+        .batch_execute("ALTER ROLE plain CONNECTION LIMIT 0")
+        .unwrap();
+    plain.batch_execute("SELECT mig_backfill()").unwrap();
+    let job: i64 = plain
+        .query_one("SELECT mig_set_not_null('p.t', 'v')", &[])
+        .unwrap()
+        .get(0);
+    for call in [
+        format!("SELECT mig_wait('m', '{PATIENCE_SQL}')"),
+        format!("SELECT mig_wait({job}, '{PATIENCE_SQL}')"),
+    ] {
+        let (_, detail, _) = refused(&mut plain, &call);
+        assert!(detail.contains("No worker has come"), "{call}: {detail}");
+    }
+    plain
+        .batch_execute(
+            "SELECT mig_backfill('m', 'manual'); SELECT mig_step('m', 60000); SELECT mig_assert()",
+        )
+        .unwrap();
 }

@@ -4,20 +4,17 @@ pub mod job;
 pub mod plan;
 pub mod proof;
 
-use crate::engine::gate::describe_forced_call;
-use crate::engine::gate::require_phase;
-use crate::engine::gate::require_suffix;
-use crate::engine::gate::too_early;
+use crate::engine::gate::{describe_forced_call, require_phase, require_suffix, too_early};
 use crate::engine::job::open;
 use crate::engine::types::Action;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::column_change::{ColumnChange, SyncStage};
 use crate::model::phase::Phase;
-use crate::model::records::Migration;
+use crate::model::records::{Migration, MigrationState};
 use crate::pg::notice::notice;
 use crate::pg::tx;
-use crate::preflight::{self, PreflightFinding};
+use crate::preflight::{self, PreflightFinding, Severity};
 use crate::settings;
 use crate::steps::columns::define;
 pub use crate::steps::columns::define::ColumnArguments;
@@ -77,7 +74,7 @@ pub fn findings(m: &Migration, all: &[ColumnChange]) -> Result<Vec<PreflightFind
 fn require_clean(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     // Releases the locks of the check: a transaction that waits for a strong lock must hold none.
     let mut found = tx::probe(|| findings(m, all))?.into_iter();
-    let Some(first) = found.find(|f| f.severity == "error") else {
+    let Some(first) = found.find(|f| f.severity == Severity::Error) else {
         return Ok(());
     };
     Err(Error::Preflight {
@@ -122,7 +119,10 @@ pub fn dual_write(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
 
 /// Reinstalls triggers that were changed. Rows that were written past them are left for mig_repair to find.
 fn mend(m: &Migration, all: &[ColumnChange], stage: SyncStage, call: &str) -> Result<Vec<Action>> {
-    if let Some(gone) = drift::list(m)?.iter().find(|c| c.kind != "mirror") {
+    if let Some(gone) = drift::list(m)?
+        .iter()
+        .find(|c| c.kind != drift::DriftKind::Mirror)
+    {
         return Err(Error::Drift {
             migration: m.name.clone(),
             detail: format!("Found: {}.", gone.what),
@@ -133,7 +133,7 @@ fn mend(m: &Migration, all: &[ColumnChange], stage: SyncStage, call: &str) -> Re
         });
     }
     create::keep(m, all, stage, true)?;
-    migration::set_state(m.id, "ok", None)?;
+    migration::set_state(m.id, MigrationState::Ok, None)?;
     log::write(
         &m.name,
         m.phase.as_str(),
@@ -308,7 +308,7 @@ pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
         done.push("new columns removed");
     }
     come_to(m, to, &format!("mig_rollback from {}", m.phase))?;
-    migration::set_state(m.id, "ok", None)?;
+    migration::set_state(m.id, MigrationState::Ok, None)?;
     Ok(actions(&all, &done.join(", ")))
 }
 
@@ -324,7 +324,7 @@ pub fn detach(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
     open::end_open(m, Some("mig_detach"))?;
     migration::set_state(
         m.id,
-        "failed",
+        MigrationState::Failed,
         Some("detached by mig_detach: columns are not kept in step"),
     )?;
     log::write(&m.name, m.phase.as_str(), "mig_detach")?;

@@ -1,7 +1,6 @@
 //! Checks whether old and new columns are in step: rows, triggers, indexes and keys.
 
-use crate::engine::types::CheckArguments;
-use crate::engine::types::Repair;
+use crate::engine::types::{CheckArguments, Repair};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::column_change::{ColumnChange, SyncStage};
@@ -14,9 +13,7 @@ use crate::steps::columns::{backfill, compare};
 use crate::steps::ddl;
 use crate::steps::verify::rows::Difference;
 use crate::steps::verify::{self, CheckFindings, CheckLine, CheckMode, LineTopic};
-use crate::store::check;
-use crate::store::drift;
-use crate::store::log;
+use crate::store::{check, drift, log};
 use pgrx::pg_sys::Oid;
 
 /// Counts rows that are out of step; computed columns count as long as no other writer is allowed.

@@ -1,18 +1,13 @@
 //! Starts, stops and awaits a backfill.
 
-use crate::engine::job::driver;
-use crate::engine::job::open::end_open;
-use crate::engine::job::open::go_on;
-use crate::engine::job::open::open_job;
-use crate::engine::job::open::show;
-use crate::engine::job::slice;
-use crate::engine::types::SliceContext;
-use crate::engine::types::SliceProgress;
+use crate::engine::job::open::{end_open, go_on, open_job, show};
+use crate::engine::job::{driver, slice};
+use crate::engine::types::{SliceContext, SliceProgress};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::driver::Driver;
 use crate::model::phase::Phase;
-use crate::model::records::{Job, Migration, Task};
+use crate::model::records::{Job, JobState, Migration, MigrationState, Task};
 use crate::pg::notice::notice;
 use crate::pg::{old_snapshots, tx, wait};
 use crate::store::{drift, job, log, migration};
@@ -41,7 +36,7 @@ pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
 /// Continues an open job, with the requested driver. False if no process runs it any more.
 fn goes_on(m: &Migration, open: &Job, asked: Option<Driver>) -> Result<bool> {
     let backfill = open.task == Task::Backfill;
-    if open.state == "paused" && backfill {
+    if open.state == JobState::Paused && backfill {
         go_on(m, open, asked)?;
         return Ok(true);
     }
@@ -107,7 +102,9 @@ pub fn step_of(id: i64, max_ms: i32) -> Result<i64> {
     };
     // From here on no other session changes it.
     match job::by_id(id)? {
-        Some(now) if now.state == "running" && now.driver != Driver::Worker => step_now(&m, max_ms),
+        Some(now) if now.state == JobState::Running && now.driver != Driver::Worker => {
+            step_now(&m, max_ms)
+        }
         _ => Ok(0),
     }
 }
@@ -126,7 +123,7 @@ pub fn cron_drives(id: i64) -> Result<bool> {
     let of = migration::by_id(found.migration)?;
     Ok(of.is_some_and(|m| migration::require_owner(&m).is_ok())
         && found.driver == Driver::PgCron
-        && matches!(found.state.as_str(), "running" | "paused"))
+        && found.state.is_open())
 }
 
 fn step_now(m: &Migration, max_ms: i32) -> Result<i64> {
@@ -138,7 +135,7 @@ fn step_now(m: &Migration, max_ms: i32) -> Result<i64> {
         require_dual_write(m)?;
     }
     let current = open_for_step(m)?;
-    if current.state == "paused" {
+    if current.state == JobState::Paused {
         notice(&format!(
             "migration \"{}\" is paused; SELECT mig_resume({});",
             m.name,
@@ -169,7 +166,7 @@ fn step_now(m: &Migration, max_ms: i32) -> Result<i64> {
 fn report_end(m: &Migration, done: i64) -> Result<i64> {
     let latest = job::latest(m.id)?;
     match latest {
-        Some(j) if j.state == "failed" => {
+        Some(j) if j.state == JobState::Failed => {
             notice(&format!("the job failed: {}", j.error.unwrap_or_default()));
             Ok(0)
         }
@@ -180,7 +177,7 @@ fn report_end(m: &Migration, done: i64) -> Result<i64> {
 
 fn open_for_step(m: &Migration) -> Result<Job> {
     let id = match job::open(m.id)? {
-        Some(open) if open.state == "running" && open.driver == Driver::Worker => {
+        Some(open) if open.state == JobState::Running && open.driver == Driver::Worker => {
             // Its process is gone, otherwise this transaction would not hold the runner's lock.
             job::reopen(&open)?;
             job::driven_by(open.id, Driver::Manual, None)?;
@@ -195,19 +192,19 @@ fn open_for_step(m: &Migration) -> Result<Job> {
 /// Pauses the job at its next batch; `mig_resume` continues it. False if no job was running.
 pub fn pause(name: Option<&str>) -> Result<bool> {
     let m = migration::find_mine(name)?;
-    let Some(open) = job::open(m.id)?.filter(|j| j.state == "running") else {
+    let Some(open) = job::open(m.id)?.filter(|j| j.state == JobState::Running) else {
         notice(&format!("migration \"{}\" has no running job", m.name));
         return Ok(false);
     };
-    job::set_state(open.id, "paused")?;
-    show(&m, &open, "paused")?;
+    job::set_state(open.id, JobState::Paused)?;
+    show(&m, &open, MigrationState::Paused)?;
     log::write(&m.name, m.phase.as_str(), "mig_pause")?;
     Ok(true)
 }
 
 pub fn resume(name: Option<&str>) -> Result<bool> {
     let m = migration::find_mine(name)?;
-    let Some(open) = job::open(m.id)?.filter(|j| j.state == "paused") else {
+    let Some(open) = job::open(m.id)?.filter(|j| j.state == JobState::Paused) else {
         notice(&format!("migration \"{}\" has no paused job", m.name));
         return Ok(false);
     };
@@ -223,7 +220,7 @@ pub fn cancel(name: Option<&str>) -> Result<bool> {
         return Ok(false);
     };
     end_open(&m, None)?;
-    show(&m, &open, "ok")?;
+    show(&m, &open, MigrationState::Ok)?;
     log::write(&m.name, m.phase.as_str(), "mig_cancel")?;
     Ok(true)
 }
@@ -236,7 +233,7 @@ pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
     let watched = job::latest(m.id)?.ok_or_else(|| Error::NoJob {
         migration: m.name.clone(),
     })?;
-    let is_open = matches!(watched.state.as_str(), "running" | "paused");
+    let is_open = watched.state.is_open();
     if is_open && job::is_of_this_transaction(watched.id)? {
         return Err(Error::WaitsForItself {
             what: format!("the job of migration \"{}\"", m.name),
@@ -246,9 +243,9 @@ pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
     old_snapshots::promise_not_to_read();
     wait::until_decided(timeout, || {
         let now = job_now(watched.id)?;
-        match now.as_ref().map(|j| j.state.as_str()) {
-            Some("done") => Ok(Some(true)),
-            Some("failed") => Err(Error::JobFailed {
+        match now.as_ref().map(|j| j.state) {
+            Some(JobState::Done) => Ok(Some(true)),
+            Some(JobState::Failed) => Err(Error::JobFailed {
                 detail: now
                     .and_then(|j| j.error)
                     .unwrap_or_else(|| "No reason was noted.".into()),
@@ -258,34 +255,56 @@ pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
                 ),
                 migration: m.name.clone(),
             }),
-            Some("running" | "paused") => check_alive(&m, now).map(|()| None),
+            Some(JobState::Running | JobState::Paused) => check_alive(&m, now).map(|()| None),
             _ => Ok(Some(false)),
         }
     })
 }
 
-/// Errors if the runner no longer holds its lock while its job is open: it has been killed.
+/// Errors if the runner no longer holds its lock while its job is open: it has been killed. Errors, too, if none has come.
 fn check_alive(m: &Migration, seen: Option<Job>) -> Result<()> {
-    let Some(seen) =
-        seen.filter(|j| j.state == "running" && j.driver == Driver::Worker && j.pid.is_some())
+    let Some(seen) = seen.filter(|j| j.state == JobState::Running && j.driver == Driver::Worker)
     else {
         return Ok(());
     };
     if job::runner(m.id)?.is_some() {
         return Ok(());
     }
+    if seen.pid.is_none() {
+        return require_worker(m, seen.id);
+    }
     // The job may have ended between the two queries.
     match job_now(seen.id)? {
-        Some(now) if now.state == "running" && now.pid == seen.pid => Err(Error::JobFailed {
-            migration: m.name.clone(),
-            detail: format!("Its process {} is gone.", seen.pid.unwrap_or(0)),
-            hint: format!(
-                "Go on at the checkpoint: SELECT mig_backfill({});",
-                Literal(&m.name)
-            ),
-        }),
+        Some(now) if now.state == JobState::Running && now.pid == seen.pid => {
+            Err(Error::JobFailed {
+                migration: m.name.clone(),
+                detail: format!("Its process {} is gone.", seen.pid.unwrap_or(0)),
+                hint: format!(
+                    "Go on at the checkpoint: SELECT mig_backfill({});",
+                    Literal(&m.name)
+                ),
+            })
+        }
         _ => Ok(()),
     }
+}
+
+/// What is said of a job whose worker has not come.
+pub const NO_WORKER: &str =
+    "No worker has come for a minute: the role may have no connection left, or may not connect.";
+
+fn require_worker(m: &Migration, id: i64) -> Result<()> {
+    if !job::has_no_worker(id)? {
+        return Ok(());
+    }
+    Err(Error::JobFailed {
+        migration: m.name.clone(),
+        detail: NO_WORKER.into(),
+        hint: format!(
+            "The server's log says why. Drive the job yourself: SELECT mig_backfill({}, 'manual');",
+            Literal(&m.name)
+        ),
+    })
 }
 
 /// Reads the job. In REPEATABLE READ it would never seem to change; see `snapshot`.

@@ -12,7 +12,7 @@ use crate::store::{job, log, migration};
 
 /// Returns the driver of this name; None for any driver that is available.
 pub fn parse_driver(name: &str) -> Result<Option<Driver>> {
-    Driver::parse(name).ok_or_else(|| Error::Invalid {
+    Driver::read(name).ok_or_else(|| Error::Invalid {
         message: format!("unknown driver \"{name}\""),
         detail: "The drivers are auto, worker, pg_cron and manual.".into(),
         hint: did_you_mean::hint(name, Driver::NAMES, '\'', || "Leave driver out.".into()),

@@ -9,11 +9,7 @@ use crate::pg::{guc, tx};
 use crate::relation::deferred_constraints;
 use crate::settings;
 use crate::steps::{SliceOutcome, copy};
-use crate::store::block_range;
-use crate::store::drift;
-use crate::store::job;
-use crate::store::mapping;
-use crate::store::migration;
+use crate::store::{block_range, drift, job, mapping, migration};
 
 /// Pause until the runner has shared out the next table, or continues alone.
 const LOOK_EVERY_MS: i64 = 20;

@@ -4,7 +4,7 @@ use crate::engine::job::driver;
 use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::phase::Phase;
-use crate::model::records::{Job, Mapping, Migration, Task};
+use crate::model::records::{Job, JobState, Mapping, Migration, MigrationState, Task};
 use crate::pg::job_lock::JobLock;
 use crate::pg::signal;
 use crate::store::{job, log, mapping, migration, pending_rows};
@@ -14,8 +14,8 @@ pub fn open_job(m: &Migration, goal: Option<Phase>) -> Result<i64> {
     let mappings = mapping::list(m.id)?;
     if let Some(dead) = job::open(m.id)? {
         match dead.driver {
-            Driver::Worker => job::end(&dead, "failed", Some("its process was gone"))?,
-            _ => job::end(&dead, "cancelled", Some("another driver took over"))?,
+            Driver::Worker => job::end(&dead, JobState::Failed, Some("its process was gone"))?,
+            _ => job::end(&dead, JobState::Cancelled, Some("another driver took over"))?,
         }
     }
     pending_rows::retry_errors(m.id)?;
@@ -24,7 +24,7 @@ pub fn open_job(m: &Migration, goal: Option<Phase>) -> Result<i64> {
         Some(_) => Task::WayBack,
     };
     let id = job::insert(m.id, task, goal)?;
-    migration::set_state(m.id, "running", None)?;
+    migration::set_state(m.id, MigrationState::Running, None)?;
     log::write(&m.name, m.phase.as_str(), &describe(id, &mappings, goal))?;
     Ok(id)
 }
@@ -53,7 +53,7 @@ fn describe(id: i64, mappings: &[Mapping], goal: Option<Phase>) -> String {
 /// Resumes a paused job with the driver it had, unless another is requested.
 pub fn go_on(m: &Migration, paused: &Job, asked: Option<Driver>) -> Result<()> {
     job::reopen(paused)?;
-    show(m, paused, "running")?;
+    show(m, paused, MigrationState::Running)?;
     log::write(
         &m.name,
         m.phase.as_str(),
@@ -72,7 +72,7 @@ pub fn end_open(m: &Migration, why: Option<&str>) -> Result<bool> {
     let Some(open) = job::open(m.id)? else {
         return Ok(false);
     };
-    job::end(&open, "cancelled", why)?;
+    job::end(&open, JobState::Cancelled, why)?;
     // A worker inside a long statement (an index build) would notice it only afterwards.
     signal::cancel_at_commit(JobLock::of_runner(m.id));
     Ok(true)
@@ -91,7 +91,7 @@ pub fn require_no_open(m: &Migration, call: &'static str) -> Result<()> {
 }
 
 /// Sets the migration's state to that of its job; a check does not change it.
-pub fn show(m: &Migration, of: &Job, state: &str) -> Result<()> {
+pub fn show(m: &Migration, of: &Job, state: MigrationState) -> Result<()> {
     if of.task == Task::Check {
         return Ok(());
     }

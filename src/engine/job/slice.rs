@@ -2,28 +2,20 @@
 
 use crate::engine::columns;
 use crate::engine::job::open::rows_left;
-use crate::engine::job::sync_back;
-use crate::engine::job::throttle;
-use crate::engine::proof::check;
-use crate::engine::proof::repair;
-use crate::engine::types::SliceContext;
-use crate::engine::types::SliceProgress;
+use crate::engine::job::{sync_back, throttle};
+use crate::engine::proof::{check, repair};
+use crate::engine::types::{SliceContext, SliceProgress};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
-use crate::model::records::{Job, Mapping, Migration, Task};
+use crate::model::records::{Job, JobState, Mapping, Migration, MigrationState, Task};
 use crate::pg::{guc, spi, tx};
 use crate::relation::deferred_constraints;
 use crate::settings;
 use crate::steps::{
     SliceOutcome, annotate, copy, fkeys, index, install_triggers, retry, scope_pin,
 };
-use crate::store::drift;
-use crate::store::job;
-use crate::store::log;
-use crate::store::mapping;
-use crate::store::migration;
-use crate::store::pending_rows;
+use crate::store::{drift, job, log, mapping, migration, pending_rows};
 
 /// With more failed rows than this the job stops instead of listing a whole table.
 const MAX_ERRORS: i64 = 1000;
@@ -43,7 +35,7 @@ pub fn run_slice(job: &Job, able: SliceContext) -> Result<SliceProgress> {
     if job.task != Task::Check
         && let Some(held) = throttle::find_pressure(&m, job)?
     {
-        job::heartbeat(job.id, Some(&held.why))?;
+        job::heartbeat(job.id, Some(&held.why), true)?;
         return Ok(SliceProgress::Wait {
             pause_ms: held.pause_ms,
         });
@@ -70,20 +62,24 @@ pub fn run_slice(job: &Job, able: SliceContext) -> Result<SliceProgress> {
             let pause_ms = i64::from(settings::delay_ms(&m));
             let resting =
                 (pause_ms > 0).then(|| format!("delay_ms: {pause_ms} ms after each batch"));
-            job::heartbeat(job.id, resting.as_deref())?;
+            job::heartbeat(job.id, resting.as_deref(), false)?;
             Ok(SliceProgress::Continue { rows: n, pause_ms })
         }
         Ok(Some(SliceOutcome::Wait(why))) => {
-            job::heartbeat(job.id, Some(&why))?;
+            job::heartbeat(job.id, Some(&why), true)?;
             Ok(SliceProgress::Wait { pause_ms: WAIT_MS })
         }
         Ok(Some(SliceOutcome::TopLevel(command))) => {
-            job::heartbeat(job.id, Some("index build"))?;
+            job::heartbeat(job.id, Some("index build"), true)?;
             Ok(SliceProgress::TopLevel(command))
         }
         Ok(Some(SliceOutcome::Done) | None) => finish(&m, job, &mappings),
         Err(e) if e.is_retryable() => {
-            job::heartbeat(job.id, Some(&e.detail().unwrap_or_else(|| e.to_string())))?;
+            job::heartbeat(
+                job.id,
+                Some(&e.detail().unwrap_or_else(|| e.to_string())),
+                true,
+            )?;
             Ok(SliceProgress::Wait { pause_ms: WAIT_MS })
         }
         Err(e) if e.is_about_data() && matches!(job.task, Task::Backfill | Task::WayBack) => {
@@ -185,7 +181,7 @@ fn give_up(m: &Migration, job: &Job, mappings: &[Mapping], e: Error) -> Result<S
     };
     match tx::subtransaction(|| copy::give_up_slice(m, p, false)) {
         Ok(_) => {
-            job::heartbeat(job.id, None)?;
+            job::heartbeat(job.id, None, false)?;
             Ok(SliceProgress::Continue {
                 rows: 0,
                 pause_ms: 0,
@@ -203,9 +199,9 @@ pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<SliceProgress> {
         Some(detail) => format!("{e}: {detail}"),
         None => e.to_string(),
     };
-    job::end(job, "failed", Some(&reason))?;
+    job::end(job, JobState::Failed, Some(&reason))?;
     if job.task != Task::Check {
-        migration::set_state(m.id, "failed", Some(&reason))?;
+        migration::set_state(m.id, MigrationState::Failed, Some(&reason))?;
     }
     log::write(&m.name, m.phase.as_str(), &format!("job failed: {reason}"))?;
     Ok(SliceProgress::Ended)
@@ -220,13 +216,17 @@ fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<SliceProgres
         Task::Backfill => {}
         Task::Repair => return repair::finish_job(m, job),
         Task::WayBack | Task::Check => {
-            job::end(job, "done", None)?;
+            job::end(job, JobState::Done, None)?;
             return Ok(SliceProgress::Ended);
         }
     }
     match tx::subtransaction(|| mappings.iter().try_for_each(annotate::annotate)) {
         Err(e) if e.is_retryable() => {
-            job::heartbeat(job.id, Some(&e.detail().unwrap_or_else(|| e.to_string())))?;
+            job::heartbeat(
+                job.id,
+                Some(&e.detail().unwrap_or_else(|| e.to_string())),
+                true,
+            )?;
             return Ok(SliceProgress::Wait { pause_ms: WAIT_MS });
         }
         other => other?,
@@ -235,7 +235,7 @@ fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<SliceProgres
         spi::run(&format!("ANALYZE {}", mapping::target(p)?), &[])?;
     }
     migration::set_phase(m, Phase::Backfilled)?;
-    job::end(job, "done", None)?;
+    job::end(job, JobState::Done, None)?;
     log::write(&m.name, "backfilled", "backfill done")?;
     Ok(SliceProgress::Ended)
 }

@@ -1,33 +1,27 @@
 //! Rollback from `stopped` to `switched`, or further: first the mirrors of the targets, then every row that was created,
 //! changed or deleted there since, by the engine of the backfill, then a full check, and only then the phase.
 
-use crate::engine::job::driver;
-use crate::engine::job::open;
+use crate::engine::job::{driver, open};
 use crate::engine::lifecycle::descend;
 use crate::engine::types::SliceContext;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::order;
 use crate::model::phase::Phase;
-use crate::model::records::{Job, Mapping, Migration, Pass};
+use crate::model::records::{Job, JobState, Mapping, Migration, Pass};
 use crate::pg::notice::notice;
 use crate::pg::tx;
-use crate::relation::scope_pin;
-use crate::relation::triggers;
+use crate::relation::{scope_pin, triggers};
+use crate::sqlgen::trigger;
 use crate::steps::verify::{self, CheckMode};
 use crate::steps::{SliceOutcome, copy, install_triggers, retry};
-use crate::store::drift;
-use crate::store::job;
-use crate::store::log;
-use crate::store::mapping;
-use crate::store::migration;
-use crate::store::pending_rows;
+use crate::store::{drift, job, log, mapping, migration, pending_rows};
 
 /// Installs the reverse mirrors, unless they exist, and starts the job; returns its id. The retired guards stay until it is
 /// done: a source that is not up to date must not be written.
 pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
     drift::require_none(m)?;
-    if let Some(open) = job::open(m.id)?.filter(|j| j.state == "paused") {
+    if let Some(open) = job::open(m.id)?.filter(|j| j.state == JobState::Paused) {
         open::go_on(m, &open, None)?;
         return Ok(open.id);
     }
@@ -49,10 +43,12 @@ pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
 /// Whether the reverse mirrors exist beside the retired guards: a rollback has begun.
 pub fn is_under_way(mappings: &[Mapping]) -> Result<bool> {
     for p in mappings {
-        if triggers::list_installed(p)?
-            .iter()
-            .any(|t| t.name.as_str().contains("_reverse_"))
-        {
+        let Some(reverse) = mapping::reverse(p)? else {
+            continue;
+        };
+        let names = trigger::names(&reverse);
+        let installed = triggers::list_installed(p)?;
+        if installed.iter().any(|t| names.contains(&t.name)) {
             return Ok(true);
         }
     }

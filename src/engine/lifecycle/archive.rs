@@ -1,12 +1,9 @@
 //! stopped → archived, and the removal of the migration.
 
 use crate::engine::columns;
-use crate::engine::gate::actions;
-use crate::engine::gate::describe_forced_call;
-use crate::engine::gate::idle;
-use crate::engine::gate::require_phase;
-use crate::engine::gate::require_suffix;
-use crate::engine::gate::too_early;
+use crate::engine::gate::{
+    actions, describe_forced_call, idle, require_phase, require_suffix, too_early,
+};
 use crate::engine::types::Action;
 use crate::error::{Error, Result};
 use crate::ident::Literal;

@@ -1,30 +1,22 @@
 //! From `backfilled` to the end: mirrors in both directions, then none.
 
 use crate::engine::columns;
-use crate::engine::gate::actions;
-use crate::engine::gate::describe_forced_call;
-use crate::engine::gate::idle;
-use crate::engine::gate::require_phase;
-use crate::engine::job::open;
-use crate::engine::job::sync_back;
+use crate::engine::gate::{actions, describe_forced_call, idle, require_phase};
+use crate::engine::job::{open, sync_back};
 use crate::engine::types::Action;
 use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal};
 use crate::model::layout::KeyColumn;
 use crate::model::phase::Phase;
-use crate::model::records::{Mapping, Migration};
+use crate::model::records::{Mapping, Migration, MigrationState};
 use crate::pg::{spi, tx};
 use crate::preflight;
 use crate::relation::scope_pin;
 use crate::steps::define::scope;
 use crate::steps::verify::{self, CheckMode};
 use crate::steps::{create, install_triggers};
-use crate::store::check;
-use crate::store::drift;
-use crate::store::log;
-use crate::store::mapping;
-use crate::store::migration;
-use crate::store::pending_rows;
+use crate::store::drift::{self, DriftKind};
+use crate::store::{check, log, mapping, migration, pending_rows};
 use pgrx::pg_sys::Oid;
 
 /// backfilled → switched
@@ -131,7 +123,7 @@ fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<CutoverBlocker>> {
     let name = Literal(&m.name);
     let mut found = Vec::new();
     for p in mappings {
-        if let Some(what) = drift::find_text(p, &["gone", "shape", "mirror"])? {
+        if let Some(what) = drift::find_text(p, DriftKind::ALL)? {
             let hint = format!("What to do about it: SELECT next_step FROM mig_status({name});");
             found.push(CutoverBlocker { what, hint });
         }
@@ -261,7 +253,7 @@ fn stop_again(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     for p in mappings {
         pending_rows::clear(p.id)?;
     }
-    migration::set_state(m.id, "ok", None)?;
+    migration::set_state(m.id, MigrationState::Ok, None)?;
     log::write(&m.name, "stopped", "mig_stop put the guards in anew")?;
     Ok(actions(mappings, "old table refuses writes"))
 }

@@ -1,24 +1,23 @@
 //! Definition, creation and dual writing. Each function does the work of one transaction.
 
 use crate::engine::columns;
-use crate::engine::gate::actions;
-use crate::engine::gate::idle;
-use crate::engine::gate::require_phase;
+use crate::engine::gate::{actions, idle, require_phase};
 use crate::engine::types::Action;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::config::{self, Config};
 use crate::model::options;
 use crate::model::phase::Phase;
-use crate::model::records::{Mapping, Migration};
+use crate::model::records::{Mapping, Migration, MigrationState};
 use crate::model::spec::TableArguments;
 use crate::pg::catalog;
 use crate::pg::notice::notice;
-use crate::preflight::{self, PreflightFinding, combined};
+use crate::preflight::{self, PreflightFinding, Severity, combined};
 use crate::settings;
 use crate::steps::define::scope::ScopeArguments;
 use crate::steps::{canary, create, define, install_triggers};
-use crate::store::{drift, log, mapping, migration};
+use crate::store::drift::{self, DriftKind};
+use crate::store::{log, mapping, migration};
 use pgrx::pg_sys::Oid;
 use serde_json::Value;
 
@@ -57,7 +56,12 @@ pub fn define_config(document: &Value) -> Result<String> {
     )?;
     let m = migration::find(Some(&name))?;
     for t in &tables {
-        define::table(&m, catalog::regclass(&t.source)?, &t.target, &t.arguments())?;
+        define::table(
+            &m,
+            catalog::regclass(&t.source)?,
+            &t.target,
+            &t.arguments()?,
+        )?;
     }
     for c in new_columns {
         let asked = columns::ColumnArguments {
@@ -136,7 +140,7 @@ fn check_shared_target(
 fn require_clean(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let errors: Vec<PreflightFinding> = findings(m, mappings)?
         .into_iter()
-        .filter(|f| f.severity == "error")
+        .filter(|f| f.severity == Severity::Error)
         .collect();
     let Some(first) = errors.first() else {
         return Ok(());
@@ -191,12 +195,12 @@ pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
 /// check that is newer than the mirrors.
 fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     for p in mappings {
-        if drift::find_text(p, &["gone", "shape"])?.is_some() {
+        if drift::find_text(p, &[DriftKind::Gone, DriftKind::Shape])?.is_some() {
             drift::require_none(m)?;
         }
     }
     install_triggers::renew(m, mappings, false)?;
-    migration::set_state(m.id, "ok", None)?;
+    migration::set_state(m.id, MigrationState::Ok, None)?;
     log::write(
         &m.name,
         m.phase.as_str(),

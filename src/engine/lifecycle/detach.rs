@@ -6,6 +6,7 @@ use crate::engine::job::open;
 use crate::engine::types::Action;
 use crate::error::Result;
 use crate::model::phase::Phase;
+use crate::model::records::MigrationState;
 use crate::pg::notice::notice;
 use crate::steps::install_triggers;
 use crate::store::{log, mapping, migration};
@@ -36,7 +37,7 @@ pub fn detach(name: Option<&str>) -> Result<Vec<Action>> {
     } else {
         "detached by mig_detach: the targets miss what was written since"
     };
-    migration::set_state(m.id, "failed", Some(problem))?;
+    migration::set_state(m.id, MigrationState::Failed, Some(problem))?;
     log::write(&m.name, m.phase.as_str(), "mig_detach")?;
     Ok(actions(&mappings, "mirror disabled"))
 }

@@ -1,10 +1,8 @@
 //! Rollback by one step or several, from every phase.
 
 use crate::engine::columns;
-use crate::engine::gate::actions;
-use crate::engine::gate::idle;
-use crate::engine::job::open;
-use crate::engine::job::sync_back;
+use crate::engine::gate::{actions, idle};
+use crate::engine::job::{open, sync_back};
 use crate::engine::lifecycle::archive;
 use crate::engine::lifecycle::descend::descend;
 use crate::engine::types::Action;
@@ -68,7 +66,8 @@ fn destination(m: &Migration, to: Option<&str>) -> Result<Option<Phase>> {
     // A rollback to `dual_write` gains nothing: from there only the backfill follows.
     if to > m.phase || to == Phase::DualWrite {
         let earlier = Phase::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|p| *p < m.phase && *p != Phase::DualWrite);
         let names: Vec<String> = earlier.map(|p| format!("\"{p}\"")).collect();
         let detail = match names.as_slice() {
@@ -86,7 +85,7 @@ fn destination(m: &Migration, to: Option<&str>) -> Result<Option<Phase>> {
 
 fn named_phase(text: &str) -> Result<Phase> {
     Phase::parse(text).ok_or_else(|| {
-        let names = Phase::ALL.map(Phase::as_str);
+        let names: Vec<&str> = Phase::ALL.iter().map(|p| p.as_str()).collect();
         Error::Invalid {
             message: format!("unknown phase \"{text}\""),
             detail: format!("The phases are {}.", names.join(", ")),

@@ -1,8 +1,9 @@
 //! Cancels a DDL job, and waits for one.
 
 use super::{at_work, start};
+use crate::engine::job::control::NO_WORKER;
 use crate::error::{Error, Result};
-use crate::model::ddl_change::DdlJob;
+use crate::model::ddl_change::{DdlJob, DdlState};
 use crate::pg::job_lock::JobLock;
 use crate::pg::notice::notice;
 use crate::pg::{catalog, old_snapshots, role, signal, tx, wait};
@@ -14,18 +15,18 @@ use std::time::Duration;
 pub fn cancel(id: i64) -> Result<bool> {
     let job = ddl_job::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
     mine_or_gone(&job)?;
-    if !matches!(job.state.as_str(), "running" | "failing") {
+    if !matches!(job.state, DdlState::Running | DdlState::Failing) {
         notice(&format!("the job has ended before ({})", job.state));
         return Ok(false);
     }
-    ddl_job::give_up(id, "cancelling", None)?;
+    ddl_job::give_up(id, DdlState::Cancelling, None)?;
     match (at_work(id)?, job.table) {
         (true, _) => signal::cancel_at_commit(JobLock::of_change(id)),
         (false, Some(table)) => {
             ddl_job::reopen(id)?;
             start(id, &table, &job.change);
         }
-        (false, None) => ddl_job::end(id, "cancelled")?,
+        (false, None) => ddl_job::end(id, DdlState::Cancelled)?,
     }
     Ok(true)
 }
@@ -55,7 +56,10 @@ pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
     if mine_or_gone(&job).is_err() {
         return Err(Error::NoSuchJob { id });
     }
-    let open = !matches!(job.state.as_str(), "done" | "failed" | "cancelled");
+    let open = !matches!(
+        job.state,
+        DdlState::Done | DdlState::Failed | DdlState::Cancelled
+    );
     if open && ddl_job::is_of_this_transaction(id)? {
         return Err(Error::WaitsForItself {
             what: "the job".into(),
@@ -66,16 +70,20 @@ pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
     tx::require_read_committed()?;
     wait::until_decided(timeout, || {
         let job = ddl_job::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
-        match job.state.as_str() {
-            "done" => Ok(Some(true)),
-            "cancelled" => Ok(Some(false)),
-            "failed" => Err(Error::ChangeFailed {
+        match job.state {
+            DdlState::Done => Ok(Some(true)),
+            DdlState::Cancelled => Ok(Some(false)),
+            DdlState::Failed => Err(Error::ChangeFailed {
                 made: job.change.describe(),
                 detail: job.error.unwrap_or_else(|| "No reason was noted.".into()),
             }),
             _ if is_dead(&job)? => Err(Error::ChangeFailed {
                 made: job.change.describe(),
                 detail: format!("Its process {} is gone.", job.pid.unwrap_or(0)),
+            }),
+            DdlState::Running if ddl_job::has_no_worker(id)? => Err(Error::ChangeFailed {
+                made: job.change.describe(),
+                detail: NO_WORKER.into(),
             }),
             _ => Ok(None),
         }

@@ -5,12 +5,12 @@ pub mod work;
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::ddl_change::{DdlChange, FkAction};
+use crate::model::ddl_change::{DdlChange, DdlState, FkAction};
 use crate::model::did_you_mean;
 use crate::model::shape::Shape;
 use crate::pg::notice::notice;
-use crate::pg::worker_launch::WorkerRole;
-use crate::pg::{catalog, expression, guc, parse, state, tx, worker_launch};
+use crate::pg::worker_launch::{self, WorkerRole};
+use crate::pg::{catalog, expression, guc, parse, state, tx};
 use crate::sqlgen::{ddl as sql, index};
 use crate::steps::ddl as step;
 use crate::store::{ddl_job, migration};
@@ -47,6 +47,7 @@ pub fn add_check(relation: Oid, name: &str, expression: &str, path: &str) -> Res
         if checked.type_text != "boolean" {
             return Err(Error::BadExpression {
                 column: name.to_owned(),
+                code: None,
                 detail: format!("Its type is {}, not boolean.", checked.type_text),
                 hint: "A CHECK is a condition over the row's columns.".into(),
             });
@@ -259,8 +260,8 @@ fn start(id: i64, table: &QualifiedName, wanted: &DdlChange) {
     let label = format!("{} {}", wanted.kind(), table.name.as_str());
     worker_launch::at_commit(id, WorkerRole::Changes, &label, move || {
         let ended = tx::subtransaction(|| {
-            ddl_job::give_up(id, "failing", Some("no worker slot is free"))?;
-            ddl_job::end(id, "failed")
+            ddl_job::give_up(id, DdlState::Failing, Some("no worker slot is free"))?;
+            ddl_job::end(id, DdlState::Failed)
         });
         let known = if ended.is_ok() {
             ""

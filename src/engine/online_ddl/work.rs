@@ -2,7 +2,7 @@
 
 use crate::engine::types::SliceProgress;
 use crate::error::{Error, Result};
-use crate::model::ddl_change::DdlJob;
+use crate::model::ddl_change::{DdlJob, DdlState};
 use crate::pg::{job_lock, tx};
 use crate::steps::{SliceOutcome, ddl as step};
 use crate::store::ddl_job;
@@ -23,8 +23,8 @@ pub fn slice(id: i64) -> Result<SliceProgress> {
     let Some(job) = ddl_job::by_id(id)? else {
         return Ok(SliceProgress::Ended);
     };
-    let taken_back = matches!(job.state.as_str(), "failing" | "cancelling");
-    if !taken_back && job.state != "running" {
+    let taken_back = matches!(job.state, DdlState::Failing | DdlState::Cancelling);
+    if !taken_back && job.state != DdlState::Running {
         return Ok(SliceProgress::Ended);
     }
     // A user's function may have released the lock meanwhile, see `job_lock`.
@@ -32,8 +32,8 @@ pub fn slice(id: i64) -> Result<SliceProgress> {
         return Ok(SliceProgress::Ended);
     }
     let Some(table) = job.table.clone() else {
-        ddl_job::give_up(id, "failing", Some("the table is gone"))?;
-        ddl_job::end(id, "failed")?;
+        ddl_job::give_up(id, DdlState::Failing, Some("the table is gone"))?;
+        ddl_job::end(id, DdlState::Failed)?;
         return Ok(SliceProgress::Ended);
     };
     let worked = tx::subtransaction(|| match taken_back {
@@ -62,18 +62,18 @@ pub fn slice(id: i64) -> Result<SliceProgress> {
             Ok(SliceProgress::TopLevel(command))
         }
         Ok(SliceOutcome::Done) => {
-            ddl_job::end(id, ended_as(&job.state))?;
+            ddl_job::end(id, ended_as(job.state))?;
             Ok(SliceProgress::Ended)
         }
         Err(e) => wrong(&job, &e),
     }
 }
 
-fn ended_as(state: &str) -> &'static str {
+fn ended_as(state: DdlState) -> DdlState {
     match state {
-        "failing" => "failed",
-        "cancelling" => "cancelled",
-        _ => "done",
+        DdlState::Failing => DdlState::Failed,
+        DdlState::Cancelling => DdlState::Cancelled,
+        _ => DdlState::Done,
     }
 }
 
@@ -88,20 +88,20 @@ pub fn wrong(job: &DdlJob, e: &Error) -> Result<SliceProgress> {
         ddl_job::heartbeat(job.id, None, Some(&told))?;
         return Ok(SliceProgress::Wait { pause_ms: WAIT_MS });
     }
-    if job.state == "running" {
-        ddl_job::give_up(job.id, "failing", Some(&told))?;
+    if job.state == DdlState::Running {
+        ddl_job::give_up(job.id, DdlState::Failing, Some(&told))?;
         return Ok(SliceProgress::Continue {
             rows: 0,
             pause_ms: 0,
         });
     }
     // What cannot be removed stays, and is reported.
-    ddl_job::give_up(job.id, &job.state, Some(&told))?;
-    ddl_job::end(job.id, "failed")?;
+    ddl_job::give_up(job.id, job.state, Some(&told))?;
+    ddl_job::end(job.id, DdlState::Failed)?;
     Ok(SliceProgress::Ended)
 }
 
 /// Whether no end was requested: a cancel in this state came from elsewhere in the server.
 fn is_running(id: i64) -> Result<bool> {
-    Ok(ddl_job::by_id(id)?.is_some_and(|j| j.state == "running"))
+    Ok(ddl_job::by_id(id)?.is_some_and(|j| j.state == DdlState::Running))
 }

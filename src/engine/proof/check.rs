@@ -2,8 +2,7 @@
 
 use crate::engine::columns;
 use crate::engine::gate::idle;
-use crate::engine::job::driver;
-use crate::engine::job::open;
+use crate::engine::job::{driver, open};
 use crate::engine::types::CheckArguments;
 use crate::error::{Error, Result};
 use crate::ident::Literal;

@@ -2,17 +2,14 @@
 
 use crate::engine::columns;
 use crate::engine::gate::idle;
-use crate::engine::job::driver;
-use crate::engine::job::open;
-use crate::engine::job::sync_back;
+use crate::engine::job::{driver, open, sync_back};
 use crate::engine::proof::check;
-use crate::engine::types;
-use crate::engine::types::Repair;
+use crate::engine::types::{self, Repair};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::order;
 use crate::model::phase::Phase;
-use crate::model::records::{Job, Leftover, Mapping, Migration, Task};
+use crate::model::records::{Job, JobState, Leftover, Mapping, Migration, MigrationState, Task};
 use crate::pg::notice::notice;
 use crate::pg::{guc, tx};
 use crate::relation::compare::DifferenceCounts;
@@ -20,12 +17,7 @@ use crate::relation::deferred_constraints;
 use crate::settings;
 use crate::steps::retry::{self, repair};
 use crate::steps::{SliceOutcome, verify};
-use crate::store::drift;
-use crate::store::job;
-use crate::store::log;
-use crate::store::mapping;
-use crate::store::migration;
-use crate::store::pending_rows;
+use crate::store::{drift, job, log, mapping, migration, pending_rows};
 use pgrx::pg_sys::Oid;
 
 /// Up to this many rows are repaired in the call, more in a job.
@@ -118,7 +110,8 @@ fn require_phase(m: &Migration) -> Result<()> {
 /// only once both sides are equal.
 fn require_mirrors(m: &Migration) -> Result<()> {
     let found = drift::list(m)?;
-    let mends_itself = m.phase == Phase::Switched && found.iter().all(|c| c.kind == "mirror");
+    let mends_itself =
+        m.phase == Phase::Switched && found.iter().all(|c| c.kind == drift::DriftKind::Mirror);
     if found.is_empty() || mends_itself {
         return Ok(());
     }
@@ -158,7 +151,7 @@ fn carry_out(m: &Migration, all: &[Mapping], wrong: i64) -> Result<()> {
         open::end_open(m, Some("mig_repair took over"))?;
     }
     let id = job::insert(m.id, Task::Repair, None)?;
-    migration::set_state(m.id, "running", None)?;
+    migration::set_state(m.id, MigrationState::Running, None)?;
     driver::start(m, id, None)?;
     tell(&format!("differed, {left} are left to job {id}"))?;
     notice(&format!(
@@ -260,8 +253,8 @@ fn batch(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<SliceOutcome> {
 
 /// Ends a repair that ran as a job.
 pub fn finish_job(m: &Migration, job: &Job) -> Result<types::SliceProgress> {
-    job::end(job, "done", None)?;
-    migration::set_state(m.id, "ok", None)?;
+    job::end(job, JobState::Done, None)?;
+    migration::set_state(m.id, MigrationState::Ok, None)?;
     log::write(
         &m.name,
         m.phase.as_str(),

@@ -8,7 +8,7 @@ use crate::model::column_change::{ColumnChange, NewColumn, ReplacedColumn};
 use crate::model::records::Migration;
 use crate::model::shape::{Shape, TableIndex};
 use crate::pg::{catalog, expression, spi};
-use crate::preflight::PreflightFinding;
+use crate::preflight::{PreflightFinding, Severity};
 use crate::sqlgen::columns::{as_it_will_be, dependents};
 use crate::store::new_column;
 use pgrx::pg_sys::Oid;
@@ -35,7 +35,7 @@ pub fn findings(
             found.extend(look.left_behind(old)?);
         }
         found.extend(look.expressions());
-        if reads_rows && found.iter().all(|f| f.severity != "error") {
+        if reads_rows && found.iter().all(|f| f.severity != Severity::Error) {
             found.extend(look.rows()?);
         }
     }
@@ -51,13 +51,13 @@ struct ColumnLook<'a> {
 impl ColumnLook<'_> {
     fn new_finding(
         &self,
-        severity: &str,
+        severity: Severity,
         check: &str,
         detail: String,
         hint: Option<String>,
     ) -> PreflightFinding {
         PreflightFinding {
-            severity: severity.into(),
+            severity,
             check_name: check.into(),
             relation: Some(self.r.relation),
             detail,
@@ -75,7 +75,7 @@ impl ColumnLook<'_> {
             crate::ident::Literal(&other)
         );
         Ok(Some(self.new_finding(
-            "error",
+            Severity::Error,
             "other migration",
             detail,
             Some(hint),
@@ -95,7 +95,7 @@ impl ColumnLook<'_> {
         let from = as_it_will_be(&self.shape.name, &self.list_other_columns());
         let bad = |detail: String, hint: String| {
             Ok(Some(self.new_finding(
-                "error",
+                Severity::Error,
                 "way back",
                 detail,
                 Some(hint),
@@ -122,7 +122,7 @@ impl ColumnLook<'_> {
         let column = self.shape.column(&old.name);
         if self.shape.key_columns().contains(&old.name) {
             found.push(self.new_finding(
-                "error",
+                Severity::Error,
                 "primary key",
                 format!("Column \"{name}\" is part of the primary key, by which rows are told apart meanwhile."),
                 Some("Move the table instead, with mig_add_table and its columns.".into()),
@@ -130,7 +130,7 @@ impl ColumnLook<'_> {
         }
         if column.is_some_and(|c| c.identity.is_some()) {
             found.push(self.new_finding(
-                "error",
+                Severity::Error,
                 "identity",
                 format!("Column \"{name}\" is an identity column."),
                 Some("Move the table instead, with mig_add_table.".into()),
@@ -144,7 +144,7 @@ impl ColumnLook<'_> {
         )?;
         if !referring.is_empty() {
             found.push(self.new_finding(
-                "error",
+                Severity::Error,
                 "referenced",
                 format!("Foreign keys refer to column \"{name}\": {}.", referring.join(", ")),
                 Some("Move the table instead, with mig_add_table, or give those tables columns of their own first.".into()),
@@ -183,7 +183,7 @@ impl ColumnLook<'_> {
 
     fn left_index(&self, i: &TableIndex, old: &ReplacedColumn) -> PreflightFinding {
         self.new_finding(
-            "warning",
+            Severity::Warning,
             "index",
             format!(
                 "Index {} has column \"{}\" in an expression, a condition or an exclusion constraint; the new column gets none like it.",
@@ -205,7 +205,7 @@ impl ColumnLook<'_> {
             return Ok(None);
         }
         Ok(Some(self.new_finding(
-            "error",
+            Severity::Error,
             "index",
             format!(
                 "Index {} is over column \"{}\", and type {} has no operator class for {}.",
@@ -228,7 +228,7 @@ impl ColumnLook<'_> {
         let readers = new_column::dependents(self.r.relation, &old.name)?;
         if !readers.is_empty() {
             found.push(self.new_finding(
-                "warning",
+                Severity::Warning,
                 "dependents",
                 format!("Column \"{name}\" is used by: {}.", readers.join(", ")),
                 Some("Make them use the new column between mig_switch and mig_archive, which refuses until then.".into()),
@@ -244,7 +244,7 @@ impl ColumnLook<'_> {
             .filter(|k| !same && k.columns.contains(&old.name))
         {
             found.push(self.new_finding(
-                "warning",
+                Severity::Warning,
                 "check",
                 format!(
                     "{} is over column \"{name}\", and cannot be written for the new one.",
@@ -271,7 +271,7 @@ impl ColumnLook<'_> {
                 .collect();
             if !names.is_empty() {
                 found.push(self.new_finding(
-                    "warning",
+                    Severity::Warning,
                     "index",
                     format!(
                         "Column \"{name}\" becomes several; none of them inherits {}.",
@@ -289,7 +289,7 @@ impl ColumnLook<'_> {
             && self.r.columns.iter().all(|c| c.column_default.is_none())
         {
             found.push(self.new_finding(
-                "warning",
+                Severity::Warning,
                 "default",
                 format!("Column \"{name}\" has a default; the new one gets none at mig_stop."),
                 Some("Define it again with column_default.".into()),
@@ -303,7 +303,7 @@ impl ColumnLook<'_> {
         for c in &self.r.columns {
             if c.mutable {
                 found.push(self.new_finding(
-                    "warning",
+                    Severity::Warning,
                     "mutable expression",
                     format!("The value of {} may depend on settings of the session or on the time of day.", c.up),
                     None,
@@ -312,7 +312,7 @@ impl ColumnLook<'_> {
         }
         if self.r.replaces.is_none() {
             found.push(self.new_finding(
-                "info",
+                Severity::Info,
                 "one way",
                 format!("{} is computed: until mig_switch nobody else may write it, and what is written after that does not come back.", self.r.describe()),
                 None,

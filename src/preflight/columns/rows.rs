@@ -4,7 +4,7 @@ use super::ColumnLook;
 use crate::error::Result;
 use crate::model::column_change::NewColumn;
 use crate::pg::{catalog, guc, role, spi, tx};
-use crate::preflight::PreflightFinding;
+use crate::preflight::{PreflightFinding, Severity};
 use crate::relation::failing_rows;
 use crate::sqlgen::columns::compare;
 use pgrx::pg_sys::Oid;
@@ -22,7 +22,7 @@ impl ColumnLook<'_> {
         let failing = failing_rows::rows(self.r, self.shape, (0, blocks), EXAMPLES)?;
         if !failing.is_empty() {
             return Ok(vec![self.new_finding(
-                "error",
+                Severity::Error,
                 "rows that do not convert",
                 format!("{}.", failing_rows::describe(&failing)),
                 Some("Mend those rows, or write an expression that takes them.".into()),
@@ -46,7 +46,7 @@ impl ColumnLook<'_> {
             return Ok(None);
         }
         Ok(Some(self.new_finding(
-            "error",
+            Severity::Error,
             "nulls",
             format!(
                 "\"{}\" is to be NOT NULL, and up yields null for ({}).",
@@ -90,7 +90,7 @@ impl ColumnLook<'_> {
         let others: Vec<ChangedValue> = match tx::probe(|| spi::rows(&sql, &[])) {
             Err(e) if e.is_about_data() => {
                 return Ok(Some(self.new_finding(
-                    "warning",
+                    Severity::Warning,
                     "round trip",
                     format!("\"down\" fails for a value that \"up\" makes: {e}."),
                     None,
@@ -114,7 +114,7 @@ impl ColumnLook<'_> {
             })
             .collect();
         Ok(Some(self.new_finding(
-            "warning",
+            Severity::Warning,
             "round trip",
             format!(
                 "What goes through both expressions is not what it was: {}. Rows keep their old value until the new column is written.",

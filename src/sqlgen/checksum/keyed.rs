@@ -2,8 +2,7 @@
 
 use super::{ComparedPair, Side};
 use crate::ident::Ident;
-use crate::sqlgen::id_lookup;
-use crate::sqlgen::view_names;
+use crate::sqlgen::{id_lookup, view_names};
 
 /// Which rows to compare: conditions over `r`, one for each side.
 #[derive(Clone, Debug)]

@@ -4,8 +4,7 @@ use super::{Direction, Flow};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::id_map::MappedColumn;
 use crate::model::layout::{KeyColumn, Layout, TargetColumn};
-use crate::sqlgen::id_lookup;
-use crate::sqlgen::id_lookup::ReferencedIds;
+use crate::sqlgen::id_lookup::{self, ReferencedIds};
 use crate::sqlgen::view_names;
 
 #[derive(Clone, Debug)]

@@ -182,6 +182,7 @@ pub fn fits(column: &str, text: &str, checked: &CheckedExpression, type_text: &s
     let bad = |detail: String| {
         Err(Error::BadExpression {
             column: column.to_owned(),
+            code: None,
             detail,
             hint: hint(),
         })
@@ -278,7 +279,11 @@ fn down_fits(
     let name = Ident::new(asked.name.as_str());
     more.push((&name, asked.type_text));
     match way_back(shape, &asked.name, down, &more, old_type) {
-        Err(Error::BadExpression { detail, .. }) if detail.contains("does not exist") => Ok(()),
+        // It may read a column that is added later.
+        Err(Error::BadExpression {
+            code: Some(PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN),
+            ..
+        }) => Ok(()),
         other => other,
     }
 }

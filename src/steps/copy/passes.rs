@@ -9,8 +9,7 @@ use crate::relation::id_pairs;
 use crate::row_writer::Direct;
 use crate::sqlgen::direction::Flow;
 use crate::sqlgen::{batch, delete_stale};
-use crate::store::mapping;
-use crate::store::sessions;
+use crate::store::{mapping, sessions};
 use pgrx::pg_sys::Oid;
 
 type KeyList = Vec<Vec<String>>;

@@ -5,10 +5,8 @@ use crate::error::{Error, Result};
 use crate::model::layout::Layout;
 use crate::model::shape::Shape;
 use crate::pg::{catalog, draft, role, spi};
-use crate::relation::id_pairs;
-use crate::relation::sequence;
-use crate::sqlgen::id_lookup;
-use crate::sqlgen::id_map;
+use crate::relation::{id_pairs, sequence};
+use crate::sqlgen::{id_lookup, id_map};
 
 /// Creates the id map of one mapping, if it has one. Errors: 55000 if an existing target draws no ids.
 pub fn make(p: &PlannedMapping, layout: &Layout, target: &Shape) -> Result<()> {

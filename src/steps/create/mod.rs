@@ -8,10 +8,8 @@ use crate::model::layout::{Layout, Member, Scope, resolve};
 use crate::model::records::Mapping;
 use crate::model::shape::{Policy, Publication, Shape};
 use crate::pg::{catalog, deparse, draft, role, spi};
-use crate::sqlgen::id_lookup;
-use crate::sqlgen::view::merged;
-use crate::sqlgen::view_names;
-use crate::sqlgen::{PlanStatement, comments_stats, id_map, index, table, view};
+use crate::sqlgen::view::{self, merged};
+use crate::sqlgen::{PlanStatement, comments_stats, id_lookup, id_map, index, table, view_names};
 use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 

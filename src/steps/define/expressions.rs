@@ -52,6 +52,7 @@ pub fn resolve_types(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec>
         if type_text != "boolean" {
             return Err(Error::BadExpression {
                 column: "filter".into(),
+                code: None,
                 detail: format!("Its type is {type_text}, not boolean."),
                 hint: "Write a condition over the source row, for example status <> 'draft'."
                     .into(),
@@ -65,6 +66,7 @@ fn draws(shape: &Shape, name: &Ident, expression: &mut Expression) -> Result<()>
     if expression.down.is_some() {
         return Err(Error::BadExpression {
             column: name.as_str().to_owned(),
+            code: None,
             detail: "It draws new ids, and old ones are drawn by the old table's own default."
                 .into(),
             hint: "Leave \"down\" out.".into(),
@@ -124,6 +126,7 @@ pub fn given_back(
             (None, Some(one), Some(other)) => {
                 return Err(Error::BadExpression {
                     column: name.as_str().to_owned(),
+                    code: None,
                     detail: format!(
                         "Its \"up\" reads \"{}\" and \"{}\"; which of them \"down\" gives back is not clear.",
                         one.as_str(),

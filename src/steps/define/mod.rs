@@ -8,7 +8,7 @@ use crate::model::layout::{Layout, Member, merge, resolve};
 use crate::model::options;
 use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
-use crate::model::spec::{Spec, TableArguments, read};
+use crate::model::spec::{IdMode, Spec, TableArguments, read};
 use crate::pg::{catalog, spi};
 use crate::store::{log, mapping, migration};
 use pgrx::PgSqlErrorCode;
@@ -59,12 +59,12 @@ pub fn table(m: &Migration, source: Oid, target: &str, arguments: &TableArgument
             text: target.to_owned(),
         })?;
     free_target(m, &shape, &name)?;
-    let remap = arguments.id_mode == "remap";
+    let remap = arguments.id_mode == IdMode::Remap;
     let mut spec = expressions::resolve_types(read(arguments, &shape)?, &shape, remap)?;
     check_refs(&spec, &shape)?;
     let layout = check_layout(m, &shape, &mut spec, &name, remap)?;
     let spec = expressions::given_back(spec, &shape, &layout, &name)?;
-    mapping::insert(m.id, source, &name, &arguments.id_mode, &spec)?;
+    mapping::insert(m.id, source, &name, arguments.id_mode, &spec)?;
     log::write(
         &m.name,
         m.phase.as_str(),
@@ -228,7 +228,7 @@ pub fn config(m: &Migration, mappings: &[Mapping], reworks: &[ColumnChange]) -> 
             ConfigTable::from_spec(
                 p.source_text(),
                 p.target_name.plain(),
-                p.id_mode.clone(),
+                p.id_mode.as_str().to_owned(),
                 &p.spec,
             )
         })

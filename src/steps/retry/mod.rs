@@ -12,8 +12,7 @@ use crate::relation::id_pairs;
 use crate::settings;
 use crate::sqlgen::checksum::{ComparedPair, Side};
 use crate::sqlgen::{batch, delete_stale};
-use crate::store::mapping;
-use crate::store::pending_rows;
+use crate::store::{mapping, pending_rows};
 
 /// Copies the row. With `may_wait` it waits for the row's lock, no longer than `lock_timeout_ms`.
 pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<SliceOutcome> {

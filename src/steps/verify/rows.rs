@@ -7,10 +7,7 @@ use crate::model::records::{Mapping, Migration};
 use crate::pg::document::JsonText;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::tid::BlockSlice;
-use crate::relation::compare::Comparison;
-use crate::relation::compare::DifferenceCounts;
-use crate::relation::compare::HashSum;
-use crate::relation::compare::RowChoice;
+use crate::relation::compare::{Comparison, DifferenceCounts, HashSum, RowChoice};
 use crate::sqlgen::checksum::Side;
 
 /// Gives the slices of each side, and is told the progress before each slice.

@@ -9,6 +9,7 @@ use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, role, spi};
+use crate::store::drift::DriftKind;
 use crate::store::{mapping, pending_rows};
 use pgrx::pg_sys::Oid;
 
@@ -20,8 +21,20 @@ pub fn lines(
 ) -> Result<Vec<CheckLine>> {
     let (source, target) = (known.source(p)?, known.target(p)?);
     let mut lines = vec![
-        drift_line(p, known, "mirror triggers", &["mirror"], "enabled always"),
-        drift_line(p, known, "shape", &["gone", "shape"], "as created"),
+        drift_line(
+            p,
+            known,
+            "mirror triggers",
+            &[DriftKind::Mirror],
+            "enabled always",
+        ),
+        drift_line(
+            p,
+            known,
+            "shape",
+            &[DriftKind::Gone, DriftKind::Shape],
+            "as created",
+        ),
     ];
     if let Some(left) = &p.facts {
         lines.extend(change_lines(m, p, left, source, target));
@@ -60,11 +73,11 @@ fn drift_line(
     p: &Mapping,
     known: &KnownShapes,
     name: &str,
-    kinds: &[&str],
+    kinds: &[DriftKind],
     fine: &str,
 ) -> CheckLine {
     let changes = known.changes.iter();
-    let mine = changes.filter(|c| c.mapping == p.id && kinds.contains(&c.kind.as_str()));
+    let mine = changes.filter(|c| c.mapping == p.id && kinds.contains(&c.kind));
     state(
         p,
         name,

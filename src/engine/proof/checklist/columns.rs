@@ -1,23 +1,20 @@
 //! The checklist of a migration that changes columns.
 
-use crate::engine::columns;
-use crate::engine::columns::proof;
-use crate::engine::proof::checklist::ChecklistItem;
-use crate::engine::proof::checklist::items_before_all;
-use crate::engine::proof::checklist::new_item;
-use crate::engine::proof::checklist::person;
+use crate::engine::columns::{self, proof};
+use crate::engine::proof::checklist::{ChecklistItem, items_before_all, new_item, person};
 use crate::engine::types::CheckArguments;
 use crate::error::Result;
 use crate::model::column_change::ColumnChange;
 use crate::model::phase::Phase;
 use crate::model::records::Migration;
+use crate::preflight::Severity;
 use crate::steps::verify::{CheckLine, CheckMode};
 
 pub fn items(m: &Migration, all: &[ColumnChange]) -> Result<Vec<ChecklistItem>> {
     let mut items = items_before_all();
     let errors: Vec<String> = columns::findings(m, all)?
         .into_iter()
-        .filter(|f| f.severity == "error")
+        .filter(|f| f.severity == Severity::Error)
         .map(|f| format!("{}: {}", f.check_name, f.detail))
         .collect();
     items.push(new_item(

@@ -1,14 +1,10 @@
 //! The items of each phase.
 
-use crate::engine::proof::checklist::ChecklistFacts;
-use crate::engine::proof::checklist::ChecklistItem;
-use crate::engine::proof::checklist::PERSON;
-use crate::engine::proof::checklist::new_item;
-use crate::engine::proof::checklist::person;
+use crate::engine::proof::checklist::{ChecklistFacts, ChecklistItem, PERSON, new_item, person};
 use crate::error::Result;
 use crate::ident::Literal;
 use crate::pg::{role, spi, tx};
-use crate::steps::verify::CheckLine;
+use crate::steps::verify::{CheckLine, LineTopic};
 use crate::store::{check, mapping, migration};
 
 impl ChecklistFacts<'_> {
@@ -132,7 +128,7 @@ impl ChecklistFacts<'_> {
         let orphans = self
             .lines
             .iter()
-            .filter(|l| l.name.starts_with("orphans of "));
+            .filter(|l| l.about == LineTopic::References);
         let orphans: Vec<&CheckLine> = orphans.collect();
         if !orphans.is_empty() {
             let n = orphans.len();

@@ -83,7 +83,7 @@ pub fn check_drop(file: &File, s: &LintStatement) -> Vec<RuleHit> {
             RuleHit::new(
                 WARNING,
                 "drop-index",
-                format!("AccessExclusiveLock on {} and its table{of}: quick in itself, but it waits for whoever reads the table, and all others wait behind it", index.plain()),
+                format!("AccessExclusiveLock on {} and its table{of}: quick in itself, but it waits for readers of the table, and all others wait behind it", index.plain()),
             )
             .safer(format!("DROP INDEX CONCURRENTLY {}; -- outside a transaction block", index.sql()))
         })

@@ -160,7 +160,7 @@ pub fn triggers(file: &File, s: &LintStatement) -> Vec<RuleHit> {
             TableChange::EnableRowSecurity if !file.is_new(table) => Some(RuleHit::new(
                 WARNING,
                 "row-security",
-                "whoever is not the owner sees no row from the commit on, until there is a policy: create policies before, or in the same transaction".into(),
+                "roles other than the owner see no row from the commit on, until there is a policy: create policies before, or in the same transaction".into(),
             )),
             _ => None,
         })

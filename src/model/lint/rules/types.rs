@@ -1,9 +1,8 @@
 //! Rules for changes of a column's type.
 
 use crate::ident::Ident;
-use crate::model::lint::facts;
 use crate::model::lint::statement::{Act, ColumnType, LintStatement, TableChange, WrittenName};
-use crate::model::lint::{File, INFO, RuleHit, WARNING, advise_new_column};
+use crate::model::lint::{File, INFO, RuleHit, WARNING, advise_new_column, facts};
 
 pub fn check_type_change(file: &File, s: &LintStatement) -> Vec<RuleHit> {
     let Act::AlterTable { table, changes, .. } = &s.act else {
