@@ -8,7 +8,7 @@ use std::ffi::CString;
 
 /// A thousand rows are copied in a few tens of milliseconds on any machine: a safe first value.
 static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1000);
-/// A row is locked for one batch at most; a tenth of a second is below what a user notices.
+/// Where a batch locks rows, it is for one batch at most; a tenth of a second is below what a user notices.
 static BATCH_TARGET_MS: GucSetting<i32> = GucSetting::<i32>::new(100);
 /// No pause by default; to be raised on servers with little I/O to spare.
 static DELAY_MS: GucSetting<i32> = GucSetting::<i32>::new(0);

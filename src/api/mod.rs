@@ -10,7 +10,7 @@ use crate::engine::job::control;
 use crate::engine::lifecycle::{cutover, define};
 use crate::engine::plan;
 use crate::error::{self, Error};
-use crate::model::spec::{TableArguments, read_id_mode};
+use crate::model::spec::TableArguments;
 use crate::pg::argument::{Document, Text};
 use crate::pg::{catalog, encoding, guc, role};
 use crate::steps::define::scope::ScopeArguments;
@@ -102,7 +102,7 @@ fn mig_add_table(
             columns: json(columns),
             refs: json(refs),
             target_key: json(target_key),
-            id_mode: read_id_mode(&require_argument(id_mode, "id_mode")?)?,
+            id_mode: require_argument(id_mode, "id_mode")?.to_owned(),
             filter: text(filter),
             combine: text(combine),
         };

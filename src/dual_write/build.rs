@@ -5,18 +5,18 @@ use super::types::{DeferredWrite, MergePlans, Mirror, MissingIds, PendingNote, R
 use crate::error::{Error, Result};
 use crate::model::layout::merge::Merge;
 use crate::pg::datum_equality::KeyColumns;
-use crate::pg::error_context::Told;
+use crate::pg::error_context::ErrorTexts;
 use crate::pg::prepared::PreparedPlan;
 use crate::pg::visible_parts::WritingRole;
 use crate::pg::{prepared, relcache_flag, role};
-use crate::row_writer::Direct;
+use crate::row_writer::DirectWriter;
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::mirror::{self, MergeSql, MirrorSql};
 use crate::store::mapping::{self, TrustedMapping};
 use pgrx::pg_sys::Oid;
 
 /// Builds the mirror of a mapping in one direction. `leader`: the flow that the trigger belongs to, if it belongs to another mapping's.
-pub(super) fn mirror(
+pub(super) fn build_mirror(
     id: i32,
     way: Direction,
     running: RunningTrigger,
@@ -25,9 +25,9 @@ pub(super) fn mirror(
     let unknown = || running.foreign_trigger("is of a mapping that is not there");
     let found = mapping::find_registered(id, way)?.ok_or_else(unknown)?;
     let flow = mapping::flow(&found.mapping, way)?.ok_or_else(unknown)?;
-    let owners = trust::parties(&found, &flow, leader.unwrap_or(&flow), running)?;
+    let owners = trust::require_trusted(&found, &flow, leader.unwrap_or(&flow), running)?;
     let partners = match (way, leader) {
-        (Direction::Reverse, None) => partners(&found, &flow, running)?,
+        (Direction::Reverse, None) => partner_mirrors(&found, &flow, running)?,
         _ => Vec::new(),
     };
     let truncated: Vec<Flow> = mapping::truncated_with(id, way)?
@@ -56,7 +56,7 @@ pub(super) fn mirror(
         owner: owners.owner,
         written_name: flow.written.plain(),
         touched_name: flow.touched.plain(),
-        told: error_texts(&flow),
+        error_texts: error_texts(&flow),
         reader: WritingRole::default(),
         refused: match way {
             Direction::Forward => "A row of another scope has its key.",
@@ -70,7 +70,7 @@ pub(super) fn mirror(
         key: KeyColumns::new(found.attributes.iter().map(|(n, t)| (*n, Oid::from(*t)))),
         direct: match found.both_ways || found.catching_up {
             true => None,
-            false => Direct::for_flow(&flow, relation, owners.view, owners.written)?,
+            false => DirectWriter::for_flow(&flow, relation, owners.view, owners.written)?,
         },
         insert: plans.prepare(&sql.insert)?,
         update: plans.prepare(&sql.update)?,
@@ -84,10 +84,10 @@ pub(super) fn mirror(
             None => None,
             Some(sql) => Some(connection.prepare(sql, &[])?),
         },
-        forth: plans.round_trip()?,
-        later: plans.deferred_write()?,
+        round_trip: plans.round_trip()?,
+        deferred_write: plans.deferred_write()?,
         give: plans.prepare_if(sql.give.as_ref())?,
-        names: plans.missing_ids()?,
+        missing_ids: plans.missing_ids()?,
         merged: plans.merge()?,
         same: plans.prepare_if(sql.same.as_ref())?,
         partners,
@@ -136,7 +136,7 @@ impl Plans<'_> {
     /// Moves a row to another key; None where the key cannot be updated, or does not decide about a merged row.
     fn rekey(&self) -> Result<Option<PreparedPlan>> {
         let decides = self.found.mapping.merge().is_none_or(|m| m.decides());
-        let moves = decides || self.flow.way == Direction::Reverse;
+        let moves = decides || self.flow.direction == Direction::Reverse;
         if !moves || self.found.fixed_identity {
             return Ok(None);
         }
@@ -147,7 +147,7 @@ impl Plans<'_> {
     /// Where a written row may not come back as it went.
     fn round_trip(&self) -> Result<Option<RoundTrip>> {
         let may_differ = self.found.rewrites || self.sql.may_change;
-        if self.flow.way == Direction::Forward || !may_differ {
+        if self.flow.direction == Direction::Forward || !may_differ {
             return Ok(None);
         }
         let forward = mapping::forward(&self.found.mapping)?.asked_by_written();
@@ -178,7 +178,7 @@ impl Plans<'_> {
 
     /// Leaves a row to the job, as long as there is one that comes by.
     fn note(&self) -> Result<Option<PendingNote>> {
-        let noting = match self.flow.way {
+        let noting = match self.flow.direction {
             Direction::Forward => !self.found.mapping.settled,
             Direction::Reverse => self.found.catching_up,
         };
@@ -207,9 +207,9 @@ impl Plans<'_> {
     }
 }
 
-fn error_texts(flow: &Flow) -> Told {
+fn error_texts(flow: &Flow) -> ErrorTexts {
     let (touched, written) = (flow.touched.plain(), flow.written.plain());
-    Told::new(
+    ErrorTexts::new(
         &format!("mirror of {touched} to {written}"),
         (flow.written.schema.as_str(), flow.written.name.as_str()),
         &format!("a row of {touched} cannot be brought to {written}"),
@@ -231,13 +231,17 @@ fn other_parts(merge: Option<&Merge>) -> Result<Vec<MergeSql>> {
 }
 
 /// Mirrors for the other source tables that a row of the new table is written back to.
-fn partners(found: &TrustedMapping, leader: &Flow, running: RunningTrigger) -> Result<Vec<Mirror>> {
+fn partner_mirrors(
+    found: &TrustedMapping,
+    leader: &Flow,
+    running: RunningTrigger,
+) -> Result<Vec<Mirror>> {
     let Some(merge) = found.mapping.merge().filter(|m| m.leads()) else {
         return Ok(Vec::new());
     };
     merge
         .mappings()
         .filter(|id| *id != merge.me)
-        .map(|id| mirror(id, leader.way, running, Some(leader)))
+        .map(|id| build_mirror(id, leader.direction, running, Some(leader)))
         .collect()
 }

@@ -48,7 +48,7 @@ fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
     let running = RunningTrigger(data);
     let _safe = guc::pin_names();
     let (id, way) = running.arguments()?;
-    let made = Rc::new(build::mirror(id, way, running, None)?);
+    let made = Rc::new(build::build_mirror(id, way, running, None)?);
     // Other stale mirrors may belong to dropped triggers. They are freed outside the borrow, and only when no outer call still uses them.
     let stale = MIRRORS.with_borrow_mut(|mirrors| {
         let (stale, good) = mirrors.drain().partition(|(_, m)| m.changed.is_raised());

@@ -5,7 +5,7 @@ use super::trigger_function::{self, TriggerFunction};
 use crate::error::{Error, Result};
 use crate::ident::{Literal, QualifiedName};
 use crate::model::column_change::SyncStage;
-use crate::pg::error_context::{self, Told};
+use crate::pg::error_context::{self, ErrorTexts};
 use crate::pg::relcache_flag::{self, InvalidationFlag};
 use crate::pg::visible_parts::WritingRole;
 use crate::pg::{catalog, guc, role, trigger_call};
@@ -158,7 +158,7 @@ fn foreign_trigger(data: &pg_sys::TriggerData) -> Error {
 struct CachedColumnSync {
     rework: ColumnSync,
     stage: SyncStage,
-    told: Told,
+    told: ErrorTexts,
     reader: WritingRole,
     changed: Rc<InvalidationFlag>,
     /// `tgtype` of the trigger.
@@ -208,9 +208,9 @@ unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>>
     Ok(kept)
 }
 
-fn error_texts(relation: pg_sys::Oid) -> Told {
+fn error_texts(relation: pg_sys::Oid) -> ErrorTexts {
     let table = catalog::name_of(relation).unwrap_or_else(|| QualifiedName::new("", ""));
-    Told::new(
+    ErrorTexts::new(
         &format!("old and new columns of {} kept in step", table.plain()),
         (table.schema.as_str(), table.name.as_str()),
         &format!(

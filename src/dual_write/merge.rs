@@ -29,18 +29,22 @@ const TRIES: usize = 10;
 
 impl EventWriter<'_> {
     /// Makes the merged row of this key match all its parts.
-    pub(super) fn meet(&self, merged: &MergePlans, key: &mut [pg_sys::Datum]) -> Result<()> {
+    pub(super) fn write_merged(
+        &self,
+        merged: &MergePlans,
+        key: &mut [pg_sys::Datum],
+    ) -> Result<()> {
         let (connection, mirror) = (self.connection, self.mirror);
         for _ in 0..TRIES {
             if connection.run_latest(&merged.hold, key)? > 0 {
-                return self.settle(merged, key);
+                return self.settle_row(merged, key);
             }
             if !self.may_put_in(merged, key)? {
                 return Ok(());
             }
             // The INSERT waits for a transaction that is about to insert the row.
             if self.write(&mirror.insert, key)? > 0 {
-                return self.settle(merged, key);
+                return self.settle_row(merged, key);
             }
             if connection.run_latest(&mirror.exists, key)? == 0 {
                 return Ok(());
@@ -74,7 +78,7 @@ impl EventWriter<'_> {
     }
 
     /// Makes the locked row match its parts. The lock is held, so the read sees everything that others have committed.
-    fn settle(&self, merged: &MergePlans, key: &mut [pg_sys::Datum]) -> Result<()> {
+    fn settle_row(&self, merged: &MergePlans, key: &mut [pg_sys::Datum]) -> Result<()> {
         let gone = self.write(&merged.settle, key)? == 0
             && self.connection.run_latest(&self.mirror.exists, key)? == 0;
         if gone {
@@ -85,7 +89,7 @@ impl EventWriter<'_> {
 
     /// Mirrors a part whose key has changed. If this part decides, the merged row moves to the new key: deleting it would run the actions
     /// of foreign keys that refer to it.
-    pub(super) fn meet_both(
+    pub(super) fn move_merged(
         &self,
         merged: &MergePlans,
         old: &mut [pg_sys::Datum],
@@ -95,7 +99,7 @@ impl EventWriter<'_> {
             let mut both: Vec<_> = old.iter().chain(new.iter()).copied().collect();
             self.write(rekey, &mut both)?;
         }
-        self.meet(merged, old)?;
-        self.meet(merged, new)
+        self.write_merged(merged, old)?;
+        self.write_merged(merged, new)
     }
 }

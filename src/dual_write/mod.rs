@@ -59,11 +59,11 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     let touched = unsafe { classify_event(data, &mirror) };
     if mirror.partners.is_empty() {
         // SAFETY: as above.
-        return unsafe { follow(data, &mirror, touched) };
+        return unsafe { mirror_event(data, &mirror, touched) };
     }
     for one in mirror.in_order(&touched) {
         // SAFETY: as above.
-        unsafe { follow(data, one, touched.clone()) }?;
+        unsafe { mirror_event(data, one, touched.clone()) }?;
     }
     Ok(())
 }
@@ -72,8 +72,12 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
 ///
 /// # Safety
 /// `data` is the TriggerData of the running call, and `touched` the event in it.
-unsafe fn follow(data: &pg_sys::TriggerData, mirror: &Mirror, touched: TriggerEvent) -> Result<()> {
-    let _told = error_context::explain_errors(&mirror.told, mirror.visible_parts());
+unsafe fn mirror_event(
+    data: &pg_sys::TriggerData,
+    mirror: &Mirror,
+    touched: TriggerEvent,
+) -> Result<()> {
+    let _told = error_context::explain_errors(&mirror.error_texts, mirror.visible_parts());
     let _owner = role::act_as(mirror.owner);
     // SAFETY: guaranteed by the caller.
     if unsafe { written_directly(data, mirror, &touched) }? {
@@ -185,7 +189,7 @@ impl EventWriter<'_> {
     /// Mirrors the row, or lists it as pending. While the written table is brought up to date, it may refuse a row because another row is
     /// not there yet, or not deleted yet. Then the application's write succeeds, and the key is noted for the job in the same transaction.
     fn now_or_later(&self, keys: &mut [&mut [pg_sys::Datum]], came: RowEvent) -> Result<()> {
-        let Some(later) = &self.mirror.later else {
+        let Some(later) = &self.mirror.deferred_write else {
             return self.mirror_keys(keys, came);
         };
         let written = tx::subtransaction(|| {
@@ -212,7 +216,7 @@ impl EventWriter<'_> {
         let texts = self
             .connection
             .latest_value::<Vec<String>>(&note.texts, key)?;
-        pending_rows::add_leftovers(note.mapping, &[texts.unwrap_or_default()])
+        pending_rows::add(note.mapping, &[texts.unwrap_or_default()])
     }
 
     fn mirror_keys(&self, keys: &mut [&mut [pg_sys::Datum]], came: RowEvent) -> Result<()> {
@@ -226,7 +230,7 @@ impl EventWriter<'_> {
             return Ok(());
         }
         match keys {
-            [old, new] => self.follow(old, new),
+            [old, new] => self.mirror_key_change(old, new),
             [key] => self.reconcile(key, came),
             _ => Ok(()),
         }
@@ -237,14 +241,14 @@ impl EventWriter<'_> {
         let (connection, mirror) = (self.connection, self.mirror);
         if let (Some(lock), true) = (
             &mirror.lock,
-            mirror.give.is_some() || mirror.names.is_some(),
+            mirror.give.is_some() || mirror.missing_ids.is_some(),
         ) {
             // A batch assigns ids for a row of this key under the lock on that row.
             for key in &mut *keys {
                 connection.run_latest(lock, key)?;
             }
         }
-        if let Some(names) = &mirror.names {
+        if let Some(names) = &mirror.missing_ids {
             let mut unready = false;
             for key in &mut *keys {
                 unready |= connection.run_latest(&names.unready, key)? > 0;
@@ -275,9 +279,13 @@ impl EventWriter<'_> {
     /// If another touched row has the old key by now, its own event comes later or has already come; both rows are left to that event. The
     /// touched table took the keys one after the other, and the mirror does the same: inserting that row at once would violate a second
     /// unique key that its old written row still holds. Only a deferrable key lets two rows have one key at a time.
-    fn follow(&self, old: &mut [pg_sys::Datum], new: &mut [pg_sys::Datum]) -> Result<()> {
+    fn mirror_key_change(
+        &self,
+        old: &mut [pg_sys::Datum],
+        new: &mut [pg_sys::Datum],
+    ) -> Result<()> {
         if let Some(merged) = &self.mirror.merged {
-            return self.meet_both(merged, old, new);
+            return self.move_merged(merged, old, new);
         }
         let mut both: Vec<_> = old.iter().chain(new.iter()).copied().collect();
         let moved = match &self.mirror.rekey {
@@ -312,7 +320,7 @@ impl EventWriter<'_> {
     fn reconcile(&self, key: &mut [pg_sys::Datum], came: RowEvent) -> Result<()> {
         let (connection, mirror) = (self.connection, self.mirror);
         if let Some(merged) = &mirror.merged {
-            return self.meet(merged, key);
+            return self.write_merged(merged, key);
         }
         if let Some(same) = mirror.same.as_ref().filter(|_| came != RowEvent::Gone)
             && connection.run_latest(same, key)? > 0
@@ -329,7 +337,7 @@ impl EventWriter<'_> {
         }
         self.write(&mirror.delete, key)?;
         // Nothing was written although the touched table has the row, or the row was not deleted.
-        let kept = match &mirror.forth {
+        let kept = match &mirror.round_trip {
             Some(forth) => connection.run_latest(&forth.exists, key)? > 0,
             None => false,
         };
@@ -364,7 +372,7 @@ impl EventWriter<'_> {
     /// it is made from. If the old row maps forward to a different row, the touched row is set to that row. If it maps forward to none, the
     /// write is refused. Otherwise the two sides would differ from now on. Errors: 44000.
     fn come_forth(&self, key: &mut [pg_sys::Datum]) -> Result<()> {
-        let Some(forth) = &self.mirror.forth else {
+        let Some(forth) = &self.mirror.round_trip else {
             return Ok(());
         };
         if self.connection.run_latest(&forth.returns, key)? > 0 {

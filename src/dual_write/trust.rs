@@ -2,7 +2,7 @@
 
 use super::trigger_function::{self, TriggerFunction};
 use crate::error::{Error, Result};
-use crate::pg::{catalog, role, trigger_call};
+use crate::pg::{role, trigger_call};
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::trigger;
 use crate::store::mapping::{self, TrustedMapping};
@@ -52,7 +52,7 @@ pub struct TrustedOwners {
 /// Returns the written table, its owner and the view, if pg_mig installed this trigger and if the owner of the table it is on could write
 /// the other table directly. So a forged row in the state tables gives no role any privilege. `leader`: the flow that the trigger belongs
 /// to.
-pub fn parties(
+pub fn require_trusted(
     found: &TrustedMapping,
     flow: &Flow,
     leader: &Flow,
@@ -62,7 +62,7 @@ pub fn parties(
     let oid = |o: Option<u32>| o.map(pg_sys::Oid::from);
     let source = (Some(pg_sys::Oid::from(p.source)), oid(p.source_owner));
     let target = (oid(p.target), oid(p.target_owner));
-    let (touched, written) = match flow.way {
+    let (touched, written) = match flow.direction {
         Direction::Forward => (source, target),
         Direction::Reverse => (target, source),
     };
@@ -83,9 +83,8 @@ pub fn parties(
     };
     let view = oid(found.view).unwrap_or(pg_sys::InvalidOid);
     // The view owner's expressions run with the privileges of the written table's owner, so the view's owner must have those privileges.
-    // Built-in code belongs to no role and needs no such check.
-    let may_write =
-        role::has_privileges_of(view_owner, owner) || catalog::uses_nothing_of_users(view)?;
+    // Built-in functions are no exception: some run a text, or read another view.
+    let may_write = role::has_privileges_of(view_owner, owner);
     let may_act = [owner, view_owner].map(|o| role::has_privileges_of(toucher, o));
     if may_act != [true; 2] || !may_write {
         return Err(running.foreign_trigger(

@@ -2,11 +2,11 @@
 
 use crate::error::Result;
 use crate::pg::datum_equality::KeyColumns;
-use crate::pg::error_context::{Told, VisibleParts};
+use crate::pg::error_context::{ErrorTexts, VisibleParts};
 use crate::pg::relcache_flag::InvalidationFlag;
 use crate::pg::visible_parts::WritingRole;
 use crate::pg::{prepared, role};
-use crate::row_writer::Direct;
+use crate::row_writer::DirectWriter;
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::mirror::{self, MergeSql};
 use pgrx::prelude::*;
@@ -25,7 +25,7 @@ pub struct Mirror {
     pub written_name: String,
     pub touched_name: String,
     /// Texts that are added to an ERROR.
-    pub told: Told,
+    pub error_texts: ErrorTexts,
     pub reader: WritingRole,
     /// Why the written table may have skipped a row without an error.
     pub refused: &'static str,
@@ -37,7 +37,7 @@ pub struct Mirror {
     /// The touched table's key.
     pub key: KeyColumns,
     /// Writes single rows below SQL.
-    pub direct: Option<Direct>,
+    pub direct: Option<DirectWriter>,
     pub insert: prepared::PreparedPlan,
     pub update: prepared::PreparedPlan,
     /// The written table has BEFORE triggers of the application: an INSERT that finds the key already there would fire them for nothing.
@@ -51,13 +51,13 @@ pub struct Mirror {
     /// Finds a row of another scope in the touched table.
     pub others: Option<prepared::PreparedPlan>,
     /// Set if a row that is written back may map forward to a different row.
-    pub forth: Option<RoundTrip>,
+    pub round_trip: Option<RoundTrip>,
     /// Set while the written table is brought up to date.
-    pub later: Option<DeferredWrite>,
+    pub deferred_write: Option<DeferredWrite>,
     /// Assigns the row its id on the other side, if ids differ.
     pub give: Option<prepared::PreparedPlan>,
     /// Set if the row may refer to rows whose ids differ.
-    pub names: Option<MissingIds>,
+    pub missing_ids: Option<MissingIds>,
     /// Set if the written row combines rows of several tables.
     pub merged: Option<MergePlans>,
     /// In reverse to one of several tables: finds the row if it is already correct.
@@ -135,7 +135,7 @@ pub struct MergePlans {
 pub struct OtherPart {
     /// Finds the part.
     pub(super) there: prepared::PreparedPlan,
-    /// Locks the part against deletion: a transaction that deleted it while there was no merged row did not lock the merged row.
+    /// Locks the part against deletion. While there is no merged row, a transaction that deletes a part has nothing else to meet us on.
     pub(super) keep: prepared::PreparedPlan,
 }
 

@@ -23,10 +23,13 @@ pub fn actions(mappings: &[Mapping], action: &str) -> Vec<Action> {
 }
 
 /// Returns the migration and its mappings: owned by the caller, with no job running. Errors name `call`.
-pub fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Mapping>)> {
+pub fn lock_idle_migration(
+    name: Option<&str>,
+    call: &'static str,
+) -> Result<(Migration, Vec<Mapping>)> {
     let m = migration::find_mine(name)?;
     // Held to the end of the transaction: a job that starts meanwhile finds the lock taken.
-    if !job_lock::try_for_transaction(m.id)? && !has_left(m.id)? {
+    if !job_lock::try_for_transaction(m.id)? && !wait_for_worker_exit(m.id)? {
         return Err(Error::JobRunning {
             pid: store::job::at_work(m.id)?,
             migration: m.name,
@@ -40,7 +43,7 @@ pub fn idle(name: Option<&str>, call: &'static str) -> Result<(Migration, Vec<Ma
 
 /// Waits for a worker whose job has ended: it holds its lock until its process has exited, and a caller that waited for the
 /// job must not be refused for that. Returns true with the lock held.
-fn has_left(migration: i32) -> Result<bool> {
+fn wait_for_worker_exit(migration: i32) -> Result<bool> {
     const MOMENT: Duration = Duration::from_secs(5);
     let deadline = Instant::now() + MOMENT;
     while Instant::now() < deadline && store::job::open(migration)?.is_none() {
@@ -91,7 +94,7 @@ pub fn require_suffix(suffix: &str) -> Result<()> {
     })
 }
 
-pub fn too_early(
+pub fn require_min_age(
     m: &Migration,
     days: i32,
     option: &'static str,

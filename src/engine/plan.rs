@@ -36,7 +36,7 @@ pub fn preflight(name: Option<&str>) -> Result<Vec<PreflightFinding>> {
 pub fn new_id(name: Option<&str>, source: Oid, old_key: &str) -> Result<Option<String>> {
     let m = migration::find_any(name)?;
     let mappings = mapping::list(m.id)?;
-    let chosen = crate::engine::proof::check::chosen(&mappings, Some(source))?;
+    let chosen = crate::engine::proof::check::choose_mappings(&mappings, Some(source))?;
     let Some(p) = chosen.first() else {
         return Ok(None);
     };

@@ -205,7 +205,7 @@ pub enum Error {
         call: String,
     },
     /// Other objects depend on the old tables.
-    Followed {
+    HasDependents {
         detail: String,
         call: String,
     },

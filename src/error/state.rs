@@ -127,7 +127,7 @@ impl Error {
                 format!("Option {option} is {days}."),
                 format!("Wait, or lower it with mig_configure; SELECT * FROM {call}; goes past it and is recorded."),
             ),
-            Error::Followed { detail, call } => report(
+            Error::HasDependents { detail, call } => report(
                 Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
                 "others depend on the old tables and would follow them into the archive".into(),
                 detail.clone(),

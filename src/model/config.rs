@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::did_you_mean;
-use crate::model::spec::{Spec, TableArguments, read_id_mode};
+use crate::model::spec::{Spec, TableArguments};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -151,16 +151,16 @@ pub fn malformed_document(detail: String) -> Error {
 }
 
 impl ConfigTable {
-    pub fn arguments(&self) -> Result<TableArguments> {
-        Ok(TableArguments {
+    pub fn arguments(&self) -> TableArguments {
+        TableArguments {
             unique_keys: self.unique_keys.clone(),
             columns: self.columns.clone(),
             refs: self.refs.clone(),
             target_key: self.target_key.clone(),
-            id_mode: read_id_mode(&self.id_mode)?,
+            id_mode: self.id_mode.clone(),
             filter: self.filter.clone(),
             combine: self.combine.clone(),
-        })
+        }
     }
 
     /// Returns the document of a stored mapping.

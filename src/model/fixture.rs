@@ -126,7 +126,7 @@ pub fn sign_ups_beside(remap: bool) -> (Shape, QualifiedName, Layout) {
             spec: &spec,
             target: &rounds_target,
             remap,
-            stood: None,
+            adopted_shape: None,
         },
         Member {
             id: 2,
@@ -134,7 +134,7 @@ pub fn sign_ups_beside(remap: bool) -> (Shape, QualifiedName, Layout) {
             spec: &spec,
             target: &target,
             remap: false,
-            stood: None,
+            adopted_shape: None,
         },
     ];
     let layout = resolve(&members, 1, Some(&scope())).expect("the fixture has a layout");
@@ -202,7 +202,7 @@ pub fn merge_of_two(main: bool) -> ([Shape; 2], Vec<Layout>) {
             spec: &spec,
             target: &target,
             remap: false,
-            stood: None,
+            adopted_shape: None,
         })
         .collect();
     let layouts = (0..2).map(|n| resolve(&members, n, None).expect("the fixture has a layout"));

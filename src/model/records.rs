@@ -63,11 +63,11 @@ text_enum! {
     /// What the batches of a mapping do.
     pub enum Pass {
         /// Copy source rows to the target.
-        Forth = "forth",
+        Copy = "forth",
         /// Delete source rows that no longer exist in the target.
-        Sweep = "sweep",
+        DeleteStale = "sweep",
         /// Copy new and changed target rows to the source.
-        Back = "back",
+        CopyBack = "back",
     }
 }
 

@@ -69,7 +69,7 @@ pub struct TableArguments {
     pub columns: Option<Value>,
     pub refs: Option<Value>,
     pub target_key: Option<Value>,
-    pub id_mode: IdMode,
+    pub id_mode: String,
     pub filter: Option<String>,
     pub combine: Option<String>,
 }

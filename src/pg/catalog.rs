@@ -218,7 +218,7 @@ pub fn name_of(oid: Oid) -> Option<QualifiedName> {
     }
 }
 
-/// A table's filenode, size in blocks and estimated number of rows.
+/// A table's filenode, size in blocks and estimated number of rows. None for a relation without a file, such as a view.
 #[derive(serde::Deserialize)]
 pub struct Extent {
     pub filenode: i64,
@@ -232,7 +232,7 @@ pub fn extent(table: u32) -> Result<Option<Extent>> {
          pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint AS blocks, \
          (CASE WHEN c.relpages > 0 THEN c.reltuples / c.relpages ELSE 100 END \
           * (pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint))::bigint AS rows \
-         FROM pg_catalog.pg_class c WHERE c.oid = $1",
+         FROM pg_catalog.pg_class c WHERE c.oid = $1 AND pg_catalog.pg_relation_filenode(c.oid) IS NOT NULL",
         &[Oid::from(table).into()],
     )
 }

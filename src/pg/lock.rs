@@ -111,7 +111,7 @@ fn lock_with_retries(
             LockTry::Busy(place) => {
                 wanted[..=place].rotate_right(1);
                 waits += 1;
-                if waits > UNHURRIED && is_vacuums(tables)? {
+                if waits > UNHURRIED && cancel_blocking_autovacuum(tables)? {
                     1
                 } else {
                     backoff(waits)
@@ -166,7 +166,7 @@ fn is_ours((name, mode): &(QualifiedName, LockMode)) -> Result<bool> {
 const UNHURRIED: u32 = 1;
 
 /// Cancels autovacuum workers that hold a lock on one of the tables. Returns whether there was one.
-fn is_vacuums(tables: &[(QualifiedName, LockMode)]) -> Result<bool> {
+fn cancel_blocking_autovacuum(tables: &[(QualifiedName, LockMode)]) -> Result<bool> {
     let strong = tables
         .iter()
         .filter(|(_, mode)| *mode != LockMode::AccessShare)

@@ -46,7 +46,7 @@ impl Drop for RoleGuard {
 }
 
 /// The role and the settings of `confine`. Fields are dropped in this order: settings first, as they were set last.
-pub struct Confined {
+pub struct ConfinedRole {
     _settings: Sandbox,
     _role: RoleGuard,
 }
@@ -56,7 +56,7 @@ pub struct Confined {
 /// commit with the caller's rights. PostgreSQL's own commands that run other roles' functions do the same (security-restricted
 /// operation; CVE-2020-25695). Nothing is restricted where the session belongs to that role. Errors: 42501 where the caller lacks
 /// the role's privileges: nothing runs with rights that the caller does not have.
-pub fn confine(role: pg_sys::Oid) -> Result<Confined> {
+pub fn confine(role: pg_sys::Oid) -> Result<ConfinedRole> {
     require(role)?;
     Ok(confine_for_key(role))
 }
@@ -88,7 +88,7 @@ pub fn require_reading(table: pg_sys::Oid, name: &QualifiedName) -> Result<()> {
 }
 
 /// As `confine`, and the code that runs may only read.
-pub fn confine_reading(role: pg_sys::Oid) -> Result<Confined> {
+pub fn confine_reading(role: pg_sys::Oid) -> Result<ConfinedRole> {
     let confined = confine(role)?;
     guc::forbid_writes();
     Ok(confined)
@@ -96,13 +96,13 @@ pub fn confine_reading(role: pg_sys::Oid) -> Result<Confined> {
 
 /// As `confine`, for a role that the caller need not be a member of: what a foreign key does in the table that it refers to, as
 /// that table's owner (ri_triggers.c). For statements that run no code of that role or of the caller.
-pub fn confine_for_key(role: pg_sys::Oid) -> Confined {
+pub fn confine_for_key(role: pg_sys::Oid) -> ConfinedRole {
     let restricted = if is_whole_session(role) {
         0
     } else {
         pg_sys::SECURITY_RESTRICTED_OPERATION
     };
-    Confined {
+    ConfinedRole {
         _role: switch(role, pg_sys::SECURITY_NOFORCE_RLS | restricted),
         _settings: guc::sandbox(),
     }

@@ -127,11 +127,11 @@ pub fn keys_of(sql: &str, places: &TidList) -> Result<Vec<Vec<String>>> {
 }
 
 #[derive(Deserialize)]
-struct Keyed {
+struct KeyedRow {
     key: Vec<String>,
 }
 
-fn keys(rows: Vec<Keyed>) -> Result<Vec<Vec<String>>> {
+fn keys(rows: Vec<KeyedRow>) -> Result<Vec<Vec<String>>> {
     Ok(rows.into_iter().map(|r| r.key).collect())
 }
 

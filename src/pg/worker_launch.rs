@@ -41,7 +41,7 @@ pub fn at_commit(
             database,
             role,
             job,
-            part,
+            worker_role: part,
         };
         if worker.start(transaction.into_inner(), &name) {
             return;
@@ -60,7 +60,7 @@ pub struct WorkerArguments {
     pub database: Oid,
     pub role: Oid,
     pub job: i64,
-    pub part: WorkerRole,
+    pub worker_role: WorkerRole,
 }
 
 /// A worker's task in a job.
@@ -77,12 +77,12 @@ pub enum WorkerRole {
 impl WorkerArguments {
     /// Starts the worker, which first waits for the end of `transaction` (0 for none). Returns false if no slot is free.
     pub fn start(self, transaction: u32, migration: &str) -> bool {
-        let name = match self.part {
+        let name = match self.worker_role {
             WorkerRole::Changes => format!("pg_mig {migration}"),
             WorkerRole::Runs | WorkerRole::Helps => format!("pg_mig backfill {migration}"),
         };
         let (database, role) = (self.database.to_u32(), self.role.to_u32());
-        let (job, part) = (self.job, self.part as u32);
+        let (job, part) = (self.job, self.worker_role as u32);
         let started = BackgroundWorkerBuilder::new(&name.chars().take(60).collect::<String>())
             .set_type(WORKER_TYPE)
             .set_library("pg_mig")
@@ -112,7 +112,7 @@ impl WorkerArguments {
             database,
             role,
             job,
-            part,
+            worker_role: part,
         };
         Some((worker, transaction))
     }

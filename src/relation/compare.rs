@@ -168,7 +168,7 @@ impl<'a> Comparison<'a> {
 
     /// Returns where the differences must be, for sides whose sums differ: all rows if a join of them is affordable,
     /// otherwise the buckets whose sums differ.
-    pub fn doubtful(&self, rows: i64) -> Result<RowChoice> {
+    pub fn narrow_down(&self, rows: i64) -> Result<RowChoice> {
         let pair = self.pair()?;
         if rows * ROW_BYTES <= JOINED_MEMORIES * guc::work_mem() {
             return Ok(RowChoice::all_rows());
@@ -216,7 +216,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Lists the keys of all differing rows as pending rows.
-    pub fn note(&self, choice: &RowChoice) -> Result<()> {
+    pub fn list_as_pending(&self, choice: &RowChoice) -> Result<()> {
         /// Number of keys held in memory at a time.
         const LOT: i64 = 10_000;
         let sql = self.pair()?.list_keys_to_note(&choice.condition);
@@ -238,7 +238,7 @@ impl<'a> Comparison<'a> {
         let arguments = self.arguments(choice, None);
         // A new snapshot: the one of the comparison does not see the ids given above.
         Snapshot::take().in_lots(&sql, &arguments, LOT, reader, |keys: Vec<Vec<String>>| {
-            pending_rows::add_leftovers(self.mapping.id, &keys)
+            pending_rows::add(self.mapping.id, &keys)
         })
     }
 
@@ -312,7 +312,7 @@ impl PendingRows {
 }
 
 /// Mappings that are merged into the same rows as `p`.
-fn partners(p: &Mapping) -> Vec<i32> {
+fn merge_partners(p: &Mapping) -> Vec<i32> {
     p.merge().map_or_else(Vec::new, |m| m.mappings().collect())
 }
 
@@ -339,7 +339,7 @@ fn find_pending(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<PendingRows
          EXISTS (SELECT FROM mig.mapping o WHERE o.id = ANY ($2) AND NOT o.copied) AS others_come, \
          (SELECT coalesce(pg_catalog.jsonb_agg(k.key), '[]') FROM (SELECT l.key FROM mig.leftover l WHERE l.mapping = p.id OR l.mapping = ANY ($2) \
           UNION ALL SELECT e.key FROM mig.row_error e WHERE e.mapping = p.id OR e.mapping = ANY ($2)) k) AS leftovers FROM mig.mapping p WHERE p.id = $1",
-        &[p.id.into(), partners(p).into()],
+        &[p.id.into(), merge_partners(p).into()],
     )?;
     let now = now.ok_or_else(|| Error::Internal("the mapping is gone".into()))?;
     let rewritten = catalog::extent(p.source)?.map(|e| e.filenode) != now.filenode;

@@ -51,7 +51,8 @@ fn wait_for_commit_again() -> Result<()> {
     let names: Option<String> = spi::value(
         "SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') \
          FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace \
-         WHERE c.condeferred AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_temp')",
+         WHERE c.condeferred AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_temp') \
+         AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')",
         &[],
     )?;
     if let Some(names) = names {

@@ -15,7 +15,7 @@ use crate::store::mapping;
 use pgrx::pg_sys::Oid;
 
 /// Returns the expression that draws a value for the column, as the text of a default; None if nothing does.
-pub fn draws(table: &Shape, column: &Ident) -> Option<String> {
+pub fn default_of_column(table: &Shape, column: &Ident) -> Option<String> {
     let column = table.column(column)?;
     let sequence = column.identity.as_ref().map(ToString::to_string);
     let identity =
@@ -24,7 +24,7 @@ pub fn draws(table: &Shape, column: &Ident) -> Option<String> {
 }
 
 /// Gives new ids to the rows that the locked rows refer to, and to the locked rows.
-pub fn give(flow: &Flow, locked: &TidList) -> Result<()> {
+pub fn give_ids(flow: &Flow, locked: &TidList) -> Result<()> {
     let named = id_map::give_named(flow, IdChoice::Places);
     for sql in named.iter().chain(&id_map::give(flow, IdChoice::Places)) {
         tid::run(sql, locked)?;
@@ -33,7 +33,7 @@ pub fn give(flow: &Flow, locked: &TidList) -> Result<()> {
 }
 
 /// As `give`, for the row of one key.
-pub fn give_one(flow: &Flow, key: &[String]) -> Result<()> {
+pub fn give_id(flow: &Flow, key: &[String]) -> Result<()> {
     let named = id_map::give_named(flow, IdChoice::KeyText);
     for sql in named.iter().chain(&id_map::give(flow, IdChoice::KeyText)) {
         spi::run(sql, &[key.to_vec().into()])?;
@@ -59,7 +59,7 @@ pub fn find(mappings: &[Mapping]) -> Result<()> {
 }
 
 /// Drops the id map. With `keep` it stays with the target, as a table of the user; returns its name.
-pub fn let_go(p: &Mapping, drawn: &NewIds, keep: bool) -> Result<Option<QualifiedName>> {
+pub fn drop_or_keep_map(p: &Mapping, drawn: &NewIds, keep: bool) -> Result<Option<QualifiedName>> {
     let table = id_lookup::name(p.id);
     if !keep {
         spi::run(&format!("DROP TABLE IF EXISTS {table}"), &[])?;

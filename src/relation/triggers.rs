@@ -39,7 +39,7 @@ pub fn drop_all(p: &Mapping) -> Result<()> {
 }
 
 /// Records the mirror triggers that exist now; `mig.drift` reports later changes to them.
-pub fn seal(id: i32) -> Result<()> {
+pub fn record_installed(id: i32) -> Result<()> {
     state::run(
         "UPDATE mig.mapping p SET seal = s.place || ' ' || s.triggers, mirrors = s.mirrors, sealed_at = clock_timestamp() FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
         &[id.into()],

@@ -4,13 +4,13 @@ use crate::pg::slot::Slot;
 use crate::row_writer::index_lookup::{self, KeySearch};
 use crate::row_writer::modify::UpdateManner;
 use crate::row_writer::target::TargetTable;
-use crate::row_writer::{Direct, WriteEvent};
+use crate::row_writer::{DirectWriter, WriteEvent};
 use pgrx::pg_sys;
 use std::cell::{Cell, OnceCell, RefCell};
 
 /// State for the rows that one call writes.
 pub struct RowApplier<'a> {
-    pub direct: &'a Direct,
+    pub direct: &'a DirectWriter,
     pub touched: pg_sys::Relation,
     /// The row that is being built.
     new: Slot,
@@ -25,7 +25,7 @@ impl<'a> RowApplier<'a> {
     /// # Safety
     /// Inside a transaction, in a command of its own; `touched` stays open longer than the value lives.
     pub unsafe fn begin(
-        direct: &'a Direct,
+        direct: &'a DirectWriter,
         touched: pg_sys::Relation,
         spared: &[pg_sys::Oid],
     ) -> Self {
@@ -51,7 +51,7 @@ impl<'a> RowApplier<'a> {
     ///
     /// # Safety
     /// As `Direct::write`.
-    pub unsafe fn event(
+    pub unsafe fn apply_event(
         &self,
         data: &pg_sys::TriggerData,
         key: &[pg_sys::Datum],

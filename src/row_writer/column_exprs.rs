@@ -82,14 +82,24 @@ impl ColumnSync {
             let query = &*pg_sys::get_view_query(opened.0);
             let (number, relation) = the_table(query)?;
             let table = OpenRelation::read(relation);
+            if !super::index_lookup::is_table(table.0) {
+                return None;
+            }
             let entry = |name: &str| {
+                let named = |e: &*mut pg_sys::TargetEntry| {
+                    let text = (**e).resname;
+                    !text.is_null() && CStr::from_ptr(text).to_bytes() == name.as_bytes()
+                };
                 items::<pg_sys::TargetEntry>(query.targetList)
-                    .find(|e| CStr::from_ptr((**e).resname).to_bytes() == name.as_bytes())
+                    .find(named)
                     .map(|e| (*e).expr)
             };
             let pair = |is: &str, should: &str| {
-                let column = (*entry(is)?.cast::<pg_sys::Var>()).varattno;
+                let column = column_of(entry(is)?, number, table.0)?;
                 let from = entry(should)?;
+                if pg_sys::exprType(from.cast()) != attribute(table.0, column).atttypid {
+                    return None;
+                }
                 Some(ComputedColumn {
                     number: column,
                     image: DatumImage::for_type(attribute(table.0, column).atttypid),
@@ -105,7 +115,7 @@ impl ColumnSync {
                 new.push(made);
             }
             let old = pair("old", "down").map(|made| OldColumn {
-                unnamed: constraint_without_name(table.0, made.number),
+                unnamed: omitted_value(table.0, made.number),
                 made,
             });
             let mut all = new.iter().chain(old.as_ref().map(|o| &o.made));
@@ -297,14 +307,40 @@ impl Drop for EvalContext {
 unsafe fn the_table(query: &pg_sys::Query) -> Option<(i32, pg_sys::Oid)> {
     // SAFETY: the FROM clause of a query is a list of nodes; a RangeTblRef counts tables from 1.
     unsafe {
-        let first = items::<pg_sys::Node>((*query.jointree).fromlist).next()?;
-        if (*first).type_ != pg_sys::NodeTag::T_RangeTblRef {
-            return None;
-        }
-        let number = (*first.cast::<pg_sys::RangeTblRef>()).rtindex;
+        let number = super::projection::only_range(query)?;
         let mut tables = items::<pg_sys::RangeTblEntry>(query.rtable);
         let table = tables.nth(usize::try_from(number - 1).ok()?)?;
-        Some((number, (*table).relid))
+        let is_relation = (*table).rtekind == pg_sys::RTEKind::RTE_RELATION;
+        is_relation.then_some((number, (*table).relid))
+    }
+}
+
+/// Returns the number of the table's column that the expression is; None if it is anything else. The view's owner can give it another
+/// definition, so nothing of it is taken for granted.
+///
+/// # Safety
+/// `expression` is an analyzed expression, and the table is open.
+unsafe fn column_of(
+    expression: *mut pg_sys::Expr,
+    number: i32,
+    table: pg_sys::Relation,
+) -> Option<i16> {
+    // SAFETY: guaranteed by the caller; a node's tag gives its type.
+    unsafe {
+        if (*expression.cast::<pg_sys::Node>()).type_ != pg_sys::NodeTag::T_Var {
+            return None;
+        }
+        let variable = &*expression.cast::<pg_sys::Var>();
+        let columns = (*(*table).rd_att).natts;
+        let is_column = variable.varno as i64 == i64::from(number)
+            && variable.varlevelsup == 0
+            && (1..=columns).contains(&i32::from(variable.varattno));
+        if !is_column {
+            return None;
+        }
+        let column = attribute(table, variable.varattno);
+        let same = !column.attisdropped && column.atttypid == variable.vartype;
+        same.then_some(variable.varattno)
     }
 }
 
@@ -344,7 +380,7 @@ unsafe fn reads(
 ///
 /// # Safety
 /// The table is open and has the column; the result is allocated in the current memory context.
-unsafe fn constraint_without_name(table: pg_sys::Relation, number: i16) -> OmittedValue {
+unsafe fn omitted_value(table: pg_sys::Relation, number: i16) -> OmittedValue {
     // SAFETY: guaranteed by the caller.
     unsafe {
         let default = pg_sys::build_column_default(table, i32::from(number));

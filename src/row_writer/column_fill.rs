@@ -1,7 +1,7 @@
 //! Fills new columns in existing rows, below SQL. No trigger of the application fires, so nothing else in the row changes (an
 //! `updated_at`), and rows that are already correct are not touched. A batch never waits for a row: a locked row is skipped, and filled
-//! later, alone. Only a caller that may wait finds out that a lock does not conflict: rows that foreign keys refer to are locked all the
-//! time, and can be changed all the same (heap_update()).
+//! later, alone. The batch skips every locked row, also one with a KEY SHARE lock, which does not conflict: rows that foreign keys
+//! refer to have one most of the time. The retry may wait, so it updates them (heap_update()).
 
 use crate::model::column_change::SyncStage;
 use crate::pg::slot::{Slot, merge};

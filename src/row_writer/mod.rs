@@ -64,7 +64,7 @@ struct FlowRelations {
 }
 
 /// What is known about both tables as long as neither changes. It holds no lock and no resource of a transaction.
-pub struct Direct {
+pub struct DirectWriter {
     context: pg_sys::MemoryContext,
     written: pg_sys::Oid,
     row: Projection,
@@ -80,7 +80,7 @@ pub struct Direct {
     ahead: RefCell<Lookahead>,
 }
 
-impl Direct {
+impl DirectWriter {
     /// Builds the writer for a flow between two tables whose keys stay the same and are unique. None if rows of these tables cannot be
     /// written this way.
     pub fn for_flow(
@@ -108,7 +108,7 @@ impl Direct {
         written: pg_sys::Oid,
     ) -> Option<Self> {
         let scope = flow.marks.first();
-        if flow.way == Direction::Reverse
+        if flow.direction == Direction::Reverse
             || flow.deferrable
             || flow.merged
             || flow.marks.len() > 1
@@ -201,12 +201,13 @@ impl Direct {
         // SAFETY: inside a transaction.
         unsafe {
             pg_sys::CommandCounterIncrement();
-            Ok(RowApplier::begin(self, data.tg_relation, &spared).event(data, key, event))
+            Ok(RowApplier::begin(self, data.tg_relation, &spared).apply_event(data, key, event))
         }
     }
 
-    /// Lists the foreign keys that need no check because their parent row is held. If only this transaction holds the parent, an UPDATE is
-    /// left to PostgreSQL, which checks the new version if the same transaction inserted the old one (RI_FKey_fk_upd_check_required).
+    /// Lists the foreign keys whose check is skipped. A scope pin holds the parent row: none is checked. Only this transaction's lock holds
+    /// it: inserts are not checked; an UPDATE is, because PostgreSQL checks a new version whose old one the same transaction inserted
+    /// (RI_FKey_fk_upd_check_required).
     fn list_needless_fks(&self, event: WriteEvent) -> Result<Vec<pg_sys::Oid>> {
         let Some(scope) = &self.row.scope else {
             return Ok(Vec::new());
@@ -235,7 +236,7 @@ impl Direct {
     }
 }
 
-impl Drop for Direct {
+impl Drop for DirectWriter {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: everything in the context belongs to this value, and nothing uses it any more.

@@ -182,11 +182,27 @@ impl Projection {
     }
 }
 
-/// Whether the query reads the touched table only, row by row: no join, no aggregation, no set operation.
+/// Whether the query reads the touched table only, row by row.
 ///
 /// # Safety
 /// The query belongs to a view.
 unsafe fn reads_one(query: &pg_sys::Query, touched: pg_sys::Oid) -> bool {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let number = only_range(query).and_then(|n| usize::try_from(n - 1).ok());
+        let mut tables = items::<pg_sys::RangeTblEntry>(query.rtable);
+        let table = number.and_then(|n| tables.nth(n));
+        table
+            .is_some_and(|t| (*t).rtekind == pg_sys::RTEKind::RTE_RELATION && (*t).relid == touched)
+    }
+}
+
+/// Returns the range table index of the one thing that the query reads row by row; None with a join, an aggregate, a subquery or a set
+/// operation.
+///
+/// # Safety
+/// The query belongs to a view.
+pub(super) unsafe fn only_range(query: &pg_sys::Query) -> Option<i32> {
     let simple = !query.hasSubLinks
         && !query.hasAggs
         && !query.hasWindowFuncs
@@ -201,15 +217,10 @@ unsafe fn reads_one(query: &pg_sys::Query, touched: pg_sys::Oid) -> bool {
     unsafe {
         let mut from = items::<pg_sys::Node>((*query.jointree).fromlist);
         let (Some(first), None) = (from.next(), from.next()) else {
-            return false;
+            return None;
         };
-        if !simple || (*first).type_ != pg_sys::NodeTag::T_RangeTblRef {
-            return false;
-        }
-        let number = (*first.cast::<pg_sys::RangeTblRef>()).rtindex;
-        let mut tables = items::<pg_sys::RangeTblEntry>(query.rtable);
-        let table = usize::try_from(number - 1).ok().and_then(|n| tables.nth(n));
-        table.is_some_and(|t| (*t).relid == touched)
+        let is_table = (*first).type_ == pg_sys::NodeTag::T_RangeTblRef;
+        (simple && is_table).then(|| (*first.cast::<pg_sys::RangeTblRef>()).rtindex)
     }
 }
 

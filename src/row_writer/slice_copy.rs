@@ -21,7 +21,7 @@ use crate::pg::tx;
 use crate::row_writer::block_scan::BlockScan;
 use crate::row_writer::index_lookup::{dirty, in_progress};
 use crate::row_writer::target::TargetTable;
-use crate::row_writer::{Direct, OpenRelation, WriteEvent};
+use crate::row_writer::{DirectWriter, OpenRelation, WriteEvent};
 use pgrx::pg_sys;
 
 /// Rows that are inserted together, as in COPY.
@@ -38,9 +38,9 @@ pub struct CopiedSlice {
     pub stopped: Option<u32>,
 }
 
-impl Direct {
+impl DirectWriter {
     /// Whether `copy` can be used: no index of the written table makes a batch wait.
-    pub fn copies(&self) -> bool {
+    pub fn can_bulk_copy(&self) -> bool {
         self.copies
     }
 
@@ -61,7 +61,7 @@ impl Direct {
 }
 
 struct SliceCopy<'a> {
-    direct: &'a Direct,
+    direct: &'a DirectWriter,
     slots: Vec<Slot>,
     /// The tids in the touched table of the rows of this chunk.
     places: Vec<pg_sys::ItemPointerData>,
@@ -82,7 +82,11 @@ struct SliceCopy<'a> {
 impl<'a> SliceCopy<'a> {
     /// # Safety
     /// Inside a transaction.
-    unsafe fn begin(direct: &'a Direct, touched: pg_sys::Oid, spared: &[pg_sys::Oid]) -> Self {
+    unsafe fn begin(
+        direct: &'a DirectWriter,
+        touched: pg_sys::Oid,
+        spared: &[pg_sys::Oid],
+    ) -> Self {
         let source = OpenRelation::read(touched);
         // SAFETY: both tables are open as long as the value lives.
         unsafe {
@@ -121,7 +125,7 @@ impl<'a> SliceCopy<'a> {
                     break;
                 }
                 last = Some(block);
-                self.take(&row);
+                self.add_to_chunk(&row);
             }
             self.put_in();
             drop(row);
@@ -135,7 +139,7 @@ impl<'a> SliceCopy<'a> {
     ///
     /// # Safety
     /// `row` holds a row of the touched table.
-    unsafe fn take(&mut self, row: &Slot) {
+    unsafe fn add_to_chunk(&mut self, row: &Slot) {
         // SAFETY: guaranteed by the caller. Memory that expressions leave behind is freed after the chunk.
         unsafe {
             let at = self.places.len();

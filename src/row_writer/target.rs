@@ -35,7 +35,7 @@ impl<'a> TargetTable<'a> {
             let fires = !kept.is_quiet(spared);
             if fires {
                 pg_sys::InitResultRelInfo(result, relation, 0, null_mut(), 0);
-                silence(result, spared);
+                disable_fk_triggers(result, spared);
             } else {
                 // As InitResultRelInfo(), without a copy of the triggers.
                 (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
@@ -120,7 +120,7 @@ unsafe fn open_known(
 ///
 /// # Safety
 /// `result` was initialized by InitResultRelInfo(), which copied the triggers for it.
-unsafe fn silence(result: *mut pg_sys::ResultRelInfo, spared: &[pg_sys::Oid]) {
+unsafe fn disable_fk_triggers(result: *mut pg_sys::ResultRelInfo, spared: &[pg_sys::Oid]) {
     // SAFETY: guaranteed by the caller.
     unsafe {
         let Some(own) = (*result).ri_TrigDesc.as_ref() else {

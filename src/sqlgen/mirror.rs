@@ -97,7 +97,7 @@ pub fn statements(flow: &Flow) -> MirrorSql {
         unready: id_map::is_unready(flow, IdChoice::Key),
         give_named: id_map::give_named(flow, IdChoice::Key),
         merge: flow.locks_table().then(|| merge(flow)),
-        same: (flow.merged && flow.way == Direction::Reverse).then(|| select_equal(flow)),
+        same: (flow.merged && flow.direction == Direction::Reverse).then(|| select_equal(flow)),
     }
 }
 

@@ -17,13 +17,13 @@ pub fn mirror_triggers(flow: &Flow) -> Vec<TriggerDefinition> {
         return Vec::new();
     }
     let one = |kind, timing, on, level, when| TriggerDefinition {
-        name: name(flow.mapping, flow.way, kind),
+        name: name(flow.mapping, flow.direction, kind),
         timing,
         on,
         level,
         when,
         function: "mirror",
-        arguments: vec![flow.mapping.to_string(), flow.way.as_str().into()],
+        arguments: vec![flow.mapping.to_string(), flow.direction.as_str().into()],
     };
     let emptied = |kind, timing| {
         one(

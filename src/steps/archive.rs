@@ -29,7 +29,12 @@ pub fn dependents(mappings: &[Mapping]) -> Result<Vec<String>> {
 
 /// Renames the sources with their indexes, hands their sequences over to the targets, and creates views under the old names
 /// if wanted. Locks both sides AccessExclusive until commit, for catalog changes only.
-pub fn put_away(m: &Migration, mappings: &[Mapping], suffix: &str, views: bool) -> Result<()> {
+pub fn archive_tables(
+    m: &Migration,
+    mappings: &[Mapping],
+    suffix: &str,
+    views: bool,
+) -> Result<()> {
     lock_both(m, mappings)?;
     for p in mappings {
         let old = catalog::shape_of(p.source, &p.source_text())?;
@@ -48,7 +53,7 @@ pub fn put_away(m: &Migration, mappings: &[Mapping], suffix: &str, views: bool) 
             grant_as_before(p, s)?;
         }
         if views {
-            stand_in(p, &old.name, &old)?;
+            create_compat_view(p, &old.name, &old)?;
             done.view_text = catalog::view_text(&old.name)?;
         }
         mapping::set_archived(p.id, Some(&done))?;
@@ -139,7 +144,7 @@ fn grant_as_before(p: &Mapping, s: &SharedSequence) -> Result<()> {
     sequence::grant_as(&own, Some(&s.sequence))
 }
 
-fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
+fn create_compat_view(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
     let (target, layout) = (mapping::target(p)?, mapping::layout(p)?);
     let owner = Oid::from(old.owner);
     draft::in_draft_schema(owner, |draft| {
@@ -166,13 +171,15 @@ fn stand_in(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
 }
 
 /// Restores the old names, gives the sequences back to the sources and drops the views.
-pub fn take_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+pub fn restore_names(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     lock_both(m, mappings)?;
     for p in mappings {
         let Some(was) = &p.archived else {
             continue;
         };
         if was.view {
+            // As the owner: another role's view that has the name by now stays.
+            let _owner = role::confine(mapping::owner(p)?)?;
             spi::run(&format!("DROP VIEW {}", was.name), &[])?;
         }
         let now = mapping::source(p)?;
@@ -234,7 +241,7 @@ pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<
         let Some(drawn) = p.layout.as_ref().and_then(|l| l.drawn.as_ref()) else {
             continue;
         };
-        if let Some(kept) = id_pairs::let_go(p, drawn, views || settings::keep_map(m))? {
+        if let Some(kept) = id_pairs::drop_or_keep_map(p, drawn, views || settings::keep_map(m))? {
             notice(&format!(
                 "old and new ids of {} stay in {}",
                 p.source_text(),

@@ -2,12 +2,15 @@
 //! the last batch sees a partial target, and the new key would refuse its writes.
 
 use super::SliceOutcome;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::ident::QualifiedName;
 use crate::model::records::{Mapping, Migration};
-use crate::pg::{lock, old_snapshots, role, spi};
+use crate::pg::{catalog, lock, old_snapshots, role, spi};
 use crate::settings;
 use crate::sqlgen::fkey;
 use crate::store::{mapping, migration};
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys::Oid;
 
 /// Waits for the snapshots that existed at the first call.
 pub fn drain(m: &Migration) -> Result<SliceOutcome> {
@@ -73,10 +76,28 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
                     tables.push((key.references.clone(), strong));
                 }
                 lock::lock_for_job(&tables, settings::lock_timeout_ms(m))?;
+                require_references(mapping::owner(p)?, &key.references)?;
                 spi::run(&fkey::add(target, key), &[])?
             }
         };
         return Ok(SliceOutcome::Did(0));
     }
     Ok(SliceOutcome::Done)
+}
+
+/// Errors with 42501 unless the table's owner may refer to the other table: the caller may have more rights.
+fn require_references(owner: Oid, table: &QualifiedName) -> Result<()> {
+    let oid = catalog::oid_of(table).ok_or_else(|| catalog::missing_table(&table.plain()))?;
+    let may = spi::value::<bool>(
+        "SELECT pg_catalog.has_any_column_privilege($1, $2, 'REFERENCES')",
+        &[owner.into(), oid.into()],
+    )?;
+    if may == Some(true) {
+        return Ok(());
+    }
+    Err(Error::Sql {
+        code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        message: format!("permission denied for table {}", table.plain()),
+        detail: Some(format!("Role {} may not refer to it.", role::name(owner))),
+    })
 }

@@ -1,4 +1,5 @@
-//! Installs and removes mirrors and retired guards: the DDL is the switch, so that no transaction writes past it.
+//! Installs and removes mirrors and retired guards. The DDL takes a lock that excludes writers: every write after it fires the triggers, and
+//! no transaction writes past them.
 
 use crate::error::{Error, Result};
 use crate::model::records::{Mapping, Migration};
@@ -58,7 +59,7 @@ pub fn install<T>(
     let before = tried(None)?;
     for p in mappings {
         mapping::reset_copy(p.id)?;
-        put_in(p, &mapping::forward(p)?)?;
+        install_flow(p, &mapping::forward(p)?)?;
     }
     let after = tried(Some(&before))?;
     judge(before, after)
@@ -67,7 +68,7 @@ pub fn install<T>(
 /// Settles the mappings: all existing rows are copied and have their ids. From here on mirrors give ids to rows without
 /// one, and list no rows for the job. Locks the sources ShareRowExclusive, so that no transaction is about to list a row;
 /// all sessions reload the triggers.
-pub fn settle(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+pub fn settle_ids(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let mut sources = Vec::new();
     for p in mappings {
         sources.push((
@@ -82,7 +83,7 @@ pub fn settle(m: &Migration, mappings: &[Mapping]) -> Result<()> {
             spi::run(&sql, &[])?;
         }
         mapping::set_settled(p.id)?;
-        triggers::seal(p.id)?;
+        triggers::record_installed(p.id)?;
     }
     Ok(())
 }
@@ -99,7 +100,7 @@ pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Resu
     }
     for p in mappings {
         match mapping::reverse(p)? {
-            Some(flow) => put_in(p, &flow)?,
+            Some(flow) => install_flow(p, &flow)?,
             None => return Err(Error::Internal(format!("mapping {} has no way back", p.id))),
         }
     }
@@ -119,7 +120,7 @@ pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
                 spi::run(&sql, &[])?;
             }
         }
-        triggers::seal(p.id)?;
+        triggers::record_installed(p.id)?;
     }
     Ok(())
 }
@@ -138,7 +139,7 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
         triggers::drop_all(p)?;
         let guards = retired_guard::create(p.id, mapping::source(p)?, p.target.unwrap_or(0));
         state::define_triggers(p.source.into(), &guards)?;
-        triggers::seal(p.id)?;
+        triggers::record_installed(p.id)?;
     }
     Ok(())
 }
@@ -150,11 +151,11 @@ pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
         settings::lock_timeout_ms(m),
     )?;
     if both {
-        return put_both_in(mappings);
+        return install_both(mappings);
     }
     for p in mappings {
         triggers::drop_all(p)?;
-        put_in(p, &mapping::forward(p)?)?;
+        install_flow(p, &mapping::forward(p)?)?;
     }
     Ok(())
 }
@@ -163,31 +164,31 @@ pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
 pub fn reopen(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let tables = mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?;
     lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
-    put_both_in(mappings)
+    install_both(mappings)
 }
 
-fn put_both_in(mappings: &[Mapping]) -> Result<()> {
+fn install_both(mappings: &[Mapping]) -> Result<()> {
     for p in mappings {
         triggers::drop_all(p)?;
         for flow in [Some(mapping::forward(p)?), mapping::reverse(p)?]
             .into_iter()
             .flatten()
         {
-            put_in(p, &flow)?;
+            install_flow(p, &flow)?;
         }
     }
     Ok(())
 }
 
 /// Only pg_mig may attach its trigger functions: the table's owner has no right to call them.
-fn put_in(p: &Mapping, flow: &Flow) -> Result<()> {
+fn install_flow(p: &Mapping, flow: &Flow) -> Result<()> {
     for mark in mapping::layout(p)?.marks() {
         catalog::require_plain(&mark.type_text)?;
     }
-    let touched = match flow.way {
+    let touched = match flow.direction {
         Direction::Forward => p.source,
         Direction::Reverse => p.target.unwrap_or(0),
     };
     state::define_triggers(touched.into(), &trigger::create(flow))?;
-    triggers::seal(p.id)
+    triggers::record_installed(p.id)
 }

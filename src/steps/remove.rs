@@ -87,11 +87,18 @@ fn drop_late_objects(mappings: &[Mapping]) -> Result<()> {
     for (target, layout) in &made {
         for index in &layout.indexes {
             drop_constraint(target, &index.name)?;
-            let schema = &target.schema;
-            spi::run(
-                &format!("DROP INDEX IF EXISTS {schema}.{}", index.name),
-                &[],
+            let name = QualifiedName {
+                schema: target.schema.clone(),
+                name: index.name.clone(),
+            };
+            // Another table's index may have the name.
+            let is_its = spi::value::<bool>(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass($1) AND indrelid = pg_catalog.to_regclass($2))",
+                &[name.to_string().into(), target.to_string().into()],
             )?;
+            if is_its == Some(true) {
+                spi::run(&format!("DROP INDEX {name}"), &[])?;
+            }
         }
     }
     Ok(())
@@ -207,7 +214,7 @@ pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     }
     for p in mappings {
         if let Some(drawn) = new_ids_of(p) {
-            id_pairs::let_go(p, drawn, false)?;
+            id_pairs::drop_or_keep_map(p, drawn, false)?;
         }
     }
     let made: Vec<String> = mappings

@@ -11,8 +11,8 @@ use crate::pg::catalog::Extent;
 use crate::pg::lock::LockMode;
 use crate::pg::state;
 use crate::sqlgen::direction::{Direction, Flow};
-use crate::sqlgen::view_names;
-use crate::store::block_range;
+use crate::sqlgen::{id_lookup, scope_pin, view_names};
+use crate::store::{author, block_range};
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 use serde::Serialize;
@@ -36,10 +36,12 @@ fn select() -> String {
 
 /// Lists all mappings of a migration, in their fixed order.
 pub fn list(migration: i32) -> Result<Vec<Mapping>> {
-    state::rows(
+    let all: Vec<Mapping> = state::rows(
         &format!("{} WHERE p.migration = $1 ORDER BY p.ordinal", select()),
         &[migration.into()],
-    )
+    )?;
+    author::require_own_maps(&all)?;
+    Ok(all)
 }
 
 pub fn by_id(id: i32) -> Result<Option<Mapping>> {
@@ -373,7 +375,17 @@ pub fn both_sides(mappings: &[Mapping], mode: LockMode) -> Result<Vec<(Qualified
 /// Returns the owner of the source. Rows are read and written as this role: expressions run with its rights.
 pub fn owner(mapping: &Mapping) -> Result<Oid> {
     let owner = mapping.source_owner.map(Oid::from);
-    owner.ok_or_else(|| Error::Internal("the source has no owner".into()))
+    let owner = owner.ok_or_else(|| Error::Internal("the source has no owner".into()))?;
+    let own = [
+        view_names::name(mapping.id),
+        view_names::reverse_name(mapping.id),
+        id_lookup::name(mapping.id),
+        scope_pin::name(mapping.id),
+    ];
+    for object in &own {
+        author::require_author(object, owner)?;
+    }
+    Ok(owner)
 }
 
 fn json<T: Serialize>(value: &T) -> Result<JsonB> {

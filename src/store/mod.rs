@@ -1,5 +1,6 @@
 //! pg_mig's own tables as typed rows. The only module that names `mig.migration` and the tables beside it.
 
+pub mod author;
 pub mod block_range;
 pub mod check;
 pub mod ddl_job;

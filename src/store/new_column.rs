@@ -4,8 +4,9 @@ use crate::error::{Error, Result};
 use crate::ident::Ident;
 use crate::model::column_change::{ArchivedNames, ColumnChange, Dependent, NewColumn};
 use crate::pg::catalog::Extent;
-use crate::pg::{spi, state};
-use crate::sqlgen::columns::trigger_name;
+use crate::pg::{catalog, spi, state};
+use crate::sqlgen::columns::{trigger_name, view_name};
+use crate::store::author;
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 
@@ -23,6 +24,14 @@ pub fn list(migration: i32) -> Result<Vec<ColumnChange>> {
         &[migration.into()],
     )?;
     Ok(ColumnChange::group_columns(found))
+}
+
+/// Returns the owner of the table, as whom the expressions run. Errors: 55000 if another role owns the view that holds them.
+pub fn trusted_owner(r: &ColumnChange) -> Result<Oid> {
+    let owner = r.leader().owner.map(Oid::from);
+    let owner = owner.ok_or_else(|| catalog::missing_table("the table"))?;
+    author::require_author(&view_name(r.id), owner)?;
+    Ok(owner)
 }
 
 /// Returns the migration that adds a column of this name to the table.
@@ -85,7 +94,7 @@ pub fn insert(migration: i32, w: &RequestedColumn, leader: Option<i32>) -> Resul
 }
 
 /// Records the catalog row of the trigger: any later change to the trigger leaves another row.
-pub fn seal(r: &ColumnChange) -> Result<()> {
+pub fn record_installed(r: &ColumnChange) -> Result<()> {
     state::run(
         "UPDATE mig.new_column c SET seal = (SELECT pg_catalog.format('%s/%s %s:%s', k.system_identifier, d.oid, t.oid, t.xmin) \
          FROM pg_catalog.pg_trigger t, pg_catalog.pg_control_system() k, pg_catalog.pg_database d \

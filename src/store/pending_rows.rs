@@ -8,8 +8,8 @@ use crate::pg::state;
 const REFUSED: &str = "a row of another scope holds this key in the target";
 
 /// Lists the rows with these keys as pending.
-pub fn add_leftovers(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
-    add(
+pub fn add(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
+    insert_keys(
         "INSERT INTO mig.leftover (mapping, key) SELECT $1, ARRAY(SELECT pg_catalog.jsonb_array_elements_text(k)) \
          FROM pg_catalog.jsonb_array_elements($2) k ON CONFLICT DO NOTHING",
         mapping,
@@ -19,7 +19,7 @@ pub fn add_leftovers(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
 
 /// Lists rows that the copy skipped, because a row of another scope holds their key.
 pub fn add_refused(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
-    add(
+    insert_keys(
         &format!(
             "INSERT INTO mig.row_error (mapping, key, sqlstate, message) SELECT $1, ARRAY(SELECT pg_catalog.jsonb_array_elements_text(k)), \
          '23505', '{REFUSED}' FROM pg_catalog.jsonb_array_elements($2) k ON CONFLICT (mapping, key) DO NOTHING"
@@ -29,7 +29,7 @@ pub fn add_refused(mapping: i32, keys: &[Vec<String>]) -> Result<()> {
     )
 }
 
-fn add(sql: &str, mapping: i32, keys: &[Vec<String>]) -> Result<()> {
+fn insert_keys(sql: &str, mapping: i32, keys: &[Vec<String>]) -> Result<()> {
     if !keys.is_empty() {
         state::run(
             sql,

@@ -26,7 +26,7 @@ impl Helpers {
     pub fn for_runner(runner: WorkerArguments) -> Self {
         Self {
             worker: WorkerArguments {
-                part: WorkerRole::Helps,
+                worker_role: WorkerRole::Helps,
                 ..runner
             },
             looked: None,

@@ -25,7 +25,7 @@ unsafe extern "C-unwind" {
 }
 
 /// A worker commits every slice, and is at the top level between two slices.
-const ABLE: SliceContext = SliceContext {
+const WORKER_CONTEXT: SliceContext = SliceContext {
     top_level: true,
     may_wait: true,
 };
@@ -46,7 +46,7 @@ pub unsafe extern "C-unwind" fn mig_worker_main(_argument: pg_sys::Datum) {
     };
     wait_for_launcher(transaction);
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(told.database), Some(told.role));
-    match told.part {
+    match told.worker_role {
         WorkerRole::Runs => run(told),
         WorkerRole::Helps => help::run(told.job),
         WorkerRole::Changes => change::run(told.job),
@@ -193,7 +193,7 @@ fn turn(id: i64) -> Option<i64> {
         if !job_lock::try_for_session(current.migration)? {
             return Ok(SliceProgress::Ended);
         }
-        slice::run_slice(&current, ABLE)
+        slice::run_slice(&current, WORKER_CONTEXT)
     });
     match next {
         Ok(SliceProgress::Continue { pause_ms, .. } | SliceProgress::Wait { pause_ms }) => {

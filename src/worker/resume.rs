@@ -118,7 +118,7 @@ fn go_on(database: Oid, job: &InterruptedJob) {
         database,
         role: Oid::from(job.role),
         job: job.id,
-        part: if job.changes {
+        worker_role: if job.changes {
             WorkerRole::Changes
         } else {
             WorkerRole::Runs

@@ -466,3 +466,247 @@ fn a_job_that_nobody_would_run_is_not_prepared() {
         .get(0);
     assert_eq!(open, 0);
 }
+
+/// The view of a column change belongs to the table's owner, and a rule makes something else of it.
+#[test]
+fn a_column_s_view_leads_to_no_other_table_and_to_no_crash() {
+    let stage = Stage::installed("it_stored_rule");
+    stage.run(
+        "att",
+        "CREATE TABLE a.p (id int PRIMARY KEY, x int); INSERT INTO a.p SELECT g, g FROM generate_series(1, 5) g; CREATE VIEW a.v AS SELECT * FROM a.p; \
+         CREATE SEQUENCE a.sq; CREATE TABLE a.other (id int PRIMARY KEY, x int, y boolean); INSERT INTO a.other VALUES (1, 1, NULL); \
+         CREATE TABLE a.parted (id int, x int, y boolean) PARTITION BY LIST (id); \
+         SELECT mig_define('m'); SELECT mig_add_column('m', 'a.p', 'y', 'boolean', 'x > 0'); SELECT mig_create('m'); SELECT mig_dual_write('m')",
+    );
+    let view: String = stage
+        .admin()
+        .query_one("SELECT 'mig.columns_' || min(id) FROM mig.new_column", &[])
+        .unwrap()
+        .get(0);
+    for select in [
+        "rolsuper AS \"new:1\", (rolsuper OR rolname = 'att') AS \"up:1\" FROM ONLY pg_catalog.pg_authid",
+        "y AS \"new:1\", true AS \"up:1\" FROM ONLY a.other",
+        "y AS \"new:1\", true AS \"up:1\" FROM ONLY a.parted",
+        "(x = 1) AS \"new:1\", true AS \"up:1\" FROM ONLY a.v",
+        "true AS \"new:1\", true AS \"up:1\" FROM ONLY a.p",
+        "(x = 1) AS \"new:1\", true AS \"up:1\" FROM ONLY a.p",
+        "y AS \"new:1\", (SELECT true) AS \"up:1\" FROM ONLY a.p",
+        "q.y AS \"new:1\", true AS \"up:1\" FROM (SELECT ctid, y FROM ONLY a.p) q",
+        "is_called AS \"new:1\", true AS \"up:1\" FROM ONLY a.sq",
+    ] {
+        stage.run(
+            "att",
+            &format!("CREATE OR REPLACE RULE \"_RETURN\" AS ON SELECT TO {view} DO INSTEAD SELECT '(0,0)'::tid AS \"mig:ctid\", {select}"),
+        );
+        for call in [
+            "SELECT mig_backfill('m', 'manual'); SELECT mig_step('m', 60000)",
+            "SELECT mig_check('m')",
+            "UPDATE a.p SET x = x",
+            "SELECT mig_repair('m', dry_run => false)",
+        ] {
+            let code = stage.code("att", call);
+            assert!(!code.starts_with("XX"), "{select}: {call}: {code}");
+        }
+        stage.require_no_new_superuser();
+        let untouched: bool = stage
+            .admin()
+            .query_one("SELECT y IS NULL FROM a.other", &[])
+            .unwrap()
+            .get(0);
+        assert!(untouched, "{select}");
+    }
+}
+
+/// The installer has CREATE in the schema, to restore a dump.
+#[test]
+fn what_the_installer_makes_in_our_schema_runs_as_nobody_else() {
+    let stage = Stage::installed("it_stored_squatted");
+    stage.run(
+        "inst",
+        "CREATE FUNCTION i.trg() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN \
+           IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN ALTER ROLE inst SUPERUSER; END IF; RETURN NULL; END$$; \
+         DO $$BEGIN FOR k IN 1..1 LOOP \
+           EXECUTE format('CREATE TABLE mig.m%s_anchor (project_id int PRIMARY KEY)', k); \
+           EXECUTE format('CREATE TRIGGER t BEFORE INSERT OR DELETE ON mig.m%s_anchor FOR EACH STATEMENT EXECUTE FUNCTION i.trg()', k); \
+           EXECUTE format('GRANT ALL ON mig.m%s_anchor TO PUBLIC', k); END LOOP; END$$",
+    );
+    stage.run(
+        "postgres",
+        "CREATE TABLE public.projects (id int PRIMARY KEY); INSERT INTO public.projects VALUES (1); \
+         CREATE TABLE public.k (id int PRIMARY KEY, x int); INSERT INTO public.k VALUES (1, 1)",
+    );
+    for call in [
+        "mig_define('m', 'public.projects', '1')",
+        "mig_add_table('m', 'public.k', 'public.k2')",
+        "mig_create('m')",
+        "mig_dual_write('m')",
+        "mig_backfill('m', 'manual')",
+        "mig_step('m', 60000)",
+        "mig_switch('m', true)",
+        "mig_stop('m')",
+        "mig_rollback('m', 'switched')",
+    ] {
+        stage.code("postgres", &format!("SELECT {call}"));
+        stage.require_no_new_superuser();
+    }
+    // A view that is lost is not replaced by another role's.
+    stage.run(
+        "vic",
+        &migrated("v.t", "v", "backfilled").replace(
+            "INSERT INTO v.t",
+            "GRANT USAGE ON SCHEMA v TO inst; INSERT INTO v.t",
+        ),
+    );
+    let id: i32 = stage
+        .admin()
+        .query_one(
+            "SELECT id FROM mig.mapping WHERE source = 'v.t'::regclass",
+            &[],
+        )
+        .unwrap()
+        .get(0);
+    stage.run("vic", "CREATE TABLE v.ssn (id int PRIMARY KEY)");
+    stage.run("vic", &format!("DROP VIEW mig.m{id}_forward"));
+    stage.run(
+        "inst",
+        &format!(
+            "CREATE FUNCTION i.grab() RETURNS int LANGUAGE plpgsql AS $$BEGIN IF current_user = 'vic' THEN EXECUTE 'GRANT SELECT ON v.ssn TO inst'; END IF; RETURN 1; END$$; \
+             CREATE TABLE i.fk (id int); INSERT INTO i.fk VALUES (1); \
+             CREATE VIEW mig.m{id}_forward AS SELECT id, i.grab() AS x, id AS \"mig:k1\", ctid AS \"mig:ctid\", xmin AS \"mig:xmin\", cmin AS \"mig:cmin\" FROM i.fk; \
+             GRANT ALL ON mig.m{id}_forward TO PUBLIC"
+        ),
+    );
+    for call in [
+        "mig_check('v')",
+        "mig_diff('v', 'v.t')",
+        "mig_repair('v', dry_run => false)",
+        "mig_switch('v')",
+    ] {
+        assert_ne!(
+            stage.code("vic", &format!("SELECT {call}")),
+            "00000",
+            "{call}"
+        );
+    }
+    let granted: bool = stage
+        .admin()
+        .query_one("SELECT has_table_privilege('inst', 'v.ssn', 'SELECT')", &[])
+        .unwrap()
+        .get(0);
+    assert!(!granted);
+}
+
+/// Every step asks, not the triggers alone; and PostgreSQL's own functions can run what somebody stored.
+#[test]
+fn no_step_runs_a_former_owner_s_code_as_the_new_owner() {
+    let stage = Stage::installed("it_stored_taken");
+    stage.run("att", EVIL);
+    stage.run(
+        "att",
+        "CREATE VIEW a.ev AS SELECT a.evil() AS e; CREATE FUNCTION a.fine(int) RETURNS boolean LANGUAGE sql AS 'SELECT a.evil()'; \
+         CREATE TABLE a.x (id int PRIMARY KEY, x text); INSERT INTO a.x VALUES (1, '1'); GRANT INSERT ON a.x TO app; SELECT mig_define('x'); \
+         SELECT mig_add_table('x', 'a.x', 'a.x2', columns => '{\"y\": \"table_to_xml(''a.ev''::text::regclass, true, true, '''')::text\"}'); \
+         SELECT mig_create('x'); SELECT mig_dual_write('x'); \
+         CREATE TABLE a.k (id int PRIMARY KEY, x int CHECK (a.fine(x))); INSERT INTO a.k VALUES (1, 1); GRANT INSERT ON a.k TO app; SELECT mig_define('k'); \
+         SELECT mig_add_table('k', 'a.k', 'a.k2'); SELECT mig_create('k'); SELECT mig_dual_write('k'); \
+         CREATE FUNCTION a.f(text) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1::int'; \
+         CREATE TABLE a.c (id int PRIMARY KEY, x text); INSERT INTO a.c VALUES (1, '1'); SELECT mig_define('c'); \
+         SELECT mig_add_column('c', 'a.c', 'y', 'int', 'a.f(x)'); SELECT mig_create('c'); SELECT mig_dual_write('c')",
+    );
+    stage.run(
+        "postgres",
+        "ALTER TABLE a.x OWNER TO postgres; ALTER TABLE a.x2 OWNER TO postgres; ALTER TABLE a.k OWNER TO postgres; ALTER TABLE a.k2 OWNER TO postgres; \
+         ALTER TABLE a.c OWNER TO postgres",
+    );
+    stage.run(
+        "att",
+        "CREATE OR REPLACE FUNCTION a.f(text) RETURNS int VOLATILE LANGUAGE plpgsql AS $$BEGIN PERFORM a.evil(); RETURN $1::int; END$$",
+    );
+    for table in ["a.x", "a.k"] {
+        stage.code("app", &format!("INSERT INTO {table} VALUES (2, '2')"));
+        stage.require_no_new_superuser();
+    }
+    for name in ["x", "k", "c"] {
+        for call in [
+            "mig_backfill('{}', 'manual')",
+            "mig_step('{}', 60000)",
+            "mig_check('{}')",
+            "mig_repair('{}', dry_run => false)",
+            "mig_checklist('{}')",
+            "mig_switch('{}', true)",
+        ] {
+            stage.code("postgres", &format!("SELECT {}", call.replace("{}", name)));
+            stage.require_no_new_superuser();
+        }
+        stage.run("postgres", &format!("SELECT mig_detach('{name}')"));
+    }
+}
+
+#[test]
+fn a_superuser_s_step_leaves_the_objects_of_others_alone() {
+    let stage = Stage::installed("it_stored_others");
+    stage.run("postgres", "GRANT CREATE ON SCHEMA public TO att, vic");
+    // An index of another table has the name of one that is not built yet.
+    stage.run(
+        "att",
+        "CREATE TABLE public.z (id int PRIMARY KEY, x int); CREATE INDEX ON public.z (x); SELECT mig_define('z'); \
+         SELECT mig_add_table('z', 'public.z', 'public.z2'); SELECT mig_create('z'); SELECT mig_dual_write('z')",
+    );
+    stage.run(
+        "vic",
+        "CREATE TABLE public.other (x int); CREATE INDEX z2_x_idx ON public.other (x)",
+    );
+    stage.run("postgres", "SELECT mig_rollback('z')");
+    let there: bool = stage
+        .admin()
+        .query_one("SELECT to_regclass('public.z2_x_idx') IS NOT NULL", &[])
+        .unwrap()
+        .get(0);
+    assert!(there);
+    // A forged archive names another role's view, a forged layout another migration's map.
+    stage.run(
+        "inst",
+        "CREATE TABLE i.s (id int PRIMARY KEY, x int); CREATE INDEX ON i.s (x); SELECT mig_define('tpl'); \
+         SELECT mig_add_table('tpl', 'i.s', 'i.t'); SELECT mig_create('tpl')",
+    );
+    stage.run("vic", "CREATE VIEW v.important AS SELECT 1 AS one");
+    stage.run(
+        "inst",
+        "INSERT INTO mig.migration (id, name, owner, phase) OVERRIDING SYSTEM VALUE VALUES (950, 'forged', 'inst', 'archived'); \
+         INSERT INTO mig.mapping (id, migration, ordinal, source, target_schema, target_name, target, adopted, spec, layout, archived, copied) \
+           OVERRIDING SYSTEM VALUE SELECT 950, 950, 1, source, target_schema, target_name, target, true, spec, layout, \
+           '{\"name\": {\"schema\": \"v\", \"name\": \"important\"}, \"indexes\": [], \"sequences\": [], \"view\": true}', true \
+           FROM mig.mapping p WHERE p.source = 'i.s'::regclass",
+    );
+    assert_ne!(
+        stage.code("postgres", "SELECT mig_rollback('forged')"),
+        "00000"
+    );
+    // An index whose text is no column's name is built by the owner alone.
+    stage.run(
+        "inst",
+        "CREATE FUNCTION i.evil(int) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN \
+           IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN ALTER ROLE inst SUPERUSER; END IF; RETURN true; END$$; \
+         CREATE DOMAIN i.ed AS int CHECK (i.evil(VALUE)); CREATE TABLE i.g (id int PRIMARY KEY, x int); CREATE TABLE i.g2 (id int PRIMARY KEY, x int); \
+         INSERT INTO mig.migration (id, name, owner, phase) OVERRIDING SYSTEM VALUE VALUES (951, 'g', 'inst', 'created'); \
+         INSERT INTO mig.mapping (id, migration, ordinal, source, target_schema, target_name, target, adopted, id_mode, spec, layout) OVERRIDING SYSTEM VALUE \
+           SELECT 951, 951, 1, 'i.g'::regclass, 'i', 'g2', 'i.g2'::regclass, false, p.id_mode, p.spec, \
+             jsonb_set(layout, '{indexes,0,columns,0,text}', to_jsonb('((''{1}''::i.ed[])[1])'::text)) FROM mig.mapping p WHERE p.source = 'i.s'::regclass AND p.id < 900; \
+         CREATE VIEW mig.m951_forward AS SELECT g.id, g.x, g.id AS \"mig:k1\", g.ctid AS \"mig:ctid\", g.xmin AS \"mig:xmin\", g.cmin AS \"mig:cmin\" FROM i.g; \
+         CREATE VIEW mig.m951_reverse AS SELECT g.id, g.x, g.id AS \"mig:k1\", g.ctid AS \"mig:ctid\", g.xmin AS \"mig:xmin\", g.cmin AS \"mig:cmin\" FROM i.g2 g",
+    );
+    for call in [
+        "mig_dual_write('g')",
+        "mig_backfill('g', 'manual')",
+        "mig_step('g', 60000)",
+    ] {
+        stage.code("postgres", &format!("SELECT {call}"));
+        stage.require_no_new_superuser();
+    }
+    let there: bool = stage
+        .admin()
+        .query_one("SELECT to_regclass('v.important') IS NOT NULL", &[])
+        .unwrap()
+        .get(0);
+    assert!(there);
+}

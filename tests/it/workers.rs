@@ -173,8 +173,9 @@ fn whoever_waits_hears_that_no_worker_could_connect() {
              SELECT mig_define('m'); SELECT mig_add_table('m', 'p.t', 'p.n'); SELECT mig_create(); SELECT mig_dual_write()",
         )
         .unwrap();
-    client
-        .batch_execute("ALTER ROLE plain CONNECTION LIMIT 0")
+    let mut admin = cluster.connect("postgres");
+    admin
+        .batch_execute("ALTER DATABASE refused ALLOW_CONNECTIONS false")
         .unwrap();
     plain.batch_execute("SELECT mig_backfill()").unwrap();
     let job: i64 = plain

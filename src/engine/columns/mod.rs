@@ -4,7 +4,7 @@ pub mod job;
 pub mod plan;
 pub mod proof;
 
-use crate::engine::gate::{describe_forced_call, require_phase, require_suffix, too_early};
+use crate::engine::gate::{describe_forced_call, require_min_age, require_phase, require_suffix};
 use crate::engine::job::open;
 use crate::engine::types::Action;
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ pub fn owners(all: &[ColumnChange]) -> Vec<Oid> {
 }
 
 pub fn add(name: &str, asked: &ColumnArguments) -> Result<()> {
-    let (m, mappings) = crate::engine::gate::idle(Some(name), "mig_add_column")?;
+    let (m, mappings) = crate::engine::gate::lock_idle_migration(Some(name), "mig_add_column")?;
     if !mappings.is_empty() || m.scope_column.is_some() && m.scope_table.is_some() {
         return Err(Error::NotSupported {
             what: format!("a column in migration \"{}\", which moves tables", m.name),
@@ -93,11 +93,11 @@ pub fn create(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
     }
     require_clean(m, all)?;
     create::columns(m, all)?;
-    come_to(m, Phase::Created, "mig_create")?;
+    set_phase(m, Phase::Created, "mig_create")?;
     Ok(actions(all, "created"))
 }
 
-fn come_to(m: &Migration, phase: Phase, call: &str) -> Result<()> {
+fn set_phase(m: &Migration, phase: Phase, call: &str) -> Result<()> {
     migration::set_phase(m, phase)?;
     log::write(&m.name, phase.as_str(), call)
 }
@@ -111,9 +111,9 @@ pub fn dual_write(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
         return Ok(actions(all, "kept in step"));
     }
     require_clean(m, all)?;
-    create::keep(m, all, SyncStage::Old, false)?;
+    create::install_triggers(m, all, SyncStage::Old, false)?;
     all.iter().try_for_each(|r| new_column::reset(r.id))?;
-    come_to(m, Phase::DualWrite, "mig_dual_write")?;
+    set_phase(m, Phase::DualWrite, "mig_dual_write")?;
     Ok(actions(all, "kept in step"))
 }
 
@@ -132,7 +132,7 @@ fn mend(m: &Migration, all: &[ColumnChange], stage: SyncStage, call: &str) -> Re
             ),
         });
     }
-    create::keep(m, all, stage, true)?;
+    create::install_triggers(m, all, stage, true)?;
     migration::set_state(m.id, MigrationState::Ok, None)?;
     log::write(
         &m.name,
@@ -171,7 +171,7 @@ pub fn switch(m: &Migration, all: &[ColumnChange], force: bool) -> Result<Vec<Ac
         });
     }
     finish::switch(m, all, force)?;
-    come_to(
+    set_phase(
         m,
         Phase::Switched,
         &describe_forced_call("mig_switch", &passed_over),
@@ -193,7 +193,7 @@ pub fn stop(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
         return Ok(actions(all, "old column refuses writes"));
     }
     finish::stop(m, all)?;
-    come_to(m, Phase::Stopped, "mig_stop")?;
+    set_phase(m, Phase::Stopped, "mig_stop")?;
     Ok(actions(all, "old column refuses writes"))
 }
 
@@ -214,7 +214,7 @@ pub fn archive(
     }
     let mut passed_over = Vec::new();
     let call = format!("mig_archive({}, force => true)", Literal(&m.name));
-    too_early(
+    require_min_age(
         m,
         settings::archive_after_days(m),
         "archive_after_days",
@@ -235,7 +235,7 @@ pub fn archive(
     }
     passed_over.extend(users);
     finish::put_away(m, all, suffix, settings::take_names(m))?;
-    come_to(
+    set_phase(
         m,
         Phase::Archived,
         &describe_forced_call("mig_archive", &passed_over),
@@ -292,7 +292,7 @@ pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
         tell_of_own_writes(m, &all)?;
     }
     if m.phase >= Phase::DualWrite && to < Phase::DualWrite {
-        create::let_go(m, &all)?;
+        create::remove_triggers(m, &all)?;
         create::remove(m, &all)?;
         if to == Phase::Created {
             create::columns(m, &all)?;
@@ -307,7 +307,7 @@ pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
         }
         done.push("new columns removed");
     }
-    come_to(m, to, &format!("mig_rollback from {}", m.phase))?;
+    set_phase(m, to, &format!("mig_rollback from {}", m.phase))?;
     migration::set_state(m.id, MigrationState::Ok, None)?;
     Ok(actions(&all, &done.join(", ")))
 }
@@ -348,7 +348,7 @@ pub fn drop(
                 "mig_drop({}, archives => true, force => true)",
                 Literal(&m.name)
             );
-            too_early(
+            require_min_age(
                 m,
                 settings::drop_after_days(m),
                 "drop_after_days",

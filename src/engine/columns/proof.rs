@@ -95,7 +95,7 @@ pub fn check(
             rows(m, r, &mut found)?;
         }
     }
-    verify::keep(m, mode, &found)?;
+    verify::save_result(m, mode, &found)?;
     Ok(found.lines)
 }
 
@@ -163,9 +163,13 @@ fn rows(m: &Migration, r: &ColumnChange, found: &mut CheckFindings) -> Result<()
         (&count, &count),
         Some(true),
     ));
-    found
-        .lines
-        .push(line(r, LineTopic::New, name, ("0", &wrong), ok));
+    found.lines.push(line(
+        r,
+        LineTopic::ExtraOrDifferent,
+        name,
+        ("0", &wrong),
+        ok,
+    ));
     found.compared += counted.rows;
     if !own && !pending {
         found.differences += counted.wrong;

@@ -119,7 +119,7 @@ fn work(m: &Migration, mappings: &[Mapping], able: SliceContext) -> Result<Optio
         return copy::batch(m, p).map(Some);
     }
     if mappings.iter().any(|p| p.notes() && !p.settled) {
-        install_triggers::settle(m, mappings)?;
+        install_triggers::settle_ids(m, mappings)?;
         return Ok(Some(SliceOutcome::Did(0)));
     }
     if let Some(l) = pending_rows::next_leftover(m.id)? {

@@ -28,7 +28,7 @@ pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
     if !is_under_way(mappings)? {
         install_triggers::install_reverse(m, mappings, false)?;
         for p in mappings {
-            mapping::begin_pass(p.id, Pass::Sweep)?;
+            mapping::begin_pass(p.id, Pass::DeleteStale)?;
         }
     }
     let id = open::open_job(m, Some(goal))?;
@@ -67,9 +67,9 @@ pub fn work(
     if let Some(p) = next_table(mappings) {
         return copy::batch(m, p).map(Some);
     }
-    if mappings.iter().any(|p| p.pass == Pass::Sweep) {
+    if mappings.iter().any(|p| p.pass == Pass::DeleteStale) {
         for p in mappings {
-            mapping::begin_pass(p.id, Pass::Back)?;
+            mapping::begin_pass(p.id, Pass::CopyBack)?;
         }
         return Ok(Some(SliceOutcome::Did(0)));
     }
@@ -93,7 +93,7 @@ pub(super) fn next_table(mappings: &[Mapping]) -> Option<&Mapping> {
         .iter()
         .rev()
         .filter(open)
-        .find(|n| mappings[**n].pass == Pass::Sweep);
+        .find(|n| mappings[**n].pass == Pass::DeleteStale);
     sweeping
         .or_else(|| order.iter().find(open))
         .map(|n| &mappings[*n])
@@ -126,7 +126,7 @@ fn require_none_noted(m: &Migration) -> Result<()> {
 fn arrive(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<()> {
     // The locks of the check are released with the subtransaction.
     let found = tx::probe(|| verify::in_full(m, mappings))?;
-    verify::keep(m, CheckMode::Full, &found)?;
+    verify::save_result(m, CheckMode::Full, &found)?;
     if !found.rows_are_equal() {
         require_none_noted(m)?;
         return Err(Error::JobFailed {

@@ -2,7 +2,8 @@
 
 use crate::engine::columns;
 use crate::engine::gate::{
-    actions, describe_forced_call, idle, require_phase, require_suffix, too_early,
+    actions, describe_forced_call, lock_idle_migration, require_min_age, require_phase,
+    require_suffix,
 };
 use crate::engine::types::Action;
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ pub fn archive(
     compat_views: bool,
     force: bool,
 ) -> Result<Vec<Action>> {
-    let (m, mappings) = idle(name, "mig_archive")?;
+    let (m, mappings) = lock_idle_migration(name, "mig_archive")?;
     if let Some(all) = columns::load(&m)? {
         return columns::archive(&m, &all, suffix, compat_views, force);
     }
@@ -33,7 +34,7 @@ pub fn archive(
     }
     let mut passed_over = Vec::new();
     let call = format!("mig_archive({}, force => true)", Literal(&m.name));
-    too_early(
+    require_min_age(
         &m,
         settings::archive_after_days(&m),
         "archive_after_days",
@@ -43,14 +44,14 @@ pub fn archive(
     )?;
     let followers = archive::dependents(&mappings)?;
     if !followers.is_empty() && !force {
-        return Err(Error::Followed {
+        return Err(Error::HasDependents {
             detail: format!("Found: {}.", followers.join("; ")),
             call,
         });
     }
     passed_over.extend(followers);
     drift::require_none(&m)?;
-    archive::put_away(&m, &mappings, suffix, compat_views)?;
+    archive::archive_tables(&m, &mappings, suffix, compat_views)?;
     migration::set_phase(&m, Phase::Archived)?;
     log::write(
         &m.name,
@@ -67,14 +68,14 @@ pub fn archive(
 
 /// archived → stopped
 pub fn take_back(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    archive::take_back(m, mappings)?;
+    archive::restore_names(m, mappings)?;
     migration::set_phase(m, Phase::Stopped)?;
     log::write(&m.name, "stopped", "mig_rollback from archived")
 }
 
 /// Forgets a migration, and drops the archived tables if wanted.
 pub fn drop(name: &str, archives: bool, force: bool) -> Result<Vec<Action>> {
-    let (m, mappings) = idle(Some(name), "mig_drop")?;
+    let (m, mappings) = lock_idle_migration(Some(name), "mig_drop")?;
     if let Some(all) = columns::load(&m)? {
         return columns::drop(&m, &all, archives, force);
     }
@@ -87,7 +88,7 @@ pub fn drop(name: &str, archives: bool, force: bool) -> Result<Vec<Action>> {
             "mig_drop({}, archives => true, force => true)",
             Literal(&m.name)
         );
-        too_early(
+        require_min_age(
             &m,
             settings::drop_after_days(&m),
             "drop_after_days",

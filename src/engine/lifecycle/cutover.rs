@@ -1,7 +1,7 @@
 //! From `backfilled` to the end: mirrors in both directions, then none.
 
 use crate::engine::columns;
-use crate::engine::gate::{actions, describe_forced_call, idle, require_phase};
+use crate::engine::gate::{actions, describe_forced_call, lock_idle_migration, require_phase};
 use crate::engine::job::{open, sync_back};
 use crate::engine::types::Action;
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ use pgrx::pg_sys::Oid;
 /// backfilled → switched
 pub fn switch(name: Option<&str>, force: bool) -> Result<Vec<Action>> {
     tx::require_read_committed()?;
-    let (m, mappings) = idle(name, "mig_switch")?;
+    let (m, mappings) = lock_idle_migration(name, "mig_switch")?;
     if let Some(all) = columns::load(&m)? {
         return columns::switch(&m, &all, force);
     }
@@ -61,7 +61,7 @@ fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
     install_triggers::renew(m, mappings, true)?;
     // Rows that were written between the check and the locks are checked too.
     let again = verify::in_full(m, mappings)?;
-    verify::keep(m, CheckMode::Full, &again)?;
+    verify::save_result(m, CheckMode::Full, &again)?;
     if again.ok() != Some(true) {
         return Err(Error::NotReady {
             migration: m.name.clone(),
@@ -151,7 +151,7 @@ fn doubts(m: &Migration, mappings: &[Mapping]) -> Result<Vec<CutoverBlocker>> {
             });
         }
     }
-    if found.is_empty() && !is_proven(m, mappings)? {
+    if found.is_empty() && !ensure_full_check(m, mappings)? {
         found.push(CutoverBlocker {
             what: "the full check found differences".into(),
             hint: format!(
@@ -216,19 +216,19 @@ impl TwoSequences {
 
 /// Whether a full check since the backfill ended was clean; runs one if there is none. Its locks on the tables are released
 /// with the subtransaction: a transaction that waits for a strong lock must hold none.
-fn is_proven(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
+fn ensure_full_check(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
     if check::is_proven(m.id)? {
         return Ok(true);
     }
     let found = tx::probe(|| verify::in_full(m, mappings))?;
     // After an ERROR this record is lost; the check can be run again by itself.
-    verify::keep(m, CheckMode::Full, &found)?;
+    verify::save_result(m, CheckMode::Full, &found)?;
     Ok(found.ok() == Some(true))
 }
 
 /// switched → stopped
 pub fn stop(name: Option<&str>) -> Result<Vec<Action>> {
-    let (m, mappings) = idle(name, "mig_stop")?;
+    let (m, mappings) = lock_idle_migration(name, "mig_stop")?;
     if let Some(all) = columns::load(&m)? {
         return columns::stop(&m, &all);
     }

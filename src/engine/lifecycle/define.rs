@@ -1,7 +1,7 @@
 //! Definition, creation and dual writing. Each function does the work of one transaction.
 
 use crate::engine::columns;
-use crate::engine::gate::{actions, idle, require_phase};
+use crate::engine::gate::{actions, lock_idle_migration, require_phase};
 use crate::engine::types::Action;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
@@ -56,12 +56,7 @@ pub fn define_config(document: &Value) -> Result<String> {
     )?;
     let m = migration::find(Some(&name))?;
     for t in &tables {
-        define::table(
-            &m,
-            catalog::regclass(&t.source)?,
-            &t.target,
-            &t.arguments()?,
-        )?;
+        define::table(&m, catalog::regclass(&t.source)?, &t.target, &t.arguments())?;
     }
     for c in new_columns {
         let asked = columns::ColumnArguments {
@@ -80,7 +75,7 @@ pub fn define_config(document: &Value) -> Result<String> {
 }
 
 pub fn add_table(name: &str, source: Oid, target: &str, arguments: &TableArguments) -> Result<()> {
-    let (m, _) = idle(Some(name), "mig_add_table")?;
+    let (m, _) = lock_idle_migration(Some(name), "mig_add_table")?;
     columns::require_none(&m)?;
     define::table(&m, source, target, arguments)
 }
@@ -171,7 +166,7 @@ fn require_tables(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 
 /// defined → created
 pub fn create(name: Option<&str>) -> Result<Vec<Action>> {
-    let (m, mappings) = idle(name, "mig_create")?;
+    let (m, mappings) = lock_idle_migration(name, "mig_create")?;
     if let Some(all) = columns::load(&m)? {
         return columns::create(&m, &all);
     }
@@ -215,7 +210,7 @@ fn mend(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
 
 /// created → dual_write
 pub fn dual_write(name: Option<&str>) -> Result<Vec<Action>> {
-    let (m, mappings) = idle(name, "mig_dual_write")?;
+    let (m, mappings) = lock_idle_migration(name, "mig_dual_write")?;
     if let Some(all) = columns::load(&m)? {
         return columns::dual_write(&m, &all);
     }

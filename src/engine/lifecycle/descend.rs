@@ -44,7 +44,7 @@ fn require_nothing_new(m: &Migration, mappings: &[Mapping]) -> Result<()> {
         return Ok(());
     }
     let found = tx::probe(|| verify::in_full(m, mappings))?;
-    let new = |l: &verify::CheckLine| l.about == LineTopic::New && l.ok != Some(true);
+    let new = |l: &verify::CheckLine| l.about == LineTopic::ExtraOrDifferent && l.ok != Some(true);
     if found.lines.iter().any(new) {
         return drift::require_none(m);
     }

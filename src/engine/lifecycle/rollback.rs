@@ -1,7 +1,7 @@
 //! Rollback by one step or several, from every phase.
 
 use crate::engine::columns;
-use crate::engine::gate::{actions, idle};
+use crate::engine::gate::{actions, lock_idle_migration};
 use crate::engine::job::{open, sync_back};
 use crate::engine::lifecycle::archive;
 use crate::engine::lifecycle::descend::descend;
@@ -16,7 +16,7 @@ use crate::store::mapping;
 
 /// Rolls back to `to`, or by one step.
 pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
-    let (m, mappings) = idle(Some(name), "mig_rollback")?;
+    let (m, mappings) = lock_idle_migration(Some(name), "mig_rollback")?;
     let Some(to) = destination(&m, to)? else {
         return Ok(actions(&mappings, "kept"));
     };
@@ -25,7 +25,7 @@ pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
     }
     if m.phase == Phase::Archived {
         archive::take_back(&m, &mappings)?;
-        let (m, mappings) = idle(Some(name), "mig_rollback")?;
+        let (m, mappings) = lock_idle_migration(Some(name), "mig_rollback")?;
         if to < Phase::Stopped {
             sync_back::start(&m, &mappings, to)?;
             return Ok(actions(&mappings, "has its name again, rows come back"));

@@ -1,7 +1,7 @@
 //! Checks, now or in a job, and the rows that differ.
 
 use crate::engine::columns;
-use crate::engine::gate::idle;
+use crate::engine::gate::lock_idle_migration;
 use crate::engine::job::{driver, open};
 use crate::engine::types::CheckArguments;
 use crate::error::{Error, Result};
@@ -36,14 +36,14 @@ impl CheckScope {
     }
 }
 
-fn scene(name: Option<&str>, relation: Option<Oid>) -> Result<CheckScope> {
+fn load_scope(name: Option<&str>, relation: Option<Oid>) -> Result<CheckScope> {
     let m = migration::find(name)?;
     migration::require_owner(&m)?;
     if m.phase < Phase::DualWrite {
         return Err(m.wrong_phase("phase \"dual_write\" or later"));
     }
     let all = mapping::list(m.id)?;
-    let chosen = chosen(&all, relation)?;
+    let chosen = choose_mappings(&all, relation)?;
     Ok(CheckScope {
         chosen: chosen.iter().map(|p| p.id).collect(),
         migration: m,
@@ -52,7 +52,7 @@ fn scene(name: Option<&str>, relation: Option<Oid>) -> Result<CheckScope> {
 }
 
 /// Returns the mappings that `relation` is source or target of; all of them without it.
-pub fn chosen(all: &[Mapping], relation: Option<Oid>) -> Result<Vec<&Mapping>> {
+pub fn choose_mappings(all: &[Mapping], relation: Option<Oid>) -> Result<Vec<&Mapping>> {
     let is_it = |p: &&Mapping| {
         relation.is_none_or(|r| p.source == r.to_u32() || p.target == Some(r.to_u32()))
     };
@@ -98,7 +98,7 @@ pub fn check(wanted: &CheckArguments) -> Result<Vec<CheckLine>> {
         migration::require_owner(&m)?;
         return columns::proof::check(&m, &all, wanted, mode);
     }
-    let scene = scene(wanted.migration, wanted.relation)?;
+    let scene = load_scope(wanted.migration, wanted.relation)?;
     verify::run(&scene.subject(), mode)
 }
 
@@ -116,7 +116,7 @@ pub fn assert(name: Option<&str>, mode_name: &str) -> Result<()> {
         };
         return columns::proof::assert(&m, &all, &wanted, mode);
     }
-    let scene = scene(name, None)?;
+    let scene = load_scope(name, None)?;
     let lines = verify::run(&scene.subject(), mode)?;
     let Some(bad) = lines.iter().find(|l| l.ok != Some(true)) else {
         return Ok(());
@@ -157,7 +157,7 @@ pub fn diff(name: Option<&str>, relation: Oid, max_rows: i32) -> Result<Vec<Diff
         migration::require_owner(&m)?;
         return columns::proof::diff(&m, &all, relation, i64::from(max_rows));
     }
-    let scene = scene(name, Some(relation))?;
+    let scene = load_scope(name, Some(relation))?;
     let mut all = Vec::new();
     for p in scene.subject().chosen.iter().filter(|p| !p.is_partner()) {
         all.extend(rows::diff(&scene.migration, p, i64::from(max_rows))?);
@@ -187,8 +187,8 @@ pub fn start(wanted: &CheckArguments, driver: &str) -> Result<i64> {
             hint: "SELECT * FROM mig_check();".into(),
         });
     }
-    let scene = scene(wanted.migration, wanted.relation)?;
-    let (m, _) = idle(Some(&scene.migration.name), "mig_check_start")?;
+    let scene = load_scope(wanted.migration, wanted.relation)?;
+    let (m, _) = lock_idle_migration(Some(&scene.migration.name), "mig_check_start")?;
     open::require_no_open(&m, "mig_check_start")?;
     let underway = CheckState {
         mode: mode.as_str().to_owned(),
@@ -230,13 +230,13 @@ pub fn work(m: &Migration, all: &[Mapping], job: &Job) -> Result<bool> {
             all,
             chosen,
         };
-        let found = verify::look_on(&subject, mode, &mut SlicedProgress { done, of })?;
+        let found = verify::run_with_progress(&subject, mode, &mut SlicedProgress { done, of })?;
         underway.found.add(found);
         underway.done += now;
         save(job.id, &underway)?;
         return Ok(true);
     }
-    verify::keep(m, mode, &underway.found)?;
+    verify::save_result(m, mode, &underway.found)?;
     Ok(false)
 }
 

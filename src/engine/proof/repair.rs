@@ -1,7 +1,7 @@
 //! Repair: makes targets equal to the sources again, where writes passed the mirrors.
 
 use crate::engine::columns;
-use crate::engine::gate::idle;
+use crate::engine::gate::lock_idle_migration;
 use crate::engine::job::{driver, open, sync_back};
 use crate::engine::proof::check;
 use crate::engine::types::{self, Repair};
@@ -31,7 +31,7 @@ pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Resul
     migration::require_owner(&m)?;
     if columns::load(&m)?.is_some() {
         tx::require_read_committed()?;
-        let (m, _) = idle(Some(&m.name), "mig_repair")?;
+        let (m, _) = lock_idle_migration(Some(&m.name), "mig_repair")?;
         let all = columns::load(&m)?.unwrap_or_default();
         return columns::proof::repair(&m, &all, relation, dry_run);
     }
@@ -41,17 +41,17 @@ pub fn repair(name: Option<&str>, relation: Option<Oid>, dry_run: bool) -> Resul
         (m, all)
     } else {
         tx::require_read_committed()?;
-        let (m, all) = idle(Some(&m.name), "mig_repair")?;
+        let (m, all) = lock_idle_migration(Some(&m.name), "mig_repair")?;
         require_phase(&m)?;
         require_mirrors(&m)?;
         (m, all)
     };
-    let mut chosen = check::chosen(&all, relation)?;
+    let mut chosen = check::choose_mappings(&all, relation)?;
     chosen.retain(|p| !p.is_partner());
     if !dry_run {
         pending_rows::try_again(m.id)?;
     }
-    let at = verify::moment(&m, &all)?;
+    let at = verify::lock_and_take_snapshot(&m, &all)?;
     let kinds = chosen
         .iter()
         .map(|p| verify::rows::kinds(&m, p, &at, !dry_run))
@@ -179,7 +179,7 @@ fn at_once(m: &Migration, all: &[Mapping]) -> Result<()> {
         other => other?,
     }
     for (p, of) in &listed {
-        repair::settle(p, of)?;
+        repair::strike_off_equal(p, of)?;
     }
     Ok(())
 }
@@ -243,7 +243,7 @@ fn batch(m: &Migration, p: &Mapping, of: &[Leftover]) -> Result<SliceOutcome> {
         }
         Err(e) => Err(e),
         Ok(()) => {
-            let left = repair::settle(p, of)?;
+            let left = repair::strike_off_equal(p, of)?;
             Ok(SliceOutcome::Did(
                 i64::try_from(of.len() - left).unwrap_or(0),
             ))

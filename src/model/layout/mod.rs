@@ -136,10 +136,23 @@ pub struct TargetIndex {
 }
 
 impl TargetIndex {
-    /// Whether building the index evaluates user expressions.
+    /// Whether building the index may evaluate user expressions: its text holds more than names.
     pub fn has_expressions(&self) -> bool {
-        self.predicate.is_some() || self.columns.iter().any(|c| c.name.is_none())
+        let is_column = |c: &IndexColumn| {
+            let name = c.name.as_ref();
+            name.is_some_and(|n| c.text == n.to_string()) && holds_names_only(&c.suffix)
+        };
+        let options = self.options.iter();
+        self.predicate.is_some()
+            || !self.columns.iter().all(is_column)
+            || !options.map(String::as_str).all(holds_names_only)
     }
+}
+
+/// Whether a text holds names, words and settings only (`COLLATE "C" DESC`, `fillfactor=70`): no call, cast, literal or comment.
+fn holds_names_only(text: &str) -> bool {
+    let harmless = |c: char| c.is_alphanumeric() || " _\".=".contains(c);
+    text.chars().all(harmless)
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -166,7 +179,7 @@ pub struct Member<'a> {
     /// Its target draws new ids.
     pub remap: bool,
     /// The shape of an adopted target: it draws ids by its own rule, and its rows may be matched to source rows.
-    pub stood: Option<&'a Shape>,
+    pub adopted_shape: Option<&'a Shape>,
 }
 
 impl Member<'_> {

@@ -145,7 +145,7 @@ mod tests {
             spec: &spec,
             target: &target,
             remap: false,
-            stood: None,
+            adopted_shape: None,
         };
         let layout = resolve(&[member], 0, None).expect("layout");
         way_back(&source, &spec, &layout)

@@ -11,7 +11,7 @@ fn resolve_alone(spec: &Spec, shape: &Shape, scope: Option<&Scope>) -> Result<La
             spec,
             target: &target,
             remap: false,
-            stood: None,
+            adopted_shape: None,
         }],
         0,
         scope,
@@ -37,7 +37,7 @@ fn a_surrogate_key_stays_the_primary_key_and_gets_a_scoped_twin_when_referenced(
             spec: &spec,
             target: &a,
             remap: false,
-            stood: None,
+            adopted_shape: None,
         },
         Member {
             id: 2,
@@ -45,7 +45,7 @@ fn a_surrogate_key_stays_the_primary_key_and_gets_a_scoped_twin_when_referenced(
             spec: &spec,
             target: &b,
             remap: false,
-            stood: None,
+            adopted_shape: None,
         },
     ];
     let layout = resolve(&members, 0, Some(&fixture::scope())).expect("layout");
@@ -200,7 +200,7 @@ fn a_target_that_draws_its_ids_keeps_its_key_alone() {
         spec: &spec,
         target: &target,
         remap: true,
-        stood: None,
+        adopted_shape: None,
     };
     let layout = resolve(&[member], 0, Some(&fixture::scope())).expect("layout");
     let drawn = layout.drawn.as_ref().expect("it draws");

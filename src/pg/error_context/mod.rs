@@ -2,9 +2,8 @@
 //!
 //! PostgreSQL calls the callbacks on `error_context_stack` when an ERROR is raised (errfinish in elog.c). pgrx turns each ERROR
 //! that its functions meet into a panic, and raises it again at the border of the function that PostgreSQL called, without CONTEXT
-//! and without the names of table and constraint. So the frame stays on the stack while a panic unwinds: the second call restores
-//! what the first call saw. Nothing removes the frame then, because the code that catches an ERROR restores the stack; so the frame
-//! is not in Rust's memory. Texts are replaced at the second call only: code that catches the first ERROR inside may depend on its
+//! and without the names of table and constraint. So the first call saves them and the second one restores them. The frame has to
+//! outlive the panic in between, so it lives in PostgreSQL's memory; the code that catches the ERROR takes it off the stack. Texts are replaced at the second call only: code that catches the first ERROR inside may depend on its
 //! text.
 
 #![allow(
@@ -34,14 +33,14 @@ pub enum VisibleParts {
 }
 
 /// The texts to add to an error, made once.
-pub struct Told {
+pub struct ErrorTexts {
     line: CString,
     schema: CString,
     table: CString,
     general: CString,
 }
 
-impl Told {
+impl ErrorTexts {
     /// `line` becomes CONTEXT; `table` is the table whose rows a session may see; `general` replaces a message that may quote a
     /// value.
     pub fn new(line: &str, (schema, table): (&str, &str), general: &str) -> Self {
@@ -67,7 +66,7 @@ struct ContextFrame {
     link: pg_sys::ErrorContextCallback,
     memory: pg_sys::MemoryContext,
     /// Invalid when `unwinds` is set.
-    told: *const Told,
+    told: *const ErrorTexts,
     shows: VisibleParts,
     unwinds: bool,
     /// The last ERROR that passed; null before the first.
@@ -78,12 +77,12 @@ struct ContextFrame {
 /// Removes the frame when it is dropped.
 pub struct ContextGuard<'a> {
     frame: *mut ContextFrame,
-    _told: &'a Told,
+    _told: &'a ErrorTexts,
 }
 
 /// Adds `told` to ERRORs until the guard is dropped. The current memory context must live as long as the caller of the function
 /// that PostgreSQL called.
-pub fn explain_errors(told: &Told, shows: VisibleParts) -> ContextGuard<'_> {
+pub fn explain_errors(told: &ErrorTexts, shows: VisibleParts) -> ContextGuard<'_> {
     // SAFETY: the frame is complete before it is linked into the stack, and code that unwinds past it restores the stack.
     unsafe {
         let memory = pg_sys::CurrentMemoryContext;

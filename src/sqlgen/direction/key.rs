@@ -24,12 +24,20 @@ pub struct FlowKey {
 impl Flow {
     /// Part `n` of the written table's key, for a key of the touched table.
     pub fn to_written(&self, n: usize, touched: &dyn Fn(usize) -> String) -> String {
-        translate_key_part(&self.key[n], self.way == Direction::Forward, touched(n))
+        translate_key_part(
+            &self.key[n],
+            self.direction == Direction::Forward,
+            touched(n),
+        )
     }
 
     /// Part `n` of the touched table's key, for a key of the written table.
     pub fn to_touched(&self, n: usize, written: &dyn Fn(usize) -> String) -> String {
-        translate_key_part(&self.key[n], self.way == Direction::Reverse, written(n))
+        translate_key_part(
+            &self.key[n],
+            self.direction == Direction::Reverse,
+            written(n),
+        )
     }
 
     /// `t.k = $1 AND …`: rows of the written table, by the key in `$(skip + 1) …`.

@@ -39,7 +39,7 @@ impl Direction {
 
 #[derive(Clone, Debug)]
 pub struct Flow {
-    pub way: Direction,
+    pub direction: Direction,
     pub mapping: i32,
     /// The rows as they should be, with the touched table's key (`view_names::key_name`) and tid.
     pub view: QualifiedName,
@@ -50,7 +50,7 @@ pub struct Flow {
     pub key: Vec<FlowKey>,
     /// The unique columns of the written table that ON CONFLICT names.
     pub arbiter: Vec<Ident>,
-    /// Columns that an UPDATE never sets: that would take the row lock that blocks inserts of referencing rows.
+    /// Key columns, which an UPDATE never sets: it would lock the row FOR UPDATE instead of FOR NO KEY UPDATE, and block foreign key checks.
     pub fixed: Vec<Ident>,
     /// Which rows of the written table (alias t) belong to this mapping; None for all.
     pub own: Option<String>,
@@ -62,7 +62,7 @@ pub struct Flow {
     pub follows: Vec<Scope>,
     /// The scope: other rows of the touched table do not belong to the migration.
     pub scope: Option<Scope>,
-    /// Reverse: the target's columns that the forward view computes again.
+    /// Reverse: target columns that are computed again from the source after a write, to see whether the row comes back the same.
     pub comes_forth: Vec<Ident>,
     /// Columns whose value in the written table may be kept.
     pub kept: Vec<KeptValue>,
@@ -78,8 +78,8 @@ pub struct Flow {
     pub led: bool,
 }
 
-/// A column whose old value is kept as long as `up` of it equals the target's value: `up` and `down` need not be inverse, and a
-/// write to another column must not change it.
+/// A source column that is not overwritten while `up` of its old value already gives the target's value: `down` might return another one,
+/// and a write to another column must not change this one.
 #[derive(Clone, Debug)]
 pub struct KeptValue {
     pub column: Ident,
@@ -97,7 +97,7 @@ impl Flow {
         let columns = layout.columns.iter().filter(|c| c.insert);
         let fixed = layout.arbiter.iter().chain(&layout.primary_key);
         Self {
-            way: Direction::Forward,
+            direction: Direction::Forward,
             mapping: id,
             view: view_names::name(id),
             touched: source.clone(),
@@ -133,7 +133,7 @@ impl Flow {
         let key = flow_key(layout, Direction::Reverse);
         let arbiter: Vec<Ident> = key.iter().map(|k| k.written.clone()).collect();
         Some(Self {
-            way: Direction::Reverse,
+            direction: Direction::Reverse,
             mapping: id,
             view: view_names::reverse_name(id),
             touched: target.clone(),
@@ -182,7 +182,7 @@ impl Flow {
 
     /// A view over several tables cannot be locked for one of them, so rows are locked in the table itself.
     pub fn locks_table(&self) -> bool {
-        self.merged && self.way == Direction::Forward
+        self.merged && self.direction == Direction::Forward
     }
 
     /// The assignment that updates `column` of row `t` to `value`, or keeps its current value. `at` finds the touched row `n`

@@ -42,7 +42,7 @@ impl IdChoice {
 
 /// The map column with the touched table's ids.
 fn side<'a>(flow: &Flow, map: &'a Map) -> &'a MapColumn {
-    match flow.way {
+    match flow.direction {
         Direction::Forward => &map.old,
         Direction::Reverse => &map.new,
     }
@@ -71,7 +71,7 @@ pub fn give(flow: &Flow, chosen: IdChoice) -> Option<String> {
 
 /// The touched table's id, in row `v` of the view.
 fn id_in_view(flow: &Flow, drawn: &NewIds) -> String {
-    let mine = match flow.way {
+    let mine = match flow.direction {
         Direction::Forward => &drawn.source,
         Direction::Reverse => &drawn.target,
     };

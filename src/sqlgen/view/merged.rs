@@ -34,7 +34,7 @@ fn alias(n: usize) -> Ident {
     Ident::new(format!("mig:s{}", n + 1))
 }
 
-/// Rows of `base`, joined with the other sources, without those that one of `before` has.
+/// One branch of the UNION ALL: `base`, left-joined to the later sources, without the keys that a branch of `before` has returned.
 fn arm(sources: &[MergeSource], base: usize, before: &[usize], me: usize) -> String {
     let joined: Vec<usize> = (0..sources.len())
         .filter(|n| *n != base && !before.contains(n))

@@ -183,14 +183,17 @@ fn fill(
     from: i64,
     to: i64,
 ) -> Result<FilledSlice> {
-    let _owner = role::confine(Oid::from(r.leader().owner.unwrap_or(0)))?;
+    let _owner = role::confine(new_column::trusted_owner(r)?)?;
     let _safe = guc::pin_names();
     let view = catalog::oid_of(&sql::view_name(r.id));
     let expressions = view
         .and_then(Expressions::load)
+        .filter(|e| e.relation.to_u32() == r.relation)
         .ok_or_else(|| Error::Drift {
             migration: r.describe(),
-            detail: "The view that says what the columns should be is gone.".into(),
+            detail:
+                "The view that says what the columns should be is gone, or is not as it was made."
+                    .into(),
             hint: "Go back and forth again: SELECT mig_rollback(…, 'defined');".into(),
         })?;
     let concerned: AffectedConstraints = spi::first(

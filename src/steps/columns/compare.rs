@@ -5,7 +5,7 @@ use crate::model::column_change::{ColumnChange, SyncStage};
 use crate::pg::document::JsonText;
 use crate::pg::{catalog, guc, role, spi};
 use crate::sqlgen::columns::compare as sql;
-use pgrx::pg_sys::Oid;
+use crate::store::new_column;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -41,6 +41,6 @@ pub fn list(r: &ColumnChange, stage: SyncStage, limit: i64) -> Result<Vec<OutOfS
     )
 }
 
-fn act(r: &ColumnChange) -> Result<role::Confined> {
-    role::confine_reading(Oid::from(r.leader().owner.unwrap_or(0)))
+fn act(r: &ColumnChange) -> Result<role::ConfinedRole> {
+    role::confine_reading(new_column::trusted_owner(r)?)
 }

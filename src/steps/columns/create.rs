@@ -64,7 +64,12 @@ pub fn remove(m: &Migration, all: &[ColumnChange]) -> Result<()> {
 /// Installs the triggers, or replaces them for another stage. ShareRowExclusive for a new trigger: it waits for open
 /// writers, so that no transaction writes past the trigger. An existing trigger is replaced in one transaction, under
 /// AccessExclusive.
-pub fn keep(m: &Migration, all: &[ColumnChange], stage: SyncStage, force: bool) -> Result<()> {
+pub fn install_triggers(
+    m: &Migration,
+    all: &[ColumnChange],
+    stage: SyncStage,
+    force: bool,
+) -> Result<()> {
     let stands = are_triggers_installed(all)?;
     let mode = if stands {
         LockMode::AccessExclusive
@@ -76,19 +81,19 @@ pub fn keep(m: &Migration, all: &[ColumnChange], stage: SyncStage, force: bool) 
         drift::require_none(m)?;
     }
     for r in all {
-        put_in(r, stage, stands)?;
+        install_trigger(r, stage, stands)?;
     }
     Ok(())
 }
 
 /// As `keep`, with the locks already held.
-pub fn put_in(r: &ColumnChange, stage: SyncStage, stands: bool) -> Result<()> {
+pub fn install_trigger(r: &ColumnChange, stage: SyncStage, stands: bool) -> Result<()> {
     let table = r.table()?;
     if stands {
         spi::run(&sql::drop_trigger(table, r.id), &[])?;
     }
     state::define_triggers(r.relation.into(), &sql::create_trigger(table, r.id, stage))?;
-    new_column::seal(r)
+    new_column::record_installed(r)
 }
 
 fn are_triggers_installed(all: &[ColumnChange]) -> Result<bool> {
@@ -101,12 +106,12 @@ fn are_triggers_installed(all: &[ColumnChange]) -> Result<bool> {
 }
 
 /// Drops the triggers: from the commit on nothing is kept in step.
-pub fn let_go(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+pub fn remove_triggers(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     let there = existing_tables(all);
     lock_all(m, &there)?;
     for r in &there {
         spi::run(&sql::drop_trigger(r.table()?, r.id), &[])?;
-        new_column::seal(r)?;
+        new_column::record_installed(r)?;
     }
     Ok(())
 }

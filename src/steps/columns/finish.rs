@@ -1,6 +1,6 @@
 //! From the switch to the end: what the new column takes over, what becomes of the old one, and the rollback.
 
-use super::create::put_in;
+use super::create::install_trigger;
 use super::{existing_tables, lock_all};
 use crate::error::Result;
 use crate::ident::Ident;
@@ -21,7 +21,7 @@ pub fn switch(m: &Migration, all: &[ColumnChange], force: bool) -> Result<()> {
         drift::require_none(m)?;
     }
     for r in all {
-        put_in(r, SyncStage::Both, true)?;
+        install_trigger(r, SyncStage::Both, true)?;
         let table = r.table()?;
         let shape = catalog::shape_of(r.relation, &table.plain())?;
         for (c, l) in r.late() {
@@ -79,7 +79,8 @@ fn take_over(r: &ColumnChange, shape: &Shape) -> Result<()> {
 pub fn switch_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     drift::require_none(m)?;
-    all.iter().try_for_each(|r| put_in(r, SyncStage::Old, true))
+    all.iter()
+        .try_for_each(|r| install_trigger(r, SyncStage::Old, true))
 }
 
 /// Makes the new column authoritative: the old one follows it and takes no other writes. A computed column is no longer
@@ -91,10 +92,10 @@ pub fn stop(m: &Migration, all: &[ColumnChange]) -> Result<()> {
         let table = r.table()?;
         let shape = catalog::shape_of(r.relation, &table.plain())?;
         if r.replaces.is_some() {
-            put_in(r, SyncStage::New, true)?;
+            install_trigger(r, SyncStage::New, true)?;
         } else {
             spi::run(&sql::drop_trigger(table, r.id), &[])?;
-            new_column::seal(r)?;
+            new_column::record_installed(r)?;
         }
         for c in &r.columns {
             let same = r.replaces.as_ref().and_then(|o| shape.column(&o.name));
@@ -114,7 +115,7 @@ pub fn stop_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     drift::require_none(m)?;
     for r in all {
-        put_in(r, SyncStage::Both, r.replaces.is_some())?;
+        install_trigger(r, SyncStage::Both, r.replaces.is_some())?;
         for c in &r.columns {
             spi::run(&sql::set_default(r.table()?, &c.name, None), &[])?;
         }

@@ -1,5 +1,5 @@
-//! One batch of the backfill: locks the rows that are free, copies them under a newer snapshot, lists the others as pending
-//! and saves the checkpoint, all in one transaction. Why this order loses no row: README, "How it stays correct".
+//! One batch of the backfill: copies rows, lists those that it could not take as pending, and saves the checkpoint, all in one transaction.
+//! Below SQL it locks no row; by statements it locks the rows that are free. Why neither loses a row: README, "How it stays correct".
 
 mod passes;
 mod range;
@@ -57,7 +57,7 @@ fn copy(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutcome>
         let _timeout = guc::lock_timeout(timeout);
         passes::run(p, &slice)?
     };
-    pending_rows::add_leftovers(p.id, &moved.leftovers)?;
+    pending_rows::add(p.id, &moved.leftovers)?;
     pending_rows::add_refused(p.id, &moved.refused)?;
     let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
     let rows = moved.locked;
@@ -105,7 +105,7 @@ fn smaller(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutco
     }
     let (slice, end) = stretch.slice(m, p)?;
     let keys = passes::keys(p, &slice)?;
-    pending_rows::add_leftovers(p.id, &keys)?;
+    pending_rows::add(p.id, &keys)?;
     stretch.checkpoint(p, end, &done)?;
     Ok(SliceOutcome::Did(i64::try_from(keys.len()).unwrap_or(0)))
 }

@@ -6,7 +6,7 @@ use crate::model::records::{Mapping, Pass};
 use crate::pg::tid::{self, BlockSlice};
 use crate::pg::{catalog, role, spi};
 use crate::relation::id_pairs;
-use crate::row_writer::Direct;
+use crate::row_writer::DirectWriter;
 use crate::sqlgen::direction::Flow;
 use crate::sqlgen::{batch, delete_stale};
 use crate::store::{mapping, sessions};
@@ -25,8 +25,8 @@ pub struct MovedRows {
 /// Returns the table whose blocks the pass reads.
 pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
     match p.pass {
-        Pass::Forth | Pass::Sweep => Ok((p.source, mapping::source(p)?)),
-        Pass::Back => Ok((p.target.unwrap_or(0), mapping::target(p)?)),
+        Pass::Copy | Pass::DeleteStale => Ok((p.source, mapping::source(p)?)),
+        Pass::CopyBack => Ok((p.target.unwrap_or(0), mapping::target(p)?)),
     }
 }
 
@@ -34,9 +34,9 @@ pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
 pub fn run(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
     let _owner = role::confine(mapping::owner(p)?)?;
     let moved = match p.pass {
-        Pass::Forth => copy_slice(p, slice)?,
-        Pass::Sweep => delete(&require_reverse(p)?, slice)?,
-        Pass::Back => renew(&require_reverse(p)?, slice)?,
+        Pass::Copy => copy_slice(p, slice)?,
+        Pass::DeleteStale => delete(&require_reverse(p)?, slice)?,
+        Pass::CopyBack => renew(&require_reverse(p)?, slice)?,
     };
     if p.adopted {
         // Deferred constraints of the user must be checked now, as the owner, not at commit, as the caller.
@@ -47,16 +47,16 @@ pub fn run(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
 
 /// Whether several processes may copy slices of the table at a time: no row of one slice waits for a row of another.
 pub fn may_share(p: &Mapping) -> Result<bool> {
-    Ok(p.pass == Pass::Forth && direct(p, &mapping::forward(p)?)?.is_some())
+    Ok(p.pass == Pass::Copy && direct(p, &mapping::forward(p)?)?.is_some())
 }
 
 /// Returns the keys of all rows in this slice that the pass would touch.
 pub fn keys(p: &Mapping, slice: &BlockSlice) -> Result<KeyList> {
     let _owner = role::confine_reading(mapping::owner(p)?)?;
     let sql = match p.pass {
-        Pass::Forth => batch::keys(&mapping::forward(p)?),
-        Pass::Sweep => delete_stale::keys(&require_reverse(p)?),
-        Pass::Back => batch::keys(&require_reverse(p)?),
+        Pass::Copy => batch::keys(&mapping::forward(p)?),
+        Pass::DeleteStale => delete_stale::keys(&require_reverse(p)?),
+        Pass::CopyBack => batch::keys(&require_reverse(p)?),
     };
     tid::keys_in_slice(&sql, slice)
 }
@@ -74,7 +74,7 @@ fn copy_slice(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
     }
 }
 
-fn direct(p: &Mapping, flow: &Flow) -> Result<Option<Direct>> {
+fn direct(p: &Mapping, flow: &Flow) -> Result<Option<DirectWriter>> {
     let (Some(target), Some(view)) = (p.target, catalog::find(&flow.view)?) else {
         return Ok(None);
     };
@@ -82,12 +82,12 @@ fn direct(p: &Mapping, flow: &Flow) -> Result<Option<Direct>> {
     if sessions::older_than("0.4.0")?.maybe > 0 {
         return Ok(None);
     }
-    let found = Direct::for_flow(flow, Oid::from(p.source), view, Oid::from(target))?;
-    Ok(found.filter(Direct::copies))
+    let found = DirectWriter::for_flow(flow, Oid::from(p.source), view, Oid::from(target))?;
+    Ok(found.filter(DirectWriter::can_bulk_copy))
 }
 
 fn copy_directly(
-    direct: &Direct,
+    direct: &DirectWriter,
     p: &Mapping,
     flow: &Flow,
     slice: &BlockSlice,
@@ -106,7 +106,7 @@ fn copy(flow: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
     let locked = tid::lock(&batch::lock(flow), slice)?;
     let mut copied = 0;
     if locked.count > 0 {
-        id_pairs::give(flow, &locked)?;
+        id_pairs::give_ids(flow, &locked)?;
         if flow.finds() {
             tid::run(&batch::renew(flow), &locked)?;
         }
@@ -130,7 +130,7 @@ fn renew(flow: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
     let locked = tid::lock(&batch::lock(flow), slice)?;
     let mut refused = Vec::new();
     if locked.count > 0 {
-        id_pairs::give(flow, &locked)?;
+        id_pairs::give_ids(flow, &locked)?;
         tid::run(&batch::renew(flow), &locked)?;
         tid::run(&batch::copy(flow), &locked)?;
         refused = tid::keys_of(&batch::select_refused(flow), &locked)?;

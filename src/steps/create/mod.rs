@@ -47,7 +47,7 @@ pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<Planned
             spec: &p.spec,
             target: &p.target_name,
             remap: p.remaps(),
-            stood: standing
+            adopted_shape: standing
                 .as_ref()
                 .filter(|_| p.adopted || p.target.is_none()),
         })
@@ -219,7 +219,7 @@ pub fn maps(p: &PlannedMapping) -> Vec<PlanStatement> {
         );
         format!("nextval({sequence}::regclass)")
     });
-    let old = crate::relation::id_pairs::draws(&p.source, &drawn.source);
+    let old = crate::relation::id_pairs::default_of_column(&p.source, &drawn.source);
     let name = id_lookup::name(p.mapping.id);
     let made = id_map::create(&name, drawn, (old.as_deref(), &new)).into_iter();
     made.map(|sql| PlanStatement::new(&name, "AccessExclusiveLock (new table)", sql))

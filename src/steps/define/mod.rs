@@ -8,7 +8,7 @@ use crate::model::layout::{Layout, Member, merge, resolve};
 use crate::model::options;
 use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
-use crate::model::spec::{IdMode, Spec, TableArguments, read};
+use crate::model::spec::{IdMode, Spec, TableArguments, read, read_id_mode};
 use crate::pg::{catalog, spi};
 use crate::store::{log, mapping, migration};
 use pgrx::PgSqlErrorCode;
@@ -59,12 +59,13 @@ pub fn table(m: &Migration, source: Oid, target: &str, arguments: &TableArgument
             text: target.to_owned(),
         })?;
     free_target(m, &shape, &name)?;
-    let remap = arguments.id_mode == IdMode::Remap;
+    let id_mode = read_id_mode(&arguments.id_mode)?;
+    let remap = id_mode == IdMode::Remap;
     let mut spec = expressions::resolve_types(read(arguments, &shape)?, &shape, remap)?;
     check_refs(&spec, &shape)?;
     let layout = check_layout(m, &shape, &mut spec, &name, remap)?;
     let spec = expressions::given_back(spec, &shape, &layout, &name)?;
-    mapping::insert(m.id, source, &name, arguments.id_mode, &spec)?;
+    mapping::insert(m.id, source, &name, id_mode, &spec)?;
     log::write(
         &m.name,
         m.phase.as_str(),
@@ -202,7 +203,7 @@ fn check_layout(
         spec: &p.spec,
         target,
         remap: p.remaps(),
-        stood: None,
+        adopted_shape: None,
     });
     let mut members: Vec<Member> = before.collect();
     let given = spec.clone();
@@ -212,7 +213,7 @@ fn check_layout(
         spec,
         target,
         remap,
-        stood: None,
+        adopted_shape: None,
     };
     spec.columns
         .extend(merge::renamed_key(&members, me(&given))?);

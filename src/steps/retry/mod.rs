@@ -19,8 +19,8 @@ pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<SliceOutcome>
     let p =
         mapping::by_id(l.mapping)?.ok_or_else(|| Error::Internal("the mapping is gone".into()))?;
     let moved = tx::subtransaction(|| match p.pass {
-        Pass::Forth => copy_row(m, &p, l, may_wait),
-        Pass::Sweep | Pass::Back => bring_back(m, &p, l),
+        Pass::Copy => copy_row(m, &p, l, may_wait),
+        Pass::DeleteStale | Pass::CopyBack => bring_back(m, &p, l),
     });
     match moved {
         Ok(RowResult::Settled) => {
@@ -74,7 +74,7 @@ fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<RowResult> {
     let _owner = role::confine(mapping::owner(p)?)?;
     let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
     if spi::run(&batch::lock_one(&flow, true), &key())? > 0 {
-        id_pairs::give_one(&flow, &l.key)?;
+        id_pairs::give_id(&flow, &l.key)?;
         spi::run(&batch::renew_one(&flow), &key())?;
         spi::run(&batch::copy_one(&flow), &key())?;
         let arrived = spi::value::<bool>(&batch::select_arrived(&flow), &key())?;

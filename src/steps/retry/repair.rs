@@ -37,7 +37,7 @@ pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<Copied
     let _owner = role::confine(mapping::owner(p)?)?;
     let mut old = tid::lock_keys(&repair::lock_source(&pair), keys)?;
     if old.count > 0 {
-        id_pairs::give(&flow, &old)?;
+        id_pairs::give_ids(&flow, &old)?;
     }
     let mut waits = false;
     for key in outbound(p)? {
@@ -123,7 +123,7 @@ pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
 }
 
 /// Removes pending rows that are equal now, and marks the others as tried. Returns how many are left.
-pub fn settle(p: &Mapping, of: &[Leftover]) -> Result<usize> {
+pub fn strike_off_equal(p: &Mapping, of: &[Leftover]) -> Result<usize> {
     let at = Snapshot::take();
     let beside = Comparison::without_pending(p, &at)?;
     let choice = RowChoice {

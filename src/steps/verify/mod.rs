@@ -54,7 +54,7 @@ pub enum LineTopic {
     /// Rows that the source has and the target lacks.
     Missing,
     /// Rows of the target that the source lacks, or has with other values.
-    New,
+    ExtraOrDifferent,
     References,
 }
 
@@ -88,7 +88,7 @@ impl CheckLine {
     pub fn doubts_rows(&self) -> bool {
         matches!(
             self.about,
-            LineTopic::Count | LineTopic::Missing | LineTopic::New
+            LineTopic::Count | LineTopic::Missing | LineTopic::ExtraOrDifferent
         ) && self.ok != Some(true)
     }
 }
@@ -179,22 +179,22 @@ impl KnownShapes {
 
 /// Runs a check, saves the result in `mig.check_result` and returns its lines.
 pub fn run(subject: &CheckSubject, mode: CheckMode) -> Result<Vec<CheckLine>> {
-    let found = look(subject, mode)?;
-    keep(subject.migration, mode, &found)?;
+    let found = run_unsaved(subject, mode)?;
+    save_result(subject.migration, mode, &found)?;
     Ok(found.lines)
 }
 
 /// Checks every row of all tables.
 pub fn in_full(m: &Migration, mappings: &[Mapping]) -> Result<CheckFindings> {
-    look(&CheckSubject::all_tables(m, mappings), CheckMode::Full)
+    run_unsaved(&CheckSubject::all_tables(m, mappings), CheckMode::Full)
 }
 
-pub fn look(subject: &CheckSubject, mode: CheckMode) -> Result<CheckFindings> {
-    look_on(subject, mode, &mut rows::NoProgress)
+pub fn run_unsaved(subject: &CheckSubject, mode: CheckMode) -> Result<CheckFindings> {
+    run_with_progress(subject, mode, &mut rows::NoProgress)
 }
 
 /// As `look`, and reports progress.
-pub fn look_on(
+pub fn run_with_progress(
     subject: &CheckSubject,
     mode: CheckMode,
     progress: &mut dyn CheckProgress,
@@ -202,7 +202,7 @@ pub fn look_on(
     let m = subject.migration;
     let started = check::read_clock()?;
     let known = KnownShapes::load(subject)?;
-    let at = moment(m, subject.all)?;
+    let at = lock_and_take_snapshot(m, subject.all)?;
     let mut found = CheckFindings {
         started,
         snapshot: check::snapshot(&at)?,
@@ -235,7 +235,7 @@ pub fn look_on(
 /// Takes the snapshot under which `all` are read. TRUNCATE and rewrites empty a table for older snapshots, too (the
 /// manual's "Caveats" on concurrency control), and the mirrored DELETE does not: none of them may come between the snapshot
 /// and the reading. So all tables are locked before, AccessShare as by any reader, to the end of the transaction.
-pub fn moment(m: &Migration, all: &[Mapping]) -> Result<Snapshot> {
+pub fn lock_and_take_snapshot(m: &Migration, all: &[Mapping]) -> Result<Snapshot> {
     let names = all.iter().flat_map(|p| [&p.source_name, &p.target_now]);
     let tables: Vec<_> = names
         .flatten()
@@ -247,11 +247,11 @@ pub fn moment(m: &Migration, all: &[Mapping]) -> Result<Snapshot> {
 
 /// Checks references only: counts rows that refer to a missing row.
 pub fn references(subject: &CheckSubject) -> Result<Vec<CheckLine>> {
-    let at = moment(subject.migration, subject.all)?;
+    let at = lock_and_take_snapshot(subject.migration, subject.all)?;
     orphans::lines(subject, &KnownShapes::load(subject)?, &at)
 }
 
-pub fn keep(m: &Migration, mode: CheckMode, found: &CheckFindings) -> Result<()> {
+pub fn save_result(m: &Migration, mode: CheckMode, found: &CheckFindings) -> Result<()> {
     let failed = found.lines.iter().filter(|l| l.ok == Some(false));
     let failed = failed.map(|l| {
         json!({

@@ -73,7 +73,7 @@ fn kinds_of(beside: &Comparison, source: HashSum, target: HashSum) -> Result<Dif
     if source == target {
         return Ok(DifferenceCounts::default());
     }
-    beside.kinds(&beside.doubtful(source.rows.max(target.rows))?)
+    beside.kinds(&beside.narrow_down(source.rows.max(target.rows))?)
 }
 
 fn read(beside: &Comparison, side: Side, progress: &mut dyn CheckProgress) -> Result<HashSum> {
@@ -113,8 +113,12 @@ pub fn add(
     }
     for (name, about, n) in [
         ("rows missing", LineTopic::Missing, kinds.missing),
-        ("rows extra", LineTopic::New, kinds.extra),
-        ("rows different", LineTopic::New, kinds.different),
+        ("rows extra", LineTopic::ExtraOrDifferent, kinds.extra),
+        (
+            "rows different",
+            LineTopic::ExtraOrDifferent,
+            kinds.different,
+        ),
     ] {
         let mut line = CheckLine::new(p, about, name, "0".into(), n.to_string());
         if n > 0 && lives_alone(m) {
@@ -135,7 +139,7 @@ fn doubtful(beside: &Comparison) -> Result<Option<RowChoice>> {
     if source == target {
         return Ok(None);
     }
-    beside.doubtful(source.rows.max(target.rows)).map(Some)
+    beside.narrow_down(source.rows.max(target.rows)).map(Some)
 }
 
 /// Counts the differing rows of a mapping; with `note`, lists their keys as pending rows.
@@ -145,7 +149,7 @@ pub fn kinds(m: &Migration, p: &Mapping, at: &Snapshot, note: bool) -> Result<Di
         return Ok(DifferenceCounts::default());
     };
     if note {
-        beside.note(&choice)?;
+        beside.list_as_pending(&choice)?;
     }
     beside.kinds(&choice)
 }
@@ -160,7 +164,7 @@ pub struct Difference {
 
 /// Returns the first `limit` rows of a mapping that differ, by key.
 pub fn diff(m: &Migration, p: &Mapping, limit: i64) -> Result<Vec<Difference>> {
-    let at = super::moment(m, std::slice::from_ref(p))?;
+    let at = super::lock_and_take_snapshot(m, std::slice::from_ref(p))?;
     let beside = Comparison::new(m, p, &at)?;
     let Some(choice) = doubtful(&beside)? else {
         return Ok(Vec::new());

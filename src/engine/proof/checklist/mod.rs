@@ -39,7 +39,7 @@ pub fn checklist(name: Option<&str>) -> Result<Vec<ChecklistItem>> {
     let mut lines = Vec::new();
     if m.phase > Phase::Defined {
         let subject = CheckSubject::all_tables(&m, &all);
-        lines = verify::look(&subject, CheckMode::Sample(10))?.lines;
+        lines = verify::run_unsaved(&subject, CheckMode::Sample(10))?.lines;
         lines.extend(verify::references(&subject)?);
     }
     let facts = ChecklistFacts {

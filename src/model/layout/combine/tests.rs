@@ -59,7 +59,7 @@ fn resolve_together(tables: &[(&Shape, &Spec)]) -> Result<Vec<Layout>> {
             spec,
             target: &target,
             remap: false,
-            stood: None,
+            adopted_shape: None,
         })
         .collect();
     (0..members.len())

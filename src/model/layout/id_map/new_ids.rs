@@ -55,7 +55,7 @@ pub fn resolve_new_ids(members: &[Member], me: &Member) -> Result<Option<NewIds>
         source: column.name.clone(),
         target,
         default,
-        natural: match me.stood {
+        natural: match me.adopted_shape {
             Some(standing) => natural_keys(me, standing)?,
             None => Vec::new(),
         },
@@ -135,7 +135,7 @@ fn column_of(me: &Member, column: &TableColumn) -> Result<(Ident, String, Option
         .map(|(n, _)| n.clone())
         .next();
     let target = renamed.unwrap_or_else(|| column.name.clone());
-    if let Some(theirs) = me.stood.and_then(|t| t.column(&target)) {
+    if let Some(theirs) = me.adopted_shape.and_then(|t| t.column(&target)) {
         return Ok((target, theirs.type_text.clone(), None));
     }
     if is_integer(&column.type_text) {

@@ -1,0 +1,54 @@
+//! Whose code an object of ours holds.
+
+use crate::error::{Error, Result};
+use crate::ident::{Literal, QualifiedName};
+use crate::model::records::Mapping;
+use crate::pg::{catalog, role};
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys::Oid;
+
+/// What an object of a mapping holds (a view's expressions, a table's triggers and defaults) runs with the owner's rights: so its own
+/// owner has to be a role that has these rights. Errors: 55000 otherwise, as after ALTER TABLE OWNER, or if somebody put another object there.
+pub fn require_author(object: &QualifiedName, owner: Oid) -> Result<()> {
+    let Some(found) = catalog::oid_of(object) else {
+        return Ok(());
+    };
+    let author = catalog::owner_of(found)?;
+    if role::has_privileges_of(author, owner) {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        code: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        message: format!(
+            "{} does not belong to the owner of its table",
+            object.plain()
+        ),
+        detail: format!(
+            "It belongs to role {}, and what it holds would run as {}.",
+            role::name(author),
+            role::name(owner)
+        ),
+        hint: format!(
+            "Look at it first: SELECT pg_get_viewdef({}); then ALTER TABLE {object} OWNER TO {};",
+            Literal(&object.to_string()),
+            role::name(owner)
+        ),
+    })
+}
+
+/// Errors if a layout names the id map of another migration: a restored dump holds any layout.
+pub fn require_own_maps(all: &[Mapping]) -> Result<()> {
+    let ids: Vec<i32> = all.iter().map(|p| p.id).collect();
+    for p in all {
+        let Some(layout) = &p.layout else { continue };
+        let own = layout.drawn.iter().all(|d| d.map.mapping == p.id);
+        let mut maps = layout.mapped_columns();
+        if !own || !maps.all(|v| ids.contains(&v.map.mapping)) {
+            return Err(Error::Internal(format!(
+                "the layout of mapping {} names the id map of another migration",
+                p.id
+            )));
+        }
+    }
+    Ok(())
+}
