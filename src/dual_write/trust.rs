@@ -91,6 +91,8 @@ pub fn require_trusted(
             "sits on a table whose owner may not act for the owner of the one that it writes",
         ));
     }
+    // What id maps and scope pins hold runs as well: triggers, casts, defaults.
+    mapping::owner(p)?;
     Ok(TrustedOwners {
         owner,
         written,

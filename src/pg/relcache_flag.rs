@@ -4,7 +4,8 @@ use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-/// Raised when one of its relations changes, or when the invalidation names no relation.
+/// Raised when one of its relations changes, when the invalidation names no relation, and when a schema or a role's membership changes:
+/// plans name relations by their schemas, and triggers trust owners.
 pub struct InvalidationFlag {
     relations: Vec<pg_sys::Oid>,
     raised: Cell<bool>,
@@ -29,7 +30,15 @@ thread_local! {
 pub fn relations(relations: Vec<pg_sys::Oid>) -> Rc<InvalidationFlag> {
     if !REGISTERED.replace(true) {
         // SAFETY: the callback lives as long as the library, which is never unloaded.
-        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(raise_flags), pg_sys::Datum::from(0)) };
+        unsafe {
+            pg_sys::CacheRegisterRelcacheCallback(Some(raise_flags), pg_sys::Datum::from(0));
+            for cache in [
+                pg_sys::SysCacheIdentifier::NAMESPACEOID,
+                pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
+            ] {
+                pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(raise_all), 0.into());
+            }
+        }
     }
     let flag = Rc::new(InvalidationFlag {
         relations,
@@ -54,4 +63,9 @@ extern "C-unwind" fn raise_flags(_argument: pg_sys::Datum, relation: pg_sys::Oid
             }
         }
     });
+}
+
+#[pg_guard]
+extern "C-unwind" fn raise_all(argument: pg_sys::Datum, _cache: i32, _hash: u32) {
+    raise_flags(argument, pg_sys::InvalidOid);
 }
