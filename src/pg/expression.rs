@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::ident::Ident;
 use crate::pg::draft::Draft;
 use crate::pg::{catalog, parse, role, spi, tx};
-use pgrx::pg_sys;
+use pgrx::{PgSqlErrorCode, pg_sys};
 
 /// The most tokens (words, numbers and signs) of an expression: a longer one is a list of values, which belongs in a table.
 const MOST_TOKENS: usize = 100_000;
@@ -153,9 +153,14 @@ const READS: &str = "SELECT DISTINCT pg_catalog.to_jsonb(a.attname) FROM pg_cata
     AND a.attnum = d.refobjsubid WHERE r.ev_class = $1 AND d.refobjid <> r.ev_class";
 
 fn bad_expression(column: &str, detail: String) -> Error {
+    refused_with(column, None, detail)
+}
+
+/// `code`: PostgreSQL's, where it refused the expression.
+fn refused_with(column: &str, code: Option<PgSqlErrorCode>, detail: String) -> Error {
     Error::BadExpression {
         column: column.to_owned(),
-        code: None,
+        code,
         detail,
         hint: "Use one expression over the columns of the source row; name functions outside pg_catalog with their schema.".into(),
     }
@@ -186,20 +191,7 @@ fn require_single(column: &str, text: &str) -> Result<()> {
 fn expression_error(column: &str, e: Error) -> Error {
     match e {
         Error::Sql { code, .. } => match parse::syntax_message(e) {
-            Ok(message) => match bad_expression(column, format!("PostgreSQL says: {message}.")) {
-                Error::BadExpression {
-                    column,
-                    detail,
-                    hint,
-                    ..
-                } => Error::BadExpression {
-                    column,
-                    code: Some(code),
-                    detail,
-                    hint,
-                },
-                e => e,
-            },
+            Ok(message) => refused_with(column, Some(code), format!("PostgreSQL says: {message}.")),
             Err(e) => e,
         },
         e => e,
