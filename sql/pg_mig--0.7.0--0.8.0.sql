@@ -24,13 +24,17 @@ END
 $$;
 
 ALTER TABLE mig.job ADD COLUMN held boolean NOT NULL DEFAULT false;
+ALTER TABLE mig.mapping ADD COLUMN author regrole;
+COMMENT ON COLUMN mig.mapping.author IS 'The role that gave the expressions: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
+ALTER TABLE mig.new_column ADD COLUMN author regrole;
+COMMENT ON COLUMN mig.new_column.author IS 'The role that gave the expressions: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
 COMMENT ON COLUMN mig.job.held IS 'The runner waits for something else than the pause of delay_ms: helpers leave.';
 ALTER TABLE mig.step_log ADD COLUMN owner regrole;
 COMMENT ON COLUMN mig.step_log.owner IS 'The migration''s, whose members may read the line.';
 UPDATE mig.step_log s SET owner = m.owner FROM mig.migration m WHERE m.name = s.migration;
 
 -- Before 0.8.0 every role that was allowed to run migrations could write these tables. Whatever would run as another role is not trusted.
--- Definitions are: they run with the rights of the tables' owners, which each step checks.
+-- Definitions are in views, which have owners; those that are in no view have no author, and are given again.
 UPDATE mig.change SET state = 'failed', ended_at = pg_catalog.clock_timestamp(), error = 'begun by an older version: begin it again'
   WHERE ended_at IS NULL;
 UPDATE mig.migration m SET state = 'failed', problem = 'its job was begun by an older version of pg_mig: begin it again'
@@ -82,6 +86,10 @@ BEGIN
           DETAIL = pg_catalog.format('Role %s is no member of its owner, or it is not there.', current_user);
       END IF;
     END LOOP;
+    NEW.author := coalesce(NEW.author, owner);
+    IF NOT pg_catalog.pg_has_role(NEW.author, 'USAGE') THEN
+      owner := NEW.author;
+    END IF;
   END IF;
   IF owner IS NULL OR NOT pg_catalog.pg_has_role(owner, 'USAGE') THEN
     RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('permission denied for the state of role %s', coalesce(owner::regrole::text, 'none')),
@@ -119,7 +127,7 @@ BEGIN
   mine := job;
   IF mine IS NOT NULL AND NOT mig.cron_drives(mine) THEN
     -- A restored dump, or somebody without rights on it ended the job.
-    IF pg_catalog.to_regclass('cron.job') IS NOT NULL THEN
+    IF pg_catalog.to_regclass('cron.job') IS NOT NULL AND EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron') THEN
       PERFORM cron.unschedule(c.jobid) FROM cron.job c WHERE c.jobname = 'pg_mig ' || mine AND c.username = current_user;
     END IF;
     RETURN;
@@ -434,7 +442,7 @@ SELECT m.name AS migration, m.phase,
             WHEN m.problem IS NOT NULL THEN m.problem
             -- A pause that was asked for is no problem.
             WHEN j.state = 'running' AND j.waiting_for NOT LIKE 'delay_ms:%' THEN 'waiting for ' || CASE WHEN m.mine THEN j.waiting_for ELSE 'something ' || m.hidden END || coalesce(
-              (SELECT ', held up by process ' || pg_catalog.string_agg(b.pid::text, ', ') FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)), '')
+              (SELECT ', held up by process ' || pg_catalog.string_agg(b.pid::text, ', ' ORDER BY b.pid) FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)), '')
             WHEN j.state = 'running' AND j.driver_reason IS NOT NULL THEN pg_catalog.format('driver %s: %s', j.driver, j.driver_reason)
             WHEN t.stuck IS NOT NULL AND m.phase IN ('created', 'dual_write', 'backfilled')
               THEN pg_catalog.format('no way back for %s: mig_switch will refuse, mig_preflight says why', t.stuck)
@@ -502,7 +510,7 @@ CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'worker' AND j.pid
 CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'pg_cron' AND r.pid IS NULL
                       AND greatest(j.heartbeat_at, j.driven_since) < pg_catalog.clock_timestamp() - interval '2 minutes' AS is) unheard
 CROSS JOIN LATERAL (
-  SELECT pg_catalog.string_agg(d.what, '; ') AS what, pg_catalog.array_agg(DISTINCT d.kind) AS kinds
+  SELECT pg_catalog.string_agg(d.what, '; ' ORDER BY d.what COLLATE "C") AS what, pg_catalog.array_agg(DISTINCT d.kind) AS kinds
   FROM mig.drift d WHERE d.migration_id = m.id AND m.phase <> 'defined') drift;
 
 -- The worker of such a job holds a lock on the low half of its id; it goes with its process.
@@ -515,7 +523,7 @@ SELECT j.id, j.relation, j.change->>'kind' AS kind, coalesce(j.change->>'name', 
        CASE WHEN j.state = 'done' THEN 100.0
             WHEN b.blocks_total > 0 THEN pg_catalog.round(100.0 * b.blocks_done / b.blocks_total, 1)
             WHEN b.tuples_total > 0 THEN pg_catalog.round(100.0 * b.tuples_done / b.tuples_total, 1) END AS pct,
-       coalesce(CASE WHEN reads.is THEN j.waiting_for WHEN j.waiting_for IS NOT NULL THEN reads.hidden END, (SELECT 'process ' || pg_catalog.string_agg(p.pid::text, ', ')
+       coalesce(CASE WHEN reads.is THEN j.waiting_for WHEN j.waiting_for IS NOT NULL THEN reads.hidden END, (SELECT 'process ' || pg_catalog.string_agg(p.pid::text, ', ' ORDER BY p.pid)
          FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) p(pid))) AS waiting_for,
        CASE WHEN reads.is THEN j.error WHEN j.error IS NOT NULL THEN reads.hidden END AS error, j.started_at, j.ended_at,
        CASE WHEN j.ended_at IS NULL AND j.pid IS NOT NULL AND l.pid IS NULL

@@ -14,7 +14,7 @@ use crate::model::shape::{Publication, Shape};
 use crate::model::text_enum::text_enum;
 use crate::pg::{role, spi};
 use crate::sqlgen::comments_stats;
-use crate::store::mapping;
+use crate::store::sides;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
@@ -83,11 +83,11 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFinding>>
             "SELECT pg_catalog.format('(%s)', pg_catalog.concat_ws(', ', {0})) AS key, count(*) AS n FROM {1} WHERE {2}{filter} \
              GROUP BY {0} HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT 3",
             texts.join(", "),
-            mapping::source(p)?,
+            sides::source(p)?,
             not_null.join(" AND "),
         );
         let examples: Vec<DuplicateKey> = {
-            let _owner = role::confine_reading(mapping::owner(p)?)?;
+            let _owner = role::confine_reading(sides::owner(p)?)?;
             spi::rows(&sql, &[])?
         };
         if examples.is_empty() {
@@ -105,7 +105,7 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFinding>>
             hint: Some(format!(
                 "See them all: SELECT {0}, count(*) FROM {1} GROUP BY {0} HAVING count(*) > 1; then remove the doubles, or leave the key out.",
                 texts.join(", "),
-                mapping::source(p)?,
+                sides::source(p)?,
             )),
         });
     }
@@ -148,6 +148,37 @@ pub fn left_defaults(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Prefli
         })
     };
     named.filter_map(|v| finding(&v.column)).collect()
+}
+
+/// Finds id maps of other owners that the mapping's rows refer to. Its owner writes there, where triggers and defaults are the map's
+/// owner's code: the map's owner has to have the rights of the mapping's. `source_of` returns the source of a mapping.
+pub fn maps_of_others<'a>(
+    p: &Mapping,
+    source: &Shape,
+    layout: &Layout,
+    source_of: impl Fn(i32) -> Option<&'a Shape>,
+) -> Vec<PreflightFinding> {
+    let referred = layout
+        .mapped_columns()
+        .filter_map(|v| source_of(v.map.mapping));
+    let others = referred.filter(|o| !role::has_privileges_of(o.owner.into(), source.owner.into()));
+    let finding = |other: &Shape| PreflightFinding {
+        severity: Severity::Error,
+        check_name: "different owners".into(),
+        relation: Some(p.source),
+        detail: format!(
+            "Rows of {} refer to new ids of {}, which belongs to role {}. Its owner may write to the list of these ids, and would run code as {}.",
+            source.name.plain(),
+            other.name.plain(),
+            other.owner_name,
+            source.owner_name
+        ),
+        hint: Some(format!(
+            "Give both tables one owner: ALTER TABLE {} OWNER TO {};",
+            other.name, source.owner_name
+        )),
+    };
+    others.map(finding).collect()
 }
 
 /// Finds reasons why writes of the target could not go back to the source once reads have moved.
@@ -262,7 +293,7 @@ fn check_matched_rows(
         .filter
         .as_ref()
         .map_or(String::new(), |f| format!(" AND ({f}\n)"));
-    let source = mapping::source(p)?;
+    let source = sides::source(p)?;
     let unmatched = format!(
         "FROM {name} AS t WHERE {own}NOT EXISTS (SELECT FROM {source} WHERE ({}){filter})",
         same.join(" OR ")
@@ -278,7 +309,7 @@ fn check_matched_rows(
         key.join(", ")
     );
     let examples: Vec<DuplicateKey> = {
-        let _owner = role::confine_reading(mapping::owner(p)?)?;
+        let _owner = role::confine_reading(sides::owner(p)?)?;
         spi::rows(&sql, &[])?
     };
     let Some(first) = examples.first() else {
@@ -300,7 +331,7 @@ fn check_matched_rows(
 /// Whether the tables' owner sees such a row. As the owner, because the target's name may belong to anything, also to a
 /// view that calls functions.
 fn is_any(rows: &str, p: &Mapping) -> Result<bool> {
-    let _owner = role::confine_reading(mapping::owner(p)?)?;
+    let _owner = role::confine_reading(sides::owner(p)?)?;
     let found = spi::value::<bool>(&format!("SELECT EXISTS (SELECT {rows})"), &[])?;
     Ok(found == Some(true))
 }
@@ -316,6 +347,19 @@ pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFi
         let column = standing.as_ref().and_then(|t| t.column(&s.column));
         column.is_some_and(|c| c.type_text == s.type_text)
     };
+    // Another kind of relation is not read: a view runs code, and may be another role's.
+    if standing.as_ref().is_none_or(|t| t.kind != "r") {
+        return Ok(vec![PreflightFinding {
+            severity: Severity::Error,
+            check_name: "target is no table".into(),
+            relation: Some(target.to_u32()),
+            detail: format!(
+                "{} exists already, and is not an ordinary table.",
+                name.plain()
+            ),
+            hint: Some("Give another name for the target, or rename what has this one.".into()),
+        }]);
+    }
     let has_scope = layout.marks().all(has);
     let own = crate::sqlgen::scope::scope_is_mine("t", layout)
         .map_or(String::new(), |s| format!(" WHERE {s}"));

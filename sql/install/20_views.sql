@@ -254,7 +254,7 @@ SELECT m.name AS migration, m.phase,
             WHEN m.problem IS NOT NULL THEN m.problem
             -- A pause that was asked for is no problem.
             WHEN j.state = 'running' AND j.waiting_for NOT LIKE 'delay_ms:%' THEN 'waiting for ' || CASE WHEN m.mine THEN j.waiting_for ELSE 'something ' || m.hidden END || coalesce(
-              (SELECT ', held up by process ' || pg_catalog.string_agg(b.pid::text, ', ') FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)), '')
+              (SELECT ', held up by process ' || pg_catalog.string_agg(b.pid::text, ', ' ORDER BY b.pid) FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(r.pid)) b(pid)), '')
             WHEN j.state = 'running' AND j.driver_reason IS NOT NULL THEN pg_catalog.format('driver %s: %s', j.driver, j.driver_reason)
             WHEN t.stuck IS NOT NULL AND m.phase IN ('created', 'dual_write', 'backfilled')
               THEN pg_catalog.format('no way back for %s: mig_switch will refuse, mig_preflight says why', t.stuck)
@@ -322,7 +322,7 @@ CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'worker' AND j.pid
 CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'pg_cron' AND r.pid IS NULL
                       AND greatest(j.heartbeat_at, j.driven_since) < pg_catalog.clock_timestamp() - interval '2 minutes' AS is) unheard
 CROSS JOIN LATERAL (
-  SELECT pg_catalog.string_agg(d.what, '; ') AS what, pg_catalog.array_agg(DISTINCT d.kind) AS kinds
+  SELECT pg_catalog.string_agg(d.what, '; ' ORDER BY d.what COLLATE "C") AS what, pg_catalog.array_agg(DISTINCT d.kind) AS kinds
   FROM mig.drift d WHERE d.migration_id = m.id AND m.phase <> 'defined') drift;
 COMMENT ON VIEW mig.status IS 'One line for each migration: where it stands, what is wrong, and the SQL to type next.';
 
@@ -336,7 +336,7 @@ SELECT j.id, j.relation, j.change->>'kind' AS kind, coalesce(j.change->>'name', 
        CASE WHEN j.state = 'done' THEN 100.0
             WHEN b.blocks_total > 0 THEN pg_catalog.round(100.0 * b.blocks_done / b.blocks_total, 1)
             WHEN b.tuples_total > 0 THEN pg_catalog.round(100.0 * b.tuples_done / b.tuples_total, 1) END AS pct,
-       coalesce(CASE WHEN reads.is THEN j.waiting_for WHEN j.waiting_for IS NOT NULL THEN reads.hidden END, (SELECT 'process ' || pg_catalog.string_agg(p.pid::text, ', ')
+       coalesce(CASE WHEN reads.is THEN j.waiting_for WHEN j.waiting_for IS NOT NULL THEN reads.hidden END, (SELECT 'process ' || pg_catalog.string_agg(p.pid::text, ', ' ORDER BY p.pid)
          FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) p(pid))) AS waiting_for,
        CASE WHEN reads.is THEN j.error WHEN j.error IS NOT NULL THEN reads.hidden END AS error, j.started_at, j.ended_at,
        CASE WHEN j.ended_at IS NULL AND j.pid IS NOT NULL AND l.pid IS NULL

@@ -156,7 +156,7 @@ BEGIN
   mine := job;
   IF mine IS NOT NULL AND NOT mig.cron_drives(mine) THEN
     -- A restored dump, or somebody without rights on it ended the job.
-    IF pg_catalog.to_regclass('cron.job') IS NOT NULL THEN
+    IF pg_catalog.to_regclass('cron.job') IS NOT NULL AND EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron') THEN
       PERFORM cron.unschedule(c.jobid) FROM cron.job c WHERE c.jobname = 'pg_mig ' || mine AND c.username = current_user;
     END IF;
     RETURN;
@@ -251,6 +251,10 @@ BEGIN
           DETAIL = pg_catalog.format('Role %s is no member of its owner, or it is not there.', current_user);
       END IF;
     END LOOP;
+    NEW.author := coalesce(NEW.author, owner);
+    IF NOT pg_catalog.pg_has_role(NEW.author, 'USAGE') THEN
+      owner := NEW.author;
+    END IF;
   END IF;
   IF owner IS NULL OR NOT pg_catalog.pg_has_role(owner, 'USAGE') THEN
     RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = pg_catalog.format('permission denied for the state of role %s', coalesce(owner::regrole::text, 'none')),

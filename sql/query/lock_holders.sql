@@ -1,6 +1,6 @@
 -- $1 schema, $2 table, $3 text[] lock modes: who holds one of them, prepared transactions included (they have no pid).
 SELECT CASE WHEN l.pid IS NULL
-         THEN pg_catalog.format('prepared transaction %s', coalesce((SELECT pg_catalog.string_agg(p.gid, ', ') FROM pg_catalog.pg_prepared_xacts p), '(unknown)'))
+         THEN pg_catalog.format('prepared transaction %s', coalesce((SELECT pg_catalog.string_agg(p.gid, ', ' ORDER BY p.gid) FROM pg_catalog.pg_prepared_xacts p), '(unknown)'))
          ELSE pg_catalog.format('process %s (%s, %s, since %s)', l.pid, coalesce(a.usename, 'unknown role'),
                 coalesce(a.state, 'state not visible'), coalesce(pg_catalog.to_char(a.xact_start, 'HH24:MI:SS'), 'unknown')) END AS who
 FROM pg_catalog.pg_locks l

@@ -36,7 +36,7 @@ WHERE s.relforcerowsecurity AND NOT r.rolbypassrls AND NOT r.rolsuper
 UNION ALL
 SELECT 'error', 'inheritance', s.oid::bigint,
        pg_catalog.format('The table has children: %s. Rows written to them fire no trigger of this table.',
-         (SELECT pg_catalog.string_agg(i.inhrelid::regclass::text, ', ') FROM pg_catalog.pg_inherits i WHERE i.inhparent = s.oid)),
+         (SELECT pg_catalog.string_agg(i.inhrelid::regclass::text, ', ' ORDER BY i.inhrelid::regclass::text) FROM pg_catalog.pg_inherits i WHERE i.inhparent = s.oid)),
        'Detach the children with ALTER TABLE ... NO INHERIT.'
 FROM src s WHERE EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = s.oid)
 UNION ALL

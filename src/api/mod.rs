@@ -12,7 +12,7 @@ use crate::engine::plan;
 use crate::error::{self, Error};
 use crate::model::spec::TableArguments;
 use crate::pg::argument::{Document, Text};
-use crate::pg::{catalog, encoding, guc, role};
+use crate::pg::{encoding, guc, role, syscache};
 use crate::steps::define::scope::ScopeArguments;
 use crate::store::migration;
 use pgrx::JsonB;
@@ -252,7 +252,7 @@ fn mig_cron_drives(job: i64) -> Result<bool, ErrorReport> {
 
 #[pg_extern(sql = false)]
 fn mig_is_owner(relation: pg_sys::Oid) -> bool {
-    let owner = catalog::cached_owner(relation);
+    let owner = syscache::owner_of(relation);
     owner.is_some_and(|o| role::has_privileges_of(role::current(), o))
 }
 

@@ -13,6 +13,7 @@ use crate::row_writer::DirectWriter;
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::mirror::{self, MergeSql, MirrorSql};
 use crate::store::mapping::{self, TrustedMapping};
+use crate::store::sides;
 use pgrx::pg_sys::Oid;
 
 /// Builds the mirror of a mapping in one direction. `leader`: the flow that the trigger belongs to, if it belongs to another mapping's.
@@ -24,7 +25,7 @@ pub(super) fn build_mirror(
 ) -> Result<Mirror> {
     let unknown = || running.foreign_trigger("is of a mapping that is not there");
     let found = mapping::find_registered(id, way)?.ok_or_else(unknown)?;
-    let flow = mapping::flow(&found.mapping, way)?.ok_or_else(unknown)?;
+    let flow = sides::flow(&found.mapping, way)?.ok_or_else(unknown)?;
     let owners = trust::require_trusted(&found, &flow, leader.unwrap_or(&flow), running)?;
     let partners = match (way, leader) {
         (Direction::Reverse, None) => partner_mirrors(&found, &flow, running)?,
@@ -32,7 +33,7 @@ pub(super) fn build_mirror(
     };
     let truncated: Vec<Flow> = mapping::truncated_with(id, way)?
         .iter()
-        .filter_map(|p| mapping::flow(p, way).transpose())
+        .filter_map(|p| sides::flow(p, way).transpose())
         .collect::<Result<_>>()?;
     // Plans are made as the owner: row-level security and privileges are those of the owner.
     let _owner = role::act_as(owners.owner);
@@ -150,7 +151,7 @@ impl Plans<'_> {
         if self.flow.direction == Direction::Forward || !may_differ {
             return Ok(None);
         }
-        let forward = mapping::forward(&self.found.mapping)?.asked_by_written();
+        let forward = sides::forward(&self.found.mapping)?.asked_by_written();
         let forward = mirror::statements(&forward);
         Ok(Some(RoundTrip {
             returns: self.prepare(&self.sql.returns)?,
@@ -225,7 +226,7 @@ fn other_parts(merge: Option<&Merge>) -> Result<Vec<MergeSql>> {
     let ids: Vec<i32> = merge.mappings().filter(matters).collect();
     let mut found = Vec::new();
     for p in mapping::partners(&ids)? {
-        found.extend(mirror::statements(&mapping::forward(&p)?).merge);
+        found.extend(mirror::statements(&sides::forward(&p)?).merge);
     }
     Ok(found)
 }

@@ -8,7 +8,7 @@ use crate::model::column_change::SyncStage;
 use crate::pg::error_context::{self, ErrorTexts};
 use crate::pg::relcache_flag::{self, InvalidationFlag};
 use crate::pg::visible_parts::WritingRole;
-use crate::pg::{catalog, guc, role, trigger_call};
+use crate::pg::{catalog, guc, role, syscache, trigger_call};
 use crate::row_writer::column_exprs::{ColumnSync, ColumnValue};
 use crate::row_writer::column_rules::ColumnOutcome;
 use crate::sqlgen::columns as sql;
@@ -121,7 +121,7 @@ unsafe fn with_values(
 unsafe fn refusal(verdict: &ColumnOutcome, data: &pg_sys::TriggerData) -> Error {
     // SAFETY: guaranteed by the caller.
     let relation = unsafe { (*data.tg_relation).rd_id };
-    let table = catalog::name_of(relation).map_or_else(String::new, |n| n.plain());
+    let table = syscache::relation_name(relation).map_or_else(String::new, |n| n.plain());
     let (code, message, detail) = match verdict {
         ColumnOutcome::Replaced => (
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -209,7 +209,7 @@ unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>>
 }
 
 fn error_texts(relation: pg_sys::Oid) -> ErrorTexts {
-    let table = catalog::name_of(relation).unwrap_or_else(|| QualifiedName::new("", ""));
+    let table = syscache::relation_name(relation).unwrap_or_else(|| QualifiedName::new("", ""));
     ErrorTexts::new(
         &format!("old and new columns of {} kept in step", table.plain()),
         (table.schema.as_str(), table.name.as_str()),

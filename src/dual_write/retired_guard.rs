@@ -4,7 +4,7 @@
 use super::trigger_function::{self, TriggerFunction};
 use crate::error::{Error, Result};
 use crate::pg::trigger_call::{self, FiringMode};
-use crate::pg::{catalog, role};
+use crate::pg::{role, syscache};
 use crate::sqlgen::retired_guard as sql;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -51,7 +51,8 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     if role::acts_for_a_key() && trigger_call::call(data) != FiringMode::InsteadOfRow {
         return Ok(let_pass(data));
     }
-    let name = |oid| catalog::name_of(oid).map_or_else(|| "the new table".into(), |n| n.plain());
+    let name =
+        |oid| syscache::relation_name(oid).map_or_else(|| "the new table".into(), |n| n.plain());
     Err(Error::Retired {
         old: name(relation),
         new: name(new),

@@ -5,7 +5,8 @@ use crate::error::{Error, Result};
 use crate::pg::{role, trigger_call};
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::trigger;
-use crate::store::mapping::{self, TrustedMapping};
+use crate::store::mapping::TrustedMapping;
+use crate::store::sides;
 use pgrx::prelude::*;
 
 /// The running trigger of a mirror.
@@ -92,7 +93,7 @@ pub fn require_trusted(
         ));
     }
     // What id maps and scope pins hold runs as well: triggers, casts, defaults.
-    mapping::owner(p)?;
+    sides::owner(p)?;
     Ok(TrustedOwners {
         owner,
         written,
@@ -104,6 +105,6 @@ fn view_is_gone(flow: &Flow) -> Error {
     Error::Unsuitable {
         relation: flow.view.plain(),
         kind: "gone: the view that says what a new row is was dropped".into(),
-        hint: mapping::DETACH.into(),
+        hint: sides::DETACH.into(),
     }
 }

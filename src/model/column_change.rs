@@ -15,6 +15,8 @@ pub struct NewColumn {
     /// None if the table is gone.
     pub table: Option<QualifiedName>,
     pub owner: Option<u32>,
+    /// The role that gave the expressions; None for what was defined before 0.8.0.
+    pub author: Option<u32>,
     pub name: Ident,
     #[serde(rename = "type")]
     pub type_text: String,

@@ -43,6 +43,9 @@ pub struct Mapping {
     pub adopted: bool,
     pub id_mode: IdMode,
     pub spec: Spec,
+    /// The role that gave the spec; None for what was defined before 0.8.0.
+    #[serde(default)]
+    pub author: Option<u32>,
     pub layout: Option<Layout>,
     pub bound_blocks: Option<i64>,
     pub next_block: i64,

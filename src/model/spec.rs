@@ -41,6 +41,13 @@ pub struct Spec {
     pub mutable: Vec<String>,
 }
 
+impl Spec {
+    /// Whether it holds expressions, which can call functions.
+    pub fn has_expressions(&self) -> bool {
+        self.filter.is_some() || self.columns.iter().any(|(_, text)| text.is_some())
+    }
+}
+
 impl Combine {
     pub fn as_str(self) -> &'static str {
         match self {

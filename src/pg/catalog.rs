@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::{Grant, Shape};
-use crate::pg::{prepared, spi};
+use crate::pg::{prepared, spi, syscache};
 use pgrx::pg_sys::{self, Oid};
 
 /// Returns the relation's shape; None if there is no such relation.
@@ -167,25 +167,7 @@ pub fn require_plain(type_text: &str) -> Result<()> {
 
 /// Returns the relation's owner. Errors: 42P01 where the relation is gone.
 pub fn owner_of(relation: Oid) -> Result<Oid> {
-    cached_owner(relation).ok_or_else(|| missing_table("the table"))
-}
-
-/// Returns the relation's current owner, whatever the transaction's snapshot; None where the relation is gone.
-pub fn cached_owner(relation: Oid) -> Option<Oid> {
-    // SAFETY: a catalog look-up inside a transaction; the tuple is read before it is released.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::RELOID as i32,
-            pg_sys::Datum::from(relation),
-        );
-        if tuple.is_null() {
-            return None;
-        }
-        let row: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
-        let owner = (*row).relowner;
-        pg_sys::ReleaseSysCache(tuple);
-        Some(owner)
-    }
+    syscache::owner_of(relation).ok_or_else(|| missing_table("the table"))
 }
 
 /// Returns a relation by its name, from the session's catalog cache; None if there is none.
@@ -199,23 +181,6 @@ pub fn oid_of(name: &QualifiedName) -> Option<Oid> {
         pg_sys::get_relname_relid(relation.as_ptr(), schema)
     };
     (found != pg_sys::InvalidOid).then_some(found)
-}
-
-/// Returns the name of a relation, from the session's catalog cache; None if it is gone.
-pub fn name_of(oid: Oid) -> Option<QualifiedName> {
-    // SAFETY: catalog look-ups inside a transaction; both return null or a C string in the current memory context.
-    unsafe {
-        let name = pg_sys::get_rel_name(oid);
-        if name.is_null() {
-            return None;
-        }
-        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
-        if schema.is_null() {
-            return None;
-        }
-        let text = |s| std::ffi::CStr::from_ptr(s).to_string_lossy().into_owned();
-        Some(QualifiedName::new(&text(schema), &text(name)))
-    }
 }
 
 /// A table's filenode, size in blocks and estimated number of rows. None for a relation without a file, such as a view.

@@ -14,7 +14,9 @@ fn name(job: i64) -> String {
 pub fn why_unavailable() -> Result<Option<String>> {
     spi::value(
         "SELECT CASE \
-           WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron') \
+           WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::regclass \
+               AND d.refobjid = e.oid AND d.deptype = 'e' AND d.classid = 'pg_catalog.pg_class'::regclass \
+               WHERE e.extname = 'pg_cron' AND d.objid = pg_catalog.to_regclass('cron.job')) \
              THEN 'pg_cron is not installed in this database' \
            WHEN NOT pg_catalog.has_schema_privilege('cron', 'USAGE') \
              THEN pg_catalog.format('role %s has no USAGE on schema cron', current_user) END",
@@ -37,6 +39,10 @@ pub fn unschedule(job: i64, role: Oid) {
     let _ = tx::subtransaction(|| {
         let _role = role::act_as(role);
         let _own = guc::pin(&guc::OWN_ROWS);
+        // Without pg_cron, schema cron is anybody's.
+        if why_unavailable()?.is_some() {
+            return Ok(0);
+        }
         spi::run(sql, &[name(job).into()])
     });
 }

@@ -3,9 +3,10 @@
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
-use crate::pg::{catalog, guc, role, spi, tx, vacuum, wait};
+use crate::pg::{catalog, guc, role, spi, state, tx, vacuum, wait};
 use crate::settings;
-use pgrx::pg_sys;
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys::{self, Oid};
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,29 @@ pub enum LockMode {
     ShareRowExclusive,
     /// DROP TRIGGER, RENAME, TRUNCATE: readers and writers wait.
     AccessExclusive,
+}
+
+/// A table to lock.
+#[derive(Clone, Debug)]
+pub struct LockRequest {
+    pub relation: Oid,
+    pub name: QualifiedName,
+    pub mode: LockMode,
+}
+
+impl LockRequest {
+    pub fn new(relation: Oid, name: &QualifiedName, mode: LockMode) -> Self {
+        Self {
+            relation,
+            name: name.clone(),
+            mode,
+        }
+    }
+
+    /// Locks the table that has the name now. Errors: 42P01 where there is none.
+    pub fn by_name(name: &QualifiedName, mode: LockMode) -> Result<Self> {
+        Ok(Self::new(oid(name)?, name, mode))
+    }
 }
 
 /// When to give up: after at least so many tries and at least so much time.
@@ -68,7 +92,7 @@ impl LockMode {
 /// Locks all of `tables`, or none. Each try takes at most `timeout_ms`, for all of them together. Then it releases everything and
 /// pauses, so that nobody queues behind it for longer.
 /// Errors: 55P03 with the holders' names after twenty tries and fifteen seconds.
-pub fn lock_all(tables: &[(QualifiedName, LockMode)], timeout_ms: i32) -> Result<()> {
+pub fn lock_all(tables: &[LockRequest], timeout_ms: i32) -> Result<()> {
     // A session that queues behind this request waits slightly longer than the request itself.
     let most = timeout_ms - timeout_ms / 10;
     lock_with_retries(OF_A_CALL, tables, |attempt| patience(attempt, most))
@@ -76,13 +100,13 @@ pub fn lock_all(tables: &[(QualifiedName, LockMode)], timeout_ms: i32) -> Result
 
 /// As `lock_all`, with the longest permitted wait from the first try on: for an emergency, in which the application's writes fail
 /// anyway.
-pub fn lock_in_emergency(tables: &[(QualifiedName, LockMode)]) -> Result<()> {
+pub fn lock_in_emergency(tables: &[LockRequest]) -> Result<()> {
     lock_with_retries(OF_A_CALL, tables, |_| settings::longest_wait_ms())
 }
 
 /// As `lock_all`, with three tries: for a slice of a job, which is tried again. The last try waits as long as is possible without a
 /// noticeable delay for sessions behind it: transactions that each take a while must not keep a job away for ever.
-pub fn lock_for_job(tables: &[(QualifiedName, LockMode)], timeout_ms: i32) -> Result<()> {
+pub fn lock_for_job(tables: &[LockRequest], timeout_ms: i32) -> Result<()> {
     const UNNOTICED_MS: i32 = 200;
     let most = timeout_ms.min(UNNOTICED_MS);
     lock_with_retries(OF_A_JOB, tables, |attempt| {
@@ -92,21 +116,21 @@ pub fn lock_for_job(tables: &[(QualifiedName, LockMode)], timeout_ms: i32) -> Re
 
 fn lock_with_retries(
     limit: LockPatience,
-    tables: &[(QualifiedName, LockMode)],
+    tables: &[LockRequest],
     patience: impl Fn(u32) -> i32,
 ) -> Result<()> {
     let began = Instant::now();
-    let mut wanted: Vec<&(QualifiedName, LockMode)> = Vec::new();
+    let mut wanted: Vec<&LockRequest> = Vec::new();
     for table in tables {
         require_right(table)?;
-        if !is_ours(table)? {
+        if !is_ours(table) {
             wanted.push(table);
         }
     }
     let (mut tries, mut waits) = (0, 0);
     loop {
         tries += 1;
-        let pause = match one_try(&wanted, patience(waits + 1))? {
+        let pause = match one_try(tables, &wanted, patience(waits + 1))? {
             LockTry::Had => return Ok(()),
             LockTry::Busy(place) => {
                 wanted[..=place].rotate_right(1);
@@ -133,12 +157,11 @@ fn lock_with_retries(
 /// Checks that the caller could lock the table by a statement of its own: it owns the table, or a table that refers to it (dropping
 /// that one locks both, and PostgreSQL checks no right on the referenced table: RemoveConstraintById in pg_constraint.c), or may
 /// refer to it. Errors: 42501 where it could not.
-fn require_right((name, mode): &(QualifiedName, LockMode)) -> Result<()> {
-    if *mode == LockMode::AccessShare {
+fn require_right(table: &LockRequest) -> Result<()> {
+    if table.mode == LockMode::AccessShare {
         return Ok(());
     }
-    let oid = oid(name)?;
-    let owner = catalog::owner_of(oid)?;
+    let owner = catalog::owner_of(table.relation)?;
     if role::has_privileges_of(role::current(), owner) {
         return Ok(());
     }
@@ -146,7 +169,10 @@ fn require_right((name, mode): &(QualifiedName, LockMode)) -> Result<()> {
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class t ON t.oid = c.conrelid \
            WHERE c.contype = 'f' AND c.confrelid = $1 AND pg_catalog.pg_has_role(t.relowner, 'USAGE')) \
          OR $2 AND pg_catalog.has_any_column_privilege($1, 'REFERENCES')",
-        &[oid.into(), (*mode == LockMode::ShareRowExclusive).into()],
+        &[
+            table.relation.into(),
+            (table.mode == LockMode::ShareRowExclusive).into(),
+        ],
     )?;
     if refers == Some(true) {
         return Ok(());
@@ -156,22 +182,21 @@ fn require_right((name, mode): &(QualifiedName, LockMode)) -> Result<()> {
 
 /// Checks whether this transaction has the lock or a stronger one. A new request for a weaker one would not be granted at once
 /// while others wait for the table (LockAcquireExtended in lock.c checks the waiters before the locks that the requester holds).
-fn is_ours((name, mode): &(QualifiedName, LockMode)) -> Result<bool> {
-    let oid = oid(name)?;
+fn is_ours(table: &LockRequest) -> bool {
     // SAFETY: reads this session's own locks.
-    Ok(unsafe { pg_sys::CheckRelationOidLockedByMe(oid, mode.number(), true) })
+    unsafe { pg_sys::CheckRelationOidLockedByMe(table.relation, table.mode.number(), true) }
 }
 
 /// Failed tries before autovacuum is cancelled: it may be about to end.
 const UNHURRIED: u32 = 1;
 
 /// Cancels autovacuum workers that hold a lock on one of the tables. Returns whether there was one.
-fn cancel_blocking_autovacuum(tables: &[(QualifiedName, LockMode)]) -> Result<bool> {
+fn cancel_blocking_autovacuum(tables: &[LockRequest]) -> Result<bool> {
     let strong = tables
         .iter()
-        .filter(|(_, mode)| *mode != LockMode::AccessShare)
-        .map(|(name, _)| oid(name));
-    vacuum::cancel(&strong.collect::<Result<Vec<_>>>()?)
+        .filter(|t| t.mode != LockMode::AccessShare)
+        .map(|t| t.relation);
+    vacuum::cancel(&strong.collect::<Vec<_>>())
 }
 
 /// The result of one try. The number is the index in `wanted` of a table that was not free.
@@ -189,12 +214,13 @@ enum LockTry {
 /// function never does both at once, so no application session can become its victim, however slow the machine. (The deadlock
 /// detector moves a session that queues behind the first request ahead of it, where that helps: src/backend/storage/lmgr/README,
 /// "soft" edges.) Where a deadlock would have arisen, the try ends at once, so that nobody waits for a try that cannot succeed.
-fn one_try(wanted: &[&(QualifiedName, LockMode)], patience_ms: i32) -> Result<LockTry> {
+fn one_try(all: &[LockRequest], wanted: &[&LockRequest], patience_ms: i32) -> Result<LockTry> {
     /// Rounds between two checks for a would-be deadlock: the check costs more than a lock request.
     const ASK_EVERY: u32 = 4;
     let deadline = Instant::now() + Duration::from_millis(patience_ms.unsigned_abs().into());
     let mut failed = LockTry::Busy(0);
     let outcome = tx::subtransaction(|| {
+        hold_names(all, patience_ms)?;
         let Some((first, others)) = wanted.split_first() else {
             return Ok(());
         };
@@ -218,7 +244,7 @@ fn one_try(wanted: &[&(QualifiedName, LockMode)], patience_ms: i32) -> Result<Lo
                 } else {
                     LockTry::Busy(*place)
                 };
-                return Err(lock_timeout_error(&wanted[*place].0));
+                return Err(lock_timeout_error(&wanted[*place].name));
             }
             wait::sleep(1);
         }
@@ -231,15 +257,15 @@ fn one_try(wanted: &[&(QualifiedName, LockMode)], patience_ms: i32) -> Result<Lo
     }
 }
 
-fn in_each_others_way(wanted: &[&(QualifiedName, LockMode)], missing: &[usize]) -> Result<bool> {
+fn in_each_others_way(wanted: &[&LockRequest], missing: &[usize]) -> Result<bool> {
     let (mut had, mut lacked) = (Vec::new(), Vec::new());
-    for (place, (name, _)) in wanted.iter().enumerate() {
+    for (place, table) in wanted.iter().enumerate() {
         let list = if missing.contains(&place) {
             &mut lacked
         } else {
             &mut had
         };
-        list.push(oid(name)?);
+        list.push(table.relation);
     }
     let found = spi::value::<bool>(
         include_str!("../../sql/query/in_each_others_way.sql"),
@@ -249,16 +275,41 @@ fn in_each_others_way(wanted: &[&(QualifiedName, LockMode)], missing: &[usize]) 
 }
 
 /// Waits for the lock. Errors: 55P03 after `patience_ms`.
-fn queue_for((name, mode): &(QualifiedName, LockMode), patience_ms: i32) -> Result<()> {
+fn queue_for(table: &LockRequest, patience_ms: i32) -> Result<()> {
     let _timeout = guc::lock_timeout(patience_ms);
-    let oid = oid(name)?;
     // SAFETY: inside a transaction; an ERROR during the wait unwinds to the enclosing subtransaction.
-    unsafe { pg_sys::LockRelationOid(oid, mode.number()) };
-    if oid == self::oid(name)? {
-        Ok(())
-    } else {
-        Err(lock_timeout_error(name))
+    unsafe { pg_sys::LockRelationOid(table.relation, table.mode.number()) };
+    require_name(table)
+}
+
+/// Keeps the names of the tables' schemas until the transaction ends: a schema is renamed without a lock on its tables, and the
+/// statements that follow name the tables. The row lock of `FOR KEY SHARE` conflicts with ALTER SCHEMA RENAME and DROP SCHEMA, which
+/// change a key of pg_namespace, and with nothing else. Errors: 55P03 after `patience_ms`; 42P01 where a name has passed to another
+/// table.
+fn hold_names(tables: &[LockRequest], patience_ms: i32) -> Result<()> {
+    let _timeout = guc::lock_timeout(patience_ms);
+    let schemas: Vec<String> = tables
+        .iter()
+        .map(|t| t.name.schema.as_str().to_owned())
+        .collect();
+    state::run(
+        "SELECT 1 FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1::pg_catalog.name[]) ORDER BY n.oid FOR KEY SHARE",
+        &[schemas.into()],
+    )?;
+    let mut held = tables.iter().filter(|t| is_ours(t));
+    held.try_for_each(require_name)
+}
+
+/// Checks that the name means the table that is locked.
+fn require_name(table: &LockRequest) -> Result<()> {
+    if oid(&table.name)? == table.relation {
+        return Ok(());
     }
+    Err(Error::Sql {
+        code: PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+        message: format!("{} is another table now", table.name.plain()),
+        detail: Some("A table or a schema was renamed, or given its place by another.".into()),
+    })
 }
 
 fn lock_timeout_error(name: &QualifiedName) -> Error {
@@ -269,18 +320,18 @@ fn lock_timeout_error(name: &QualifiedName) -> Error {
     }
 }
 
-fn had_at_once((name, mode): &(QualifiedName, LockMode)) -> Result<bool> {
-    let oid = oid(name)?;
+fn had_at_once(table: &LockRequest) -> Result<bool> {
     // SAFETY: inside a transaction; takes the lock or reports that it is not free.
-    let had = unsafe { pg_sys::ConditionalLockRelationOid(oid, mode.number()) };
-    // The name may have passed to another table before the lock was granted. The lock on the old table is then released with the
-    // whole try.
-    Ok(had && oid == self::oid(name)?)
+    let had = unsafe { pg_sys::ConditionalLockRelationOid(table.relation, table.mode.number()) };
+    if had {
+        require_name(table)?;
+    }
+    Ok(had)
 }
 
 /// Returns the table's oid. Errors: 42P01 where there is no such table (any more).
-fn oid(name: &QualifiedName) -> Result<pg_sys::Oid> {
-    let found = spi::value::<pg_sys::Oid>(
+fn oid(name: &QualifiedName) -> Result<Oid> {
+    let found = spi::value::<Oid>(
         "SELECT $1::pg_catalog.regclass::pg_catalog.oid",
         &[name.to_string().into()],
     )?;
@@ -312,9 +363,9 @@ struct LockHolder {
     who: String,
 }
 
-fn not_had(tables: &[(QualifiedName, LockMode)], tries: u32) -> Result<Error> {
+fn not_had(tables: &[LockRequest], tries: u32) -> Result<Error> {
     let mut holders = Vec::new();
-    for (name, mode) in tables {
+    for LockRequest { name, mode, .. } in tables {
         let found: Vec<LockHolder> = spi::rows(
             include_str!("../../sql/query/lock_holders.sql"),
             &[
@@ -329,7 +380,7 @@ fn not_had(tables: &[(QualifiedName, LockMode)], tries: u32) -> Result<Error> {
                 .map(|h| format!("{} is held by {}", name.plain(), h.who)),
         );
     }
-    let names: Vec<String> = tables.iter().map(|(n, _)| n.plain()).collect();
+    let names: Vec<String> = tables.iter().map(|t| t.name.plain()).collect();
     let blockers = if holders.is_empty() {
         "The holders have ended meanwhile.".to_owned()
     } else {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::document::JsonText;
-use crate::pg::spi;
+use crate::pg::{plan_guard, spi};
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CString;
@@ -56,9 +56,8 @@ impl Drop for Connection {
 impl Connection {
     /// Prepares `sql`, with parameters of `types`. Names in it are looked up when it is first run (but see `at_once`).
     pub fn prepare(&self, sql: &str, types: &[pg_sys::Oid]) -> Result<PreparedPlan> {
-        spi::require_one(sql)?;
         let kept = PreparedPlan {
-            text: CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?,
+            text: spi::one_statement(sql)?,
             types: types.to_vec(),
             plan: Cell::new(std::ptr::null_mut()),
         };
@@ -129,6 +128,7 @@ impl PreparedPlan {
 }
 
 fn execute(plan: &PreparedPlan, values: &mut [pg_sys::Datum], fire_triggers: bool) -> Result<u64> {
+    let _watched = plan_guard::watch(&plan.text);
     let plan = plan.ready()?;
     // SAFETY: the snapshot is registered for the length of the call (if an ERROR unwinds, the resource owner releases it); `values`
     // has one datum for each parameter, none of them null (key columns).

@@ -4,6 +4,9 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::pg::guc::{self, Sandbox};
+pub use crate::pg::syscache::{
+    current_role as current, has_privileges_of, role_name as plain_name,
+};
 use crate::pg::{spi, visible_parts};
 use pgrx::{PgSqlErrorCode, pg_sys};
 
@@ -134,32 +137,7 @@ pub fn acts_for_a_key() -> bool {
     unsafe { pg_sys::InNoForceRLSOperation() }
 }
 
-pub fn current() -> pg_sys::Oid {
-    // SAFETY: reads the current user of this backend.
-    unsafe { pg_sys::GetUserId() }
-}
-
 /// Returns the role's name, quoted.
 pub fn name(role: pg_sys::Oid) -> String {
     Ident::new(plain_name(role)).to_string()
-}
-
-/// Returns the role's name unquoted; its oid where the role is gone.
-pub fn plain_name(role: pg_sys::Oid) -> String {
-    // SAFETY: a catalog look-up that returns a C string, or null for a dropped role; the string is copied here.
-    unsafe {
-        let name = pg_sys::GetUserNameFromId(role, true);
-        if name.is_null() {
-            return role.to_u32().to_string();
-        }
-        std::ffi::CStr::from_ptr(name)
-            .to_string_lossy()
-            .into_owned()
-    }
-}
-
-/// Checks whether `member` has the privileges of `role` (INHERIT rules, superuser included).
-pub fn has_privileges_of(member: pg_sys::Oid, role: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog look-up inside a transaction.
-    unsafe { pg_sys::has_privs_of_role(member, role) }
 }

@@ -2,11 +2,10 @@
 //! snapshot at its creation, so it sees what others have committed even in a REPEATABLE READ transaction.
 
 use crate::error::{Error, Result};
-use crate::pg::{document, encoding, prepared, spi};
+use crate::pg::{document, encoding, plan_guard, prepared, spi};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use serde::de::DeserializeOwned;
-use std::ffi::CString;
 
 pub struct Snapshot {
     snapshot: pg_sys::Snapshot,
@@ -80,8 +79,8 @@ impl Snapshot {
     }
 
     fn open(&self, sql: &str, args: &[DatumWithOid]) -> Result<pg_sys::Portal> {
-        spi::require_one(sql)?;
-        let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+        let text = spi::one_statement(sql)?;
+        let _watched = plan_guard::watch(&text);
         let (mut types, mut values, nulls) = parameters(args);
         // SAFETY: as in `run`; a read-only cursor takes the snapshot that is active when it is opened.
         unsafe {
@@ -104,8 +103,8 @@ impl Snapshot {
     }
 
     fn run(&self, sql: &str, args: &[DatumWithOid]) -> Result<()> {
-        spi::require_one(sql)?;
-        let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+        let text = spi::one_statement(sql)?;
+        let _watched = plan_guard::watch(&text);
         let (mut types, mut values, nulls) = parameters(args);
         // SAFETY: the caller has connected to SPI; the three arrays have one entry for each parameter and live through the calls;
         // the plan is freed with the connection. Read-only: the statement takes no snapshot of its own.

@@ -3,28 +3,33 @@
 
 use crate::error::{Error, Result};
 use crate::pg::document::{self, JsonText};
+use crate::pg::plan_guard;
 use pgrx::PgMemoryContexts;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use serde::de::DeserializeOwned;
+use std::ffi::{CStr, CString};
 
-/// Errors where a text is more than one statement: a name, type or operator from outside must not end the statement and begin
-/// another.
-pub fn require_one(sql: &str) -> Result<()> {
-    match count_statements(sql)? {
-        1 => Ok(()),
+/// Returns the text of one statement of ours. Errors where it is more: a name, type or operator from outside must not end the statement
+/// and begin another.
+pub fn one_statement(sql: &str) -> Result<CString> {
+    let text = text_of(sql)?;
+    match count_statements(&text) {
+        1 => Ok(text),
         n => Err(Error::Internal(format!(
             "a statement of ours came out as {n}"
         ))),
     }
 }
 
-fn count_statements(sql: &str) -> Result<i32> {
-    let text =
-        std::ffi::CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+fn text_of(sql: &str) -> Result<CString> {
+    CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))
+}
+
+fn count_statements(text: &CStr) -> i32 {
     let mut memory = PgMemoryContexts::new("pg_mig statement");
     // SAFETY: the text is NUL-terminated; the list lives in `memory`. A syntax error is raised.
-    Ok(unsafe {
+    unsafe {
         memory.switch_to(|_| {
             let list = pgrx::pg_sys::raw_parser(
                 text.as_ptr(),
@@ -32,7 +37,7 @@ fn count_statements(sql: &str) -> Result<i32> {
             );
             list.as_ref().map_or(0, |l| l.length)
         })
-    })
+    }
 }
 
 /// Returns all rows of a query, each as one JSON object.
@@ -45,7 +50,8 @@ pub fn rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Vec
 
 /// Returns the rows of a query whose one column is a JSON document already.
 pub fn json_rows<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Vec<T>> {
-    require_one(sql)?;
+    let text = one_statement(sql)?;
+    let _watched = plan_guard::watch(&text);
     Spi::connect_mut(|client| {
         let table = client.update(sql, None, args).map_err(internal)?;
         let mut found = Vec::with_capacity(table.len());
@@ -66,7 +72,8 @@ pub fn first<T: DeserializeOwned>(sql: &str, args: &[DatumWithOid]) -> Result<Op
 
 /// Returns the one value of a query of one row and one column.
 pub fn value<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Result<Option<T>> {
-    require_one(sql)?;
+    let text = one_statement(sql)?;
+    let _watched = plan_guard::watch(&text);
     Spi::connect_mut(|client| {
         let table = client.update(sql, Some(1), args).map_err(internal)?;
         if table.is_empty() {
@@ -79,7 +86,8 @@ pub fn value<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Resu
 
 /// As `value`, for a query that only reads; works on a standby too.
 pub fn look<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Result<Option<T>> {
-    require_one(sql)?;
+    let text = one_statement(sql)?;
+    let _watched = plan_guard::watch(&text);
     Spi::connect(|client| {
         let table = client.select(sql, Some(1), args).map_err(internal)?;
         if table.is_empty() {
@@ -92,9 +100,8 @@ pub fn look<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid]) -> Resul
 
 /// Returns the one boolean of a user's query. The query cannot write.
 pub fn read_only(query: &str) -> Result<Option<bool>> {
-    let text =
-        std::ffi::CString::new(query).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
-    if count_statements(query)? != 1 {
+    let text = text_of(query)?;
+    if count_statements(&text) != 1 {
         return Err(not_a_question("It is not one query."));
     }
     Spi::connect(|_| {
@@ -131,7 +138,8 @@ fn not_a_question(detail: &str) -> Error {
 
 /// Runs a statement. Returns the number of rows that it touched.
 pub fn run(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
-    require_one(sql)?;
+    let text = one_statement(sql)?;
+    let _watched = plan_guard::watch(&text);
     Spi::connect_mut(|client| {
         client.update(sql, None, args).map_err(internal)?;
         // SAFETY: set by the statement that just ran.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::pg::guc::{self, SettingsGuard};
 use crate::pg::role::{self, RoleGuard};
 use crate::pg::snapshot::Snapshot;
-use crate::pg::{catalog, prepared, spi, tx};
+use crate::pg::{catalog, prepared, spi, syscache, tx};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::{self, Oid};
 use pgrx::prelude::*;
@@ -50,7 +50,7 @@ fn look_up_owner() -> Option<Oid> {
         {
             return None;
         }
-        catalog::cached_owner(table)
+        syscache::owner_of(table)
     }
 }
 

@@ -9,6 +9,7 @@ use std::panic::AssertUnwindSafe;
 
 /// Runs, as `role`, one utility command that starts and commits transactions by itself. It runs as that role because its text may
 /// call the role's functions. No transaction may be open before, and none is open afterwards, whether the command succeeded or not.
+/// Errors: 42501 unless the current role has the privileges of `role`, as after a change of the table's owner.
 pub fn run_top_level(sql: &str, role: pg_sys::Oid) -> Result<()> {
     let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
     let mine = role::current();
@@ -45,6 +46,7 @@ unsafe fn execute(text: &CString, role: pg_sys::Oid) -> Result<()> {
         );
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        role::require(role)?;
         let parsed = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         if parsed.is_null() || (*parsed).length != 1 {
             return Err(Error::Internal("not one statement".into()));

@@ -2,7 +2,7 @@
 //! arguments. Which tuples exist depends on that, so the call is checked before a tuple is read.
 
 use crate::ident::QualifiedName;
-use crate::pg::catalog;
+use crate::pg::syscache;
 use crate::sqlgen::trigger_definition::TriggerDefinition;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
@@ -139,5 +139,5 @@ pub unsafe fn name_of_trigger(
 ) -> (String, Option<QualifiedName>) {
     // SAFETY: upheld by the caller.
     let name = String::from_utf8_lossy(unsafe { name(trigger) }).into_owned();
-    (name, catalog::name_of(relation))
+    (name, syscache::relation_name(relation))
 }

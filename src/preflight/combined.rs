@@ -8,8 +8,8 @@ use crate::model::records::Mapping;
 use crate::model::shape::{Grant, Publication, Shape};
 use crate::pg::{role, spi};
 use crate::preflight::Severity;
-use crate::store::mapping;
 use crate::store::sessions::{self, OlderSessions};
+use crate::store::sides;
 
 /// One source of a target.
 pub struct CombinedSource<'a> {
@@ -152,10 +152,8 @@ fn same_ids(one: &CombinedSource, other: &CombinedSource) -> Result<Option<Prefl
     if apart(one) || apart(other) {
         return Ok(None);
     }
-    let (a, b): (&QualifiedName, &QualifiedName) = (
-        mapping::source(one.mapping)?,
-        mapping::source(other.mapping)?,
-    );
+    let (a, b): (&QualifiedName, &QualifiedName) =
+        (sides::source(one.mapping)?, sides::source(other.mapping)?);
     let pairs = one.layout.key.iter().zip(&other.layout.key);
     let same: Vec<String> = pairs
         .map(|(k, o)| {
@@ -179,7 +177,7 @@ fn same_ids(one: &CombinedSource, other: &CombinedSource) -> Result<Option<Prefl
         key: String,
     }
     let examples: Vec<SharedKey> = {
-        let _owner = role::confine_reading(mapping::owner(one.mapping)?)?;
+        let _owner = role::confine_reading(sides::owner(one.mapping)?)?;
         spi::rows(&sql, &[])?
     };
     if examples.is_empty() {

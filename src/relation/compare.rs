@@ -10,7 +10,7 @@ use crate::pg::tid::BlockSlice;
 use crate::pg::{catalog, guc, role, spi, state};
 use crate::sqlgen::checksum::{ComparedPair, Condition, Side};
 use crate::sqlgen::id_map::{self, IdChoice};
-use crate::store::{mapping, pending_rows};
+use crate::store::{pending_rows, sides};
 use pgrx::JsonB;
 use pgrx::datum::DatumWithOid;
 use serde::Deserialize;
@@ -125,7 +125,7 @@ impl<'a> Comparison<'a> {
         Ok(Self {
             mapping,
             at,
-            target: mapping::target(mapping)?,
+            target: sides::target(mapping)?,
             pending: find_pending(m, mapping, at)?,
         })
     }
@@ -135,7 +135,7 @@ impl<'a> Comparison<'a> {
         Ok(Self {
             mapping,
             at,
-            target: mapping::target(mapping)?,
+            target: sides::target(mapping)?,
             pending: PendingRows::empty()?,
         })
     }
@@ -144,7 +144,7 @@ impl<'a> Comparison<'a> {
         Ok(ComparedPair::new(
             self.mapping.id,
             self.target,
-            mapping::layout(self.mapping)?,
+            sides::layout(self.mapping)?,
         ))
     }
 
@@ -220,9 +220,9 @@ impl<'a> Comparison<'a> {
         /// Number of keys held in memory at a time.
         const LOT: i64 = 10_000;
         let sql = self.pair()?.list_keys_to_note(&choice.condition);
-        let owner = mapping::owner(self.mapping)?;
+        let owner = sides::owner(self.mapping)?;
         // A target row that was written past the mirrors has no source key to list, so it gets one first.
-        let back = mapping::reverse(self.mapping)?;
+        let back = sides::reverse(self.mapping)?;
         for sql in back
             .iter()
             .flat_map(|flow| id_map::give(flow, IdChoice::All))
@@ -268,7 +268,7 @@ impl<'a> Comparison<'a> {
     }
 
     pub fn as_owner<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
-        let _owner = role::confine_reading(mapping::owner(self.mapping)?)?;
+        let _owner = role::confine_reading(sides::owner(self.mapping)?)?;
         let _exact = guc::pin(&guc::EXACT);
         f()
     }

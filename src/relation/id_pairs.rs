@@ -11,7 +11,7 @@ use crate::pg::{catalog, guc, role, spi};
 use crate::sqlgen::direction::Flow;
 use crate::sqlgen::id_lookup;
 use crate::sqlgen::id_map::{self, IdChoice};
-use crate::store::mapping;
+use crate::store::sides;
 use pgrx::pg_sys::Oid;
 
 /// Returns the expression that draws a value for the column, as the text of a default; None if nothing does.
@@ -47,8 +47,8 @@ pub fn find(mappings: &[Mapping]) -> Result<()> {
     loop {
         let mut found = 0;
         for n in order::parents_first(mappings) {
-            if let Some(sql) = id_map::find(&mapping::forward(&mappings[n])?) {
-                let _owner = role::confine(mapping::owner(&mappings[n])?)?;
+            if let Some(sql) = id_map::find(&sides::forward(&mappings[n])?) {
+                let _owner = role::confine(sides::owner(&mappings[n])?)?;
                 found += spi::run(&sql, &[])?;
             }
         }
@@ -65,7 +65,7 @@ pub fn drop_or_keep_map(p: &Mapping, drawn: &NewIds, keep: bool) -> Result<Optio
         spi::run(&format!("DROP TABLE IF EXISTS {table}"), &[])?;
         return Ok(None);
     }
-    let kept = id_map::kept_name(mapping::target(p)?);
+    let kept = id_map::kept_name(sides::target(p)?);
     for sql in id_map::hand_over(drawn, &kept) {
         spi::run(&sql, &[])?;
     }
@@ -75,7 +75,7 @@ pub fn drop_or_keep_map(p: &Mapping, drawn: &NewIds, keep: bool) -> Result<Optio
 /// Returns the new id of an old one; None if the target has no such row. The caller must be able to read the target, and
 /// the id map if there is one. Types and operators of keys belong to the owner and run with the owner's rights.
 pub fn look_up(p: &Mapping, old: &str) -> Result<Option<String>> {
-    let (target, layout) = (mapping::target(p)?, mapping::layout(p)?);
+    let (target, layout) = (sides::target(p)?, sides::layout(p)?);
     let mut tables = vec![target.clone()];
     let sql = match (&layout.drawn, layout.key.as_slice()) {
         (Some(drawn), _) => {

@@ -4,10 +4,10 @@ use crate::error::Result;
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::Scope;
 use crate::model::records::Mapping;
-use crate::pg::lock::LockMode;
+use crate::pg::lock::{LockMode, LockRequest};
 use crate::pg::{catalog, role, spi};
 use crate::sqlgen::scope_pin;
-use crate::store::mapping;
+use crate::store::sides;
 use pgrx::pg_sys::Oid;
 
 /// Returns the scope's table and its key. None if ids change: then statements write the rows, and PostgreSQL itself checks
@@ -38,7 +38,7 @@ pub fn is_wanted(p: &Mapping) -> Result<bool> {
          AND pg_catalog.has_column_privilege(c.confrelid, k.attnum, 'REFERENCES'))",
         Literal(&table.to_string())
     );
-    let _owner = role::confine_reading(mapping::owner(p)?)?;
+    let _owner = role::confine_reading(sides::owner(p)?)?;
     let wanted = spi::value::<bool>(
         &sql,
         &[
@@ -66,14 +66,13 @@ pub fn remove(mappings: &[Mapping]) -> Result<()> {
 }
 
 /// Returns what the removal locks: the scope's table, because a foreign key to it is dropped.
-pub fn locks(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, LockMode)>> {
-    let mut tables = Vec::new();
+pub fn locks(mappings: &[Mapping]) -> Result<Vec<LockRequest>> {
+    let mut tables: Vec<LockRequest> = Vec::new();
     for p in mappings {
-        if let (Some((_, table, _)), true) = (parent(p), exists(p)?) {
-            let wanted = (table.clone(), LockMode::AccessExclusive);
-            if !tables.contains(&wanted) {
-                tables.push(wanted);
-            }
+        if let (Some((_, table, _)), true) = (parent(p), exists(p)?)
+            && !tables.iter().any(|known| known.name == *table)
+        {
+            tables.push(LockRequest::by_name(table, LockMode::AccessExclusive)?);
         }
     }
     Ok(tables)
@@ -82,7 +81,7 @@ pub fn locks(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, LockMode)>> {
 fn run_for_each(mappings: &[Mapping], sql: impl Fn(&Mapping, &Scope) -> Vec<String>) -> Result<()> {
     for p in mappings {
         if let (Some((scope, ..)), true) = (parent(p), exists(p)?) {
-            let _owner = role::confine(mapping::owner(p)?)?;
+            let _owner = role::confine(sides::owner(p)?)?;
             for sql in sql(p, scope) {
                 spi::run(&sql, &[])?;
             }

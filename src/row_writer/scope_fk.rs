@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::ident::{Ident, Literal, QualifiedName};
-use crate::pg::{catalog, guc, prepared, role, tx};
+use crate::pg::{guc, prepared, role, syscache, tx};
 use pgrx::pg_sys;
 use serde::Deserialize;
 use std::cell::Cell;
@@ -61,7 +61,7 @@ pub fn find_scope_parents(
     .and_then(|k| k.keys);
     let connection = prepared::connect()?;
     let parent = |f: ScopeFkRow| {
-        let Some(name) = catalog::name_of(f.table.into()) else {
+        let Some(name) = syscache::relation_name(f.table.into()) else {
             return Ok(None);
         };
         let anchored = match &f.anchor {

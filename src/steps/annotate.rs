@@ -4,11 +4,11 @@ use crate::error::Result;
 use crate::model::records::Mapping;
 use crate::pg::spi;
 use crate::sqlgen::comments_stats;
-use crate::store::mapping;
+use crate::store::sides;
 
 /// Sets them at the end of the backfill. Idempotent.
 pub fn annotate(p: &Mapping) -> Result<()> {
-    let (target, layout) = (mapping::target(p)?, mapping::layout(p)?);
+    let (target, layout) = (sides::target(p)?, sides::layout(p)?);
     let indexes = layout.indexes.iter();
     let keys = layout.fkeys.iter();
     let statements = indexes

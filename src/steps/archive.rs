@@ -10,7 +10,7 @@ use crate::pg::{catalog, draft, lock, role, spi, state};
 use crate::relation::{id_pairs, scope_pin, sequence, triggers};
 use crate::settings;
 use crate::sqlgen::archive;
-use crate::store::mapping;
+use crate::store::{mapping, sides};
 use pgrx::pg_sys::Oid;
 
 /// Returns the objects of others that depend on the sources: they would follow the sources into the archive.
@@ -72,7 +72,7 @@ fn handed_over(p: &Mapping) -> Result<Vec<String>> {
     if p.target.is_none() {
         return Ok(Vec::new());
     }
-    let target = mapping::target(p)?;
+    let target = sides::target(p)?;
     let shared = shared_sequences(p)?;
     let each = shared.iter().flat_map(|s| archive::hand_over(s, target));
     Ok(each.collect())
@@ -80,7 +80,7 @@ fn handed_over(p: &Mapping) -> Result<Vec<String>> {
 
 fn hand_over(p: &Mapping) -> Result<()> {
     let statements = handed_over(p)?;
-    let _owner = role::confine(mapping::owner(p)?)?;
+    let _owner = role::confine(sides::owner(p)?)?;
     for sql in statements {
         spi::run(&sql, &[])?;
     }
@@ -110,7 +110,7 @@ fn indexes(old: &Shape, suffix: &str) -> Vec<(Ident, Ident)> {
 }
 
 fn lock_both(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    let tables = mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?;
+    let tables = sides::both_sides(mappings, lock::LockMode::AccessExclusive)?;
     lock::lock_all(&tables, settings::lock_timeout_ms(m))
 }
 
@@ -137,15 +137,15 @@ fn grant_as_before(p: &Mapping, s: &SharedSequence) -> Result<()> {
     if s.identity.is_empty() {
         return Ok(());
     }
-    let Some(own) = catalog::sequence_of(mapping::target(p)?, &s.target_column)? else {
+    let Some(own) = catalog::sequence_of(sides::target(p)?, &s.target_column)? else {
         return Ok(());
     };
-    let _owner = role::confine(mapping::owner(p)?)?;
+    let _owner = role::confine(sides::owner(p)?)?;
     sequence::grant_as(&own, Some(&s.sequence))
 }
 
 fn create_compat_view(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
-    let (target, layout) = (mapping::target(p)?, mapping::layout(p)?);
+    let (target, layout) = (sides::target(p)?, sides::layout(p)?);
     let owner = Oid::from(old.owner);
     draft::in_draft_schema(owner, |draft| {
         let drafted = draft.name(name);
@@ -179,10 +179,10 @@ pub fn restore_names(m: &Migration, mappings: &[Mapping]) -> Result<()> {
         };
         if was.view {
             // As the owner: another role's view that has the name by now stays.
-            let _owner = role::confine(mapping::owner(p)?)?;
+            let _owner = role::confine(sides::owner(p)?)?;
             spi::run(&format!("DROP VIEW {}", was.name), &[])?;
         }
-        let now = mapping::source(p)?;
+        let now = sides::source(p)?;
         spi::run(&archive::rename_table(now, &was.name.name), &[])?;
         for (before, after) in &was.indexes {
             spi::run(
@@ -199,7 +199,7 @@ pub fn restore_names(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 }
 
 fn hand_back(p: &Mapping, s: &SharedSequence, source: &QualifiedName) -> Result<()> {
-    let target = mapping::target(p)?;
+    let target = sides::target(p)?;
     let own = match s.identity.as_str() {
         "" => None,
         _ => Some(
@@ -211,7 +211,7 @@ fn hand_back(p: &Mapping, s: &SharedSequence, source: &QualifiedName) -> Result<
             })?,
         ),
     };
-    let _owner = role::confine(mapping::owner(p)?)?;
+    let _owner = role::confine(sides::owner(p)?)?;
     for sql in archive::hand_back(s, source, target, own.as_ref()) {
         spi::run(&sql, &[])?;
     }
@@ -222,7 +222,7 @@ fn hand_back(p: &Mapping, s: &SharedSequence, source: &QualifiedName) -> Result<
 pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<()> {
     let mut tables = Vec::new();
     for p in mappings.iter().filter(|p| p.source_name.is_some()) {
-        tables.push((mapping::source(p)?.clone(), lock::LockMode::AccessExclusive));
+        tables.push(sides::source_lock(p, lock::LockMode::AccessExclusive)?);
     }
     let parents = scope_pin::locks(mappings)?;
     lock::lock_all(
@@ -250,7 +250,7 @@ pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<
         }
     }
     if drop_tables && !tables.is_empty() {
-        let names: Vec<String> = tables.iter().map(|(name, _)| name.to_string()).collect();
+        let names: Vec<String> = tables.iter().map(|t| t.name.to_string()).collect();
         spi::run(&format!("DROP TABLE {}", names.join(", ")), &[])?;
     }
     Ok(())

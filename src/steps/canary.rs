@@ -7,7 +7,7 @@ use crate::model::shape::Shape;
 use crate::pg::notice::notice;
 use crate::pg::{catalog, guc, prepared, role, spi, tx};
 use crate::sqlgen::canary;
-use crate::store::mapping;
+use crate::store::sides;
 use pgrx::pg_sys::Oid;
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
@@ -62,10 +62,10 @@ pub fn tries(mappings: &[Mapping], before: Option<&Vec<WriteTrial>>) -> Result<V
     let mut all = Vec::new();
     for p in mappings {
         let source = catalog::shape_of(p.source, &p.source_text())?;
-        let layout = mapping::layout(p)?;
+        let layout = sides::layout(p)?;
         let choose = canary::choose(p.id, &source.name, &layout.key);
         let row: Option<SampleRow> = {
-            let _owner = role::confine_reading(mapping::owner(p)?)?;
+            let _owner = role::confine_reading(sides::owner(p)?)?;
             let _exact = guc::pin(&guc::EXACT);
             spi::first(&choose, &[])?
         };
@@ -126,8 +126,8 @@ impl TableTrial<'_> {
             alone,
             path,
         } = *self;
-        let key = &mapping::layout(p)?.key;
-        let owner = mapping::owner(p)?;
+        let key = &sides::layout(p)?.key;
+        let owner = sides::owner(p)?;
         let by_key = |sql: &str, as_role: Oid| {
             let _role = role::confine(as_role)?;
             spi::run(sql, &[row.key.clone().into()])

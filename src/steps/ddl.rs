@@ -8,7 +8,7 @@ use crate::model::ddl_change::{DdlChange, DdlJob};
 use crate::model::layout::TargetIndex;
 use crate::model::shape::Shape;
 use crate::pg::draft::Draft;
-use crate::pg::lock::{self, LockMode};
+use crate::pg::lock::{self, LockMode, LockRequest};
 use crate::pg::{catalog, guc, parse, role, spi, tx};
 use crate::settings;
 use crate::sqlgen::{ddl as sql, index};
@@ -63,7 +63,7 @@ pub fn take_back(job: &DdlJob, table: &QualifiedName) -> Result<SliceOutcome> {
     let of_ours = matches!(job.change, DdlChange::NotNull { .. });
     match is_valid(job.relation, &name)? {
         Some(valid) if of_ours || !valid => {
-            lock_for(table, &job.change, true)?;
+            lock_for(job.relation, table, &job.change, true)?;
             spi::run(&sql::drop_constraint(table, &name), &[])?;
             Ok(SliceOutcome::Did(0))
         }
@@ -100,13 +100,13 @@ fn constraint(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<Slice
             ddl_job::heartbeat(job.id, Some("adding"), None)?;
         }
         (None, _) => {
-            lock_for(table, &job.change, false)?;
+            lock_for(job.relation, table, &job.change, false)?;
             add(job, table, name)?;
             ddl_job::heartbeat(job.id, Some("validating"), None)?;
         }
         (Some(false), _) => validate(job, table, name)?,
         (Some(true), Some(column)) => {
-            lock_for(table, &job.change, true)?;
+            lock_for(job.relation, table, &job.change, true)?;
             spi::run(&sql::set_not_null(table, column), &[])?;
             spi::run(&sql::drop_constraint(table, name), &[])?;
         }
@@ -138,6 +138,12 @@ fn owner(job: &DdlJob) -> Result<Oid> {
 /// Validates the constraint. ShareUpdateExclusive: readers and writers continue.
 fn validate(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<()> {
     let owner = owner(job)?;
+    let named = [LockRequest::new(
+        job.relation.into(),
+        table,
+        LockMode::AccessShare,
+    )];
+    lock::lock_for_job(&named, settings::own_lock_timeout_ms())?;
     let proved = tx::subtransaction(|| {
         let _owner = role::confine(owner)?;
         let _path = guc::search_path(&job.search_path);
@@ -190,16 +196,21 @@ fn key(relation: u32) -> Result<Vec<Ident>> {
 }
 
 /// Takes the locks that ALTER TABLE needs for the change, with a time limit.
-fn lock_for(table: &QualifiedName, wanted: &DdlChange, takes_away: bool) -> Result<()> {
+fn lock_for(
+    relation: u32,
+    table: &QualifiedName,
+    wanted: &DdlChange,
+    takes_away: bool,
+) -> Result<()> {
     let mode = match wanted {
         DdlChange::ForeignKey { .. } if !takes_away => LockMode::ShareRowExclusive,
         _ => LockMode::AccessExclusive,
     };
-    let mut tables = vec![(table.clone(), mode)];
+    let mut tables = vec![LockRequest::new(relation.into(), table, mode)];
     if let DdlChange::ForeignKey { references, .. } = wanted
         && references != table
     {
-        tables.push((references.clone(), mode));
+        tables.push(LockRequest::by_name(references, mode)?);
     }
     lock::lock_for_job(&tables, settings::own_lock_timeout_ms())
 }

@@ -8,7 +8,7 @@ use crate::model::records::{Mapping, Migration};
 use crate::pg::{catalog, lock, old_snapshots, role, spi};
 use crate::settings;
 use crate::sqlgen::fkey;
-use crate::store::{mapping, migration};
+use crate::store::{mapping, migration, sides};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Oid;
 
@@ -53,8 +53,8 @@ pub fn find_lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option
 
 /// Adds or validates the next foreign key that `p` lacks.
 pub fn next(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
-    let target = mapping::target(p)?;
-    for key in &mapping::layout(p)?.fkeys {
+    let target = sides::target(p)?;
+    for key in &sides::layout(p)?.fkeys {
         let state: Option<FkeyState> = spi::first(
             "SELECT convalidated AS valid FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND conname = $2 AND contype = 'f'",
             &[
@@ -65,18 +65,20 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
         match state {
             Some(s) if s.valid => continue,
             Some(_) => {
+                let weak = [sides::target_lock(p, lock::LockMode::AccessShare)?];
+                lock::lock_for_job(&weak, settings::lock_timeout_ms(m))?;
                 // The key's operators may be functions of a user.
-                let _owner = role::confine(mapping::owner(p)?)?;
+                let _owner = role::confine(sides::owner(p)?)?;
                 spi::run(&fkey::validate(target, &key.name), &[])?
             }
             None => {
                 let strong = lock::LockMode::ShareRowExclusive;
-                let mut tables = vec![(target.clone(), strong)];
+                let mut tables = vec![sides::target_lock(p, strong)?];
                 if key.references != *target {
-                    tables.push((key.references.clone(), strong));
+                    tables.push(lock::LockRequest::by_name(&key.references, strong)?);
                 }
                 lock::lock_for_job(&tables, settings::lock_timeout_ms(m))?;
-                require_references(mapping::owner(p)?, &key.references)?;
+                require_references(sides::owner(p)?, &key.references)?;
                 spi::run(&fkey::add(target, key), &[])?
             }
         };

@@ -2,13 +2,12 @@
 
 use super::{SliceOutcome, TopLevelCommand};
 use crate::error::{Error, Result};
-use crate::ident::QualifiedName;
 use crate::model::layout::TargetIndex;
 use crate::model::records::{Mapping, Migration};
 use crate::pg::{lock, role, spi};
 use crate::settings;
 use crate::sqlgen::index;
-use crate::store::mapping;
+use crate::store::{mapping, sides};
 
 /// A larger target is not indexed under a lock: 128 blocks of 8 kB are indexed in milliseconds.
 const SMALL_BLOCKS: i64 = 128;
@@ -27,21 +26,21 @@ pub fn find_lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option
 /// Builds or attaches the next index that `p` lacks. A driver that cannot run a top-level command builds small indexes
 /// under a lock and refuses large ones, with the statement to run.
 pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<SliceOutcome> {
-    let target = mapping::target(p)?;
-    for i in &mapping::layout(p)?.indexes {
+    let target = sides::target(p)?;
+    for i in &sides::layout(p)?.indexes {
         match state(p, i)? {
             Some(s) if s.valid && (s.constraint || !i.constraint) => {}
             Some(s) if s.valid => return attach(m, p, i),
             Some(_) => {
                 // Left by an interrupted concurrent build.
-                lock_target(m, target)?;
+                lock_target(m, p)?;
                 spi::run(&format!("DROP INDEX {}.{}", target.schema, i.name), &[])?;
                 return Ok(SliceOutcome::Did(0));
             }
             None if top_level => {
                 return Ok(SliceOutcome::TopLevel(TopLevelCommand {
                     sql: index::create(target, i, true),
-                    role: super::builder(i, mapping::owner(p)?),
+                    role: super::builder(i, sides::owner(p)?),
                 }));
             }
             None => return build_here(m, p, i),
@@ -62,22 +61,22 @@ fn state(p: &Mapping, i: &TargetIndex) -> Result<Option<IndexState>> {
 }
 
 /// Takes the strongest lock first: the statements after it need less.
-fn lock_target(m: &Migration, target: &QualifiedName) -> Result<()> {
-    let tables = [(target.clone(), lock::LockMode::AccessExclusive)];
+fn lock_target(m: &Migration, p: &Mapping) -> Result<()> {
+    let tables = [sides::target_lock(p, lock::LockMode::AccessExclusive)?];
     lock::lock_for_job(&tables, settings::lock_timeout_ms(m))
 }
 
 fn attach(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcome> {
-    let target = mapping::target(p)?;
+    let target = sides::target(p)?;
     if let Some(sql) = index::attach(target, i) {
-        lock_target(m, target)?;
+        lock_target(m, p)?;
         spi::run(&sql, &[])?;
     }
     Ok(SliceOutcome::Did(0))
 }
 
 fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcome> {
-    let target = mapping::target(p)?;
+    let target = sides::target(p)?;
     let blocks = crate::pg::catalog::extent(p.target.unwrap_or(0))?.map_or(0, |e| e.blocks);
     if blocks > SMALL_BLOCKS {
         return Err(Error::NotSupported {
@@ -96,8 +95,8 @@ fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcom
             ),
         });
     }
-    lock_target(m, target)?;
-    let _builder = role::confine(super::builder(i, mapping::owner(p)?))?;
+    lock_target(m, p)?;
+    let _builder = role::confine(super::builder(i, sides::owner(p)?))?;
     for sql in std::iter::once(index::create(target, i, false)).chain(index::attach(target, i)) {
         spi::run(&sql, &[])?;
     }

@@ -8,7 +8,7 @@ use crate::relation::{id_pairs, triggers};
 use crate::settings;
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::{retired_guard, trigger};
-use crate::store::{drift, mapping};
+use crate::store::{drift, mapping, sides};
 
 /// Emergency stop: disables the mirrors, on all tables or on none. Returns how many were enabled; a missing mirror counts
 /// as disabled. Locks the tables ShareRowExclusive, which DISABLE TRIGGER needs; DROP TRIGGER would make readers wait as
@@ -24,10 +24,10 @@ pub fn disable(mappings: &[Mapping]) -> Result<usize> {
                 .filter(|t| t.enabled && !guards.contains(&t.name)),
         );
     }
-    let locks: Vec<_> = standing
+    let locks = standing
         .iter()
-        .map(|t| (t.table.clone(), lock::LockMode::ShareRowExclusive))
-        .collect();
+        .map(|t| lock::LockRequest::by_name(&t.table, lock::LockMode::ShareRowExclusive))
+        .collect::<Result<Vec<_>>>()?;
     lock::lock_in_emergency(&locks)?;
     for t in &standing {
         spi::run(&trigger::disable(&t.table, &t.name), &[])?;
@@ -46,10 +46,7 @@ pub fn install<T>(
 ) -> Result<()> {
     let mut sources = Vec::new();
     for p in mappings {
-        sources.push((
-            mapping::source(p)?.clone(),
-            lock::LockMode::ShareRowExclusive,
-        ));
+        sources.push(sides::source_lock(p, lock::LockMode::ShareRowExclusive)?);
     }
     // Pairs most rows while the application still writes, the rest under the lock.
     id_pairs::find(mappings)?;
@@ -59,7 +56,7 @@ pub fn install<T>(
     let before = tried(None)?;
     for p in mappings {
         mapping::reset_copy(p.id)?;
-        install_flow(p, &mapping::forward(p)?)?;
+        install_flow(p, &sides::forward(p)?)?;
     }
     let after = tried(Some(&before))?;
     judge(before, after)
@@ -71,15 +68,12 @@ pub fn install<T>(
 pub fn settle_ids(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let mut sources = Vec::new();
     for p in mappings {
-        sources.push((
-            mapping::source(p)?.clone(),
-            lock::LockMode::ShareRowExclusive,
-        ));
+        sources.push(sides::source_lock(p, lock::LockMode::ShareRowExclusive)?);
     }
     lock::lock_for_job(&sources, settings::lock_timeout_ms(m))?;
     drift::require_none(m)?;
     for p in mappings {
-        for sql in trigger::touch(&mapping::forward(p)?) {
+        for sql in trigger::touch(&sides::forward(p)?) {
             spi::run(&sql, &[])?;
         }
         mapping::set_settled(p.id)?;
@@ -92,14 +86,14 @@ pub fn settle_ids(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// both sides ShareRowExclusive: no transaction writes past a mirror, and no transaction's writes are seen in part.
 pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     lock::lock_all(
-        &mapping::both_sides(mappings, lock::LockMode::ShareRowExclusive)?,
+        &sides::both_sides(mappings, lock::LockMode::ShareRowExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
     if !force {
         drift::require_none(m)?;
     }
     for p in mappings {
-        match mapping::reverse(p)? {
+        match sides::reverse(p)? {
             Some(flow) => install_flow(p, &flow)?,
             None => return Err(Error::Internal(format!("mapping {} has no way back", p.id))),
         }
@@ -111,11 +105,11 @@ pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Resu
 pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     let mut targets = Vec::new();
     for p in mappings {
-        targets.push((mapping::target(p)?.clone(), lock::LockMode::AccessExclusive));
+        targets.push(sides::target_lock(p, lock::LockMode::AccessExclusive)?);
     }
     lock::lock_all(&targets, settings::lock_timeout_ms(m))?;
     for p in mappings {
-        if let Some(flow) = mapping::reverse(p)? {
+        if let Some(flow) = sides::reverse(p)? {
             for sql in trigger::drop_all(&flow) {
                 spi::run(&sql, &[])?;
             }
@@ -129,7 +123,7 @@ pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// changes only.
 pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     lock::lock_all(
-        &mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?,
+        &sides::both_sides(mappings, lock::LockMode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
     if !force {
@@ -137,7 +131,7 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     }
     for p in mappings {
         triggers::drop_all(p)?;
-        let guards = retired_guard::create(p.id, mapping::source(p)?, p.target.unwrap_or(0));
+        let guards = retired_guard::create(p.id, sides::source(p)?, p.target.unwrap_or(0));
         state::define_triggers(p.source.into(), &guards)?;
         triggers::record_installed(p.id)?;
     }
@@ -147,7 +141,7 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
 /// Replaces all mirrors that were changed: those of the sources, and those of the targets if both sides are live.
 pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
     lock::lock_all(
-        &mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?,
+        &sides::both_sides(mappings, lock::LockMode::AccessExclusive)?,
         settings::lock_timeout_ms(m),
     )?;
     if both {
@@ -155,14 +149,14 @@ pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
     }
     for p in mappings {
         triggers::drop_all(p)?;
-        install_flow(p, &mapping::forward(p)?)?;
+        install_flow(p, &sides::forward(p)?)?;
     }
     Ok(())
 }
 
 /// Restarts dual writing: drops the retired guards and installs the mirrors of both directions, in one transaction.
 pub fn reopen(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    let tables = mapping::both_sides(mappings, lock::LockMode::AccessExclusive)?;
+    let tables = sides::both_sides(mappings, lock::LockMode::AccessExclusive)?;
     lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
     install_both(mappings)
 }
@@ -170,7 +164,7 @@ pub fn reopen(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 fn install_both(mappings: &[Mapping]) -> Result<()> {
     for p in mappings {
         triggers::drop_all(p)?;
-        for flow in [Some(mapping::forward(p)?), mapping::reverse(p)?]
+        for flow in [Some(sides::forward(p)?), sides::reverse(p)?]
             .into_iter()
             .flatten()
         {
@@ -182,7 +176,7 @@ fn install_both(mappings: &[Mapping]) -> Result<()> {
 
 /// Only pg_mig may attach its trigger functions: the table's owner has no right to call them.
 fn install_flow(p: &Mapping, flow: &Flow) -> Result<()> {
-    for mark in mapping::layout(p)?.marks() {
+    for mark in sides::layout(p)?.marks() {
         catalog::require_plain(&mark.type_text)?;
     }
     let touched = match flow.direction {

@@ -4,13 +4,13 @@ use crate::error::{Error, Result};
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::layout::id_map::NewIds;
 use crate::model::records::{Mapping, Migration};
-use crate::pg::lock::{self, LockMode};
+use crate::pg::lock::{self, LockMode, LockRequest};
 use crate::pg::notice::notice;
 use crate::pg::{catalog, guc, role, spi};
 use crate::relation::{deferred_constraints, id_pairs, scope_pin, triggers};
 use crate::settings;
 use crate::sqlgen::{id_map, mirror, scope};
-use crate::store::{mapping, migration, pending_rows};
+use crate::store::{mapping, migration, pending_rows, sides};
 use std::collections::BTreeMap;
 
 /// Up to this many rows are deleted while the application's writes wait; more are left to the operator.
@@ -32,7 +32,7 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Resul
         pending_rows::clear(p.id)?;
         mapping::reset_copy(p.id)?;
         if new_ids_of(p).is_some() {
-            let _owner = role::confine(mapping::owner(p)?)?;
+            let _owner = role::confine(sides::owner(p)?)?;
             spi::run(&id_map::empty(p.id), &[])?;
         }
     }
@@ -40,30 +40,27 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Resul
 }
 
 /// Returns the sources, the targets, and the tables that their foreign keys refer to: dropping a key locks both tables.
-fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<(QualifiedName, LockMode)>> {
-    let sources = mappings.iter().filter_map(|p| p.source_name.clone());
-    let targets = mappings.iter().filter_map(|p| p.target_now.clone());
-    let mut names: Vec<QualifiedName> = Vec::new();
-    for name in sources.chain(targets) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    let made = mappings.iter().filter(|p| p.target_now.is_some());
+fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<LockRequest>> {
+    let mode = LockMode::AccessExclusive;
+    let made: Vec<&Mapping> = mappings.iter().filter(|p| p.target_now.is_some()).collect();
     let keys = made
+        .iter()
         .filter_map(|p| p.layout.as_ref())
         .flat_map(|l| &l.fkeys);
-    let anchors = scope_pin::locks(mappings)?;
-    let parents = keys.map(|k| &k.references);
-    for name in parents.chain(anchors.iter().map(|(name, _)| name)) {
-        if !names.contains(name) {
-            names.push(name.clone());
+    let sources = mappings.iter().filter(|p| p.source_name.is_some());
+    let mut found: Vec<LockRequest> = Vec::new();
+    for table in sources
+        .map(|p| sides::source_lock(p, mode))
+        .chain(made.iter().map(|p| sides::target_lock(p, mode)))
+        .chain(keys.map(|k| LockRequest::by_name(&k.references, mode)))
+        .chain(scope_pin::locks(mappings)?.into_iter().map(Ok))
+    {
+        let table = table?;
+        if !found.iter().any(|known| known.relation == table.relation) {
+            found.push(table);
         }
     }
-    Ok(names
-        .into_iter()
-        .map(|n| (n, LockMode::AccessExclusive))
-        .collect())
+    Ok(found)
 }
 
 /// Drops what the end of the backfill added, so that the next one is as fast as the first: all foreign keys, then the
@@ -112,7 +109,7 @@ fn empty_targets(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()>
             continue;
         };
         if !p.adopted && !holds_others(p)? {
-            let owner = ours.entry(mapping::owner(p)?.to_u32()).or_default();
+            let owner = ours.entry(sides::owner(p)?.to_u32()).or_default();
             owner.push(target.to_string());
         } else {
             delete_scope(m, p, target)?;
@@ -134,7 +131,7 @@ pub fn holds_others(p: &Mapping) -> Result<bool> {
         return Ok(false);
     };
     let sql = format!("SELECT EXISTS (SELECT FROM {target} AS t WHERE {others})");
-    let _owner = role::confine_reading(mapping::owner(p)?)?;
+    let _owner = role::confine_reading(sides::owner(p)?)?;
     Ok(spi::value::<bool>(&sql, &[])?.unwrap_or(false))
 }
 
@@ -150,8 +147,8 @@ fn restore(p: &Mapping, found: &NewIds) -> Result<()> {
         .into_iter()
         .filter(|c| c.generated.is_none());
     let columns: Vec<Ident> = columns.map(|c| c.name).collect();
-    let _owner = role::confine(mapping::owner(p)?)?;
-    for sql in id_map::restore(&mapping::forward(p)?, found, &columns) {
+    let _owner = role::confine(sides::owner(p)?)?;
+    for sql in id_map::restore(&sides::forward(p)?, found, &columns) {
         spi::run(&sql, &[])?;
     }
     Ok(())
@@ -161,13 +158,13 @@ fn delete_scope(m: &Migration, p: &Mapping, target: &QualifiedName) -> Result<()
     if let Some(found) = new_ids_of(p).filter(|d| !d.natural.is_empty()) {
         return restore(p, found);
     }
-    let clear = mirror::clear(target, mapping::layout(p)?);
+    let clear = mirror::clear(target, sides::layout(p)?);
     let from = clear.trim_start_matches("DELETE ");
     let count = format!(
         "SELECT count(*) FROM (SELECT {from} LIMIT {}) x",
         DELETE_AT_ONCE + 1
     );
-    let owner = mapping::owner(p)?;
+    let owner = sides::owner(p)?;
     let few = {
         let _owner = role::confine_reading(owner)?;
         spi::value::<i64>(&count, &[])?.unwrap_or(0) <= DELETE_AT_ONCE
@@ -191,10 +188,9 @@ pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     lock::lock_all(
         &mappings
             .iter()
-            .filter(|p| !p.adopted)
-            .filter_map(|p| p.target_now.clone())
-            .map(|n| (n, LockMode::AccessExclusive))
-            .collect::<Vec<_>>(),
+            .filter(|p| !p.adopted && p.target_now.is_some())
+            .map(|p| sides::target_lock(p, LockMode::AccessExclusive))
+            .collect::<Result<Vec<_>>>()?,
         settings::lock_timeout_ms(m),
     )?;
     for p in mappings {
@@ -202,7 +198,7 @@ pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
             return Err(Error::Invalid {
                 message: format!(
                     "table {} holds rows of other scopes",
-                    mapping::target(p)?.plain()
+                    sides::target(p)?.plain()
                 ),
                 detail: "Dropping it would lose them.".into(),
                 hint: "Delete those rows or copy them elsewhere first.".into(),

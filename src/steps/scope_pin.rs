@@ -3,12 +3,12 @@
 use super::SliceOutcome;
 use crate::error::Result;
 use crate::model::records::{Mapping, Migration};
-use crate::pg::lock::{self, LockMode};
+use crate::pg::lock::{self, LockMode, LockRequest};
 use crate::pg::{draft, spi, state};
 use crate::relation::scope_pin;
 use crate::settings;
 use crate::sqlgen::scope_pin as sql;
-use crate::store::mapping;
+use crate::store::sides;
 
 #[derive(serde::Deserialize)]
 struct LackingAnchor {
@@ -32,9 +32,9 @@ fn make(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     let Some((scope, table, key)) = scope_pin::parent(p) else {
         return Ok(SliceOutcome::Done);
     };
-    let locks = [(table.clone(), LockMode::ShareRowExclusive)];
+    let locks = [LockRequest::by_name(table, LockMode::ShareRowExclusive)?];
     lock::lock_for_job(&locks, settings::lock_timeout_ms(m))?;
-    draft::make(mapping::owner(p)?, |draft| {
+    draft::make(sides::owner(p)?, |draft| {
         let name = sql::name(p.id);
         for sql in sql::create(&draft.name(&name), p.id, scope, (table, key)) {
             spi::run(&sql, &[])?;

@@ -35,6 +35,30 @@ pub fn require_author(object: &QualifiedName, owner: Oid) -> Result<()> {
     })
 }
 
+/// The same for expressions that were stored and are in no view yet. `table` names what they belong to; `author` is unknown for what was
+/// stored before 0.8.0, when other roles could write the state.
+pub fn require_author_of_text(table: &str, author: Option<u32>, owner: Oid) -> Result<()> {
+    let author = author.map(Oid::from);
+    if author.is_some_and(|author| role::has_privileges_of(author, owner)) {
+        return Ok(());
+    }
+    let given_by = match author {
+        Some(author) => format!("Role {} gave them", role::name(author)),
+        None => {
+            "They are from a version before 0.8.0, which did not record who gave them".to_owned()
+        }
+    };
+    Err(Error::Refused {
+        code: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        message: format!("the expressions for {table} are not its owner's"),
+        detail: format!(
+            "{given_by}, and they would run as {}.",
+            role::name(owner)
+        ),
+        hint: "Read them: SELECT mig_config(); if you trust them, forget the migration with mig_drop and define it again.".into(),
+    })
+}
+
 /// Errors if a layout names the id map of another migration: a restored dump holds any layout.
 pub fn require_own_maps(all: &[Mapping]) -> Result<()> {
     let ids: Vec<i32> = all.iter().map(|p| p.id).collect();

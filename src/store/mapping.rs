@@ -8,10 +8,9 @@ use crate::model::layout::Layout;
 use crate::model::records::{Mapping, Migration, Pass};
 use crate::model::spec::{IdMode, Spec};
 use crate::pg::catalog::Extent;
-use crate::pg::lock::LockMode;
-use crate::pg::state;
-use crate::sqlgen::direction::{Direction, Flow};
-use crate::sqlgen::{id_lookup, scope_pin, view_names};
+use crate::pg::{role, state};
+use crate::sqlgen::direction::Direction;
+use crate::sqlgen::view_names;
 use crate::store::{author, block_range};
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
@@ -29,7 +28,7 @@ fn select() -> String {
          pg_catalog.jsonb_build_object('schema', p.target_schema, 'name', p.target_name) AS target_name, \
          p.target::oid::bigint AS target, {NAME_OF} p.target) AS target_now, \
          (SELECT c.relowner::bigint FROM pg_catalog.pg_class c WHERE c.oid = p.target) AS target_owner, \
-         p.adopted, p.id_mode, p.spec, p.layout, p.bound_blocks, p.next_block, p.filenode::bigint AS filenode, \
+         p.adopted, p.id_mode, p.spec, (pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>) 'author')::pg_catalog.regrole::oid::bigint AS author, p.layout, p.bound_blocks, p.next_block, p.filenode::bigint AS filenode, \
          p.batch_rows, p.rows_done, p.copied, p.pass, p.archived, coalesce((pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>) 'settled')::boolean, false) AS settled, p.facts FROM mig.mapping p"
     )
 }
@@ -165,8 +164,8 @@ pub fn insert(
     spec: &Spec,
 ) -> Result<()> {
     state::run(
-        "INSERT INTO mig.mapping (migration, ordinal, source, target_schema, target_name, id_mode, spec) \
-         SELECT $1, coalesce(max(ordinal), 0) + 1, $2::regclass, $3, $4, $5, $6 FROM mig.mapping WHERE migration = $1",
+        "INSERT INTO mig.mapping (migration, ordinal, source, target_schema, target_name, id_mode, spec, author) \
+         SELECT $1, coalesce(max(ordinal), 0) + 1, $2::regclass, $3, $4, $5, $6, $7::regrole FROM mig.mapping WHERE migration = $1",
         &[
             migration.into(),
             source.into(),
@@ -174,6 +173,7 @@ pub fn insert(
             target.name.as_str().into(),
             id_mode.as_str().into(),
             json(spec)?.into(),
+            role::current().into(),
         ],
     )?;
     Ok(())
@@ -293,99 +293,6 @@ pub fn checkpoint(id: i32, at: &Checkpoint) -> Result<()> {
         ],
     )?;
     Ok(())
-}
-
-pub fn layout(mapping: &Mapping) -> Result<&Layout> {
-    mapping
-        .layout
-        .as_ref()
-        .ok_or_else(|| Error::Internal(format!("mapping {} has no layout", mapping.id)))
-}
-
-/// Returns the forward direction: how writes of the source reach the target.
-pub fn forward(mapping: &Mapping) -> Result<Flow> {
-    Ok(Flow::forward(
-        mapping.id,
-        source(mapping)?,
-        target(mapping)?,
-        layout(mapping)?,
-    ))
-}
-
-/// Returns the reverse direction: how writes of the target reach the source; None if they cannot.
-pub fn reverse(mapping: &Mapping) -> Result<Option<Flow>> {
-    let filter = mapping.spec.filter.as_deref();
-    Ok(Flow::reverse(
-        mapping.id,
-        source(mapping)?,
-        target(mapping)?,
-        layout(mapping)?,
-        filter,
-    ))
-}
-
-pub fn flow(mapping: &Mapping, way: Direction) -> Result<Option<Flow>> {
-    match way {
-        Direction::Forward => forward(mapping).map(Some),
-        Direction::Reverse => reverse(mapping),
-    }
-}
-
-/// Advice for an application whose writes fail because the mirror has lost something that it needs.
-pub const DETACH: &str = "SELECT mig_detach(); gives the application its writes back; then go back with mig_rollback(..., 'defined').";
-
-/// Returns the current name of the target.
-pub fn target(mapping: &Mapping) -> Result<&QualifiedName> {
-    mapping
-        .target_now
-        .as_ref()
-        .ok_or_else(|| Error::Unsuitable {
-            relation: mapping.target_name.plain(),
-            kind: "gone: the target was dropped".into(),
-            hint: DETACH.into(),
-        })
-}
-
-/// Returns the current name of the source.
-pub fn source(mapping: &Mapping) -> Result<&QualifiedName> {
-    mapping
-        .source_name
-        .as_ref()
-        .ok_or_else(|| Error::Unsuitable {
-            relation: format!("the source of {}", mapping.target_name.plain()),
-            kind: "gone: the table was dropped".into(),
-            hint: "Remove the migration with mig_rollback and mig_drop.".into(),
-        })
-}
-
-/// Returns both tables of every mapping, sources first.
-pub fn both_sides(mappings: &[Mapping], mode: LockMode) -> Result<Vec<(QualifiedName, LockMode)>> {
-    let sources = mappings.iter().map(source);
-    let mut tables: Vec<(QualifiedName, LockMode)> = Vec::new();
-    // Several sources may share a target.
-    for name in sources.chain(mappings.iter().map(target)) {
-        let name = name?;
-        if !tables.iter().any(|(known, _)| known == name) {
-            tables.push((name.clone(), mode));
-        }
-    }
-    Ok(tables)
-}
-
-/// Returns the owner of the source. Rows are read and written as this role: expressions run with its rights.
-pub fn owner(mapping: &Mapping) -> Result<Oid> {
-    let owner = mapping.source_owner.map(Oid::from);
-    let owner = owner.ok_or_else(|| Error::Internal("the source has no owner".into()))?;
-    let own = [
-        view_names::name(mapping.id),
-        view_names::reverse_name(mapping.id),
-        id_lookup::name(mapping.id),
-        scope_pin::name(mapping.id),
-    ];
-    for object in &own {
-        author::require_author(object, owner)?;
-    }
-    Ok(owner)
 }
 
 fn json<T: Serialize>(value: &T) -> Result<JsonB> {

@@ -12,3 +12,4 @@ pub mod migration;
 pub mod new_column;
 pub mod pending_rows;
 pub mod sessions;
+pub mod sides;

@@ -4,13 +4,13 @@ use crate::error::{Error, Result};
 use crate::ident::Ident;
 use crate::model::column_change::{ArchivedNames, ColumnChange, Dependent, NewColumn};
 use crate::pg::catalog::Extent;
-use crate::pg::{catalog, spi, state};
+use crate::pg::{catalog, role, spi, state};
 use crate::sqlgen::columns::{trigger_name, view_name};
 use crate::store::author;
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 
-const SELECT: &str = "SELECT c.id, c.leader, c.relation::oid::bigint AS relation, k.relowner::bigint AS owner, \
+const SELECT: &str = "SELECT c.id, c.leader, c.relation::oid::bigint AS relation, k.relowner::bigint AS owner, (pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.->>) 'author')::pg_catalog.regrole::oid::bigint AS author, \
     CASE WHEN k.oid IS NOT NULL THEN pg_catalog.jsonb_build_object('schema', n.nspname, 'name', k.relname) END AS table, \
     c.name, c.type, c.up, c.down, c.column_default, c.not_null, c.replaces, c.mutable, c.bound_blocks, c.next_block, \
     c.filenode::bigint AS filenode, c.batch_blocks, c.filled, c.busy, c.late, c.archived \
@@ -30,7 +30,13 @@ pub fn list(migration: i32) -> Result<Vec<ColumnChange>> {
 pub fn trusted_owner(r: &ColumnChange) -> Result<Oid> {
     let owner = r.leader().owner.map(Oid::from);
     let owner = owner.ok_or_else(|| catalog::missing_table("the table"))?;
-    author::require_author(&view_name(r.id), owner)?;
+    let view = view_name(r.id);
+    author::require_author(&view, owner)?;
+    if catalog::oid_of(&view).is_none() {
+        for c in &r.columns {
+            author::require_author_of_text(&r.describe(), c.author, owner)?;
+        }
+    }
     Ok(owner)
 }
 
@@ -68,8 +74,8 @@ pub struct RequestedColumn<'a> {
 /// Adds a column; `leader` is the first column that replaces the same one.
 pub fn insert(migration: i32, w: &RequestedColumn, leader: Option<i32>) -> Result<()> {
     let id: Option<i32> = state::value(
-        "INSERT INTO mig.new_column (leader, migration, relation, name, type, up, down, column_default, not_null, replaces, mutable) \
-         VALUES (coalesce($1, 0), $2, $3::regclass, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
+        "INSERT INTO mig.new_column (leader, migration, relation, name, type, up, down, column_default, not_null, replaces, mutable, author) \
+         VALUES (coalesce($1, 0), $2, $3::regclass, $4, $5, $6, $7, $8, $9, $10, $11, $12::regrole) RETURNING id",
         &[
             leader.into(),
             migration.into(),
@@ -82,6 +88,7 @@ pub fn insert(migration: i32, w: &RequestedColumn, leader: Option<i32>) -> Resul
             w.not_null.into(),
             w.replaces.into(),
             w.mutable.into(),
+            role::current().into(),
         ],
     )?;
     if leader.is_none() {

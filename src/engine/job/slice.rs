@@ -15,7 +15,7 @@ use crate::settings;
 use crate::steps::{
     SliceOutcome, annotate, copy, fkeys, index, install_triggers, retry, scope_pin,
 };
-use crate::store::{drift, job, log, mapping, migration, pending_rows};
+use crate::store::{drift, job, log, mapping, migration, pending_rows, sides};
 
 /// With more failed rows than this the job stops instead of listing a whole table.
 const MAX_ERRORS: i64 = 1000;
@@ -232,7 +232,7 @@ fn finish(m: &Migration, job: &Job, mappings: &[Mapping]) -> Result<SliceProgres
         other => other?,
     }
     for p in mappings {
-        spi::run(&format!("ANALYZE {}", mapping::target(p)?), &[])?;
+        spi::run(&format!("ANALYZE {}", sides::target(p)?), &[])?;
     }
     migration::set_phase(m, Phase::Backfilled)?;
     job::end(job, JobState::Done, None)?;

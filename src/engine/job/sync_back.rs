@@ -15,7 +15,7 @@ use crate::relation::{scope_pin, triggers};
 use crate::sqlgen::trigger;
 use crate::steps::verify::{self, CheckMode};
 use crate::steps::{SliceOutcome, copy, install_triggers, retry};
-use crate::store::{drift, job, log, mapping, migration, pending_rows};
+use crate::store::{drift, job, log, mapping, migration, pending_rows, sides};
 
 /// Installs the reverse mirrors, unless they exist, and starts the job; returns its id. The retired guards stay until it is
 /// done: a source that is not up to date must not be written.
@@ -43,7 +43,7 @@ pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
 /// Whether the reverse mirrors exist beside the retired guards: a rollback has begun.
 pub fn is_under_way(mappings: &[Mapping]) -> Result<bool> {
     for p in mappings {
-        let Some(reverse) = mapping::reverse(p)? else {
+        let Some(reverse) = sides::reverse(p)? else {
             continue;
         };
         let names = trigger::names(&reverse);

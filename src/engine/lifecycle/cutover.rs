@@ -16,7 +16,7 @@ use crate::steps::define::scope;
 use crate::steps::verify::{self, CheckMode};
 use crate::steps::{create, install_triggers};
 use crate::store::drift::{self, DriftKind};
-use crate::store::{check, log, mapping, migration, pending_rows};
+use crate::store::{check, log, mapping, migration, pending_rows, sides};
 use pgrx::pg_sys::Oid;
 
 /// backfilled → switched
@@ -171,7 +171,7 @@ struct TwoSequences {
 }
 
 fn two_sequences(p: &Mapping) -> Result<Vec<TwoSequences>> {
-    let key = &mapping::layout(p)?.key;
+    let key = &sides::layout(p)?.key;
     if key.iter().any(|k| k.via.is_some()) {
         // Each side draws its own ids, and the id map connects them.
         return Ok(Vec::new());
@@ -192,7 +192,7 @@ fn two_sequences(p: &Mapping) -> Result<Vec<TwoSequences>> {
 
 impl TwoSequences {
     fn doubt(&self, p: &Mapping) -> Result<CutoverBlocker> {
-        let (target, column) = (mapping::target(p)?, &self.column);
+        let (target, column) = (sides::target(p)?, &self.column);
         let sequence = Literal(&self.source_sequence);
         let first = if self.identity {
             format!("ALTER TABLE {target} ALTER COLUMN {column} DROP IDENTITY; ")

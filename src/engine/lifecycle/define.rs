@@ -17,7 +17,7 @@ use crate::settings;
 use crate::steps::define::scope::ScopeArguments;
 use crate::steps::{canary, create, define, install_triggers};
 use crate::store::drift::{self, DriftKind};
-use crate::store::{log, mapping, migration};
+use crate::store::{log, mapping, migration, sides};
 use pgrx::pg_sys::Oid;
 use serde_json::Value;
 
@@ -98,11 +98,23 @@ pub fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<PreflightFind
     let mut found = preflight::catalog(mappings, m.scope_table)?;
     found.extend(mappings.iter().flat_map(preflight::mutable));
     if m.phase <= Phase::Created {
+        for p in mappings.iter().filter(|p| p.source_owner.is_some()) {
+            sides::owner(p)?;
+        }
         let planned = create::plan(mappings.to_vec(), define::scope::load_scope(m)?.as_ref())?;
         for p in &planned {
             found.extend(preflight::duplicates(&p.mapping, &p.layout)?);
             found.extend(preflight::one_way(&p.mapping, &p.source, &p.layout));
             found.extend(preflight::left_defaults(&p.mapping, &p.source, &p.layout));
+            let source_of = |id| {
+                planned
+                    .iter()
+                    .find(|o| o.mapping.id == id)
+                    .map(|o| &o.source)
+            };
+            found.extend(preflight::maps_of_others(
+                &p.mapping, &p.source, &p.layout, source_of,
+            ));
             found.extend(preflight::check_publications(
                 &p.mapping, &p.source, &p.layout,
             ));

@@ -8,19 +8,18 @@ pub mod dependents;
 pub mod finish;
 
 use crate::error::Result;
-use crate::ident::QualifiedName;
 use crate::model::column_change::ColumnChange;
 use crate::model::records::Migration;
-use crate::pg::lock::{self, LockMode};
+use crate::pg::lock::{self, LockMode, LockRequest};
 use crate::settings;
 
 /// Returns the tables of the changes, each once.
-fn tables(all: &[ColumnChange], mode: LockMode) -> Result<Vec<(QualifiedName, LockMode)>> {
-    let mut found: Vec<(QualifiedName, LockMode)> = Vec::new();
+fn tables(all: &[ColumnChange], mode: LockMode) -> Result<Vec<LockRequest>> {
+    let mut found: Vec<LockRequest> = Vec::new();
     for r in all {
-        let table = r.table()?;
-        if !found.iter().any(|(name, _)| name == table) {
-            found.push((table.clone(), mode));
+        let table = LockRequest::new(r.relation.into(), r.table()?, mode);
+        if !found.iter().any(|known| known.relation == table.relation) {
+            found.push(table);
         }
     }
     Ok(found)

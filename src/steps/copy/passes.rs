@@ -9,7 +9,7 @@ use crate::relation::id_pairs;
 use crate::row_writer::DirectWriter;
 use crate::sqlgen::direction::Flow;
 use crate::sqlgen::{batch, delete_stale};
-use crate::store::{mapping, sessions};
+use crate::store::{sessions, sides};
 use pgrx::pg_sys::Oid;
 
 type KeyList = Vec<Vec<String>>;
@@ -25,14 +25,14 @@ pub struct MovedRows {
 /// Returns the table whose blocks the pass reads.
 pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
     match p.pass {
-        Pass::Copy | Pass::DeleteStale => Ok((p.source, mapping::source(p)?)),
-        Pass::CopyBack => Ok((p.target.unwrap_or(0), mapping::target(p)?)),
+        Pass::Copy | Pass::DeleteStale => Ok((p.source, sides::source(p)?)),
+        Pass::CopyBack => Ok((p.target.unwrap_or(0), sides::target(p)?)),
     }
 }
 
 /// Runs the pass as the tables' owner: expressions run with the owner's rights.
 pub fn run(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
-    let _owner = role::confine(mapping::owner(p)?)?;
+    let _owner = role::confine(sides::owner(p)?)?;
     let moved = match p.pass {
         Pass::Copy => copy_slice(p, slice)?,
         Pass::DeleteStale => delete(&require_reverse(p)?, slice)?,
@@ -47,14 +47,14 @@ pub fn run(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
 
 /// Whether several processes may copy slices of the table at a time: no row of one slice waits for a row of another.
 pub fn may_share(p: &Mapping) -> Result<bool> {
-    Ok(p.pass == Pass::Copy && direct(p, &mapping::forward(p)?)?.is_some())
+    Ok(p.pass == Pass::Copy && direct(p, &sides::forward(p)?)?.is_some())
 }
 
 /// Returns the keys of all rows in this slice that the pass would touch.
 pub fn keys(p: &Mapping, slice: &BlockSlice) -> Result<KeyList> {
-    let _owner = role::confine_reading(mapping::owner(p)?)?;
+    let _owner = role::confine_reading(sides::owner(p)?)?;
     let sql = match p.pass {
-        Pass::Copy => batch::keys(&mapping::forward(p)?),
+        Pass::Copy => batch::keys(&sides::forward(p)?),
         Pass::DeleteStale => delete_stale::keys(&require_reverse(p)?),
         Pass::CopyBack => batch::keys(&require_reverse(p)?),
     };
@@ -62,12 +62,12 @@ pub fn keys(p: &Mapping, slice: &BlockSlice) -> Result<KeyList> {
 }
 
 fn require_reverse(p: &Mapping) -> Result<Flow> {
-    mapping::reverse(p)?.ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))
+    sides::reverse(p)?.ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))
 }
 
 /// Copies the slice, without row locks where that is safe.
 fn copy_slice(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
-    let flow = mapping::forward(p)?;
+    let flow = sides::forward(p)?;
     match direct(p, &flow)? {
         Some(direct) => copy_directly(&direct, p, &flow, slice),
         None => copy(&flow, slice),

@@ -8,7 +8,7 @@ use crate::pg::{guc, own_writes, role, spi, tid};
 use crate::settings;
 use crate::sqlgen::checksum::ComparedPair;
 use crate::sqlgen::{mirror, repair};
-use crate::store::mapping;
+use crate::store::{mapping, sides};
 use pgrx::JsonB;
 use serde_json::Value;
 
@@ -29,10 +29,10 @@ pub fn copy_free_rows(
     merge: &Merge,
     keys: &Value,
 ) -> Result<CopiedRows> {
-    let flow = mapping::forward(p)?;
-    let pair = ComparedPair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
+    let flow = sides::forward(p)?;
+    let pair = ComparedPair::new(p.id, sides::target(p)?, sides::layout(p)?);
     let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
-    let _owner = role::confine(mapping::owner(p)?)?;
+    let _owner = role::confine(sides::owner(p)?)?;
     let new = tid::lock_keys(&repair::lock_target(&pair), keys)?;
     if new.count > 0 {
         own_writes::note_next_command();
@@ -43,7 +43,7 @@ pub fn copy_free_rows(
     let mut parts = Vec::new();
     let mut held = Vec::new();
     for part in mapping::partners(&ids)? {
-        let part = mapping::forward(&part)?;
+        let part = sides::forward(&part)?;
         let locked =
             spi::value::<JsonText>(&repair::lock_part(&part), &[JsonB(keys.clone()).into()])?;
         held.push(locked.map_or(Ok(Value::Array(Vec::new())), |d| d.decode())?);

@@ -12,7 +12,7 @@ use crate::relation::id_pairs;
 use crate::settings;
 use crate::sqlgen::checksum::{ComparedPair, Side};
 use crate::sqlgen::{batch, delete_stale};
-use crate::store::{mapping, pending_rows};
+use crate::store::{mapping, pending_rows, sides};
 
 /// Copies the row. With `may_wait` it waits for the row's lock, no longer than `lock_timeout_ms`.
 pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<SliceOutcome> {
@@ -68,10 +68,10 @@ enum RowResult {
 
 /// As `copy_row`, in the reverse direction: the source row becomes what the target row is, or is deleted.
 fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<RowResult> {
-    let flow = mapping::reverse(p)?
+    let flow = sides::reverse(p)?
         .ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))?;
     let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
-    let _owner = role::confine(mapping::owner(p)?)?;
+    let _owner = role::confine(sides::owner(p)?)?;
     let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
     if spi::run(&batch::lock_one(&flow, true), &key())? > 0 {
         id_pairs::give_id(&flow, &l.key)?;
@@ -98,7 +98,7 @@ fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<RowResult> {
 /// Handles a key that the source does not have. The target does not have it either, unless a write passed the mirror.
 fn not_there(p: &Mapping, l: &Leftover) -> Result<RowResult> {
     let free = repair::prune(p, &repair::keys(std::slice::from_ref(l)))?;
-    let pair = ComparedPair::new(p.id, mapping::target(p)?, mapping::layout(p)?);
+    let pair = ComparedPair::new(p.id, sides::target(p)?, sides::layout(p)?);
     let still = spi::run(
         &pair.row(Side::Target, Side::Source),
         &[l.key.clone().into()],
@@ -112,9 +112,9 @@ fn not_there(p: &Mapping, l: &Leftover) -> Result<RowResult> {
 }
 
 fn copy_row(m: &Migration, p: &Mapping, l: &Leftover, may_wait: bool) -> Result<RowResult> {
-    let flow = mapping::forward(p)?;
+    let flow = sides::forward(p)?;
     let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
-    let _owner = role::confine(mapping::owner(p)?)?;
+    let _owner = role::confine(sides::owner(p)?)?;
     let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };
     let lock = |skip| spi::run(&batch::lock_one(&flow, skip), &key());
     let found = |sql: &str| Ok::<bool, Error>(spi::run(sql, &key())? > 0);

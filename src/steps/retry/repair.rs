@@ -15,7 +15,7 @@ use crate::sqlgen::checksum::ComparedPair;
 use crate::sqlgen::direction::Flow;
 use crate::sqlgen::lock_parents::{self, OutboundKey};
 use crate::sqlgen::repair::{self, InboundKey};
-use crate::store::{mapping, pending_rows};
+use crate::store::{pending_rows, sides};
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 use serde_json::{Value, json};
@@ -28,13 +28,13 @@ pub fn keys(of: &[Leftover]) -> Value {
 
 /// Inserts and updates the target rows of those source rows that are free.
 pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<CopiedRows> {
-    let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
+    let (flow, layout) = (sides::forward(p)?, sides::layout(p)?);
     if let Some(merge) = &layout.merge {
         return merge::copy_free_rows(m, p, merge, keys);
     }
-    let pair = ComparedPair::new(p.id, mapping::target(p)?, layout);
+    let pair = ComparedPair::new(p.id, sides::target(p)?, layout);
     let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
-    let _owner = role::confine(mapping::owner(p)?)?;
+    let _owner = role::confine(sides::owner(p)?)?;
     let mut old = tid::lock_keys(&repair::lock_source(&pair), keys)?;
     if old.count > 0 {
         id_pairs::give_ids(&flow, &old)?;
@@ -78,7 +78,7 @@ fn outbound(p: &Mapping) -> Result<Vec<OutboundKey>> {
         include_str!("../../../sql/query/outbound_keys.sql"),
         &[Oid::from(p.target.unwrap_or(0)).into()],
     )?;
-    let columns = &mapping::layout(p)?.columns;
+    let columns = &sides::layout(p)?.columns;
     let ours = |k: &OutboundKey| {
         let mut pairs = k.pairs.iter();
         pairs.all(|t| columns.iter().any(|c| c.name == t.columns.child))
@@ -107,13 +107,13 @@ fn with_parents(flow: &Flow, key: &OutboundKey, old: &TidList) -> Result<(TidLis
 
 /// Deletes target rows without a source row, if they are free and no row refers to them. Returns how many were free.
 pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
-    let (flow, layout) = (mapping::forward(p)?, mapping::layout(p)?);
-    let pair = ComparedPair::new(p.id, mapping::target(p)?, layout);
+    let (flow, layout) = (sides::forward(p)?, sides::layout(p)?);
+    let pair = ComparedPair::new(p.id, sides::target(p)?, layout);
     let inbound: Vec<InboundKey> = spi::rows(
         include_str!("../../../sql/query/inbound_keys.sql"),
         &[Oid::from(p.target.unwrap_or(0)).into()],
     )?;
-    let _owner = role::confine(mapping::owner(p)?)?;
+    let _owner = role::confine(sides::owner(p)?)?;
     let stale = tid::lock_keys(&repair::lock_stale(&pair, &flow), keys)?;
     if stale.count > 0 {
         own_writes::note_next_command();

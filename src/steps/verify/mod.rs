@@ -14,7 +14,7 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, lock};
 use crate::settings;
 use crate::store::drift::DriftChange;
-use crate::store::{check, drift, mapping};
+use crate::store::{check, drift, sides};
 use pgrx::pg_sys::Oid;
 use rows::CheckProgress;
 use serde::{Deserialize, Serialize};
@@ -211,8 +211,8 @@ pub fn run_with_progress(
     };
     for p in &subject.chosen {
         // A dropped table cannot be checked.
-        mapping::source(p)?;
-        mapping::target(p)?;
+        sides::source(p)?;
+        sides::target(p)?;
         found.lines.extend(state::lines(m, p, &known, &at)?);
     }
     if let CheckMode::Sample(n) = mode {
@@ -236,11 +236,13 @@ pub fn run_with_progress(
 /// manual's "Caveats" on concurrency control), and the mirrored DELETE does not: none of them may come between the snapshot
 /// and the reading. So all tables are locked before, AccessShare as by any reader, to the end of the transaction.
 pub fn lock_and_take_snapshot(m: &Migration, all: &[Mapping]) -> Result<Snapshot> {
-    let names = all.iter().flat_map(|p| [&p.source_name, &p.target_now]);
-    let tables: Vec<_> = names
-        .flatten()
-        .map(|name| (name.clone(), lock::LockMode::AccessShare))
-        .collect();
+    let mode = lock::LockMode::AccessShare;
+    let sources = all.iter().filter(|p| p.source_name.is_some());
+    let targets = all.iter().filter(|p| p.target_now.is_some());
+    let tables = sources
+        .map(|p| sides::source_lock(p, mode))
+        .chain(targets.map(|p| sides::target_lock(p, mode)))
+        .collect::<Result<Vec<_>>>()?;
     lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
     Ok(Snapshot::take())
 }

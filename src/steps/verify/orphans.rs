@@ -12,7 +12,7 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, guc, role, spi};
 use crate::sqlgen::orphan::{self, ChosenRows, PARENT};
 use crate::sqlgen::scope::scope_is_mine;
-use crate::store::mapping;
+use crate::store::sides;
 use pgrx::pg_sys::Oid;
 
 /// Returns the foreign keys of the sources, and the references that `refs` adds to them.
@@ -117,14 +117,14 @@ fn line(subject: &CheckSubject, r: &Reference, p: &Mapping, at: &Snapshot) -> Re
         ReferencedTable::Outside(name) => (name.clone(), name.clone(), name.clone()),
         ReferencedTable::Member(n) => {
             let parent = &subject.all[*n];
-            let old = mapping::source(parent)?;
-            (old.clone(), old.clone(), mapping::target(parent)?.clone())
+            let old = sides::source(parent)?;
+            (old.clone(), old.clone(), sides::target(parent)?.clone())
         }
     };
     let name = format!("orphans of {}", r.text(&parent_name.plain()));
-    let layout = mapping::layout(p)?;
+    let layout = sides::layout(p)?;
     let parent_layout = match r.parent {
-        ReferencedTable::Member(n) => Some(mapping::layout(&subject.all[n])?),
+        ReferencedTable::Member(n) => Some(sides::layout(&subject.all[n])?),
         ReferencedTable::Outside(_) => None,
     };
     let old = of_source(p, r, &source, at)?;
@@ -178,7 +178,7 @@ fn of_source(
     at: &Snapshot,
 ) -> Result<OrphanCount> {
     let child = ChosenRows {
-        table: mapping::source(p)?,
+        table: sides::source(p)?,
         condition: p.spec.filter.clone(),
     };
     let parent = ChosenRows {
@@ -195,10 +195,10 @@ fn of_target(
     parent_layout: Option<&Layout>,
     at: &Snapshot,
 ) -> Result<OrphanCount> {
-    let table = mapping::target(p)?;
+    let table = sides::target(p)?;
     let child = ChosenRows {
         table,
-        condition: scope_is_mine(&table.name.to_string(), mapping::layout(p)?),
+        condition: scope_is_mine(&table.name.to_string(), sides::layout(p)?),
     };
     let parent = ChosenRows {
         table: parent,
@@ -218,7 +218,7 @@ fn count_orphans(
     struct CountedOrphans {
         rows: i64,
     }
-    let _owner = role::confine_reading(mapping::owner(p)?)?;
+    let _owner = role::confine_reading(sides::owner(p)?)?;
     let _exact = guc::pin(&guc::EXACT);
     let Some(oid) = catalog::find(parent.table)? else {
         return Ok(OrphanCount::Hidden);

@@ -9,7 +9,7 @@ use crate::pg::snapshot::Snapshot;
 use crate::relation::compare::{ChoiceArgument, Comparison, DifferenceCounts, RowChoice};
 use crate::sqlgen::checksum::{Condition, Side};
 use crate::sqlgen::sample;
-use crate::store::mapping;
+use crate::store::sides;
 use serde_json::{Value, json};
 
 /// A table with more rows than this is sampled by blocks.
@@ -78,7 +78,7 @@ fn draw_keys(beside: &Comparison, n: i32) -> Result<Value> {
         key: Vec<String>,
     }
     let p = beside.mapping;
-    let sql = sample::draw(p.id, mapping::source(p)?, mapping::layout(p)?.key.len());
+    let sql = sample::draw(p.id, sides::source(p)?, sides::layout(p)?.key.len());
     let rows = catalog::extent(p.source)?.map_or(0, |e| e.rows);
     // Blocks that hold a hundred times as many rows; a filter may leave few of them.
     let percent = (rows > LARGE).then(|| (f64::from(n) * 1e4 / rows as f64).clamp(0.01, 100.0));
@@ -129,8 +129,8 @@ impl SampleWalk<'_> {
             if r.parent != ReferencedTable::Member(n) || path.contains(&r.child) {
                 continue;
             }
-            let child = mapping::layout(&self.subject.all[r.child])?;
-            let Some(pairs) = r.target_pairs(child, Some(mapping::layout(p)?)) else {
+            let child = sides::layout(&self.subject.all[r.child])?;
+            let Some(pairs) = r.target_pairs(child, Some(sides::layout(p)?)) else {
                 continue;
             };
             path.push(r.child);

@@ -10,7 +10,7 @@ use crate::model::shape::Shape;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, role, spi};
 use crate::store::drift::DriftKind;
-use crate::store::{mapping, pending_rows};
+use crate::store::{pending_rows, sides};
 use pgrx::pg_sys::Oid;
 
 pub fn lines(
@@ -52,7 +52,7 @@ pub fn lines(
         lines.push(state(p, "leftovers", "0", open.leftovers.to_string()));
     }
     lines.extend(stand_in(p)?);
-    let by_value = mapping::layout(p)?.by_value(target);
+    let by_value = sides::layout(p)?.by_value(target);
     if !by_value.is_empty() {
         let names: Vec<&str> = by_value.into_iter().map(Ident::as_str).collect();
         lines.push(state(
@@ -134,7 +134,7 @@ fn indexes(m: &Migration, p: &Mapping, target: &Shape) -> Result<CheckLine> {
         .as_ref()
         .map_or_else(FactSet::new, |l| l.target.indexes.clone());
     if m.phase >= Phase::Backfilled {
-        let built = mapping::layout(p)?.indexes.iter();
+        let built = sides::layout(p)?.indexes.iter();
         expected.extend(built.map(|i| i.name.as_str().to_owned()));
     }
     let standing = |i: &&String| target.indexes.iter().any(|t| t.name.as_str() == i.as_str());
@@ -151,7 +151,7 @@ fn indexes(m: &Migration, p: &Mapping, target: &Shape) -> Result<CheckLine> {
 }
 
 fn foreign_keys(p: &Mapping, target: &Shape) -> Result<CheckLine> {
-    let expected = mapping::layout(p)?.fkeys.iter();
+    let expected = sides::layout(p)?.fkeys.iter();
     let gone = expected
         .filter(|k| !target.fkeys.iter().any(|f| f.name == k.name))
         .map(|k| format!("{} is gone", k.name.as_str()));
@@ -196,6 +196,7 @@ struct BehindSequence {
     furthest: i64,
     sequence: String,
     stands_at: i64,
+    ascending: bool,
 }
 
 impl BehindSequence {
@@ -207,8 +208,13 @@ impl BehindSequence {
     }
 
     /// Ignores the sequence's position: writers draw from it between two reads.
-    fn is_as_far_as(&self, other: &Self) -> bool {
-        self.sequence == other.sequence && self.furthest == other.furthest
+    fn is_at_least_as_far_as(&self, other: &Self) -> bool {
+        let further = if self.ascending {
+            self.furthest >= other.furthest
+        } else {
+            self.furthest <= other.furthest
+        };
+        self.sequence == other.sequence && further
     }
 }
 
@@ -250,6 +256,7 @@ fn find_behind(
                 furthest: past.furthest,
                 sequence: d.sequence.plain(),
                 stands_at: past.sequence,
+                ascending: d.ascending,
             });
         }
     }
@@ -260,8 +267,8 @@ const AHEAD: &str = "ahead of all rows";
 
 /// Checks the sequences. The source's may always have been behind; the target's must not be where the source's was not.
 fn sequences(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<Option<CheckLine>> {
-    let (source, target) = (mapping::source(p)?, mapping::target(p)?);
-    let _owner = role::confine_reading(mapping::owner(p)?)?;
+    let (source, target) = (sides::source(p)?, sides::target(p)?);
+    let _owner = role::confine_reading(sides::owner(p)?)?;
     let old = find_behind(p.source, source, at)?;
     let new = find_behind(p.target.unwrap_or(0), target, at)?;
     let Some(new) = new else {
@@ -271,7 +278,7 @@ fn sequences(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<Option<CheckLi
     let text =
         |found: &[BehindSequence]| join_or_fine(found.iter().map(BehindSequence::describe), AHEAD);
     let mut line = state(p, "sequences", &text(&old), text(&new));
-    let was_so = |n: &BehindSequence| old.iter().any(|o| o.is_as_far_as(n));
+    let was_so = |n: &BehindSequence| old.iter().any(|o| o.is_at_least_as_far_as(n));
     line.ok = Some(new.is_empty() || new.iter().all(was_so) && !lives_alone(m));
     Ok(Some(line))
 }

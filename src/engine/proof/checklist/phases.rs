@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::ident::Literal;
 use crate::pg::{role, spi, tx};
 use crate::steps::verify::{CheckLine, LineTopic};
-use crate::store::{check, mapping, migration};
+use crate::store::{check, migration, sides};
 
 impl ChecklistFacts<'_> {
     pub(super) fn items_of_create(&self) -> Result<Vec<ChecklistItem>> {
@@ -237,7 +237,7 @@ impl ChecklistFacts<'_> {
         for (p, a) in archived.filter(|(_, a)| a.view) {
             // The name may belong to another view by now.
             let read = tx::probe(|| {
-                let _owner = role::confine_reading(mapping::owner(p)?)?;
+                let _owner = role::confine_reading(sides::owner(p)?)?;
                 spi::run(&format!("SELECT FROM {} LIMIT 1", a.name), &[])
             });
             items.push(new_item(

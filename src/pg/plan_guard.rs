@@ -1,0 +1,155 @@
+//! What pg_mig's own statements are planned over. Their texts name relations, and between the check of a relation and the planning of
+//! a statement another role can rename a schema and put an object of its own there. So each plan of a text of ours is looked at when
+//! the planner gets it, with the relations already resolved. PostgreSQL runs the plan over these very relations, and plans the text
+//! again, here, when one of them changes (plancache.c).
+
+use crate::error::{Error, Result};
+use crate::ident::Ident;
+use crate::pg::syscache;
+use pgrx::PgList;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pg_sys::{self, Oid};
+use pgrx::prelude::*;
+use std::cell::Cell;
+use std::ffi::{CStr, c_char};
+use std::marker::PhantomData;
+
+thread_local! {
+    /// The text of the statement of ours that runs; null where none does.
+    static RUNNING: Cell<*const c_char> = const { Cell::new(std::ptr::null()) };
+    static PREVIOUS: Cell<pg_sys::planner_hook_type> = const { Cell::new(None) };
+}
+
+/// Called once in each process that loads the library.
+pub fn register() {
+    // SAFETY: a PostgreSQL process has one thread, and no statement is being planned.
+    unsafe {
+        PREVIOUS.set(pg_sys::planner_hook);
+        pg_sys::planner_hook = Some(plan);
+    }
+}
+
+/// While it lives, plans of its text are checked.
+pub struct PlanGuard<'a> {
+    outer: *const c_char,
+    text: PhantomData<&'a CStr>,
+}
+
+/// Checks each plan of this text until the guard is dropped. A plan may do something to a relation only if the relation's owner has
+/// the privileges of the current role: triggers, rules, defaults, policies and a view's expressions are their owner's code. Ordinary
+/// tables of other owners may be read. Otherwise the statement errors with 42501.
+pub fn watch(text: &CStr) -> PlanGuard<'_> {
+    PlanGuard {
+        outer: RUNNING.replace(text.as_ptr()),
+        text: PhantomData,
+    }
+}
+
+impl Drop for PlanGuard<'_> {
+    fn drop(&mut self) {
+        RUNNING.set(self.outer);
+    }
+}
+
+#[pg_guard]
+#[allow(ffi_unwind_calls, reason = "the call is guarded")]
+unsafe extern "C-unwind" fn plan(
+    query: *mut pg_sys::Query,
+    text: *const c_char,
+    options: i32,
+    parameters: pg_sys::ParamListInfo,
+) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: the planner passes a rewritten query and its text.
+    unsafe {
+        if is_ours(text)
+            && let Err(error) = require_trusted(query)
+        {
+            ErrorReport::from(error).report(PgLogLevel::ERROR);
+        }
+        match PREVIOUS.get() {
+            Some(previous) => {
+                pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, text, options, parameters))
+            }
+            None => pg_sys::standard_planner(query, text, options, parameters),
+        }
+    }
+}
+
+/// Functions that the statement calls have texts of their own.
+unsafe fn is_ours(text: *const c_char) -> bool {
+    let running = RUNNING.get();
+    // SAFETY: both are NUL-terminated; the guard borrows the text of `running`.
+    !running.is_null()
+        && !text.is_null()
+        && unsafe { CStr::from_ptr(running) == CStr::from_ptr(text) }
+}
+
+unsafe fn require_trusted(query: *mut pg_sys::Query) -> Result<()> {
+    let current = syscache::current_role();
+    // SAFETY: passed on.
+    let written = unsafe { written_relations(query) };
+    // SAFETY: passed on.
+    for relation in unsafe { all_relations(query) } {
+        let Some(found) = syscache::find_relation(relation) else {
+            continue;
+        };
+        let only_read = !written.contains(&relation) && found.is_passive;
+        if only_read || syscache::has_privileges_of(found.owner, current) {
+            continue;
+        }
+        return Err(Error::Refused {
+            code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            message: format!(
+                "a statement of pg_mig for role {} is not run over {}",
+                role_name(current),
+                syscache::relation_name(relation).map_or_else(|| relation.to_u32().to_string(), |n| n.plain())
+            ),
+            detail: format!(
+                "It belongs to role {}, whose code (triggers, rules, policies, views) would run with the rights of {}.",
+                role_name(found.owner),
+                role_name(current)
+            ),
+            hint: "See whether a schema or table was renamed or given to another role: SELECT * FROM mig_status();".into(),
+        });
+    }
+    Ok(())
+}
+
+/// All relations of the query: those in views, policies, rules and subqueries, too.
+unsafe fn all_relations(query: *mut pg_sys::Query) -> Vec<Oid> {
+    let (mut relations, mut others) = (std::ptr::null_mut(), std::ptr::null_mut());
+    let mut policies = false;
+    // SAFETY: a walk over the query that only reads it; the lists live in the planner's memory.
+    unsafe {
+        pg_sys::extract_query_dependencies(
+            query.cast(),
+            &mut relations,
+            &mut others,
+            &mut policies,
+        );
+        PgList::<pg_sys::Oid>::from_pg(relations)
+            .iter_oid()
+            .collect()
+    }
+}
+
+/// The relations that the query and its WITH parts write. PostgreSQL allows parts that write only at the top.
+unsafe fn written_relations(query: *mut pg_sys::Query) -> Vec<Oid> {
+    // SAFETY: the planner passes a whole query: indexes into its range table begin with 1.
+    unsafe {
+        let parts = PgList::<pg_sys::CommonTableExpr>::from_pg((*query).cteList);
+        let parts = parts.iter_ptr().map(|part| (*part).ctequery.cast());
+        let written = std::iter::once(query)
+            .chain(parts)
+            .filter_map(|q: *mut pg_sys::Query| {
+                let index = usize::try_from((*q).resultRelation).ok()?.checked_sub(1)?;
+                let table = PgList::<pg_sys::RangeTblEntry>::from_pg((*q).rtable).get_ptr(index)?;
+                Some((*table).relid)
+            });
+        written.collect()
+    }
+}
+
+fn role_name(role: Oid) -> String {
+    Ident::new(syscache::role_name(role)).to_string()
+}

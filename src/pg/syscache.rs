@@ -1,0 +1,85 @@
+//! Look-ups in PostgreSQL's caches of its catalogs: they take no snapshot and run no SQL, so they return what is committed now, and
+//! work in hooks.
+
+use crate::ident::QualifiedName;
+use pgrx::pg_sys::{self, Oid};
+
+/// Returns the relation's current owner, whatever the transaction's snapshot; None where the relation is gone.
+pub fn owner_of(relation: Oid) -> Option<Oid> {
+    find_relation(relation).map(|r| r.owner)
+}
+
+/// A relation as it is now, whatever the transaction's snapshot.
+pub struct RelationEntry {
+    pub owner: Oid,
+    /// Nothing of its owner's code runs when the current role reads it: it is an ordinary table, a materialized view or a sequence, and
+    /// no policy filters its rows for that role.
+    pub is_passive: bool,
+}
+
+/// Returns None where the relation is gone.
+pub fn find_relation(relation: Oid) -> Option<RelationEntry> {
+    // SAFETY: a catalog look-up inside a transaction; the tuple is read before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(relation),
+        );
+        if tuple.is_null() {
+            return None;
+        }
+        let row: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
+        let kind = (*row).relkind as u8;
+        let policies = pg_sys::check_enable_rls(relation, Oid::INVALID, true)
+            == pg_sys::CheckEnableRlsResult::RLS_ENABLED.cast_signed();
+        let found = RelationEntry {
+            owner: (*row).relowner,
+            is_passive: matches!(kind, b'r' | b'm' | b'S' | b't') && !policies,
+        };
+        pg_sys::ReleaseSysCache(tuple);
+        Some(found)
+    }
+}
+
+/// Returns the name of a relation, from the session's catalog cache; None if it is gone.
+pub fn relation_name(oid: Oid) -> Option<QualifiedName> {
+    // SAFETY: catalog look-ups inside a transaction; both return null or a C string in the current memory context.
+    unsafe {
+        let name = pg_sys::get_rel_name(oid);
+        if name.is_null() {
+            return None;
+        }
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
+        if schema.is_null() {
+            return None;
+        }
+        let text = |s| std::ffi::CStr::from_ptr(s).to_string_lossy().into_owned();
+        Some(QualifiedName::new(&text(schema), &text(name)))
+    }
+}
+
+/// Returns the role's name unquoted; its oid where the role is gone.
+pub fn role_name(role: Oid) -> String {
+    // SAFETY: a catalog look-up that returns a C string, or null for a dropped role; the string is copied here.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() {
+            return role.to_u32().to_string();
+        }
+        std::ffi::CStr::from_ptr(name)
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// Checks whether `member` has the privileges of `role` (INHERIT rules, superuser included).
+pub fn has_privileges_of(member: Oid, role: Oid) -> bool {
+    // SAFETY: a catalog look-up inside a transaction.
+    unsafe { pg_sys::has_privs_of_role(member, role) }
+}
+
+/// Returns the role whose rights this backend has now.
+pub fn current_role() -> Oid {
+    // SAFETY: reads the current user of this backend.
+    unsafe { pg_sys::GetUserId() }
+}
