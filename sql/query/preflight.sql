@@ -92,7 +92,7 @@ FROM src s WHERE s.relpersistence = 'u'
 UNION ALL
 SELECT 'warning', 'check not valid', s.oid::bigint,
        pg_catalog.format('Check %I is NOT VALID: a row that violates it cannot be copied.', co.conname),
-       pg_catalog.format('Mend the rows: ALTER TABLE %I.%I VALIDATE CONSTRAINT %I; names the first.', s.nspname, s.relname, co.conname)
+       pg_catalog.format('Correct the rows: ALTER TABLE %I.%I VALIDATE CONSTRAINT %I; names the first.', s.nspname, s.relname, co.conname)
 FROM src s JOIN pg_catalog.pg_constraint co ON co.conrelid = s.oid AND co.contype = 'c' AND NOT co.convalidated
 UNION ALL
 SELECT 'warning', 'tablespace', s.oid::bigint,

@@ -2,11 +2,12 @@
 //! one.
 
 use super::{require_argument, run_engine};
-use crate::engine::columns::{self, ColumnArguments};
+use crate::engine::lifecycle::define;
 use crate::engine::online_ddl::{self, ForeignKeyArguments, control};
 use crate::error;
 use crate::pg::argument::Text;
 use crate::pg::guc;
+use crate::steps::columns::define::ColumnArguments;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -52,7 +53,7 @@ fn mig_add_column(
             not_null: require_argument(not_null, "not_null")?,
             replaces: replaces.map(|r| r.to_string_lossy().into_owned()),
         };
-        columns::add(&require_argument(migration, "migration")?, &asked)
+        define::add_column(&require_argument(migration, "migration")?, &asked)
     })
 }
 

@@ -2,7 +2,7 @@
 //! is written out.
 
 use super::{require_argument, run_engine};
-use crate::engine::lifecycle::{archive, cutover, define, detach, rollback};
+use crate::engine::lifecycle::{archive, create, cutover, detach, rollback};
 use crate::engine::types::Action;
 use crate::error;
 use crate::pg::argument::Text;
@@ -42,7 +42,7 @@ fn mig_create(
     >,
     ErrorReport,
 > {
-    run_step(|| define::create(migration.as_deref()))
+    run_step(|| create::create(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]
@@ -59,7 +59,7 @@ fn mig_dual_write(
     >,
     ErrorReport,
 > {
-    run_step(|| define::dual_write(migration.as_deref()))
+    run_step(|| create::dual_write(migration.as_deref()))
 }
 
 #[pg_extern(sql = false)]

@@ -68,9 +68,7 @@ pub fn require_trusted(
         Direction::Reverse => (target, source),
     };
     if touched.0 != Some(running.relation()) {
-        return Err(
-            running.foreign_trigger("does not sit on the table that its arguments stand for")
-        );
+        return Err(running.foreign_trigger("is not on the table that its arguments name"));
     }
     // SAFETY: the trigger is running.
     let ours = |made| unsafe { trigger_call::is_as_made(running.trigger(), made) };

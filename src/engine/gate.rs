@@ -1,32 +1,16 @@
 //! Preconditions of a call: the migration is idle, in the right phase, and has been in it long enough.
 
-use crate::engine::types::Action;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
-use crate::model::records::{Mapping, Migration};
+use crate::model::records::Migration;
 use crate::pg::notice::notice;
 use crate::pg::{job_lock, wait};
-use crate::store::{self, mapping, migration, sessions};
-use pgrx::pg_sys::Oid;
+use crate::store::{self, log, migration, sessions};
 use std::time::{Duration, Instant};
 
-pub fn actions(mappings: &[Mapping], action: &str) -> Vec<Action> {
-    mappings
-        .iter()
-        .map(|p| Action {
-            source: Some(Oid::from(p.source)),
-            target: p.target.map(Oid::from),
-            action: action.to_owned(),
-        })
-        .collect()
-}
-
-/// Returns the migration and its mappings: owned by the caller, with no job running. Errors name `call`.
-pub fn lock_idle_migration(
-    name: Option<&str>,
-    call: &'static str,
-) -> Result<(Migration, Vec<Mapping>)> {
+/// Returns a migration of the caller, with no job running until the transaction ends. Errors name `call`.
+pub fn lock_idle_migration(name: Option<&str>, call: &'static str) -> Result<Migration> {
     let m = migration::find_mine(name)?;
     // Held to the end of the transaction: a job that starts meanwhile finds the lock taken.
     if !job_lock::try_for_transaction(m.id)? && !wait_for_worker_exit(m.id)? {
@@ -37,8 +21,7 @@ pub fn lock_idle_migration(
         });
     }
     sessions::close_to_old()?;
-    let mappings = mapping::list(m.id)?;
-    Ok((m, mappings))
+    Ok(m)
 }
 
 /// Waits for a worker whose job has ended: it holds its lock until its process has exited, and a caller that waited for the
@@ -55,11 +38,17 @@ fn wait_for_worker_exit(migration: i32) -> Result<bool> {
     Ok(false)
 }
 
+/// Records that the migration has come into a phase, by this call.
+pub fn enter(m: &Migration, phase: Phase, call: &str) -> Result<()> {
+    migration::set_phase(m, phase)?;
+    log::write(&m.name, phase.as_str(), call)
+}
+
 /// Returns a call for the log, with what `force` overrode.
 pub fn describe_forced_call(call: &str, passed_over: &[String]) -> String {
     match passed_over {
         [] => call.to_owned(),
-        what => format!("{call} by force, in spite of: {}", what.join("; ")),
+        what => format!("{call} with force, overriding: {}", what.join("; ")),
     }
 }
 

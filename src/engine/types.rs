@@ -1,15 +1,43 @@
 //! Arguments and results of the engine's functions.
 
+use crate::error::{Error, Result};
+use crate::model::column_change::ColumnChange;
 use crate::model::phase::Phase;
+use crate::model::records::Mapping;
 use crate::sqlgen::PlanStatement;
 use crate::steps::TopLevelCommand;
+use crate::steps::verify::CheckFindings;
 use pgrx::pg_sys::Oid;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// One line of the functions that return `TABLE(source, target, action)`.
 pub struct Action {
     pub source: Option<Oid>,
     pub target: Option<Oid>,
     pub action: String,
+}
+
+impl Action {
+    /// Returns one line for each mapping.
+    pub fn for_mappings(mappings: &[Mapping], done: &str) -> Vec<Self> {
+        let line = |p: &Mapping| Self {
+            source: Some(Oid::from(p.source)),
+            target: p.target.map(Oid::from),
+            action: done.to_owned(),
+        };
+        mappings.iter().map(line).collect()
+    }
+
+    /// Returns one line for each column change.
+    pub fn for_changes(all: &[ColumnChange], done: &str) -> Vec<Self> {
+        let line = |r: &ColumnChange| Self {
+            source: r.table.as_ref().map(|_| Oid::from(r.relation)),
+            target: r.table.as_ref().map(|_| Oid::from(r.relation)),
+            action: format!("{done}: {}", r.describe()),
+        };
+        all.iter().map(line).collect()
+    }
 }
 
 /// What the caller of a slice can do.
@@ -48,6 +76,60 @@ pub struct CheckArguments<'a> {
     pub mode: &'a str,
     pub relation: Option<Oid>,
     pub sample: i32,
+}
+
+/// An item of the checklist.
+pub struct ChecklistItem {
+    pub phase: &'static str,
+    pub item: String,
+    /// None: a person has to answer, or the migration has not reached the phase.
+    pub ok: Option<bool>,
+    pub detail: String,
+}
+
+impl ChecklistItem {
+    /// The detail of an item that the database cannot answer.
+    pub const FOR_PERSON: &str = "for a person to answer";
+
+    pub fn new(
+        phase: &'static str,
+        item: impl Into<String>,
+        ok: Option<bool>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            phase,
+            item: item.into(),
+            ok,
+            detail: detail.into(),
+        }
+    }
+
+    pub fn for_person(phase: &'static str, item: &str) -> Self {
+        Self::new(phase, item, None, Self::FOR_PERSON)
+    }
+}
+
+/// State of a check that runs as a job: what it has found so far.
+#[derive(Serialize, Deserialize)]
+pub struct CheckState {
+    pub mode: String,
+    pub sample: i32,
+    /// Mappings, and how many of them are done.
+    pub tables: Vec<i32>,
+    pub done: usize,
+    pub found: CheckFindings,
+}
+
+impl CheckState {
+    pub fn encode(&self) -> Result<Value> {
+        serde_json::to_value(self).map_err(|e| Error::Internal(e.to_string()))
+    }
+
+    pub fn decode(document: Value) -> Result<Self> {
+        serde_json::from_value(document)
+            .map_err(|e| Error::Internal(format!("the job does not decode: {e}")))
+    }
 }
 
 /// What is to be repaired, or was repaired, in one table.

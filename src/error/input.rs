@@ -120,7 +120,7 @@ impl Error {
                 hint,
             } => report(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("table {relation} stands already with a different shape"),
+                format!("table {relation} exists already with a different shape"),
                 detail.clone(),
                 hint.clone(),
             ),

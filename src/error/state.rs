@@ -87,15 +87,15 @@ impl Error {
             ),
             Error::RowsBreak { relation, made, rows, look } => report(
                 Code::ERRCODE_CHECK_VIOLATION,
-                format!("rows of {relation} break it"),
-                format!("For {made} these stand in the way: {rows}."),
-                format!("Mend them, and call again. All of them: {look};"),
+                format!("rows of {relation} break {made}"),
+                format!("Found: {rows}."),
+                format!("Correct them, and call again. All of them: {look};"),
             ),
             Error::ChangeFailed { made, detail } => report(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("the job failed: {made}"),
                 detail.clone(),
-                "Nothing of it is left. Call the function again when that is mended.".to_owned(),
+                "Nothing of it is left. Correct the rows, then call the function again.".to_owned(),
             ),
             Error::LockNotHad { relations, tries, blockers } => report(
                 Code::ERRCODE_LOCK_NOT_AVAILABLE,
@@ -107,7 +107,7 @@ impl Error {
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("writes to {relation} would start to fail"),
                 format!("Tried as role \"{role}\", {what} goes well without the mirror, and with it ends in: {reason}."),
-                "Nothing was changed. Mend that, and call again.".to_owned(),
+                "Nothing was changed. Correct that, and call again.".to_owned(),
             ),
             Error::Retired { old, new } => report(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -148,7 +148,7 @@ impl Error {
             Error::WrongIsolation => report(
                 Code::ERRCODE_ACTIVE_SQL_TRANSACTION,
                 "this needs a READ COMMITTED transaction".into(),
-                "An older snapshot does not see what other sessions committed meanwhile.".to_owned(),
+                "An older snapshot does not see what other sessions have committed since.".to_owned(),
                 "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;".to_owned(),
             ),
             _ => return None,

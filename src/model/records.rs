@@ -138,6 +138,14 @@ pub struct Leftover {
 }
 
 impl Migration {
+    /// Returns the migration as it is once it is in `phase`.
+    pub fn in_phase(&self, phase: Phase) -> Self {
+        Self {
+            phase,
+            ..self.clone()
+        }
+    }
+
     /// Errors: 55000 unless the migration is in phase `defined`; the hint says how to get there.
     pub fn require_defined(&self) -> Result<()> {
         if self.phase == Phase::Defined {

@@ -68,13 +68,13 @@ fn rights(first: &CombinedSource, other: &CombinedSource) -> Option<PreflightFin
         check_name: "different rights".into(),
         relation: Some(other.mapping.source),
         detail: format!(
-            "{} and {} have different {differs}, and their rows would stand in one table, {}.",
+            "{} and {} have different {differs}, and their rows would be in one table, {}.",
             a.name.plain(),
             b.name.plain(),
             target.plain()
         ),
         hint: Some(format!(
-            "Make them alike, or make {} yourself with the rights that you want (SELECT mig_ddl(...) shows its columns): a table that stands is taken over.",
+            "Make them alike, or make {} yourself with the rights that you want (SELECT mig_ddl(...) shows its columns): an existing table is adopted.",
             target.plain()
         )),
     })
@@ -97,7 +97,7 @@ fn published_alone(source: &CombinedSource, all: &[CombinedSource]) -> Vec<Prefl
             check_name: "publication".into(),
             relation: Some(source.mapping.source),
             detail: format!(
-                "Publication \"{}\" publishes {} and not {}, whose rows will stand beside: the target does not come into it.",
+                "Publication \"{}\" publishes {} and not {}, whose rows will be in the same target: the target is not added to it.",
                 b.name.as_str(),
                 source.shape.name.plain(),
                 other.shape.name.plain()
@@ -136,7 +136,7 @@ fn old_sessions(first: &Mapping) -> Result<Option<PreflightFinding>> {
         check_name: "old sessions".into(),
         relation: Some(first.source),
         detail: format!("{which} may still run an earlier version, which takes every new table for one old table's."),
-        hint: Some("Let them connect anew; these are they: SELECT pid, usename, application_name FROM pg_stat_activity WHERE datname = current_database() AND backend_start < (SELECT at FROM mig.updated WHERE version = '0.7.0');".into()),
+        hint: Some("Let them connect again; they are: SELECT pid, usename, application_name FROM pg_stat_activity WHERE datname = current_database() AND backend_start < (SELECT at FROM mig.updated WHERE version = '0.7.0');".into()),
     }))
 }
 

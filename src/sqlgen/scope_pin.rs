@@ -28,7 +28,7 @@ pub fn create(
             scope.type_text
         ),
         format!(
-            "COMMENT ON TABLE {anchor} IS 'While a migration writes rows of this scope, nobody deletes the scope.'"
+            "COMMENT ON TABLE {anchor} IS 'While a migration writes rows of this scope, the scope cannot be deleted.'"
         ),
         set(anchor, scope),
         format!(

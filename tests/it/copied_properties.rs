@@ -163,7 +163,7 @@ fn everything_is_carried_or_told() {
 }
 
 const TOLD: &str = r#"
-check not valid: Check "not yet" is NOT VALID: a row that violates it cannot be copied. Mend the rows: ALTER TABLE "Old data"."Every Thing" VALIDATE CONSTRAINT "not yet"; names the first.
+check not valid: Check "not yet" is NOT VALID: a row that violates it cannot be copied. Correct the rows: ALTER TABLE "Old data"."Every Thing" VALIDATE CONSTRAINT "not yet"; names the first.
 policy: Policy no_negatives reads "Old data"."Owner", which moves, and so will the target's policy of that name. After mig_switch: ALTER POLICY no_negatives ON "fresh"."All Things" ...; so that it reads the new table.
-publication: Publication "inserts" belongs to another role: the target does not come into it. After mig_create, as its owner: ALTER PUBLICATION "inserts" ADD TABLE "fresh"."All Things";
+publication: Publication "inserts" belongs to another role: the target is not added to it. After mig_create, as its owner: ALTER PUBLICATION "inserts" ADD TABLE "fresh"."All Things";
 "#;

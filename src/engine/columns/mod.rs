@@ -1,124 +1,42 @@
 //! Migrations that change columns of existing tables instead of moving tables: the phases are the same.
 
-pub mod job;
-pub mod plan;
-pub mod proof;
+mod backfill;
+mod checklist;
+mod plan;
+mod proof;
+mod rollback;
 
-use crate::engine::gate::{describe_forced_call, require_min_age, require_phase, require_suffix};
-use crate::engine::job::open;
-use crate::engine::types::Action;
+use crate::engine::types::{Action, ChecklistItem, PlannedStep, Repair, SliceContext};
+use crate::engine::work::{CutoverBlocker, Work};
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::column_change::{ColumnChange, SyncStage};
 use crate::model::phase::Phase;
-use crate::model::records::{Migration, MigrationState};
+use crate::model::records::{Job, Migration, MigrationState};
 use crate::pg::notice::notice;
 use crate::pg::tx;
-use crate::preflight::{self, PreflightFinding, Severity};
+use crate::preflight::{self, PreflightFinding};
 use crate::settings;
-use crate::steps::columns::define;
-pub use crate::steps::columns::define::ColumnArguments;
+use crate::steps::SliceOutcome;
 use crate::steps::columns::{create, finish};
+use crate::steps::verify::rows::Difference;
+use crate::steps::verify::{CheckLine, CheckMode};
 use crate::store::{drift, log, migration, new_column};
 use pgrx::pg_sys::Oid;
 
-/// Returns the column changes of a migration; None if it moves tables.
-pub fn load(m: &Migration) -> Result<Option<Vec<ColumnChange>>> {
-    let all = new_column::list(m.id)?;
-    Ok((!all.is_empty()).then_some(all))
+/// A migration that changes columns.
+pub struct ColumnWork {
+    pub migration: Migration,
+    pub changes: Vec<ColumnChange>,
 }
 
-/// Returns the owners of their tables.
-pub fn owners(all: &[ColumnChange]) -> Vec<Oid> {
-    let owners = all.iter().filter_map(|r| r.leader().owner);
-    owners.map(Oid::from).collect()
-}
-
-pub fn add(name: &str, asked: &ColumnArguments) -> Result<()> {
-    let (m, mappings) = crate::engine::gate::lock_idle_migration(Some(name), "mig_add_column")?;
-    if !mappings.is_empty() || m.scope_column.is_some() && m.scope_table.is_some() {
-        return Err(Error::NotSupported {
-            what: format!("a column in migration \"{}\", which moves tables", m.name),
-            detail: "A migration moves tables, or it changes columns.".into(),
-            hint: "Define another one: SELECT mig_define('columns');".into(),
-        });
-    }
-    define::column(&m, asked)
-}
-
-/// Errors: 0A000 if a table is added to a migration that changes columns.
-pub fn require_none(m: &Migration) -> Result<()> {
-    if load(m)?.is_none() {
-        return Ok(());
-    }
-    Err(Error::NotSupported {
-        what: format!("a table in migration \"{}\", which changes columns", m.name),
-        detail: "A migration moves tables, or it changes columns.".into(),
-        hint: "Define another one: SELECT mig_define('tables');".into(),
-    })
-}
-
-fn actions(all: &[ColumnChange], action: &str) -> Vec<Action> {
-    let line = |r: &ColumnChange| Action {
-        source: r.table.as_ref().map(|_| Oid::from(r.relation)),
-        target: r.table.as_ref().map(|_| Oid::from(r.relation)),
-        action: format!("{action}: {}", r.describe()),
-    };
-    all.iter().map(line).collect()
-}
-
-pub fn findings(m: &Migration, all: &[ColumnChange]) -> Result<Vec<PreflightFinding>> {
-    preflight::columns::findings(m, all, m.phase <= Phase::Created)
-}
-
-fn require_clean(m: &Migration, all: &[ColumnChange]) -> Result<()> {
-    // Releases the locks of the check: a transaction that waits for a strong lock must hold none.
-    let mut found = tx::probe(|| findings(m, all))?.into_iter();
-    let Some(first) = found.find(|f| f.severity == Severity::Error) else {
-        return Ok(());
-    };
-    Err(Error::Preflight {
-        migration: m.name.clone(),
-        detail: format!("{}: {}", first.check_name, first.detail),
-        hint: first
-            .hint
-            .unwrap_or_else(|| format!("SELECT * FROM mig_preflight({});", Literal(&m.name))),
-    })
-}
-
-/// defined → created
-pub fn create(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
-    if !require_phase(m, Phase::Defined, "mig_create", "mig_define")? {
-        return Ok(actions(all, "exists"));
-    }
-    require_clean(m, all)?;
-    create::columns(m, all)?;
-    set_phase(m, Phase::Created, "mig_create")?;
-    Ok(actions(all, "created"))
-}
-
-fn set_phase(m: &Migration, phase: Phase, call: &str) -> Result<()> {
-    migration::set_phase(m, phase)?;
-    log::write(&m.name, phase.as_str(), call)
-}
-
-/// created → dual_write
-pub fn dual_write(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
-    if [Phase::DualWrite, Phase::Backfilled].contains(&m.phase) && drift::is_there(m)? {
-        return mend(m, all, SyncStage::Old, "mig_dual_write");
-    }
-    if !require_phase(m, Phase::Created, "mig_dual_write", "mig_create")? {
-        return Ok(actions(all, "kept in step"));
-    }
-    require_clean(m, all)?;
-    create::install_triggers(m, all, SyncStage::Old, false)?;
-    all.iter().try_for_each(|r| new_column::reset(r.id))?;
-    set_phase(m, Phase::DualWrite, "mig_dual_write")?;
-    Ok(actions(all, "kept in step"))
-}
-
-/// Reinstalls triggers that were changed. Rows that were written past them are left for mig_repair to find.
-fn mend(m: &Migration, all: &[ColumnChange], stage: SyncStage, call: &str) -> Result<Vec<Action>> {
+/// Installs triggers that were changed again. Rows that were written past them are left for mig_repair to find.
+fn reinstall(
+    m: &Migration,
+    all: &[ColumnChange],
+    stage: SyncStage,
+    call: &str,
+) -> Result<Vec<Action>> {
     if let Some(gone) = drift::list(m)?
         .iter()
         .find(|c| c.kind != drift::DriftKind::Mirror)
@@ -137,114 +55,17 @@ fn mend(m: &Migration, all: &[ColumnChange], stage: SyncStage, call: &str) -> Re
     log::write(
         &m.name,
         m.phase.as_str(),
-        &format!("{call} put the triggers in anew"),
+        &format!("{call} installed the triggers again"),
     )?;
     notice(&format!(
         "writes may have passed the triggers; SELECT * FROM mig_repair({}); tells how many rows differ",
         Literal(&m.name)
     ));
-    Ok(actions(all, "kept in step anew"))
-}
-
-/// backfilled → switched
-pub fn switch(m: &Migration, all: &[ColumnChange], force: bool) -> Result<Vec<Action>> {
-    tx::require_read_committed()?;
-    if m.phase == Phase::Switched && drift::is_there(m)? {
-        return mend(m, all, SyncStage::Both, "mig_switch");
-    }
-    if !require_phase(m, Phase::Backfilled, "mig_switch", "mig_backfill")? {
-        return Ok(actions(all, "both ways"));
-    }
-    let mut passed_over: Vec<String> = drift::list(m)?.into_iter().map(|d| d.what).collect();
-    let wrong = tx::probe(|| proof::wrong(all, SyncStage::Old))?;
-    if wrong > 0 {
-        passed_over.push(format!("{wrong} rows are out of step"));
-    }
-    if !passed_over.is_empty() && !force {
-        return Err(Error::NotReady {
-            migration: m.name.clone(),
-            detail: format!("Found: {}.", passed_over.join("; ")),
-            hint: format!(
-                "SELECT * FROM mig_check({0}) WHERE ok IS NOT TRUE; mig_diff names rows, and SELECT * FROM mig_repair({0}, dry_run => false); mends them.",
-                Literal(&m.name)
-            ),
-        });
-    }
-    finish::switch(m, all, force)?;
-    set_phase(
-        m,
-        Phase::Switched,
-        &describe_forced_call("mig_switch", &passed_over),
-    )?;
-    Ok(actions(all, "both ways"))
-}
-
-/// switched → stopped
-pub fn stop(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
-    if m.phase == Phase::Stopped && drift::is_there(m)? {
-        let kept: Vec<ColumnChange> = all
-            .iter()
-            .filter(|r| r.replaces.is_some())
-            .cloned()
-            .collect();
-        return mend(m, &kept, SyncStage::New, "mig_stop");
-    }
-    if !require_phase(m, Phase::Switched, "mig_stop", "mig_switch")? {
-        return Ok(actions(all, "old column refuses writes"));
-    }
-    finish::stop(m, all)?;
-    set_phase(m, Phase::Stopped, "mig_stop")?;
-    Ok(actions(all, "old column refuses writes"))
-}
-
-/// stopped → archived
-pub fn archive(
-    m: &Migration,
-    all: &[ColumnChange],
-    suffix: &str,
-    compat_views: bool,
-    force: bool,
-) -> Result<Vec<Action>> {
-    if !require_phase(m, Phase::Stopped, "mig_archive", "mig_stop")? {
-        return Ok(actions(all, "archived"));
-    }
-    require_suffix(suffix)?;
-    if compat_views {
-        notice("compat_views is for tables: a column has no view in its place");
-    }
-    let mut passed_over = Vec::new();
-    let call = format!("mig_archive({}, force => true)", Literal(&m.name));
-    require_min_age(
-        m,
-        settings::archive_after_days(m),
-        "archive_after_days",
-        &call,
-        force,
-        &mut passed_over,
-    )?;
-    let users = users(all)?;
-    if !users.is_empty() && !force {
-        return Err(Error::Refused {
-            code: pgrx::PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
-            message: "others use an old column and would follow it into the archive".into(),
-            detail: format!("Found: {}.", users.join("; ")),
-            hint: format!(
-                "Make them use the new column, or drop them; SELECT * FROM {call}; lets them follow and is recorded."
-            ),
-        });
-    }
-    passed_over.extend(users);
-    finish::put_away(m, all, suffix, settings::take_names(m))?;
-    set_phase(
-        m,
-        Phase::Archived,
-        &describe_forced_call("mig_archive", &passed_over),
-    )?;
-    Ok(actions(&new_column::list(m.id)?, "archived"))
+    Ok(Action::for_changes(all, "kept in step again"))
 }
 
 /// Returns what uses the old columns.
-fn users(all: &[ColumnChange]) -> Result<Vec<String>> {
+fn dependents(all: &[ColumnChange]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for r in all {
         if let Some(old) = &r.replaces {
@@ -256,122 +77,196 @@ fn users(all: &[ColumnChange]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Reports rows whose computed columns hold written values instead of the computed ones.
-fn tell_of_own_writes(m: &Migration, all: &[ColumnChange]) -> Result<()> {
-    let computed: Vec<ColumnChange> = all
-        .iter()
-        .filter(|r| r.replaces.is_none())
-        .cloned()
-        .collect();
-    let own = proof::wrong(&computed, SyncStage::Old)?;
-    if own > 0 {
-        notice(&format!(
-            "{own} rows have values of their own in computed columns; SELECT * FROM mig_repair({}, dry_run => false); computes them anew",
-            Literal(&m.name)
-        ));
+impl Work for ColumnWork {
+    fn migration(&self) -> &Migration {
+        &self.migration
     }
-    Ok(())
-}
 
-/// Rolls back to `to`, step by step in one transaction.
-pub fn descend(m: &Migration, to: Phase) -> Result<Vec<Action>> {
-    open::end_open(m, Some("rolled back"))?;
-    let mut done = Vec::new();
-    if m.phase == Phase::Archived {
-        finish::take_back(m, &new_column::list(m.id)?)?;
-        done.push("has its name again");
+    fn actions(&self, done: &str) -> Vec<Action> {
+        Action::for_changes(&self.changes, done)
     }
-    let all = new_column::list(m.id)?;
-    if m.phase >= Phase::Stopped && to < Phase::Stopped {
-        finish::stop_back(m, &all)?;
-        done.push("both ways again");
-    }
-    if m.phase >= Phase::Switched && to == Phase::Backfilled {
-        finish::switch_back(m, &all)?;
-        done.push("old column is the truth again");
-        tell_of_own_writes(m, &all)?;
-    }
-    if m.phase >= Phase::DualWrite && to < Phase::DualWrite {
-        create::remove_triggers(m, &all)?;
-        create::remove(m, &all)?;
-        if to == Phase::Created {
-            create::columns(m, &all)?;
-        }
-        all.iter().try_for_each(|r| new_column::reset(r.id))?;
-        migration::set_drain(m.id, None)?;
-        done.push("new columns emptied");
-    }
-    if to == Phase::Defined {
-        if m.phase == Phase::Created {
-            create::remove(m, &all)?;
-        }
-        done.push("new columns removed");
-    }
-    set_phase(m, to, &format!("mig_rollback from {}", m.phase))?;
-    migration::set_state(m.id, MigrationState::Ok, None)?;
-    Ok(actions(&all, &done.join(", ")))
-}
 
-/// Emergency stop: disables the triggers.
-pub fn detach(m: &Migration, all: &[ColumnChange]) -> Result<Vec<Action>> {
-    if m.phase < Phase::DualWrite || create::disable(all)? == 0 {
-        notice(&format!(
-            "migration \"{}\" has no trigger that is on",
-            m.name
-        ));
-        return Ok(actions(all, "kept"));
-    }
-    open::end_open(m, Some("mig_detach"))?;
-    migration::set_state(
-        m.id,
-        MigrationState::Failed,
-        Some("detached by mig_detach: columns are not kept in step"),
-    )?;
-    log::write(&m.name, m.phase.as_str(), "mig_detach")?;
-    Ok(actions(all, "trigger disabled"))
-}
-
-/// Forgets a migration, and drops the old columns if wanted.
-pub fn drop(
-    m: &Migration,
-    all: &[ColumnChange],
-    archives: bool,
-    force: bool,
-) -> Result<Vec<Action>> {
-    if m.phase != Phase::Archived {
-        m.require_defined()?;
-    }
-    let mut passed_over = Vec::new();
-    if m.phase == Phase::Archived {
-        if archives {
-            let call = format!(
-                "mig_drop({}, archives => true, force => true)",
-                Literal(&m.name)
-            );
-            require_min_age(
-                m,
-                settings::drop_after_days(m),
-                "drop_after_days",
-                &call,
-                force,
-                &mut passed_over,
-            )?;
+    fn outcome(&self, phase: Phase) -> &'static str {
+        match phase {
+            Phase::Defined => "forgotten",
+            Phase::Created => "exists",
+            Phase::DualWrite | Phase::Backfilled => "kept in step",
+            Phase::Switched => "both ways",
+            Phase::Stopped => "old column refuses writes",
+            Phase::Archived => "archived",
         }
-        finish::let_go(m, all, archives)?;
     }
-    migration::delete(m.id)?;
-    log::write(
-        &m.name,
-        "dropped",
-        &describe_forced_call("mig_drop", &passed_over),
-    )?;
-    let gone = m.phase == Phase::Archived && archives;
-    Ok(actions(
-        all,
-        if gone {
+
+    fn describe(&self, line: &CheckLine) -> String {
+        let found = self.changes.iter().find(|r| r.relation == line.source);
+        found.map_or_else(String::new, ColumnChange::describe)
+    }
+
+    fn owners(&self) -> Vec<Oid> {
+        proof::owners(&self.changes)
+    }
+
+    fn require_some(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn findings(&self) -> Result<Vec<PreflightFinding>> {
+        let reads_rows = self.migration.phase <= Phase::Created;
+        preflight::columns::findings(&self.migration, &self.changes, reads_rows)
+    }
+
+    fn create(&self) -> Result<Vec<Action>> {
+        create::columns(&self.migration, &self.changes)?;
+        Ok(self.actions("created"))
+    }
+
+    fn start_dual_write(&self) -> Result<()> {
+        create::install_triggers(&self.migration, &self.changes, SyncStage::Old, false)?;
+        let mut changes = self.changes.iter();
+        changes.try_for_each(|r| new_column::reset(r.id))
+    }
+
+    fn is_disturbed(&self) -> Result<bool> {
+        drift::is_there(&self.migration)
+    }
+
+    fn reinstall(&self, call: &str) -> Result<Vec<Action>> {
+        let m = &self.migration;
+        match m.phase {
+            Phase::Switched => reinstall(m, &self.changes, SyncStage::Both, call),
+            Phase::Stopped => {
+                let replacing = self.changes.iter().filter(|r| r.replaces.is_some());
+                let replacing: Vec<ColumnChange> = replacing.cloned().collect();
+                reinstall(m, &replacing, SyncStage::New, call)
+            }
+            _ => reinstall(m, &self.changes, SyncStage::Old, call),
+        }
+    }
+
+    fn cutover_blockers(&self) -> Result<Vec<CutoverBlocker>> {
+        let mut found: Vec<String> = drift::list(&self.migration)?
+            .into_iter()
+            .map(|d| d.what)
+            .collect();
+        let wrong = tx::probe(|| proof::wrong(&self.changes, SyncStage::Old))?;
+        if wrong > 0 {
+            found.push(format!("{wrong} rows are out of step"));
+        }
+        let hint = format!(
+            "SELECT * FROM mig_check({0}) WHERE ok IS NOT TRUE; mig_diff names rows, and SELECT * FROM mig_repair({0}, dry_run => false); repairs them.",
+            Literal(&self.migration.name)
+        );
+        let blocker = |what| CutoverBlocker {
+            what,
+            hint: hint.clone(),
+        };
+        Ok(found.into_iter().map(blocker).collect())
+    }
+
+    fn switch(&self, force: bool) -> Result<()> {
+        finish::switch(&self.migration, &self.changes, force)
+    }
+
+    fn stop(&self) -> Result<()> {
+        finish::stop(&self.migration, &self.changes)
+    }
+
+    fn require_no_rollback(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn dependents(&self) -> Result<Vec<String>> {
+        dependents(&self.changes)
+    }
+
+    fn refuse_dependents(&self, found: &[String], call: String) -> Error {
+        Error::Refused {
+            code: pgrx::PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+            message: "others use an old column and would follow it into the archive".into(),
+            detail: format!("Found: {}.", found.join("; ")),
+            hint: format!(
+                "Make them use the new column, or drop them; SELECT * FROM {call}; lets them follow and is recorded."
+            ),
+        }
+    }
+
+    fn archive(&self, suffix: &str, compat_views: bool) -> Result<Vec<Action>> {
+        if compat_views {
+            notice("compat_views is for tables: a column has no view in its place");
+        }
+        let (m, all) = (&self.migration, &self.changes);
+        finish::put_away(m, all, suffix, settings::take_names(m))?;
+        Ok(Action::for_changes(&new_column::list(m.id)?, "archived"))
+    }
+
+    fn roll_back(&self, to: Phase) -> Result<Vec<Action>> {
+        rollback::roll_back(&self.migration, to)
+    }
+
+    fn disable(&self) -> Result<usize> {
+        create::disable(&self.changes)
+    }
+
+    fn problem_when_detached(&self) -> &'static str {
+        "detached by mig_detach: columns are not kept in step"
+    }
+
+    fn release_archive(&self, drops: bool) -> Result<()> {
+        finish::let_go(&self.migration, &self.changes, drops)
+    }
+
+    fn farewell(&self, dropped: bool) -> Vec<Action> {
+        self.actions(if dropped {
             "old column dropped"
         } else {
             "forgotten"
-        },
-    ))
+        })
+    }
+
+    fn plan(&self) -> Result<Vec<PlannedStep>> {
+        plan::plan(&self.changes)
+    }
+
+    fn ddl(&self, keys: bool) -> Result<Option<Vec<String>>> {
+        if keys {
+            return Ok(None);
+        }
+        plan::ddl(&self.changes).map(Some)
+    }
+
+    fn check(&self, relation: Option<Oid>, mode: CheckMode) -> Result<Vec<CheckLine>> {
+        proof::check(&self.migration, &self.changes, relation, mode)
+    }
+
+    fn parts_to_check(&self, _relation: Option<Oid>) -> Result<Vec<i32>> {
+        Err(Error::NotSupported {
+            what: "a check of columns as a job".into(),
+            detail: "It reads each table once, in the call.".into(),
+            hint: "SELECT * FROM mig_check();".into(),
+        })
+    }
+
+    fn diff(&self, relation: Oid, limit: i64) -> Result<Vec<Difference>> {
+        proof::diff(&self.migration, &self.changes, relation, limit)
+    }
+
+    fn repair(&self, relation: Option<Oid>, dry_run: bool) -> Result<Vec<Repair>> {
+        proof::repair(&self.migration, &self.changes, relation, dry_run)
+    }
+
+    fn checklist(&self) -> Result<Vec<ChecklistItem>> {
+        checklist::items(&self.migration, &self.changes, &self.findings()?)
+    }
+
+    fn work(&self, _job: &Job, able: SliceContext) -> Result<Option<SliceOutcome>> {
+        backfill::work(&self.migration, &self.changes, able)
+    }
+
+    fn give_up_batch(&self, _job: &Job, error: Error) -> Result<()> {
+        Err(error)
+    }
+
+    fn finish_backfill(&self) -> Result<()> {
+        Ok(())
+    }
 }

@@ -1,13 +1,11 @@
 //! The plan of later steps, as statements: none of them is run.
 
-use super::load;
 use crate::engine::types::PlannedStep;
 use crate::error::Result;
 use crate::ident::Ident;
 use crate::model::column_change::{ColumnChange, Dependent, NewColumn, SyncStage};
 use crate::model::ddl_change::DdlChange;
 use crate::model::phase::Phase;
-use crate::model::records::Migration;
 use crate::model::shape::Shape;
 use crate::pg::catalog;
 use crate::sqlgen::columns::{self as sql, compare, dependents};
@@ -15,8 +13,8 @@ use crate::sqlgen::{PlanStatement, ddl, index};
 
 const BRIEF: &str = "AccessExclusiveLock (brief)";
 
-/// Returns every statement from here to the archive.
-pub fn plan(m: &Migration, all: &[ColumnChange]) -> Result<Vec<PlannedStep>> {
+/// Returns the statements of all phases.
+pub(super) fn plan(all: &[ColumnChange]) -> Result<Vec<PlannedStep>> {
     let mut steps = Vec::new();
     for r in all {
         let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
@@ -25,7 +23,7 @@ pub fn plan(m: &Migration, all: &[ColumnChange]) -> Result<Vec<PlannedStep>> {
     }
     // By phase, and within a phase in the order of definition.
     steps.sort_by_key(|s| s.phase);
-    Ok(steps.into_iter().filter(|s| s.phase > m.phase).collect())
+    Ok(steps)
 }
 
 fn of_one(r: &ColumnChange, shape: &Shape, heirs: &dependents::Replacements) -> Vec<PlannedStep> {
@@ -143,14 +141,13 @@ fn statements_of(
     }
 }
 
-/// Returns the statements that add the columns, for a migration file of an ORM; None if the migration moves tables.
-pub fn ddl(m: &Migration) -> Result<Option<Vec<String>>> {
-    let Some(all) = load(m)? else { return Ok(None) };
+/// Returns the statements that add the columns.
+pub(super) fn ddl(all: &[ColumnChange]) -> Result<Vec<String>> {
     let mut made = Vec::new();
-    for r in &all {
+    for r in all {
         for c in &r.columns {
             made.push(format!("{};", sql::add_column(r.table()?, c, None)));
         }
     }
-    Ok(Some(made))
+    Ok(made)
 }

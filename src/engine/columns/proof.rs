@@ -1,6 +1,6 @@
 //! Checks whether old and new columns are in step: rows, triggers, indexes and keys.
 
-use crate::engine::types::{CheckArguments, Repair};
+use crate::engine::types::Repair;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::column_change::{ColumnChange, SyncStage};
@@ -16,8 +16,14 @@ use crate::steps::verify::{self, CheckFindings, CheckLine, CheckMode, LineTopic}
 use crate::store::{check, drift, log};
 use pgrx::pg_sys::Oid;
 
+/// Returns the owners of the tables.
+pub(super) fn owners(all: &[ColumnChange]) -> Vec<Oid> {
+    let owners = all.iter().filter_map(|r| r.leader().owner);
+    owners.map(Oid::from).collect()
+}
+
 /// Counts rows that are out of step; computed columns count as long as no other writer is allowed.
-pub fn wrong(all: &[ColumnChange], stage: SyncStage) -> Result<i64> {
+pub(super) fn wrong(all: &[ColumnChange], stage: SyncStage) -> Result<i64> {
     let mut sum = 0;
     for r in all {
         sum += compare::count(r, stage)?.wrong;
@@ -76,10 +82,10 @@ fn require_phase(m: &Migration) -> Result<()> {
 }
 
 /// Runs a check, saves the result in `mig.check_result` and returns its lines.
-pub fn check(
+pub(super) fn check(
     m: &Migration,
     all: &[ColumnChange],
-    wanted: &CheckArguments,
+    relation: Option<Oid>,
     mode: CheckMode,
 ) -> Result<Vec<CheckLine>> {
     require_phase(m)?;
@@ -88,7 +94,7 @@ pub fn check(
         ..CheckFindings::default()
     };
     let changes = drift::list(m)?;
-    for r in chosen(all, wanted.relation)? {
+    for r in chosen(all, relation)? {
         found.tables += 1;
         found.lines.extend(state(m, r, &changes)?);
         if mode != CheckMode::Quick {
@@ -177,41 +183,8 @@ fn rows(m: &Migration, r: &ColumnChange, found: &mut CheckFindings) -> Result<()
     Ok(())
 }
 
-/// Runs a check. Errors with the first line that is not ok.
-pub fn assert(
-    m: &Migration,
-    all: &[ColumnChange],
-    wanted: &CheckArguments,
-    mode: CheckMode,
-) -> Result<()> {
-    let lines = check(m, all, wanted, mode)?;
-    let Some(bad) = lines.iter().find(|l| l.ok != Some(true)) else {
-        return Ok(());
-    };
-    let text = |v: &Option<String>| v.clone().unwrap_or_default();
-    let told = all
-        .iter()
-        .find(|r| r.relation == bad.source)
-        .map(ColumnChange::describe)
-        .unwrap_or_default();
-    Err(Error::CheckFailed {
-        migration: m.name.clone(),
-        detail: format!(
-            "{told}: {}: expected {}, found {}.",
-            bad.name,
-            text(&bad.source_value),
-            text(&bad.target_value)
-        ),
-        hint: format!(
-            "SELECT * FROM mig_check({}, {}) WHERE ok IS NOT TRUE;",
-            Literal(&m.name),
-            Literal(mode.as_str())
-        ),
-    })
-}
-
 /// Returns the first rows that are out of step.
-pub fn diff(
+pub(super) fn diff(
     m: &Migration,
     all: &[ColumnChange],
     relation: Oid,
@@ -233,7 +206,7 @@ pub fn diff(
 }
 
 /// Recomputes new columns from the old ones where they are out of step. Waits for no row lock.
-pub fn repair(
+pub(super) fn repair(
     m: &Migration,
     all: &[ColumnChange],
     relation: Option<Oid>,
@@ -268,7 +241,7 @@ pub fn repair(
         notice("nothing differs");
     } else if dry_run {
         notice(&format!(
-            "nothing was changed; SELECT * FROM mig_repair({}, dry_run => false); mends these rows",
+            "nothing was changed; SELECT * FROM mig_repair({}, dry_run => false); repairs these rows",
             Literal(&m.name)
         ));
     }
@@ -283,12 +256,12 @@ fn mend(m: &Migration, r: &ColumnChange, wrong: i64) -> Result<()> {
         ));
         return Ok(());
     }
-    let owner = super::owners(std::slice::from_ref(r));
+    let owner = owners(std::slice::from_ref(r));
     let filled = || backfill::fill_whole_table(m, r, stage(m));
     let (written, left) = deferred_constraints::checked_at_once(&owner, true, filled)?;
     if left > 0 {
         notice(&format!(
-            "rows in {left} blocks are held by somebody, and were left as they are; SELECT * FROM mig_repair({}, dry_run => false); again",
+            "rows in {left} blocks are locked by other sessions, and were left as they are; SELECT * FROM mig_repair({}, dry_run => false); again",
             Literal(&m.name)
         ));
     }
@@ -296,7 +269,7 @@ fn mend(m: &Migration, r: &ColumnChange, wrong: i64) -> Result<()> {
         &m.name,
         m.phase.as_str(),
         &format!(
-            "mig_repair: {} of {wrong} rows of {} mended",
+            "mig_repair: {} of {wrong} rows of {} repaired",
             written,
             r.describe()
         ),

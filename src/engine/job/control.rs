@@ -78,7 +78,7 @@ fn require_dual_write(m: &Migration) -> Result<()> {
 /// only waited or built something counts as 1.
 pub fn step(name: Option<&str>, max_ms: i32) -> Result<i64> {
     tx::require_read_committed()?;
-    let (m, _) = crate::engine::gate::lock_idle_migration(name, "mig_step")?;
+    let m = crate::engine::gate::lock_idle_migration(name, "mig_step")?;
     step_now(&m, max_ms)
 }
 
@@ -96,7 +96,7 @@ pub fn step_of(id: i64, max_ms: i32) -> Result<i64> {
         return Ok(0);
     }
     let m = match crate::engine::gate::lock_idle_migration(Some(&m.name), "mig_step") {
-        Ok((m, _)) => m,
+        Ok(m) => m,
         Err(Error::JobRunning { .. }) => return Ok(0),
         Err(e) => return Err(e),
     };

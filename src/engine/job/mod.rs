@@ -6,5 +6,4 @@ pub mod driver;
 pub mod helper;
 pub mod open;
 pub mod slice;
-pub mod sync_back;
 pub mod throttle;

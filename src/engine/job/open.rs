@@ -102,6 +102,6 @@ pub fn rows_left(m: &Migration, failed: i64, again: &str) -> Error {
     Error::JobFailed {
         migration: m.name.clone(),
         detail: format!("{failed} rows cannot be copied; mig.errors names them."),
-        hint: format!("Mend those rows and go on: {again}"),
+        hint: format!("Correct these rows and go on: {again}"),
     }
 }

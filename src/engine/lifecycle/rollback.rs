@@ -1,44 +1,21 @@
 //! Rollback by one step or several, from every phase.
 
-use crate::engine::columns;
-use crate::engine::gate::{actions, lock_idle_migration};
-use crate::engine::job::{open, sync_back};
-use crate::engine::lifecycle::archive;
-use crate::engine::lifecycle::descend::descend;
+use crate::engine::kind;
 use crate::engine::types::Action;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::did_you_mean;
 use crate::model::phase::Phase;
-use crate::model::records::{Mapping, Migration};
+use crate::model::records::Migration;
 use crate::pg::notice::notice;
-use crate::store::mapping;
 
 /// Rolls back to `to`, or by one step.
 pub fn rollback(name: &str, to: Option<&str>) -> Result<Vec<Action>> {
-    let (m, mappings) = lock_idle_migration(Some(name), "mig_rollback")?;
-    let Some(to) = destination(&m, to)? else {
-        return Ok(actions(&mappings, "kept"));
-    };
-    if columns::load(&m)?.is_some() {
-        return columns::descend(&m, to);
+    let work = kind::lock_idle(Some(name), "mig_rollback")?;
+    match destination(work.migration(), to)? {
+        Some(to) => work.roll_back(to),
+        None => Ok(work.actions("kept")),
     }
-    if m.phase == Phase::Archived {
-        archive::take_back(&m, &mappings)?;
-        let (m, mappings) = lock_idle_migration(Some(name), "mig_rollback")?;
-        if to < Phase::Stopped {
-            sync_back::start(&m, &mappings, to)?;
-            return Ok(actions(&mappings, "has its name again, rows come back"));
-        }
-        return Ok(actions(&mappings, "has its name again"));
-    }
-    if m.phase == Phase::Stopped {
-        sync_back::start(&m, &mappings, to)?;
-        return Ok(actions(&mappings, "rows come back"));
-    }
-    open::end_open(&m, Some("rolled back"))?;
-    let done = descend(&m, &mappings, to)?;
-    Ok(lines(&mappings, &done, to, mapping::list(m.id)?))
 }
 
 /// Returns the phase to go to; None, with a NOTICE, if there is nothing to do.
@@ -94,22 +71,4 @@ fn named_phase(text: &str) -> Result<Phase> {
             }),
         }
     })
-}
-
-fn lines(before: &[Mapping], done: &[&str], to: Phase, after: Vec<Mapping>) -> Vec<Action> {
-    let mut lines = actions(&after, "");
-    for (line, p) in lines.iter_mut().zip(before) {
-        let target = match (to, p.adopted) {
-            (Phase::Defined, true) => Some("target kept"),
-            (Phase::Defined, false) => Some("target removed"),
-            _ => None,
-        };
-        line.action = done
-            .iter()
-            .copied()
-            .chain(target)
-            .collect::<Vec<_>>()
-            .join(", ");
-    }
-    lines
 }

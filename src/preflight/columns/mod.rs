@@ -125,7 +125,7 @@ impl ColumnLook<'_> {
             found.push(self.new_finding(
                 Severity::Error,
                 "primary key",
-                format!("Column \"{name}\" is part of the primary key, by which rows are told apart meanwhile."),
+                format!("Column \"{name}\" is part of the primary key, which identifies rows during the change."),
                 Some("Move the table instead, with mig_add_table and its columns.".into()),
             ));
         }
@@ -315,7 +315,7 @@ impl ColumnLook<'_> {
             found.push(self.new_finding(
                 Severity::Info,
                 "one way",
-                format!("{} is computed: until mig_switch nobody else may write it, and what is written after that does not come back.", self.r.describe()),
+                format!("{} is computed: until mig_switch nothing else may write it, and what is written after that does not go back to the old columns.", self.r.describe()),
                 None,
             ));
         }

@@ -25,7 +25,7 @@ impl ColumnLook<'_> {
                 Severity::Error,
                 "rows that do not convert",
                 format!("{}.", failing_rows::describe(&failing)),
-                Some("Mend those rows, or write an expression that takes them.".into()),
+                Some("Correct those rows, or write an expression that takes them.".into()),
             )]);
         }
         let _safe = guc::pin_names();

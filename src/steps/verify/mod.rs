@@ -6,7 +6,8 @@ pub mod rows;
 mod sample;
 mod state;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::model::did_you_mean;
 use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
@@ -40,6 +41,27 @@ impl CheckMode {
             CheckMode::Quick => "quick",
             CheckMode::Sample(_) => "sample",
             CheckMode::Full => "full",
+        }
+    }
+
+    /// Reads the arguments of a check. Errors: 22023.
+    pub fn read(name: &str, sample: i32) -> Result<CheckMode> {
+        match name {
+            "full" => Ok(CheckMode::Full),
+            "quick" => Ok(CheckMode::Quick),
+            "sample" if sample > 0 => Ok(CheckMode::Sample(sample)),
+            "sample" => Err(Error::Invalid {
+                message: format!("a sample of {sample} rows is none"),
+                detail: "It has to be 1 at least.".into(),
+                hint: "Leave sample out for 10.".into(),
+            }),
+            other => Err(Error::Invalid {
+                message: format!("unknown mode \"{other}\""),
+                detail: "The modes are quick, sample and full.".into(),
+                hint: did_you_mean::hint(other, CheckMode::NAMES, '\'', || {
+                    "Leave mode out for a full check.".into()
+                }),
+            }),
         }
     }
 }

@@ -22,7 +22,7 @@ pub fn require_alike(members: &[Member], peers: &[&Member], scope: Option<&Scope
                 return Err(unfit(
                     peers,
                     format!(
-                        "Their keys would stand in different columns: ({}) and ({}).",
+                        "Their keys would be in different columns: ({}) and ({}).",
                         crate::ident::list(first),
                         crate::ident::list(&key)
                     ),

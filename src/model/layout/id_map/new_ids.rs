@@ -25,7 +25,7 @@ pub fn resolve_new_ids(members: &[Member], me: &Member) -> Result<Option<NewIds>
         return Err(unfit(
             me,
             format!(
-                "{} columns of its primary key could be drawn anew, and it has to be one: an identity, serial or uuid column, or one that no other table's key is in.",
+                "{} columns of its primary key could get new ids, and it has to be one: an identity, serial or uuid column, or one that no other table's key is in.",
                 free.len()
             ),
             "Leave id_mode out: what refers to a remapped table goes through its map all the same.",

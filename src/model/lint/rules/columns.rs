@@ -47,7 +47,7 @@ fn rewrites(file: &File, table: &WrittenName, column: &ColumnDefinition) -> Opti
         )
     } else if let Some(function) = volatile {
         (
-            format!("calls {function}(), which answers anew for every row"),
+            format!("calls {function}(), which is called again for every row"),
             format!(
                 "ALTER TABLE {0} ADD COLUMN {name} {of_type};\nALTER TABLE {0} ALTER COLUMN {name} SET DEFAULT …; -- new rows have it from now on; fill the old ones in batches",
                 table.sql()
@@ -57,7 +57,7 @@ fn rewrites(file: &File, table: &WrittenName, column: &ColumnDefinition) -> Opti
         return None;
     };
     let detail = format!(
-        "column {} {why}: the table is written anew under AccessExclusiveLock ({})",
+        "column {} {why}: the table is rewritten under AccessExclusiveLock ({})",
         column.name,
         file.work(table, true)
     );

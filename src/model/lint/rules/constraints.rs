@@ -80,7 +80,7 @@ fn judge_constraint(
                 severity,
                 "add-foreign-key",
                 format!(
-                    "every row is looked up in {}, and writers of both tables wait meanwhile ({work})",
+                    "every row is looked up in {}, and writers of both tables wait until it is done ({work})",
                     parent.plain()
                 ),
             )
@@ -183,7 +183,7 @@ pub fn check_validated(file: &File, s: &LintStatement) -> Vec<RuleHit> {
             RuleHit::new(
                 INFO,
                 "validate-constraint",
-                format!("reads all rows, and writers go on meanwhile ({})", file.work(table, false)),
+                format!("reads all rows; writers go on ({})", file.work(table, false)),
             )
         })
         .collect()

@@ -33,7 +33,7 @@ fn of_column(column: &ColumnDefinition) -> Option<RuleHit> {
         "int2" | "int4" | "serial" | "serial4" | "smallserial" | "serial2" if is_key => (
             "prefer-bigint",
             format!(
-                "key {name} ends at {} rows; to widen it later writes the table and all that refer to it anew",
+                "key {name} ends at {} rows; to widen it later rewrites the table and all tables that refer to it",
                 if column.kind.name.contains('2') || column.kind.name.contains("small") {
                     "32,767"
                 } else {
@@ -52,7 +52,7 @@ fn of_column(column: &ColumnDefinition) -> Option<RuleHit> {
         "bpchar" => (
             "prefer-text",
             format!(
-                "{name} char(n) is padded with blanks; text with a CHECK of its length can be changed without writing the table anew"
+                "{name} char(n) is padded with blanks; text with a CHECK of its length can be changed without rewriting the table"
             ),
         ),
         _ => return None,

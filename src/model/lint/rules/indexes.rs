@@ -49,7 +49,7 @@ pub fn check_create(file: &File, s: &LintStatement) -> Vec<RuleHit> {
                 format!("a build that failed leaves index {index} behind, INVALID: the next run finds the name taken, says so, and the index is never used"),
             )
             .safer(format!(
-                "SELECT mig_create_index({}); -- builds an INVALID one anew; or look first:\nSELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid;",
+                "SELECT mig_create_index({}); -- builds an INVALID one again; or look first:\nSELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid;",
                 Literal(&s.text)
             )),
         );

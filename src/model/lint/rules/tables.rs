@@ -59,7 +59,7 @@ fn drop_finding(file: &File, table: &WrittenName) -> RuleHit {
         format!("its rows are gone for good{rows}; running versions of the application that name it fail with 42P01"),
     )
     .safer(format!(
-        "ALTER TABLE {} RENAME TO {}; -- and drop it when nobody has missed it: what mig_archive does",
+        "ALTER TABLE {} RENAME TO {}; -- and drop it once nobody needs it, as mig_archive does",
         table.sql(),
         crate::ident::Ident::derive(&[&table.name, "archive"])
     ))
@@ -92,7 +92,7 @@ fn rewrite_finding(file: &File, table: &WrittenName, what: &str) -> RuleHit {
     RuleHit::new(
         file.severity(table),
         "rewrite-table",
-        format!("{what} writes the whole table anew; readers and writers wait meanwhile ({})", file.work(table, true)),
+        format!("{what} rewrites the whole table; readers and writers wait until it is done ({})", file.work(table, true)),
     )
     .safer(format!(
         "SELECT mig_add_table('migration', {}, 'new_table'); -- a copy beside it that is kept in step; or pg_repack, where only space is to be won",

@@ -43,7 +43,7 @@ pub fn check_not_in_transaction(file: &File, s: &LintStatement) -> Vec<RuleHit> 
             ERROR,
             "not-in-a-transaction",
             format!(
-                "{} cannot run inside a transaction block: it fails with 25001, and what stands before it is rolled back",
+                "{} cannot run inside a transaction block: it fails with 25001, and what comes before it is rolled back",
                 s.tag
             ),
         )
@@ -191,9 +191,9 @@ fn block(file: &File, body: &str) -> Vec<RuleHit> {
             RuleHit::new(
                 WARNING,
                 "loop-without-commit",
-                "all batches of the loop are one transaction: each row stays locked to its end, and dead rows cannot be cleaned away meanwhile".into(),
+                "all batches of the loop are one transaction: each row stays locked to its end, and VACUUM cannot remove dead rows until then".into(),
             )
-            .safer("COMMIT; at the end of each batch (the block then stands outside a transaction); or the batches of SELECT mig_backfill();"),
+            .safer("COMMIT; at the end of each batch (the block then has to be outside a transaction); or the batches of SELECT mig_backfill();"),
         ];
     }
     Vec::new()

@@ -58,7 +58,7 @@ fn judge_type_change(
         severity,
         "change-column-type",
         format!(
-            "column {column} becomes {}: the table and its indexes are written anew under AccessExclusiveLock ({}), and running versions of the application get another type",
+            "column {column} becomes {}: the table and its indexes are rewritten under AccessExclusiveLock ({}), and running versions of the application get another type",
             to.text(),
             file.work(table, true)
         ),

@@ -1,24 +1,14 @@
-//! The checklist of a migration, phase by phase: what the database can answer is looked up now, what only a person can
-//! answer is listed as open.
+//! The checklist of a migration that moves tables.
 
-mod columns;
 mod phases;
 
+use crate::engine::types::ChecklistItem;
 use crate::error::Result;
 use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
 use crate::pg::spi;
 use crate::steps::verify::{self, CheckLine, CheckMode, CheckSubject};
-use crate::store::{mapping, migration};
 use pgrx::pg_sys::Oid;
-
-pub struct ChecklistItem {
-    pub phase: &'static str,
-    pub item: String,
-    /// None: a person has to answer, or the migration has not reached the phase.
-    pub ok: Option<bool>,
-    pub detail: String,
-}
 
 /// The data for every item that the database answers.
 struct ChecklistFacts<'a> {
@@ -27,74 +17,23 @@ struct ChecklistFacts<'a> {
     lines: Vec<CheckLine>,
 }
 
-const PERSON: &str = "for a person to answer";
-
-pub fn checklist(name: Option<&str>) -> Result<Vec<ChecklistItem>> {
-    let m = migration::find(name)?;
-    migration::require_owner(&m)?;
-    if let Some(all) = crate::engine::columns::load(&m)? {
-        return columns::items(&m, &all);
-    }
-    let all = mapping::list(m.id)?;
+/// Returns the items of all phases, and those about the server.
+pub(super) fn items(m: &Migration, all: &[Mapping]) -> Result<Vec<ChecklistItem>> {
     let mut lines = Vec::new();
     if m.phase > Phase::Defined {
-        let subject = CheckSubject::all_tables(&m, &all);
+        let subject = CheckSubject::all_tables(m, all);
         lines = verify::run_unsaved(&subject, CheckMode::Sample(10))?.lines;
         lines.extend(verify::references(&subject)?);
     }
-    let facts = ChecklistFacts {
-        m: &m,
-        all: &all,
-        lines,
-    };
-    let mut items = items_before_all();
-    items.extend(facts.items_of_create()?);
+    let facts = ChecklistFacts { m, all, lines };
+    let mut items = facts.items_of_create()?;
     items.extend(facts.dual_write());
     items.extend(facts.items_of_backfill()?);
     items.extend(facts.items_of_switch());
     items.extend(facts.items_of_stop()?);
     items.extend(facts.items_of_archive()?);
-    for item in &mut items {
-        let reached = Phase::parse(item.phase).is_none_or(|p| m.phase >= p);
-        if !reached {
-            item.ok = None;
-            item.detail = format!("not reached: the migration is in phase {}", m.phase);
-        }
-    }
     items.extend(facts.health()?);
     Ok(items)
-}
-
-fn person(phase: &'static str, item: &str) -> ChecklistItem {
-    ChecklistItem {
-        phase,
-        item: item.to_owned(),
-        ok: None,
-        detail: PERSON.into(),
-    }
-}
-
-fn new_item(
-    phase: &'static str,
-    item: impl Into<String>,
-    ok: Option<bool>,
-    detail: impl Into<String>,
-) -> ChecklistItem {
-    ChecklistItem {
-        phase,
-        item: item.into(),
-        ok,
-        detail: detail.into(),
-    }
-}
-
-fn items_before_all() -> Vec<ChecklistItem> {
-    let items = [
-        "a backup was taken, and restored once to see that it works",
-        "the whole way was rehearsed on a copy, and back",
-        "the team knows what comes, and who decides to go back",
-    ];
-    items.map(|i| person("defined", i)).into()
 }
 
 impl ChecklistFacts<'_> {
@@ -125,7 +64,7 @@ impl ChecklistFacts<'_> {
         } else {
             told.join("; ")
         };
-        new_item(phase, item, ok, detail)
+        ChecklistItem::new(phase, item, ok, detail)
     }
 
     fn describe_line(&self, l: &CheckLine) -> String {
@@ -159,7 +98,7 @@ impl ChecklistFacts<'_> {
         )?;
         Ok(rows
             .into_iter()
-            .map(|r| new_item("any", r.item, r.ok, r.detail))
+            .map(|r| ChecklistItem::new("any", r.item, r.ok, r.detail))
             .collect())
     }
 }

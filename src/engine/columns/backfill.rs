@@ -17,7 +17,7 @@ use pgrx::pg_sys::Oid;
 const EXAMPLES: usize = 10;
 
 /// Does the next piece of work; None when all is done.
-pub fn work(
+pub(super) fn work(
     m: &Migration,
     all: &[ColumnChange],
     able: SliceContext,
@@ -72,7 +72,7 @@ fn with_failing_rows(m: &Migration, r: &ColumnChange, e: Error) -> Result<Error>
             failing_rows::describe(&found)
         ),
         hint: format!(
-            "Mend those rows and go on: SELECT mig_backfill({});",
+            "Correct these rows and go on: SELECT mig_backfill({});",
             Literal(&m.name)
         ),
     })

@@ -1,6 +1,7 @@
 //! The items of each phase.
 
-use crate::engine::proof::checklist::{ChecklistFacts, ChecklistItem, PERSON, new_item, person};
+use super::ChecklistFacts;
+use crate::engine::types::ChecklistItem;
 use crate::error::Result;
 use crate::ident::Literal;
 use crate::pg::{role, spi, tx};
@@ -11,7 +12,7 @@ impl ChecklistFacts<'_> {
     pub(super) fn items_of_create(&self) -> Result<Vec<ChecklistItem>> {
         let standing = self.all.iter().filter(|p| p.target_now.is_some()).count();
         let names: Vec<String> = self.all.iter().map(|p| p.target_name.plain()).collect();
-        let mut items = vec![new_item(
+        let mut items = vec![ChecklistItem::new(
             "created",
             "all new tables exist",
             Some(standing == self.all.len()),
@@ -72,25 +73,25 @@ impl ChecklistFacts<'_> {
             "the row of {} that all rows belong to exists",
             table.plain()
         );
-        Ok(Some(new_item("created", item, ok, detail)))
+        Ok(Some(ChecklistItem::new("created", item, ok, detail)))
     }
 
     pub(super) fn dual_write(&self) -> Vec<ChecklistItem> {
         vec![
             self.lines_named(
                 "dual_write",
-                "the mirrors stand, so every write reaches both sides",
+                "the mirrors are installed, so every write reaches both sides",
                 &["mirror triggers"],
             ),
-            person(
+            ChecklistItem::for_person(
                 "dual_write",
                 "a row written by the application in each table appears in both",
             ),
-            person(
+            ChecklistItem::for_person(
                 "dual_write",
                 "error rates of the application have not risen",
             ),
-            person("dual_write", "transactions are about as fast as before"),
+            ChecklistItem::for_person("dual_write", "transactions are about as fast as before"),
         ]
     }
 
@@ -150,7 +151,7 @@ impl ChecklistFacts<'_> {
     fn last_full_check(&self) -> Result<ChecklistItem> {
         let item = "a full check found no difference";
         Ok(match check::last_full(self.m.id)? {
-            None => new_item(
+            None => ChecklistItem::new(
                 "backfilled",
                 item,
                 None,
@@ -159,7 +160,7 @@ impl ChecklistFacts<'_> {
                     Literal(&self.m.name)
                 ),
             ),
-            Some(last) => new_item(
+            Some(last) => ChecklistItem::new(
                 "backfilled",
                 item,
                 last.ok.map(|ok| ok && last.differences == 0),
@@ -174,7 +175,7 @@ impl ChecklistFacts<'_> {
     pub(super) fn items_of_switch(&self) -> Vec<ChecklistItem> {
         let reads = self.m.phase.reads();
         let mut items = vec![
-            new_item(
+            ChecklistItem::new(
                 "switched",
                 "mig_reads() says new",
                 Some(reads == "new"),
@@ -190,7 +191,7 @@ impl ChecklistFacts<'_> {
                 "queries are as fast as before",
                 "no user has reported anything",
             ]
-            .map(|i| person("switched", i)),
+            .map(|i| ChecklistItem::for_person("switched", i)),
         );
         items
     }
@@ -204,16 +205,22 @@ impl ChecklistFacts<'_> {
         )?;
         let mut items = vec![self.lines_named(
             "stopped",
-            "old tables refuse writes, so new rows appear in the new tables only and old counts stand still",
+            "old tables refuse writes, so new rows appear in the new tables only and old counts do not change",
             &["mirror triggers"],
         )];
-        let mut unused = person("stopped", "no code reads the old tables any more");
+        let mut unused =
+            ChecklistItem::for_person("stopped", "no code reads the old tables any more");
         unused.detail = format!(
-            "{PERSON}; scans since statistics began: {}",
+            "{}; scans since statistics began: {}",
+            ChecklistItem::FOR_PERSON,
             scans.unwrap_or_default()
         );
-        let mut watched = person("stopped", "watched for 7 days");
-        watched.detail = format!("{PERSON}; in phase {} for {days:.1} days", self.m.phase);
+        let mut watched = ChecklistItem::for_person("stopped", "watched for 7 days");
+        watched.detail = format!(
+            "{}; in phase {} for {days:.1} days",
+            ChecklistItem::FOR_PERSON,
+            self.m.phase
+        );
         items.extend([unused, watched]);
         Ok(items)
     }
@@ -228,7 +235,7 @@ impl ChecklistFacts<'_> {
             .filter(|(p, a)| p.source_name.as_ref().is_some_and(|now| *now != a.name))
             .map(|(p, _)| p.source_text())
             .collect();
-        let mut items = vec![new_item(
+        let mut items = vec![ChecklistItem::new(
             "archived",
             "old tables have their new names",
             Some(renamed.len() == self.all.len()),
@@ -240,7 +247,7 @@ impl ChecklistFacts<'_> {
                 let _owner = role::confine_reading(sides::owner(p)?)?;
                 spi::run(&format!("SELECT FROM {} LIMIT 1", a.name), &[])
             });
-            items.push(new_item(
+            items.push(ChecklistItem::new(
                 "archived",
                 format!("view {} works", a.name.plain()),
                 Some(read.is_ok()),
@@ -253,7 +260,10 @@ impl ChecklistFacts<'_> {
             &["view under the old name"],
         ));
         items.retain(|i| i.item != "views are as created" || i.ok.is_some());
-        items.push(person("archived", "no errors in the application's logs"));
+        items.push(ChecklistItem::for_person(
+            "archived",
+            "no errors in the application's logs",
+        ));
         Ok(items)
     }
 }

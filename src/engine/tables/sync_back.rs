@@ -1,8 +1,8 @@
 //! Rollback from `stopped` to `switched`, or further: first the mirrors of the targets, then every row that was created,
 //! changed or deleted there since, by the engine of the backfill, then a full check, and only then the phase.
 
+use super::descend::descend;
 use crate::engine::job::{driver, open};
-use crate::engine::lifecycle::descend;
 use crate::engine::types::SliceContext;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
@@ -19,7 +19,7 @@ use crate::store::{drift, job, log, mapping, migration, pending_rows, sides};
 
 /// Installs the reverse mirrors, unless they exist, and starts the job; returns its id. The retired guards stay until it is
 /// done: a source that is not up to date must not be written.
-pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
+pub(super) fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
     drift::require_none(m)?;
     if let Some(open) = job::open(m.id)?.filter(|j| j.state == JobState::Paused) {
         open::go_on(m, &open, None)?;
@@ -41,7 +41,7 @@ pub fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<i64> {
 }
 
 /// Whether the reverse mirrors exist beside the retired guards: a rollback has begun.
-pub fn is_under_way(mappings: &[Mapping]) -> Result<bool> {
+pub(super) fn is_under_way(mappings: &[Mapping]) -> Result<bool> {
     for p in mappings {
         let Some(reverse) = sides::reverse(p)? else {
             continue;
@@ -56,7 +56,7 @@ pub fn is_under_way(mappings: &[Mapping]) -> Result<bool> {
 }
 
 /// Does the next piece of work; None when the goal is reached.
-pub fn work(
+pub(super) fn work(
     m: &Migration,
     mappings: &[Mapping],
     job: &Job,
@@ -101,7 +101,12 @@ pub(super) fn next_table(mappings: &[Mapping]) -> Option<&Mapping> {
 
 /// Tries failed rows again, as long as fewer fail each time. A row may wait for another one: a value that is unique in the
 /// source is free once its last holder has changed.
-pub fn another_round(m: &Migration, job: &Job, failed: i64, again: &str) -> Result<SliceOutcome> {
+pub(super) fn another_round(
+    m: &Migration,
+    job: &Job,
+    failed: i64,
+    again: &str,
+) -> Result<SliceOutcome> {
     if job.failed_then.is_some_and(|then| failed >= then) {
         return Err(open::rows_left(m, failed, again));
     }
@@ -145,11 +150,8 @@ fn arrive(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<()> {
     migration::set_phase(m, Phase::Switched)?;
     log::write(&m.name, "switched", "mig_rollback from stopped")?;
     if goal < Phase::Switched {
-        let now = Migration {
-            phase: Phase::Switched,
-            ..m.clone()
-        };
-        descend::descend(&now, &mapping::list(m.id)?, goal)?;
+        let now = m.in_phase(Phase::Switched);
+        descend(&now, &mapping::list(m.id)?, goal)?;
     }
     Ok(())
 }

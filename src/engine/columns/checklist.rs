@@ -1,43 +1,39 @@
 //! The checklist of a migration that changes columns.
 
-use crate::engine::columns::{self, proof};
-use crate::engine::proof::checklist::{ChecklistItem, items_before_all, new_item, person};
-use crate::engine::types::CheckArguments;
+use super::proof;
+use crate::engine::types::ChecklistItem;
 use crate::error::Result;
 use crate::model::column_change::ColumnChange;
 use crate::model::phase::Phase;
 use crate::model::records::Migration;
-use crate::preflight::Severity;
+use crate::preflight::{PreflightFinding, Severity};
 use crate::steps::verify::{CheckLine, CheckMode};
 
-pub fn items(m: &Migration, all: &[ColumnChange]) -> Result<Vec<ChecklistItem>> {
-    let mut items = items_before_all();
-    let errors: Vec<String> = columns::findings(m, all)?
-        .into_iter()
+pub(super) fn items(
+    m: &Migration,
+    all: &[ColumnChange],
+    findings: &[PreflightFinding],
+) -> Result<Vec<ChecklistItem>> {
+    let errors: Vec<String> = findings
+        .iter()
         .filter(|f| f.severity == Severity::Error)
         .map(|f| format!("{}: {}", f.check_name, f.detail))
         .collect();
-    items.push(new_item(
+    let mut items = vec![ChecklistItem::new(
         "defined",
-        "nothing stands in the way, and every row converts",
+        "nothing is in the way, and every row converts",
         Some(errors.is_empty()),
         errors.join("; "),
-    ));
+    )];
     let lines = if m.phase >= Phase::DualWrite {
-        let wanted = CheckArguments {
-            migration: Some(&m.name),
-            mode: "full",
-            relation: None,
-            sample: 10,
-        };
-        proof::check(m, all, &wanted, CheckMode::Full)?
+        proof::check(m, all, None, CheckMode::Full)?
     } else {
         Vec::new()
     };
     let told: Vec<String> = all.iter().map(ColumnChange::describe).collect();
-    items.push(new_item(
+    items.push(ChecklistItem::new(
         "created",
-        "the new columns stand",
+        "the new columns exist",
         Some(m.phase >= Phase::Created),
         told.join("; "),
     ));
@@ -63,21 +59,18 @@ pub fn items(m: &Migration, all: &[ColumnChange]) -> Result<Vec<ChecklistItem>> 
         &lines,
         &["indexes, keys and checks lacking"],
     ));
-    items.push(person(
+    items.push(ChecklistItem::for_person(
         "switched",
         "the new version of the application reads and writes the new columns",
     ));
-    items.push(person(
+    items.push(ChecklistItem::for_person(
         "stopped",
         "no old version of the application is left",
     ));
-    items.push(person("archived", "nobody asks for the old columns"));
-    for item in &mut items {
-        if Phase::parse(item.phase).is_some_and(|p| m.phase < p) {
-            item.ok = None;
-            item.detail = format!("not reached: the migration is in phase {}", m.phase);
-        }
-    }
+    items.push(ChecklistItem::for_person(
+        "archived",
+        "nobody needs the old columns",
+    ));
     Ok(items)
 }
 
@@ -97,7 +90,7 @@ fn of_lines(phase: &'static str, item: &str, lines: &[CheckLine], names: &[&str]
             )
         })
         .collect();
-    new_item(
+    ChecklistItem::new(
         phase,
         item,
         Some(!mine.is_empty() && bad.is_empty()),

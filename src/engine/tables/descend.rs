@@ -1,4 +1,4 @@
-//! Rollback from a phase to an earlier one, for tables.
+//! Rollback from a phase before `stopped`, for tables.
 
 use crate::error::Result;
 use crate::model::phase::Phase;
@@ -9,7 +9,7 @@ use crate::steps::{install_triggers, remove};
 use crate::store::{drift, log, migration};
 
 /// Rolls back from `switched` or earlier to `to`, in one transaction; returns what was done to every table.
-pub fn descend(m: &Migration, mappings: &[Mapping], to: Phase) -> Result<Vec<&'static str>> {
+pub(super) fn descend(m: &Migration, mappings: &[Mapping], to: Phase) -> Result<Vec<&'static str>> {
     let mut done = Vec::new();
     if to < Phase::DualWrite && m.phase >= Phase::DualWrite {
         if m.phase == Phase::Switched && drift::is_there(m)? {

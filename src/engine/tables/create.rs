@@ -1,0 +1,107 @@
+//! From `defined` to `dual_write`, for tables.
+
+use crate::engine::types::Action;
+use crate::error::Result;
+use crate::ident::Literal;
+use crate::model::phase::Phase;
+use crate::model::records::{Mapping, Migration, MigrationState};
+use crate::pg::notice::notice;
+use crate::preflight::{self, PreflightFinding, combined};
+use crate::settings;
+use crate::steps::{canary, create, define, install_triggers};
+use crate::store::drift::{self, DriftKind};
+use crate::store::{log, mapping, migration, sides};
+
+/// Returns all findings for a migration; rows are read only as long as they can still be corrected without a mirror.
+pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<PreflightFinding>> {
+    let mut found = preflight::catalog(mappings, m.scope_table)?;
+    found.extend(mappings.iter().flat_map(preflight::mutable));
+    if m.phase <= Phase::Created {
+        for p in mappings.iter().filter(|p| p.source_owner.is_some()) {
+            sides::owner(p)?;
+        }
+        let planned = create::plan(mappings.to_vec(), define::scope::load_scope(m)?.as_ref())?;
+        for p in &planned {
+            found.extend(preflight::duplicates(&p.mapping, &p.layout)?);
+            found.extend(preflight::one_way(&p.mapping, &p.source, &p.layout));
+            found.extend(preflight::left_defaults(&p.mapping, &p.source, &p.layout));
+            let source_of = |id| {
+                planned
+                    .iter()
+                    .find(|o| o.mapping.id == id)
+                    .map(|o| &o.source)
+            };
+            found.extend(preflight::maps_of_others(
+                &p.mapping, &p.source, &p.layout, source_of,
+            ));
+            found.extend(preflight::check_publications(
+                &p.mapping, &p.source, &p.layout,
+            ));
+            found.extend(preflight::check_key_swaps(&p.mapping, &p.layout));
+            found.extend(preflight::check_target_rows(&p.mapping, &p.layout)?);
+            found.extend(check_shared_target(&planned, p)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the findings for the target of `p`, if `p` is the first of several sources.
+fn check_shared_target(
+    planned: &[create::PlannedMapping],
+    p: &create::PlannedMapping,
+) -> Result<Vec<PreflightFinding>> {
+    if create::follows(planned, p) {
+        return Ok(Vec::new());
+    }
+    let sources: Vec<_> = create::sources_of_target(planned, p)
+        .map(|o| combined::CombinedSource {
+            mapping: &o.mapping,
+            shape: &o.source,
+            layout: &o.layout,
+        })
+        .collect();
+    combined::findings(&sources, p.standing.is_some())
+}
+
+/// Creates the targets.
+pub(super) fn create(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
+    let planned = create::plan(mappings.to_vec(), define::scope::load_scope(m)?.as_ref())?;
+    let verbs = create::run(&planned, settings::defer_indexes(m))?;
+    let mut done = Action::for_mappings(&mapping::list(m.id)?, "created");
+    for (line, verb) in done.iter_mut().zip(verbs) {
+        line.action = verb.to_owned();
+    }
+    Ok(done)
+}
+
+/// Installs the mirrors.
+pub(super) fn start_dual_write(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    install_triggers::install(
+        m,
+        mappings,
+        |before| canary::tries(mappings, before),
+        |before, after| canary::compare(&before, &after),
+    )
+}
+
+/// Reinstalls mirrors that were changed. What was written past them is left for a check to find: the switch needs a clean
+/// check that is newer than the mirrors.
+pub(super) fn reinstall(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
+    for p in mappings {
+        if drift::find_text(p, &[DriftKind::Gone, DriftKind::Shape])?.is_some() {
+            drift::require_none(m)?;
+        }
+    }
+    install_triggers::renew(m, mappings, false)?;
+    migration::set_state(m.id, MigrationState::Ok, None)?;
+    log::write(
+        &m.name,
+        m.phase.as_str(),
+        "mig_dual_write installed the mirrors again",
+    )?;
+    notice(&format!(
+        "writes may have passed the mirrors; SELECT * FROM mig_repair({}); tells how many rows differ",
+        Literal(&m.name)
+    ));
+    Ok(Action::for_mappings(mappings, "mirrored again"))
+}
