@@ -25,9 +25,9 @@ $$;
 
 ALTER TABLE mig.job ADD COLUMN held boolean NOT NULL DEFAULT false;
 ALTER TABLE mig.mapping ADD COLUMN author regrole;
-COMMENT ON COLUMN mig.mapping.author IS 'The role that gave the expressions: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
+COMMENT ON COLUMN mig.mapping.author IS 'The owner of the table when the expressions were given: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
 ALTER TABLE mig.new_column ADD COLUMN author regrole;
-COMMENT ON COLUMN mig.new_column.author IS 'The role that gave the expressions: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
+COMMENT ON COLUMN mig.new_column.author IS 'The owner of the table when the expressions were given: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
 COMMENT ON COLUMN mig.job.held IS 'The runner waits for something else than the pause of delay_ms: helpers leave.';
 ALTER TABLE mig.step_log ADD COLUMN owner regrole;
 COMMENT ON COLUMN mig.step_log.owner IS 'The migration''s, whose members may read the line.';
@@ -86,8 +86,7 @@ BEGIN
           DETAIL = pg_catalog.format('Role %s is no member of its owner, or it is not there.', current_user);
       END IF;
     END LOOP;
-    NEW.author := coalesce(NEW.author, owner);
-    IF NOT pg_catalog.pg_has_role(NEW.author, 'USAGE') THEN
+    IF NEW.author IS NOT NULL AND NOT pg_catalog.pg_has_role(NEW.author, 'USAGE') THEN
       owner := NEW.author;
     END IF;
   END IF;

@@ -95,7 +95,7 @@ pub fn duplicates(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFinding>>
         }
         let text: Vec<String> = examples
             .iter()
-            .map(|d| format!("{} stands {} times", d.key, d.n))
+            .map(|d| format!("{} is there {} times", d.key, d.n))
             .collect();
         found.push(PreflightFinding {
             severity: Severity::Error,
@@ -202,10 +202,10 @@ pub fn check_publications(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<P
         let detail = match (&statement, b.mine) {
             (Some(_), true) => return None,
             (Some(_), false) => format!(
-                "Publication \"{name}\" belongs to another role: the target does not come into it."
+                "Publication \"{name}\" belongs to another role: the target is not added to it."
             ),
             (None, _) => format!(
-                "Publication \"{name}\" names columns that the target does not have, or has under other names: the target does not come into it."
+                "Publication \"{name}\" names columns that the target does not have, or has under other names: the target is not added to it."
             ),
         };
         Some(PreflightFinding {
@@ -281,7 +281,7 @@ fn check_matched_rows(
         match each {
             Some(each) => same.push(format!("({})", each.join(" AND "))),
             None => {
-                let detail = "The target holds rows of this scope. Which of them are the source's is told by a key with an id or an expression in it, so only the check after the backfill can say whether all are.";
+                let detail = "The target holds rows of this scope. A key with an id or an expression in it decides which of them are the source's, so only the check after the backfill can say whether all are.";
                 return Ok(vec![finding(Severity::Info, detail.into(), None)]);
             }
         }
@@ -336,6 +336,11 @@ fn is_any(rows: &str, p: &Mapping) -> Result<bool> {
     Ok(found == Some(true))
 }
 
+fn has_rights_of(target: &Shape, p: &Mapping) -> bool {
+    p.source_owner
+        .is_none_or(|owner| role::has_privileges_of(target.owner.into(), owner.into()))
+}
+
 /// Checks whether an existing target holds rows of this scope: nothing shows that they are the source's.
 pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFinding>> {
     let Some(target) = crate::pg::catalog::find(&p.target_name)? else {
@@ -358,6 +363,19 @@ pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFi
                 name.plain()
             ),
             hint: Some("Give another name for the target, or rename what has this one.".into()),
+        }]);
+    }
+    if let Some(other) = standing.as_ref().filter(|t| !has_rights_of(t, p)) {
+        return Ok(vec![PreflightFinding {
+            severity: Severity::Error,
+            check_name: "target of another owner".into(),
+            relation: Some(target.to_u32()),
+            detail: format!(
+                "{} exists already, and belongs to role {}.",
+                name.plain(),
+                other.owner_name
+            ),
+            hint: Some("Give another name for the target, or give both tables one owner.".into()),
         }]);
     }
     let has_scope = layout.marks().all(has);

@@ -63,7 +63,7 @@ CREATE TABLE mig.mapping (
   UNIQUE (migration, source)
 );
 COMMENT ON TABLE mig.mapping IS 'One source table and its target; the checkpoint of its backfill.';
-COMMENT ON COLUMN mig.mapping.author IS 'The role that gave the expressions: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
+COMMENT ON COLUMN mig.mapping.author IS 'The owner of the table when the expressions were given: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
 COMMENT ON COLUMN mig.mapping.facts IS 'Defaults, grants, policies, checks and indexes of both sides when the target was made; checks compare them with what stands.';
 COMMENT ON COLUMN mig.mapping.fingerprint IS 'Columns and keys of source and target when the target was made; mig.standing has what they are now.';
 COMMENT ON COLUMN mig.mapping.seal IS 'Server, database and catalog rows of our triggers when they went in: to change one leaves another row.';
@@ -172,7 +172,7 @@ CREATE TABLE mig.new_column (
 );
 CREATE INDEX new_column_migration_idx ON mig.new_column (migration);
 COMMENT ON TABLE mig.new_column IS 'Columns that mig_add_column adds, and the checkpoint of their backfill.';
-COMMENT ON COLUMN mig.new_column.author IS 'The role that gave the expressions: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
+COMMENT ON COLUMN mig.new_column.author IS 'The owner of the table when the expressions were given: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
 COMMENT ON COLUMN mig.new_column.leader IS 'The first of the columns that replace the same old one; the checkpoint is its.';
 COMMENT ON COLUMN mig.new_column.mutable IS 'The value may depend on settings of the session or on the time of day.';
 COMMENT ON COLUMN mig.new_column.seal IS 'Server, database and catalog row of our trigger when it went in: to change it leaves another row.';

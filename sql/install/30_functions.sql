@@ -251,8 +251,7 @@ BEGIN
           DETAIL = pg_catalog.format('Role %s is no member of its owner, or it is not there.', current_user);
       END IF;
     END LOOP;
-    NEW.author := coalesce(NEW.author, owner);
-    IF NOT pg_catalog.pg_has_role(NEW.author, 'USAGE') THEN
+    IF NEW.author IS NOT NULL AND NOT pg_catalog.pg_has_role(NEW.author, 'USAGE') THEN
       owner := NEW.author;
     END IF;
   END IF;

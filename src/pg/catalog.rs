@@ -19,6 +19,18 @@ pub fn shapes(oids: &[Oid]) -> Result<Vec<Shape>> {
     )
 }
 
+/// Errors: 42P01 unless the name means this relation now.
+pub fn require_name(relation: Oid, name: &QualifiedName) -> Result<()> {
+    if oid_of(name) == Some(relation) {
+        return Ok(());
+    }
+    Err(Error::Sql {
+        code: pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+        message: format!("{} is another table now", name.plain()),
+        detail: Some("A table or a schema was renamed, or given its place by another.".into()),
+    })
+}
+
 /// The error for a table that should exist and does not.
 pub fn missing_table(name: &str) -> Error {
     Error::Unsuitable {

@@ -14,9 +14,10 @@ fn name(job: i64) -> String {
 pub fn why_unavailable() -> Result<Option<String>> {
     spi::value(
         "SELECT CASE \
-           WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::regclass \
-               AND d.refobjid = e.oid AND d.deptype = 'e' AND d.classid = 'pg_catalog.pg_class'::regclass \
-               WHERE e.extname = 'pg_cron' AND d.objid = pg_catalog.to_regclass('cron.job')) \
+           WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_extension e \
+               JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e' \
+               JOIN pg_catalog.pg_class c ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND c.relname = 'job' \
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'cron' WHERE e.extname = 'pg_cron') \
              THEN 'pg_cron is not installed in this database' \
            WHEN NOT pg_catalog.has_schema_privilege('cron', 'USAGE') \
              THEN pg_catalog.format('role %s has no USAGE on schema cron', current_user) END",

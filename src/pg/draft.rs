@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
-use crate::pg::{catalog, random, role, spi, state};
+use crate::pg::{catalog, random, role, spi, state, syscache};
 use crate::sqlgen::table;
 use pgrx::pg_sys::Oid;
 
@@ -59,6 +59,12 @@ pub fn make<'a>(
             made
         };
         for (kind, object) in made {
+            let name = draft.name(&object);
+            let made = catalog::oid_of(&name).and_then(syscache::owner_of);
+            // Its owner can rename schemas.
+            if made != Some(owner) {
+                return Err(catalog::missing_table(&name.plain()));
+            }
             state::define(&format!(
                 "ALTER {kind} {} SET SCHEMA {}",
                 draft.name(&object),

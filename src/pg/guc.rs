@@ -74,6 +74,12 @@ pub fn forbid_writes() {
     set(c"transaction_read_only", c"on");
 }
 
+/// Whether the transaction may not write, rows' locks included.
+pub fn is_read_only() -> bool {
+    // SAFETY: reads a flag of this backend.
+    unsafe { pg_sys::XactReadOnly }
+}
+
 /// Pins `SAFE`, unless the session has these settings already: saves setting three variables for each mirrored row.
 pub fn pin_names() -> Option<SettingsGuard> {
     // SAFETY: reads three globals of this backend; the path is a C string once the server is up.

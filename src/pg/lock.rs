@@ -5,7 +5,6 @@ use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::pg::{catalog, guc, role, spi, state, tx, vacuum, wait};
 use crate::settings;
-use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Oid};
 use std::time::{Duration, Instant};
 
@@ -220,9 +219,8 @@ fn one_try(all: &[LockRequest], wanted: &[&LockRequest], patience_ms: i32) -> Re
     let deadline = Instant::now() + Duration::from_millis(patience_ms.unsigned_abs().into());
     let mut failed = LockTry::Busy(0);
     let outcome = tx::subtransaction(|| {
-        hold_names(all, patience_ms)?;
         let Some((first, others)) = wanted.split_first() else {
-            return Ok(());
+            return hold_names(all, patience_ms);
         };
         queue_for(first, patience_ms)?;
         let mut missing: Vec<usize> = (1..=others.len()).collect();
@@ -235,7 +233,7 @@ fn one_try(all: &[LockRequest], wanted: &[&LockRequest], patience_ms: i32) -> Re
             }
             missing = still;
             let Some(place) = missing.first() else {
-                return Ok(());
+                return hold_names(all, patience_ms);
             };
             let in_the_way = round % ASK_EVERY == 0 && in_each_others_way(wanted, &missing)?;
             if in_the_way || Instant::now() >= deadline {
@@ -279,37 +277,26 @@ fn queue_for(table: &LockRequest, patience_ms: i32) -> Result<()> {
     let _timeout = guc::lock_timeout(patience_ms);
     // SAFETY: inside a transaction; an ERROR during the wait unwinds to the enclosing subtransaction.
     unsafe { pg_sys::LockRelationOid(table.relation, table.mode.number()) };
-    require_name(table)
+    catalog::require_name(table.relation, &table.name)
 }
 
-/// Keeps the names of the tables' schemas until the transaction ends: a schema is renamed without a lock on its tables, and the
+/// Keeps the names of the tables, which are locked, until the transaction ends: a schema is renamed without a lock on its tables, and the
 /// statements that follow name the tables. The row lock of `FOR KEY SHARE` conflicts with ALTER SCHEMA RENAME and DROP SCHEMA, which
 /// change a key of pg_namespace, and with nothing else. Errors: 55P03 after `patience_ms`; 42P01 where a name has passed to another
 /// table.
 fn hold_names(tables: &[LockRequest], patience_ms: i32) -> Result<()> {
     let _timeout = guc::lock_timeout(patience_ms);
-    let schemas: Vec<String> = tables
-        .iter()
-        .map(|t| t.name.schema.as_str().to_owned())
-        .collect();
-    state::run(
-        "SELECT 1 FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1::pg_catalog.name[]) ORDER BY n.oid FOR KEY SHARE",
-        &[schemas.into()],
-    )?;
-    let mut held = tables.iter().filter(|t| is_ours(t));
-    held.try_for_each(require_name)
-}
-
-/// Checks that the name means the table that is locked.
-fn require_name(table: &LockRequest) -> Result<()> {
-    if oid(&table.name)? == table.relation {
-        return Ok(());
+    let relations: Vec<Oid> = tables.iter().map(|t| t.relation).collect();
+    // Who only reads has its plans looked at (`plan_guard`), and cannot lock rows.
+    if !guc::is_read_only() {
+        state::run(
+            "SELECT 1 FROM pg_catalog.pg_namespace n WHERE n.oid IN (SELECT c.relnamespace FROM pg_catalog.pg_class c WHERE c.oid = ANY ($1)) \
+         ORDER BY n.oid FOR KEY SHARE",
+            &[relations.into()],
+        )?;
     }
-    Err(Error::Sql {
-        code: PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-        message: format!("{} is another table now", table.name.plain()),
-        detail: Some("A table or a schema was renamed, or given its place by another.".into()),
-    })
+    let mut all = tables.iter();
+    all.try_for_each(|t| catalog::require_name(t.relation, &t.name))
 }
 
 fn lock_timeout_error(name: &QualifiedName) -> Error {
@@ -324,7 +311,7 @@ fn had_at_once(table: &LockRequest) -> Result<bool> {
     // SAFETY: inside a transaction; takes the lock or reports that it is not free.
     let had = unsafe { pg_sys::ConditionalLockRelationOid(table.relation, table.mode.number()) };
     if had {
-        require_name(table)?;
+        catalog::require_name(table.relation, &table.name)?;
     }
     Ok(had)
 }
@@ -382,7 +369,7 @@ fn not_had(tables: &[LockRequest], tries: u32) -> Result<Error> {
     }
     let names: Vec<String> = tables.iter().map(|t| t.name.plain()).collect();
     let blockers = if holders.is_empty() {
-        "The holders have ended meanwhile.".to_owned()
+        "The holders have ended since.".to_owned()
     } else {
         format!("{}.", holders.join("; "))
     };

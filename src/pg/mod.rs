@@ -14,6 +14,7 @@ pub mod draft;
 pub mod encoding;
 pub mod error_context;
 pub mod expression;
+pub mod foreign_code;
 pub mod guc;
 pub mod job_lock;
 pub mod lock;

@@ -5,7 +5,8 @@
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
-use crate::pg::syscache;
+use crate::pg::syscache::RelationEntry;
+use crate::pg::{foreign_code, syscache};
 use pgrx::PgList;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::pg_sys::{self, Oid};
@@ -37,7 +38,7 @@ pub struct PlanGuard<'a> {
 
 /// Checks each plan of this text until the guard is dropped. A plan may do something to a relation only if the relation's owner has
 /// the privileges of the current role: triggers, rules, defaults, policies and a view's expressions are their owner's code. Ordinary
-/// tables of other owners may be read. Otherwise the statement errors with 42501.
+/// tables of other owners may be read, if that runs no function of a user. Otherwise the statement errors with 42501.
 pub fn watch(text: &CStr) -> PlanGuard<'_> {
     PlanGuard {
         outer: RUNNING.replace(text.as_ptr()),
@@ -93,8 +94,11 @@ unsafe fn require_trusted(query: *mut pg_sys::Query) -> Result<()> {
         let Some(found) = syscache::find_relation(relation) else {
             continue;
         };
-        let only_read = !written.contains(&relation) && found.is_passive;
-        if only_read || syscache::has_privileges_of(found.owner, current) {
+        require_trusted_casts(relation, current)?;
+        if syscache::has_privileges_of(found.owner, current) {
+            continue;
+        }
+        if !written.contains(&relation) && is_passive(relation, &found) {
             continue;
         }
         return Err(Error::Refused {
@@ -148,6 +152,41 @@ unsafe fn written_relations(query: *mut pg_sys::Query) -> Vec<Oid> {
             });
         written.collect()
     }
+}
+
+fn is_passive(relation: Oid, found: &RelationEntry) -> bool {
+    found.may_be_passive && foreign_code::runs_nothing_when_read(relation)
+}
+
+/// Whether statements of ours may read the relation as the current role. The caller has a lock on it.
+pub fn may_be_read(relation: Oid) -> bool {
+    syscache::find_relation(relation).is_some_and(|found| {
+        syscache::has_privileges_of(found.owner, syscache::current_role())
+            || is_passive(relation, &found)
+    })
+}
+
+/// Statements of ours turn values into JSON and text, and PostgreSQL calls casts of the value's type for that.
+fn require_trusted_casts(relation: Oid, current: Oid) -> Result<()> {
+    let Some(cast) = foreign_code::find_foreign_cast(relation, current) else {
+        return Ok(());
+    };
+    Err(Error::Refused {
+        code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        message: format!(
+            "a statement of pg_mig for role {} is not run over {}",
+            role_name(current),
+            syscache::relation_name(relation)
+                .map_or_else(|| relation.to_u32().to_string(), |n| n.plain())
+        ),
+        detail: format!(
+            "A cast of the type of its column \"{}\" to json, jsonb or text calls a function of role {}, which would run with the rights of {}.",
+            cast.column,
+            role_name(cast.owner),
+            role_name(current)
+        ),
+        hint: "Drop the cast, or give its function to a role with these rights.".into(),
+    })
 }
 
 fn role_name(role: Oid) -> String {

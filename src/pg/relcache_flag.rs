@@ -4,8 +4,8 @@ use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-/// Raised when one of its relations changes, when the invalidation names no relation, and when a schema or a role's membership changes:
-/// plans name relations by their schemas, and triggers trust owners.
+/// Raised when one of its relations changes, when the invalidation names no relation, and when a schema, a role, a role's membership or
+/// a cast changes: plans name relations by their schemas, and triggers trust owners.
 pub struct InvalidationFlag {
     relations: Vec<pg_sys::Oid>,
     raised: Cell<bool>,
@@ -35,6 +35,8 @@ pub fn relations(relations: Vec<pg_sys::Oid>) -> Rc<InvalidationFlag> {
             for cache in [
                 pg_sys::SysCacheIdentifier::NAMESPACEOID,
                 pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
+                pg_sys::SysCacheIdentifier::AUTHOID,
+                pg_sys::SysCacheIdentifier::CASTSOURCETARGET,
             ] {
                 pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(raise_all), 0.into());
             }

@@ -140,12 +140,22 @@ fn not_a_question(detail: &str) -> Error {
 pub fn run(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
     let text = one_statement(sql)?;
     let _watched = plan_guard::watch(&text);
+    update(sql, args)
+}
+
+fn update(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
     Spi::connect_mut(|client| {
         client.update(sql, None, args).map_err(internal)?;
         // SAFETY: set by the statement that just ran.
         i64::try_from(unsafe { pgrx::pg_sys::SPI_processed })
             .map_err(|_| Error::Internal("more rows than fit".into()))
     })
+}
+
+/// As `run`, for a statement as an application runs it: over whatever the current role may touch.
+pub fn run_for_application(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
+    one_statement(sql)?;
+    update(sql, args)
 }
 
 pub fn internal(e: pgrx::spi::Error) -> Error {

@@ -4,6 +4,7 @@
 //! checked before.
 
 use crate::error::{Error, Result};
+use crate::ident::QualifiedName;
 use crate::pg::guc::{self, SettingsGuard};
 use crate::pg::role::{self, RoleGuard};
 use crate::pg::snapshot::Snapshot;
@@ -143,7 +144,14 @@ pub fn define(sql: &str) -> Result<()> {
 /// Runs the DDL of pg_mig's triggers on a relation. Only pg_mig's owner may call their functions, so PostgreSQL checks no right of
 /// the caller. The check is made here, under the lock that the caller holds. Errors: 42501 unless the caller has the privileges of
 /// the relation's owner.
-pub fn define_triggers(relation: Oid, statements: &[String]) -> Result<()> {
+///
+/// The statements name the relation by `name`. It is looked at before each: code of a user that ran under the lock in this transaction can
+/// have renamed a schema. Errors: 42P01 where the name has passed to another relation.
+pub fn define_triggers(relation: Oid, name: &QualifiedName, statements: &[String]) -> Result<()> {
     role::require(catalog::owner_of(relation)?)?;
-    statements.iter().try_for_each(|sql| define(sql))
+    for sql in statements {
+        catalog::require_name(relation, name)?;
+        define(sql)?;
+    }
+    Ok(())
 }

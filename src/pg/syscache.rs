@@ -12,9 +12,11 @@ pub fn owner_of(relation: Oid) -> Option<Oid> {
 /// A relation as it is now, whatever the transaction's snapshot.
 pub struct RelationEntry {
     pub owner: Oid,
-    /// Nothing of its owner's code runs when the current role reads it: it is an ordinary table, a materialized view or a sequence, and
-    /// no policy filters its rows for that role.
-    pub is_passive: bool,
+    /// The number of its columns, dropped ones included.
+    pub columns: i16,
+    /// It may be an ordinary table, a materialized view or a sequence, without children, and no policy filters its rows for the current
+    /// role.
+    pub may_be_passive: bool,
 }
 
 /// Returns None where the relation is gone.
@@ -34,10 +36,29 @@ pub fn find_relation(relation: Oid) -> Option<RelationEntry> {
             == pg_sys::CheckEnableRlsResult::RLS_ENABLED.cast_signed();
         let found = RelationEntry {
             owner: (*row).relowner,
-            is_passive: matches!(kind, b'r' | b'm' | b'S' | b't') && !policies,
+            columns: (*row).relnatts,
+            may_be_passive: matches!(kind, b'r' | b'm' | b'S' | b't')
+                && !policies
+                && !(*row).relhassubclass,
         };
         pg_sys::ReleaseSysCache(tuple);
         Some(found)
+    }
+}
+
+/// Returns the function's owner; None where there is no such function.
+pub fn function_owner(function: Oid) -> Option<Oid> {
+    // SAFETY: a catalog look-up inside a transaction; the tuple is read before it is released.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function));
+        if tuple.is_null() {
+            return None;
+        }
+        let row: pg_sys::Form_pg_proc = pg_sys::GETSTRUCT(tuple).cast();
+        let owner = (*row).proowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
     }
 }
 

@@ -76,7 +76,8 @@ pub fn find_scope_parents(
         };
         let owner = pg_sys::Oid::from(f.owner);
         // Like PostgreSQL's own check, runs with the privileges of the parent table's owner (ri_PerformCheck).
-        let _owner = role::act_as(owner);
+        // In a security-restricted operation: the planner runs constant parts of that table's index expressions.
+        let _owner = role::confine_for_key(owner);
         let sql = format!(
             "SELECT 1 FROM ONLY {name} AS p WHERE p.{} OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF p",
             f.column
@@ -110,7 +111,7 @@ impl ScopeParent {
         if held == transaction && (by == sub || by == TOP) {
             return Ok(true);
         }
-        let _owner = role::act_as(self.owner);
+        let _owner = role::confine_for_key(self.owner);
         let _safe = guc::pin_names();
         let connection = prepared::connect()?;
         let there = connection.run_latest(&self.lock, &mut [key])? > 0;

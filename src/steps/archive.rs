@@ -163,7 +163,7 @@ fn create_compat_view(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<
     })?;
     let view = catalog::oid_of(name).ok_or_else(|| catalog::missing_table(&name.plain()))?;
     let guard = archive::compat_guard(p.id, name, p.target.unwrap_or(0));
-    state::define_triggers(view, &[guard])?;
+    state::define_triggers(view, name, &[guard])?;
     for sql in archive::compat_maps(old, layout) {
         spi::run(&sql, &[])?;
     }

@@ -130,7 +130,7 @@ impl TableTrial<'_> {
         let owner = sides::owner(p)?;
         let by_key = |sql: &str, as_role: Oid| {
             let _role = role::confine(as_role)?;
-            spi::run(sql, &[row.key.clone().into()])
+            spi::run_for_application(sql, &[row.key.clone().into()])
         };
         let attempt = |what: &'static str, f: &dyn Fn(Oid) -> Result<i64>| WriteTrial {
             relation: source.name.plain(),
@@ -150,7 +150,7 @@ impl TableTrial<'_> {
             made.push(attempt("INSERT", &|as_role| {
                 by_key(&delete, owner)?;
                 let _role = role::confine(as_role)?;
-                spi::run(&canary::insert(source), &[row.row.as_str().into()])
+                spi::run_for_application(&canary::insert(source), &[row.row.as_str().into()])
             }));
         }
         Ok(made)

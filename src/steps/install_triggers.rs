@@ -132,7 +132,7 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     for p in mappings {
         triggers::drop_all(p)?;
         let guards = retired_guard::create(p.id, sides::source(p)?, p.target.unwrap_or(0));
-        state::define_triggers(p.source.into(), &guards)?;
+        state::define_triggers(p.source.into(), sides::source(p)?, &guards)?;
         triggers::record_installed(p.id)?;
     }
     Ok(())
@@ -183,6 +183,6 @@ fn install_flow(p: &Mapping, flow: &Flow) -> Result<()> {
         Direction::Forward => p.source,
         Direction::Reverse => p.target.unwrap_or(0),
     };
-    state::define_triggers(touched.into(), &trigger::create(flow))?;
+    state::define_triggers(touched.into(), &flow.touched, &trigger::create(flow))?;
     triggers::record_installed(p.id)
 }

@@ -50,11 +50,11 @@ fn first_step(change: &DdlChange) -> &'static str {
     }
 }
 
-/// Hands the job to another worker, as the current role.
-pub fn reopen(id: i64) -> Result<()> {
+/// Hands the job to another worker, as the current role, which looks names up in `path`.
+pub fn reopen(id: i64, path: &str) -> Result<()> {
     state::run(
-        "UPDATE mig.change SET role = $2::regrole, pid = NULL, waiting_for = NULL WHERE id = $1",
-        &[id.into(), role::current().into()],
+        "UPDATE mig.change SET role = $2::regrole, search_path = $3, pid = NULL, waiting_for = NULL WHERE id = $1",
+        &[id.into(), role::current().into(), path.into()],
     )?;
     Ok(())
 }

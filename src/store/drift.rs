@@ -68,7 +68,7 @@ pub fn require_none(m: &Migration) -> Result<()> {
             },
             hint: match m.phase {
                 Phase::Switched => format!(
-                    "Make both sides equal (mig_diff names rows, mig_repair makes new rows what the old ones are); then SELECT * FROM mig_switch({0}); puts the mirrors in anew.",
+                    "Make both sides equal (mig_diff names rows, mig_repair makes new rows equal to the old ones); then SELECT * FROM mig_switch({0}); installs the mirrors again.",
                     Literal(&m.name)
                 ),
                 _ => format!(

@@ -8,7 +8,7 @@ use crate::model::layout::Layout;
 use crate::model::records::{Mapping, Migration, Pass};
 use crate::model::spec::{IdMode, Spec};
 use crate::pg::catalog::Extent;
-use crate::pg::{role, state};
+use crate::pg::state;
 use crate::sqlgen::direction::Direction;
 use crate::sqlgen::view_names;
 use crate::store::{author, block_range};
@@ -162,6 +162,7 @@ pub fn insert(
     target: &QualifiedName,
     id_mode: IdMode,
     spec: &Spec,
+    author: Oid,
 ) -> Result<()> {
     state::run(
         "INSERT INTO mig.mapping (migration, ordinal, source, target_schema, target_name, id_mode, spec, author) \
@@ -173,7 +174,7 @@ pub fn insert(
             target.name.as_str().into(),
             id_mode.as_str().into(),
             json(spec)?.into(),
-            role::current().into(),
+            author.into(),
         ],
     )?;
     Ok(())

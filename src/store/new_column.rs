@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::ident::Ident;
 use crate::model::column_change::{ArchivedNames, ColumnChange, Dependent, NewColumn};
 use crate::pg::catalog::Extent;
-use crate::pg::{catalog, role, spi, state};
+use crate::pg::{catalog, spi, state};
 use crate::sqlgen::columns::{trigger_name, view_name};
 use crate::store::author;
 use pgrx::JsonB;
@@ -32,10 +32,10 @@ pub fn trusted_owner(r: &ColumnChange) -> Result<Oid> {
     let owner = owner.ok_or_else(|| catalog::missing_table("the table"))?;
     let view = view_name(r.id);
     author::require_author(&view, owner)?;
-    if catalog::oid_of(&view).is_none() {
-        for c in &r.columns {
-            author::require_author_of_text(&r.describe(), c.author, owner)?;
-        }
+    // What was defined before 0.8.0 has no author; the view, which has an owner, holds its expressions.
+    let made = catalog::oid_of(&view).is_some();
+    for c in r.columns.iter().filter(|c| !made || c.author.is_some()) {
+        author::require_author_of_text(&r.describe(), c.author, owner)?;
     }
     Ok(owner)
 }
@@ -61,6 +61,8 @@ pub fn other_migration(migration: i32, relation: u32) -> Result<Option<String>> 
 /// A column as requested.
 pub struct RequestedColumn<'a> {
     pub relation: u32,
+    /// The owner of the table at this moment, whose rights the caller has.
+    pub author: Oid,
     pub name: &'a str,
     pub type_text: &'a str,
     pub up: &'a str,
@@ -88,7 +90,7 @@ pub fn insert(migration: i32, w: &RequestedColumn, leader: Option<i32>) -> Resul
             w.not_null.into(),
             w.replaces.into(),
             w.mutable.into(),
-            role::current().into(),
+            w.author.into(),
         ],
     )?;
     if leader.is_none() {

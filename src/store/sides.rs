@@ -126,9 +126,19 @@ pub fn owner(mapping: &Mapping) -> Result<Oid> {
     for object in &own {
         author::require_author(object, owner)?;
     }
-    // The views hold the expressions once they are there.
-    if mapping.spec.has_expressions() && catalog::oid_of(&own[0]).is_none() {
-        author::require_author_of_text(&mapping.source_text(), mapping.author, owner)?;
+    // The views hold the expressions once they are there, except the filter, which statements name.
+    let made = catalog::oid_of(&own[0]).is_some();
+    let unknown = mapping.author.is_none();
+    if mapping.spec.has_expressions() && !made || mapping.spec.filter.is_some() && !unknown {
+        require_author(mapping, owner)?;
     }
     Ok(owner)
+}
+
+/// Errors: 55000 unless the expressions were given by a role with the owner's rights.
+pub fn require_author(mapping: &Mapping, owner: Oid) -> Result<()> {
+    if !mapping.spec.has_expressions() {
+        return Ok(());
+    }
+    author::require_author_of_text(&mapping.source_text(), mapping.author, owner)
 }

@@ -23,7 +23,8 @@ pub fn cancel(id: i64) -> Result<bool> {
     match (at_work(id)?, job.table) {
         (true, _) => signal::cancel_at_commit(JobLock::of_change(id)),
         (false, Some(table)) => {
-            ddl_job::reopen(id)?;
+            // What is half-made is removed by its name: no other name is looked up.
+            ddl_job::reopen(id, "pg_catalog")?;
             start(id, &table, &job.change);
         }
         (false, None) => ddl_job::end(id, DdlState::Cancelled)?,

@@ -212,7 +212,7 @@ fn begin(shape: &Shape, wanted: DdlChange, path: &str) -> Result<Option<i64>> {
             notice(&format!("job {} is at it already", open.id));
             return Ok(Some(open.id));
         }
-        ddl_job::reopen(open.id)?;
+        ddl_job::reopen(open.id, path)?;
         start(open.id, &shape.name, &wanted);
         return Ok(Some(open.id));
     }

@@ -18,7 +18,7 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
     found.extend(mappings.iter().flat_map(preflight::mutable));
     if m.phase <= Phase::Created {
         for p in mappings.iter().filter(|p| p.source_owner.is_some()) {
-            sides::owner(p)?;
+            sides::require_author(p, sides::owner(p)?)?;
         }
         let planned = create::plan(mappings.to_vec(), define::scope::load_scope(m)?.as_ref())?;
         for p in &planned {

@@ -92,7 +92,11 @@ pub fn install_trigger(r: &ColumnChange, stage: SyncStage, stands: bool) -> Resu
     if stands {
         spi::run(&sql::drop_trigger(table, r.id), &[])?;
     }
-    state::define_triggers(r.relation.into(), &sql::create_trigger(table, r.id, stage))?;
+    state::define_triggers(
+        r.relation.into(),
+        table,
+        &sql::create_trigger(table, r.id, stage),
+    )?;
     new_column::record_installed(r)
 }
 

@@ -41,6 +41,7 @@ pub fn column(m: &Migration, asked: &ColumnArguments) -> Result<()> {
         m.id,
         &RequestedColumn {
             relation: shape.oid,
+            author: shape.owner.into(),
             name: &asked.name,
             type_text: &type_text,
             up: asked.up,
@@ -230,7 +231,7 @@ fn leader(shape: &Shape, all: &[ColumnChange], asked: &ColumnArguments) -> Resul
     if column.generated.is_some() {
         return invalid(
             "the replaced column is generated",
-            format!("\"{old}\" is what other columns make it; nobody writes it."),
+            format!("\"{old}\" is computed from other columns; nothing writes it."),
             "Leave replaces out, and write its expression as up.",
         );
     }

@@ -10,7 +10,7 @@ use crate::model::shape::Shape;
 use crate::pg::{catalog, role, spi};
 use crate::sqlgen::columns as sql;
 use crate::sqlgen::{columns::dependents, ddl};
-use crate::store::{drift, new_column};
+use crate::store::{author, drift, new_column};
 use pgrx::pg_sys::Oid;
 
 /// Makes both columns writable. The new one gets all that the old one has: NOT NULL (proven by a valid CHECK, so that no
@@ -102,6 +102,9 @@ pub fn stop(m: &Migration, all: &[ColumnChange]) -> Result<()> {
             let inherited = same
                 .filter(|o| o.type_text == c.type_text && r.columns.len() == 1)
                 .and_then(|o| o.default.as_deref());
+            if c.column_default.is_some() {
+                author::require_author_of_text(&r.describe(), c.author, shape.owner.into())?;
+            }
             if let Some(text) = c.column_default.as_deref().or(inherited) {
                 let _owner = role::confine(shape.owner.into())?;
                 spi::run(&sql::set_default(table, &c.name, Some(text)), &[])?;

@@ -65,7 +65,8 @@ pub fn table(m: &Migration, source: Oid, target: &str, arguments: &TableArgument
     check_refs(&spec, &shape)?;
     let layout = check_layout(m, &shape, &mut spec, &name, remap)?;
     let spec = expressions::given_back(spec, &shape, &layout, &name)?;
-    mapping::insert(m.id, source, &name, id_mode, &spec)?;
+    // The caller has the rights of the table's owner, which are those that the expressions run with.
+    mapping::insert(m.id, source, &name, id_mode, &spec, shape.owner.into())?;
     log::write(
         &m.name,
         m.phase.as_str(),

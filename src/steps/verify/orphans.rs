@@ -8,8 +8,10 @@ use crate::model::phase::Phase;
 use crate::model::records::Mapping;
 use crate::model::reference::{ColumnPair, Reference, ReferencedTable};
 use crate::model::shape::Shape;
+use crate::pg::lock::{self, LockMode, LockRequest};
 use crate::pg::snapshot::Snapshot;
-use crate::pg::{catalog, guc, role, spi};
+use crate::pg::{catalog, guc, plan_guard, role, spi};
+use crate::settings;
 use crate::sqlgen::orphan::{self, ChosenRows, PARENT};
 use crate::sqlgen::scope::scope_is_mine;
 use crate::store::sides;
@@ -153,7 +155,7 @@ enum OrphanCount {
     Count(i64),
     /// The target does not have the column.
     Left,
-    /// The tables' owner may not read the other table.
+    /// The tables' owner may not read the other table, or its owner's functions would run.
     Hidden,
 }
 
@@ -225,6 +227,11 @@ fn count_orphans(
     };
     let may_read = include_str!("../../../sql/query/may_read.sql");
     if spi::value::<bool>(may_read, &[oid.into()])? != Some(true) {
+        return Ok(OrphanCount::Hidden);
+    }
+    let held = [LockRequest::new(oid, parent.table, LockMode::AccessShare)];
+    lock::lock_for_job(&held, settings::own_lock_timeout_ms())?;
+    if !plan_guard::may_be_read(oid) {
         return Ok(OrphanCount::Hidden);
     }
     let found: Option<CountedOrphans> = at.first(&orphan::count(child, parent, pairs), &[])?;

@@ -5,6 +5,7 @@ mod forged;
 mod jobs;
 mod names;
 mod owners;
+mod reading;
 
 use crate::common::cluster::Cluster;
 use postgres::Client;

@@ -316,3 +316,95 @@ fn a_target_s_new_owner_gets_no_writes_of_the_source_s() {
         .get(0);
     assert!(!granted);
 }
+
+/// A default is in no view, and a view that is handed over may say something else than the stored text.
+#[test]
+fn a_text_that_is_in_no_view_needs_its_author() {
+    let stage = Stage::installed("it_stored_default");
+    stage.run("att", EVIL);
+    stage.run(
+        "att",
+        "CREATE FUNCTION a.d() RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM a.evil(); RETURN 1; END$$; \
+         CREATE FUNCTION a.f(int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM a.evil(); RETURN true; END$$; \
+         CREATE TABLE a.k (id int PRIMARY KEY, x int); INSERT INTO a.k VALUES (1, 1); \
+         SELECT mig_define('c'); SELECT mig_add_column('c', 'a.k', 'y', 'int', up => 'x', down => 'y', column_default => 'a.d()', replaces => 'x'); \
+         SELECT mig_create('c'); SELECT mig_dual_write('c'); SELECT mig_backfill('c', 'manual'); SELECT mig_step('c', 60000); SELECT mig_switch('c'); \
+         CREATE TABLE a.t (id int PRIMARY KEY, x int); INSERT INTO a.t VALUES (1, 1); \
+         SELECT mig_define('m'); SELECT mig_add_table('m', 'a.t', 'a.t2', unique_keys => '[[\"x\"]]', filter => 'a.f(x)'); SELECT mig_create('m'); \
+         CREATE OR REPLACE RULE \"_RETURN\" AS ON SELECT TO mig.m1_forward DO INSTEAD \
+           SELECT t.id, t.x, t.id AS \"mig:k1\", t.ctid AS \"mig:ctid\", t.xmin AS \"mig:xmin\", t.cmin AS \"mig:cmin\" FROM a.t",
+    );
+    stage.run(
+        "postgres",
+        "ALTER TABLE a.k OWNER TO postgres; ALTER TABLE a.t OWNER TO postgres; ALTER TABLE a.t2 OWNER TO postgres; \
+         ALTER VIEW mig.m1_forward OWNER TO postgres; ALTER VIEW mig.m1_reverse OWNER TO postgres; ALTER VIEW mig.columns_1 OWNER TO postgres",
+    );
+    for call in [
+        "mig_stop('c')",
+        "mig_preflight('m')",
+        "mig_dual_write('m')",
+        "mig_plan('m')",
+        "mig_rollback('m', 'defined')",
+        "mig_create('m')",
+    ] {
+        stage.code("postgres", &format!("SELECT {call}"));
+        stage.code("postgres", "INSERT INTO a.k (id) VALUES (7)");
+        stage.require_no_new_superuser();
+    }
+}
+
+/// A job that goes on for another role looks names up where that role does.
+#[test]
+fn a_job_that_is_taken_over_has_the_path_of_its_new_role() {
+    let stage = Stage::installed("it_stored_path");
+    stage.run(
+        "att",
+        "CREATE FUNCTION a.f(text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'; GRANT USAGE ON SCHEMA a TO vic; \
+         CREATE TABLE a.t (id int PRIMARY KEY, x text); INSERT INTO a.t VALUES (1, 'x')",
+    );
+    stage.run(
+        "vic",
+        "CREATE FUNCTION v.f(text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'",
+    );
+    let mut holder = stage.as_role("att");
+    holder
+        .batch_execute("BEGIN; LOCK a.t IN ROW EXCLUSIVE MODE")
+        .unwrap();
+    stage.run(
+        "att",
+        "SET search_path = a, i; SELECT mig_add_check('a.t', 'c', 'f(x)')",
+    );
+    let mut admin = stage.admin();
+    let is = |admin: &mut Client, sql: &str| -> bool { admin.query_one(sql, &[]).unwrap().get(0) };
+    until("the worker waits for the table", || {
+        is(
+            &mut admin,
+            "SELECT EXISTS (SELECT FROM mig.jobs WHERE at_work AND waiting_for IS NOT NULL)",
+        )
+    });
+    admin
+        .batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'pg_mig%'")
+        .unwrap();
+    until("the worker is gone", || {
+        is(
+            &mut admin,
+            "SELECT NOT EXISTS (SELECT FROM mig.jobs WHERE at_work)",
+        )
+    });
+    holder.batch_execute("COMMIT").unwrap();
+    stage.run("postgres", "ALTER TABLE a.t OWNER TO vic");
+    stage.run(
+        "vic",
+        "SET search_path = v, i; SELECT mig_add_check('a.t', 'c', 'f(x)')",
+    );
+    until("the job has ended", || {
+        is(
+            &mut admin,
+            "SELECT NOT EXISTS (SELECT FROM mig.jobs WHERE state NOT IN ('done', 'failed'))",
+        )
+    });
+    assert!(is(
+        &mut admin,
+        "SELECT pg_get_constraintdef(oid) LIKE '%v.f(%' FROM pg_constraint WHERE conname = 'c'"
+    ));
+}

@@ -1,0 +1,240 @@
+//! Code that PostgreSQL runs where a table is only read, and code that runs inside our own steps.
+
+use super::{EVIL, Stage, migrated};
+use crate::common::patience::until;
+
+/// A constant in an index predicate is computed by whoever plans a query of the table.
+const INDEX_OF_EVIL: &str = "CREATE FUNCTION a.ev() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM a.evil(); RETURN 1; END$$";
+
+#[test]
+fn an_index_predicate_of_another_role_s_table_runs_as_nobody_else() {
+    let stage = Stage::installed("it_stored_index");
+    stage.run("att", &format!("{EVIL}; {INDEX_OF_EVIL}"));
+    stage.run(
+        "att",
+        "CREATE TABLE a.users (id int PRIMARY KEY); INSERT INTO a.users VALUES (1); GRANT ALL ON a.users TO PUBLIC; \
+         CREATE INDEX ON a.users (id) WHERE a.ev() = 1",
+    );
+    stage.run(
+        "postgres",
+        "GRANT ALL ON SCHEMA public TO att; CREATE TABLE public.q (id int PRIMARY KEY, u int); INSERT INTO public.q VALUES (1, 1); \
+         CREATE TABLE public.k (id int PRIMARY KEY, u int); INSERT INTO public.k VALUES (1, 1); \
+         SELECT mig_define('m'); SELECT mig_add_table('m', 'public.q', 'public.q2'); \
+         SELECT mig_define('r'); SELECT mig_add_table('r', 'public.k', 'public.k2', refs => '{\"u\": \"a.users\"}')",
+    );
+    stage.run(
+        "att",
+        "CREATE TABLE public.q2 (id int PRIMARY KEY, u int); GRANT ALL ON public.q2 TO PUBLIC; CREATE INDEX ON public.q2 (id) WHERE a.ev() = 1",
+    );
+    for call in [
+        "mig_preflight('m')",
+        "mig_create('m')",
+        "mig_preflight('r')",
+        "mig_create('r')",
+        "mig_dual_write('r')",
+        "mig_backfill('r', 'manual')",
+        "mig_step('r', 60000)",
+        "mig_check('r')",
+        "mig_checklist('r')",
+        "mig_switch('r', true)",
+    ] {
+        stage.code("postgres", &format!("SELECT {call}"));
+        stage.require_no_new_superuser();
+    }
+    let count = |sql: &str| -> i64 { stage.admin().query_one(sql, &[]).unwrap().get(0) };
+    let found = "SELECT count(*) FROM mig_preflight('m') WHERE check_name = 'target of another owner' AND severity = 'error'";
+    assert_eq!(count(found), 1);
+    // What cannot be read is said.
+    let hidden = "SELECT count(*) FROM mig_check('r') WHERE source_value = 'not readable'";
+    assert_eq!(count(hidden), 1);
+    assert_eq!(
+        count("SELECT count(*) FROM mig_status('r') WHERE phase = 'switched'"),
+        1
+    );
+}
+
+#[test]
+fn a_scope_table_s_index_does_nothing_in_the_writer_s_session() {
+    let stage = Stage::installed("it_stored_scope");
+    stage.run("att", EVIL);
+    stage.run(
+        "att",
+        "CREATE TABLE a.pr (id int PRIMARY KEY); INSERT INTO a.pr VALUES (1); GRANT SELECT, REFERENCES ON a.pr TO PUBLIC",
+    );
+    stage.run(
+        "vic",
+        "CREATE TABLE v.t (id int PRIMARY KEY, x text); INSERT INTO v.t VALUES (1, 'x'); \
+         CREATE TABLE v.t2 (pr int NOT NULL REFERENCES a.pr, id int, x text, PRIMARY KEY (pr, id)); SELECT mig_define('m', 'a.pr', '1', 'pr'); \
+         SELECT mig_add_table('m', 'v.t', 'v.t2'); SELECT mig_create('m'); SELECT mig_dual_write('m')",
+    );
+    stage.run(
+        "att",
+        "CREATE TABLE a.later (x int); GRANT ALL ON a.later TO PUBLIC; \
+         CREATE FUNCTION a.trg() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM a.evil(); RETURN NULL; END$$; \
+         CREATE CONSTRAINT TRIGGER t AFTER INSERT ON a.later DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION a.trg(); \
+         CREATE FUNCTION a.ex() RETURNS void LANGUAGE plpgsql AS $$BEGIN INSERT INTO a.later VALUES (1); EXCEPTION WHEN OTHERS THEN NULL; END$$; \
+         CREATE FUNCTION a.ev() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM a.ex(); RETURN 1; END$$; \
+         CREATE INDEX ON a.pr (id) WHERE a.ev() = 1",
+    );
+    // PostgreSQL's own check of a foreign key runs such code in the writer's session; rows that are written below SQL need none.
+    stage.run("postgres", "INSERT INTO v.t VALUES (3, 'q'), (4, 'q')");
+    stage.require_no_new_superuser();
+}
+
+#[test]
+fn a_cast_of_a_type_s_owner_runs_as_nobody_else() {
+    let stage = Stage::installed("it_stored_cast");
+    stage.run("att", EVIL);
+    stage.run(
+        "att",
+        "CREATE TYPE a.mood AS ENUM ('x', 'y'); GRANT USAGE ON TYPE a.mood TO PUBLIC",
+    );
+    stage.run(
+        "postgres",
+        "CREATE TABLE public.q (id int PRIMARY KEY, m a.mood[]); INSERT INTO public.q VALUES (1, '{x}'); \
+         CREATE TABLE public.k (m a.mood PRIMARY KEY, x text); INSERT INTO public.k VALUES ('x', 'o'); \
+         SELECT mig_define('p'); SELECT mig_add_table('p', 'public.q', 'public.q2'); SELECT mig_add_table('p', 'public.k', 'public.k2'); \
+         SELECT mig_create('p'); SELECT mig_dual_write('p')",
+    );
+    let mut writer = stage.as_role("postgres");
+    writer.batch_execute("UPDATE public.k SET x = 'p'").unwrap();
+    stage.run(
+        "att",
+        "CREATE FUNCTION a.cj(a.mood) RETURNS json IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM a.evil(); RETURN '1'; END$$; \
+         CREATE FUNCTION a.ct(a.mood) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM a.evil(); RETURN 'x'; END$$; \
+         CREATE CAST (a.mood AS json) WITH FUNCTION a.cj(a.mood); CREATE CAST (a.mood AS text) WITH FUNCTION a.ct(a.mood) AS ASSIGNMENT",
+    );
+    for write in [
+        "UPDATE public.k SET x = 'q'",
+        "UPDATE public.q SET m = '{y}'",
+    ] {
+        let _ = writer.batch_execute(write);
+        stage.require_no_new_superuser();
+    }
+    for call in [
+        "mig_backfill('p', 'manual')",
+        "mig_step('p', 60000)",
+        "mig_check('p')",
+        "mig_diff('p', 'public.k')",
+        "mig_repair('p', dry_run => false)",
+        "mig_switch('p')",
+        "mig_rollback('p', 'created')",
+        "mig_dual_write('p')",
+    ] {
+        stage.code("postgres", &format!("SELECT {call}"));
+        stage.require_no_new_superuser();
+    }
+}
+
+/// A lock of names holds against other sessions, and code of a user can run in the step's own.
+#[test]
+fn a_step_s_triggers_land_on_no_other_table() {
+    let stage = Stage::installed("it_stored_inside");
+    stage.run(
+        "att",
+        "CREATE SCHEMA b; GRANT ALL ON SCHEMA b TO vic; \
+         CREATE TABLE a.people (id serial PRIMARY KEY, mail text NOT NULL UNIQUE); \
+         CREATE TABLE a.al (id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, mail text NOT NULL UNIQUE); \
+         INSERT INTO a.people (mail) VALUES ('m1'), ('m2'); INSERT INTO a.al (mail) VALUES ('m1')",
+    );
+    stage.run(
+        "vic",
+        "CREATE TABLE b.people (id serial PRIMARY KEY, mail text NOT NULL UNIQUE)",
+    );
+    stage.run(
+        "att",
+        "SELECT mig_define('m'); SELECT mig_add_table('m', 'a.people', 'a.al', id_mode => 'remap', unique_keys => '[[\"mail\"]]'); SELECT mig_create('m'); \
+         CREATE FUNCTION a.trg() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN \
+           IF EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'a.people'::regclass AND mode = 'ShareRowExclusiveLock') \
+           THEN ALTER SCHEMA a RENAME TO x; ALTER SCHEMA b RENAME TO a; END IF; RETURN NULL; END$$; \
+         CREATE TRIGGER t AFTER INSERT ON mig.m1_map FOR EACH STATEMENT EXECUTE FUNCTION a.trg()",
+    );
+    assert_ne!(stage.code("att", "SELECT mig_dual_write('m')"), "00000");
+    assert_eq!(stage.triggers_of_ours("b.people"), 0);
+}
+
+/// The canary writes as applications do, over tables of others.
+#[test]
+fn the_canary_tries_roles_that_own_nothing() {
+    let stage = Stage::installed("it_stored_canary");
+    // Only roles that the owner may become are tried.
+    stage.run("postgres", "GRANT app TO vic");
+    stage.run(
+        "vic",
+        "CREATE TABLE v.t (id int PRIMARY KEY, x text); INSERT INTO v.t VALUES (1, 'x'); GRANT ALL ON v.t TO app; \
+         CREATE FUNCTION v.remember() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('my.role', current_user, true); RETURN NEW; END$$; \
+         CREATE TRIGGER s BEFORE INSERT OR UPDATE ON v.t FOR EACH ROW EXECUTE FUNCTION v.remember(); \
+         SELECT mig_define('m'); SELECT mig_add_table('m', 'v.t', 'v.t2'); SELECT mig_create('m'); \
+         CREATE FUNCTION v.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN \
+           IF current_setting('my.role', true) = 'app' THEN RAISE 'no'; END IF; RETURN NEW; END$$; \
+         CREATE TRIGGER s BEFORE INSERT OR UPDATE ON v.t2 FOR EACH ROW EXECUTE FUNCTION v.refuse()",
+    );
+    assert_eq!(
+        stage.code("postgres", "SELECT mig_dual_write('m')"),
+        "55000"
+    );
+    stage.run("app", "UPDATE v.t SET x = 'y'");
+}
+
+/// A role that loses another's privileges loses them in open sessions, too.
+#[test]
+fn an_open_session_s_mirror_follows_a_role_s_rights() {
+    let stage = Stage::installed("it_stored_inherit");
+    stage.run("postgres", "GRANT vic TO att");
+    stage.run("vic", &migrated("v.t", "m", "dual_write"));
+    stage.run("postgres", "GRANT ALL ON v.t TO att");
+    let mut session = stage.as_role("att");
+    session
+        .batch_execute("INSERT INTO v.t VALUES (101, 1)")
+        .unwrap();
+    stage.run("postgres", "ALTER TABLE v.t OWNER TO att");
+    let before = session.batch_execute("INSERT INTO v.t VALUES (102, 1)");
+    stage.run("postgres", "ALTER ROLE att NOINHERIT");
+    let mut fresh = stage.as_role("att");
+    let expected = fresh
+        .batch_execute("INSERT INTO v.t VALUES (103, 1)")
+        .is_ok();
+    let after = session
+        .batch_execute("INSERT INTO v.t VALUES (104, 1)")
+        .is_ok();
+    assert_eq!(after, expected, "{before:?}");
+}
+
+/// While a step holds its tables, their schemas keep their names, also if they had others at the first try.
+#[test]
+fn names_are_held_whenever_the_lock_is_had() {
+    let stage = Stage::installed("it_stored_held");
+    stage.run("att", &migrated("a.t", "m", "created"));
+    let mut holder = stage.as_role("att");
+    holder
+        .batch_execute("BEGIN; LOCK a.t IN ROW EXCLUSIVE MODE")
+        .unwrap();
+    let mut step = stage.as_role("att");
+    let pid: i32 = step
+        .query_one("SELECT pg_backend_pid()", &[])
+        .unwrap()
+        .get(0);
+    let step = std::thread::spawn(move || {
+        step.batch_execute("BEGIN; SELECT mig_dual_write('m')")
+            .unwrap();
+        step
+    });
+    let mut admin = stage.admin();
+    let mut waits = |what: &str| {
+        until(what, || {
+            let sql = "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND locktype = 'relation' AND NOT granted)";
+            admin.query_one(sql, &[&pid]).unwrap().get(0)
+        });
+    };
+    waits("the step waits");
+    stage.run("att", "ALTER SCHEMA a RENAME TO x");
+    waits("the step waits again");
+    stage.run("att", "ALTER SCHEMA x RENAME TO a");
+    holder.batch_execute("COMMIT").unwrap();
+    let _step = step.join().unwrap();
+    let code = stage.code(
+        "att",
+        "SET lock_timeout = '300ms'; ALTER SCHEMA a RENAME TO stolen",
+    );
+    assert_eq!(code, "55P03");
+}
