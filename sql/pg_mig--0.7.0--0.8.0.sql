@@ -1,4 +1,4 @@
--- pg_mig 0.7.0 to 0.8.0: nobody gets more than he has. State is written by native code alone, views show each what is his, and names mean
+-- pg_mig 0.7.0 to 0.8.0: no role gets more than it has. State is written by native code alone, views show a role its own migrations, and names mean
 -- PostgreSQL's own. A migration may be under way, but no job.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
@@ -62,7 +62,7 @@ DROP FUNCTION mig.own_role();
 CREATE FUNCTION mig.is_owner(relation oid) RETURNS boolean
   LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_is_owner_wrapper';
 
--- Who owns the extension may restore a dump, and puts in what is his alone: migrations of roles that he is a member of, tables too.
+-- The owner of the extension may restore a dump: rows of roles, and of tables of roles, that this owner is a member of.
 CREATE FUNCTION mig.keep_state() RETURNS trigger
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -207,7 +207,7 @@ FROM mig.migration m
 CROSS JOIN LATERAL (SELECT pg_catalog.pg_has_role(m.owner::oid, 'USAGE') AS is) mine
 CROSS JOIN LATERAL (SELECT pg_catalog.format('for members of role %s to read', m.owner) AS text) hidden
 WHERE mine.is OR pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE');
-COMMENT ON VIEW mig.visible IS 'The migrations that the reader may know of: his own, or all of them for members of pg_monitor.';
+COMMENT ON VIEW mig.visible IS 'The migrations that the reader may know of: those of roles that the reader is a member of, or all of them for members of pg_monitor.';
 
 CREATE OR REPLACE VIEW mig.tables WITH (security_barrier) AS
 SELECT m.name AS migration, p.ordinal, p.source,
@@ -672,7 +672,7 @@ BEGIN
 END
 $$;
 
--- Anybody may look; the views show each what is his.
+-- Every role may read the views: each shows a role its own migrations.
 GRANT USAGE ON SCHEMA mig TO PUBLIC;
 GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status, mig.standing, mig.drift, mig.workers, mig.shares,
   mig.metrics, mig.jobs, mig.columns, mig.errors, mig.blockers, mig.activity TO PUBLIC;

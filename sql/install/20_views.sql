@@ -1,6 +1,6 @@
--- What an operator reads. Every view shows what is the reader's: migrations of roles that he is a member of, or all of them to members
+-- What an operator reads. Every view shows what is the reader's: migrations of roles that the reader is a member of, or all of them to members
 -- of pg_monitor. Texts that may name a row (problem, error, waiting_for) are for members of the owner alone. security_barrier: no
--- condition of the reader's is asked about a row that he may not see.
+-- condition of the reader's is evaluated for a row that the reader may not see.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE VIEW mig.visible WITH (security_barrier) AS
@@ -10,7 +10,7 @@ FROM mig.migration m
 CROSS JOIN LATERAL (SELECT pg_catalog.pg_has_role(m.owner::oid, 'USAGE') AS is) mine
 CROSS JOIN LATERAL (SELECT pg_catalog.format('for members of role %s to read', m.owner) AS text) hidden
 WHERE mine.is OR pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE');
-COMMENT ON VIEW mig.visible IS 'The migrations that the reader may know of: his own, or all of them for members of pg_monitor.';
+COMMENT ON VIEW mig.visible IS 'The migrations that the reader may know of: those of roles that the reader is a member of, or all of them for members of pg_monitor.';
 
 CREATE VIEW mig.tables WITH (security_barrier) AS
 SELECT m.name AS migration, p.ordinal, p.source,

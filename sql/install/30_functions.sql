@@ -192,7 +192,7 @@ BEGIN
 END
 $$;
 
--- These look for names where their caller would, and read his search_path before they set their own.
+-- These look names up where their caller would, and read the caller's search_path before they set their own.
 CREATE FUNCTION @extschema@.mig_lint(statements text)
   RETURNS TABLE (line int, statement text, severity text, rule text, lock_mode text, blocks text, detail text, safer text)
   LANGUAGE c AS 'MODULE_PATHNAME', 'mig_lint_wrapper';
@@ -227,7 +227,7 @@ CREATE FUNCTION @extschema@.mig_wait(job bigint, timeout interval DEFAULT '60 s'
 CREATE FUNCTION mig.is_owner(relation oid) RETURNS boolean
   LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_is_owner_wrapper';
 
--- Who owns the extension may restore a dump, and puts in what is his alone: migrations of roles that he is a member of, tables too.
+-- The owner of the extension may restore a dump: rows of roles, and of tables of roles, that this owner is a member of.
 CREATE FUNCTION mig.keep_state() RETURNS trigger
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -27,7 +27,7 @@ BEGIN
 END
 $$;
 
--- Anybody may look; the views show each what is his.
+-- Every role may read the views: each shows a role its own migrations.
 GRANT USAGE ON SCHEMA mig TO PUBLIC;
 GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status, mig.standing, mig.drift, mig.workers, mig.shares,
   mig.metrics, mig.jobs, mig.columns, mig.errors, mig.blockers, mig.activity TO PUBLIC;

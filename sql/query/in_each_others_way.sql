@@ -1,5 +1,5 @@
 -- $1 oid[] tables that we have locked, $2 oid[] tables that we want: whether somebody waits for one of the former and holds
--- one of the latter, so that neither he nor we would get on.
+-- one of the latter, so that neither session would go on.
 SELECT EXISTS (
   SELECT FROM pg_catalog.pg_locks w
   JOIN pg_catalog.pg_locks h ON h.pid = w.pid AND h.granted AND h.locktype = 'relation' AND h.database = w.database AND h.relation = ANY ($2)

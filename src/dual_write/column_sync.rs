@@ -56,7 +56,7 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
         let kept = of_trigger(data)?;
         let relation = (*data.tg_relation).rd_id;
         let shows = kept.reader.visible_parts(role::current(), &[relation]);
-        let _told = error_context::explain_errors(&kept.told, shows);
+        let _texts = error_context::explain_errors(&kept.texts, shows);
         let (kept, stage) = (&kept.rework, kept.stage);
         if is_update && kept.is_untouched(data.tg_trigslot, data.tg_newslot, stage) {
             return Ok(data.tg_newtuple);
@@ -158,7 +158,7 @@ fn foreign_trigger(data: &pg_sys::TriggerData) -> Error {
 struct CachedColumnSync {
     rework: ColumnSync,
     stage: SyncStage,
-    told: ErrorTexts,
+    texts: ErrorTexts,
     reader: WritingRole,
     changed: Rc<InvalidationFlag>,
     /// `tgtype` of the trigger.
@@ -194,7 +194,7 @@ unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>>
         unsafe { make(trigger, relation) }.ok_or_else(|| foreign_trigger(data))?;
     let kept = Rc::new(CachedColumnSync {
         stage,
-        told: error_texts(relation),
+        texts: error_texts(relation),
         reader: WritingRole::default(),
         changed: relcache_flag::relations(vec![rework.relation, rework.view]),
         fires: trigger.tgtype,

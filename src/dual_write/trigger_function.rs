@@ -37,9 +37,9 @@ impl TriggerFunction {
     }
 
     /// Whether the function may read the tuples of such a call.
-    fn takes(self, seat: TriggerRelation, data: &pg_sys::TriggerData) -> bool {
+    fn takes(self, kind: TriggerRelation, data: &pg_sys::TriggerData) -> bool {
         let event = trigger_call::event(data);
-        match (self, trigger_call::call(data), seat) {
+        match (self, trigger_call::call(data), kind) {
             (TriggerFunction::Mirror, FiringMode::Statement, TriggerRelation::Heap) => {
                 event == pg_sys::TRIGGER_EVENT_TRUNCATE
             }
@@ -77,7 +77,7 @@ pub unsafe fn data<'a>(
         });
     };
     // SAFETY: `data` belongs to this call.
-    if function.takes(unsafe { trigger_call::seat(data) }, data) {
+    if function.takes(unsafe { trigger_call::relation_kind(data) }, data) {
         return Ok(data);
     }
     Err(refuse(

@@ -8,6 +8,7 @@ use std::ffi::CStr;
 /// Whether reading the table runs built-in functions only. The planner computes constant parts of index expressions, index predicates and
 /// statistics expressions as the reading role (relcache.c, plancat.c), and of CHECKs if constraint_exclusion is on. The relation is locked.
 pub fn runs_nothing_when_read(relation: Oid) -> bool {
+    lock_indexes(relation);
     // SAFETY: the caller's statement holds a lock on the relation, so that its entry can be opened without another one.
     unsafe {
         let table = pg_sys::RelationIdGetRelation(relation);
@@ -40,6 +41,23 @@ pub fn runs_nothing_when_read(relation: Oid) -> bool {
     }
 }
 
+/// Takes the locks that the planner takes on the table's indexes. Otherwise it could wait for one after it was looked at, and find other
+/// statistics then.
+fn lock_indexes(relation: Oid) {
+    // SAFETY: the caller's statement holds a lock on the relation. The indexes' locks are kept to the end of the transaction.
+    unsafe {
+        let table = pg_sys::RelationIdGetRelation(relation);
+        if table.is_null() {
+            return;
+        }
+        let indexes = PgList::<Oid>::from_pg(pg_sys::RelationGetIndexList(table));
+        pg_sys::RelationClose(table);
+        for index in indexes.iter_oid() {
+            pg_sys::LockRelationOid(index, pg_sys::AccessShareLock.cast_signed());
+        }
+    }
+}
+
 /// Whether the expression in this attribute of a catalog row, if there is one, names built-in objects only. In the text of an expression
 /// (`pg_node_tree`) each object is its oid, and users' objects have oids from FirstNormalObjectId on. Other numbers as large make the
 /// answer false, which is safe.
@@ -66,15 +84,16 @@ unsafe fn is_built_in(cache: pg_sys::SysCacheIdentifier::Type, row: Oid, attribu
     }
 }
 
-/// A cast that calls a function of another role.
-pub struct ForeignCast {
+/// Code of another role that comes with a column's type.
+pub struct ForeignType {
     pub column: String,
     pub owner: Oid,
 }
 
-/// Finds a column whose type has a cast to json, jsonb or text by a function whose owner lacks the privileges of `current`. PostgreSQL
-/// calls such casts where a value becomes JSON (json_categorize_type in jsonfuncs.c) or text. The relation is locked.
-pub fn find_foreign_cast(relation: Oid, current: Oid) -> Option<ForeignCast> {
+/// Finds a column whose type brings code of a role that lacks the privileges of `current`, where a value is converted: a domain with
+/// constraints, or a cast to json, jsonb or text by a function. PostgreSQL calls such casts where a value becomes JSON
+/// (json_categorize_type in jsonfuncs.c) or text. Types are looked into: arrays, domains, rows and ranges. The relation is locked.
+pub fn find_foreign_type(relation: Oid, current: Oid) -> Option<ForeignType> {
     // SAFETY: the caller's statement holds a lock on the relation; names are copied while its entry is open.
     unsafe {
         let table = pg_sys::RelationIdGetRelation(relation);
@@ -83,10 +102,11 @@ pub fn find_foreign_cast(relation: Oid, current: Oid) -> Option<ForeignCast> {
         }
         let row = &*(*table).rd_att;
         let all = row.attrs.as_slice(usize::try_from(row.natts).unwrap_or(0));
+        let mut seen = Vec::new();
         let found = all.iter().filter(|a| !a.attisdropped).find_map(|a| {
-            let owner = foreign_cast_of(a.atttypid, current, 0)?;
+            let owner = foreign_owner(a.atttypid, current, &mut seen)?;
             let column = CStr::from_ptr(a.attname.data.as_ptr());
-            Some(ForeignCast {
+            Some(ForeignType {
                 column: column.to_string_lossy().into_owned(),
                 owner,
             })
@@ -96,33 +116,40 @@ pub fn find_foreign_cast(relation: Oid, current: Oid) -> Option<ForeignCast> {
     }
 }
 
-/// Types of types: domains, arrays and rows; deeper ones are not looked into.
-const DEEPEST: u32 = 8;
-
-unsafe fn foreign_cast_of(kind: Oid, current: Oid, depth: u32) -> Option<Oid> {
-    if kind.to_u32() < pg_sys::FirstNormalObjectId || depth > DEEPEST {
+/// Returns the owner of such code. `seen`: types that were looked into already.
+unsafe fn foreign_owner(kind: Oid, current: Oid, seen: &mut Vec<Oid>) -> Option<Oid> {
+    if kind.to_u32() < pg_sys::FirstNormalObjectId || seen.contains(&kind) {
         return None;
     }
+    seen.push(kind);
     // SAFETY: catalog look-ups inside a transaction.
     unsafe {
-        let base = pg_sys::getBaseType(kind);
-        let element = pg_sys::get_element_type(base);
-        if element != Oid::INVALID {
-            return foreign_cast_of(element, current, depth + 1);
-        }
         let targets = [pg_sys::JSONOID, pg_sys::JSONBOID, pg_sys::TEXTOID];
-        let own = targets
-            .iter()
-            .find_map(|to| foreign_cast_between(base, *to, current));
-        if own.is_some() {
-            return own;
+        let mut casts = targets.iter();
+        if let Some(owner) = casts.find_map(|to| foreign_cast_between(kind, *to, current)) {
+            return Some(owner);
         }
-        let row = pg_sys::get_typ_typrelid(base);
-        if row == Oid::INVALID {
-            return None;
+        match pg_sys::get_typtype(kind) as u8 {
+            pg_sys::TYPTYPE_DOMAIN => {
+                let owner = syscache::type_owner(kind)?;
+                if !syscache::has_privileges_of(owner, current)
+                    && pg_sys::DomainHasConstraints(kind)
+                {
+                    return Some(owner);
+                }
+                foreign_owner(pg_sys::getBaseType(kind), current, seen)
+            }
+            pg_sys::TYPTYPE_RANGE => foreign_owner(pg_sys::get_range_subtype(kind), current, seen),
+            pg_sys::TYPTYPE_MULTIRANGE => {
+                foreign_owner(pg_sys::get_multirange_range(kind), current, seen)
+            }
+            pg_sys::TYPTYPE_COMPOSITE => {
+                let row = pg_sys::get_typ_typrelid(kind);
+                let count = syscache::find_relation(row).map_or(0, |r| r.columns);
+                (1..=count).find_map(|n| foreign_owner(pg_sys::get_atttype(row, n), current, seen))
+            }
+            _ => foreign_owner(pg_sys::get_element_type(kind), current, seen),
         }
-        let count = syscache::find_relation(row).map_or(0, |r| r.columns);
-        (1..=count).find_map(|n| foreign_cast_of(pg_sys::get_atttype(row, n), current, depth + 1))
     }
 }
 

@@ -94,7 +94,7 @@ unsafe fn require_trusted(query: *mut pg_sys::Query) -> Result<()> {
         let Some(found) = syscache::find_relation(relation) else {
             continue;
         };
-        require_trusted_casts(relation, current)?;
+        require_trusted_types(relation, current)?;
         if syscache::has_privileges_of(found.owner, current) {
             continue;
         }
@@ -166,9 +166,9 @@ pub fn may_be_read(relation: Oid) -> bool {
     })
 }
 
-/// Statements of ours turn values into JSON and text, and PostgreSQL calls casts of the value's type for that.
-fn require_trusted_casts(relation: Oid, current: Oid) -> Result<()> {
-    let Some(cast) = foreign_code::find_foreign_cast(relation, current) else {
+/// Statements of ours turn values into JSON and text and back, and PostgreSQL runs code of the value's type for that.
+fn require_trusted_types(relation: Oid, current: Oid) -> Result<()> {
+    let Some(found) = foreign_code::find_foreign_type(relation, current) else {
         return Ok(());
     };
     Err(Error::Refused {
@@ -180,12 +180,12 @@ fn require_trusted_casts(relation: Oid, current: Oid) -> Result<()> {
                 .map_or_else(|| relation.to_u32().to_string(), |n| n.plain())
         ),
         detail: format!(
-            "A cast of the type of its column \"{}\" to json, jsonb or text calls a function of role {}, which would run with the rights of {}.",
-            cast.column,
-            role_name(cast.owner),
+            "The type of its column \"{}\" brings code of role {} (a domain's constraint, or a cast to json, jsonb or text), which would run with the rights of {}.",
+            found.column,
+            role_name(found.owner),
             role_name(current)
         ),
-        hint: "Drop the cast, or give its function to a role with these rights.".into(),
+        hint: "Give the type, or the cast's function, to a role with these rights: ALTER DOMAIN ... OWNER TO ...;".into(),
     })
 }
 

@@ -39,7 +39,8 @@ pub fn find_relation(relation: Oid) -> Option<RelationEntry> {
             columns: (*row).relnatts,
             may_be_passive: matches!(kind, b'r' | b'm' | b'S' | b't')
                 && !policies
-                && !(*row).relhassubclass,
+                && !(*row).relhassubclass
+                && !(*row).relispartition,
         };
         pg_sys::ReleaseSysCache(tuple);
         Some(found)
@@ -57,6 +58,22 @@ pub fn function_owner(function: Oid) -> Option<Oid> {
         }
         let row: pg_sys::Form_pg_proc = pg_sys::GETSTRUCT(tuple).cast();
         let owner = (*row).proowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
+    }
+}
+
+/// Returns the type's owner; None where there is no such type.
+pub fn type_owner(kind: Oid) -> Option<Oid> {
+    // SAFETY: a catalog look-up inside a transaction; the tuple is read before it is released.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::TYPEOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(kind));
+        if tuple.is_null() {
+            return None;
+        }
+        let row: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
+        let owner = (*row).typowner;
         pg_sys::ReleaseSysCache(tuple);
         Some(owner)
     }

@@ -57,7 +57,7 @@ pub fn event(data: &pg_sys::TriggerData) -> u32 {
 
 /// # Safety
 /// `data` is the TriggerData of a trigger that is running.
-pub unsafe fn seat(data: &pg_sys::TriggerData) -> TriggerRelation {
+pub unsafe fn relation_kind(data: &pg_sys::TriggerData) -> TriggerRelation {
     // SAFETY: the relation is open while the trigger runs.
     let form = unsafe { &*(*data.tg_relation).rd_rel };
     match form.relkind as u8 {

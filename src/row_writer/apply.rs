@@ -27,7 +27,7 @@ impl<'a> RowApplier<'a> {
     pub unsafe fn begin(
         direct: &'a DirectWriter,
         touched: pg_sys::Relation,
-        spared: &[pg_sys::Oid],
+        skipped_fks: &[pg_sys::Oid],
     ) -> Self {
         let latest = LatestSnapshot::default();
         if !direct.plain {
@@ -35,7 +35,7 @@ impl<'a> RowApplier<'a> {
         }
         // SAFETY: guaranteed by the caller.
         unsafe {
-            let written = TargetTable::open(direct.written, &direct.kept, spared);
+            let written = TargetTable::open(direct.written, &direct.kept, skipped_fks);
             Self {
                 direct,
                 touched,

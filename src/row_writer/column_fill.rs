@@ -70,12 +70,12 @@ impl ColumnSync {
                 .iter()
                 .map(|c| pg_sys::Oid::from(*c))
                 .collect();
-            let spared = kept.all_but(&heeded);
+            let skipped_fks = kept.all_but(&heeded);
             let filled = SliceFill {
                 rework: self,
                 stage,
                 context: EvalContext::new(),
-                written: TargetTable::open(self.relation, &kept, &spared),
+                written: TargetTable::open(self.relation, &kept, &skipped_fks),
                 manner: UpdateManner {
                     alone: false,
                     waits: pace == FillMode::OneRow,

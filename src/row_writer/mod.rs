@@ -197,11 +197,12 @@ impl DirectWriter {
         key: &[pg_sys::Datum],
         event: WriteEvent,
     ) -> Result<bool> {
-        let spared = self.list_needless_fks(event)?;
+        let skipped_fks = self.list_needless_fks(event)?;
         // SAFETY: inside a transaction.
         unsafe {
             pg_sys::CommandCounterIncrement();
-            Ok(RowApplier::begin(self, data.tg_relation, &spared).apply_event(data, key, event))
+            Ok(RowApplier::begin(self, data.tg_relation, &skipped_fks)
+                .apply_event(data, key, event))
         }
     }
 
@@ -212,13 +213,13 @@ impl DirectWriter {
         let Some(scope) = &self.row.scope else {
             return Ok(Vec::new());
         };
-        let mut spared = Vec::with_capacity(self.parents.len());
+        let mut skipped_fks = Vec::with_capacity(self.parents.len());
         for parent in &self.parents {
             if parent.anchored || event == WriteEvent::Insert && parent.is_held(scope.value)? {
-                spared.push(parent.constraint);
+                skipped_fks.push(parent.constraint);
             }
         }
-        Ok(spared)
+        Ok(skipped_fks)
     }
 
     /// Waits until no other transaction is about to insert the copy of this row: the mirror's own statements would not see that copy.

@@ -47,13 +47,13 @@ impl DirectWriter {
     /// Copies the rows of the slice that the written table lacks. Until the transaction ends, the touched table must not be truncated or
     /// rewritten: the caller holds ROW SHARE on it.
     pub fn copy(&self, touched: pg_sys::Oid, slice: &BlockSlice) -> Result<CopiedSlice> {
-        let spared = self.list_needless_fks(WriteEvent::Insert)?;
+        let skipped_fks = self.list_needless_fks(WriteEvent::Insert)?;
         // SAFETY: inside a transaction; an ERROR pops the snapshot together with the (sub)transaction. While the snapshot is active, no row
         // that it sees is pruned, so a tid means the same row when it is read again.
         unsafe {
             pg_sys::CommandCounterIncrement();
             pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
-            let copied = SliceCopy::begin(self, touched, &spared).run(slice);
+            let copied = SliceCopy::begin(self, touched, &skipped_fks).run(slice);
             pg_sys::PopActiveSnapshot();
             Ok(copied)
         }
@@ -85,12 +85,12 @@ impl<'a> SliceCopy<'a> {
     unsafe fn begin(
         direct: &'a DirectWriter,
         touched: pg_sys::Oid,
-        spared: &[pg_sys::Oid],
+        skipped_fks: &[pg_sys::Oid],
     ) -> Self {
         let source = OpenRelation::read(touched);
         // SAFETY: both tables are open as long as the value lives.
         unsafe {
-            let written = TargetTable::open(direct.written, &direct.kept, spared);
+            let written = TargetTable::open(direct.written, &direct.kept, skipped_fks);
             Self {
                 direct,
                 slots: Vec::with_capacity(CHUNK),

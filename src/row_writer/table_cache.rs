@@ -43,8 +43,8 @@ impl TableCache {
             .collect()
     }
 
-    /// Whether all triggers belong to the foreign keys `spared`.
-    pub fn is_quiet(&self, spared: &[pg_sys::Oid]) -> bool {
-        self.constraints.iter().all(|c| spared.contains(c))
+    /// Whether all triggers belong to the foreign keys `skipped_fks`.
+    pub fn is_quiet(&self, skipped_fks: &[pg_sys::Oid]) -> bool {
+        self.constraints.iter().all(|c| skipped_fks.contains(c))
     }
 }

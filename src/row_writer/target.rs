@@ -15,11 +15,15 @@ pub struct TargetTable<'a> {
 }
 
 impl<'a> TargetTable<'a> {
-    /// Opens the table. Triggers of the foreign keys `spared` do not fire.
+    /// Opens the table. Triggers of the foreign keys `skipped_fks` do not fire.
     ///
     /// # Safety
     /// Inside a transaction; `kept` was loaded from the table as it is now.
-    pub unsafe fn open(table: pg_sys::Oid, kept: &'a TableCache, spared: &[pg_sys::Oid]) -> Self {
+    pub unsafe fn open(
+        table: pg_sys::Oid,
+        kept: &'a TableCache,
+        skipped_fks: &[pg_sys::Oid],
+    ) -> Self {
         // SAFETY: closed on drop, or by the abort that unwinds it.
         unsafe {
             let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32);
@@ -32,10 +36,10 @@ impl<'a> TargetTable<'a> {
             // Triggers find the table in this list, and ExecCloseResultRelations() closes its indexes by it.
             let opened = &raw mut (*estate).es_opened_result_relations;
             *opened = pg_sys::lappend(*opened, result.cast());
-            let fires = !kept.is_quiet(spared);
+            let fires = !kept.is_quiet(skipped_fks);
             if fires {
                 pg_sys::InitResultRelInfo(result, relation, 0, null_mut(), 0);
-                disable_fk_triggers(result, spared);
+                disable_fk_triggers(result, skipped_fks);
             } else {
                 // As InitResultRelInfo(), without a copy of the triggers.
                 (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
@@ -116,18 +120,18 @@ unsafe fn open_known(
     }
 }
 
-/// Disables the triggers of the foreign keys `spared`.
+/// Disables the triggers of the foreign keys `skipped_fks`.
 ///
 /// # Safety
 /// `result` was initialized by InitResultRelInfo(), which copied the triggers for it.
-unsafe fn disable_fk_triggers(result: *mut pg_sys::ResultRelInfo, spared: &[pg_sys::Oid]) {
+unsafe fn disable_fk_triggers(result: *mut pg_sys::ResultRelInfo, skipped_fks: &[pg_sys::Oid]) {
     // SAFETY: guaranteed by the caller.
     unsafe {
         let Some(own) = (*result).ri_TrigDesc.as_ref() else {
             return;
         };
         for t in std::slice::from_raw_parts_mut(own.triggers, own.numtriggers as usize) {
-            if spared.contains(&t.tgconstraint) {
+            if skipped_fks.contains(&t.tgconstraint) {
                 t.tgenabled = pg_sys::TRIGGER_DISABLED as std::ffi::c_char;
             }
         }

@@ -125,10 +125,7 @@ fn rename_in_schema(of: &QualifiedName, name: &Ident) -> QualifiedName {
 fn shared_sequences(p: &Mapping) -> Result<Vec<SharedSequence>> {
     spi::rows(
         include_str!("../../sql/query/shared_sequences.sql"),
-        &[
-            Oid::from(p.source).into(),
-            Oid::from(p.target.unwrap_or(0)).into(),
-        ],
+        &[Oid::from(p.source).into(), sides::target_oid(p)?.into()],
     )
 }
 
@@ -162,7 +159,7 @@ fn create_compat_view(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<
         spi::run(&there, &[])
     })?;
     let view = catalog::oid_of(name).ok_or_else(|| catalog::missing_table(&name.plain()))?;
-    let guard = archive::compat_guard(p.id, name, p.target.unwrap_or(0));
+    let guard = archive::compat_guard(p.id, name, sides::target_oid(p)?.to_u32());
     state::define_triggers(view, name, &[guard])?;
     for sql in archive::compat_maps(old, layout) {
         spi::run(&sql, &[])?;

@@ -57,10 +57,7 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     for key in &sides::layout(p)?.fkeys {
         let state: Option<FkeyState> = spi::first(
             "SELECT convalidated AS valid FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND conname = $2 AND contype = 'f'",
-            &[
-                pgrx::pg_sys::Oid::from(p.target.unwrap_or(0)).into(),
-                key.name.as_str().into(),
-            ],
+            &[sides::target_oid(p)?.into(), key.name.as_str().into()],
         )?;
         match state {
             Some(s) if s.valid => continue,

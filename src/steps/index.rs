@@ -53,10 +53,7 @@ fn state(p: &Mapping, i: &TargetIndex) -> Result<Option<IndexState>> {
     spi::first(
         "SELECT x.indisvalid AS valid, EXISTS (SELECT FROM pg_catalog.pg_constraint co WHERE co.conindid = x.indexrelid) AS constraint \
          FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid WHERE x.indrelid = $1 AND c.relname = $2",
-        &[
-            pgrx::pg_sys::Oid::from(p.target.unwrap_or(0)).into(),
-            i.name.as_str().into(),
-        ],
+        &[sides::target_oid(p)?.into(), i.name.as_str().into()],
     )
 }
 
@@ -77,7 +74,8 @@ fn attach(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcome> {
 
 fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcome> {
     let target = sides::target(p)?;
-    let blocks = crate::pg::catalog::extent(p.target.unwrap_or(0))?.map_or(0, |e| e.blocks);
+    let blocks =
+        crate::pg::catalog::extent(sides::target_oid(p)?.to_u32())?.map_or(0, |e| e.blocks);
     if blocks > SMALL_BLOCKS {
         return Err(Error::NotSupported {
             what: format!(

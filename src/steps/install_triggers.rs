@@ -131,7 +131,7 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     }
     for p in mappings {
         triggers::drop_all(p)?;
-        let guards = retired_guard::create(p.id, sides::source(p)?, p.target.unwrap_or(0));
+        let guards = retired_guard::create(p.id, sides::source(p)?, sides::target_oid(p)?.to_u32());
         state::define_triggers(p.source.into(), sides::source(p)?, &guards)?;
         triggers::record_installed(p.id)?;
     }
@@ -181,7 +181,7 @@ fn install_flow(p: &Mapping, flow: &Flow) -> Result<()> {
     }
     let touched = match flow.direction {
         Direction::Forward => p.source,
-        Direction::Reverse => p.target.unwrap_or(0),
+        Direction::Reverse => sides::target_oid(p)?.to_u32(),
     };
     state::define_triggers(touched.into(), &flow.touched, &trigger::create(flow))?;
     triggers::record_installed(p.id)

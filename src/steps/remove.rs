@@ -141,7 +141,7 @@ fn new_ids_of(p: &Mapping) -> Option<&NewIds> {
 
 /// Restores the rows of the scope that existed before the migration.
 fn restore(p: &Mapping, found: &NewIds) -> Result<()> {
-    let standing = catalog::shape_of(p.target.unwrap_or(0), &p.target_name.plain())?;
+    let standing = catalog::shape_of(sides::target_oid(p)?.to_u32(), &p.target_name.plain())?;
     let columns = standing
         .columns
         .into_iter()

@@ -18,7 +18,7 @@ pub struct Helpers {
     worker: WorkerArguments,
     looked: Option<Instant>,
     /// A missing worker slot is reported once.
-    told: bool,
+    reported: bool,
 }
 
 impl Helpers {
@@ -30,7 +30,7 @@ impl Helpers {
                 ..runner
             },
             looked: None,
-            told: false,
+            reported: false,
         }
     }
 
@@ -52,7 +52,7 @@ impl Helpers {
             return;
         };
         let all = (0..wanted).all(|_| self.worker.start(0, &m.name));
-        if !all && !std::mem::replace(&mut self.told, true) {
+        if !all && !std::mem::replace(&mut self.reported, true) {
             let what = format!(
                 "no worker slot is free to help with job {}: it goes on with fewer than max_workers",
                 self.worker.job

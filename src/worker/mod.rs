@@ -41,15 +41,16 @@ pub unsafe extern "C-unwind" fn mig_worker_main(_argument: pg_sys::Datum) {
         pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
         pg_sys::BackgroundWorkerUnblockSignals();
     }
-    let Some((told, transaction)) = WorkerArguments::read(BackgroundWorker::get_extra()) else {
+    let Some((arguments, transaction)) = WorkerArguments::read(BackgroundWorker::get_extra())
+    else {
         return;
     };
     wait_for_launcher(transaction);
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(told.database), Some(told.role));
-    match told.worker_role {
-        WorkerRole::Runs => run(told),
-        WorkerRole::Helps => help::run(told.job),
-        WorkerRole::Changes => change::run(told.job),
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(arguments.database), Some(arguments.role));
+    match arguments.worker_role {
+        WorkerRole::Runs => run(arguments),
+        WorkerRole::Helps => help::run(arguments.job),
+        WorkerRole::Changes => change::run(arguments.job),
     }
 }
 
@@ -89,8 +90,8 @@ fn own_settings() -> Result<()> {
 }
 
 /// Runs the job. Exits silently if there is no such job, because the transaction that created it was rolled back.
-fn run(told: WorkerArguments) {
-    let id = told.job;
+fn run(arguments: WorkerArguments) {
+    let id = arguments.job;
     // The first transaction still has the role's settings, and only changes them.
     if let Err(e) = transaction(own_settings) {
         log!("pg_mig worker: job {id} does not start: {e}");
@@ -108,7 +109,7 @@ fn run(told: WorkerArguments) {
             }
         }
     }
-    let mut helpers = Helpers::for_runner(told);
+    let mut helpers = Helpers::for_runner(arguments);
     while let Some(pause) = turn(id) {
         helpers.call();
         rest(id, pause);

@@ -30,12 +30,12 @@ pub(super) fn items(
     } else {
         Vec::new()
     };
-    let told: Vec<String> = all.iter().map(ColumnChange::describe).collect();
+    let texts: Vec<String> = all.iter().map(ColumnChange::describe).collect();
     items.push(ChecklistItem::new(
         "created",
         "the new columns exist",
         Some(m.phase >= Phase::Created),
-        told.join("; "),
+        texts.join("; "),
     ));
     items.push(of_lines(
         "dual_write",

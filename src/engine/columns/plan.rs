@@ -18,15 +18,19 @@ pub(super) fn plan(all: &[ColumnChange]) -> Result<Vec<PlannedStep>> {
     let mut steps = Vec::new();
     for r in all {
         let shape = catalog::shape_of(r.relation, &r.table()?.plain())?;
-        let heirs = dependents::list_heirs(all, r.relation);
-        steps.extend(of_one(r, &shape, &heirs));
+        let replacements = dependents::list_replacements(all, r.relation);
+        steps.extend(of_one(r, &shape, &replacements));
     }
     // By phase, and within a phase in the order of definition.
     steps.sort_by_key(|s| s.phase);
     Ok(steps)
 }
 
-fn of_one(r: &ColumnChange, shape: &Shape, heirs: &dependents::Replacements) -> Vec<PlannedStep> {
+fn of_one(
+    r: &ColumnChange,
+    shape: &Shape,
+    replacements: &dependents::Replacements,
+) -> Vec<PlannedStep> {
     let table = &shape.name;
     let mut steps = Vec::new();
     let mut add = |phase, lock, sql, moves_rows: bool| {
@@ -58,7 +62,7 @@ fn of_one(r: &ColumnChange, shape: &Shape, heirs: &dependents::Replacements) -> 
     }
     let rows = "RowExclusiveLock, rows FOR NO KEY UPDATE";
     add(Phase::Backfilled, rows, compare::fill(table, r), true);
-    for (c, l) in plan_dependents(r, shape, heirs) {
+    for (c, l) in plan_dependents(r, shape, replacements) {
         for (lock, text) in statements_of(table, &l) {
             add(Phase::Backfilled, lock, text, false);
         }
@@ -103,14 +107,13 @@ fn of_one(r: &ColumnChange, shape: &Shape, heirs: &dependents::Replacements) -> 
 fn plan_dependents<'a>(
     r: &'a ColumnChange,
     shape: &Shape,
-    heirs: &dependents::Replacements,
+    replacements: &dependents::Replacements,
 ) -> Vec<(&'a NewColumn, Dependent)> {
     let mut all = Vec::new();
     for c in &r.columns {
-        let late = c
-            .late
-            .clone()
-            .unwrap_or_else(|| dependents::plan_dependents(shape, c, heirs, &mut Vec::new()));
+        let late = c.late.clone().unwrap_or_else(|| {
+            dependents::plan_dependents(shape, c, replacements, &mut Vec::new())
+        });
         all.extend(late.into_iter().map(|l| (c, l)));
     }
     all

@@ -84,18 +84,18 @@ fn by_cron(m: &Migration, id: i64, why: Option<&str>) -> Result<Option<String>> 
         return Ok(Some(format!("pg_cron refuses: {e}")));
     }
     job::driven_by(id, Driver::PgCron, why)?;
-    let told = format!("pg_cron runs job {id} from the next minute on");
-    notice(&why.map_or_else(|| told.clone(), |why| format!("{why}: {told}")));
+    let text = format!("pg_cron runs job {id} from the next minute on");
+    notice(&why.map_or_else(|| text.clone(), |why| format!("{why}: {text}")));
     if let Some(why) = why {
-        log::write(&m.name, m.phase.as_str(), &format!("{told}: {why}"))?;
+        log::write(&m.name, m.phase.as_str(), &format!("{text}: {why}"))?;
     }
     Ok(None)
 }
 
 fn by_hand(m: &Migration, id: i64, why: Option<&str>) -> Result<()> {
     job::driven_by(id, Driver::Manual, why)?;
-    let told = hint_to_drive(m);
-    notice(&why.map_or_else(|| told.clone(), |why| format!("{why}; {told}")));
+    let text = hint_to_drive(m);
+    notice(&why.map_or_else(|| text.clone(), |why| format!("{why}; {text}")));
     Ok(())
 }
 

@@ -79,24 +79,24 @@ fn ended_as(state: DdlState) -> DdlState {
 
 /// Handles a piece of work that failed: it is tried again, or what is half-made is removed.
 pub fn wrong(job: &DdlJob, e: &Error) -> Result<SliceProgress> {
-    let told = e
+    let reason = e
         .detail()
         .map_or_else(|| e.to_string(), |d| format!("{e}: {d}"));
     let cancelled =
         e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED && !is_running(job.id)?;
     if cancelled || e.is_retryable() {
-        ddl_job::heartbeat(job.id, None, Some(&told))?;
+        ddl_job::heartbeat(job.id, None, Some(&reason))?;
         return Ok(SliceProgress::Wait { pause_ms: WAIT_MS });
     }
     if job.state == DdlState::Running {
-        ddl_job::give_up(job.id, DdlState::Failing, Some(&told))?;
+        ddl_job::give_up(job.id, DdlState::Failing, Some(&reason))?;
         return Ok(SliceProgress::Continue {
             rows: 0,
             pause_ms: 0,
         });
     }
     // What cannot be removed stays, and is reported.
-    ddl_job::give_up(job.id, job.state, Some(&told))?;
+    ddl_job::give_up(job.id, job.state, Some(&reason))?;
     ddl_job::end(job.id, DdlState::Failed)?;
     Ok(SliceProgress::Ended)
 }

@@ -9,7 +9,7 @@ use crate::pg::{activity, catalog};
 use crate::sqlgen::checksum::Side;
 use crate::steps::verify::rows::{self, CheckProgress, Difference};
 use crate::steps::verify::{self, CheckLine, CheckMode, CheckSubject};
-use crate::store::job;
+use crate::store::{job, sides};
 use pgrx::pg_sys::Oid;
 
 /// Returns what to check. Errors: 55000 before both sides exist.
@@ -116,7 +116,7 @@ impl CheckProgress for SlicedProgress {
     fn slices(&mut self, p: &Mapping, side: Side) -> Result<Vec<BlockSlice>> {
         let relation = match side {
             Side::Source => p.source,
-            Side::Target => p.target.unwrap_or(0),
+            Side::Target => sides::target_oid(p)?.to_u32(),
         };
         let blocks = catalog::extent(relation)?.map_or(0, |e| e.blocks);
         let count = (blocks + SLICE_BLOCKS - 1) / SLICE_BLOCKS;

@@ -159,7 +159,7 @@ fn two_sequences(p: &Mapping) -> Result<Vec<TwoSequences>> {
         include_str!("../../../sql/query/two_sequences.sql"),
         &[
             Oid::from(p.source).into(),
-            Oid::from(p.target.unwrap_or(0)).into(),
+            sides::target_oid(p)?.into(),
             names(|k| &k.source).into(),
             names(|k| &k.target).into(),
         ],

@@ -80,14 +80,14 @@ fn change_type(column: &str, name: &str, modifiers: &[i32]) -> Act {
 
 #[test]
 fn a_type_that_only_grows_changes_the_catalog() {
-    let told = [(INFO, "change-column-type")];
+    let expected = [(INFO, "change-column-type")];
     let warned = [(WARNING, "change-column-type")];
-    assert_eq!(rules(vec![change_type("note", "varchar", &[40])]), told);
-    assert_eq!(rules(vec![change_type("note", "varchar", &[])]), told);
+    assert_eq!(rules(vec![change_type("note", "varchar", &[40])]), expected);
+    assert_eq!(rules(vec![change_type("note", "varchar", &[])]), expected);
     assert_eq!(rules(vec![change_type("note", "varchar", &[10])]), warned);
     assert_eq!(
         rules(vec![change_type("amount", "numeric", &[12, 2])]),
-        told
+        expected
     );
     assert_eq!(
         rules(vec![change_type("amount", "numeric", &[12, 4])]),

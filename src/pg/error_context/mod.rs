@@ -66,7 +66,7 @@ struct ContextFrame {
     link: pg_sys::ErrorContextCallback,
     memory: pg_sys::MemoryContext,
     /// Invalid when `unwinds` is set.
-    told: *const ErrorTexts,
+    given: *const ErrorTexts,
     shows: VisibleParts,
     unwinds: bool,
     /// The last ERROR that passed; null before the first.
@@ -77,12 +77,12 @@ struct ContextFrame {
 /// Removes the frame when it is dropped.
 pub struct ContextGuard<'a> {
     frame: *mut ContextFrame,
-    _told: &'a ErrorTexts,
+    _given: &'a ErrorTexts,
 }
 
-/// Adds `told` to ERRORs until the guard is dropped. The current memory context must live as long as the caller of the function
+/// Adds `given` to ERRORs until the guard is dropped. The current memory context must live as long as the caller of the function
 /// that PostgreSQL called.
-pub fn explain_errors(told: &ErrorTexts, shows: VisibleParts) -> ContextGuard<'_> {
+pub fn explain_errors(given: &ErrorTexts, shows: VisibleParts) -> ContextGuard<'_> {
     // SAFETY: the frame is complete before it is linked into the stack, and code that unwinds past it restores the stack.
     unsafe {
         let memory = pg_sys::CurrentMemoryContext;
@@ -94,7 +94,7 @@ pub fn explain_errors(told: &ErrorTexts, shows: VisibleParts) -> ContextGuard<'_
                 arg: frame.cast(),
             },
             memory,
-            told,
+            given,
             shows,
             unwinds: false,
             first: null_mut(),
@@ -106,7 +106,10 @@ pub fn explain_errors(told: &ErrorTexts, shows: VisibleParts) -> ContextGuard<'_
             },
         });
         pg_sys::error_context_stack = &raw mut (*frame).link;
-        ContextGuard { frame, _told: told }
+        ContextGuard {
+            frame,
+            _given: given,
+        }
     }
 }
 
@@ -142,7 +145,7 @@ unsafe extern "C-unwind" fn add_context(frame: *mut c_void) {
         } else if level == ERROR {
             frame.keep(error);
         } else if level > ERROR {
-            set_text(pg::errcontext_msg, (*frame.told).line.as_ptr());
+            set_text(pg::errcontext_msg, (*frame.given).line.as_ptr());
         }
     }
 }
@@ -152,15 +155,15 @@ impl ContextFrame {
     /// `error` was copied to the frame's memory.
     unsafe fn keep(&mut self, error: *mut pg_sys::ErrorData) {
         self.first = error;
-        // SAFETY: `told` lives as long as nothing unwinds.
+        // SAFETY: `given` lives as long as nothing unwinds.
         unsafe {
-            let told = &*self.told;
+            let given = &*self.given;
             let copy = |text: &CStr| pg::MemoryContextStrdup(self.memory, text.as_ptr());
             self.texts = OwnedErrorTexts {
-                line: copy(&told.line),
-                schema: copy(&told.schema),
-                table: copy(&told.table),
-                general: copy(&told.general),
+                line: copy(&given.line),
+                schema: copy(&given.schema),
+                table: copy(&given.table),
+                general: copy(&given.general),
             };
         }
     }

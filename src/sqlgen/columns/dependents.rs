@@ -9,7 +9,7 @@ use crate::model::shape::{ForeignKey, IndexColumn, Shape, TableIndex};
 /// Pairs of old column and new column, for old columns of one table that one new column replaces.
 pub type Replacements<'a> = [(&'a Ident, &'a NewColumn)];
 
-pub fn list_heirs(all: &[ColumnChange], relation: u32) -> Vec<(&Ident, &NewColumn)> {
+pub fn list_replacements(all: &[ColumnChange], relation: u32) -> Vec<(&Ident, &NewColumn)> {
     all.iter()
         .filter(|r| r.relation == relation && r.columns.len() == 1)
         .filter_map(|r| Some((&r.replaces.as_ref()?.name, r.leader())))
@@ -17,8 +17,8 @@ pub fn list_heirs(all: &[ColumnChange], relation: u32) -> Vec<(&Ident, &NewColum
 }
 
 /// Whether this column takes the dependent over: the first of the new columns does, and the copy includes all new columns.
-fn is_mine(c: &NewColumn, heirs: &Replacements, has: impl Fn(&Ident) -> bool) -> bool {
-    let first = heirs.iter().find(|(old, _)| has(old));
+fn is_mine(c: &NewColumn, replacements: &Replacements, has: impl Fn(&Ident) -> bool) -> bool {
+    let first = replacements.iter().find(|(old, _)| has(old));
     first.is_some_and(|(_, heir)| heir.id == c.id)
 }
 
@@ -27,25 +27,28 @@ fn is_mine(c: &NewColumn, heirs: &Replacements, has: impl Fn(&Ident) -> bool) ->
 pub fn plan_dependents(
     shape: &Shape,
     c: &NewColumn,
-    heirs: &Replacements,
+    replacements: &Replacements,
     taken: &mut Vec<Ident>,
 ) -> Vec<Dependent> {
     let mut all = Vec::new();
     for i in shape
         .indexes
         .iter()
-        .filter(|i| is_mine(c, heirs, |old| moves(i, old)))
+        .filter(|i| is_mine(c, replacements, |old| moves(i, old)))
     {
-        let name = free(renamed_all(&i.name, heirs, |old| moves(i, old)), taken);
-        all.push(index_of(shape, i, heirs, name));
+        let name = free(
+            renamed_all(&i.name, replacements, |old| moves(i, old)),
+            taken,
+        );
+        all.push(index_of(shape, i, replacements, name));
     }
     for k in shape
         .fkeys
         .iter()
-        .filter(|k| is_mine(c, heirs, |old| k.columns.contains(old)))
+        .filter(|k| is_mine(c, replacements, |old| k.columns.contains(old)))
     {
-        let name = renamed_all(&k.name, heirs, |old| k.columns.contains(old));
-        all.push(key_of(k, heirs, free(name, taken)));
+        let name = renamed_all(&k.name, replacements, |old| k.columns.contains(old));
+        all.push(key_of(k, replacements, free(name, taken)));
     }
     if c.not_null {
         let name = free(
@@ -66,8 +69,12 @@ pub fn plan_dependents(
 }
 
 /// Returns the name with the names of all replaced columns that it uses exchanged.
-pub fn renamed_all(name: &Ident, heirs: &Replacements, has: impl Fn(&Ident) -> bool) -> Ident {
-    heirs
+pub fn renamed_all(
+    name: &Ident,
+    replacements: &Replacements,
+    has: impl Fn(&Ident) -> bool,
+) -> Ident {
+    replacements
         .iter()
         .filter(|(old, _)| has(old))
         .fold(name.clone(), |name, (old, heir)| {
@@ -75,12 +82,16 @@ pub fn renamed_all(name: &Ident, heirs: &Replacements, has: impl Fn(&Ident) -> b
         })
 }
 
-fn find_heir<'a>(heirs: &Replacements<'a>, old: &Ident) -> Option<&'a NewColumn> {
-    heirs.iter().find(|(o, _)| *o == old).map(|(_, h)| *h)
+fn find_replacement<'a>(replacements: &Replacements<'a>, old: &Ident) -> Option<&'a NewColumn> {
+    replacements
+        .iter()
+        .find(|(o, _)| *o == old)
+        .map(|(_, h)| *h)
 }
 
-fn rename_columns(heirs: &Replacements, columns: &[Ident]) -> Vec<Ident> {
-    let one = |x: &Ident| find_heir(heirs, x).map_or_else(|| x.clone(), |h| h.name.clone());
+fn rename_columns(replacements: &Replacements, columns: &[Ident]) -> Vec<Ident> {
+    let one =
+        |x: &Ident| find_replacement(replacements, x).map_or_else(|| x.clone(), |h| h.name.clone());
     columns.iter().map(one).collect()
 }
 
@@ -105,12 +116,12 @@ pub fn free(name: Ident, taken: &mut Vec<Ident>) -> Ident {
     chosen
 }
 
-fn index_of(shape: &Shape, i: &TableIndex, heirs: &Replacements, name: Ident) -> Dependent {
+fn index_of(shape: &Shape, i: &TableIndex, replacements: &Replacements, name: Ident) -> Dependent {
     let column = |x: &IndexColumn| {
         let Some((old, heir)) = x
             .name
             .as_ref()
-            .and_then(|n| Some((n, find_heir(heirs, n)?)))
+            .and_then(|n| Some((n, find_replacement(replacements, n)?)))
         else {
             return x.clone();
         };
@@ -135,7 +146,7 @@ fn index_of(shape: &Shape, i: &TableIndex, heirs: &Replacements, name: Ident) ->
         nulls_not_distinct: i.nulls_not_distinct,
         method: i.method.clone(),
         columns: i.columns.iter().map(column).collect(),
-        include: rename_columns(heirs, &i.include),
+        include: rename_columns(replacements, &i.include),
         predicate: i.predicate.clone(),
         options: i.options.clone(),
         tablespace: None,
@@ -162,11 +173,11 @@ fn order(suffix: &str) -> String {
     kept.join(" ")
 }
 
-fn key_of(k: &ForeignKey, heirs: &Replacements, name: Ident) -> Dependent {
+fn key_of(k: &ForeignKey, replacements: &Replacements, name: Ident) -> Dependent {
     Dependent {
         change: DdlChange::ForeignKey {
             name,
-            columns: rename_columns(heirs, &k.columns),
+            columns: rename_columns(replacements, &k.columns),
             references: k.ref_name.clone(),
             ref_columns: k.ref_columns.clone(),
             on_delete: FkAction::from_code(&k.on_delete),

@@ -23,7 +23,7 @@ pub fn batch(m: &Migration, r: &ColumnChange, may_wait: bool) -> Result<SliceOut
     let leader = fix_bound(m, r)?;
     let end = leader.bound_blocks.unwrap_or(0);
     if leader.next_block < end {
-        return stretch(m, r, &leader, end);
+        return fill_range(m, r, &leader, end);
     }
     let Some((block, others)) = leader.busy.split_first() else {
         let done = FillBatch {
@@ -105,7 +105,12 @@ fn progress(leader: &NewColumn) -> FillBatch {
     }
 }
 
-fn stretch(m: &Migration, r: &ColumnChange, leader: &NewColumn, end: i64) -> Result<SliceOutcome> {
+fn fill_range(
+    m: &Migration,
+    r: &ColumnChange,
+    leader: &NewColumn,
+    end: i64,
+) -> Result<SliceOutcome> {
     let started = Instant::now();
     let blocks = match leader.batch_blocks {
         Some(blocks) => blocks,

@@ -20,10 +20,10 @@ pub fn plan(r: &ColumnChange, all: &[ColumnChange]) -> Result<()> {
          UNION SELECT l->'change'->'name' FROM mig.new_column n, pg_catalog.jsonb_array_elements(n.late) l WHERE n.relation = $1",
         &[Oid::from(r.relation).into()],
     )?;
-    let heirs = sql::list_heirs(all, r.relation);
+    let replacements = sql::list_replacements(all, r.relation);
     for c in &r.columns {
-        let mut late = sql::plan_dependents(&shape, c, &heirs, &mut taken);
-        late.extend(checks(&shape, c, &heirs, &mut taken)?);
+        let mut late = sql::plan_dependents(&shape, c, &replacements, &mut taken);
+        late.extend(checks(&shape, c, &replacements, &mut taken)?);
         new_column::set_late(c.id, &late)?;
     }
     Ok(())
@@ -42,7 +42,7 @@ struct StoredDependent {
 fn checks(
     shape: &Shape,
     c: &NewColumn,
-    heirs: &sql::Replacements,
+    replacements: &sql::Replacements,
     taken: &mut Vec<Ident>,
 ) -> Result<Vec<Dependent>> {
     let stored: Vec<StoredDependent> = spi::rows(
@@ -54,7 +54,7 @@ fn checks(
     let mut made = Vec::new();
     for s in stored {
         let has = |old: &Ident| s.columns.contains(old);
-        let mut concerned = heirs.iter().filter(|(old, _)| has(old)).peekable();
+        let mut concerned = replacements.iter().filter(|(old, _)| has(old)).peekable();
         let first = concerned.peek().is_some_and(|(_, heir)| heir.id == c.id);
         let same = |(old, heir): &(&Ident, &NewColumn)| {
             shape.column(old).map(|o| &o.type_text) == Some(&heir.type_text)
@@ -67,7 +67,7 @@ fn checks(
             .collect::<Result<Vec<_>>>()?;
         made.push(Dependent {
             change: DdlChange::Check {
-                name: sql::free(sql::renamed_all(&s.name, heirs, has), taken),
+                name: sql::free(sql::renamed_all(&s.name, replacements, has), taken),
                 expression: deparse::with_columns(&s.tree, shape.oid, &shape.name.name, &pairs)?,
             },
             unique: None,

@@ -24,7 +24,7 @@ const MERGED_WAIT_MS: i32 = 100;
 pub fn batch(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     let p = &fix_bound(m, p)?;
     match range::find(m, p)? {
-        Some(stretch) => copy(m, p, &stretch),
+        Some(range) => copy(m, p, &range),
         None => Ok(SliceOutcome::Did(0)),
     }
 }
@@ -35,14 +35,14 @@ pub fn help(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
         return Ok(SliceOutcome::Done);
     }
     match range::find_share(p)? {
-        Some(stretch) => copy(m, p, &stretch),
+        Some(range) => copy(m, p, &range),
         None => Ok(SliceOutcome::Done),
     }
 }
 
-fn copy(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutcome> {
+fn copy(m: &Migration, p: &Mapping, range: &CopyRange) -> Result<SliceOutcome> {
     let started = Instant::now();
-    let (slice, end) = stretch.slice(m, p)?;
+    let (slice, end) = range.slice(m, p)?;
     // Limits waits of the target's own constraints (an adopted target may have foreign keys): this batch holds row locks.
     let timeout = settings::lock_timeout_ms(m);
     let moved = if p.is_merged() {
@@ -50,7 +50,7 @@ fn copy(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutcome>
         // left for later.
         let _timeout = guc::lock_timeout(timeout.min(MERGED_WAIT_MS));
         match tx::subtransaction(|| passes::run(p, &slice)) {
-            Err(e) if e.is_retryable() => return smaller(m, p, stretch),
+            Err(e) if e.is_retryable() => return smaller(m, p, range),
             other => other?,
         }
     } else {
@@ -61,8 +61,8 @@ fn copy(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutcome>
     pending_rows::add_refused(p.id, &moved.refused)?;
     let ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
     let rows = moved.locked;
-    let batch_rows = stretch.next_batch_size(m, rows, ms);
-    stretch.checkpoint(
+    let batch_rows = range.next_batch_size(m, rows, ms);
+    range.checkpoint(
         p,
         moved.stopped.unwrap_or(end),
         &BatchResult {
@@ -88,25 +88,25 @@ pub fn give_up_slice(m: &Migration, p: &Mapping, helps: bool) -> Result<SliceOut
         (p, found)
     };
     match found {
-        Some(stretch) => smaller(m, &p, &stretch),
+        Some(range) => smaller(m, &p, &range),
         None => Ok(SliceOutcome::Did(0)),
     }
 }
 
-fn smaller(m: &Migration, p: &Mapping, stretch: &CopyRange) -> Result<SliceOutcome> {
+fn smaller(m: &Migration, p: &Mapping, range: &CopyRange) -> Result<SliceOutcome> {
     let done = BatchResult {
         rows: 0,
         batch_rows: i32::try_from(*ROWS.start()).unwrap_or(50),
         ms: 0,
     };
-    if stretch.batch_rows(m) > *ROWS.start() {
-        stretch.reset_batch_size(p, &done)?;
+    if range.batch_rows(m) > *ROWS.start() {
+        range.reset_batch_size(p, &done)?;
         return Ok(SliceOutcome::Did(0));
     }
-    let (slice, end) = stretch.slice(m, p)?;
+    let (slice, end) = range.slice(m, p)?;
     let keys = passes::keys(p, &slice)?;
     pending_rows::add(p.id, &keys)?;
-    stretch.checkpoint(p, end, &done)?;
+    range.checkpoint(p, end, &done)?;
     Ok(SliceOutcome::Did(i64::try_from(keys.len()).unwrap_or(0)))
 }
 

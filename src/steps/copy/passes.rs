@@ -26,7 +26,7 @@ pub struct MovedRows {
 pub fn read_from(p: &Mapping) -> Result<(u32, &QualifiedName)> {
     match p.pass {
         Pass::Copy | Pass::DeleteStale => Ok((p.source, sides::source(p)?)),
-        Pass::CopyBack => Ok((p.target.unwrap_or(0), sides::target(p)?)),
+        Pass::CopyBack => Ok((sides::target_oid(p)?.to_u32(), sides::target(p)?)),
     }
 }
 

@@ -89,7 +89,7 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
         "SELECT EXISTS (SELECT FROM {} WHERE {} OPERATOR(pg_catalog.=) $1::{})",
         shape.name, key.name, key.type_text
     );
-    // Policies and domains belong to the table's owner.
+    // As the table's owner, as a foreign key does. `plan_guard` refuses a domain of another role.
     let look = || {
         let _owner = role::confine_for_key(Oid::from(shape.owner));
         guc::forbid_writes();

@@ -76,7 +76,7 @@ pub fn copy_free_rows(m: &Migration, p: &Mapping, keys: &Value) -> Result<Copied
 fn outbound(p: &Mapping) -> Result<Vec<OutboundKey>> {
     let all: Vec<OutboundKey> = spi::rows(
         include_str!("../../../sql/query/outbound_keys.sql"),
-        &[Oid::from(p.target.unwrap_or(0)).into()],
+        &[sides::target_oid(p)?.into()],
     )?;
     let columns = &sides::layout(p)?.columns;
     let ours = |k: &OutboundKey| {
@@ -111,7 +111,7 @@ pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
     let pair = ComparedPair::new(p.id, sides::target(p)?, layout);
     let inbound: Vec<InboundKey> = spi::rows(
         include_str!("../../../sql/query/inbound_keys.sql"),
-        &[Oid::from(p.target.unwrap_or(0)).into()],
+        &[sides::target_oid(p)?.into()],
     )?;
     let _owner = role::confine(sides::owner(p)?)?;
     let stale = tid::lock_keys(&repair::lock_stale(&pair, &flow), keys)?;

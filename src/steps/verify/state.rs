@@ -270,7 +270,7 @@ fn sequences(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<Option<CheckLi
     let (source, target) = (sides::source(p)?, sides::target(p)?);
     let _owner = role::confine_reading(sides::owner(p)?)?;
     let old = find_behind(p.source, source, at)?;
-    let new = find_behind(p.target.unwrap_or(0), target, at)?;
+    let new = find_behind(sides::target_oid(p)?.to_u32(), target, at)?;
     let Some(new) = new else {
         return Ok(None);
     };

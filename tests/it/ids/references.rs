@@ -192,7 +192,7 @@ fn what_cannot_be_remapped_is_refused_with_the_way_out() {
         ),
         (
             "SELECT mig_add_table('no', 'pairs', 'p', id_mode => 'remap')",
-            "0 columns of its primary key could be drawn anew",
+            "0 columns of its primary key could get new ids",
         ),
         (
             "SELECT mig_add_table('no', 'parents', 'p', id_mode => 'remap', columns => '{\"id\": \"id + 1000\"}')",

@@ -238,3 +238,62 @@ fn names_are_held_whenever_the_lock_is_had() {
     );
     assert_eq!(code, "55P03");
 }
+
+/// A value becomes one of a type with the rights of whoever converts it, and the type can be another role's.
+#[test]
+fn a_type_of_another_role_runs_no_code_of_its_own() {
+    let stage = Stage::installed("it_stored_types");
+    stage.run("att", EVIL);
+    let deep: String = (1..12)
+        .map(|n| format!("CREATE TYPE a.r{n} AS (f a.r{}); ", n - 1))
+        .collect();
+    stage.run(
+        "att",
+        &format!(
+            "CREATE DOMAIN a.dom AS int; CREATE TYPE a.mood AS ENUM ('x', 'y'); CREATE TYPE a.inner_mood AS ENUM ('x'); \
+             CREATE TYPE a.r0 AS (f a.inner_mood); {deep}"
+        ),
+    );
+    stage.run(
+        "postgres",
+        "CREATE TABLE public.pr (id a.dom PRIMARY KEY, x text); INSERT INTO public.pr VALUES (1, 'x'); \
+         GRANT SELECT, REFERENCES ON public.pr TO att; \
+         CREATE TABLE public.l (id int PRIMARY KEY, m a.mood[]); INSERT INTO public.l VALUES (1, '{x}'); \
+         CREATE TABLE public.d (id int PRIMARY KEY, r a.r11); INSERT INTO public.d VALUES (1, NULL); \
+         SELECT mig_define('m'); SELECT mig_add_table('m', 'public.pr', 'public.pr2'); SELECT mig_add_table('m', 'public.l', 'public.l2'); \
+         SELECT mig_add_table('m', 'public.d', 'public.d2'); SELECT mig_create('m'); SELECT mig_dual_write('m'); GRANT SELECT ON public.pr2 TO att",
+    );
+    stage.run(
+        "att",
+        "CREATE FUNCTION a.ev() RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM a.evil(); RETURN 1; END$$; \
+         ALTER DOMAIN a.dom ADD CHECK (a.ev() = 1) NOT VALID; \
+         CREATE FUNCTION a.ct(a.mood[]) RETURNS text LANGUAGE plpgsql AS $$BEGIN PERFORM a.evil(); RETURN 'x'; END$$; \
+         CREATE CAST (a.mood[] AS text) WITH FUNCTION a.ct(a.mood[]); \
+         CREATE FUNCTION a.cj(a.inner_mood) RETURNS json LANGUAGE plpgsql AS $$BEGIN PERFORM a.evil(); RETURN '1'; END$$; \
+         CREATE CAST (a.inner_mood AS json) WITH FUNCTION a.cj(a.inner_mood)",
+    );
+    for (role, call) in [
+        ("att", "mig_define('s', 'public.pr', '1', 'pr')"),
+        ("att", "mig_map('m', 'public.pr', '1')"),
+        ("postgres", "mig_backfill('m', 'manual')"),
+        ("postgres", "mig_step('m', 60000)"),
+        ("postgres", "mig_check('m')"),
+        ("postgres", "mig_checklist('m')"),
+        ("postgres", "mig_diff('m', 'public.pr')"),
+        ("postgres", "mig_diff('m', 'public.l')"),
+        ("postgres", "mig_diff('m', 'public.d')"),
+        ("postgres", "mig_repair('m', dry_run => false)"),
+        ("postgres", "mig_switch('m', true)"),
+        ("postgres", "mig_rollback('m', 'created')"),
+        ("postgres", "mig_dual_write('m')"),
+    ] {
+        stage.code(role, &format!("SELECT {call}"));
+        stage.require_no_new_superuser();
+    }
+    // The owner of the types can be one who has the rights.
+    stage.run(
+        "postgres",
+        "ALTER DOMAIN a.dom OWNER TO postgres; DROP CAST (a.mood[] AS text); DROP CAST (a.inner_mood AS json); \
+         ALTER DOMAIN a.dom DROP CONSTRAINT dom_check; SELECT mig_dual_write('m'); SELECT mig_backfill('m', 'manual'); SELECT mig_step('m', 60000); SELECT mig_assert('m')",
+    );
+}

@@ -58,11 +58,11 @@ impl ChecklistFacts<'_> {
         } else {
             (bad.is_empty() && !lines.is_empty()).then_some(true)
         };
-        let told: Vec<String> = bad.iter().map(|l| self.describe_line(l)).collect();
-        let detail = if told.is_empty() {
+        let texts: Vec<String> = bad.iter().map(|l| self.describe_line(l)).collect();
+        let detail = if texts.is_empty() {
             format!("on all {} tables", self.all.len())
         } else {
-            told.join("; ")
+            texts.join("; ")
         };
         ChecklistItem::new(phase, item, ok, detail)
     }

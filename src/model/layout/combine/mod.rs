@@ -99,14 +99,14 @@ fn constant<'a>(member: &'a Member, name: &Ident) -> Option<(&'a str, &'a str)> 
 /// For a union: the column that tells the sources apart, and its value in rows from `me`.
 pub(super) fn kind(members: &[Member], me: &Member, scope: Option<&Scope>) -> Result<Scope> {
     let peers = peers(members, me);
-    let told = kind_column(&peers).ok_or_else(|| {
+    let found = kind_column(&peers).ok_or_else(|| {
         unfit(
             &peers,
             "No column is constant in each of them, with another value in each.".into(),
             union_hint(&peers),
         )
     })?;
-    let (column, type_text) = told;
+    let (column, type_text) = found;
     let value = constant(me, &column).map_or("", |c| c.0);
     require_alike(members, &peers, scope)?;
     require_one_generator(&peers)?;
