@@ -3,6 +3,7 @@
 use crate::pg::syscache;
 use pgrx::pg_sys::{self, Oid};
 use pgrx::{FromDatum, PgList};
+use std::collections::HashSet;
 use std::ffi::CStr;
 
 /// Whether reading the table runs built-in functions only. The planner computes constant parts of index expressions, index predicates and
@@ -102,7 +103,7 @@ pub fn find_foreign_type(relation: Oid, current: Oid) -> Option<ForeignType> {
         }
         let row = &*(*table).rd_att;
         let all = row.attrs.as_slice(usize::try_from(row.natts).unwrap_or(0));
-        let mut seen = Vec::new();
+        let mut seen = HashSet::new();
         let found = all.iter().filter(|a| !a.attisdropped).find_map(|a| {
             let owner = foreign_owner(a.atttypid, current, &mut seen)?;
             let column = CStr::from_ptr(a.attname.data.as_ptr());
@@ -116,41 +117,58 @@ pub fn find_foreign_type(relation: Oid, current: Oid) -> Option<ForeignType> {
     }
 }
 
-/// Returns the owner of such code. `seen`: types that were looked into already.
-unsafe fn foreign_owner(kind: Oid, current: Oid, seen: &mut Vec<Oid>) -> Option<Oid> {
-    if kind.to_u32() < pg_sys::FirstNormalObjectId || seen.contains(&kind) {
-        return None;
-    }
-    seen.push(kind);
-    // SAFETY: catalog look-ups inside a transaction.
-    unsafe {
-        let targets = [pg_sys::JSONOID, pg_sys::JSONBOID, pg_sys::TEXTOID];
-        let mut casts = targets.iter();
-        if let Some(owner) = casts.find_map(|to| foreign_cast_between(kind, *to, current)) {
-            return Some(owner);
+/// Returns the owner of such code of a type, or of a type that it is made of. `seen`: types that were looked into already. Types can be
+/// nested deeper than the stack is: they wait in a list.
+unsafe fn foreign_owner(kind: Oid, current: Oid, seen: &mut HashSet<Oid>) -> Option<Oid> {
+    let mut waiting = vec![kind];
+    while let Some(kind) = waiting.pop() {
+        if kind.to_u32() < pg_sys::FirstNormalObjectId || !seen.insert(kind) {
+            continue;
         }
-        match pg_sys::get_typtype(kind) as u8 {
-            pg_sys::TYPTYPE_DOMAIN => {
+        pgrx::check_for_interrupts!();
+        // SAFETY: upheld by the caller.
+        unsafe {
+            let owner = foreign_cast_owner(kind, current);
+            if owner.is_some() {
+                return owner;
+            }
+            if pg_sys::get_typtype(kind) as u8 == pg_sys::TYPTYPE_DOMAIN {
                 let owner = syscache::type_owner(kind)?;
                 if !syscache::has_privileges_of(owner, current)
                     && pg_sys::DomainHasConstraints(kind)
                 {
                     return Some(owner);
                 }
-                foreign_owner(pg_sys::getBaseType(kind), current, seen)
             }
-            pg_sys::TYPTYPE_RANGE => foreign_owner(pg_sys::get_range_subtype(kind), current, seen),
-            pg_sys::TYPTYPE_MULTIRANGE => {
-                foreign_owner(pg_sys::get_multirange_range(kind), current, seen)
-            }
+            waiting.extend(parts(kind));
+        }
+    }
+    None
+}
+
+/// Returns the types that a type is made of.
+unsafe fn parts(kind: Oid) -> Vec<Oid> {
+    // SAFETY: catalog look-ups inside a transaction.
+    unsafe {
+        match pg_sys::get_typtype(kind) as u8 {
+            pg_sys::TYPTYPE_DOMAIN => syscache::domain_base(kind).into_iter().collect(),
+            pg_sys::TYPTYPE_RANGE => vec![pg_sys::get_range_subtype(kind)],
+            pg_sys::TYPTYPE_MULTIRANGE => vec![pg_sys::get_multirange_range(kind)],
             pg_sys::TYPTYPE_COMPOSITE => {
                 let row = pg_sys::get_typ_typrelid(kind);
                 let count = syscache::find_relation(row).map_or(0, |r| r.columns);
-                (1..=count).find_map(|n| foreign_owner(pg_sys::get_atttype(row, n), current, seen))
+                (1..=count).map(|n| pg_sys::get_atttype(row, n)).collect()
             }
-            _ => foreign_owner(pg_sys::get_element_type(kind), current, seen),
+            _ => vec![pg_sys::get_element_type(kind)],
         }
     }
+}
+
+unsafe fn foreign_cast_owner(kind: Oid, current: Oid) -> Option<Oid> {
+    let targets = [pg_sys::JSONOID, pg_sys::JSONBOID, pg_sys::TEXTOID];
+    let mut casts = targets.iter();
+    // SAFETY: upheld by the caller.
+    casts.find_map(|to| unsafe { foreign_cast_between(kind, *to, current) })
 }
 
 /// Anum_pg_cast_castfunc in pg_cast_d.h.

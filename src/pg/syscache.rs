@@ -65,6 +65,15 @@ pub fn function_owner(function: Oid) -> Option<Oid> {
 
 /// Returns the type's owner; None where there is no such type.
 pub fn type_owner(kind: Oid) -> Option<Oid> {
+    read_type(kind, |row| row.typowner)
+}
+
+/// Returns the type that a domain is directly over, which may be a domain; None where there is no such type.
+pub fn domain_base(domain: Oid) -> Option<Oid> {
+    read_type(domain, |row| row.typbasetype)
+}
+
+fn read_type<T>(kind: Oid, read: impl FnOnce(&pg_sys::FormData_pg_type) -> T) -> Option<T> {
     // SAFETY: a catalog look-up inside a transaction; the tuple is read before it is released.
     unsafe {
         let cache = pg_sys::SysCacheIdentifier::TYPEOID as i32;
@@ -73,9 +82,9 @@ pub fn type_owner(kind: Oid) -> Option<Oid> {
             return None;
         }
         let row: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
-        let owner = (*row).typowner;
+        let found = read(&*row);
         pg_sys::ReleaseSysCache(tuple);
-        Some(owner)
+        Some(found)
     }
 }
 

@@ -297,3 +297,37 @@ fn a_type_of_another_role_runs_no_code_of_its_own() {
          ALTER DOMAIN a.dom DROP CONSTRAINT dom_check; SELECT mig_dual_write('m'); SELECT mig_backfill('m', 'manual'); SELECT mig_step('m', 60000); SELECT mig_assert('m')",
     );
 }
+
+/// PostgreSQL looks at a type's nesting when it is made, and not when one in the middle grows.
+#[test]
+fn types_nested_deeper_than_the_stack_end_in_an_answer() {
+    const SEGMENTS: usize = 6;
+    const DEEP: usize = 2500;
+    let stage = Stage::installed("it_stored_nested");
+    let mut att = stage.as_role("att");
+    for s in 0..=SEGMENTS {
+        att.batch_execute(&format!("CREATE TYPE a.g{s} AS ()"))
+            .unwrap();
+    }
+    att.batch_execute(&format!(
+        "CREATE TABLE a.t (id int PRIMARY KEY, x a.g{SEGMENTS}); INSERT INTO a.t VALUES (1)"
+    ))
+    .unwrap();
+    for s in (1..=SEGMENTS).rev() {
+        att.batch_execute(&format!("CREATE DOMAIN a.g{s}_0 AS a.g{}", s - 1))
+            .unwrap();
+        for first in (1..=DEEP).step_by(500) {
+            att.batch_execute(&format!(
+                "DO $$BEGIN FOR i IN {first}..{} LOOP EXECUTE format('CREATE DOMAIN a.g{s}_%s AS a.g{s}_%s[]', i, i - 1); END LOOP; END$$",
+                first + 499
+            ))
+            .unwrap();
+        }
+        att.batch_execute(&format!("ALTER TYPE a.g{s} ADD ATTRIBUTE x a.g{s}_{DEEP}"))
+            .unwrap();
+    }
+    assert_eq!(
+        stage.code("att", "SELECT mig_define('sc', 'a.t', '1', 'id')"),
+        "00000"
+    );
+}
