@@ -167,7 +167,7 @@ pub fn maps_of_others<'a>(
         check_name: "different owners".into(),
         relation: Some(p.source),
         detail: format!(
-            "Rows of {} refer to new ids of {}, which belongs to role {}. Its owner may write to the list of these ids, and would run code as {}.",
+            "Rows of {} refer to new ids of {}, which belongs to role {}. A write of such a row may add to the list of these ids, and code of that role would run there as {}.",
             source.name.plain(),
             other.name.plain(),
             other.owner_name,

@@ -132,13 +132,13 @@ unsafe fn foreign_owner(kind: Oid, current: Oid, seen: &mut HashSet<Oid>) -> Opt
             if owner.is_some() {
                 return owner;
             }
-            if pg_sys::get_typtype(kind) as u8 == pg_sys::TYPTYPE_DOMAIN {
-                let owner = syscache::type_owner(kind)?;
-                if !syscache::has_privileges_of(owner, current)
-                    && pg_sys::DomainHasConstraints(kind)
-                {
-                    return Some(owner);
-                }
+            // A type that is gone ends nothing: the others are still looked into.
+            if pg_sys::get_typtype(kind) as u8 == pg_sys::TYPTYPE_DOMAIN
+                && let Some(owner) = syscache::type_owner(kind)
+                && !syscache::has_privileges_of(owner, current)
+                && pg_sys::DomainHasConstraints(kind)
+            {
+                return Some(owner);
             }
             waiting.extend(parts(kind));
         }

@@ -101,20 +101,13 @@ unsafe fn require_trusted(query: *mut pg_sys::Query) -> Result<()> {
         if !written.contains(&relation) && is_passive(relation, &found) {
             continue;
         }
-        return Err(Error::Refused {
-            code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            message: format!(
-                "a statement of pg_mig for role {} is not run over {}",
-                role_name(current),
-                syscache::relation_name(relation).map_or_else(|| relation.to_u32().to_string(), |n| n.plain())
-            ),
-            detail: format!(
-                "It belongs to role {}, whose code (triggers, rules, policies, views) would run with the rights of {}.",
-                role_name(found.owner),
-                role_name(current)
-            ),
-            hint: "See whether a schema or table was renamed or given to another role: SELECT * FROM mig_status();".into(),
-        });
+        let detail = format!(
+            "It belongs to role {}, whose code (triggers, rules, policies, views) would run with the rights of {}.",
+            role_name(found.owner),
+            role_name(current)
+        );
+        let hint = "See whether a schema or table was renamed or given to another role: SELECT * FROM mig_status();";
+        return Err(refuse(relation, current, detail, hint));
     }
     Ok(())
 }
@@ -171,22 +164,28 @@ fn require_trusted_types(relation: Oid, current: Oid) -> Result<()> {
     let Some(found) = foreign_code::find_foreign_type(relation, current) else {
         return Ok(());
     };
-    Err(Error::Refused {
+    let detail = format!(
+        "The type of its column \"{}\" brings code of role {} (a domain's constraint, or a cast to json, jsonb or text), which would run with the rights of {}.",
+        found.column,
+        role_name(found.owner),
+        role_name(current)
+    );
+    let hint = "Give the type, or the cast's function, to a role with these rights: ALTER DOMAIN ... OWNER TO ...;";
+    Err(refuse(relation, current, detail, hint))
+}
+
+fn refuse(relation: Oid, current: Oid, detail: String, hint: &str) -> Error {
+    let name = syscache::relation_name(relation);
+    let name = name.map_or_else(|| relation.to_u32().to_string(), |n| n.plain());
+    Error::Refused {
         code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
         message: format!(
-            "a statement of pg_mig for role {} is not run over {}",
-            role_name(current),
-            syscache::relation_name(relation)
-                .map_or_else(|| relation.to_u32().to_string(), |n| n.plain())
-        ),
-        detail: format!(
-            "The type of its column \"{}\" brings code of role {} (a domain's constraint, or a cast to json, jsonb or text), which would run with the rights of {}.",
-            found.column,
-            role_name(found.owner),
+            "a statement of pg_mig for role {} is not run over {name}",
             role_name(current)
         ),
-        hint: "Give the type, or the cast's function, to a role with these rights: ALTER DOMAIN ... OWNER TO ...;".into(),
-    })
+        detail,
+        hint: hint.to_owned(),
+    }
 }
 
 fn role_name(role: Oid) -> String {

@@ -21,67 +21,60 @@ pub struct RelationEntry {
 
 /// Returns None where the relation is gone.
 pub fn find_relation(relation: Oid) -> Option<RelationEntry> {
-    // SAFETY: a catalog look-up inside a transaction; the tuple is read before it is released.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::RELOID as i32,
-            pg_sys::Datum::from(relation),
-        );
-        if tuple.is_null() {
-            return None;
-        }
-        let row: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
-        let kind = (*row).relkind as u8;
-        let policies = pg_sys::check_enable_rls(relation, Oid::INVALID, true)
-            == pg_sys::CheckEnableRlsResult::RLS_ENABLED.cast_signed();
-        let found = RelationEntry {
-            owner: (*row).relowner,
-            columns: (*row).relnatts,
-            may_be_passive: matches!(kind, b'r' | b'm' | b'S' | b't')
-                && !policies
-                && !(*row).relhassubclass
-                && !(*row).relispartition,
-        };
-        pg_sys::ReleaseSysCache(tuple);
-        Some(found)
-    }
+    // SAFETY: a look-up inside a transaction.
+    let policies = || unsafe {
+        pg_sys::check_enable_rls(relation, Oid::INVALID, true)
+            == pg_sys::CheckEnableRlsResult::RLS_ENABLED.cast_signed()
+    };
+    let read = |row: &pg_sys::FormData_pg_class| RelationEntry {
+        owner: row.relowner,
+        columns: row.relnatts,
+        may_be_passive: matches!(row.relkind as u8, b'r' | b'm' | b'S' | b't')
+            && !row.relhassubclass
+            && !row.relispartition
+            && !policies(),
+    };
+    // SAFETY: RELOID has rows of pg_class.
+    unsafe { read_row(pg_sys::SysCacheIdentifier::RELOID, relation, read) }
 }
 
 /// Returns the function's owner; None where there is no such function.
 pub fn function_owner(function: Oid) -> Option<Oid> {
-    // SAFETY: a catalog look-up inside a transaction; the tuple is read before it is released.
-    unsafe {
-        let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
-        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function));
-        if tuple.is_null() {
-            return None;
-        }
-        let row: pg_sys::Form_pg_proc = pg_sys::GETSTRUCT(tuple).cast();
-        let owner = (*row).proowner;
-        pg_sys::ReleaseSysCache(tuple);
-        Some(owner)
-    }
+    let read = |row: &pg_sys::FormData_pg_proc| row.proowner;
+    // SAFETY: PROCOID has rows of pg_proc.
+    unsafe { read_row(pg_sys::SysCacheIdentifier::PROCOID, function, read) }
 }
 
 /// Returns the type's owner; None where there is no such type.
 pub fn type_owner(kind: Oid) -> Option<Oid> {
-    read_type(kind, |row| row.typowner)
+    let read = |row: &pg_sys::FormData_pg_type| row.typowner;
+    // SAFETY: TYPEOID has rows of pg_type.
+    unsafe { read_row(pg_sys::SysCacheIdentifier::TYPEOID, kind, read) }
 }
 
 /// Returns the type that a domain is directly over, which may be a domain; None where there is no such type.
 pub fn domain_base(domain: Oid) -> Option<Oid> {
-    read_type(domain, |row| row.typbasetype)
+    let read = |row: &pg_sys::FormData_pg_type| row.typbasetype;
+    // SAFETY: TYPEOID has rows of pg_type.
+    unsafe { read_row(pg_sys::SysCacheIdentifier::TYPEOID, domain, read) }
 }
 
-fn read_type<T>(kind: Oid, read: impl FnOnce(&pg_sys::FormData_pg_type) -> T) -> Option<T> {
-    // SAFETY: a catalog look-up inside a transaction; the tuple is read before it is released.
+/// Reads the fixed part of a catalog row; None where there is no such row.
+///
+/// # Safety
+/// The rows of `cache` are of type `Row`.
+unsafe fn read_row<Row, T>(
+    cache: pg_sys::SysCacheIdentifier::Type,
+    oid: Oid,
+    read: impl FnOnce(&Row) -> T,
+) -> Option<T> {
+    // SAFETY: a catalog look-up inside a transaction; the row is read before it is released.
     unsafe {
-        let cache = pg_sys::SysCacheIdentifier::TYPEOID as i32;
-        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(kind));
+        let tuple = pg_sys::SearchSysCache1(cache as i32, pg_sys::Datum::from(oid));
         if tuple.is_null() {
             return None;
         }
-        let row: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
+        let row: *mut Row = pg_sys::GETSTRUCT(tuple).cast();
         let found = read(&*row);
         pg_sys::ReleaseSysCache(tuple);
         Some(found)
