@@ -83,6 +83,13 @@ CROSS JOIN LATERAL (
     LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid IN (p.source, p.target) AND t.tgname = n.name) w
   WHERE cs.oid IS NOT NULL AND w.state IS NOT NULL
   UNION ALL
+  -- A restore by another role than the superuser and ALTER TABLE OWNER leave them so.
+  SELECT 'mirror', pg_catalog.format('mirror of %s reads mig.%I, which belongs to role %s, not to the owner of the table', p.source, co.relname, co.relowner::regrole)
+  FROM pg_catalog.pg_class co
+  WHERE co.relnamespace = 'mig'::regnamespace AND co.relowner <> cs.relowner
+    AND EXISTS (SELECT FROM mig.migration m WHERE m.id = p.migration_id AND m.phase IN ('created', 'dual_write', 'backfilled', 'switched'))
+    AND co.relname IN ('m' || p.mapping || '_forward', 'm' || p.mapping || '_reverse', 'm' || p.mapping || '_map', 'm' || p.mapping || '_anchor')
+  UNION ALL
   -- In another server or database it is a restored copy: its triggers are new, and rightly so.
   SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', p.source)
   WHERE p.seal LIKE p.place || ' %' AND p.seal <> p.place || ' ' || p.triggers
@@ -110,6 +117,9 @@ CROSS JOIN LATERAL (
   CROSS JOIN LATERAL (VALUES (x.name), (CASE WHEN x.id = x.leader THEN x.replaces END)) w(name)
   WHERE x.leader = c.id AND cs.oid IS NOT NULL AND w.name IS NOT NULL
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.relation AND a.attname = w.name AND NOT a.attisdropped)
+  UNION ALL
+  SELECT 'mirror', pg_catalog.format('mirror of %s reads mig.%I, which belongs to role %s, not to the owner of the table', c.relation, cv.relname, cv.relowner::regrole)
+  WHERE cv.relowner <> cs.relowner
   UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s: ~mig_%s_columns %s', c.relation, c.id, w.state)
   FROM (SELECT CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'

@@ -8,7 +8,7 @@ use crate::relation::{id_pairs, triggers};
 use crate::settings;
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::{retired_guard, trigger};
-use crate::store::{drift, mapping, sides};
+use crate::store::{author, drift, mapping, sides};
 
 /// Emergency stop: disables the mirrors, on all tables or on none. Returns how many were enabled; a missing mirror counts
 /// as disabled. Locks the tables ShareRowExclusive, which DISABLE TRIGGER needs; DROP TRIGGER would make readers wait as
@@ -33,6 +33,18 @@ pub fn disable(mappings: &[Mapping]) -> Result<usize> {
         spi::run(&trigger::disable(&t.table, &t.name), &[])?;
     }
     Ok(standing.len())
+}
+
+/// Gives mapping views, id maps and anchors to the owners of the sources, where a restore or ALTER TABLE OWNER has parted them. Locks both
+/// sides AccessExclusive, for catalog changes only, and only if there is one. Errors: 55000 if its owner lacks the rights of the source's.
+pub fn give_objects_to_owners(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    let misplaced = sides::misplaced_objects(mappings)?;
+    if misplaced.is_empty() {
+        return Ok(());
+    }
+    let tables = sides::both_sides(mappings, lock::LockMode::AccessExclusive)?;
+    lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
+    author::give_to_owners(&misplaced)
 }
 
 /// Locks all sources (ShareRowExclusive, which waits for open writers), checks their shapes again under the lock, and

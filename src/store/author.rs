@@ -1,9 +1,10 @@
 //! Whose code an object of ours holds.
 
 use crate::error::{Error, Result};
-use crate::ident::QualifiedName;
+use crate::ident::{Ident, QualifiedName};
 use crate::model::records::Mapping;
-use crate::pg::{catalog, role};
+use crate::pg::{catalog, role, state};
+use crate::sqlgen::table;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Oid;
 
@@ -29,13 +30,50 @@ pub fn require_author(object: &QualifiedName, owner: Oid) -> Result<()> {
             role::name(owner)
         ),
         hint: format!(
-            "If you trust what it holds (its definition, defaults and triggers): ALTER TABLE {object} OWNER TO {};",
+            "If you trust what it holds (its definition, defaults and triggers), as a superuser: ALTER TABLE {object} OWNER TO {};",
             role::name(owner)
         ),
     })
 }
 
-/// The same for expressions that were stored and are in no view yet. `table` names what they belong to; `author` is unknown for what was
+/// An object of ours that does not belong to the owner of its table. A restore by a role that may not make objects in our schema for
+/// the owner leaves it so, and so does ALTER TABLE OWNER. Mirrors and batches, which run as the table's owner, cannot read it.
+pub struct Misplaced {
+    object: QualifiedName,
+    owner: Oid,
+}
+
+/// Returns those of `objects` that exist and belong to another role than `owner`.
+pub fn misplaced(
+    objects: impl Iterator<Item = QualifiedName>,
+    owner: Oid,
+) -> Result<Vec<Misplaced>> {
+    let mut found = Vec::new();
+    for object in objects {
+        let Some(oid) = catalog::oid_of(&object) else {
+            continue;
+        };
+        if catalog::owner_of(oid)? != owner {
+            found.push(Misplaced { object, owner });
+        }
+    }
+    Ok(found)
+}
+
+/// Gives the objects to the owners of their tables. Only the owner of pg_mig's schema may make objects there, so the change of owner needs that
+/// role's rights. Errors: 55000 if an object's owner lacks the rights of the table's owner.
+pub fn give_to_owners(objects: &[Misplaced]) -> Result<()> {
+    for Misplaced { object, owner } in objects {
+        require_author(object, *owner)?;
+        state::define(&table::change_owner(
+            object,
+            &Ident::new(role::plain_name(*owner)),
+        ))?;
+    }
+    Ok(())
+}
+
+/// As `require_author`, for expressions that were stored and are in no view yet. `table` names what they belong to; `author` is unknown for what was
 /// stored before 0.8.0, when other roles could write the state.
 pub fn require_author_of_text(table: &str, author: Option<u32>, owner: Oid) -> Result<()> {
     let author = author.map(Oid::from);

@@ -6,7 +6,7 @@ use crate::model::column_change::{ArchivedNames, ColumnChange, Dependent, NewCol
 use crate::pg::catalog::Extent;
 use crate::pg::{catalog, spi, state};
 use crate::sqlgen::columns::{trigger_name, view_name};
-use crate::store::author;
+use crate::store::author::{self, Misplaced};
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 
@@ -38,6 +38,16 @@ pub fn trusted_owner(r: &ColumnChange) -> Result<Oid> {
         author::require_author_of_text(&r.describe(), c.author, owner)?;
     }
     Ok(owner)
+}
+
+/// Returns the views of the changes that another role than the table's owner owns. Errors: 55000 if it lacks the rights of the owner.
+pub fn misplaced_views(all: &[ColumnChange]) -> Result<Vec<Misplaced>> {
+    let mut found = Vec::new();
+    for r in all {
+        let owner = trusted_owner(r)?;
+        found.extend(author::misplaced(std::iter::once(view_name(r.id)), owner)?);
+    }
+    Ok(found)
 }
 
 /// Returns the migration that adds a column of this name to the table.

@@ -8,7 +8,7 @@ use crate::pg::catalog;
 use crate::pg::lock::{LockMode, LockRequest};
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::{id_lookup, scope_pin, view_names};
-use crate::store::author;
+use crate::store::author::{self, Misplaced};
 use pgrx::pg_sys::Oid;
 
 pub fn layout(mapping: &Mapping) -> Result<&Layout> {
@@ -113,16 +113,33 @@ pub fn both_sides(mappings: &[Mapping], mode: LockMode) -> Result<Vec<LockReques
     Ok(tables)
 }
 
+/// Names of the objects in pg_mig's schema that a mapping may have: they belong to the source's owner.
+fn own_objects(mapping: i32) -> [QualifiedName; 4] {
+    [
+        view_names::name(mapping),
+        view_names::reverse_name(mapping),
+        id_lookup::name(mapping),
+        scope_pin::name(mapping),
+    ]
+}
+
+/// Returns the objects of the mappings that another role than the source's owner owns, with that owner. Errors: 55000 if it lacks the rights
+/// of the source's owner.
+pub fn misplaced_objects(mappings: &[Mapping]) -> Result<Vec<Misplaced>> {
+    let mut found = Vec::new();
+    for p in mappings {
+        let owner = owner(p)?;
+        let own = own_objects(p.id).into_iter();
+        found.extend(author::misplaced(own, owner)?);
+    }
+    Ok(found)
+}
+
 /// Returns the owner of the source. Rows are read and written as this role: expressions run with its rights.
 pub fn owner(mapping: &Mapping) -> Result<Oid> {
     let owner = mapping.source_owner.map(Oid::from);
     let owner = owner.ok_or_else(|| catalog::missing_table(&mapping.source_text()))?;
-    let own = [
-        view_names::name(mapping.id),
-        view_names::reverse_name(mapping.id),
-        id_lookup::name(mapping.id),
-        scope_pin::name(mapping.id),
-    ];
+    let own = own_objects(mapping.id);
     for object in &own {
         author::require_author(object, owner)?;
     }

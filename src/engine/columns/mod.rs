@@ -50,6 +50,7 @@ fn reinstall(
             ),
         });
     }
+    create::give_views_to_owners(m, all)?;
     create::install_triggers(m, all, stage, true)?;
     migration::set_state(m.id, MigrationState::Ok, None)?;
     log::write(
@@ -121,6 +122,7 @@ impl Work for ColumnWork {
     }
 
     fn start_dual_write(&self) -> Result<()> {
+        create::give_views_to_owners(&self.migration, &self.changes)?;
         create::install_triggers(&self.migration, &self.changes, SyncStage::Old, false)?;
         let mut changes = self.changes.iter();
         changes.try_for_each(|r| new_column::reset(r.id))

@@ -76,6 +76,7 @@ pub(super) fn create(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>>
 
 /// Installs the mirrors.
 pub(super) fn start_dual_write(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    install_triggers::give_objects_to_owners(m, mappings)?;
     install_triggers::install(
         m,
         mappings,
@@ -92,6 +93,7 @@ pub(super) fn reinstall(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Actio
             drift::require_none(m)?;
         }
     }
+    install_triggers::give_objects_to_owners(m, mappings)?;
     install_triggers::renew(m, mappings, false)?;
     migration::set_state(m.id, MigrationState::Ok, None)?;
     log::write(

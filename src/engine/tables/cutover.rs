@@ -20,6 +20,7 @@ use pgrx::pg_sys::Oid;
 /// Repairs mirrors that were changed while both sides were live. If all rows are equal no write has passed a mirror, and
 /// the mirrors are reinstalled; otherwise only the operator knows which side is right.
 pub(super) fn reinstall_both_ways(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
+    install_triggers::give_objects_to_owners(m, mappings)?;
     let found = tx::probe(|| verify::in_full(m, mappings))?;
     if !found.rows_are_equal() {
         drift::require_none(m)?;

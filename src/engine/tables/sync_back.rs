@@ -26,6 +26,7 @@ pub(super) fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<
         return Ok(open.id);
     }
     if !is_under_way(mappings)? {
+        install_triggers::give_objects_to_owners(m, mappings)?;
         install_triggers::install_reverse(m, mappings, false)?;
         for p in mappings {
             mapping::begin_pass(p.id, Pass::DeleteStale)?;

@@ -19,6 +19,11 @@ pub struct SourcePart<'a> {
     pub policies: &'a [Policy],
 }
 
+/// Gives a table or a view to a role.
+pub fn change_owner(relation: &QualifiedName, owner: &Ident) -> String {
+    format!("ALTER TABLE {relation} OWNER TO {owner}")
+}
+
 /// All statements that create the target, primary key included; other indexes and foreign keys come after the copy. The target
 /// gets the owner, grants and settings of the first source.
 pub fn create(parts: &[SourcePart], target: &QualifiedName) -> Vec<PlanStatement> {
@@ -47,10 +52,7 @@ pub fn create(parts: &[SourcePart], target: &QualifiedName) -> Vec<PlanStatement
             details.into_iter().for_each(&mut add);
         }
     }
-    add(format!(
-        "ALTER TABLE {target} OWNER TO {}",
-        source.owner_name
-    ));
+    add(change_owner(target, &source.owner_name));
     for sql in rights::grants(parts, target) {
         add(sql);
     }

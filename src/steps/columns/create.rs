@@ -9,7 +9,7 @@ use crate::pg::lock::{self, LockMode};
 use crate::pg::{catalog, draft, role, spi, state};
 use crate::settings;
 use crate::sqlgen::columns as sql;
-use crate::store::{drift, new_column};
+use crate::store::{author, drift, new_column};
 
 /// Adds the columns, nullable and without a default. AccessExclusive for catalog changes only; no row is read.
 pub fn columns(m: &Migration, all: &[ColumnChange]) -> Result<()> {
@@ -86,7 +86,18 @@ pub fn install_triggers(
     Ok(())
 }
 
-/// As `keep`, with the locks already held.
+/// Gives the views to the owners of their tables, see `install_triggers::give_objects_to_owners`. Locks the tables AccessExclusive, and
+/// only if there is something to give.
+pub fn give_views_to_owners(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+    let misplaced = new_column::misplaced_views(all)?;
+    if misplaced.is_empty() {
+        return Ok(());
+    }
+    lock_all(m, all)?;
+    author::give_to_owners(&misplaced)
+}
+
+/// As `install_triggers`, for one change, with the locks already held.
 pub fn install_trigger(r: &ColumnChange, stage: SyncStage, stands: bool) -> Result<()> {
     let table = r.table()?;
     if stands {
