@@ -47,14 +47,21 @@ fn destination(m: &Migration, to: Option<&str>) -> Result<Option<Phase>> {
             .copied()
             .filter(|p| *p < m.phase && *p != Phase::DualWrite);
         let names: Vec<String> = earlier.map(|p| format!("\"{p}\"")).collect();
-        let detail = match names.as_slice() {
-            [] => "There is no way back from \"defined\".".to_owned(),
-            names => format!("The way back goes to {}.", names.join(" or ")),
+        let name = Literal(&m.name);
+        let (detail, hint) = match names.as_slice() {
+            [] => (
+                "There is no way back from \"defined\".".to_owned(),
+                format!("See what comes next: SELECT next_step FROM mig_status({name});"),
+            ),
+            names => (
+                format!("The way back goes to {}.", names.join(" or ")),
+                format!("SELECT mig_rollback({name});"),
+            ),
         };
         return Err(Error::Invalid {
             message: format!("cannot roll back from \"{}\" to \"{to}\"", m.phase),
             detail,
-            hint: format!("SELECT mig_rollback({});", Literal(&m.name)),
+            hint,
         });
     }
     Ok(Some(to))
