@@ -1,23 +1,18 @@
 //! Server-wide defaults of a migration's options. The migration's own option takes precedence, because a role that is not a superuser
 //! cannot set `mig.*` before the library is loaded.
 
+use crate::model::options::{self, BoolOption, IntOption};
 use crate::model::records::Migration;
 use crate::model::units;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CString;
 
-/// A thousand rows are copied in a few tens of milliseconds on any machine: a safe first value.
-static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1000);
-/// Where a batch locks rows, it is for one batch at most; a tenth of a second is below what a user notices.
-static BATCH_TARGET_MS: GucSetting<i32> = GucSetting::<i32>::new(100);
-/// No pause by default; to be raised on servers with little I/O to spare.
-static DELAY_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
-/// One: a server has few worker slots, and the others usually have other uses.
-static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(1);
-/// Half of the default deadlock_timeout: pg_mig gives up before any transaction becomes the victim of a deadlock check.
-static LOCK_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(500);
-/// Building indexes after the copy is two to three times faster than keeping them up during it.
-static DEFER_INDEXES: GucSetting<bool> = GucSetting::<bool>::new(true);
+static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(options::BATCH_ROWS.default);
+static BATCH_TARGET_MS: GucSetting<i32> = GucSetting::<i32>::new(options::BATCH_TARGET_MS.default);
+static DELAY_MS: GucSetting<i32> = GucSetting::<i32>::new(options::DELAY_MS.default);
+static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(options::MAX_WORKERS.default);
+static LOCK_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(options::LOCK_TIMEOUT_MS.default);
+static DEFER_INDEXES: GucSetting<bool> = GucSetting::<bool>::new(options::DEFER_INDEXES.default);
 
 /// Limits that apply only if they are set: what is too much depends on the standbys and the disks.
 static MAX_REPLICATION_LAG: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -59,14 +54,14 @@ pub fn register() {
         c"A job waits while the server writes more WAL a second, for example 50 MB.",
         &MAX_WAL_RATE,
     );
-    let int = |name, short, setting, min, max| {
+    let int = |name, short, setting, option: IntOption| {
         GucRegistry::define_int_guc(
             name,
             short,
             c"Default for migrations that do not set the option.",
             setting,
-            min,
-            max,
+            option.min,
+            option.max,
             GucContext::Userset,
             GucFlags::default(),
         );
@@ -75,36 +70,31 @@ pub fn register() {
         c"mig.batch_rows",
         c"Rows of the first batch; later ones adapt.",
         &BATCH_ROWS,
-        1,
-        1_000_000,
+        options::BATCH_ROWS,
     );
     int(
         c"mig.batch_target_ms",
         c"How long a batch should take, in milliseconds.",
         &BATCH_TARGET_MS,
-        1,
-        60_000,
+        options::BATCH_TARGET_MS,
     );
     int(
         c"mig.delay_ms",
         c"Pause between batches, in milliseconds.",
         &DELAY_MS,
-        0,
-        3_600_000,
+        options::DELAY_MS,
     );
     int(
         c"mig.max_workers",
         c"Workers that copy one table at a time.",
         &MAX_WORKERS,
-        1,
-        64,
+        options::MAX_WORKERS,
     );
     int(
         c"mig.lock_timeout_ms",
         c"Longest wait for one lock, in milliseconds.",
         &LOCK_TIMEOUT_MS,
-        1,
-        60_000,
+        options::LOCK_TIMEOUT_MS,
     );
     GucRegistry::define_bool_guc(
         c"mig.defer_indexes",
@@ -116,24 +106,29 @@ pub fn register() {
     );
 }
 
+fn int(m: &Migration, option: IntOption, otherwise: i32) -> i32 {
+    m.int_option(option.name).unwrap_or(otherwise)
+}
+
+fn bool(m: &Migration, option: BoolOption, otherwise: bool) -> bool {
+    m.bool_option(option.name).unwrap_or(otherwise)
+}
+
 pub fn batch_rows(m: &Migration) -> i32 {
-    m.int_option("batch_rows")
-        .unwrap_or_else(|| BATCH_ROWS.get())
+    int(m, options::BATCH_ROWS, BATCH_ROWS.get())
 }
 
 pub fn batch_target_ms(m: &Migration) -> i32 {
-    m.int_option("batch_target_ms")
-        .unwrap_or_else(|| BATCH_TARGET_MS.get())
+    int(m, options::BATCH_TARGET_MS, BATCH_TARGET_MS.get())
 }
 
 pub fn delay_ms(m: &Migration) -> i32 {
-    m.int_option("delay_ms").unwrap_or_else(|| DELAY_MS.get())
+    int(m, options::DELAY_MS, DELAY_MS.get())
 }
 
 /// The number of processes that copy at a time, including the one that runs the job.
 pub fn max_workers(m: &Migration) -> i32 {
-    m.int_option("max_workers")
-        .unwrap_or_else(|| MAX_WORKERS.get())
+    int(m, options::MAX_WORKERS, MAX_WORKERS.get())
 }
 
 /// As `max_workers`, for jobs that belong to no migration.
@@ -143,19 +138,22 @@ pub fn own_max_workers() -> i32 {
 
 /// How far a standby may be behind, in milliseconds.
 pub fn max_replication_lag(m: &Migration) -> ThrottleLimit {
-    let text = text_setting(m, "max_replication_lag", &MAX_REPLICATION_LAG);
+    let text = text_setting(m, options::MAX_REPLICATION_LAG, &MAX_REPLICATION_LAG);
     limit(text, units::duration)
 }
 
 /// How much WAL the server may write while a job runs, in bytes per second.
 pub fn max_wal_rate(m: &Migration) -> ThrottleLimit {
-    limit(text_setting(m, "max_wal_rate", &MAX_WAL_RATE), units::size)
+    limit(
+        text_setting(m, options::MAX_WAL_RATE, &MAX_WAL_RATE),
+        units::size,
+    )
 }
 
 /// The throttle query. Only an option of the migration, not a server setting: a role that may change a setting for another role's session
 /// must not be able to run code there.
 pub fn throttle_query(m: &Migration) -> Option<String> {
-    m.text_option("throttle_query")
+    m.text_option(options::THROTTLE_QUERY)
         .filter(|q| !q.trim().is_empty())
 }
 
@@ -182,9 +180,7 @@ pub fn own_lock_timeout_ms() -> i32 {
 }
 
 pub fn lock_timeout_ms(m: &Migration) -> i32 {
-    m.int_option("lock_timeout_ms")
-        .unwrap_or_else(|| LOCK_TIMEOUT_MS.get())
-        .min(longest_wait_ms())
+    int(m, options::LOCK_TIMEOUT_MS, LOCK_TIMEOUT_MS.get()).min(longest_wait_ms())
 }
 
 /// Returns half of deadlock_timeout. A transaction that waits for pg_mig while pg_mig waits for it checks for a deadlock after
@@ -194,27 +190,30 @@ pub fn longest_wait_ms() -> i32 {
     (unsafe { pgrx::pg_sys::DeadlockTimeout } / 2).max(1)
 }
 
-/// Days that the old tables stay in phase `stopped` before they may be archived.
 pub fn archive_after_days(m: &Migration) -> i32 {
-    m.int_option("archive_after_days").unwrap_or(30)
+    int(
+        m,
+        options::ARCHIVE_AFTER_DAYS,
+        options::ARCHIVE_AFTER_DAYS.default,
+    )
 }
 
-/// Days that archives are kept before they may be dropped.
 pub fn drop_after_days(m: &Migration) -> i32 {
-    m.int_option("drop_after_days").unwrap_or(90)
+    int(
+        m,
+        options::DROP_AFTER_DAYS,
+        options::DROP_AFTER_DAYS.default,
+    )
 }
 
-/// When the migration is dropped, the id map is kept in a table of its own.
 pub fn keep_map(m: &Migration) -> bool {
-    m.bool_option("keep_map").unwrap_or(false)
+    bool(m, options::KEEP_MAP, options::KEEP_MAP.default)
 }
 
-/// At the archive step, a new column takes the name of the column that it replaces.
 pub fn take_names(m: &Migration) -> bool {
-    m.bool_option("take_names").unwrap_or(false)
+    bool(m, options::TAKE_NAMES, options::TAKE_NAMES.default)
 }
 
 pub fn defer_indexes(m: &Migration) -> bool {
-    m.bool_option("defer_indexes")
-        .unwrap_or_else(|| DEFER_INDEXES.get())
+    bool(m, options::DEFER_INDEXES, DEFER_INDEXES.get())
 }

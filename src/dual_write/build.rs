@@ -98,11 +98,11 @@ pub(super) fn build_mirror(
 /// Types of the touched table's key. Errors: 55000 if it is not the key that the mapping was made for.
 fn key_types(found: &TrustedMapping, flow: &Flow) -> Result<Vec<Oid>> {
     if found.attributes.len() != flow.key.len() {
-        return Err(Error::ShapeDiffers {
-            relation: flow.touched.plain(),
-            detail: "Its primary key is not the one that the mapping was made for.".into(),
-            hint: "Restore the key, or take the mirror out with mig_rollback.".into(),
-        });
+        return Err(Error::shape_differs(
+            flow.touched.plain(),
+            "Its primary key is not the one that the mapping was made for.".into(),
+            "Restore the key, or take the mirror out with mig_rollback.".into(),
+        ));
     }
     let types = found.attributes.iter().map(|(_, t)| Oid::from(*t));
     Ok(types.collect())

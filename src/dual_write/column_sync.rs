@@ -139,15 +139,15 @@ unsafe fn refusal(verdict: &ColumnOutcome, data: &pg_sys::TriggerData) -> Error 
             "Both are written at once, and neither is what the other makes of it.",
         ),
     };
-    Error::Refused {
+    Error::refusal(
         code,
         message,
-        detail: detail.into(),
-        hint: format!(
+        detail.into(),
+        format!(
             "Which ones, and how: SELECT column_name, replaces, up, down FROM mig.columns WHERE relation = {}::regclass;",
             Literal(&table)
         ),
-    }
+    )
 }
 
 fn foreign_trigger(data: &pg_sys::TriggerData) -> Error {

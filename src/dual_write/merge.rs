@@ -50,11 +50,11 @@ impl EventWriter<'_> {
                 return Ok(());
             }
         }
-        Err(Error::Sql {
-            code: PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
-            message: format!("the row cannot be mirrored to {}", mirror.written_name),
-            detail: Some(format!("{} The write is refused.", mirror.refused)),
-        })
+        Err(Error::sql(
+            PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+            format!("the row cannot be mirrored to {}", mirror.written_name),
+            Some(format!("{} The write is refused.", mirror.refused)),
+        ))
     }
 
     /// Whether the merged row may be inserted; false if it is left to the job. There is no row to lock yet, and another transaction may be

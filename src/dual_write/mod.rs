@@ -148,17 +148,17 @@ fn refuse_others(connection: &prepared::Connection, mirror: &Mirror) -> Result<(
     if connection.run_latest(others, &mut [])? == 0 {
         return Ok(());
     }
-    Err(Error::Sql {
-        code: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        message: format!(
+    Err(Error::sql(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!(
             "cannot truncate {}: it holds rows of other scopes",
             mirror.touched_name
         ),
-        detail: Some(format!(
+        Some(format!(
             "Delete this scope's rows instead: {};",
             mirror.clear_touched
         )),
-    })
+    ))
 }
 
 /// Writes of one trigger call.
@@ -305,14 +305,14 @@ impl EventWriter<'_> {
 
     /// The old table's key is GENERATED ALWAYS: it cannot be updated there, and deleting the row would delete the rows that refer to it.
     fn key_is_fixed(&self) -> Error {
-        Error::Sql {
-            code: PgSqlErrorCode::ERRCODE_GENERATED_ALWAYS,
-            message: format!("the key of {} cannot change", self.mirror.touched_name),
-            detail: Some(format!(
+        Error::sql(
+            PgSqlErrorCode::ERRCODE_GENERATED_ALWAYS,
+            format!("the key of {} cannot change", self.mirror.touched_name),
+            Some(format!(
                 "It is GENERATED ALWAYS in {}, which is still kept equal.",
                 self.mirror.written_name
             )),
-        }
+        )
     }
 
     /// Makes the written row of this key match the touched row. `came` is what the application did to the row: the most likely write is
@@ -342,11 +342,11 @@ impl EventWriter<'_> {
             None => false,
         };
         if kept || !gone && connection.run_latest(&mirror.exists, key)? > 0 {
-            return Err(Error::Sql {
-                code: PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
-                message: format!("the row cannot be mirrored to {}", mirror.written_name),
-                detail: Some(format!("{} The write is refused.", mirror.refused)),
-            });
+            return Err(Error::sql(
+                PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+                format!("the row cannot be mirrored to {}", mirror.written_name),
+                Some(format!("{} The write is refused.", mirror.refused)),
+            ));
         }
         Ok(())
     }
@@ -382,16 +382,16 @@ impl EventWriter<'_> {
         {
             return Ok(());
         }
-        Err(Error::Sql {
-            code: PgSqlErrorCode::ERRCODE_WITH_CHECK_OPTION_VIOLATION,
-            message: format!(
+        Err(Error::sql(
+            PgSqlErrorCode::ERRCODE_WITH_CHECK_OPTION_VIOLATION,
+            format!(
                 "the row of {} does not survive the way back",
                 self.mirror.touched_name
             ),
-            detail: Some(format!(
+            Some(format!(
                 "What {} would hold gives no row of this key, by the mapping's filter or a trigger there.",
                 self.mirror.written_name
             )),
-        })
+        ))
     }
 }

@@ -53,10 +53,7 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     }
     let name =
         |oid| syscache::relation_name(oid).map_or_else(|| "the new table".into(), |n| n.plain());
-    Err(Error::Retired {
-        old: name(relation),
-        new: name(new),
-    })
+    Err(Error::retired_table(name(relation), name(new)))
 }
 
 /// Returns the oid of the new table, if the trigger is as pg_mig creates it.

@@ -70,11 +70,11 @@ pub unsafe fn data<'a>(
     let (name, installer, way) = function.describe();
     // SAFETY: guaranteed by the caller.
     let Some(data) = (unsafe { trigger_call::data(fcinfo) }) else {
-        return Err(Error::NotSupported {
-            what: format!("calling {name} by hand"),
-            detail: "It is a trigger function.".into(),
-            hint: format!("SELECT {installer}(); installs it."),
-        });
+        return Err(Error::not_supported(
+            format!("calling {name} by hand"),
+            "It is a trigger function.".into(),
+            format!("SELECT {installer}(); installs it."),
+        ));
     };
     // SAFETY: `data` belongs to this call.
     if function.takes(unsafe { trigger_call::relation_kind(data) }, data) {
@@ -107,14 +107,14 @@ fn refuse(data: &pg_sys::TriggerData, code: PgSqlErrorCode, message: String, why
         Some(table) => (table.plain(), table.to_string()),
         None => ("a table".into(), "its table".into()),
     };
-    Error::Refused {
+    Error::refusal(
         code,
         message,
-        detail: format!("Trigger \"{name}\" on {plain} {why}."),
-        hint: format!(
+        format!("Trigger \"{name}\" on {plain} {why}."),
+        format!(
             "Take it away: DROP TRIGGER {} ON {quoted}; Where it stands in the place of one of ours, SELECT mig_detach(); \
              gives the application its writes back; then go back with mig_rollback(..., 'defined').",
             Ident::new(name)
         ),
-    }
+    )
 }

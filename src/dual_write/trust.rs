@@ -100,9 +100,9 @@ pub fn require_trusted(
 }
 
 fn view_is_gone(flow: &Flow) -> Error {
-    Error::Unsuitable {
-        relation: flow.view.plain(),
-        kind: "gone: the view that says what a new row is was dropped".into(),
-        hint: sides::DETACH.into(),
-    }
+    Error::unsuitable(
+        flow.view.plain(),
+        "gone: the view that says what a new row is was dropped".into(),
+        sides::DETACH.into(),
+    )
 }

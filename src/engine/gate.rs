@@ -14,11 +14,7 @@ pub fn lock_idle_migration(name: Option<&str>, call: &'static str) -> Result<Mig
     let m = migration::find_mine(name)?;
     // Held to the end of the transaction: a job that starts meanwhile finds the lock taken.
     if !job_lock::try_for_transaction(m.id)? && !wait_for_worker_exit(m.id)? {
-        return Err(Error::JobRunning {
-            pid: store::job::at_work(m.id)?,
-            migration: m.name,
-            call,
-        });
+        return Err(Error::job_running(m.name, store::job::at_work(m.id)?, call));
     }
     sessions::close_to_old()?;
     Ok(m)
@@ -64,23 +60,23 @@ pub fn require_phase(m: &Migration, from: Phase, call: &str, earlier: &str) -> R
         ));
         return Ok(false);
     }
-    Err(Error::WrongPhase {
-        migration: m.name.clone(),
-        phase: m.phase.as_str(),
-        needs: format!("phase \"{from}\""),
-        hint: format!("Run it first: SELECT {earlier}({});", Literal(&m.name)),
-    })
+    Err(Error::wrong_phase(
+        m.name.clone(),
+        m.phase.as_str(),
+        format!("phase \"{from}\""),
+        format!("Run it first: SELECT {earlier}({});", Literal(&m.name)),
+    ))
 }
 
 pub fn require_suffix(suffix: &str) -> Result<()> {
     if !suffix.is_empty() && suffix.len() < 32 {
         return Ok(());
     }
-    Err(Error::Invalid {
-        message: format!("suffix \"{suffix}\" is no suffix"),
-        detail: "It has to have between 1 and 31 bytes.".into(),
-        hint: "Leave suffix out for _archive.".into(),
-    })
+    Err(Error::invalid(
+        format!("suffix \"{suffix}\" is no suffix"),
+        "It has to have between 1 and 31 bytes.".into(),
+        "Leave suffix out for _archive.".into(),
+    ))
 }
 
 pub fn require_min_age(
@@ -96,14 +92,14 @@ pub fn require_min_age(
         return Ok(());
     }
     if !force {
-        return Err(Error::TooEarly {
-            migration: m.name.clone(),
-            phase: m.phase.as_str(),
+        return Err(Error::too_early(
+            m.name.clone(),
+            m.phase.as_str(),
             waited,
             days,
             option,
-            call: call.to_owned(),
-        });
+            call.to_owned(),
+        ));
     }
     passed_over.push(format!("{option} is {days}, and it was {waited:.1} days"));
     Ok(())

@@ -55,11 +55,7 @@ pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
 }
 
 fn no_ddl(m: &Migration, phase: &str) -> Error {
-    Error::NotSupported {
-        what: format!("DDL of phase \"{phase}\""),
-        detail: "A file can create the targets ('create') and, once the rows are there, their foreign keys ('backfilled'); \
+    Error::not_supported(format!("DDL of phase \"{phase}\""), "A file can create the targets ('create') and, once the rows are there, their foreign keys ('backfilled'); \
                  what else there is to do needs the engine."
-            .into(),
-        hint: format!("SELECT * FROM mig_ddl({}, 'create');", Literal(&m.name)),
-    }
+            .into(), format!("SELECT * FROM mig_ddl({}, 'create');", Literal(&m.name)))
 }

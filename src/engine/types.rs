@@ -123,12 +123,12 @@ pub struct CheckState {
 
 impl CheckState {
     pub fn encode(&self) -> Result<Value> {
-        serde_json::to_value(self).map_err(|e| Error::Internal(e.to_string()))
+        serde_json::to_value(self).map_err(|e| Error::internal(e.to_string()))
     }
 
     pub fn decode(document: Value) -> Result<Self> {
         serde_json::from_value(document)
-            .map_err(|e| Error::Internal(format!("the job does not decode: {e}")))
+            .map_err(|e| Error::internal(format!("the job does not decode: {e}")))
     }
 }
 

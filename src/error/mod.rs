@@ -1,256 +1,81 @@
-//! All errors of pg_mig, one variant each, with fields instead of text. The texts follow PostgreSQL's error style guide
-//! (<https://www.postgresql.org/docs/15/error-style-guide.html>). They are in `state`, `input` and `results`, by kind of error.
+//! All errors of pg_mig, made by one constructor each; the constructors are sorted by topic in the files here. The texts follow PostgreSQL's
+//! error style guide (<https://www.postgresql.org/docs/15/error-style-guide.html>). Decisions read `code` and `about`, never a text.
 
-use crate::ident::QualifiedName;
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys::panic::ErrorReport;
 use std::fmt;
 
 mod input;
-mod results;
-mod state;
+mod job;
+mod migration;
+mod rights;
+mod server;
+mod table;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The four parts that a client sees, and what a caller here may want to know.
 #[derive(Clone, Debug)]
-pub enum Error {
-    NoSuchMigration {
-        name: String,
-        known: Vec<String>,
-    },
-    NoMigrationAtAll,
-    AmbiguousMigration {
-        known: Vec<String>,
-    },
-    MigrationExists {
-        name: String,
-    },
-    MappingExists {
-        migration: String,
-        relation: String,
-    },
-    TargetTaken {
-        target: String,
-        source: String,
-        hint: String,
-    },
-    NoTables {
-        migration: String,
-    },
-    WrongPhase {
-        migration: String,
-        phase: &'static str,
-        needs: String,
-        hint: String,
-    },
-    JobRunning {
-        migration: String,
-        pid: Option<i32>,
-        call: &'static str,
-    },
-    NoJob {
-        migration: String,
-    },
-    /// The transaction would wait for something that goes on only after the transaction's own end.
-    WaitsForItself {
-        what: String,
-        call: String,
-    },
-    NoSuchJob {
-        id: i64,
-    },
-    /// Rows violate a new constraint.
-    RowsBreak {
-        relation: String,
-        made: String,
-        rows: String,
-        look: String,
-    },
-    ChangeFailed {
-        made: String,
-        detail: String,
-    },
-    NotOwner {
-        relation: String,
-        role: String,
-        owner: String,
-    },
-    NotMember {
-        role: String,
-        caller: String,
-    },
-    NotOwnerOfMigration {
-        migration: String,
-        role: String,
-        owner: String,
-    },
-    Unsuitable {
-        relation: String,
-        kind: String,
-        hint: String,
-    },
-    NoPrimaryKey {
-        relation: QualifiedName,
-    },
-    NoSuchColumn {
-        relation: String,
-        column: String,
-        nearest: Option<String>,
-    },
-    KeyNotCarried {
-        relation: String,
-        column: String,
-    },
-    BadOption {
-        name: String,
-        detail: String,
-        hint: Option<String>,
-    },
-    BadScope {
-        detail: String,
-        hint: String,
-    },
-    BadExpression {
-        column: String,
-        /// PostgreSQL's own, where it refused the expression.
-        code: Option<Code>,
-        detail: String,
-        hint: String,
-    },
-    BadName {
-        text: String,
-    },
-    Invalid {
-        message: String,
-        detail: String,
-        hint: String,
-    },
-    ShapeDiffers {
-        relation: String,
-        detail: String,
-        hint: String,
-    },
-    /// Something that the migration depends on was changed.
-    Drift {
-        migration: String,
-        detail: String,
-        hint: String,
-    },
-    NullArgument {
-        name: &'static str,
-    },
-    NotSupported {
-        what: String,
-        detail: String,
-        hint: String,
-    },
-    /// An argument is longer than pg_mig accepts.
-    TooLarge {
-        bytes: usize,
-        most: usize,
-    },
-    LockNotHad {
-        relations: String,
-        tries: u32,
-        blockers: String,
-    },
-    WrongIsolation,
-    /// The server is a standby: nothing can be written.
-    Standby,
-    /// The loaded library has another version than the extension's objects.
-    OutOfDate {
-        objects: String,
-        library: &'static str,
-    },
-    Preflight {
-        migration: String,
-        detail: String,
-        hint: String,
-    },
-    CheckFailed {
-        migration: String,
-        detail: String,
-        hint: String,
-    },
-    JobFailed {
-        migration: String,
-        detail: String,
-        hint: String,
-    },
-    /// A mirror would make a write of the application fail.
-    WouldFail {
-        relation: String,
-        role: String,
-        what: &'static str,
-        reason: String,
-    },
-    /// A write to an old table after the cutover.
-    Retired {
-        old: String,
-        new: String,
-    },
-    /// The gate before the cutover is closed.
-    NotReady {
-        migration: String,
-        detail: String,
-        hint: String,
-    },
-    /// The waiting time that the options demand is not over.
-    TooEarly {
-        migration: String,
-        phase: &'static str,
-        waited: f64,
-        days: i32,
-        option: &'static str,
-        call: String,
-    },
-    /// Other objects depend on the old tables.
-    HasDependents {
-        detail: String,
-        call: String,
-    },
-    /// An ERROR of PostgreSQL, caught in a subtransaction.
-    Sql {
-        code: Code,
-        message: String,
-        detail: Option<String>,
-    },
-    /// A write that a trigger of pg_mig refuses.
-    Refused {
-        code: Code,
-        message: String,
-        detail: String,
-        hint: String,
-    },
-    /// A broken internal invariant.
-    Internal(String),
-}
-
-/// The four parts of an error that a client sees.
-pub(crate) struct Report {
+pub struct Error {
     code: Code,
     message: String,
     detail: Option<String>,
     hint: Option<String>,
+    about: About,
 }
 
-fn report(
+/// What an error is about, where a caller treats it in a way of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum About {
+    Other,
+    /// PostgreSQL raised it.
+    Server,
+    /// Why a job failed: DETAIL alone says it.
+    Job,
+    Option,
+    /// An expression, with the SQLSTATE of PostgreSQL where that refused it.
+    Expression(Option<Code>),
+}
+
+fn new_error(
     code: Code,
     message: String,
     detail: impl Into<Option<String>>,
     hint: impl Into<Option<String>>,
-) -> Report {
-    Report {
+) -> Error {
+    Error {
         code,
         message,
         detail: detail.into(),
         hint: hint.into(),
+        about: About::Other,
     }
 }
 
 impl Error {
+    fn mark(mut self, about: About) -> Self {
+        self.about = about;
+        self
+    }
+
     pub fn code(&self) -> Code {
-        self.report().code
+        self.code
+    }
+
+    pub fn about(&self) -> About {
+        self.about
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// Whether a retry can succeed (a lock, a deadlock, a serialization failure).
@@ -273,20 +98,11 @@ impl Error {
     pub fn sqlstate(&self) -> String {
         crate::error::sqlstate(self.code())
     }
-
-    pub fn detail(&self) -> Option<String> {
-        self.report().detail
-    }
-
-    pub(crate) fn report(&self) -> Report {
-        let special = self.state_report().or_else(|| self.input_report());
-        special.unwrap_or_else(|| self.result_report())
-    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.report().message)
+        f.write_str(&self.message)
     }
 }
 
@@ -294,17 +110,11 @@ impl std::error::Error for Error {}
 
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> Self {
-        let Report {
-            code,
-            message,
-            detail,
-            hint,
-        } = error.report();
-        let mut report = ErrorReport::new(code, readable(message), "pg_mig");
-        if let Some(detail) = detail {
+        let mut report = ErrorReport::new(error.code, readable(error.message), "pg_mig");
+        if let Some(detail) = error.detail {
             report = report.set_detail(readable(detail));
         }
-        if let Some(hint) = hint {
+        if let Some(hint) = error.hint {
             report = report.set_hint(readable(hint));
         }
         report
@@ -348,11 +158,7 @@ mod tests {
 
     #[test]
     fn only_faults_of_the_row_count_as_data() {
-        let sql = |code| Error::Sql {
-            code,
-            message: String::new(),
-            detail: None,
-        };
+        let sql = |code| Error::sql(code, String::new(), None);
         assert!(sql(Code::ERRCODE_UNIQUE_VIOLATION).is_about_data());
         assert!(sql(Code::ERRCODE_INVALID_TEXT_REPRESENTATION).is_about_data());
         assert!(!sql(Code::ERRCODE_DISK_FULL).is_about_data());
@@ -369,11 +175,7 @@ mod tests {
 
     #[test]
     fn hints_quote_what_the_user_named() {
-        let hint = Error::MigrationExists {
-            name: "it's".into(),
-        }
-        .report()
-        .hint;
+        let hint = Error::migration_exists("it's".into()).hint;
         assert!(hint.is_some_and(|h| h.contains("'it''s'")));
     }
 }

@@ -123,11 +123,7 @@ impl ColumnChange {
 
     /// Errors: 42P01 where the table is gone.
     pub fn table(&self) -> Result<&QualifiedName> {
-        self.table.as_ref().ok_or_else(|| Error::Unsuitable {
-            relation: format!("relation {}", self.relation),
-            kind: "gone".into(),
-            hint: format!("Forget the migration: SELECT mig_drop(migration, force => true) FROM (SELECT DISTINCT migration FROM mig.columns WHERE relation::oid = {}) gone;", self.relation),
-        })
+        self.table.as_ref().ok_or_else(|| Error::unsuitable(format!("relation {}", self.relation), "gone".into(), format!("Forget the migration: SELECT mig_drop(migration, force => true) FROM (SELECT DISTINCT migration FROM mig.columns WHERE relation::oid = {}) gone;", self.relation)))
     }
 
     /// Returns table and column names for messages.

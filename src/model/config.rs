@@ -130,24 +130,20 @@ fn require_known_keys(map: &Map<String, Value>, keys: &[&str], place: &str) -> R
     let Some(unknown) = map.keys().find(|k| !keys.contains(&k.as_str())) else {
         return Ok(());
     };
-    Err(Error::BadOption {
-        name: unknown.clone(),
-        detail: format!("There is no such key in {place}."),
-        hint: Some(did_you_mean::hint(
+    Err(Error::bad_option(
+        unknown.clone(),
+        format!("There is no such key in {place}."),
+        Some(did_you_mean::hint(
             unknown,
             keys.iter().copied(),
             '"',
             || format!("The keys are {}.", keys.join(", ")),
         )),
-    })
+    ))
 }
 
 pub fn malformed_document(detail: String) -> Error {
-    Error::Invalid {
-        message: "invalid migration document".into(),
-        detail,
-        hint: r#"Write it like '{"migration": "cover", "scope_table": "projects", "scope_value": "…", "tables": [{"source": "rounds", "target": "project_rounds"}]}'."#.into(),
-    }
+    Error::invalid("invalid migration document".into(), detail, r#"Write it like '{"migration": "cover", "scope_table": "projects", "scope_value": "…", "tables": [{"source": "rounds", "target": "project_rounds"}]}'."#.into())
 }
 
 impl ConfigTable {
@@ -198,11 +194,12 @@ impl ConfigTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::About;
 
     #[test]
     fn an_unknown_key_names_the_nearest_at_both_levels() {
         let hint = |doc: Value| match read(&doc) {
-            Err(Error::BadOption { hint, .. }) => hint,
+            Err(e) if e.about() == About::Option => e.hint().map(str::to_owned),
             _ => None,
         };
         assert_eq!(

@@ -4,71 +4,92 @@ use crate::error::{Error, Result};
 use crate::model::{did_you_mean, scan, units};
 use serde_json::{Map, Value};
 
-/// The type of an option's value.
-#[derive(Clone, Copy)]
-enum OptionType {
-    Int {
-        min: i64,
-        max: i64,
-    },
-    Bool,
-    /// For example `10 s`.
-    Duration,
-    /// For example `64 MB`.
-    Size,
-    Text,
+/// An option that is a whole number. Where it has a server setting (`mig.` and its name), the setting has the same range and default.
+pub struct IntOption {
+    pub name: &'static str,
+    pub min: i32,
+    pub max: i32,
+    pub default: i32,
 }
 
-const KNOWN: [(&str, OptionType); 13] = [
-    (
-        "batch_rows",
-        OptionType::Int {
-            min: 1,
-            max: 1_000_000,
-        },
-    ),
-    (
-        "batch_target_ms",
-        OptionType::Int {
-            min: 1,
-            max: 60_000,
-        },
-    ),
-    (
-        "delay_ms",
-        OptionType::Int {
-            min: 0,
-            max: 3_600_000,
-        },
-    ),
-    ("max_workers", OptionType::Int { min: 1, max: 64 }),
-    ("max_replication_lag", OptionType::Duration),
-    ("max_wal_rate", OptionType::Size),
-    ("throttle_query", OptionType::Text),
-    (
-        "lock_timeout_ms",
-        OptionType::Int {
-            min: 1,
-            max: 60_000,
-        },
-    ),
-    ("defer_indexes", OptionType::Bool),
-    ("keep_map", OptionType::Bool),
-    ("take_names", OptionType::Bool),
-    (
-        "archive_after_days",
-        OptionType::Int {
-            min: 0,
-            max: 36_500,
-        },
-    ),
-    (
-        "drop_after_days",
-        OptionType::Int {
-            min: 0,
-            max: 36_500,
-        },
-    ),
+/// An option that is true or false.
+pub struct BoolOption {
+    pub name: &'static str,
+    pub default: bool,
+}
+
+/// A thousand rows are copied in a few tens of milliseconds on any machine: a safe first value.
+pub const BATCH_ROWS: IntOption = int("batch_rows", [1, 1_000_000], 1000);
+/// Where a batch locks rows, it is for one batch at most; a tenth of a second is below what a user notices.
+pub const BATCH_TARGET_MS: IntOption = int("batch_target_ms", [1, 60_000], 100);
+/// No pause by default; to be raised on servers with little I/O to spare.
+pub const DELAY_MS: IntOption = int("delay_ms", [0, 3_600_000], 0);
+/// One: a server has few worker slots, and the others usually have other uses.
+pub const MAX_WORKERS: IntOption = int("max_workers", [1, 64], 1);
+/// Half of the default deadlock_timeout: pg_mig gives up before any transaction becomes the victim of a deadlock check.
+pub const LOCK_TIMEOUT_MS: IntOption = int("lock_timeout_ms", [1, 60_000], 500);
+/// Days that the old tables stay in phase `stopped` before they may be archived.
+pub const ARCHIVE_AFTER_DAYS: IntOption = int("archive_after_days", [0, 36_500], 30);
+/// Days that archives are kept before they may be dropped.
+pub const DROP_AFTER_DAYS: IntOption = int("drop_after_days", [0, 36_500], 90);
+/// Building indexes after the copy is two to three times faster than keeping them up during it.
+pub const DEFER_INDEXES: BoolOption = bool("defer_indexes", true);
+/// When the migration is dropped, the id map is kept in a table of its own.
+pub const KEEP_MAP: BoolOption = bool("keep_map", false);
+/// At the archive step, a new column takes the name of the column that it replaces.
+pub const TAKE_NAMES: BoolOption = bool("take_names", false);
+pub const MAX_REPLICATION_LAG: &str = "max_replication_lag";
+pub const MAX_WAL_RATE: &str = "max_wal_rate";
+pub const THROTTLE_QUERY: &str = "throttle_query";
+
+const fn int(name: &'static str, [min, max]: [i32; 2], default: i32) -> IntOption {
+    IntOption {
+        name,
+        min,
+        max,
+        default,
+    }
+}
+
+const fn bool(name: &'static str, default: bool) -> BoolOption {
+    BoolOption { name, default }
+}
+
+/// An option and the type of its values.
+enum OptionType {
+    Int(IntOption),
+    Bool(BoolOption),
+    /// For example `10 s`.
+    Duration(&'static str),
+    /// For example `64 MB`.
+    Size(&'static str),
+    Text(&'static str),
+}
+
+impl OptionType {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Int(o) => o.name,
+            Self::Bool(o) => o.name,
+            Self::Duration(name) | Self::Size(name) | Self::Text(name) => name,
+        }
+    }
+}
+
+const ALL: [OptionType; 13] = [
+    OptionType::Int(BATCH_ROWS),
+    OptionType::Int(BATCH_TARGET_MS),
+    OptionType::Int(DELAY_MS),
+    OptionType::Int(MAX_WORKERS),
+    OptionType::Duration(MAX_REPLICATION_LAG),
+    OptionType::Size(MAX_WAL_RATE),
+    OptionType::Text(THROTTLE_QUERY),
+    OptionType::Int(LOCK_TIMEOUT_MS),
+    OptionType::Bool(DEFER_INDEXES),
+    OptionType::Bool(KEEP_MAP),
+    OptionType::Bool(TAKE_NAMES),
+    OptionType::Int(ARCHIVE_AFTER_DAYS),
+    OptionType::Int(DROP_AFTER_DAYS),
 ];
 
 /// Maximum number of words, numbers and signs in a query that runs before each batch.
@@ -77,11 +98,11 @@ const MOST_TOKENS: usize = 10_000;
 /// Returns `stored` with `changes` applied. A null resets an option to its default.
 pub fn merge(stored: &Value, changes: &Value) -> Result<Value> {
     let Value::Object(changes) = changes else {
-        return Err(Error::BadOption {
-            name: "options".into(),
-            detail: "The options must be a JSON object.".into(),
-            hint: Some(r#"Write, for example, '{"batch_rows": 500}'."#.into()),
-        });
+        return Err(Error::bad_option(
+            "options".into(),
+            "The options must be a JSON object.".into(),
+            Some(r#"Write, for example, '{"batch_rows": 500}'."#.into()),
+        ));
     };
     let mut merged: Map<String, Value> = stored.as_object().cloned().unwrap_or_default();
     for (name, value) in changes {
@@ -96,37 +117,31 @@ pub fn merge(stored: &Value, changes: &Value) -> Result<Value> {
 }
 
 fn check(name: &str, value: &Value) -> Result<()> {
-    let Some((_, kind)) = KNOWN.iter().find(|(known, _)| *known == name) else {
+    let Some(option) = ALL.iter().find(|o| o.name() == name) else {
         return Err(unknown(name));
     };
-    let wrong = |detail: String| {
-        Err(Error::BadOption {
-            name: name.to_owned(),
-            detail,
-            hint: None,
-        })
-    };
-    match (kind, value) {
+    let wrong = |detail: String| Err(Error::bad_option(name.to_owned(), detail, None));
+    match (option, value) {
         (_, Value::Null) => Ok(()),
-        (OptionType::Duration, Value::String(text)) if units::duration(text).is_some() => Ok(()),
-        (OptionType::Duration, _) => wrong(format!(
+        (OptionType::Duration(_), Value::String(text)) if units::duration(text).is_some() => Ok(()),
+        (OptionType::Duration(_), _) => wrong(format!(
             "The value {value} is no duration, like \"500 ms\", \"10 s\" or \"5 min\"."
         )),
-        (OptionType::Size, Value::String(text)) if units::size(text).is_some() => Ok(()),
-        (OptionType::Size, _) => wrong(format!(
+        (OptionType::Size(_), Value::String(text)) if units::size(text).is_some() => Ok(()),
+        (OptionType::Size(_), _) => wrong(format!(
             "The value {value} is no size, like \"512 kB\" or \"64 MB\"."
         )),
-        (OptionType::Text, Value::String(text)) if !text.trim().is_empty() => {
+        (OptionType::Text(_), Value::String(text)) if !text.trim().is_empty() => {
             match scan::weight(text, false).too_much(MOST_TOKENS) {
                 None => Ok(()),
                 Some(why) => wrong(format!("Nobody can read the query: {why}.")),
             }
         }
-        (OptionType::Text, _) => wrong(format!("The value {value} is no text.")),
-        (OptionType::Bool, Value::Bool(_)) => Ok(()),
-        (OptionType::Bool, _) => wrong(format!("The value {value} is not true or false.")),
-        (OptionType::Int { min, max }, _) => match value.as_i64() {
-            Some(n) if (*min..=*max).contains(&n) => Ok(()),
+        (OptionType::Text(_), _) => wrong(format!("The value {value} is no text.")),
+        (OptionType::Bool(_), Value::Bool(_)) => Ok(()),
+        (OptionType::Bool(_), _) => wrong(format!("The value {value} is not true or false.")),
+        (OptionType::Int(IntOption { min, max, .. }), _) => match value.as_i64() {
+            Some(n) if (i64::from(*min)..=i64::from(*max)).contains(&n) => Ok(()),
             _ => wrong(format!(
                 "The value {value} is not a whole number from {min} to {max}."
             )),
@@ -135,22 +150,51 @@ fn check(name: &str, value: &Value) -> Result<()> {
 }
 
 fn unknown(name: &str) -> Error {
-    let names = || KNOWN.iter().map(|(n, _)| *n);
-    Error::BadOption {
-        name: name.to_owned(),
-        detail: "There is no such option.".into(),
-        hint: Some(did_you_mean::hint(name, names(), '"', || {
+    let names = || ALL.iter().map(OptionType::name);
+    Error::bad_option(
+        name.to_owned(),
+        "There is no such option.".into(),
+        Some(did_you_mean::hint(name, names(), '"', || {
             format!(
                 "The options are {}.",
                 names().collect::<Vec<_>>().join(", ")
             )
         })),
-    }
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Returns what stands in parentheses behind the option's name.
+    fn find_description(text: &str, name: &str) -> Option<String> {
+        let (_, rest) = text.split_once(&format!("{name} ("))?;
+        rest.split_once(')').map(|(inside, _)| inside.to_owned())
+    }
+
+    #[test]
+    fn the_comment_and_the_manual_name_every_option() {
+        let manual = include_str!("../../README.md");
+        let sql = include_str!("../../sql/install/40_comments.sql");
+        let comment = sql
+            .lines()
+            .find(|l| l.contains("mig_configure(text, jsonb)"));
+        for option in &ALL {
+            assert!(manual.contains(&format!("`{}`", option.name())));
+            let inside = comment.and_then(|c| find_description(c, option.name()));
+            let default = match option {
+                OptionType::Int(o) => o.default.to_string(),
+                OptionType::Bool(o) => o.default.to_string(),
+                _ => String::new(),
+            };
+            assert!(
+                inside.is_some_and(|inside| inside.contains(&default)),
+                "{}",
+                option.name()
+            );
+        }
+    }
     use serde_json::json;
 
     #[test]
@@ -164,10 +208,10 @@ mod tests {
 
     #[test]
     fn a_slip_names_the_nearest_option() {
-        let Err(Error::BadOption { hint, .. }) = merge(&json!({}), &json!({"batch_row": 1})) else {
+        let Err(error) = merge(&json!({}), &json!({"batch_row": 1})) else {
             unreachable!("an unknown option must be refused")
         };
-        assert_eq!(hint.as_deref(), Some("Did you mean \"batch_rows\"?"));
+        assert_eq!(error.hint(), Some("Did you mean \"batch_rows\"?"));
     }
 
     #[test]

@@ -152,23 +152,23 @@ impl Migration {
             return Ok(());
         }
         let name = Literal(&self.name);
-        Err(Error::WrongPhase {
-            migration: self.name.clone(),
-            phase: self.phase.as_str(),
-            needs: "phase \"defined\"".into(),
-            hint: format!("Go back first: SELECT mig_rollback({name}, 'defined');"),
-        })
+        Err(Error::wrong_phase(
+            self.name.clone(),
+            self.phase.as_str(),
+            "phase \"defined\"".into(),
+            format!("Go back first: SELECT mig_rollback({name}, 'defined');"),
+        ))
     }
 
     /// Returns 55000 for a call in the wrong phase; the hint says how to find the next step.
     pub fn wrong_phase(&self, needs: &str) -> Error {
         let name = Literal(&self.name);
-        Error::WrongPhase {
-            migration: self.name.clone(),
-            phase: self.phase.as_str(),
-            needs: needs.to_owned(),
-            hint: format!("See what comes next: SELECT next_step FROM mig_status({name});"),
-        }
+        Error::wrong_phase(
+            self.name.clone(),
+            self.phase.as_str(),
+            needs.to_owned(),
+            format!("See what comes next: SELECT next_step FROM mig_status({name});"),
+        )
     }
 
     /// Returns an integer option of this migration.

@@ -120,13 +120,13 @@ fn read_combine(text: &str) -> Result<Combine> {
     match text {
         "union" => Ok(Combine::Union),
         "merge" => Ok(Combine::Merge),
-        other => Err(Error::Invalid {
-            message: format!("invalid way to combine \"{other}\""),
-            detail: "Several sources of one target are combined by union or by merge.".into(),
-            hint: did_you_mean::hint(other, ["union", "merge"], '\'', || {
+        other => Err(Error::invalid(
+            format!("invalid way to combine \"{other}\""),
+            "Several sources of one target are combined by union or by merge.".into(),
+            did_you_mean::hint(other, ["union", "merge"], '\'', || {
                 "Leave combine out where the keys tell: a key that refers to the other source's key is a merge.".into()
             }),
-        }),
+        )),
     }
 }
 
@@ -186,28 +186,30 @@ pub fn known_column(source: &Shape, name: &Ident) -> Result<()> {
     if source.column(name).is_some() {
         return Ok(());
     }
-    Err(Error::NoSuchColumn {
-        relation: source.name.plain(),
-        column: name.as_str().to_owned(),
-        nearest: did_you_mean::nearest(name.as_str(), source.column_names()).map(str::to_owned),
-    })
+    Err(Error::no_such_column(
+        source.name.plain(),
+        name.as_str().to_owned(),
+        did_you_mean::nearest(name.as_str(), source.column_names()).map(str::to_owned),
+    ))
 }
 
 fn malformed_argument(name: &str, value: &Value, example: &str) -> Error {
-    Error::Invalid {
-        message: format!("invalid \"{name}\""),
-        detail: format!("The value is {value}."),
-        hint: format!("Write it like '{example}'."),
-    }
+    Error::invalid(
+        format!("invalid \"{name}\""),
+        format!("The value is {value}."),
+        format!("Write it like '{example}'."),
+    )
 }
 
 /// Reads the id mode of `mig_add_table`.
 pub fn read_id_mode(text: &str) -> Result<IdMode> {
-    IdMode::parse(text).ok_or_else(|| Error::Invalid {
-        message: format!("invalid id mode \"{text}\""),
-        detail: "The id modes are preserve and remap.".into(),
-        hint: did_you_mean::hint(text, IdMode::ALL.iter().map(|m| m.as_str()), '\'', || {
-            "Leave id_mode out to keep the source's key values.".into()
-        }),
+    IdMode::parse(text).ok_or_else(|| {
+        Error::invalid(
+            format!("invalid id mode \"{text}\""),
+            "The id modes are preserve and remap.".into(),
+            did_you_mean::hint(text, IdMode::ALL.iter().map(|m| m.as_str()), '\'', || {
+                "Leave id_mode out to keep the source's key values.".into()
+            }),
+        )
     })
 }

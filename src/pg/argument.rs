@@ -22,10 +22,12 @@ const MOST_LEVELS: usize = 64;
 
 impl Document {
     fn read(text: &str) -> Result<Value> {
-        let refused = |detail: String| Error::Invalid {
-            message: "the document cannot be read".into(),
-            detail,
-            hint: "See the examples of this function in the README.".into(),
+        let refused = |detail: String| {
+            Error::invalid(
+                "the document cannot be read".into(),
+                detail,
+                "See the examples of this function in the README.".into(),
+            )
         };
         require_size(text.len())?;
         if levels(text) > MOST_LEVELS {
@@ -69,10 +71,7 @@ fn require_size(bytes: usize) -> Result<()> {
     if bytes <= MOST_BYTES {
         return Ok(());
     }
-    Err(Error::TooLarge {
-        bytes,
-        most: MOST_BYTES,
-    })
+    Err(Error::too_large(bytes, MOST_BYTES))
 }
 
 impl Deref for Text {

@@ -24,20 +24,20 @@ pub fn require_name(relation: Oid, name: &QualifiedName) -> Result<()> {
     if oid_of(name) == Some(relation) {
         return Ok(());
     }
-    Err(Error::Sql {
-        code: pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-        message: format!("{} is another table now", name.plain()),
-        detail: Some("A table or a schema was renamed, or given its place by another.".into()),
-    })
+    Err(Error::sql(
+        pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+        format!("{} is another table now", name.plain()),
+        Some("A table or a schema was renamed, or given its place by another.".into()),
+    ))
 }
 
 /// The error for a table that should exist and does not.
 pub fn missing_table(name: &str) -> Error {
-    Error::Unsuitable {
-        relation: name.to_owned(),
-        kind: "gone: the table was dropped".into(),
-        hint: "Remove the migration with mig_drop, or restore the table.".into(),
-    }
+    Error::unsuitable(
+        name.to_owned(),
+        "gone: the table was dropped".into(),
+        "Remove the migration with mig_drop, or restore the table.".into(),
+    )
 }
 
 /// Returns the shape of a relation that must exist.
@@ -47,13 +47,14 @@ pub fn shape_of(oid: u32, name: &str) -> Result<Shape> {
 
 /// Resolves a relation name in a document: qualified, or in schema public, because documents are read with a pinned search_path.
 pub fn regclass(text: &str) -> Result<Oid> {
-    let name = QualifiedName::parse(text, "public").ok_or_else(|| Error::BadName {
-        text: text.to_owned(),
-    })?;
-    find(&name)?.ok_or_else(|| Error::Sql {
-        code: pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-        message: format!("relation \"{text}\" does not exist"),
-        detail: Some(format!("{} was looked for.", name.plain())),
+    let name =
+        QualifiedName::parse(text, "public").ok_or_else(|| Error::bad_name(text.to_owned()))?;
+    find(&name)?.ok_or_else(|| {
+        Error::sql(
+            pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            format!("relation \"{text}\" does not exist"),
+            Some(format!("{} was looked for.", name.plain())),
+        )
     })
 }
 
@@ -132,9 +133,11 @@ pub fn uses_nothing_of_users(view: Oid) -> Result<bool> {
 /// Errors with 22023 where the text is not PostgreSQL's own name of a type: any other content, such as a comment, would become part
 /// of a statement of pg_mig.
 fn require_canonical_type(type_text: &str) -> Result<()> {
-    let refused = || Error::BadScope {
-        detail: format!("\"{type_text}\" is not the name of a type, as PostgreSQL writes it."),
-        hint: "Leave the state of pg_mig as mig_define and mig_create wrote it.".into(),
+    let refused = || {
+        Error::bad_scope(
+            format!("\"{type_text}\" is not the name of a type, as PostgreSQL writes it."),
+            "Leave the state of pg_mig as mig_define and mig_create wrote it.".into(),
+        )
     };
     let text = std::ffi::CString::new(type_text).map_err(|_| refused())?;
     let (mut oid, mut modifier) = (Oid::INVALID, -1);
@@ -171,10 +174,10 @@ pub fn require_plain(type_text: &str) -> Result<()> {
     if plain == Some(true) {
         return Ok(());
     }
-    Err(Error::BadScope {
-        detail: format!("Its type, {type_text}, is made of other types."),
-        hint: "Take a column of a base type, an enum, or a domain over one.".into(),
-    })
+    Err(Error::bad_scope(
+        format!("Its type, {type_text}, is made of other types."),
+        "Take a column of a base type, an enum, or a domain over one.".into(),
+    ))
 }
 
 /// Returns the relation's owner. Errors: 42P01 where the relation is gone.

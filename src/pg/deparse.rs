@@ -58,7 +58,7 @@ pub fn with_columns(
 }
 
 fn text(tree: &str, relation: u32, name: &Ident) -> Result<String> {
-    let c_string = |s: &str| CString::new(s).map_err(|e| Error::Internal(e.to_string()));
+    let c_string = |s: &str| CString::new(s).map_err(|e| Error::internal(e.to_string()));
     let (tree, name) = (c_string(tree)?, c_string(name.as_str())?);
     // SAFETY: the tree comes from this server's catalog, and its columns' names are looked up in `relation`; the steps of
     // pg_get_expr() (ruleutils.c), with another name. The text is copied out of the current memory context.

@@ -28,7 +28,7 @@ impl JsonText {
 
 /// Decodes the text of a document that pg_mig wrote.
 pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|e| Error::Internal(format!("a row does not decode: {e}")))
+    serde_json::from_str(text).map_err(|e| Error::internal(format!("a row does not decode: {e}")))
 }
 
 impl FromDatum for JsonText {

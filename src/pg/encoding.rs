@@ -8,14 +8,14 @@ use std::ffi::CStr;
 pub fn read(bytes: &[u8]) -> Result<String> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() || is_utf8() => Ok(text.to_owned()),
-        _ => Err(Error::NotSupported {
-            what: "this text".into(),
-            detail: format!(
+        _ => Err(Error::not_supported(
+            "this text".into(),
+            format!(
                 "It is not ASCII, and the database has the encoding {}.",
                 name()
             ),
-            hint: "pg_mig reads what is not ASCII in databases of the encoding UTF8.".into(),
-        }),
+            "pg_mig reads what is not ASCII in databases of the encoding UTF8.".into(),
+        )),
     }
 }
 
@@ -25,13 +25,9 @@ pub fn require_utf8() -> Result<()> {
     if is_utf8() {
         return Ok(());
     }
-    Err(Error::NotSupported {
-        what: format!("a database of the encoding {}", name()),
-        detail: "pg_mig works in databases of the encoding UTF8; mig_lint reads ASCII in any.".into(),
-        hint: "Move the data to such a database first: CREATE DATABASE new_name ENCODING 'UTF8' TEMPLATE template0; \
+    Err(Error::not_supported(format!("a database of the encoding {}", name()), "pg_mig works in databases of the encoding UTF8; mig_lint reads ASCII in any.".into(), "Move the data to such a database first: CREATE DATABASE new_name ENCODING 'UTF8' TEMPLATE template0; \
                then pg_dump and pg_restore, which convert them."
-            .into(),
-    })
+            .into()))
 }
 
 fn is_utf8() -> bool {

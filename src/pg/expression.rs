@@ -1,6 +1,6 @@
 //! Checks that a text is one harmless expression, with PostgreSQL's own parser and planner.
 
-use crate::error::{Error, Result};
+use crate::error::{About, Error, Result};
 use crate::ident::Ident;
 use crate::pg::draft::Draft;
 use crate::pg::{catalog, parse, role, spi, tx};
@@ -129,7 +129,7 @@ fn make_view(draft: &Draft, text: &str, from: &str) -> Result<pg_sys::Oid> {
 }
 
 fn no_view() -> Error {
-    Error::Internal("the view is not there".into())
+    Error::internal("the view is not there".into())
 }
 
 /// Returns the value of a constant; None above 10,000 bytes. It may be as long as `repeat()` can make it, and does not tell two
@@ -158,12 +158,7 @@ fn bad_expression(column: &str, detail: String) -> Error {
 
 /// `code`: PostgreSQL's, where it refused the expression.
 fn refused_with(column: &str, code: Option<PgSqlErrorCode>, detail: String) -> Error {
-    Error::BadExpression {
-        column: column.to_owned(),
-        code,
-        detail,
-        hint: "Use one expression over the columns of the source row; name functions outside pg_catalog with their schema.".into(),
-    }
+    Error::bad_expression(column.to_owned(), code, detail, "Use one expression over the columns of the source row; name functions outside pg_catalog with their schema.".into())
 }
 
 /// Requires one SELECT with one output column and nothing else: catches a text that closes the enclosing parenthesis and goes on.
@@ -189,12 +184,13 @@ fn require_single(column: &str, text: &str) -> Result<()> {
 /// Turns PostgreSQL's error into one about the expression. An error that the expression does not cause, such as a cancel, is
 /// returned unchanged.
 fn expression_error(column: &str, e: Error) -> Error {
-    match e {
-        Error::Sql { code, .. } => match parse::syntax_message(e) {
-            Ok(message) => refused_with(column, Some(code), format!("PostgreSQL says: {message}.")),
-            Err(e) => e,
-        },
-        e => e,
+    if e.about() != About::Server {
+        return e;
+    }
+    let code = e.code();
+    match parse::syntax_message(e) {
+        Ok(message) => refused_with(column, Some(code), format!("PostgreSQL says: {message}.")),
+        Err(e) => e,
     }
 }
 

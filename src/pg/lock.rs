@@ -300,11 +300,7 @@ fn hold_names(tables: &[LockRequest], patience_ms: i32) -> Result<()> {
 }
 
 fn lock_timeout_error(name: &QualifiedName) -> Error {
-    Error::LockNotHad {
-        relations: name.plain(),
-        tries: 1,
-        blockers: String::new(),
-    }
+    Error::lock_not_had(name.plain(), 1, String::new())
 }
 
 fn had_at_once(table: &LockRequest) -> Result<bool> {
@@ -373,9 +369,5 @@ fn not_had(tables: &[LockRequest], tries: u32) -> Result<Error> {
     } else {
         format!("{}.", holders.join("; "))
     };
-    Ok(Error::LockNotHad {
-        relations: names.join(", "),
-        tries,
-        blockers,
-    })
+    Ok(Error::lock_not_had(names.join(", "), tries, blockers))
 }

@@ -177,15 +177,15 @@ fn require_trusted_types(relation: Oid, current: Oid) -> Result<()> {
 fn refuse(relation: Oid, current: Oid, detail: String, hint: &str) -> Error {
     let name = syscache::relation_name(relation);
     let name = name.map_or_else(|| relation.to_u32().to_string(), |n| n.plain());
-    Error::Refused {
-        code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        message: format!(
+    Error::refusal(
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!(
             "a statement of pg_mig for role {} is not run over {name}",
             role_name(current)
         ),
         detail,
-        hint: hint.to_owned(),
-    }
+        hint.to_owned(),
+    )
 }
 
 fn role_name(role: Oid) -> String {

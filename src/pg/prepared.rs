@@ -40,7 +40,7 @@ pub fn connect() -> Result<Connection> {
     // SAFETY: paired with SPI_finish in Drop.
     match unsafe { pg_sys::SPI_connect() } {
         code if code == pg_sys::SPI_OK_CONNECT as i32 => Ok(Connection(())),
-        code => Err(Error::Internal(format!("SPI_connect returned {code}"))),
+        code => Err(Error::internal(format!("SPI_connect returned {code}"))),
     }
 }
 
@@ -118,7 +118,7 @@ impl PreparedPlan {
                 let count = types.len() as i32;
                 let plan = pg_sys::SPI_prepare(self.text.as_ptr(), count, types.as_mut_ptr());
                 if plan.is_null() || pg_sys::SPI_keepplan(plan) != 0 {
-                    return Err(Error::Internal("SPI_prepare failed".into()));
+                    return Err(Error::internal("SPI_prepare failed".into()));
                 }
                 self.plan.set(plan);
             }
@@ -149,7 +149,7 @@ fn execute(plan: &PreparedPlan, values: &mut [pg_sys::Datum], fire_triggers: boo
         code
     };
     if code < 0 {
-        return Err(Error::Internal(format!(
+        return Err(Error::internal(format!(
             "SPI_execute_snapshot returned {code}"
         )));
     }

@@ -10,6 +10,6 @@ pub fn number() -> Result<u64> {
     if filled {
         Ok(u64::from_ne_bytes(bytes))
     } else {
-        Err(Error::Internal("there are no random numbers".into()))
+        Err(Error::internal("there are no random numbers".into()))
     }
 }

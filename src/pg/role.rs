@@ -69,10 +69,7 @@ pub fn require(role: pg_sys::Oid) -> Result<()> {
     if has_privileges_of(current(), role) {
         return Ok(());
     }
-    Err(Error::NotMember {
-        role: name(role),
-        caller: name(current()),
-    })
+    Err(Error::not_member(name(role), name(current())))
 }
 
 /// Errors with 42501 unless the caller may read the whole table.
@@ -80,14 +77,14 @@ pub fn require_reading(table: pg_sys::Oid, name: &QualifiedName) -> Result<()> {
     if visible_parts::may_read(current(), table) {
         return Ok(());
     }
-    Err(Error::Sql {
-        code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        message: format!("permission denied for table {}", name.plain()),
-        detail: Some(format!(
+    Err(Error::sql(
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("permission denied for table {}", name.plain()),
+        Some(format!(
             "Role {} may not read every row of it.",
             self::name(current())
         )),
-    })
+    ))
 }
 
 /// As `confine`, and the code that runs may only read.
@@ -127,7 +124,7 @@ pub fn own_session() -> Result<()> {
     if is_whole_session(unsafe { pg_sys::GetAuthenticatedUserId() }) {
         return Ok(());
     }
-    Err(Error::Internal("the session is another role's".into()))
+    Err(Error::internal("the session is another role's".into()))
 }
 
 /// Checks whether a foreign key's action or one of pg_mig's own writes is running: only those set SECURITY_NOFORCE_RLS

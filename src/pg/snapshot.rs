@@ -87,7 +87,7 @@ impl Snapshot {
             let count = i32::try_from(types.len()).unwrap_or(0);
             let plan = pg_sys::SPI_prepare(text.as_ptr(), count, types.as_mut_ptr());
             if plan.is_null() {
-                return Err(Error::Internal("SPI_prepare failed".into()));
+                return Err(Error::internal("SPI_prepare failed".into()));
             }
             pg_sys::PushActiveSnapshot(self.snapshot);
             let portal = pg_sys::SPI_cursor_open(
@@ -116,7 +116,7 @@ impl Snapshot {
                 pg_sys::CURSOR_OPT_PARALLEL_OK as i32,
             );
             if plan.is_null() {
-                return Err(Error::Internal("SPI_prepare_cursor failed".into()));
+                return Err(Error::internal("SPI_prepare_cursor failed".into()));
             }
             pg_sys::SPI_execute_snapshot(
                 plan,
@@ -130,7 +130,7 @@ impl Snapshot {
             )
         };
         if code < 0 {
-            return Err(Error::Internal(format!(
+            return Err(Error::internal(format!(
                 "SPI_execute_snapshot returned {code}"
             )));
         }
@@ -168,7 +168,7 @@ fn texts() -> Result<Vec<String>> {
                 let mut null = false;
                 let datum = pg_sys::SPI_getbinval(*table.vals.add(n), table.tupdesc, 1, &mut null);
                 let text: Option<&[u8]> = pgrx::FromDatum::from_datum(datum, null);
-                text.ok_or_else(|| Error::Internal("a row without a document".into()))
+                text.ok_or_else(|| Error::internal("a row without a document".into()))
                     .and_then(encoding::read)
             })
             .collect()

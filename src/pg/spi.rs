@@ -16,14 +16,14 @@ pub fn one_statement(sql: &str) -> Result<CString> {
     let text = text_of(sql)?;
     match count_statements(&text) {
         1 => Ok(text),
-        n => Err(Error::Internal(format!(
+        n => Err(Error::internal(format!(
             "a statement of ours came out as {n}"
         ))),
     }
 }
 
 fn text_of(sql: &str) -> Result<CString> {
-    CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))
+    CString::new(sql).map_err(|_| Error::internal("NUL in SQL text".into()))
 }
 
 fn count_statements(text: &CStr) -> i32 {
@@ -129,11 +129,7 @@ pub fn read_only(query: &str) -> Result<Option<bool>> {
 }
 
 fn not_a_question(detail: &str) -> Error {
-    Error::BadOption {
-        name: "throttle_query".into(),
-        detail: detail.into(),
-        hint: None,
-    }
+    Error::bad_option("throttle_query".into(), detail.into(), None)
 }
 
 /// Runs a statement. Returns the number of rows that it touched.
@@ -148,7 +144,7 @@ fn update(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
         client.update(sql, None, args).map_err(internal)?;
         // SAFETY: set by the statement that just ran.
         i64::try_from(unsafe { pgrx::pg_sys::SPI_processed })
-            .map_err(|_| Error::Internal("more rows than fit".into()))
+            .map_err(|_| Error::internal("more rows than fit".into()))
     })
 }
 
@@ -159,5 +155,5 @@ pub fn run_for_application(sql: &str, args: &[DatumWithOid]) -> Result<i64> {
 }
 
 pub fn internal(e: pgrx::spi::Error) -> Error {
-    Error::Internal(format!("SPI: {e}"))
+    Error::internal(format!("SPI: {e}"))
 }

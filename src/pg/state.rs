@@ -27,10 +27,12 @@ pub fn owner() -> Result<Oid> {
     if transaction == tx::local_number() && known != Oid::INVALID {
         return Ok(known);
     }
-    let found = look_up_owner().ok_or_else(|| Error::Sql {
-        code: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        message: "extension pg_mig is not installed in this database".into(),
-        detail: Some("Its tables are gone, or do not belong to it.".into()),
+    let found = look_up_owner().ok_or_else(|| {
+        Error::sql(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "extension pg_mig is not installed in this database".into(),
+            Some("Its tables are gone, or do not belong to it.".into()),
+        )
     })?;
     OWNER.set((tx::local_number(), found));
     Ok(found)

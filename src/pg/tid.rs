@@ -22,7 +22,7 @@ pub struct TidList {
 impl BlockSlice {
     pub fn new(from: i64, to: i64) -> Result<Self> {
         let block = |n: i64| {
-            u32::try_from(n).map_err(|_| Error::Internal(format!("block {n} is out of range")))
+            u32::try_from(n).map_err(|_| Error::internal(format!("block {n} is out of range")))
         };
         let place = |n: u32| pg_sys::ItemPointerData {
             ip_blkid: pg_sys::BlockIdData {

@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 /// call the role's functions. No transaction may be open before, and none is open afterwards, whether the command succeeded or not.
 /// Errors: 42501 unless the current role has the privileges of `role`, as after a change of the table's owner.
 pub fn run_top_level(sql: &str, role: pg_sys::Oid) -> Result<()> {
-    let text = CString::new(sql).map_err(|_| Error::Internal("NUL in SQL text".into()))?;
+    let text = CString::new(sql).map_err(|_| Error::internal("NUL in SQL text".into()))?;
     let mine = role::current();
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
         // SAFETY: no transaction is open, as this function requires.
@@ -49,7 +49,7 @@ unsafe fn execute(text: &CString, role: pg_sys::Oid) -> Result<()> {
         role::require(role)?;
         let parsed = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         if parsed.is_null() || (*parsed).length != 1 {
-            return Err(Error::Internal("not one statement".into()));
+            return Err(Error::internal("not one statement".into()));
         }
         let statement = pg_sys::list_nth(parsed, 0) as *mut pg_sys::RawStmt;
         let plan = plan_utility(statement, text);

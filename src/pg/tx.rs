@@ -48,11 +48,11 @@ pub fn from_caught(caught: CaughtError) -> Error {
         CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r,
         CaughtError::RustPanic { ereport, .. } => ereport,
     };
-    Error::Sql {
-        code: report.sql_error_code(),
-        message: report.message().to_owned(),
-        detail: report.detail().map(str::to_owned),
-    }
+    Error::sql(
+        report.sql_error_code(),
+        report.message().to_owned(),
+        report.detail().map(str::to_owned),
+    )
 }
 
 /// Checks whether `transaction` is the current transaction or one of its subtransactions.
@@ -92,7 +92,7 @@ pub fn local_number() -> u32 {
 pub fn require_primary() -> Result<()> {
     // SAFETY: reads shared state of the server.
     if unsafe { pg_sys::RecoveryInProgress() } {
-        Err(Error::Standby)
+        Err(Error::standby())
     } else {
         Ok(())
     }
@@ -105,6 +105,6 @@ pub fn require_read_committed() -> Result<()> {
     if level < pg_sys::XACT_REPEATABLE_READ as i32 {
         Ok(())
     } else {
-        Err(Error::WrongIsolation)
+        Err(Error::wrong_isolation())
     }
 }

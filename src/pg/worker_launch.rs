@@ -29,11 +29,11 @@ pub fn at_commit(
     };
     let name = migration.to_owned();
     register_xact_callback(PgXactCallbackEvent::PrePrepare, || {
-        let refused = Error::NotSupported {
-            what: "PREPARE TRANSACTION after a job was begun".into(),
-            detail: "Its worker starts with the commit of this session.".into(),
-            hint: "Begin the job in a transaction of its own.".into(),
-        };
+        let refused = Error::not_supported(
+            "PREPARE TRANSACTION after a job was begun".into(),
+            "Its worker starts with the commit of this session.".into(),
+            "Begin the job in a transaction of its own.".into(),
+        );
         ErrorReport::from(refused).report(PgLogLevel::ERROR);
     });
     register_xact_callback(PgXactCallbackEvent::PreCommit, move || {

@@ -290,7 +290,7 @@ impl HashedSide {
         let hash = self.hash.parse();
         Ok(HashSum {
             rows: self.rows,
-            hash: hash.map_err(|_| Error::Internal("a hash sum is a number".into()))?,
+            hash: hash.map_err(|_| Error::internal("a hash sum is a number".into()))?,
         })
     }
 }
@@ -341,7 +341,7 @@ fn find_pending(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<PendingRows
           UNION ALL SELECT e.key FROM mig.row_error e WHERE e.mapping = p.id OR e.mapping = ANY ($2)) k) AS leftovers FROM mig.mapping p WHERE p.id = $1",
         &[p.id.into(), merge_partners(p).into()],
     )?;
-    let now = now.ok_or_else(|| Error::Internal("the mapping is gone".into()))?;
+    let now = now.ok_or_else(|| Error::internal("the mapping is gone".into()))?;
     let rewritten = catalog::extent(p.source)?.map(|e| e.filenode) != now.filenode;
     let places = match now.bound_blocks {
         None => BlockSlice::new(0, ALL)?,

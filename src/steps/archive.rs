@@ -201,7 +201,7 @@ fn hand_back(p: &Mapping, s: &SharedSequence, source: &QualifiedName) -> Result<
         "" => None,
         _ => Some(
             catalog::sequence_of(target, &s.target_column)?.ok_or_else(|| {
-                Error::Internal(format!(
+                Error::internal(format!(
                     "column {} of {target} has lost its identity",
                     s.target_column
                 ))

@@ -178,12 +178,12 @@ pub fn compare(before: &[WriteTrial], after: &[WriteTrial]) -> Result<()> {
             continue;
         };
         if was.failed.is_none() {
-            return Err(Error::WouldFail {
-                relation: is.relation.clone(),
-                role: is.role.clone(),
-                what: is.what,
-                reason: format!("{} {e}", e.sqlstate()),
-            });
+            return Err(Error::would_fail(
+                is.relation.clone(),
+                is.role.clone(),
+                is.what,
+                format!("{} {e}", e.sqlstate()),
+            ));
         }
     }
     Ok(())

@@ -172,16 +172,16 @@ fn refuse_if_broken(job: &DdlJob, table: &QualifiedName) -> Result<()> {
     }
     let more = rows.len() > EXAMPLES as usize;
     rows.truncate(EXAMPLES as usize);
-    Err(Error::RowsBreak {
-        relation: table.plain(),
-        made: job.change.describe(),
-        rows: format!(
+    Err(Error::rows_break(
+        table.plain(),
+        job.change.describe(),
+        format!(
             "({}){}",
             rows.join("), ("),
             if more { " and more" } else { "" }
         ),
-        look: look.replace("pg_catalog.to_jsonb", ""),
-    })
+        look.replace("pg_catalog.to_jsonb", ""),
+    ))
 }
 
 /// Returns the primary key's columns; none without a primary key.
@@ -241,10 +241,12 @@ fn find_index_state(relation: u32, table: &QualifiedName, name: &Ident) -> Resul
         "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = $1 AND indrelid = $2",
         &[oid.into(), Oid::from(relation).into()],
     )?;
-    valid.map(Some).ok_or_else(|| Error::Invalid {
-        message: format!("the name {} is taken", index.plain()),
-        detail: format!("It is no index of {}.", table.plain()),
-        hint: "Give the index another name.".into(),
+    valid.map(Some).ok_or_else(|| {
+        Error::invalid(
+            format!("the name {} is taken", index.plain()),
+            format!("It is no index of {}.", table.plain()),
+            "Give the index another name.".into(),
+        )
     })
 }
 
@@ -269,15 +271,14 @@ fn build(
 }
 
 fn not_known(name: &Ident) -> Error {
-    Error::NotSupported {
-        what: format!(
+    Error::not_supported(
+        format!(
             "building index {}, which an earlier version planned,",
             name.as_str()
         ),
-        detail: "It was kept as the text of a statement, and no such text is run any more.".into(),
-        hint: "Build it by hand with CREATE INDEX CONCURRENTLY under this name, and call again."
-            .into(),
-    }
+        "It was kept as the text of a statement, and no such text is run any more.".into(),
+        "Build it by hand with CREATE INDEX CONCURRENTLY under this name, and call again.".into(),
+    )
 }
 
 /// Returns what a CREATE INDEX defines, with every name resolved in the caller's search_path: PostgreSQL creates it on an
@@ -301,7 +302,7 @@ pub fn analysed_index(
         catalog::find(&copy)?.map_or(Ok(None), catalog::shape)
     })?;
     let made = table.and_then(|t| t.indexes.into_iter().next());
-    let made = made.ok_or_else(|| Error::Internal("the index was not made".into()))?;
+    let made = made.ok_or_else(|| Error::internal("the index was not made".into()))?;
     Ok(TargetIndex {
         name: given.name.clone(),
         unique: made.unique,

@@ -94,9 +94,9 @@ fn require_references(owner: Oid, table: &QualifiedName) -> Result<()> {
     if may == Some(true) {
         return Ok(());
     }
-    Err(Error::Sql {
-        code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        message: format!("permission denied for table {}", table.plain()),
-        detail: Some(format!("Role {} may not refer to it.", role::name(owner))),
-    })
+    Err(Error::sql(
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("permission denied for table {}", table.plain()),
+        Some(format!("Role {} may not refer to it.", role::name(owner))),
+    ))
 }

@@ -77,21 +77,19 @@ fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcom
     let blocks =
         crate::pg::catalog::extent(sides::target_oid(p)?.to_u32())?.map_or(0, |e| e.blocks);
     if blocks > SMALL_BLOCKS {
-        return Err(Error::NotSupported {
-            what: format!(
+        return Err(Error::not_supported(
+            format!(
                 "building index {} of {} inside a transaction",
                 i.name.as_str(),
                 target.plain()
             ),
-            detail: format!(
-                "The target has {blocks} blocks; writers would wait for the whole build."
-            ),
-            hint: format!(
+            format!("The target has {blocks} blocks; writers would wait for the whole build."),
+            format!(
                 "Run it by hand and go on: {}; or let the worker do it: SELECT mig_backfill({});",
                 index::create(target, i, true),
                 crate::ident::Literal(&m.name)
             ),
-        });
+        ));
     }
     lock_target(m, p)?;
     let _builder = role::confine(super::builder(i, sides::owner(p)?))?;

@@ -38,7 +38,7 @@ pub fn disable(mappings: &[Mapping]) -> Result<usize> {
 /// Gives mapping views, id maps and anchors to the owners of the sources, where a restore or ALTER TABLE OWNER has parted them. Locks both
 /// sides AccessExclusive, for catalog changes only, and only if there is one. Errors: 55000 if its owner lacks the rights of the source's.
 pub fn give_objects_to_owners(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    let misplaced = sides::misplaced_objects(mappings)?;
+    let misplaced = sides::list_misplaced_objects(mappings)?;
     if misplaced.is_empty() {
         return Ok(());
     }
@@ -107,7 +107,7 @@ pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Resu
     for p in mappings {
         match sides::reverse(p)? {
             Some(flow) => install_flow(p, &flow)?,
-            None => return Err(Error::Internal(format!("mapping {} has no way back", p.id))),
+            None => return Err(Error::internal(format!("mapping {} has no way back", p.id))),
         }
     }
     Ok(())

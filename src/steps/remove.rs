@@ -195,14 +195,14 @@ pub fn remove_targets(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     )?;
     for p in mappings {
         if !p.adopted && holds_others(p)? {
-            return Err(Error::Invalid {
-                message: format!(
+            return Err(Error::invalid(
+                format!(
                     "table {} holds rows of other scopes",
                     sides::target(p)?.plain()
                 ),
-                detail: "Dropping it would lose them.".into(),
-                hint: "Delete those rows or copy them elsewhere first.".into(),
-            });
+                "Dropping it would lose them.".into(),
+                "Delete those rows or copy them elsewhere first.".into(),
+            ));
         }
     }
     for p in mappings {

@@ -18,22 +18,22 @@ pub fn require_author(object: &QualifiedName, owner: Oid) -> Result<()> {
     if role::has_privileges_of(author, owner) {
         return Ok(());
     }
-    Err(Error::Refused {
-        code: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        message: format!(
+    Err(Error::refusal(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!(
             "{} does not belong to the owner of its table",
             object.plain()
         ),
-        detail: format!(
+        format!(
             "It belongs to role {}, and what it holds would run as {}.",
             role::name(author),
             role::name(owner)
         ),
-        hint: format!(
+        format!(
             "If you trust what it holds (its definition, defaults and triggers), as a superuser: ALTER TABLE {object} OWNER TO {}; otherwise mig_rollback to \"defined\" removes it, and mig_create makes another.",
             role::name(owner)
         ),
-    })
+    ))
 }
 
 /// An object of ours that does not belong to the owner of its table. A restore by a role that may not make objects in our schema for
@@ -44,7 +44,7 @@ pub struct Misplaced {
 }
 
 /// Returns those of `objects` that exist and belong to another role than `owner`.
-pub fn misplaced(
+pub fn list_misplaced(
     objects: impl Iterator<Item = QualifiedName>,
     owner: Oid,
 ) -> Result<Vec<Misplaced>> {
@@ -86,15 +86,10 @@ pub fn require_author_of_text(table: &str, author: Option<u32>, owner: Oid) -> R
             "They are from a version before 0.8.0, which did not record who gave them".to_owned()
         }
     };
-    Err(Error::Refused {
-        code: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        message: format!("the expressions for {table} are not its owner's"),
-        detail: format!(
+    Err(Error::refusal(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, format!("the expressions for {table} are not its owner's"), format!(
             "{given_by}, and they would run as {}.",
             role::name(owner)
-        ),
-        hint: "Read them: SELECT mig_config(); if you trust them, forget the migration with mig_drop and define it again.".into(),
-    })
+        ), "Read them: SELECT mig_config(); if you trust them, forget the migration with mig_drop and define it again.".into()))
 }
 
 /// Errors if a layout names the id map of another migration: a restored dump holds any layout.
@@ -105,7 +100,7 @@ pub fn require_own_maps(all: &[Mapping]) -> Result<()> {
         let own = layout.drawn.iter().all(|d| d.map.mapping == p.id);
         let mut maps = layout.mapped_columns();
         if !own || !maps.all(|v| ids.contains(&v.map.mapping)) {
-            return Err(Error::Internal(format!(
+            return Err(Error::internal(format!(
                 "the layout of mapping {} names the id map of another migration",
                 p.id
             )));

@@ -40,7 +40,7 @@ pub fn insert(relation: u32, change: &DdlChange, search_path: &str) -> Result<i6
             first_step(change).into(),
         ],
     )?
-    .ok_or_else(|| Error::Internal("a job without an id".into()))
+    .ok_or_else(|| Error::internal("a job without an id".into()))
 }
 
 fn first_step(change: &DdlChange) -> &'static str {
@@ -120,5 +120,5 @@ fn json(change: &DdlChange) -> Result<JsonB> {
     let value = serde_json::to_value(change);
     value
         .map(JsonB)
-        .map_err(|e| Error::Internal(format!("a change does not encode: {e}")))
+        .map_err(|e| Error::internal(format!("a change does not encode: {e}")))
 }

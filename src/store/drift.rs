@@ -59,14 +59,14 @@ pub fn require_none(m: &Migration) -> Result<()> {
     let what = what.join("; ");
     match found.as_slice() {
         [] => Ok(()),
-        changes => Err(Error::Drift {
-            migration: m.name.clone(),
-            detail: if changes.iter().any(|c| c.kind == DriftKind::Mirror) {
+        changes => Err(Error::drift(
+            m.name.clone(),
+            if changes.iter().any(|c| c.kind == DriftKind::Mirror) {
                 format!("Found: {what}. Writes may have passed the mirror.")
             } else {
                 format!("Found: {what}.")
             },
-            hint: match m.phase {
+            match m.phase {
                 Phase::Switched => format!(
                     "Make both sides equal (mig_diff names rows, mig_repair makes new rows equal to the old ones); then SELECT * FROM mig_switch({0}); installs the mirrors again.",
                     Literal(&m.name)
@@ -76,6 +76,6 @@ pub fn require_none(m: &Migration) -> Result<()> {
                     Literal(&m.name)
                 ),
             },
-        }),
+        )),
     }
 }

@@ -22,7 +22,7 @@ pub fn insert(migration: i32, task: Task, goal: Option<Phase>) -> Result<i64> {
             goal.map(Phase::as_str).into(),
         ],
     )?
-    .ok_or_else(|| Error::Internal("a job without an id".into()))
+    .ok_or_else(|| Error::internal("a job without an id".into()))
 }
 
 pub fn by_id(id: i64) -> Result<Option<Job>> {
@@ -132,7 +132,7 @@ pub fn load_seen(id: i64) -> Result<ThrottleState> {
 }
 
 pub fn set_seen(id: i64, seen: &ThrottleState) -> Result<()> {
-    let document = serde_json::to_value(seen).map_err(|e| Error::Internal(e.to_string()))?;
+    let document = serde_json::to_value(seen).map_err(|e| Error::internal(e.to_string()))?;
     state::run(
         "UPDATE mig.job SET details = coalesce(details, '{}') || pg_catalog.jsonb_build_object('seen', $2) WHERE id = $1",
         &[id.into(), pgrx::JsonB(document).into()],

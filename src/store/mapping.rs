@@ -299,5 +299,5 @@ pub fn checkpoint(id: i32, at: &Checkpoint) -> Result<()> {
 fn json<T: Serialize>(value: &T) -> Result<JsonB> {
     serde_json::to_value(value)
         .map(JsonB)
-        .map_err(|e| Error::Internal(format!("does not encode: {e}")))
+        .map_err(|e| Error::internal(format!("does not encode: {e}")))
 }

@@ -52,17 +52,14 @@ pub fn find_any(name: Option<&str>) -> Result<Migration> {
 }
 
 fn unknown(name: &str) -> Result<Error> {
-    Ok(Error::NoSuchMigration {
-        name: name.to_owned(),
-        known: names()?,
-    })
+    Ok(Error::no_such_migration(name.to_owned(), names()?))
 }
 
 fn only_of(mut all: Vec<Migration>) -> Result<Migration> {
     match (all.pop(), all.pop()) {
         (Some(only), None) => Ok(only),
-        (None, _) => Err(Error::NoMigrationAtAll),
-        _ => Err(Error::AmbiguousMigration { known: names()? }),
+        (None, _) => Err(Error::no_migration_at_all()),
+        _ => Err(Error::ambiguous_migration(names()?)),
     }
 }
 
@@ -83,11 +80,11 @@ pub fn require_owner(migration: &Migration) -> Result<()> {
     if role::has_privileges_of(role::current(), Oid::from(migration.owner)) {
         return Ok(());
     }
-    Err(Error::NotOwnerOfMigration {
-        migration: migration.name.clone(),
-        role: current_role()?,
-        owner: migration.owner_name.clone(),
-    })
+    Err(Error::not_owner_of_migration(
+        migration.name.clone(),
+        current_role()?,
+        migration.owner_name.clone(),
+    ))
 }
 
 /// Errors: 42501 unless the caller has the rights of the table's owner.
@@ -100,11 +97,11 @@ pub fn require_table(table: &QualifiedName, owner: Oid) -> Result<()> {
     if role::has_privileges_of(role::current(), owner) {
         return Ok(());
     }
-    Err(Error::NotOwner {
-        relation: table.plain(),
-        role: current_role()?,
-        owner: role::plain_name(owner),
-    })
+    Err(Error::not_owner(
+        table.plain(),
+        current_role()?,
+        role::plain_name(owner),
+    ))
 }
 
 /// Errors if the extension's objects are of another version than the library: they stay old until the extension is updated.
@@ -115,7 +112,7 @@ pub fn require_up_to_date() -> Result<()> {
         &[],
     )?;
     match objects {
-        Some(objects) if objects != library => Err(Error::OutOfDate { objects, library }),
+        Some(objects) if objects != library => Err(Error::out_of_date(objects, library)),
         _ => Ok(()),
     }
 }

@@ -41,11 +41,14 @@ pub fn trusted_owner(r: &ColumnChange) -> Result<Oid> {
 }
 
 /// Returns the views of the changes that another role than the table's owner owns. Errors: 55000 if it lacks the rights of the owner.
-pub fn misplaced_views(all: &[ColumnChange]) -> Result<Vec<Misplaced>> {
+pub fn list_misplaced_views(all: &[ColumnChange]) -> Result<Vec<Misplaced>> {
     let mut found = Vec::new();
     for r in all {
         let owner = trusted_owner(r)?;
-        found.extend(author::misplaced(std::iter::once(view_name(r.id)), owner)?);
+        found.extend(author::list_misplaced(
+            std::iter::once(view_name(r.id)),
+            owner,
+        )?);
     }
     Ok(found)
 }
@@ -175,7 +178,7 @@ pub fn checkpoint(id: i32, b: FillBatch) -> Result<()> {
 }
 
 pub fn set_late(id: i32, late: &[Dependent]) -> Result<()> {
-    let document = serde_json::to_value(late).map_err(|e| Error::Internal(e.to_string()))?;
+    let document = serde_json::to_value(late).map_err(|e| Error::internal(e.to_string()))?;
     state::run(
         "UPDATE mig.new_column SET late = $2 WHERE id = $1",
         &[id.into(), JsonB(document).into()],
@@ -187,7 +190,7 @@ pub fn set_archived(id: i32, names: Option<&ArchivedNames>) -> Result<()> {
     let document = names
         .map(serde_json::to_value)
         .transpose()
-        .map_err(|e| Error::Internal(e.to_string()))?;
+        .map_err(|e| Error::internal(e.to_string()))?;
     state::run(
         "UPDATE mig.new_column SET archived = $2 WHERE id = $1",
         &[id.into(), document.map(JsonB).into()],

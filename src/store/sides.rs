@@ -17,11 +17,11 @@ pub fn layout(mapping: &Mapping) -> Result<&Layout> {
 
 /// The error for a state that no step leaves behind, as a restored dump can.
 fn not_created(mapping: &Mapping) -> Error {
-    Error::Unsuitable {
-        relation: mapping.target_name.plain(),
-        kind: "not made: its migration's phase needs what mig_create records".into(),
-        hint: "Go back: SELECT mig_rollback(..., 'defined');".into(),
-    }
+    Error::unsuitable(
+        mapping.target_name.plain(),
+        "not made: its migration's phase needs what mig_create records".into(),
+        "Go back: SELECT mig_rollback(..., 'defined');".into(),
+    )
 }
 
 /// Returns the forward direction: how writes of the source reach the target.
@@ -64,26 +64,24 @@ pub fn target_oid(mapping: &Mapping) -> Result<Oid> {
 
 /// Returns the current name of the target.
 pub fn target(mapping: &Mapping) -> Result<&QualifiedName> {
-    mapping
-        .target_now
-        .as_ref()
-        .ok_or_else(|| Error::Unsuitable {
-            relation: mapping.target_name.plain(),
-            kind: "gone: the target was dropped".into(),
-            hint: DETACH.into(),
-        })
+    mapping.target_now.as_ref().ok_or_else(|| {
+        Error::unsuitable(
+            mapping.target_name.plain(),
+            "gone: the target was dropped".into(),
+            DETACH.into(),
+        )
+    })
 }
 
 /// Returns the current name of the source.
 pub fn source(mapping: &Mapping) -> Result<&QualifiedName> {
-    mapping
-        .source_name
-        .as_ref()
-        .ok_or_else(|| Error::Unsuitable {
-            relation: format!("the source of {}", mapping.target_name.plain()),
-            kind: "gone: the table was dropped".into(),
-            hint: "Remove the migration with mig_rollback and mig_drop.".into(),
-        })
+    mapping.source_name.as_ref().ok_or_else(|| {
+        Error::unsuitable(
+            format!("the source of {}", mapping.target_name.plain()),
+            "gone: the table was dropped".into(),
+            "Remove the migration with mig_rollback and mig_drop.".into(),
+        )
+    })
 }
 
 /// Returns the lock of the source.
@@ -125,12 +123,12 @@ fn own_objects(mapping: i32) -> [QualifiedName; 4] {
 
 /// Returns the objects of the mappings that another role than the source's owner owns, with that owner. Errors: 55000 if it lacks the rights
 /// of the source's owner.
-pub fn misplaced_objects(mappings: &[Mapping]) -> Result<Vec<Misplaced>> {
+pub fn list_misplaced_objects(mappings: &[Mapping]) -> Result<Vec<Misplaced>> {
     let mut found = Vec::new();
     for p in mappings {
         let owner = owner(p)?;
         let own = own_objects(p.id).into_iter();
-        found.extend(author::misplaced(own, owner)?);
+        found.extend(author::list_misplaced(own, owner)?);
     }
     Ok(found)
 }

@@ -344,28 +344,6 @@ fn imports(text: &str) -> Vec<String> {
     found
 }
 
-/// The options are declared in one table; the COMMENT of `mig_configure` and the manual name each.
-#[test]
-fn every_option_is_documented() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let read = |file: &str| fs::read_to_string(root.join(file)).expect("the file reads");
-    let declared = read("src/model/options.rs");
-    let declared = declared.split("const KNOWN").nth(1).expect("the table");
-    let declared = declared.split("];").next().expect("its end");
-    let names: Vec<&str> = declared.split('"').skip(1).step_by(2).collect();
-    assert!(names.len() > 10, "{names:?}");
-    let comments = read("sql/install/40_comments.sql");
-    let comment = comments.lines().find(|l| l.contains("mig_configure("));
-    let (comment, manual) = (comment.expect("the comment"), read("README.md"));
-    for name in names {
-        assert!(comment.contains(name), "the COMMENT lacks {name}");
-        assert!(
-            manual.contains(&format!("`{name}`")),
-            "the manual lacks {name}"
-        );
-    }
-}
-
 #[test]
 fn there_is_one_version_and_every_script_pins_its_path() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

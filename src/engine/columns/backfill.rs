@@ -64,18 +64,18 @@ fn with_failing_rows(m: &Migration, r: &ColumnChange, e: Error) -> Result<Error>
     if found.is_empty() {
         return Ok(e);
     }
-    Ok(Error::JobFailed {
-        migration: m.name.clone(),
-        detail: format!(
+    Ok(Error::job_failed(
+        m.name.clone(),
+        format!(
             "Rows of {} do not convert: {}.",
             r.describe(),
             failing_rows::describe(&found)
         ),
-        hint: format!(
+        format!(
             "Correct these rows and go on: SELECT mig_backfill({});",
             Literal(&m.name)
         ),
-    })
+    ))
 }
 
 /// Makes an index, a key or a check, as the jobs of mig_create_index and similar functions do.
@@ -93,14 +93,14 @@ fn next(
     match ddl::next(&job, table)? {
         // Built inside a transaction, it would make the application wait.
         SliceOutcome::TopLevel(TopLevelCommand { sql, .. }) if !able.top_level => {
-            Err(Error::JobFailed {
-                migration: m.name.clone(),
-                detail: format!(
+            Err(Error::job_failed(
+                m.name.clone(),
+                format!(
                     "Without a background worker {} has to be made by hand: {sql};",
                     l.change.describe()
                 ),
-                hint: format!("{sql};"),
-            })
+                format!("{sql};"),
+            ))
         }
         other => Ok(other),
     }

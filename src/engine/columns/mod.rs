@@ -41,14 +41,14 @@ fn reinstall(
         .iter()
         .find(|c| c.kind != drift::DriftKind::Mirror)
     {
-        return Err(Error::Drift {
-            migration: m.name.clone(),
-            detail: format!("Found: {}.", gone.what),
-            hint: format!(
+        return Err(Error::drift(
+            m.name.clone(),
+            format!("Found: {}.", gone.what),
+            format!(
                 "SELECT * FROM mig_rollback({}, 'defined');",
                 Literal(&m.name)
             ),
-        });
+        ));
     }
     create::give_views_to_owners(m, all)?;
     create::install_triggers(m, all, stage, true)?;
@@ -182,14 +182,14 @@ impl Work for ColumnWork {
     }
 
     fn refuse_dependents(&self, found: &[String], call: String) -> Error {
-        Error::Refused {
-            code: pgrx::PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
-            message: "others use an old column and would follow it into the archive".into(),
-            detail: format!("Found: {}.", found.join("; ")),
-            hint: format!(
+        Error::refusal(
+            pgrx::PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+            "others use an old column and would follow it into the archive".into(),
+            format!("Found: {}.", found.join("; ")),
+            format!(
                 "Make them use the new column, or drop them; SELECT * FROM {call}; lets them follow and is recorded."
             ),
-        }
+        )
     }
 
     fn archive(&self, suffix: &str, compat_views: bool) -> Result<Vec<Action>> {
@@ -241,11 +241,11 @@ impl Work for ColumnWork {
     }
 
     fn parts_to_check(&self, _relation: Option<Oid>) -> Result<Vec<i32>> {
-        Err(Error::NotSupported {
-            what: "a check of columns as a job".into(),
-            detail: "It reads each table once, in the call.".into(),
-            hint: "SELECT * FROM mig_check();".into(),
-        })
+        Err(Error::not_supported(
+            "a check of columns as a job".into(),
+            "It reads each table once, in the call.".into(),
+            "SELECT * FROM mig_check();".into(),
+        ))
     }
 
     fn diff(&self, relation: Oid, limit: i64) -> Result<Vec<Difference>> {

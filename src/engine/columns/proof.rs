@@ -56,11 +56,11 @@ fn chosen(all: &[ColumnChange], relation: Option<Oid>) -> Result<Vec<&ColumnChan
         .filter(|r| relation.is_none_or(|o| o.to_u32() == r.relation))
         .collect();
     if found.is_empty() {
-        return Err(Error::Invalid {
-            message: "the relation is no part of this migration".into(),
-            detail: "None of its columns is the migration's.".into(),
-            hint: "SELECT * FROM mig.columns; lists them.".into(),
-        });
+        return Err(Error::invalid(
+            "the relation is no part of this migration".into(),
+            "None of its columns is the migration's.".into(),
+            "SELECT * FROM mig.columns; lists them.".into(),
+        ));
     }
     Ok(found)
 }

@@ -97,7 +97,7 @@ pub fn step_of(id: i64, max_ms: i32) -> Result<i64> {
     }
     let m = match crate::engine::gate::lock_idle_migration(Some(&m.name), "mig_step") {
         Ok(m) => m,
-        Err(Error::JobRunning { .. }) => return Ok(0),
+        Err(e) if e.code() == pgrx::PgSqlErrorCode::ERRCODE_OBJECT_IN_USE => return Ok(0),
         Err(e) => return Err(e),
     };
     // From here on no other session changes it.
@@ -186,7 +186,7 @@ fn open_for_step(m: &Migration) -> Result<Job> {
         Some(open) => open.id,
         None => open_job(m, None)?,
     };
-    job::by_id(id)?.ok_or_else(|| Error::Internal("the job is gone".into()))
+    job::by_id(id)?.ok_or_else(|| Error::internal("the job is gone".into()))
 }
 
 /// Pauses the job at its next batch; `mig_resume` continues it. False if no job was running.
@@ -230,31 +230,28 @@ pub fn wait_for(name: Option<&str>, timeout: Duration) -> Result<bool> {
     let m = migration::find_visible(name)?;
     // The error contains the reason why the job failed, keys of rows too.
     migration::require_owner(&m)?;
-    let watched = job::latest(m.id)?.ok_or_else(|| Error::NoJob {
-        migration: m.name.clone(),
-    })?;
+    let watched = job::latest(m.id)?.ok_or_else(|| Error::no_job(m.name.clone()))?;
     let is_open = watched.state.is_open();
     if is_open && job::is_of_this_transaction(watched.id)? {
-        return Err(Error::WaitsForItself {
-            what: format!("the job of migration \"{}\"", m.name),
-            call: format!("mig_wait({})", Literal(&m.name)),
-        });
+        return Err(Error::waits_for_itself(
+            format!("the job of migration \"{}\"", m.name),
+            format!("mig_wait({})", Literal(&m.name)),
+        ));
     }
     old_snapshots::promise_not_to_read();
     wait::until_decided(timeout, || {
         let now = job_now(watched.id)?;
         match now.as_ref().map(|j| j.state) {
             Some(JobState::Done) => Ok(Some(true)),
-            Some(JobState::Failed) => Err(Error::JobFailed {
-                detail: now
-                    .and_then(|j| j.error)
+            Some(JobState::Failed) => Err(Error::job_failed(
+                m.name.clone(),
+                now.and_then(|j| j.error)
                     .unwrap_or_else(|| "No reason was noted.".into()),
-                hint: format!(
+                format!(
                     "SELECT problem, next_step FROM mig_status({});",
                     Literal(&m.name)
                 ),
-                migration: m.name.clone(),
-            }),
+            )),
             Some(JobState::Running | JobState::Paused) => check_alive(&m, now).map(|()| None),
             _ => Ok(Some(false)),
         }
@@ -276,14 +273,14 @@ fn check_alive(m: &Migration, seen: Option<Job>) -> Result<()> {
     // The job may have ended between the two queries.
     match job_now(seen.id)? {
         Some(now) if now.state == JobState::Running && now.pid == seen.pid => {
-            Err(Error::JobFailed {
-                migration: m.name.clone(),
-                detail: format!("Its process {} is gone.", seen.pid.unwrap_or(0)),
-                hint: format!(
+            Err(Error::job_failed(
+                m.name.clone(),
+                format!("Its process {} is gone.", seen.pid.unwrap_or(0)),
+                format!(
                     "Go on at the checkpoint: SELECT mig_backfill({});",
                     Literal(&m.name)
                 ),
-            })
+            ))
         }
         _ => Ok(()),
     }
@@ -297,14 +294,14 @@ fn require_worker(m: &Migration, id: i64) -> Result<()> {
     if !job::has_no_worker(id)? {
         return Ok(());
     }
-    Err(Error::JobFailed {
-        migration: m.name.clone(),
-        detail: NO_WORKER.into(),
-        hint: format!(
+    Err(Error::job_failed(
+        m.name.clone(),
+        NO_WORKER.into(),
+        format!(
             "The server's log says why. Drive the job yourself: SELECT mig_backfill({}, 'manual');",
             Literal(&m.name)
         ),
-    })
+    ))
 }
 
 /// Reads the job. In REPEATABLE READ it would never seem to change; see `snapshot`.

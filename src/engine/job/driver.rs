@@ -12,10 +12,12 @@ use crate::store::{job, log, migration};
 
 /// Returns the driver of this name; None for any driver that is available.
 pub fn parse_driver(name: &str) -> Result<Option<Driver>> {
-    Driver::read(name).ok_or_else(|| Error::Invalid {
-        message: format!("unknown driver \"{name}\""),
-        detail: "The drivers are auto, worker, pg_cron and manual.".into(),
-        hint: did_you_mean::hint(name, Driver::NAMES, '\'', || "Leave driver out.".into()),
+    Driver::read(name).ok_or_else(|| {
+        Error::invalid(
+            format!("unknown driver \"{name}\""),
+            "The drivers are auto, worker, pg_cron and manual.".into(),
+            did_you_mean::hint(name, Driver::NAMES, '\'', || "Leave driver out.".into()),
+        )
     })
 }
 
@@ -25,14 +27,14 @@ pub fn start(m: &Migration, id: i64, asked: Option<Driver>) -> Result<()> {
     match asked {
         Some(Driver::Manual) => by_hand(m, id, None),
         Some(Driver::PgCron) => by_cron(m, id, None)?.map_or(Ok(()), |why| {
-            Err(Error::NotSupported {
-                what: "driver pg_cron".into(),
-                detail: format!("{}.", capitalize(&why)),
-                hint: format!(
+            Err(Error::not_supported(
+                "driver pg_cron".into(),
+                format!("{}.", capitalize(&why)),
+                format!(
                     "Take another: SELECT mig_backfill({}, driver => 'auto');",
                     Literal(&m.name)
                 ),
-            })
+            ))
         }),
         Some(Driver::Worker) | None => by_worker(m, id),
     }

@@ -83,11 +83,7 @@ pub fn require_no_open(m: &Migration, call: &'static str) -> Result<()> {
     if job::open(m.id)?.is_none() {
         return Ok(());
     }
-    Err(Error::JobRunning {
-        pid: job::runner(m.id)?,
-        migration: m.name.clone(),
-        call,
-    })
+    Err(Error::job_running(m.name.clone(), job::runner(m.id)?, call))
 }
 
 /// Sets the migration's state to that of its job; a check does not change it.
@@ -99,9 +95,9 @@ pub fn show(m: &Migration, of: &Job, state: MigrationState) -> Result<()> {
 }
 
 pub fn rows_left(m: &Migration, failed: i64, again: &str) -> Error {
-    Error::JobFailed {
-        migration: m.name.clone(),
-        detail: format!("{failed} rows cannot be copied; mig.errors names them."),
-        hint: format!("Correct these rows and go on: {again}"),
-    }
+    Error::job_failed(
+        m.name.clone(),
+        format!("{failed} rows cannot be copied; mig.errors names them."),
+        format!("Correct these rows and go on: {again}"),
+    )
 }

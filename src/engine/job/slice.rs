@@ -4,7 +4,7 @@ use crate::engine::job::throttle;
 use crate::engine::kind;
 use crate::engine::types::{SliceContext, SliceProgress};
 use crate::engine::work::Work;
-use crate::error::{Error, Result};
+use crate::error::{About, Error, Result};
 use crate::model::phase::Phase;
 use crate::model::records::{Job, JobState, Migration, MigrationState, Task};
 use crate::pg::{guc, tx};
@@ -60,7 +60,7 @@ pub fn run_slice(job: &Job, able: SliceContext) -> Result<SliceProgress> {
         Err(e) if e.is_retryable() => {
             job::heartbeat(
                 job.id,
-                Some(&e.detail().unwrap_or_else(|| e.to_string())),
+                Some(e.detail().unwrap_or_else(|| e.message())),
                 true,
             )?;
             Ok(SliceProgress::Wait { pause_ms: WAIT_MS })
@@ -76,7 +76,7 @@ pub fn run_slice(job: &Job, able: SliceContext) -> Result<SliceProgress> {
 /// Ends a job as failed; its reason is visible in mig_status.
 pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<SliceProgress> {
     let reason = match e.detail() {
-        Some(detail) if matches!(e, Error::JobFailed { .. } | Error::Drift { .. }) => detail,
+        Some(detail) if e.about() == About::Job => detail.to_owned(),
         Some(detail) => format!("{e}: {detail}"),
         None => e.to_string(),
     };
@@ -126,8 +126,8 @@ fn finish_backfill(work: &dyn Work, job: &Job) -> Result<SliceProgress> {
     }
     match work.finish_backfill() {
         Err(e) if e.is_retryable() => {
-            let held_by = e.detail().unwrap_or_else(|| e.to_string());
-            job::heartbeat(job.id, Some(&held_by), true)?;
+            let held_by = e.detail().unwrap_or_else(|| e.message());
+            job::heartbeat(job.id, Some(held_by), true)?;
             return Ok(SliceProgress::Wait { pause_ms: WAIT_MS });
         }
         other => other?,

@@ -1,7 +1,7 @@
 //! The throttle: holds a job back for lagging standbys, too much WAL, or a query of the operator. Checked before each
 //! slice. What cannot be read counts as too much: a throttle without data waits.
 
-use crate::error::{Error, Result};
+use crate::error::{About, Result};
 use crate::model::records::{Job, Migration};
 use crate::model::throttle::ThrottleState;
 use crate::model::units;
@@ -147,8 +147,9 @@ fn by_query(m: &Migration, query: &str) -> Result<Option<Pressure>> {
         Ok(Some(true)) => Pressure::hold_back("throttle_query: it returned true".into()),
         Ok(None) => Pressure::hold_back("throttle_query: it returned no row, or null".into()),
         Err(e) if e.code() == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED => return Err(e),
-        Err(Error::BadOption { detail, .. }) => {
-            Pressure::hold_back(format!("throttle_query: {detail}"))
+        Err(e) if e.about() == About::Option => {
+            let why = e.detail().unwrap_or_else(|| e.message());
+            Pressure::hold_back(format!("throttle_query: {why}"))
         }
         Err(e) => Pressure::hold_back(format!("throttle_query: {e}")),
     })

@@ -58,12 +58,12 @@ fn require_clean(work: &dyn Work) -> Result<()> {
             details.push(text);
         }
     }
-    Err(Error::Preflight {
-        migration: m.name.clone(),
-        detail: details.join(" "),
-        hint: match &first.hint {
+    Err(Error::preflight(
+        m.name.clone(),
+        details.join(" "),
+        match &first.hint {
             Some(hint) => hint.clone(),
             None => format!("SELECT * FROM mig_preflight({});", Literal(&m.name)),
         },
-    })
+    ))
 }

@@ -20,11 +20,11 @@ pub fn switch(name: Option<&str>, force: bool) -> Result<Vec<Action>> {
         let found = work.cutover_blockers()?;
         let texts: Vec<String> = found.iter().map(|b| b.what.clone()).collect();
         if let Some(first) = found.first().filter(|_| !force) {
-            return Err(Error::NotReady {
-                migration: m.name.clone(),
-                detail: format!("Found: {}.", texts.join("; ")),
-                hint: first.hint.clone(),
-            });
+            return Err(Error::not_ready(
+                m.name.clone(),
+                format!("Found: {}.", texts.join("; ")),
+                first.hint.clone(),
+            ));
         }
         work.switch(force)?;
         let call = describe_forced_call("mig_switch", &texts);

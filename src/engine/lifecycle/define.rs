@@ -77,11 +77,11 @@ pub fn add_column(name: &str, asked: &ColumnArguments) -> Result<()> {
     let m = lock_idle_migration(Some(name), "mig_add_column")?;
     let mappings = mapping::list(m.id)?;
     if !mappings.is_empty() || m.scope_column.is_some() && m.scope_table.is_some() {
-        return Err(Error::NotSupported {
-            what: format!("a column in migration \"{}\", which moves tables", m.name),
-            detail: "A migration moves tables, or it changes columns.".into(),
-            hint: "Define another one: SELECT mig_define('columns');".into(),
-        });
+        return Err(Error::not_supported(
+            format!("a column in migration \"{}\", which moves tables", m.name),
+            "A migration moves tables, or it changes columns.".into(),
+            "Define another one: SELECT mig_define('columns');".into(),
+        ));
     }
     columns::column(&m, asked)
 }
@@ -91,11 +91,11 @@ fn require_no_columns(m: &Migration) -> Result<()> {
     if new_column::list(m.id)?.is_empty() {
         return Ok(());
     }
-    Err(Error::NotSupported {
-        what: format!("a table in migration \"{}\", which changes columns", m.name),
-        detail: "A migration moves tables, or it changes columns.".into(),
-        hint: "Define another one: SELECT mig_define('tables');".into(),
-    })
+    Err(Error::not_supported(
+        format!("a table in migration \"{}\", which changes columns", m.name),
+        "A migration moves tables, or it changes columns.".into(),
+        "Define another one: SELECT mig_define('tables');".into(),
+    ))
 }
 
 /// Changes options. Running jobs read them before each batch.

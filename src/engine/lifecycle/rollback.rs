@@ -58,11 +58,11 @@ fn destination(m: &Migration, to: Option<&str>) -> Result<Option<Phase>> {
                 format!("SELECT mig_rollback({name});"),
             ),
         };
-        return Err(Error::Invalid {
-            message: format!("cannot roll back from \"{}\" to \"{to}\"", m.phase),
+        return Err(Error::invalid(
+            format!("cannot roll back from \"{}\" to \"{to}\"", m.phase),
             detail,
             hint,
-        });
+        ));
     }
     Ok(Some(to))
 }
@@ -70,12 +70,12 @@ fn destination(m: &Migration, to: Option<&str>) -> Result<Option<Phase>> {
 fn named_phase(text: &str) -> Result<Phase> {
     Phase::parse(text).ok_or_else(|| {
         let names: Vec<&str> = Phase::ALL.iter().map(|p| p.as_str()).collect();
-        Error::Invalid {
-            message: format!("unknown phase \"{text}\""),
-            detail: format!("The phases are {}.", names.join(", ")),
-            hint: did_you_mean::hint(text, names, '\'', || {
+        Error::invalid(
+            format!("unknown phase \"{text}\""),
+            format!("The phases are {}.", names.join(", ")),
+            did_you_mean::hint(text, names, '\'', || {
                 "Leave to_phase out to go back one step.".into()
             }),
-        }
+        )
     })
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Ends a job of the caller; its worker removes what is half-made. False if it has ended before.
 pub fn cancel(id: i64) -> Result<bool> {
-    let job = ddl_job::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
+    let job = ddl_job::by_id(id)?.ok_or(Error::no_such_job(id))?;
     mine_or_gone(&job)?;
     if !matches!(job.state, DdlState::Running | DdlState::Failing) {
         notice(&format!("the job has ended before ({})", job.state));
@@ -52,40 +52,40 @@ fn is_dead(job: &DdlJob) -> Result<bool> {
 
 /// Returns true when the job is done, false at the timeout. Errors with the reason if it failed.
 pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
-    let job = ddl_job::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
+    let job = ddl_job::by_id(id)?.ok_or(Error::no_such_job(id))?;
     // The error contains the reason why the job failed, keys of rows too; jobs of other owners are not disclosed.
     if mine_or_gone(&job).is_err() {
-        return Err(Error::NoSuchJob { id });
+        return Err(Error::no_such_job(id));
     }
     let open = !matches!(
         job.state,
         DdlState::Done | DdlState::Failed | DdlState::Cancelled
     );
     if open && ddl_job::is_of_this_transaction(id)? {
-        return Err(Error::WaitsForItself {
-            what: "the job".into(),
-            call: format!("mig_wait({id})"),
-        });
+        return Err(Error::waits_for_itself(
+            "the job".into(),
+            format!("mig_wait({id})"),
+        ));
     }
     old_snapshots::promise_not_to_read();
     tx::require_read_committed()?;
     wait::until_decided(timeout, || {
-        let job = ddl_job::by_id(id)?.ok_or(Error::NoSuchJob { id })?;
+        let job = ddl_job::by_id(id)?.ok_or(Error::no_such_job(id))?;
         match job.state {
             DdlState::Done => Ok(Some(true)),
             DdlState::Cancelled => Ok(Some(false)),
-            DdlState::Failed => Err(Error::ChangeFailed {
-                made: job.change.describe(),
-                detail: job.error.unwrap_or_else(|| "No reason was noted.".into()),
-            }),
-            _ if is_dead(&job)? => Err(Error::ChangeFailed {
-                made: job.change.describe(),
-                detail: format!("Its process {} is gone.", job.pid.unwrap_or(0)),
-            }),
-            DdlState::Running if ddl_job::has_no_worker(id)? => Err(Error::ChangeFailed {
-                made: job.change.describe(),
-                detail: NO_WORKER.into(),
-            }),
+            DdlState::Failed => Err(Error::change_failed(
+                job.change.describe(),
+                job.error.unwrap_or_else(|| "No reason was noted.".into()),
+            )),
+            _ if is_dead(&job)? => Err(Error::change_failed(
+                job.change.describe(),
+                format!("Its process {} is gone.", job.pid.unwrap_or(0)),
+            )),
+            DdlState::Running if ddl_job::has_no_worker(id)? => Err(Error::change_failed(
+                job.change.describe(),
+                NO_WORKER.into(),
+            )),
             _ => Ok(None),
         }
     })

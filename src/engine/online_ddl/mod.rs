@@ -45,12 +45,12 @@ pub fn add_check(relation: Oid, name: &str, expression: &str, path: &str) -> Res
             &shape.name.to_string(),
         )?;
         if checked.type_text != "boolean" {
-            return Err(Error::BadExpression {
-                column: name.to_owned(),
-                code: None,
-                detail: format!("Its type is {}, not boolean.", checked.type_text),
-                hint: "A CHECK is a condition over the row's columns.".into(),
-            });
+            return Err(Error::bad_expression(
+                name.to_owned(),
+                None,
+                format!("Its type is {}, not boolean.", checked.type_text),
+                "A CHECK is a condition over the row's columns.".into(),
+            ));
         }
     }
     let change = DdlChange::Check {
@@ -70,15 +70,15 @@ pub fn add_foreign_key(
     let parent = catalog::shape(key.references)?
         .ok_or_else(|| catalog::missing_table("the referenced table"))?;
     if key.columns.is_empty() || key.columns.len() != key.ref_columns.len() {
-        return Err(Error::Invalid {
-            message: "columns and ref_columns do not match".into(),
-            detail: format!(
+        return Err(Error::invalid(
+            "columns and ref_columns do not match".into(),
+            format!(
                 "{} columns refer to {}.",
                 key.columns.len(),
                 key.ref_columns.len()
             ),
-            hint: "Give as many of the one as of the other, in one order.".into(),
-        });
+            "Give as many of the one as of the other, in one order.".into(),
+        ));
     }
     let names = |shape: &Shape, columns: &[String]| {
         columns
@@ -115,10 +115,12 @@ pub fn create_index(statement: &str, path: &str) -> Result<Option<i64>> {
 }
 
 fn known_action(text: &str) -> Result<FkAction> {
-    FkAction::parse(text).ok_or_else(|| Error::Invalid {
-        message: format!("unknown action \"{text}\""),
-        detail: "The actions are NO ACTION, RESTRICT, CASCADE, SET NULL and SET DEFAULT.".into(),
-        hint: "Leave it out for NO ACTION.".into(),
+    FkAction::parse(text).ok_or_else(|| {
+        Error::invalid(
+            format!("unknown action \"{text}\""),
+            "The actions are NO ACTION, RESTRICT, CASCADE, SET NULL and SET DEFAULT.".into(),
+            "Leave it out for NO ACTION.".into(),
+        )
     })
 }
 
@@ -136,17 +138,17 @@ fn require_unique(parent: &Shape, columns: &[Ident]) -> Result<()> {
         return Ok(());
     }
     let list = crate::ident::list(columns);
-    Err(Error::Sql {
-        code: pgrx::PgSqlErrorCode::ERRCODE_INVALID_FOREIGN_KEY,
-        message: format!(
+    Err(Error::sql(
+        pgrx::PgSqlErrorCode::ERRCODE_INVALID_FOREIGN_KEY,
+        format!(
             "no unique index of {} is over exactly these columns",
             parent.name.plain()
         ),
-        detail: Some(format!(
+        Some(format!(
             "A foreign key refers to a key. Make one first: CREATE UNIQUE INDEX … ON {} ({list});",
             parent.name
         )),
-    })
+    ))
 }
 
 /// Returns the shape of an ordinary table of the caller.
@@ -154,14 +156,14 @@ fn require_own_table(relation: Oid) -> Result<Shape> {
     let shape = catalog::shape(relation)?.ok_or_else(|| catalog::missing_table("the table"))?;
     if shape.kind != "r" {
         let partitioned = shape.kind == "p";
-        return Err(Error::NotSupported {
-            what: format!("a constraint or index job for {}", shape.name.plain()),
-            detail: if partitioned {
+        return Err(Error::not_supported(
+            format!("a constraint or index job for {}", shape.name.plain()),
+            if partitioned {
                 "It is partitioned: the statements have to be given for its partitions.".into()
             } else {
                 "It is no ordinary table.".into()
             },
-            hint: if partitioned {
+            if partitioned {
                 format!(
                     "SELECT relid FROM pg_partition_tree({}) WHERE isleaf;",
                     crate::ident::Literal(&shape.name.to_string())
@@ -169,7 +171,7 @@ fn require_own_table(relation: Oid) -> Result<Shape> {
             } else {
                 "Give an ordinary table.".into()
             },
-        });
+        ));
     }
     migration::require_owner_of(&shape)?;
     Ok(shape)
@@ -180,11 +182,11 @@ fn column_of(shape: &Shape, name: &str) -> Result<Ident> {
     if names.contains(&name) {
         return Ok(Ident::new(name));
     }
-    Err(Error::NoSuchColumn {
-        relation: shape.name.plain(),
-        column: name.to_owned(),
-        nearest: did_you_mean::nearest(name, names.iter().copied()).map(str::to_owned),
-    })
+    Err(Error::no_such_column(
+        shape.name.plain(),
+        name.to_owned(),
+        did_you_mean::nearest(name, names.iter().copied()).map(str::to_owned),
+    ))
 }
 
 /// Starts a job for the change, or returns the one that works on it.
@@ -199,14 +201,14 @@ fn begin(shape: &Shape, wanted: DdlChange, path: &str) -> Result<Option<i64>> {
     }
     if let Some(open) = ddl_job::open(shape.oid, &wanted)? {
         if open.change != wanted {
-            return Err(Error::Sql {
-                code: pgrx::PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
-                message: format!("job {} makes another {}", open.id, wanted.describe()),
-                detail: Some(format!(
+            return Err(Error::sql(
+                pgrx::PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
+                format!("job {} makes another {}", open.id, wanted.describe()),
+                Some(format!(
                     "End it first: SELECT mig_cancel({}); or give yours another name.",
                     open.id
                 )),
-            });
+            ));
         }
         if at_work(open.id)? {
             notice(&format!("job {} is at it already", open.id));
@@ -219,18 +221,18 @@ fn begin(shape: &Shape, wanted: DdlChange, path: &str) -> Result<Option<i64>> {
     if let DdlChange::Check { name, .. } | DdlChange::ForeignKey { name, .. } = &wanted
         && step::is_valid(shape.oid, name)?.is_some()
     {
-        return Err(Error::Sql {
-            code: pgrx::PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
-            message: format!(
+        return Err(Error::sql(
+            pgrx::PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
+            format!(
                 "constraint \"{}\" of {} exists, and is not valid",
                 name.as_str(),
                 shape.name.plain()
             ),
-            detail: Some(format!(
+            Some(format!(
                 "Whether it is the same is not known. Prove it: {}; or drop it first.",
                 sql::validate(&shape.name, name)
             )),
-        });
+        ));
     }
     let id = ddl_job::insert(shape.oid, &wanted, path)?;
     start(id, &shape.name, &wanted);

@@ -27,31 +27,31 @@ pub fn assert(name: Option<&str>, mode_name: &str) -> Result<()> {
     };
     let text = |v: &Option<String>| v.clone().unwrap_or_default();
     let m = work.migration();
-    Err(Error::CheckFailed {
-        detail: format!(
+    Err(Error::check_failed(
+        m.name.clone(),
+        format!(
             "{}: {}: source {}, target {}.",
             work.describe(bad),
             bad.name,
             text(&bad.source_value),
             text(&bad.target_value)
         ),
-        hint: format!(
+        format!(
             "SELECT * FROM mig_check({}, {}) WHERE ok IS NOT TRUE;",
             Literal(&m.name),
             Literal(mode_name)
         ),
-        migration: m.name.clone(),
-    })
+    ))
 }
 
 /// Returns the first rows of one table that differ.
 pub fn diff(name: Option<&str>, relation: Oid, max_rows: i32) -> Result<Vec<Difference>> {
     if max_rows < 1 {
-        return Err(Error::Invalid {
-            message: format!("max_rows is {max_rows}"),
-            detail: "It has to be 1 at least.".into(),
-            hint: "Leave max_rows out for 20.".into(),
-        });
+        return Err(Error::invalid(
+            format!("max_rows is {max_rows}"),
+            "It has to be 1 at least.".into(),
+            "Leave max_rows out for 20.".into(),
+        ));
     }
     kind::find(name)?.diff(relation, i64::from(max_rows))
 }

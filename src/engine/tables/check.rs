@@ -38,11 +38,11 @@ pub fn choose_mappings(all: &[Mapping], relation: Option<Oid>) -> Result<Vec<&Ma
     let is_meant = |p: &&Mapping| is_it(p) || named.contains(&p.id);
     let found: Vec<&Mapping> = all.iter().filter(is_meant).collect();
     if found.is_empty() {
-        return Err(Error::Invalid {
-            message: "the relation is no part of this migration".into(),
-            detail: "It is neither source nor target of one of its tables.".into(),
-            hint: "SELECT * FROM mig.tables; lists them.".into(),
-        });
+        return Err(Error::invalid(
+            "the relation is no part of this migration".into(),
+            "It is neither source nor target of one of its tables.".into(),
+            "SELECT * FROM mig.tables; lists them.".into(),
+        ));
     }
     Ok(found)
 }

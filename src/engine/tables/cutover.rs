@@ -30,14 +30,14 @@ pub(super) fn reinstall_both_ways(m: &Migration, mappings: &[Mapping]) -> Result
     let again = verify::in_full(m, mappings)?;
     verify::save_result(m, CheckMode::Full, &again)?;
     if again.ok() != Some(true) {
-        return Err(Error::NotReady {
-            migration: m.name.clone(),
-            detail: "Writes have passed a mirror, and both sides differ.".into(),
-            hint: format!(
+        return Err(Error::not_ready(
+            m.name.clone(),
+            "Writes have passed a mirror, and both sides differ.".into(),
+            format!(
                 "SELECT * FROM mig_check({}) WHERE ok IS NOT TRUE; mig_diff names rows, and mig_repair makes new rows equal to the old ones.",
                 Literal(&m.name)
             ),
-        });
+        ));
     }
     log::write(
         &m.name,
@@ -78,13 +78,13 @@ pub(super) fn require_ways_back(m: &Migration, mappings: &[Mapping]) -> Result<(
         .flat_map(|p| preflight::one_way(&p.mapping, &p.source, &p.layout))
         .collect();
     let details: Vec<_> = stuck.iter().map(|f| f.detail.as_str()).collect();
-    Err(Error::NotReady {
-        migration: m.name.clone(),
-        detail: format!(
+    Err(Error::not_ready(
+        m.name.clone(),
+        format!(
             "Writes of the new tables could not go back. {}",
             details.join(" ")
         ),
-        hint: stuck
+        stuck
             .first()
             .and_then(|f| f.hint.clone())
             .unwrap_or_else(|| {
@@ -93,7 +93,7 @@ pub(super) fn require_ways_back(m: &Migration, mappings: &[Mapping]) -> Result<(
                     Literal(&m.name)
                 )
             }),
-    })
+    ))
 }
 
 pub(super) fn blockers(m: &Migration, mappings: &[Mapping]) -> Result<Vec<CutoverBlocker>> {

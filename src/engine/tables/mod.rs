@@ -65,9 +65,7 @@ impl Work for TableWork {
         if !self.mappings.is_empty() {
             return Ok(());
         }
-        Err(Error::NoTables {
-            migration: self.migration.name.clone(),
-        })
+        Err(Error::no_tables(self.migration.name.clone()))
     }
 
     fn findings(&self) -> Result<Vec<PreflightFinding>> {
@@ -123,10 +121,7 @@ impl Work for TableWork {
     }
 
     fn refuse_dependents(&self, found: &[String], call: String) -> Error {
-        Error::HasDependents {
-            detail: format!("Found: {}.", found.join("; ")),
-            call,
-        }
+        Error::has_dependents(format!("Found: {}.", found.join("; ")), call)
     }
 
     fn archive(&self, suffix: &str, compat_views: bool) -> Result<Vec<Action>> {

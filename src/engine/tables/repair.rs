@@ -82,15 +82,15 @@ fn require_phase(m: &Migration) -> Result<()> {
     if m.phase < Phase::DualWrite {
         return Err(m.wrong_phase("phase \"dual_write\" or later"));
     }
-    Err(Error::WrongPhase {
-        migration: m.name.clone(),
-        phase: m.phase.as_str(),
-        needs: "both sides live: from \"stopped\" on the new tables are the truth".into(),
-        hint: format!(
+    Err(Error::wrong_phase(
+        m.name.clone(),
+        m.phase.as_str(),
+        "both sides live: from \"stopped\" on the new tables are the truth".into(),
+        format!(
             "To bring the old tables up to date: SELECT * FROM mig_rollback({}, 'switched');",
             Literal(&m.name)
         ),
-    })
+    ))
 }
 
 /// Errors if repaired rows would not stay equal. If both sides are live, changed mirrors are allowed: they are reinstalled

@@ -121,11 +121,11 @@ fn require_none_noted(m: &Migration) -> Result<()> {
     if pending_rows::open(m.id, None)?.leftovers == 0 {
         return Ok(());
     }
-    Err(Error::Sql {
-        code: pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
-        message: "rows came in between".into(),
-        detail: None,
-    })
+    Err(Error::sql(
+        pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        "rows came in between".into(),
+        None,
+    ))
 }
 
 /// Completes the rollback: a clean check, then the sources take writes again and are mirrored, in one transaction.
@@ -135,14 +135,14 @@ fn arrive(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<()> {
     verify::save_result(m, CheckMode::Full, &found)?;
     if !found.rows_are_equal() {
         require_none_noted(m)?;
-        return Err(Error::JobFailed {
-            migration: m.name.clone(),
-            detail: "Both sides differ after all rows were brought back.".into(),
-            hint: format!(
+        return Err(Error::job_failed(
+            m.name.clone(),
+            "Both sides differ after all rows were brought back.".into(),
+            format!(
                 "SELECT * FROM mig_check({}) WHERE ok IS NOT TRUE;",
                 Literal(&m.name)
             ),
-        });
+        ));
     }
     install_triggers::reopen(m, mappings)?;
     scope_pin::hold(mappings)?;

@@ -16,10 +16,7 @@ pub(super) fn target_columns(
     let mut columns: Vec<TargetColumn> = Vec::new();
     if let Some(scope) = scope {
         if me.shape.column(&scope.column).is_some() {
-            return Err(Error::BadScope {
-                detail: format!("Table {} has a column \"{}\" already.", me.shape.name.plain(), scope.column.as_str()),
-                hint: "Choose another scope_column, or leave that column out: columns => '{\"…\": null}'.".into(),
-            });
+            return Err(Error::bad_scope(format!("Table {} has a column \"{}\" already.", me.shape.name.plain(), scope.column.as_str()), "Choose another scope_column, or leave that column out: columns => '{\"…\": null}'.".into()));
         }
         columns.push(TargetColumn {
             name: scope.column.clone(),
@@ -112,13 +109,12 @@ pub(super) fn key_columns(
             let source = c
                 .name
                 .clone()
-                .ok_or_else(|| Error::Internal("a primary key over an expression".into()))?;
+                .ok_or_else(|| Error::internal("a primary key over an expression".into()))?;
             let origin = Origin::Source(source.clone());
             // Where the column is carried under two names, the user's name wins.
             let carried = columns.iter().rev().find(|c| c.origin == origin);
-            let target = carried.ok_or_else(|| Error::KeyNotCarried {
-                relation: me.shape.name.plain(),
-                column: source.as_str().to_owned(),
+            let target = carried.ok_or_else(|| {
+                Error::key_not_carried(me.shape.name.plain(), source.as_str().to_owned())
             })?;
             let equals = c.equals.clone();
             let type_text = me.shape.column(&source).map(|c| c.type_text.clone());

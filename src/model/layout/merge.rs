@@ -81,9 +81,10 @@ pub fn renamed_key(before: &[Member], me: Member) -> Result<Vec<(Ident, Option<E
 }
 
 fn target_key(members: &[Member], of: &Member) -> Result<Vec<Ident>> {
-    let pk = of.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
-        relation: of.shape.name.clone(),
-    })?;
+    let pk = of
+        .shape
+        .primary_key()
+        .ok_or_else(|| Error::no_primary_key(of.shape.name.clone()))?;
     let columns = target_columns(members, of, None)?;
     let key = super::columns::key_columns(of, pk, &columns)?;
     Ok(key.into_iter().map(|k| k.target).collect())
@@ -188,9 +189,10 @@ fn require_fit(peers: &[&Member]) -> Result<()> {
 }
 
 fn resolve_part(members: &[Member], p: &Member, scope: Option<&Scope>) -> Result<MergePart> {
-    let pk = p.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
-        relation: p.shape.name.clone(),
-    })?;
+    let pk = p
+        .shape
+        .primary_key()
+        .ok_or_else(|| Error::no_primary_key(p.shape.name.clone()))?;
     let columns = target_columns(members, p, scope)?;
     let key = super::columns::key_columns(p, pk, &columns)?;
     let own =

@@ -194,9 +194,10 @@ impl Member<'_> {
 /// Computes the layout of `members[which]`.
 pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Result<Layout> {
     let me = &members[which];
-    let pk = me.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
-        relation: me.shape.name.clone(),
-    })?;
+    let pk = me
+        .shape
+        .primary_key()
+        .ok_or_else(|| Error::no_primary_key(me.shape.name.clone()))?;
     let way = combine::find_combine(members, me)?;
     let columns = match way {
         Some(Combine::Merge) => merge::columns(members, me, scope)?,
@@ -358,11 +359,11 @@ fn check_unique_keys(me: &Member, layout: &Layout) -> Result<()> {
     let lists = me.spec.unique_keys.iter().chain(me.spec.target_key.iter());
     if let Some(name) = lists.flatten().find(|n| !known(n)) {
         let columns = layout.columns.iter().map(|c| c.name.as_str());
-        return Err(Error::NoSuchColumn {
-            relation: format!("target {}", me.target.plain()),
-            column: name.as_str().to_owned(),
-            nearest: nearest(name.as_str(), columns).map(str::to_owned),
-        });
+        return Err(Error::no_such_column(
+            format!("target {}", me.target.plain()),
+            name.as_str().to_owned(),
+            nearest(name.as_str(), columns).map(str::to_owned),
+        ));
     }
     for (column, _) in &me.spec.refs {
         known_column(me.shape, column)?;

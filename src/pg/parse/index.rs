@@ -28,21 +28,21 @@ pub fn read(statement: &str) -> Result<ParsedIndex> {
         &[given.table.sql().into()],
     )?
     else {
-        return Err(Error::Sql {
-            code: pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-            message: format!("relation \"{}\" does not exist", given.table.plain()),
-            detail: None,
-        });
+        return Err(Error::sql(
+            pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            format!("relation \"{}\" does not exist", given.table.plain()),
+            None,
+        ));
     };
     let Some(name) = given.name else {
-        return Err(Error::Invalid {
-            message: "the index has no name".into(),
-            detail: "A build that is interrupted is found again by its name.".into(),
-            hint: format!(
+        return Err(Error::invalid(
+            "the index has no name".into(),
+            "A build that is interrupted is found again by its name.".into(),
+            format!(
                 "Give it one: CREATE INDEX {} ON …;",
                 Ident::derive(&[given.table.name.as_str(), "idx"])
             ),
-        });
+        ));
     };
     Ok(ParsedIndex {
         table,
@@ -80,11 +80,11 @@ pub fn make_on(statement: &str, table: &QualifiedName) -> Result<()> {
 }
 
 fn nul_byte() -> Error {
-    Error::Invalid {
-        message: "the statement contains a NUL byte".into(),
-        detail: String::new(),
-        hint: "Leave it out.".into(),
-    }
+    Error::invalid(
+        "the statement contains a NUL byte".into(),
+        String::new(),
+        "Leave it out.".into(),
+    )
 }
 
 struct IndexStatement {
@@ -101,21 +101,17 @@ enum IndexOrOther {
 fn bare(parsed: IndexOrOther) -> Result<IndexStatement> {
     match parsed {
         IndexOrOther::Index(given) => Ok(given),
-        IndexOrOther::Other => Err(Error::Invalid {
-            message: "not one CREATE INDEX".into(),
-            detail: "Other statements, and several of them, are not taken.".into(),
-            hint: "For example: SELECT mig_create_index('CREATE INDEX tip_created_at ON tip (created_at)');".into(),
-        }),
+        IndexOrOther::Other => Err(Error::invalid("not one CREATE INDEX".into(), "Other statements, and several of them, are not taken.".into(), "For example: SELECT mig_create_index('CREATE INDEX tip_created_at ON tip (created_at)');".into())),
     }
 }
 
 fn parse(statement: &str) -> Result<IndexOrOther> {
     if let Some(why) = super::too_much(statement, MOST_TOKENS) {
-        return Err(Error::Invalid {
-            message: "the statement is too long to be read".into(),
-            detail: format!("Nobody can read it: {why}."),
-            hint: "Put a long expression into a function, and the function into the index.".into(),
-        });
+        return Err(Error::invalid(
+            "the statement is too long to be read".into(),
+            format!("Nobody can read it: {why}."),
+            "Put a long expression into a function, and the function into the index.".into(),
+        ));
     }
     // SAFETY: the statements come from the parser; nodes are cast according to their tags.
     super::raw(statement, |all| unsafe {

@@ -1,7 +1,7 @@
 //! Calls the server's parser so that nothing of the call remains: neither its memory nor its error.
 
 use super::node;
-use crate::error::{Error, Result, brief};
+use crate::error::{About, Error, Result, brief};
 use crate::model::scan;
 use crate::pg::tx;
 use pgrx::PgSqlErrorCode as Code;
@@ -12,10 +12,12 @@ use std::ffi::CString;
 ///
 /// Errors: PostgreSQL's error for the text; 22023 with a NUL byte in it.
 pub fn raw<T>(text: &str, read: impl FnOnce(&[*mut pg_sys::RawStmt]) -> T) -> Result<T> {
-    let sql = CString::new(text).map_err(|_| Error::Invalid {
-        message: "a NUL byte".into(),
-        detail: "SQL text has none.".into(),
-        hint: "Leave it out.".into(),
+    let sql = CString::new(text).map_err(|_| {
+        Error::invalid(
+            "a NUL byte".into(),
+            "SQL text has none.".into(),
+            "Leave it out.".into(),
+        )
     })?;
     in_own_memory(|| {
         tx::probe(|| {
@@ -65,17 +67,16 @@ const MOST_SAID: usize = 2000;
 
 /// Returns PostgreSQL's message about a text. Errors that are not about the text are returned as errors.
 pub fn syntax_message(e: Error) -> Result<String> {
-    match e {
-        Error::Sql {
-            code:
-                Code::ERRCODE_QUERY_CANCELED
-                | Code::ERRCODE_ADMIN_SHUTDOWN
-                | Code::ERRCODE_OUT_OF_MEMORY,
-            ..
-        } => Err(e),
+    match e.code() {
+        Code::ERRCODE_QUERY_CANCELED
+        | Code::ERRCODE_ADMIN_SHUTDOWN
+        | Code::ERRCODE_OUT_OF_MEMORY
+            if e.about() == About::Server =>
+        {
+            Err(e)
+        }
         // The message may quote all of the following text.
-        Error::Sql { message, .. } => Ok(brief(message, MOST_SAID)),
-        other => Ok(other.to_string()),
+        _ => Ok(brief(e.to_string(), MOST_SAID)),
     }
 }
 

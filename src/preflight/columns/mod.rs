@@ -2,7 +2,7 @@
 
 mod rows;
 
-use crate::error::{Error, Result};
+use crate::error::{About, Result};
 use crate::ident::Ident;
 use crate::model::column_change::{ColumnChange, NewColumn, ReplacedColumn};
 use crate::model::records::Migration;
@@ -104,12 +104,13 @@ impl ColumnLook<'_> {
         };
         let owner = Oid::from(self.shape.owner);
         match expression::check(owner, old.name.as_str(), &old.down, &from) {
-            Err(Error::BadExpression { detail, hint, .. }) => bad(
+            Err(e) if matches!(e.about(), About::Expression(_)) => bad(
                 format!(
-                    "\"down\" of column \"{}\" cannot be used. {detail}",
-                    old.name.as_str()
+                    "\"down\" of column \"{}\" cannot be used. {}",
+                    old.name.as_str(),
+                    e.detail().unwrap_or_default()
                 ),
-                hint,
+                e.hint().unwrap_or_default().to_owned(),
             ),
             Err(e) => Err(e),
             Ok(_) => Ok(None),

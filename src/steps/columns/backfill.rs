@@ -194,12 +194,13 @@ fn fill(
     let expressions = view
         .and_then(Expressions::load)
         .filter(|e| e.relation.to_u32() == r.relation)
-        .ok_or_else(|| Error::Drift {
-            migration: r.describe(),
-            detail:
+        .ok_or_else(|| {
+            Error::drift(
+                r.describe(),
                 "The view that says what the columns should be is gone, or is not as it was made."
                     .into(),
-            hint: "Go back and forth again: SELECT mig_rollback(…, 'defined');".into(),
+                "Go back and forth again: SELECT mig_rollback(…, 'defined');".into(),
+            )
         })?;
     let concerned: AffectedConstraints = spi::first(
         "SELECT coalesce((SELECT pg_catalog.jsonb_agg(c.oid::bigint) FROM pg_catalog.pg_constraint c \
@@ -219,7 +220,7 @@ fn fix_bound(m: &Migration, r: &ColumnChange) -> Result<NewColumn> {
     hold(m, r)?;
     let leader = r.leader();
     let extent = catalog::extent(r.relation)?
-        .ok_or_else(|| Error::Internal("the table has no extent".into()))?;
+        .ok_or_else(|| Error::internal("the table has no extent".into()))?;
     if leader.bound_blocks.is_some() && leader.filenode == Some(extent.filenode) {
         return Ok(leader.clone());
     }

@@ -89,7 +89,7 @@ pub fn install_triggers(
 /// Gives the views to the owners of their tables, see `install_triggers::give_objects_to_owners`. Locks the tables AccessExclusive, and
 /// only if there is something to give.
 pub fn give_views_to_owners(m: &Migration, all: &[ColumnChange]) -> Result<()> {
-    let misplaced = new_column::misplaced_views(all)?;
+    let misplaced = new_column::list_misplaced_views(all)?;
     if misplaced.is_empty() {
         return Ok(());
     }

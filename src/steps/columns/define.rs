@@ -1,6 +1,6 @@
 //! Definition of a column change: writes only a row of pg_mig, and refuses everything that is known not to work.
 
-use crate::error::{Error, Result};
+use crate::error::{About, Error, Result};
 use crate::ident::{Ident, Literal};
 use crate::model::column_change::ColumnChange;
 use crate::model::did_you_mean;
@@ -64,11 +64,11 @@ pub fn column(m: &Migration, asked: &ColumnArguments) -> Result<()> {
 fn table(relation: Oid) -> Result<Shape> {
     let shape = catalog::shape(relation)?.ok_or_else(|| catalog::missing_table("the table"))?;
     let unsupported = |detail: &str, hint: &str| {
-        Err(Error::NotSupported {
-            what: format!("changing columns of {}", shape.name.plain()),
-            detail: detail.into(),
-            hint: hint.into(),
-        })
+        Err(Error::not_supported(
+            format!("changing columns of {}", shape.name.plain()),
+            detail.into(),
+            hint.into(),
+        ))
     };
     match shape.kind.as_str() {
         _ if shape.is_catalog => {
@@ -100,30 +100,26 @@ fn is_inherited(relation: Oid) -> Result<bool> {
 
 fn free_name(shape: &Shape, name: &str) -> Result<()> {
     if name.is_empty() {
-        return Err(Error::Invalid {
-            message: "invalid column name".into(),
-            detail: "The name is empty.".into(),
-            hint: "Give the new column a name of its own.".into(),
-        });
+        return Err(Error::invalid(
+            "invalid column name".into(),
+            "The name is empty.".into(),
+            "Give the new column a name of its own.".into(),
+        ));
     }
     if shape.column(&name.into()).is_some() {
-        return Err(Error::Sql {
-            code: PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
-            message: format!("column \"{name}\" of {} exists", shape.name.plain()),
-            detail: Some(
+        return Err(Error::sql(PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN, format!("column \"{name}\" of {} exists", shape.name.plain()), Some(
                 "The new column needs a name of its own; with the option take_names it gets the old one's at mig_archive.".into(),
-            ),
-        });
+            )));
     }
     match new_column::taken_by(shape.oid, name)? {
-        Some(other) => Err(Error::Invalid {
-            message: format!("column \"{name}\" of {} is taken", shape.name.plain()),
-            detail: format!("Migration \"{other}\" adds it."),
-            hint: format!(
+        Some(other) => Err(Error::invalid(
+            format!("column \"{name}\" of {} is taken", shape.name.plain()),
+            format!("Migration \"{other}\" adds it."),
+            format!(
                 "SELECT * FROM mig.columns WHERE migration = {};",
                 Literal(&other)
             ),
-        }),
+        )),
         None => Ok(()),
     }
 }
@@ -143,13 +139,12 @@ fn known_type(shape: &Shape, asked: &ColumnArguments) -> Result<String> {
         &[checked.type_text.as_str().into()],
     )?;
     if constrained == Some(true) {
-        return Err(Error::NotSupported {
-            what: format!("a column of type {}", checked.type_text),
-            detail:
-                "It is a domain with constraints: ADD COLUMN would read and write the whole table."
-                    .into(),
-            hint: "Give the type behind it, and what the domain demands with mig_add_check.".into(),
-        });
+        return Err(Error::not_supported(
+            format!("a column of type {}", checked.type_text),
+            "It is a domain with constraints: ADD COLUMN would read and write the whole table."
+                .into(),
+            "Give the type behind it, and what the domain demands with mig_add_check.".into(),
+        ));
     }
     Ok(checked.type_text)
 }
@@ -165,12 +160,11 @@ fn check_up(shape: &Shape, asked: &ColumnArguments, type_text: &str) -> Result<b
     fits(&asked.name, asked.up, &checked, type_text)?;
     let generated = |name: &&Ident| shape.column(name).is_some_and(|c| c.generated.is_some());
     if let Some(name) = checked.reads.iter().find(generated) {
-        return Err(Error::NotSupported {
-            what: format!("\"up\" over the generated column \"{}\"", name.as_str()),
-            detail: "A trigger that fires before the row is written does not see its value yet."
-                .into(),
-            hint: "Write its expression in place of it.".into(),
-        });
+        return Err(Error::not_supported(
+            format!("\"up\" over the generated column \"{}\"", name.as_str()),
+            "A trigger that fires before the row is written does not see its value yet.".into(),
+            "Write its expression in place of it.".into(),
+        ));
     }
     Ok(checked.immutable)
 }
@@ -181,12 +175,12 @@ pub fn fits(column: &str, text: &str, checked: &CheckedExpression, type_text: &s
     let given = &checked.type_text;
     let hint = || format!("Convert it yourself: ({text})::{type_text}");
     let bad = |detail: String| {
-        Err(Error::BadExpression {
-            column: column.to_owned(),
-            code: None,
+        Err(Error::bad_expression(
+            column.to_owned(),
+            None,
             detail,
-            hint: hint(),
-        })
+            hint(),
+        ))
     };
     if given == type_text {
         return Ok(());
@@ -205,11 +199,7 @@ pub fn fits(column: &str, text: &str, checked: &CheckedExpression, type_text: &s
 /// Returns the first column that replaces the same one.
 fn leader(shape: &Shape, all: &[ColumnChange], asked: &ColumnArguments) -> Result<Option<i32>> {
     let invalid = |message: &str, detail: String, hint: &str| {
-        Err(Error::Invalid {
-            message: message.into(),
-            detail,
-            hint: hint.into(),
-        })
+        Err(Error::invalid(message.into(), detail, hint.into()))
     };
     let Some(old) = &asked.replaces else {
         if asked.down.is_some() {
@@ -222,11 +212,11 @@ fn leader(shape: &Shape, all: &[ColumnChange], asked: &ColumnArguments) -> Resul
         return Ok(None);
     };
     let Some(column) = shape.column(&old.as_str().into()) else {
-        return Err(Error::NoSuchColumn {
-            relation: shape.name.plain(),
-            column: old.clone(),
-            nearest: did_you_mean::nearest(old, shape.column_names()).map(str::to_owned),
-        });
+        return Err(Error::no_such_column(
+            shape.name.plain(),
+            old.clone(),
+            did_you_mean::nearest(old, shape.column_names()).map(str::to_owned),
+        ));
     };
     if column.generated.is_some() {
         return invalid(
@@ -281,10 +271,11 @@ fn down_fits(
     more.push((&name, asked.type_text));
     match way_back(shape, &asked.name, down, &more, old_type) {
         // It may read a column that is added later.
-        Err(Error::BadExpression {
-            code: Some(PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN),
-            ..
-        }) => Ok(()),
+        Err(e)
+            if e.about() == About::Expression(Some(PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN)) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }

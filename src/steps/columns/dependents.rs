@@ -83,5 +83,5 @@ fn number(shape: &Shape, column: &Ident) -> Result<i16> {
         "SELECT attnum FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2 AND NOT attisdropped",
         &[Oid::from(shape.oid).into(), column.as_str().into()],
     )?
-    .ok_or_else(|| Error::Internal(format!("column {} is gone", column.as_str())))
+    .ok_or_else(|| Error::internal(format!("column {} is gone", column.as_str())))
 }

@@ -115,7 +115,7 @@ fn hold(m: &Migration, p: &Mapping) -> Result<Extent> {
     let (relation, name) = passes::read_from(p)?;
     let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
     spi::run(&format!("LOCK TABLE ONLY {name} IN ROW SHARE MODE"), &[])?;
-    catalog::extent(relation)?.ok_or_else(|| Error::Internal("the source has no extent".into()))
+    catalog::extent(relation)?.ok_or_else(|| Error::internal("the source has no extent".into()))
 }
 
 /// Whether the bound is that of the table's current file.
@@ -142,5 +142,5 @@ fn fix_bound(m: &Migration, p: &Mapping) -> Result<Mapping> {
         )?;
     }
     mapping::set_bound(p.id, &extent)?;
-    mapping::by_id(p.id)?.ok_or_else(|| Error::Internal("the mapping is gone".into()))
+    mapping::by_id(p.id)?.ok_or_else(|| Error::internal("the mapping is gone".into()))
 }

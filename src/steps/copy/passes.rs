@@ -62,7 +62,7 @@ pub fn keys(p: &Mapping, slice: &BlockSlice) -> Result<KeyList> {
 }
 
 fn require_reverse(p: &Mapping) -> Result<Flow> {
-    sides::reverse(p)?.ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))
+    sides::reverse(p)?.ok_or_else(|| Error::internal(format!("mapping {} has no way back", p.id)))
 }
 
 /// Copies the slice, without row locks where that is safe.

@@ -7,11 +7,7 @@ use crate::model::layout::{Layout, Origin, TargetColumn, TargetKey};
 use crate::model::shape::{ForeignKey, Shape};
 
 fn differs(standing: &Shape, detail: String) -> Error {
-    Error::ShapeDiffers {
-        relation: standing.name.plain(),
-        detail,
-        hint: "Alter it to fit, drop it, or name another target; SELECT * FROM mig_ddl(); shows what would be created.".into(),
-    }
+    Error::shape_differs(standing.name.plain(), detail, "Alter it to fit, drop it, or name another target; SELECT * FROM mig_ddl(); shows what would be created.".into())
 }
 
 /// Returns the layout of an existing table: what it lacks is left out, what it must not have is refused.
@@ -41,17 +37,17 @@ fn no_early_keys(standing: &Shape, all: &[PlannedMapping]) -> Result<()> {
     let Some(key) = standing.fkeys.iter().find(early) else {
         return Ok(());
     };
-    Err(Error::ShapeDiffers {
-        relation: standing.name.plain(),
-        detail: format!(
+    Err(Error::shape_differs(
+        standing.name.plain(),
+        format!(
             "Its foreign key \"{}\" refers to another target, and rows arrive in any order.",
             key.name.as_str()
         ),
-        hint: format!(
+        format!(
             "ALTER TABLE {} DROP CONSTRAINT {}; the end of the backfill adds one.",
             standing.name, key.name
         ),
-    })
+    ))
 }
 
 /// Checks that targets which pg_mig creates can get foreign keys to this one.
@@ -62,18 +58,18 @@ fn can_be_referred_to(standing: &Shape, all: &[PlannedMapping]) -> Result<()> {
     let Some(key) = keys.find(wanted) else {
         return Ok(());
     };
-    Err(Error::ShapeDiffers {
-        relation: standing.name.plain(),
-        detail: format!(
+    Err(Error::shape_differs(
+        standing.name.plain(),
+        format!(
             "It has no unique key over ({}), which foreign keys of other targets need.",
             list(&key.ref_columns)
         ),
-        hint: format!(
+        format!(
             "ALTER TABLE {} ADD UNIQUE ({});",
             standing.name,
             list(&key.ref_columns)
         ),
-    })
+    ))
 }
 
 /// Whether the table that `key` refers to has, or will have, a unique key over its columns.
@@ -97,18 +93,18 @@ fn fits(standing: &Shape, p: &PlannedMapping) -> Result<()> {
         return Err(differs(standing, "It is no ordinary table.".into()));
     }
     if standing.owner != p.source.owner {
-        return Err(Error::ShapeDiffers {
-            relation: standing.name.plain(),
-            detail: format!(
+        return Err(Error::shape_differs(
+            standing.name.plain(),
+            format!(
                 "It belongs to role \"{}\", the source to \"{}\".",
                 standing.owner_name.as_str(),
                 p.source.owner_name.as_str()
             ),
-            hint: format!(
+            format!(
                 "ALTER TABLE {} OWNER TO {};",
                 standing.name, p.source.owner_name
             ),
-        });
+        ));
     }
     for column in &p.layout.columns {
         match standing.column(&column.name) {

@@ -286,7 +286,7 @@ fn make(all: &[PlannedMapping], which: usize, defer_indexes: bool) -> Result<(La
 fn standing_now(p: &PlannedMapping) -> Result<Shape> {
     let name = &p.mapping.target_name;
     let target =
-        catalog::find(name)?.ok_or_else(|| Error::Internal("the target was not made".into()))?;
+        catalog::find(name)?.ok_or_else(|| Error::internal("the target was not made".into()))?;
     catalog::shape_of(target.to_u32(), &name.plain())
 }
 

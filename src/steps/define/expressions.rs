@@ -50,13 +50,12 @@ pub fn resolve_types(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec>
             spec.mutable.push("filter".to_owned());
         }
         if type_text != "boolean" {
-            return Err(Error::BadExpression {
-                column: "filter".into(),
-                code: None,
-                detail: format!("Its type is {type_text}, not boolean."),
-                hint: "Write a condition over the source row, for example status <> 'draft'."
-                    .into(),
-            });
+            return Err(Error::bad_expression(
+                "filter".into(),
+                None,
+                format!("Its type is {type_text}, not boolean."),
+                "Write a condition over the source row, for example status <> 'draft'.".into(),
+            ));
         }
     }
     Ok(spec)
@@ -64,13 +63,12 @@ pub fn resolve_types(mut spec: Spec, shape: &Shape, remap: bool) -> Result<Spec>
 
 fn draws(shape: &Shape, name: &Ident, expression: &mut Expression) -> Result<()> {
     if expression.down.is_some() {
-        return Err(Error::BadExpression {
-            column: name.as_str().to_owned(),
-            code: None,
-            detail: "It draws new ids, and old ones are drawn by the old table's own default."
-                .into(),
-            hint: "Leave \"down\" out.".into(),
-        });
+        return Err(Error::bad_expression(
+            name.as_str().to_owned(),
+            None,
+            "It draws new ids, and old ones are drawn by the old table's own default.".into(),
+            "Leave \"down\" out.".into(),
+        ));
     }
     let checked = expression::check_draw(
         shape.owner.into(),
@@ -124,16 +122,11 @@ pub fn given_back(
                 None
             }
             (None, Some(one), Some(other)) => {
-                return Err(Error::BadExpression {
-                    column: name.as_str().to_owned(),
-                    code: None,
-                    detail: format!(
+                return Err(Error::bad_expression(name.as_str().to_owned(), None, format!(
                         "Its \"up\" reads \"{}\" and \"{}\"; which of them \"down\" gives back is not clear.",
                         one.as_str(),
                         other.as_str()
-                    ),
-                    hint: "Name the new column as the old one that \"down\" gives back, or carry the other as it is.".into(),
-                });
+                    ), "Name the new column as the old one that \"down\" gives back, or carry the other as it is.".into()));
             }
         };
     }

@@ -23,16 +23,14 @@ use scope::ScopeArguments;
 /// Adds the migration `name`. Errors: 42710 if it exists, 22023 for a bad option or scope.
 pub fn migration(name: &str, scope: &ScopeArguments, option_values: &Value) -> Result<()> {
     if name.trim().is_empty() {
-        return Err(Error::Invalid {
-            message: "invalid migration name".into(),
-            detail: "The name is empty.".into(),
-            hint: "Name it after what moves, for example 'cover'.".into(),
-        });
+        return Err(Error::invalid(
+            "invalid migration name".into(),
+            "The name is empty.".into(),
+            "Name it after what moves, for example 'cover'.".into(),
+        ));
     }
     if migration::by_name(name)?.is_some() {
-        return Err(Error::MigrationExists {
-            name: name.to_owned(),
-        });
+        return Err(Error::migration_exists(name.to_owned()));
     }
     let option_values = options::merge(&json!({}), option_values)?;
     migration::insert(name, scope::check(scope)?, option_values)?;
@@ -42,22 +40,20 @@ pub fn migration(name: &str, scope: &ScopeArguments, option_values: &Value) -> R
 /// Adds one table to a migration in phase `defined`.
 pub fn table(m: &Migration, source: Oid, target: &str, arguments: &TableArguments) -> Result<()> {
     m.require_defined()?;
-    let shape = catalog::shape(source)?.ok_or_else(|| Error::Unsuitable {
-        relation: format!("relation {}", source.to_u32()),
-        kind: "not there".into(),
-        hint: "Give the name of an existing table.".into(),
+    let shape = catalog::shape(source)?.ok_or_else(|| {
+        Error::unsuitable(
+            format!("relation {}", source.to_u32()),
+            "not there".into(),
+            "Give the name of an existing table.".into(),
+        )
     })?;
     suitable(&shape)?;
     migration::require_owner_of(&shape)?;
     if shape.primary_key().is_none() {
-        return Err(Error::NoPrimaryKey {
-            relation: shape.name,
-        });
+        return Err(Error::no_primary_key(shape.name));
     }
-    let name =
-        QualifiedName::parse(target, shape.name.schema.as_str()).ok_or_else(|| Error::BadName {
-            text: target.to_owned(),
-        })?;
+    let name = QualifiedName::parse(target, shape.name.schema.as_str())
+        .ok_or_else(|| Error::bad_name(target.to_owned()))?;
     free_target(m, &shape, &name)?;
     let id_mode = read_id_mode(&arguments.id_mode)?;
     let remap = id_mode == IdMode::Remap;
@@ -91,46 +87,37 @@ fn suitable(shape: &Shape) -> Result<()> {
         ),
         "r" => return Ok(()),
         "p" => {
-            return Err(Error::NotSupported {
-                what: format!("partitioned table {} as a source", shape.name.plain()),
-                detail:
-                    "TRUNCATE, ATTACH and DETACH of one partition fire no trigger on the parent."
-                        .into(),
-                hint: "Give an ordinary table.".into(),
-            });
+            return Err(Error::not_supported(
+                format!("partitioned table {} as a source", shape.name.plain()),
+                "TRUNCATE, ATTACH and DETACH of one partition fire no trigger on the parent."
+                    .into(),
+                "Give an ordinary table.".into(),
+            ));
         }
         _ => ("no table", table_hint),
     };
-    Err(Error::Unsuitable {
-        relation: shape.name.plain(),
-        kind: kind.into(),
-        hint,
-    })
+    Err(Error::unsuitable(shape.name.plain(), kind.into(), hint))
 }
 
 fn free_target(m: &Migration, source: &Shape, target: &QualifiedName) -> Result<()> {
     if source.name == *target {
-        return Err(Error::Invalid {
-            message: "source and target are the same table".into(),
-            detail: format!("Both are {}.", target.plain()),
-            hint: format!(
+        return Err(Error::invalid(
+            "source and target are the same table".into(),
+            format!("Both are {}.", target.plain()),
+            format!(
                 "Name another target, for example {}.",
                 Ident::derive(&["new", target.name.as_str()])
             ),
-        });
+        ));
     }
     if mapping::list(m.id)?.iter().any(|p| p.source == source.oid) {
-        return Err(Error::MappingExists {
-            migration: m.name.clone(),
-            relation: source.name.plain(),
-        });
+        return Err(Error::mapping_exists(m.name.clone(), source.name.plain()));
     }
     require_right_to_make(target)?;
     match mapping::takes_target(target)? {
-        Some(migration) if migration != m.name => Err(Error::MappingExists {
-            migration,
-            relation: target.plain(),
-        }),
+        Some(migration) if migration != m.name => {
+            Err(Error::mapping_exists(migration, target.plain()))
+        }
         _ => Ok(()),
     }
 }
@@ -156,26 +143,23 @@ fn require_right_to_make(target: &QualifiedName) -> Result<()> {
             "there is no schema",
         ),
     };
-    Err(Error::Sql {
+    Err(Error::sql(
         code,
-        message: format!("{message} {}", target.schema.as_str()),
-        detail: Some("The target is to be made in it.".into()),
-    })
+        format!("{message} {}", target.schema.as_str()),
+        Some("The target is to be made in it.".into()),
+    ))
 }
 
 fn check_refs(spec: &Spec, shape: &Shape) -> Result<()> {
     for (column, table) in &spec.refs {
-        let name = QualifiedName::parse(table, shape.name.schema.as_str()).ok_or_else(|| {
-            Error::BadName {
-                text: table.clone(),
-            }
-        })?;
+        let name = QualifiedName::parse(table, shape.name.schema.as_str())
+            .ok_or_else(|| Error::bad_name(table.clone()))?;
         if catalog::find(&name)?.is_none() {
-            return Err(Error::Invalid {
-                message: format!("invalid reference of column \"{}\"", column.as_str()),
-                detail: format!("Table {} does not exist.", name.plain()),
-                hint: "Give the source table that the column points to.".into(),
-            });
+            return Err(Error::invalid(
+                format!("invalid reference of column \"{}\"", column.as_str()),
+                format!("Table {} does not exist.", name.plain()),
+                "Give the source table that the column points to.".into(),
+            ));
         }
     }
     Ok(())

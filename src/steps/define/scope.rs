@@ -1,6 +1,6 @@
 //! The scope: the column that targets have and sources lack, and its one value.
 
-use crate::error::{Error, Result};
+use crate::error::{About, Error, Result};
 use crate::model::layout::Scope;
 use crate::model::records::Migration;
 use crate::pg::{catalog, guc, role, spi, tx};
@@ -16,12 +16,7 @@ pub struct ScopeArguments {
 
 /// Returns the scope to store; None if neither table nor value is given.
 pub fn check(scope: &ScopeArguments) -> Result<Option<migration::NewScope>> {
-    let bad = |detail: String, hint: &str| {
-        Err(Error::BadScope {
-            detail,
-            hint: hint.into(),
-        })
-    };
+    let bad = |detail: String, hint: &str| Err(Error::bad_scope(detail, hint.into()));
     if scope.column.is_empty() {
         return bad(
             "The scope column has no name.".into(),
@@ -49,9 +44,11 @@ pub fn check(scope: &ScopeArguments) -> Result<Option<migration::NewScope>> {
 
 /// Returns the type of the scope table's key, after checking that the value exists in it.
 fn scope_in_table(table: Oid, value: &str) -> Result<String> {
-    let shape = catalog::shape(table)?.ok_or_else(|| Error::BadScope {
-        detail: "The scope table does not exist.".into(),
-        hint: "Give a table with one key column, for example 'projects'.".into(),
+    let shape = catalog::shape(table)?.ok_or_else(|| {
+        Error::bad_scope(
+            "The scope table does not exist.".into(),
+            "Give a table with one key column, for example 'projects'.".into(),
+        )
     })?;
     let keys = shape.key_columns();
     let key = match keys.as_slice() {
@@ -59,13 +56,13 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
         _ => None,
     };
     let Some(key) = key else {
-        return Err(Error::BadScope {
-            detail: format!(
+        return Err(Error::bad_scope(
+            format!(
                 "Table {} has no primary key of one column.",
                 shape.name.plain()
             ),
-            hint: "Give a table with one key column, for example 'projects'.".into(),
-        });
+            "Give a table with one key column, for example 'projects'.".into(),
+        ));
     };
     catalog::require_plain(&key.type_text)?;
     // A role with REFERENCES learns through a foreign key whether a value exists, despite policies; a role with SELECT only
@@ -76,14 +73,14 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
         &[table.into(), key.name.as_str().into()],
     )?;
     if may_know != Some(true) {
-        return Err(Error::Sql {
-            code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            message: format!("permission denied for table {}", shape.name.plain()),
-            detail: Some(format!(
+        return Err(Error::sql(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("permission denied for table {}", shape.name.plain()),
+            Some(format!(
                 "It is the scope table: its column {} has to be one that you may refer to (REFERENCES), or read in every row.",
                 key.name.as_str()
             )),
-        });
+        ));
     }
     let sql = format!(
         "SELECT EXISTS (SELECT FROM {} WHERE {} OPERATOR(pg_catalog.=) $1::{})",
@@ -97,23 +94,23 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
     };
     match tx::subtransaction(look) {
         Ok(Some(true)) => Ok(key.type_text.clone()),
-        Ok(_) => Err(Error::BadScope {
-            detail: format!(
+        Ok(_) => Err(Error::bad_scope(
+            format!(
                 "Table {} has no row with {} = {value}.",
                 shape.name.plain(),
                 key.name.as_str()
             ),
-            hint: format!(
+            format!(
                 "Insert it first: INSERT INTO {} ({}, ...) VALUES ({}, ...);",
                 shape.name,
                 key.name,
                 crate::ident::Literal(value)
             ),
-        }),
-        Err(Error::Sql { message, .. }) => Err(Error::BadScope {
-            detail: format!("PostgreSQL says: {message}."),
-            hint: format!("The scope value must be a {}.", key.type_text),
-        }),
+        )),
+        Err(e) if e.about() == About::Server => Err(Error::bad_scope(
+            format!("PostgreSQL says: {e}."),
+            format!("The scope value must be a {}.", key.type_text),
+        )),
         Err(e) => Err(e),
     }
 }

@@ -17,7 +17,7 @@ use crate::store::{mapping, pending_rows, sides};
 /// Copies the row. With `may_wait` it waits for the row's lock, no longer than `lock_timeout_ms`.
 pub fn copy(m: &Migration, l: &Leftover, may_wait: bool) -> Result<SliceOutcome> {
     let p =
-        mapping::by_id(l.mapping)?.ok_or_else(|| Error::Internal("the mapping is gone".into()))?;
+        mapping::by_id(l.mapping)?.ok_or_else(|| Error::internal("the mapping is gone".into()))?;
     let moved = tx::subtransaction(|| match p.pass {
         Pass::Copy => copy_row(m, &p, l, may_wait),
         Pass::DeleteStale | Pass::CopyBack => bring_back(m, &p, l),
@@ -69,7 +69,7 @@ enum RowResult {
 /// As `copy_row`, in the reverse direction: the source row becomes what the target row is, or is deleted.
 fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<RowResult> {
     let flow = sides::reverse(p)?
-        .ok_or_else(|| Error::Internal(format!("mapping {} has no way back", p.id)))?;
+        .ok_or_else(|| Error::internal(format!("mapping {} has no way back", p.id)))?;
     let _timeout = guc::lock_timeout(settings::lock_timeout_ms(m));
     let _owner = role::confine(sides::owner(p)?)?;
     let key = || -> [pgrx::datum::DatumWithOid; 1] { [l.key.clone().into()] };

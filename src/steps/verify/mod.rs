@@ -50,18 +50,18 @@ impl CheckMode {
             "full" => Ok(CheckMode::Full),
             "quick" => Ok(CheckMode::Quick),
             "sample" if sample > 0 => Ok(CheckMode::Sample(sample)),
-            "sample" => Err(Error::Invalid {
-                message: format!("a sample of {sample} rows is none"),
-                detail: "It has to be 1 at least.".into(),
-                hint: "Leave sample out for 10.".into(),
-            }),
-            other => Err(Error::Invalid {
-                message: format!("unknown mode \"{other}\""),
-                detail: "The modes are quick, sample and full.".into(),
-                hint: did_you_mean::hint(other, CheckMode::NAMES, '\'', || {
+            "sample" => Err(Error::invalid(
+                format!("a sample of {sample} rows is none"),
+                "It has to be 1 at least.".into(),
+                "Leave sample out for 10.".into(),
+            )),
+            other => Err(Error::invalid(
+                format!("unknown mode \"{other}\""),
+                "The modes are quick, sample and full.".into(),
+                did_you_mean::hint(other, CheckMode::NAMES, '\'', || {
                     "Leave mode out for a full check.".into()
                 }),
-            }),
+            )),
         }
     }
 }

@@ -12,9 +12,10 @@ pub fn require_alike(members: &[Member], peers: &[&Member], scope: Option<&Scope
     let mut first_key: Option<Vec<Ident>> = None;
     for p in peers {
         let columns = target_columns(members, p, scope)?;
-        let pk = p.shape.primary_key().ok_or_else(|| Error::NoPrimaryKey {
-            relation: p.shape.name.clone(),
-        })?;
+        let pk = p
+            .shape
+            .primary_key()
+            .ok_or_else(|| Error::no_primary_key(p.shape.name.clone()))?;
         let key = key_columns(p, pk, &columns)?;
         let key: Vec<Ident> = key.into_iter().map(|k| k.target).collect();
         match &first_key {
@@ -140,13 +141,13 @@ fn generator(member: &Member) -> String {
 
 pub fn unfit(peers: &[&Member], detail: String, hint: String) -> Error {
     let names: Vec<String> = peers.iter().map(|p| p.shape.name.plain()).collect();
-    Error::Invalid {
-        message: format!(
+    Error::invalid(
+        format!(
             "{} do not fit into one target, {}",
             names.join(" and "),
             peers.first().map_or_else(String::new, |p| p.target.plain())
         ),
         detail,
         hint,
-    }
+    )
 }

@@ -43,11 +43,11 @@ pub fn find_combine(members: &[Member], me: &Member) -> Result<Option<Combine>> 
     if kind_column(&peers).is_some() {
         return Ok(Some(Combine::Union));
     }
-    Err(Error::TargetTaken {
-        target: me.target.plain(),
-        source: peers[0].shape.name.plain(),
-        hint: union_hint(&peers) + " Or combine => 'merge', where rows of one key become one row.",
-    })
+    Err(Error::target_taken(
+        me.target.plain(),
+        peers[0].shape.name.plain(),
+        union_hint(&peers) + " Or combine => 'merge', where rows of one key become one row.",
+    ))
 }
 
 /// Returns the main source of a merge, whose key the keys of all other sources refer to: the merged row exists as long as the

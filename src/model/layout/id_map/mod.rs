@@ -70,11 +70,11 @@ fn builtin_equals() -> QualifiedName {
 }
 
 fn unfit(me: &Member, detail: String, hint: &str) -> Error {
-    Error::Invalid {
-        message: format!("the ids of {} cannot be remapped", me.shape.name.plain()),
+    Error::invalid(
+        format!("the ids of {} cannot be remapped", me.shape.name.plain()),
         detail,
-        hint: hint.into(),
-    }
+        hint.into(),
+    )
 }
 
 /// Refuses generated columns that read a mapped id: the source would compute them from the old id, the target from the new one.

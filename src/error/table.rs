@@ -1,0 +1,97 @@
+//! Errors about tables, their columns and keys, and about writes to them.
+
+use super::{Error, new_error};
+use crate::ident::{Literal, QualifiedName};
+use pgrx::PgSqlErrorCode as Code;
+
+impl Error {
+    pub fn mapping_exists(migration: String, relation: String) -> Self {
+        new_error(
+            Code::ERRCODE_DUPLICATE_OBJECT,
+            format!("table {relation} is already part of migration \"{migration}\""),
+            None,
+            format!(
+                "See SELECT * FROM mig.tables WHERE migration = {};",
+                Literal(&migration)
+            ),
+        )
+    }
+
+    pub fn target_taken(target: String, source: String, hint: String) -> Self {
+        new_error(
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("table {target} is already the target of {source}"),
+                "No key of one source refers to the key of the other, and no constant column tells their rows apart.".to_owned(),
+                hint,
+            )
+    }
+
+    pub fn unsuitable(relation: String, kind: String, hint: String) -> Self {
+        new_error(
+            Code::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("{relation} cannot be migrated"),
+            format!("It is {kind}."),
+            hint,
+        )
+    }
+
+    pub fn no_primary_key(relation: QualifiedName) -> Self {
+        new_error(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("table {} has no primary key", relation.plain()),
+            "Rows are carried over and compared by their key.".to_owned(),
+            format!("Add one: ALTER TABLE {relation} ADD PRIMARY KEY (...);"),
+        )
+    }
+
+    pub fn no_such_column(relation: String, column: String, nearest: Option<String>) -> Self {
+        new_error(
+            Code::ERRCODE_UNDEFINED_COLUMN,
+            format!("column \"{column}\" of {relation} does not exist"),
+            None,
+            nearest.as_ref().map(|n| format!("Did you mean \"{n}\"?")),
+        )
+    }
+
+    pub fn key_not_carried(relation: String, column: String) -> Self {
+        new_error(
+            Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("key column \"{column}\" of {relation} is not carried over"),
+            "Without its key a row cannot be found again in the target.".to_owned(),
+            format!(
+                "Leave \"{column}\" out of \"columns\", or rename it: {{\"new_name\": \"{column}\"}}."
+            ),
+        )
+    }
+
+    pub fn shape_differs(relation: String, detail: String, hint: String) -> Self {
+        new_error(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("table {relation} exists already with a different shape"),
+            detail,
+            hint,
+        )
+    }
+
+    /// A mirror would make a write of the application fail.
+    pub fn would_fail(relation: String, role: String, what: &'static str, reason: String) -> Self {
+        new_error(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("writes to {relation} would start to fail"),
+            format!(
+                "Tried as role \"{role}\", {what} goes well without the mirror, and with it ends in: {reason}."
+            ),
+            "Nothing was changed. Correct that, and call again.".to_owned(),
+        )
+    }
+
+    /// A write to an old table after the cutover.
+    pub fn retired_table(old: String, new: String) -> Self {
+        new_error(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("table {old} has moved and takes no writes"),
+            format!("Its rows live in {new}."),
+            format!("Write to {new} instead."),
+        )
+    }
+}
