@@ -30,7 +30,7 @@ pub fn require_author(object: &QualifiedName, owner: Oid) -> Result<()> {
             role::name(owner)
         ),
         format!(
-            "If you trust what it holds (its definition, defaults and triggers), as a superuser: ALTER TABLE {object} OWNER TO {}; otherwise mig_rollback to \"defined\" removes it, and mig_create makes another.",
+            "If you trust what it holds (its definition, defaults and triggers), as a superuser: ALTER TABLE {object} OWNER TO {};",
             role::name(owner)
         ),
     ))

@@ -304,27 +304,12 @@ fn a_table_that_changes_its_owner_is_drift() {
         ));
         let (code, _, hint) = refused(&mut admin, &format!("SELECT mig_dual_write('{migration}')"));
         assert!(
-            code == "55000" && hint.contains("as a superuser") && hint.contains("mig_rollback"),
+            code == "55000" && hint.contains("as a superuser"),
             "{code} {hint}"
         );
     }
     assert!(yes(
         &mut admin,
         "SELECT count(*) = 0 FROM pg_class WHERE relnamespace = 'mig'::regnamespace AND relowner = 'other'::regrole"
-    ));
-    // Without an expression of vic's there is nothing to trust: the way that the HINT names makes objects of the new owner.
-    admin
-        .batch_execute(
-            "SELECT mig_rollback('orders', 'defined'); SELECT mig_create('orders'); SELECT mig_dual_write('orders');
-             INSERT INTO shop.old_orders (note) VALUES ('of the new owner')",
-        )
-        .unwrap();
-    assert!(yes(
-        &mut admin,
-        "SELECT count(*) = 1 FROM shop.new_orders WHERE note = 'of the new owner'"
-    ));
-    assert!(yes(
-        &mut admin,
-        "SELECT state = 'ok' AND problem IS NULL FROM mig_status('orders')"
     ));
 }
