@@ -314,7 +314,7 @@ CROSS JOIN LATERAL (
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.relation AND a.attname = w.name AND NOT a.attisdropped)
   UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s reads mig.%I, which belongs to role %s, not to the owner of the table', c.relation, cv.relname, cv.relowner::regrole)
-  WHERE cv.relowner <> cs.relowner
+  WHERE c.seal IS NOT NULL AND cv.relowner <> cs.relowner
   UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s: ~mig_%s_columns %s', c.relation, c.id, w.state)
   FROM (SELECT CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'

@@ -106,29 +106,29 @@ pub fn register() {
     );
 }
 
-fn int(m: &Migration, option: IntOption, otherwise: i32) -> i32 {
+fn read_int(m: &Migration, option: IntOption, otherwise: i32) -> i32 {
     m.int_option(option.name).unwrap_or(otherwise)
 }
 
-fn bool(m: &Migration, option: BoolOption, otherwise: bool) -> bool {
+fn read_bool(m: &Migration, option: BoolOption, otherwise: bool) -> bool {
     m.bool_option(option.name).unwrap_or(otherwise)
 }
 
 pub fn batch_rows(m: &Migration) -> i32 {
-    int(m, options::BATCH_ROWS, BATCH_ROWS.get())
+    read_int(m, options::BATCH_ROWS, BATCH_ROWS.get())
 }
 
 pub fn batch_target_ms(m: &Migration) -> i32 {
-    int(m, options::BATCH_TARGET_MS, BATCH_TARGET_MS.get())
+    read_int(m, options::BATCH_TARGET_MS, BATCH_TARGET_MS.get())
 }
 
 pub fn delay_ms(m: &Migration) -> i32 {
-    int(m, options::DELAY_MS, DELAY_MS.get())
+    read_int(m, options::DELAY_MS, DELAY_MS.get())
 }
 
 /// The number of processes that copy at a time, including the one that runs the job.
 pub fn max_workers(m: &Migration) -> i32 {
-    int(m, options::MAX_WORKERS, MAX_WORKERS.get())
+    read_int(m, options::MAX_WORKERS, MAX_WORKERS.get())
 }
 
 /// As `max_workers`, for jobs that belong to no migration.
@@ -180,7 +180,7 @@ pub fn own_lock_timeout_ms() -> i32 {
 }
 
 pub fn lock_timeout_ms(m: &Migration) -> i32 {
-    int(m, options::LOCK_TIMEOUT_MS, LOCK_TIMEOUT_MS.get()).min(longest_wait_ms())
+    read_int(m, options::LOCK_TIMEOUT_MS, LOCK_TIMEOUT_MS.get()).min(longest_wait_ms())
 }
 
 /// Returns half of deadlock_timeout. A transaction that waits for pg_mig while pg_mig waits for it checks for a deadlock after
@@ -191,7 +191,7 @@ pub fn longest_wait_ms() -> i32 {
 }
 
 pub fn archive_after_days(m: &Migration) -> i32 {
-    int(
+    read_int(
         m,
         options::ARCHIVE_AFTER_DAYS,
         options::ARCHIVE_AFTER_DAYS.default,
@@ -199,7 +199,7 @@ pub fn archive_after_days(m: &Migration) -> i32 {
 }
 
 pub fn drop_after_days(m: &Migration) -> i32 {
-    int(
+    read_int(
         m,
         options::DROP_AFTER_DAYS,
         options::DROP_AFTER_DAYS.default,
@@ -207,13 +207,13 @@ pub fn drop_after_days(m: &Migration) -> i32 {
 }
 
 pub fn keep_map(m: &Migration) -> bool {
-    bool(m, options::KEEP_MAP, options::KEEP_MAP.default)
+    read_bool(m, options::KEEP_MAP, options::KEEP_MAP.default)
 }
 
 pub fn take_names(m: &Migration) -> bool {
-    bool(m, options::TAKE_NAMES, options::TAKE_NAMES.default)
+    read_bool(m, options::TAKE_NAMES, options::TAKE_NAMES.default)
 }
 
 pub fn defer_indexes(m: &Migration) -> bool {
-    bool(m, options::DEFER_INDEXES, DEFER_INDEXES.get())
+    read_bool(m, options::DEFER_INDEXES, DEFER_INDEXES.get())
 }

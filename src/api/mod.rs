@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// Returns an argument that must not be null. Errors: 22004.
 fn require_argument<T>(value: Option<T>, name: &'static str) -> error::Result<T> {
-    value.ok_or(Error::null_argument(name))
+    value.ok_or_else(|| Error::null_argument(name))
 }
 
 /// Converts an interval: a negative one becomes zero, and one that is too long for a count of microseconds becomes `Duration::MAX`.

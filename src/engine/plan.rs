@@ -55,7 +55,10 @@ pub fn ddl(name: Option<&str>, phase: &str) -> Result<Vec<String>> {
 }
 
 fn no_ddl(m: &Migration, phase: &str) -> Error {
-    Error::not_supported(format!("DDL of phase \"{phase}\""), "A file can create the targets ('create') and, once the rows are there, their foreign keys ('backfilled'); \
-                 what else there is to do needs the engine."
-            .into(), format!("SELECT * FROM mig_ddl({}, 'create');", Literal(&m.name)))
+    Error::not_supported(
+        format!("DDL of phase \"{phase}\""),
+        "A file can create the targets ('create') and, once the rows are there, their foreign keys ('backfilled'); \
+                 what else there is to do needs the engine.".into(),
+        format!("SELECT * FROM mig_ddl({}, 'create');", Literal(&m.name)),
+    )
 }

@@ -11,7 +11,7 @@ impl Error {
             detail,
             hint,
         )
-        .mark(About::Option)
+        .set_about(About::Option)
     }
 
     pub fn bad_scope(detail: String, hint: String) -> Self {
@@ -23,6 +23,7 @@ impl Error {
         )
     }
 
+    /// `code`: PostgreSQL's own, where it refused the expression.
     pub fn bad_expression(
         column: String,
         code: Option<Code>,
@@ -35,7 +36,7 @@ impl Error {
             detail,
             hint,
         )
-        .mark(About::Expression(code))
+        .set_about(About::Expression(code))
     }
 
     pub fn bad_name(text: String) -> Self {

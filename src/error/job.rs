@@ -15,6 +15,7 @@ impl Error {
                 Literal(&migration)
             ),
         )
+        .set_about(About::RunningJob)
     }
 
     pub fn no_job(migration: String) -> Self {
@@ -29,11 +30,11 @@ impl Error {
     /// The transaction would wait for something that goes on only after the transaction's own end.
     pub fn waits_for_itself(what: String, call: String) -> Self {
         new_error(
-                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("{what} goes on when this transaction ends"),
-                "This transaction has started or changed it, and would wait for its own end. Statements that are sent as one string are one transaction.".to_owned(),
-                format!("End it, then wait: COMMIT; SELECT {call};"),
-            )
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("{what} goes on when this transaction ends"),
+            "This transaction has started or changed it, and would wait for its own end. Statements that are sent as one string are one transaction.".to_owned(),
+            format!("End it, then wait: COMMIT; SELECT {call};"),
+        )
     }
 
     pub fn no_such_job(id: i64) -> Self {
@@ -52,7 +53,7 @@ impl Error {
             detail,
             hint,
         )
-        .mark(About::Job)
+        .set_about(About::FailedJob)
     }
 
     /// Rows violate a new constraint.
@@ -76,10 +77,10 @@ impl Error {
 
     pub fn lock_not_had(relations: String, tries: u32, blockers: String) -> Self {
         new_error(
-                Code::ERRCODE_LOCK_NOT_AVAILABLE,
-                format!("could not lock {relations} in {tries} tries"),
-                blockers,
-                "Nothing was changed. Call again when those transactions have ended; SELECT * FROM mig.blockers; shows them.".to_owned(),
-            )
+            Code::ERRCODE_LOCK_NOT_AVAILABLE,
+            format!("could not lock {relations} in {tries} tries"),
+            blockers,
+            "Nothing was changed. Call again when those transactions have ended; SELECT * FROM mig.blockers; shows them.".to_owned(),
+        )
     }
 }

@@ -84,7 +84,7 @@ impl Error {
             detail,
             hint,
         )
-        .mark(About::Job)
+        .set_about(About::FailedJob)
     }
 
     pub fn preflight(migration: String, detail: String, hint: String) -> Self {

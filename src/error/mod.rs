@@ -30,8 +30,10 @@ pub enum About {
     Other,
     /// PostgreSQL raised it.
     Server,
+    /// A job that is at work keeps the call from its migration.
+    RunningJob,
     /// Why a job failed: DETAIL alone says it.
-    Job,
+    FailedJob,
     Option,
     /// An expression, with the SQLSTATE of PostgreSQL where that refused it.
     Expression(Option<Code>),
@@ -53,7 +55,7 @@ fn new_error(
 }
 
 impl Error {
-    fn mark(mut self, about: About) -> Self {
+    fn set_about(mut self, about: About) -> Self {
         self.about = about;
         self
     }

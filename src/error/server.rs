@@ -37,10 +37,10 @@ impl Error {
 
     /// An ERROR of PostgreSQL, caught in a subtransaction.
     pub fn sql(code: Code, message: String, detail: Option<String>) -> Self {
-        new_error(code, message, detail, None).mark(About::Server)
+        new_error(code, message, detail, None).set_about(About::Server)
     }
 
-    /// A write that a trigger of pg_mig refuses.
+    /// A refusal whose SQLSTATE no other constructor has.
     pub fn refusal(code: Code, message: String, detail: String, hint: String) -> Self {
         new_error(code, message, detail, hint)
     }

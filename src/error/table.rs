@@ -19,11 +19,11 @@ impl Error {
 
     pub fn target_taken(target: String, source: String, hint: String) -> Self {
         new_error(
-                Code::ERRCODE_DUPLICATE_OBJECT,
-                format!("table {target} is already the target of {source}"),
-                "No key of one source refers to the key of the other, and no constant column tells their rows apart.".to_owned(),
-                hint,
-            )
+            Code::ERRCODE_DUPLICATE_OBJECT,
+            format!("table {target} is already the target of {source}"),
+            "No key of one source refers to the key of the other, and no constant column tells their rows apart.".to_owned(),
+            hint,
+        )
     }
 
     pub fn unsuitable(relation: String, kind: String, hint: String) -> Self {
@@ -49,7 +49,7 @@ impl Error {
             Code::ERRCODE_UNDEFINED_COLUMN,
             format!("column \"{column}\" of {relation} does not exist"),
             None,
-            nearest.as_ref().map(|n| format!("Did you mean \"{n}\"?")),
+            nearest.map(|n| format!("Did you mean \"{n}\"?")),
         )
     }
 

@@ -123,7 +123,11 @@ impl ColumnChange {
 
     /// Errors: 42P01 where the table is gone.
     pub fn table(&self) -> Result<&QualifiedName> {
-        self.table.as_ref().ok_or_else(|| Error::unsuitable(format!("relation {}", self.relation), "gone".into(), format!("Forget the migration: SELECT mig_drop(migration, force => true) FROM (SELECT DISTINCT migration FROM mig.columns WHERE relation::oid = {}) gone;", self.relation)))
+        self.table.as_ref().ok_or_else(|| Error::unsuitable(
+            format!("relation {}", self.relation),
+            "gone".into(),
+            format!("Forget the migration: SELECT mig_drop(migration, force => true) FROM (SELECT DISTINCT migration FROM mig.columns WHERE relation::oid = {}) gone;", self.relation),
+        ))
     }
 
     /// Returns table and column names for messages.

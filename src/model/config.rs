@@ -143,7 +143,11 @@ fn require_known_keys(map: &Map<String, Value>, keys: &[&str], place: &str) -> R
 }
 
 pub fn malformed_document(detail: String) -> Error {
-    Error::invalid("invalid migration document".into(), detail, r#"Write it like '{"migration": "cover", "scope_table": "projects", "scope_value": "…", "tables": [{"source": "rounds", "target": "project_rounds"}]}'."#.into())
+    Error::invalid(
+        "invalid migration document".into(),
+        detail,
+        r#"Write it like '{"migration": "cover", "scope_table": "projects", "scope_value": "…", "tables": [{"source": "rounds", "target": "project_rounds"}]}'."#.into(),
+    )
 }
 
 impl ConfigTable {

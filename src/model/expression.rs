@@ -40,7 +40,12 @@ impl Expression {
     /// Reads `"expr"`, `{"up": "expr", "down": "expr"}` or null.
     pub fn read(column: &str, value: &Value) -> Result<Option<Self>> {
         let wrong = |detail: String| {
-            Error::bad_expression(column.to_owned(), None, detail, "Write an expression over the source row, an object with \"up\" and \"down\", or null.".into())
+            Error::bad_expression(
+                column.to_owned(),
+                None,
+                detail,
+                "Write an expression over the source row, an object with \"up\" and \"down\", or null.".into(),
+            )
         };
         match value {
             Value::Null => Ok(None),

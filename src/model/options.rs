@@ -19,40 +19,44 @@ pub struct BoolOption {
 }
 
 /// A thousand rows are copied in a few tens of milliseconds on any machine: a safe first value.
-pub const BATCH_ROWS: IntOption = int("batch_rows", [1, 1_000_000], 1000);
+pub const BATCH_ROWS: IntOption = IntOption::new("batch_rows", [1, 1_000_000], 1000);
 /// Where a batch locks rows, it is for one batch at most; a tenth of a second is below what a user notices.
-pub const BATCH_TARGET_MS: IntOption = int("batch_target_ms", [1, 60_000], 100);
+pub const BATCH_TARGET_MS: IntOption = IntOption::new("batch_target_ms", [1, 60_000], 100);
 /// No pause by default; to be raised on servers with little I/O to spare.
-pub const DELAY_MS: IntOption = int("delay_ms", [0, 3_600_000], 0);
+pub const DELAY_MS: IntOption = IntOption::new("delay_ms", [0, 3_600_000], 0);
 /// One: a server has few worker slots, and the others usually have other uses.
-pub const MAX_WORKERS: IntOption = int("max_workers", [1, 64], 1);
+pub const MAX_WORKERS: IntOption = IntOption::new("max_workers", [1, 64], 1);
 /// Half of the default deadlock_timeout: pg_mig gives up before any transaction becomes the victim of a deadlock check.
-pub const LOCK_TIMEOUT_MS: IntOption = int("lock_timeout_ms", [1, 60_000], 500);
+pub const LOCK_TIMEOUT_MS: IntOption = IntOption::new("lock_timeout_ms", [1, 60_000], 500);
 /// Days that the old tables stay in phase `stopped` before they may be archived.
-pub const ARCHIVE_AFTER_DAYS: IntOption = int("archive_after_days", [0, 36_500], 30);
+pub const ARCHIVE_AFTER_DAYS: IntOption = IntOption::new("archive_after_days", [0, 36_500], 30);
 /// Days that archives are kept before they may be dropped.
-pub const DROP_AFTER_DAYS: IntOption = int("drop_after_days", [0, 36_500], 90);
+pub const DROP_AFTER_DAYS: IntOption = IntOption::new("drop_after_days", [0, 36_500], 90);
 /// Building indexes after the copy is two to three times faster than keeping them up during it.
-pub const DEFER_INDEXES: BoolOption = bool("defer_indexes", true);
+pub const DEFER_INDEXES: BoolOption = BoolOption::new("defer_indexes", true);
 /// When the migration is dropped, the id map is kept in a table of its own.
-pub const KEEP_MAP: BoolOption = bool("keep_map", false);
+pub const KEEP_MAP: BoolOption = BoolOption::new("keep_map", false);
 /// At the archive step, a new column takes the name of the column that it replaces.
-pub const TAKE_NAMES: BoolOption = bool("take_names", false);
+pub const TAKE_NAMES: BoolOption = BoolOption::new("take_names", false);
 pub const MAX_REPLICATION_LAG: &str = "max_replication_lag";
 pub const MAX_WAL_RATE: &str = "max_wal_rate";
 pub const THROTTLE_QUERY: &str = "throttle_query";
 
-const fn int(name: &'static str, [min, max]: [i32; 2], default: i32) -> IntOption {
-    IntOption {
-        name,
-        min,
-        max,
-        default,
+impl IntOption {
+    const fn new(name: &'static str, [min, max]: [i32; 2], default: i32) -> Self {
+        Self {
+            name,
+            min,
+            max,
+            default,
+        }
     }
 }
 
-const fn bool(name: &'static str, default: bool) -> BoolOption {
-    BoolOption { name, default }
+impl BoolOption {
+    const fn new(name: &'static str, default: bool) -> Self {
+        Self { name, default }
+    }
 }
 
 /// An option and the type of its values.

@@ -162,12 +162,19 @@ impl Migration {
 
     /// Returns 55000 for a call in the wrong phase; the hint says how to find the next step.
     pub fn wrong_phase(&self, needs: &str) -> Error {
-        let name = Literal(&self.name);
         Error::wrong_phase(
             self.name.clone(),
             self.phase.as_str(),
             needs.to_owned(),
-            format!("See what comes next: SELECT next_step FROM mig_status({name});"),
+            self.next_step_hint(),
+        )
+    }
+
+    /// Returns a HINT that says how to find the next step.
+    pub fn next_step_hint(&self) -> String {
+        format!(
+            "See what comes next: SELECT next_step FROM mig_status({});",
+            Literal(&self.name)
         )
     }
 

@@ -25,9 +25,12 @@ pub fn require_utf8() -> Result<()> {
     if is_utf8() {
         return Ok(());
     }
-    Err(Error::not_supported(format!("a database of the encoding {}", name()), "pg_mig works in databases of the encoding UTF8; mig_lint reads ASCII in any.".into(), "Move the data to such a database first: CREATE DATABASE new_name ENCODING 'UTF8' TEMPLATE template0; \
-               then pg_dump and pg_restore, which convert them."
-            .into()))
+    Err(Error::not_supported(
+        format!("a database of the encoding {}", name()),
+        "pg_mig works in databases of the encoding UTF8; mig_lint reads ASCII in any.".into(),
+        "Move the data to such a database first: CREATE DATABASE new_name ENCODING 'UTF8' TEMPLATE template0; \
+               then pg_dump and pg_restore, which convert them.".into(),
+    ))
 }
 
 fn is_utf8() -> bool {

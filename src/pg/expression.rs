@@ -158,7 +158,12 @@ fn bad_expression(column: &str, detail: String) -> Error {
 
 /// `code`: PostgreSQL's, where it refused the expression.
 fn refused_with(column: &str, code: Option<PgSqlErrorCode>, detail: String) -> Error {
-    Error::bad_expression(column.to_owned(), code, detail, "Use one expression over the columns of the source row; name functions outside pg_catalog with their schema.".into())
+    Error::bad_expression(
+        column.to_owned(),
+        code,
+        detail,
+        "Use one expression over the columns of the source row; name functions outside pg_catalog with their schema.".into(),
+    )
 }
 
 /// Requires one SELECT with one output column and nothing else: catches a text that closes the enclosing parenthesis and goes on.

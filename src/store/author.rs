@@ -86,10 +86,15 @@ pub fn require_author_of_text(table: &str, author: Option<u32>, owner: Oid) -> R
             "They are from a version before 0.8.0, which did not record who gave them".to_owned()
         }
     };
-    Err(Error::refusal(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, format!("the expressions for {table} are not its owner's"), format!(
+    Err(Error::refusal(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("the expressions for {table} are not its owner's"),
+        format!(
             "{given_by}, and they would run as {}.",
             role::name(owner)
-        ), "Read them: SELECT mig_config(); if you trust them, forget the migration with mig_drop and define it again.".into()))
+        ),
+        "Read them: SELECT mig_config(); if you trust them, forget the migration with mig_drop and define it again.".into(),
+    ))
 }
 
 /// Errors if a layout names the id map of another migration: a restored dump holds any layout.

@@ -286,6 +286,23 @@ fn views_that_were_not_given_away_are_mended_late_too() {
     ));
 }
 
+/// No trigger of ours reads the view of a computed column any more: who owns the view makes no difference.
+#[test]
+fn after_the_stop_of_a_computed_column_the_owner_may_change() {
+    let cluster = Cluster::start("it_dump_computed", "");
+    let mut inst = in_the_installers_database(&cluster);
+    run_to_the_end(&mut inst, "words");
+    inst.batch_execute("SELECT mig_stop('words')").unwrap();
+    cluster
+        .connect("of_inst")
+        .batch_execute("CREATE ROLE other; ALTER TABLE shop.videos OWNER TO other")
+        .unwrap();
+    assert!(yes(
+        &mut inst,
+        "SELECT phase = 'stopped' AND state = 'ok' AND problem IS NULL FROM mig_status('words')"
+    ));
+}
+
 /// A new owner whose rights the old one lacks gets no text of the old one to run: the change is seen, and nothing is given away.
 #[test]
 fn a_table_that_changes_its_owner_is_drift() {

@@ -3,7 +3,7 @@
 use crate::engine::job::open::{end_open, go_on, open_job, show};
 use crate::engine::job::{driver, slice};
 use crate::engine::types::{SliceContext, SliceProgress};
-use crate::error::{Error, Result};
+use crate::error::{About, Error, Result};
 use crate::ident::Literal;
 use crate::model::driver::Driver;
 use crate::model::phase::Phase;
@@ -97,7 +97,7 @@ pub fn step_of(id: i64, max_ms: i32) -> Result<i64> {
     }
     let m = match crate::engine::gate::lock_idle_migration(Some(&m.name), "mig_step") {
         Ok(m) => m,
-        Err(e) if e.code() == pgrx::PgSqlErrorCode::ERRCODE_OBJECT_IN_USE => return Ok(0),
+        Err(e) if e.about() == About::RunningJob => return Ok(0),
         Err(e) => return Err(e),
     };
     // From here on no other session changes it.

@@ -76,7 +76,7 @@ pub fn run_slice(job: &Job, able: SliceContext) -> Result<SliceProgress> {
 /// Ends a job as failed; its reason is visible in mig_status.
 pub fn fail(m: &Migration, job: &Job, e: &Error) -> Result<SliceProgress> {
     let reason = match e.detail() {
-        Some(detail) if e.about() == About::Job => detail.to_owned(),
+        Some(detail) if e.about() == About::FailedJob => detail.to_owned(),
         Some(detail) => format!("{e}: {detail}"),
         None => e.to_string(),
     };

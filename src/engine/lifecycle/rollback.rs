@@ -51,7 +51,7 @@ fn destination(m: &Migration, to: Option<&str>) -> Result<Option<Phase>> {
         let (detail, hint) = match names.as_slice() {
             [] => (
                 "There is no way back from \"defined\".".to_owned(),
-                format!("See what comes next: SELECT next_step FROM mig_status({name});"),
+                m.next_step_hint(),
             ),
             names => (
                 format!("The way back goes to {}.", names.join(" or ")),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Ends a job of the caller; its worker removes what is half-made. False if it has ended before.
 pub fn cancel(id: i64) -> Result<bool> {
-    let job = ddl_job::by_id(id)?.ok_or(Error::no_such_job(id))?;
+    let job = ddl_job::by_id(id)?.ok_or_else(|| Error::no_such_job(id))?;
     mine_or_gone(&job)?;
     if !matches!(job.state, DdlState::Running | DdlState::Failing) {
         notice(&format!("the job has ended before ({})", job.state));
@@ -52,7 +52,7 @@ fn is_dead(job: &DdlJob) -> Result<bool> {
 
 /// Returns true when the job is done, false at the timeout. Errors with the reason if it failed.
 pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
-    let job = ddl_job::by_id(id)?.ok_or(Error::no_such_job(id))?;
+    let job = ddl_job::by_id(id)?.ok_or_else(|| Error::no_such_job(id))?;
     // The error contains the reason why the job failed, keys of rows too; jobs of other owners are not disclosed.
     if mine_or_gone(&job).is_err() {
         return Err(Error::no_such_job(id));
@@ -70,7 +70,7 @@ pub fn wait_for(id: i64, timeout: Duration) -> Result<bool> {
     old_snapshots::promise_not_to_read();
     tx::require_read_committed()?;
     wait::until_decided(timeout, || {
-        let job = ddl_job::by_id(id)?.ok_or(Error::no_such_job(id))?;
+        let job = ddl_job::by_id(id)?.ok_or_else(|| Error::no_such_job(id))?;
         match job.state {
             DdlState::Done => Ok(Some(true)),
             DdlState::Cancelled => Ok(Some(false)),

@@ -16,7 +16,10 @@ pub(super) fn target_columns(
     let mut columns: Vec<TargetColumn> = Vec::new();
     if let Some(scope) = scope {
         if me.shape.column(&scope.column).is_some() {
-            return Err(Error::bad_scope(format!("Table {} has a column \"{}\" already.", me.shape.name.plain(), scope.column.as_str()), "Choose another scope_column, or leave that column out: columns => '{\"…\": null}'.".into()));
+            return Err(Error::bad_scope(
+                format!("Table {} has a column \"{}\" already.", me.shape.name.plain(), scope.column.as_str()),
+                "Choose another scope_column, or leave that column out: columns => '{\"…\": null}'.".into(),
+            ));
         }
         columns.push(TargetColumn {
             name: scope.column.clone(),

@@ -101,7 +101,11 @@ enum IndexOrOther {
 fn bare(parsed: IndexOrOther) -> Result<IndexStatement> {
     match parsed {
         IndexOrOther::Index(given) => Ok(given),
-        IndexOrOther::Other => Err(Error::invalid("not one CREATE INDEX".into(), "Other statements, and several of them, are not taken.".into(), "For example: SELECT mig_create_index('CREATE INDEX tip_created_at ON tip (created_at)');".into())),
+        IndexOrOther::Other => Err(Error::invalid(
+            "not one CREATE INDEX".into(),
+            "Other statements, and several of them, are not taken.".into(),
+            "For example: SELECT mig_create_index('CREATE INDEX tip_created_at ON tip (created_at)');".into(),
+        )),
     }
 }
 

@@ -107,9 +107,13 @@ fn free_name(shape: &Shape, name: &str) -> Result<()> {
         ));
     }
     if shape.column(&name.into()).is_some() {
-        return Err(Error::sql(PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN, format!("column \"{name}\" of {} exists", shape.name.plain()), Some(
+        return Err(Error::sql(
+            PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
+            format!("column \"{name}\" of {} exists", shape.name.plain()),
+            Some(
                 "The new column needs a name of its own; with the option take_names it gets the old one's at mig_archive.".into(),
-            )));
+            ),
+        ));
     }
     match new_column::taken_by(shape.oid, name)? {
         Some(other) => Err(Error::invalid(

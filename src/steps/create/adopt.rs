@@ -7,7 +7,11 @@ use crate::model::layout::{Layout, Origin, TargetColumn, TargetKey};
 use crate::model::shape::{ForeignKey, Shape};
 
 fn differs(standing: &Shape, detail: String) -> Error {
-    Error::shape_differs(standing.name.plain(), detail, "Alter it to fit, drop it, or name another target; SELECT * FROM mig_ddl(); shows what would be created.".into())
+    Error::shape_differs(
+        standing.name.plain(),
+        detail,
+        "Alter it to fit, drop it, or name another target; SELECT * FROM mig_ddl(); shows what would be created.".into(),
+    )
 }
 
 /// Returns the layout of an existing table: what it lacks is left out, what it must not have is refused.
