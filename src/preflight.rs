@@ -3,6 +3,7 @@
 
 pub mod columns;
 pub mod combined;
+pub mod triggers;
 
 use crate::error::Result;
 use crate::ident::{Ident, list};

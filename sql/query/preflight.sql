@@ -58,11 +58,6 @@ SELECT 'warning', 'exclusion constraint', s.oid::bigint,
        'Add it to the target by hand after the backfill.'
 FROM src s JOIN pg_catalog.pg_constraint co ON co.conrelid = s.oid AND co.contype = 'x'
 UNION ALL
-SELECT 'warning', 'triggers', s.oid::bigint,
-       pg_catalog.format('Trigger %I is not carried over; while both sides live, it goes on firing on the old table only.', t.tgname),
-       'Create it on the target when the application writes there.'
-FROM src s JOIN pg_catalog.pg_trigger t ON t.tgrelid = s.oid AND NOT t.tgisinternal AND t.tgname !~ '^!mig_[0-9]+_'
-UNION ALL
 SELECT 'warning', 'inbound foreign key', s.oid::bigint,
        pg_catalog.format('Foreign key %I of %s refers to this table and does not move.', co.conname, co.conrelid::regclass),
        'Add that table to the migration, or point the key to the target before the archive.'

@@ -174,6 +174,37 @@ SELECT jsonb_build_object(
       'using', pg_catalog.pg_get_expr(p.polqual, p.polrelid),
       'check', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)) ORDER BY p.polname), '[]')
     FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid),
+  -- The application's; internal ones belong to constraints, those of schema mig are ours.
+  'triggers', (
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'name', t.tgname,
+      'type', t.tgtype,
+      'enabled', t.tgenabled,
+      'constraint', t.tgconstraint <> 0,
+      'from', CASE WHEN t.tgconstrrelid <> 0 THEN (
+        SELECT jsonb_build_object('schema', fn.nspname, 'name', fc.relname)
+        FROM pg_catalog.pg_class fc JOIN pg_catalog.pg_namespace fn ON fn.oid = fc.relnamespace WHERE fc.oid = t.tgconstrrelid) END,
+      'deferrable', t.tgdeferrable,
+      'initially_deferred', t.tginitdeferred,
+      'update_columns', (SELECT coalesce(jsonb_agg(a.attname ORDER BY k.n), '[]') FROM unnest(t.tgattr) WITH ORDINALITY k(num, n)
+                         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.num),
+      -- Those of UPDATE OF and of WHEN.
+      'columns', (SELECT coalesce(jsonb_agg(DISTINCT a.attname), '[]') FROM pg_catalog.pg_depend d
+                  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
+                  WHERE d.classid = 'pg_catalog.pg_trigger'::regclass AND d.objid = t.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                    AND d.refobjid = c.oid AND d.refobjsubid > 0),
+      'old_table', t.tgoldtable,
+      'new_table', t.tgnewtable,
+      'condition', t.tgqual::text,
+      'function', jsonb_build_object('schema', fn.nspname, 'name', f.proname),
+      'arguments', encode(t.tgargs, 'hex'),
+      'source_text', f.prosrc,
+      'may_call', pg_catalog.has_function_privilege(c.relowner, t.tgfoid, 'EXECUTE'),
+      'comment', obj_description(t.oid, 'pg_trigger')) ORDER BY t.tgname), '[]')
+    FROM pg_catalog.pg_trigger t
+    JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid
+    JOIN pg_catalog.pg_namespace fn ON fn.oid = f.pronamespace
+    WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgparentid = 0 AND fn.nspname <> 'mig'),
   'grants', (
     SELECT coalesce(jsonb_agg(jsonb_build_object(
       'grantee', CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END,

@@ -61,9 +61,7 @@ pub(super) fn build_mirror(
         reader: WritingRole::default(),
         refused: match way {
             Direction::Forward => "A row of another scope has its key.",
-            Direction::Reverse => {
-                "A row that the mapping's filter leaves out has its key, or a trigger there skips the row."
-            }
+            Direction::Reverse => "A row that the mapping's filter leaves out has its key.",
         },
         clear_touched: mirror::clear_scope(&flow),
         way,
@@ -75,7 +73,6 @@ pub(super) fn build_mirror(
         },
         insert: plans.prepare(&sql.insert)?,
         update: plans.prepare(&sql.update)?,
-        rewrites: found.rewrites,
         delete: plans.prepare(&sql.delete)?,
         exists: plans.prepare(&sql.exists)?,
         clear: plans.clear(&truncated)?,
@@ -147,8 +144,7 @@ impl Plans<'_> {
 
     /// Where a written row may not come back as it went.
     fn round_trip(&self) -> Result<Option<RoundTrip>> {
-        let may_differ = self.found.rewrites || self.sql.may_change;
-        if self.flow.direction == Direction::Forward || !may_differ {
+        if self.flow.direction == Direction::Forward || !self.sql.may_change {
             return Ok(None);
         }
         let forward = sides::forward(&self.found.mapping)?.asked_by_written();

@@ -13,7 +13,7 @@ mod trust;
 mod types;
 
 use crate::error::{Error, Result};
-use crate::pg::{error_context, guc, own_writes, prepared, role, tx};
+use crate::pg::{error_context, guc, own_writes, prepared, role, silent_triggers, tx};
 use crate::row_writer::WriteEvent;
 use crate::sqlgen::direction::Direction;
 use crate::store::pending_rows;
@@ -51,9 +51,25 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     let data = unsafe { trigger_function::data(TriggerFunction::Mirror, fcinfo) }?;
     let by_row = data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0;
     // SAFETY: `data` belongs to this call; a row trigger has its tuples.
-    if by_row && unsafe { was_written(data) || own_writes::is_ours(data) } {
-        return Ok(());
+    unsafe {
+        if by_row && (silent_triggers::close_bracket(data) || was_written(data)) {
+            return Ok(());
+        }
+        if !by_row || !own_writes::is_ours(data) {
+            mirror_to_all(data)?;
+        }
+        if by_row {
+            silent_triggers::open_bracket(data);
+        }
     }
+    Ok(())
+}
+
+/// Mirrors the event to the written table, or to all of them.
+///
+/// # Safety
+/// `data` is the TriggerData of the running call.
+unsafe fn mirror_to_all(data: &pg_sys::TriggerData) -> Result<()> {
     let mirror = cache::find_or_build(data)?;
     // SAFETY: `data` belongs to this call.
     let touched = unsafe { classify_event(data, &mirror) };
@@ -354,7 +370,7 @@ impl EventWriter<'_> {
     /// Inserts or updates the row. False if the touched table has no such row, or if another scope has its key.
     fn upsert(&self, key: &mut [pg_sys::Datum], came: RowEvent) -> Result<bool> {
         let (insert, update) = (&self.mirror.insert, &self.mirror.update);
-        let order = if came == RowEvent::New && !self.mirror.rewrites {
+        let order = if came == RowEvent::New {
             [insert, update]
         } else {
             [update, insert]
@@ -368,8 +384,7 @@ impl EventWriter<'_> {
         Ok(self.write(update, key)? > 0)
     }
 
-    /// Checks the round trip of a row that was written back. The mapping defines the new row, and triggers of the old table may change what
-    /// it is made from. If the old row maps forward to a different row, the touched row is set to that row. If it maps forward to none, the
+    /// Checks the round trip of a row that was written back. The mapping defines the new row. If the old row maps forward to a different row, the touched row is set to that row. If it maps forward to none, the
     /// write is refused. Otherwise the two sides would differ from now on. Errors: 44000.
     fn come_forth(&self, key: &mut [pg_sys::Datum]) -> Result<()> {
         let Some(forth) = &self.mirror.round_trip else {
@@ -389,7 +404,7 @@ impl EventWriter<'_> {
                 self.mirror.touched_name
             ),
             Some(format!(
-                "What {} would hold gives no row of this key, by the mapping's filter or a trigger there.",
+                "What {} would hold gives no row of this key, by the mapping's filter.",
                 self.mirror.written_name
             )),
         ))

@@ -40,8 +40,6 @@ pub struct Mirror {
     pub direct: Option<DirectWriter>,
     pub insert: prepared::PreparedPlan,
     pub update: prepared::PreparedPlan,
-    /// The written table has BEFORE triggers of the application: an INSERT that finds the key already there would fire them for nothing.
-    pub rewrites: bool,
     pub delete: prepared::PreparedPlan,
     pub exists: prepared::PreparedPlan,
     pub clear: Vec<prepared::PreparedPlan>,

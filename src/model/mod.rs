@@ -21,6 +21,7 @@ pub mod shape;
 pub mod spec;
 pub mod text_enum;
 pub mod throttle;
+pub mod trigger;
 pub mod units;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A table as the catalog describes it: the result of `sql/query/table_shape.sql`.
 
 use crate::ident::{Ident, QualifiedName};
+use crate::model::trigger::TableTrigger;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct Shape {
     pub checks: Vec<CheckConstraint>,
     pub fkeys: Vec<ForeignKey>,
     pub policies: Vec<Policy>,
+    /// The application's triggers.
+    #[serde(default)]
+    pub triggers: Vec<TableTrigger>,
     pub grants: Vec<Grant>,
     pub publications: Vec<Publication>,
     #[serde(default)]

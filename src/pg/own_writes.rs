@@ -9,11 +9,14 @@ use crate::model::ranges::Ranges;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 
-/// This transaction's own commands.
+/// Commands of this transaction.
 #[derive(Default)]
 struct OwnCommands {
     transaction: u32,
-    commands: Ranges,
+    /// Those of mirrors.
+    mirrors: Ranges,
+    /// Those whose events are bracketed, see `silent_triggers`.
+    bracketed: Ranges,
 }
 
 thread_local! {
@@ -28,12 +31,23 @@ pub fn note_next_command() {
         pg_sys::CommandCounterIncrement();
         pg_sys::GetCurrentCommandId(false)
     };
+    note(|noted| noted.mirrors.add(command));
+}
+
+/// Records a command whose events are bracketed.
+pub fn note_bracketed(command: pg_sys::CommandId) {
+    note(|noted| noted.bracketed.add(command));
+}
+
+fn note(add: impl FnOnce(&mut OwnCommands)) {
     NOTED.with_borrow_mut(|noted| {
         if noted.transaction != transaction() {
-            noted.transaction = transaction();
-            noted.commands.clear();
+            *noted = OwnCommands {
+                transaction: transaction(),
+                ..OwnCommands::default()
+            };
         }
-        noted.commands.add(command);
+        add(noted);
     });
 }
 
@@ -42,15 +56,40 @@ pub fn note_next_command() {
 /// # Safety
 /// `data` is the TriggerData of a row trigger that is running.
 pub unsafe fn is_ours(data: &pg_sys::TriggerData) -> bool {
+    // SAFETY: guaranteed by the caller.
+    unsafe { is_of(data, |noted| &noted.mirrors) }
+}
+
+/// Checks whether this row event is bracketed.
+///
+/// # Safety
+/// `data` is the TriggerData of a row trigger that is running.
+pub unsafe fn is_bracketed(data: &pg_sys::TriggerData) -> bool {
+    // SAFETY: guaranteed by the caller.
+    unsafe { is_of(data, |noted| &noted.bracketed) }
+}
+
+/// # Safety
+/// `data` is the TriggerData of a row trigger that is running.
+unsafe fn is_of(data: &pg_sys::TriggerData, commands: impl Fn(&OwnCommands) -> &Ranges) -> bool {
+    NOTED.with_borrow(|noted| {
+        // SAFETY: guaranteed by the caller.
+        noted.transaction == transaction() && commands(noted).contains(unsafe { command_of(data) })
+    })
+}
+
+/// The id of the command that caused the event.
+///
+/// # Safety
+/// `data` is the TriggerData of a row trigger that is running.
+unsafe fn command_of(data: &pg_sys::TriggerData) -> pg_sys::CommandId {
     // SAFETY: the tuples are those of the event, as stored: its command wrote the inserted or the new tuple; a deleted tuple
     // carries the command id as cmax.
-    let command = unsafe {
+    unsafe {
         match data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
             pg_sys::TRIGGER_EVENT_INSERT => command_id::cmin((*data.tg_trigtuple).t_data),
             pg_sys::TRIGGER_EVENT_UPDATE => command_id::cmin((*data.tg_newtuple).t_data),
             _ => command_id::cmax((*data.tg_trigtuple).t_data),
         }
-    };
-    NOTED
-        .with_borrow(|noted| noted.transaction == transaction() && noted.commands.contains(command))
+    }
 }

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
+use crate::pg::own_statement::{self, RunningGuard};
 use crate::pg::syscache::RelationEntry;
 use crate::pg::{foreign_code, syscache};
 use pgrx::PgList;
@@ -13,11 +14,8 @@ use pgrx::pg_sys::{self, Oid};
 use pgrx::prelude::*;
 use std::cell::Cell;
 use std::ffi::{CStr, c_char};
-use std::marker::PhantomData;
 
 thread_local! {
-    /// The text of the statement of ours that runs; null where none does.
-    static RUNNING: Cell<*const c_char> = const { Cell::new(std::ptr::null()) };
     static PREVIOUS: Cell<pg_sys::planner_hook_type> = const { Cell::new(None) };
 }
 
@@ -30,26 +28,11 @@ pub fn register() {
     }
 }
 
-/// While it lives, plans of its text are checked.
-pub struct PlanGuard<'a> {
-    outer: *const c_char,
-    text: PhantomData<&'a CStr>,
-}
-
 /// Checks each plan of this text until the guard is dropped. A plan may do something to a relation only if the relation's owner has
 /// the privileges of the current role: triggers, rules, defaults, policies and a view's expressions are their owner's code. Ordinary
 /// tables of other owners may be read, if that runs no function of a user. Otherwise the statement errors with 42501.
-pub fn watch(text: &CStr) -> PlanGuard<'_> {
-    PlanGuard {
-        outer: RUNNING.replace(text.as_ptr()),
-        text: PhantomData,
-    }
-}
-
-impl Drop for PlanGuard<'_> {
-    fn drop(&mut self) {
-        RUNNING.set(self.outer);
-    }
+pub fn watch(text: &CStr) -> RunningGuard<'_> {
+    own_statement::run(text)
 }
 
 #[pg_guard]
@@ -62,7 +45,7 @@ unsafe extern "C-unwind" fn plan(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: the planner passes a rewritten query and its text.
     unsafe {
-        if is_ours(text)
+        if own_statement::is_text(text)
             && let Err(error) = require_trusted(query)
         {
             ErrorReport::from(error).report(PgLogLevel::ERROR);
@@ -74,15 +57,6 @@ unsafe extern "C-unwind" fn plan(
             None => pg_sys::standard_planner(query, text, options, parameters),
         }
     }
-}
-
-/// Functions that the statement calls have texts of their own.
-unsafe fn is_ours(text: *const c_char) -> bool {
-    let running = RUNNING.get();
-    // SAFETY: both are NUL-terminated; the guard borrows the text of `running`.
-    !running.is_null()
-        && !text.is_null()
-        && unsafe { CStr::from_ptr(running) == CStr::from_ptr(text) }
 }
 
 unsafe fn require_trusted(query: *mut pg_sys::Query) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Deferred constraints and constraint triggers.
+//! Deferred constraints.
 
 use crate::error::Result;
 use crate::model::records::Mapping;
@@ -6,7 +6,7 @@ use crate::pg::{role, spi};
 use pgrx::pg_sys::Oid;
 
 /// Checks the deferred constraints of both sides now, for tables that the caller owns. Those of other owners are checked
-/// immediately anyway, see `checked_at_once`.
+/// immediately anyway, see `checked_at_once`. Constraint triggers of the application wait: no write of ours fires them.
 pub fn answer(mappings: &[&Mapping]) -> Result<()> {
     let sources = mappings.iter().map(|p| p.source);
     let tables: Vec<Oid> = sources
@@ -17,7 +17,7 @@ pub fn answer(mappings: &[&Mapping]) -> Result<()> {
         "SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') \
          FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace \
          JOIN pg_catalog.pg_class t ON t.oid = c.conrelid \
-         WHERE c.conrelid = ANY ($1) AND c.condeferred AND t.relowner = $2",
+         WHERE c.conrelid = ANY ($1) AND c.condeferred AND c.contype <> 't' AND t.relowner = $2",
         &[tables.into(), role::current().into()],
     )?;
     if let Some(names) = names {

@@ -47,6 +47,34 @@ pub fn record_installed(id: i32) -> Result<()> {
     Ok(())
 }
 
+/// Runs TRUNCATE for the tables without firing a trigger of the application, which the hook of the executor never sees
+/// (`pg/silent_triggers.rs`). The caller has locked the tables AccessExclusive, and is their owner.
+pub fn truncate_silently(tables: &[&QualifiedName]) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct TruncateTrigger {
+        table: QualifiedName,
+        name: Ident,
+        enabled: String,
+    }
+    let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+    let found: Vec<TruncateTrigger> = spi::rows(
+        "SELECT pg_catalog.jsonb_build_object('schema', n.nspname, 'name', c.relname) AS \"table\", t.tgname AS name, t.tgenabled AS enabled \
+         FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid \
+         WHERE t.tgrelid = ANY ($1::pg_catalog.regclass[]) AND NOT t.tgisinternal AND t.tgenabled <> 'D' \
+         AND t.tgtype & 32 <> 0 AND f.pronamespace <> 'mig'::pg_catalog.regnamespace",
+        &[names.clone().into()],
+    )?;
+    for t in &found {
+        spi::run(&trigger::disable(&t.table, &t.name), &[])?;
+    }
+    spi::run(&format!("TRUNCATE ONLY {}", names.join(", ")), &[])?;
+    for t in &found {
+        spi::run(&trigger::enable(&t.table, &t.name, &t.enabled), &[])?;
+    }
+    Ok(())
+}
+
 /// Drops the mapping's views that exist.
 pub fn drop_views(id: i32) -> Result<()> {
     // IF EXISTS, without a NOTICE for each missing view.

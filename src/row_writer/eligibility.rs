@@ -1,11 +1,12 @@
 //! Which tables can be written below SQL, and to what extent.
 
+use crate::pg::silent_triggers::{self, TriggerKind};
 use crate::row_writer::{index_lookup, projection};
 use pgrx::pg_sys;
 use std::ffi::CString;
 
-/// Whether `table` can be written below SQL: an ordinary table, without triggers except those of foreign keys, whose columns outside
-/// `columns` stay null.
+/// Whether `table` can be written below SQL: an ordinary table whose columns outside `columns` stay null, without triggers that would have to
+/// see the rows, except those of constraints. The application's have fired on the side that it wrote.
 ///
 /// # Safety
 /// `table` is open.
@@ -28,17 +29,15 @@ pub unsafe fn table(table: pg_sys::Relation, columns: &[CString]) -> bool {
                     && a.attidentity == 0
                     && pg_sys::get_typtype(a.atttypid) as u8 != pg_sys::TYPTYPE_DOMAIN
         };
-        let triggers = (*table).trigdesc.as_ref();
-        let foreign_keys_only = triggers.is_none_or(|t| {
-            std::slice::from_raw_parts(t.triggers, t.numtriggers as usize)
-                .iter()
-                .all(|t| t.tgisinternal)
-        });
+        let triggers = silent_triggers::triggers_of((*table).trigdesc);
+        let silent = silent_triggers::list_kinds(triggers)
+            .iter()
+            .all(|kind| matches!(kind, TriggerKind::Constraint | TriggerKind::Application));
         index_lookup::is_table(table)
             && !generated
             && (*table).rd_rules.is_null()
             && all.iter().all(stays_null)
-            && foreign_keys_only
+            && silent
     }
 }
 

@@ -1,6 +1,7 @@
 //! Inserts, updates and deletes rows as ExecSimpleRelationInsert() and related functions in execReplication.c do, with one difference: a
 //! row that another transaction has written meanwhile is not an error here, but left to the caller.
 
+use crate::pg::own_statement;
 use crate::pg::slot::{Slot, catch_error};
 use crate::row_writer::target::TargetTable;
 use pgrx::pg_sys;
@@ -312,6 +313,7 @@ impl TargetTable<'_> {
             if !self.fires {
                 return;
             }
+            let _ours = own_statement::write_below_sql();
             pg_sys::AfterTriggerBeginQuery();
             queue();
             pg_sys::AfterTriggerEndQuery(self.estate);

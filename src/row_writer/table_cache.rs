@@ -1,12 +1,13 @@
 //! What a session caches of the written table between rows, so that a row that is written alone does not pay for it again.
 
+use crate::pg::silent_triggers::{self, TriggerKind};
 use crate::row_writer::index_lookup;
 use pgrx::pg_sys;
 
 pub struct TableCache {
     /// Oids, and how rows become entries; None if an index needs more than the columns of a row.
     pub indexes: Option<Vec<(pg_sys::Oid, *mut pg_sys::IndexInfo)>>,
-    /// The constraint oid of each trigger.
+    /// The constraints that have triggers.
     constraints: Vec<pg_sys::Oid>,
 }
 
@@ -24,17 +25,20 @@ impl TableCache {
                     && pg_sys::RelationGetIndexPredicate(index).is_null()
                     && pg_sys::RelationGetIndexExpressions(index).is_null()
             });
-            let triggers = (*table).trigdesc.as_ref().map_or(&[][..], |t| {
-                std::slice::from_raw_parts(t.triggers, t.numtriggers as usize)
-            });
+            let triggers = silent_triggers::triggers_of((*table).trigdesc);
+            let kinds = silent_triggers::list_kinds(triggers);
+            let of_constraints = triggers
+                .iter()
+                .zip(kinds)
+                .filter(|(_, kind)| *kind == TriggerKind::Constraint);
             Self {
                 indexes: plain.then_some(indexes),
-                constraints: triggers.iter().map(|t| t.tgconstraint).collect(),
+                constraints: of_constraints.map(|(t, _)| t.tgconstraint).collect(),
             }
         }
     }
 
-    /// Returns the constraints of all triggers except those of `constraints`.
+    /// Returns the constraints that have triggers, except `constraints`.
     pub fn all_but(&self, constraints: &[pg_sys::Oid]) -> Vec<pg_sys::Oid> {
         let others = self.constraints.iter();
         others
@@ -43,7 +47,7 @@ impl TableCache {
             .collect()
     }
 
-    /// Whether all triggers belong to the foreign keys `skipped_fks`.
+    /// Whether all triggers of constraints belong to the foreign keys `skipped_fks`.
     pub fn is_quiet(&self, skipped_fks: &[pg_sys::Oid]) -> bool {
         self.constraints.iter().all(|c| skipped_fks.contains(c))
     }

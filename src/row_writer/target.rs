@@ -1,5 +1,6 @@
 //! The written table, opened for writing: its triggers, its indexes, and memory contexts.
 
+use crate::pg::silent_triggers::{self, TriggerKind};
 use crate::row_writer::table_cache::TableCache;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
@@ -15,7 +16,7 @@ pub struct TargetTable<'a> {
 }
 
 impl<'a> TargetTable<'a> {
-    /// Opens the table. Triggers of the foreign keys `skipped_fks` do not fire.
+    /// Opens the table. Only triggers of constraints fire, and not those of the foreign keys `skipped_fks`.
     ///
     /// # Safety
     /// Inside a transaction; `kept` was loaded from the table as it is now.
@@ -39,7 +40,7 @@ impl<'a> TargetTable<'a> {
             let fires = !kept.is_quiet(skipped_fks);
             if fires {
                 pg_sys::InitResultRelInfo(result, relation, 0, null_mut(), 0);
-                disable_fk_triggers(result, skipped_fks);
+                disable_triggers(result, skipped_fks);
             } else {
                 // As InitResultRelInfo(), without a copy of the triggers.
                 (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
@@ -120,19 +121,21 @@ unsafe fn open_known(
     }
 }
 
-/// Disables the triggers of the foreign keys `skipped_fks`.
+/// Disables all triggers except those of constraints, and those of the foreign keys `skipped_fks`.
 ///
 /// # Safety
 /// `result` was initialized by InitResultRelInfo(), which copied the triggers for it.
-unsafe fn disable_fk_triggers(result: *mut pg_sys::ResultRelInfo, skipped_fks: &[pg_sys::Oid]) {
+unsafe fn disable_triggers(result: *mut pg_sys::ResultRelInfo, skipped_fks: &[pg_sys::Oid]) {
     // SAFETY: guaranteed by the caller.
     unsafe {
         let Some(own) = (*result).ri_TrigDesc.as_ref() else {
             return;
         };
-        for t in std::slice::from_raw_parts_mut(own.triggers, own.numtriggers as usize) {
-            if skipped_fks.contains(&t.tgconstraint) {
-                t.tgenabled = pg_sys::TRIGGER_DISABLED as std::ffi::c_char;
+        let kinds = silent_triggers::list_kinds(silent_triggers::triggers_of(own));
+        let triggers = std::slice::from_raw_parts_mut(own.triggers, own.numtriggers as usize);
+        for (trigger, kind) in triggers.iter_mut().zip(kinds) {
+            if kind != TriggerKind::Constraint || skipped_fks.contains(&trigger.tgconstraint) {
+                trigger.tgenabled = pg_sys::TRIGGER_DISABLED as std::ffi::c_char;
             }
         }
     }

@@ -82,6 +82,17 @@ pub fn disable(table: &QualifiedName, name: &Ident) -> String {
     format!("ALTER TABLE {table} DISABLE TRIGGER {name}")
 }
 
+/// Enables a trigger in the way that `pg_trigger.tgenabled` says.
+pub fn enable(table: &QualifiedName, name: &Ident, way: &str) -> String {
+    let way = match way {
+        "A" => "ENABLE ALWAYS",
+        "R" => "ENABLE REPLICA",
+        "D" => "DISABLE",
+        _ => "ENABLE",
+    };
+    format!("ALTER TABLE {table} {way} TRIGGER {name}")
+}
+
 pub fn drop(table: &QualifiedName, name: &Ident) -> String {
     format!("DROP TRIGGER {name} ON {table}")
 }

@@ -103,21 +103,21 @@ fn drop_late_objects(mappings: &[Mapping]) -> Result<()> {
 
 /// Empties the targets, all those of one owner at once: they may refer to each other.
 fn empty_targets(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()> {
-    let mut ours: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    let mut ours: BTreeMap<u32, Vec<&QualifiedName>> = BTreeMap::new();
     for p in mappings.iter().filter(|p| p.adopted || !drops) {
         let (Some(target), Some(_)) = (&p.target_now, &p.layout) else {
             continue;
         };
         if !p.adopted && !holds_others(p)? {
             let owner = ours.entry(sides::owner(p)?.to_u32()).or_default();
-            owner.push(target.to_string());
+            owner.push(target);
         } else {
             delete_scope(m, p, target)?;
         }
     }
     for (owner, targets) in ours {
         let _owner = role::confine(owner.into())?;
-        spi::run(&format!("TRUNCATE ONLY {}", targets.join(", ")), &[])?;
+        triggers::truncate_silently(&targets)?;
     }
     Ok(())
 }

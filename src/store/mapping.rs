@@ -62,8 +62,6 @@ pub struct TrustedMapping {
     pub view_owner: Option<u32>,
     /// The written table has a column that only the server may set, once: identity ALWAYS, in an adopted table.
     pub fixed_identity: bool,
-    /// A trigger of the application may change the rows written there.
-    pub rewrites: bool,
     /// The written table has mirrors as well.
     pub both_ways: bool,
     /// The written table has a retired guard: it is being brought up to date, and a row may become insertable only later.
@@ -83,15 +81,13 @@ pub fn find_registered(id: i32, way: Direction) -> Result<Option<TrustedMapping>
     let sql = format!(
         "SELECT x.*, v.oid::bigint AS view, v.relowner::bigint AS view_owner, \
          EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.{written}::oid AND a.attidentity = 'a') AS fixed_identity, \
-         EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = x.{written}::oid AND NOT g.tgisinternal \
-           AND g.tgtype & 3 = 3 AND g.tgenabled <> 'D' AND g.tgname OPERATOR(pg_catalog.!~) '^!mig_') AS rewrites, \
          EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = x.{written}::oid \
            AND g.tgname OPERATOR(pg_catalog.~) pg_catalog.format('^!mig_(%s)_(forward|reverse)_', coalesce((SELECT pg_catalog.string_agg(s.one OPERATOR(pg_catalog.->>) 'mapping', '|') \
            FROM pg_catalog.jsonb_array_elements(CASE WHEN x.layout OPERATOR(pg_catalog.->) 'merge' <> 'null' THEN x.layout OPERATOR(pg_catalog.#>) '{{merge,sources}}' END) s(one)), x.id::text))) AS both_ways, \
          EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = x.{written}::oid \
            AND g.tgname OPERATOR(pg_catalog.~) ('^!mig_' || x.id || '_guard_')) AS catching_up, \
          (SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') FROM pg_catalog.pg_constraint c \
-          JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = x.{written}::oid AND c.condeferred) AS late_checks, \
+          JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = x.{written}::oid AND c.condeferred AND c.contype <> 't') AS late_checks, \
          (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.attnum, a.atttypid::bigint) ORDER BY k.n), '[]') \
           FROM pg_catalog.jsonb_array_elements(x.layout OPERATOR(pg_catalog.->) 'key') WITH ORDINALITY k(part, n) \
           JOIN pg_catalog.pg_attribute a ON a.attrelid = x.{touched}::oid AND a.attname = (k.part OPERATOR(pg_catalog.->>) '{touched}')::name \

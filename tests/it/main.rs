@@ -7,6 +7,7 @@
 mod common;
 
 mod app_instances;
+mod application_triggers;
 mod attack;
 mod both_sides_live;
 mod cases;

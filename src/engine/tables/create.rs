@@ -21,7 +21,13 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
             sides::require_author(p, sides::owner(p)?)?;
         }
         let planned = create::plan(mappings.to_vec(), define::scope::load_scope(m)?.as_ref())?;
+        let moved = planned.iter().map(|p| (&p.source, &p.mapping)).collect();
         for p in &planned {
+            let made_by_us = p.mapping.target.is_some() && !p.mapping.adopted;
+            let adopted = p.standing.is_some() && !made_by_us;
+            found.extend(preflight::triggers::findings(
+                &p.mapping, &p.source, &p.layout, adopted, &moved,
+            ));
             found.extend(preflight::duplicates(&p.mapping, &p.layout)?);
             found.extend(preflight::one_way(&p.mapping, &p.source, &p.layout));
             found.extend(preflight::left_defaults(&p.mapping, &p.source, &p.layout));

@@ -3,11 +3,13 @@
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Policy, Shape};
+use crate::model::trigger::TableTrigger;
 use crate::sqlgen::{PlanStatement, comments_stats};
 
 mod checks;
 mod columns;
 mod rights;
+mod triggers;
 
 use checks::TargetCheck;
 pub use rights::revoke;
@@ -17,6 +19,7 @@ pub struct SourcePart<'a> {
     pub source: &'a Shape,
     pub layout: &'a Layout,
     pub policies: &'a [Policy],
+    pub triggers: &'a [TableTrigger],
 }
 
 /// Gives a table or a view to a role.
@@ -83,6 +86,11 @@ pub fn create(parts: &[SourcePart], target: &QualifiedName) -> Vec<PlanStatement
         "n" => add(format!("ALTER TABLE {target} REPLICA IDENTITY NOTHING")),
         _ => {}
     }
+    for trigger in parts.iter().flat_map(|part| part.triggers) {
+        triggers::create(target, trigger)
+            .into_iter()
+            .for_each(&mut add);
+    }
     made
 }
 
@@ -141,7 +149,8 @@ mod tests {
                 &[SourcePart {
                     source: &source,
                     layout: &layout,
-                    policies: &[]
+                    policies: &[],
+                    triggers: &[]
                 }],
                 &target,
                 &[]

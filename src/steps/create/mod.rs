@@ -1,12 +1,13 @@
 //! Creation of the targets, or adoption of existing ones, and creation of the mapping views.
 
 use crate::error::{Error, Result};
-use crate::ident::{Literal, QualifiedName};
+use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::catalog_facts::{CreatedFacts, TableFacts};
 use crate::model::layout::merge::Merge;
 use crate::model::layout::{Layout, Member, Scope, resolve};
 use crate::model::records::Mapping;
 use crate::model::shape::{Policy, Publication, Shape};
+use crate::model::trigger::{TableTrigger, target_column};
 use crate::pg::{catalog, deparse, draft, role, spi};
 use crate::sqlgen::view::{self, merged};
 use crate::sqlgen::{PlanStatement, comments_stats, id_lookup, id_map, index, table, view_names};
@@ -23,6 +24,8 @@ pub struct PlannedMapping {
     pub layout: Layout,
     /// The source's policies, rewritten for the target.
     pub policies: Vec<Policy>,
+    /// The source's triggers that a new target takes over, rewritten for it.
+    pub triggers: Vec<TableTrigger>,
     /// The existing table under the target's name.
     pub standing: Option<Shape>,
 }
@@ -73,6 +76,7 @@ pub fn plan(mappings: Vec<Mapping>, scope: Option<&Scope>) -> Result<Vec<Planned
         planned.push(PlannedMapping {
             mapping,
             policies,
+            triggers: triggers(&source, &layout)?,
             source,
             layout,
             standing,
@@ -94,6 +98,28 @@ fn policies(source: &Shape, target: &QualifiedName) -> Result<Vec<Policy>> {
         }
     }
     Ok(translated)
+}
+
+fn triggers(source: &Shape, layout: &Layout) -> Result<Vec<TableTrigger>> {
+    let rename = |name: &Ident| target_column(layout, name).cloned();
+    let mut taken = Vec::new();
+    for t in &source.triggers {
+        if t.obstacle(source, layout).is_some() {
+            continue;
+        }
+        let mut taken_over = t.clone();
+        for column in &mut taken_over.update_columns {
+            if let Some(name) = rename(column) {
+                *column = name;
+            }
+        }
+        let condition = t.condition.as_ref();
+        taken_over.condition = condition
+            .map(|tree| deparse::trigger_condition(tree, source.oid, rename))
+            .transpose()?;
+        taken.push(taken_over);
+    }
+    Ok(taken)
 }
 
 /// Returns the sources of a target, in the order they were added: the first one creates or adopts it.
@@ -125,6 +151,7 @@ pub fn statements(
                 source: &o.source,
                 layout: &o.layout,
                 policies: &o.policies,
+                triggers: &o.triggers,
             })
             .collect();
         // The leading part defines the key and its default, whenever it was added.

@@ -102,11 +102,11 @@ SELECT action FROM mig_create('canary');
 SELECT mig_dual_write('canary');
 \echo :SQLSTATE
 ALTER TABLE birds2 DROP CONSTRAINT birds2_name_check;
-CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no birds today'; END $$;
-CREATE TRIGGER refuse BEFORE INSERT ON birds2 FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE FUNCTION refuse(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'no birds today'; END $$;
+ALTER TABLE birds2 ADD CONSTRAINT refuse CHECK (refuse(name)) NOT VALID;
 SELECT mig_dual_write('canary');
 \echo :SQLSTATE
-DROP FUNCTION refuse() CASCADE;
+DROP FUNCTION refuse(text) CASCADE;
 SELECT phase FROM mig_status('canary');
 SELECT action FROM mig_dual_write('canary');
 SELECT * FROM birds ORDER BY id;

@@ -1,0 +1,83 @@
+//! Which statement of ours runs, for hooks of the planner and the executor: they see statements of everybody, also those of functions and
+//! foreign keys that a statement of ours sets off.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char};
+use std::marker::PhantomData;
+
+#[derive(Clone, Copy)]
+struct OwnStatement {
+    /// Null where no statement of ours runs by SQL.
+    text: *const c_char,
+    /// It has begun to write users' tables.
+    writes: bool,
+}
+
+const NONE: OwnStatement = OwnStatement {
+    text: std::ptr::null(),
+    writes: false,
+};
+
+thread_local! {
+    static RUNNING: Cell<OwnStatement> = const { Cell::new(NONE) };
+}
+
+/// While it lives, a statement of ours runs. An ERROR that unwinds drops it, too.
+pub struct RunningGuard<'a> {
+    outer: OwnStatement,
+    text: PhantomData<&'a CStr>,
+}
+
+/// Marks the text as that of the statement of ours that runs.
+pub fn run(text: &CStr) -> RunningGuard<'_> {
+    replace(OwnStatement {
+        text: text.as_ptr(),
+        writes: false,
+    })
+}
+
+/// Marks a write that is made without a statement.
+pub fn write_below_sql() -> RunningGuard<'static> {
+    replace(OwnStatement {
+        writes: true,
+        ..NONE
+    })
+}
+
+fn replace<'a>(now: OwnStatement) -> RunningGuard<'a> {
+    RunningGuard {
+        outer: RUNNING.replace(now),
+        text: PhantomData,
+    }
+}
+
+impl Drop for RunningGuard<'_> {
+    fn drop(&mut self) {
+        RUNNING.set(self.outer);
+    }
+}
+
+/// Whether this text is that of the statement of ours that runs. Functions that it calls have texts of their own.
+///
+/// # Safety
+/// `text` is null or NUL-terminated.
+pub unsafe fn is_text(text: *const c_char) -> bool {
+    let running = RUNNING.get().text;
+    // SAFETY: guaranteed by the caller; the guard borrows the text of `running`.
+    !running.is_null()
+        && !text.is_null()
+        && unsafe { CStr::from_ptr(running) == CStr::from_ptr(text) }
+}
+
+/// Notes that the running statement writes.
+pub fn begin_writing() {
+    RUNNING.set(OwnStatement {
+        writes: true,
+        ..RUNNING.get()
+    });
+}
+
+/// Whether a write of ours is being executed.
+pub fn is_writing() -> bool {
+    RUNNING.get().writes
+}

@@ -1,0 +1,396 @@
+//! What pg_mig writes fires no trigger of the application: the application's own write has fired them, on the side that it wrote. Only the
+//! triggers of foreign keys, deferred unique keys and pg_mig itself fire. (The apply worker of logical replication does the same with
+//! ordinary triggers.) This holds for the statements that foreign keys' actions run because of a write of ours, too.
+//!
+//! Actions of foreign keys run while the events of a statement fire. Where our statement fires its events itself, it still runs then.
+//! Where they are queued behind those of the application's statement, they are bracketed: our mirror's trigger is the first and the last
+//! to fire for each row, and tells the foreign keys' triggers between them from the application's.
+
+use crate::pg::{own_statement, own_writes, role, tx};
+use pgrx::PgList;
+use pgrx::pg_sys::{self, Oid};
+use pgrx::prelude::*;
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_int, c_void};
+
+/// A row event whose first trigger has fired, and whose last has not.
+#[derive(Clone, Copy, PartialEq)]
+struct RowBracket {
+    transaction: u32,
+    trigger: Oid,
+    row: (u32, u16),
+}
+
+thread_local! {
+    static PREVIOUS: Cell<pg_sys::ExecutorStart_hook_type> = const { Cell::new(None) };
+    /// With the nesting level of the subtransaction that each was opened in.
+    static OPEN: RefCell<Vec<(RowBracket, c_int)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Called once in each process that loads the library.
+pub fn register() {
+    // SAFETY: a PostgreSQL process has one thread, and no statement is being started.
+    unsafe {
+        PREVIOUS.set(pg_sys::ExecutorStart_hook);
+        pg_sys::ExecutorStart_hook = Some(start);
+        pg_sys::RegisterSubXactCallback(Some(forget_aborted), std::ptr::null_mut());
+    }
+}
+
+/// Who writes.
+#[derive(Clone, Copy, PartialEq)]
+enum Writer {
+    OwnStatement,
+    /// A foreign key's action, because of a write of ours.
+    KeyAction,
+}
+
+#[pg_guard]
+#[allow(ffi_unwind_calls, reason = "the call is guarded")]
+unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
+    // SAFETY: the executor passes a query that is ready to start.
+    unsafe {
+        let writer = writer_of(query, flags);
+        let mut flags = flags;
+        if writer == Some(Writer::KeyAction) && !all_have_mirrors(query) {
+            // Nothing brackets the events of such a table: they fire now, inside the bracket of the key's own event.
+            flags &= !pg_sys::EXEC_FLAG_SKIP_TRIGGERS.cast_signed();
+        }
+        match PREVIOUS.get() {
+            Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, flags)),
+            None => pg_sys::standard_ExecutorStart(query, flags),
+        }
+        if let Some(writer) = writer {
+            silence(
+                query,
+                flags & pg_sys::EXEC_FLAG_SKIP_TRIGGERS.cast_signed() != 0,
+            );
+            if writer == Writer::OwnStatement {
+                own_statement::begin_writing();
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The query is ready to start.
+unsafe fn writer_of(query: *mut pg_sys::QueryDesc, flags: c_int) -> Option<Writer> {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        if (*(*query).plannedstmt).resultRelations.is_null()
+            || flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY.cast_signed() != 0
+        {
+            return None;
+        }
+        if own_statement::is_text((*query).sourceText) {
+            return Some(Writer::OwnStatement);
+        }
+    }
+    let ours = own_statement::is_writing() || is_bracket_open();
+    (ours && role::acts_for_a_key()).then_some(Writer::KeyAction)
+}
+
+/// Whether each table that the query writes has a trigger of ours that sees its rows.
+///
+/// # Safety
+/// The query is ready to start.
+unsafe fn all_have_mirrors(query: *mut pg_sys::QueryDesc) -> bool {
+    let own = own_schema();
+    // SAFETY: guaranteed by the caller: the tables are locked, so their cache entries are there; each is closed again.
+    unsafe {
+        let plan = &*(*query).plannedstmt;
+        let tables = PgList::<pg_sys::RangeTblEntry>::from_pg(plan.rtable);
+        let written = PgList::<i32>::from_pg(plan.resultRelations);
+        written.iter_int().all(|index| {
+            let place = usize::try_from(index).unwrap_or(0).saturating_sub(1);
+            let Some(table) = tables.get_ptr(place) else {
+                return false;
+            };
+            let relation = pg_sys::RelationIdGetRelation((*table).relid);
+            if relation.is_null() {
+                return false;
+            }
+            let found = triggers_of((*relation).trigdesc)
+                .iter()
+                .any(|t| is_mirror(t, own));
+            pg_sys::RelationClose(relation);
+            found
+        })
+    }
+}
+
+/// Takes the application's triggers from the query that has just started.
+///
+/// # Safety
+/// The executor has started the query, and has not run it.
+unsafe fn silence(query: *mut pg_sys::QueryDesc, queues: bool) {
+    // SAFETY: guaranteed by the caller. What is replaced and its replacement live in the query's memory.
+    unsafe {
+        let estate = &*(*query).estate;
+        let before = pg_sys::MemoryContextSwitchTo(estate.es_query_cxt);
+        let opened = PgList::<pg_sys::ResultRelInfo>::from_pg(estate.es_opened_result_relations);
+        let mut bracketed = false;
+        for result in opened.iter_ptr() {
+            bracketed |= silence_table(&mut *result, queues);
+        }
+        forget_transition_tables((*query).planstate);
+        for part in PgList::<pg_sys::PlanState>::from_pg(estate.es_auxmodifytables).iter_ptr() {
+            forget_transition_tables(part);
+        }
+        pg_sys::MemoryContextSwitchTo(before);
+        if bracketed {
+            own_writes::note_bracketed(estate.es_output_cid);
+        }
+    }
+}
+
+/// Leaves a table only the triggers that are not the application's. Where events are queued (`queues`) and foreign keys may act, our
+/// triggers are first and last; then returns true.
+///
+/// # Safety
+/// InitResultRelInfo() made `result`; the current memory context lives as long.
+unsafe fn silence_table(result: &mut pg_sys::ResultRelInfo, queues: bool) -> bool {
+    let own = own_schema();
+    // SAFETY: guaranteed by the caller: the executor copied the triggers for this query alone.
+    unsafe {
+        let Some(all) = result.ri_TrigDesc.as_mut() else {
+            return false;
+        };
+        let mut left: Vec<pg_sys::Trigger> = triggers_of(all)
+            .iter()
+            .filter(|t| kind_of(t, own) != TriggerKind::Application)
+            .copied()
+            .collect();
+        let acts = left.iter().any(|t| acts_on_other_rows(t.tgfoid));
+        let mirrors: Vec<_> = left.iter().filter(|t| is_mirror(t, own)).copied().collect();
+        let brackets = queues && acts && !mirrors.is_empty();
+        if brackets {
+            left.extend(mirrors);
+        }
+        if left.is_empty() {
+            result.ri_TrigDesc = std::ptr::null_mut();
+        } else if brackets || left.len() < all.numtriggers as usize {
+            set_triggers(result, &left);
+        }
+        brackets
+    }
+}
+
+/// # Safety
+/// `result` has triggers; the current memory context lives as long as it.
+unsafe fn set_triggers(result: &mut pg_sys::ResultRelInfo, triggers: &[pg_sys::Trigger]) {
+    // SAFETY: guaranteed by the caller. As InitResultRelInfo(): one entry of each array for each trigger, filled at first use.
+    unsafe {
+        let count = triggers.len();
+        let copy: *mut pg_sys::Trigger = pg_sys::palloc(size_of_val(triggers)).cast();
+        copy.copy_from_nonoverlapping(triggers.as_ptr(), count);
+        (*result.ri_TrigDesc).triggers = copy;
+        (*result.ri_TrigDesc).numtriggers = count as c_int;
+        set_flags(&mut *result.ri_TrigDesc, triggers);
+        result.ri_TrigFunctions = pg_sys::palloc0(count * size_of::<pg_sys::FmgrInfo>()).cast();
+        result.ri_TrigWhenExprs =
+            pg_sys::palloc0(count * size_of::<*mut pg_sys::ExprState>()).cast();
+        if !result.ri_TrigInstrument.is_null() {
+            result.ri_TrigInstrument =
+                pg_sys::palloc0(count * size_of::<pg_sys::Instrumentation>()).cast();
+        }
+    }
+}
+
+/// As SetTriggerFlags() (trigger.c). A flag without its trigger would do harm: a statement whose AFTER STATEMENT triggers are queued takes those
+/// of earlier statements on its table from the queue.
+fn set_flags(all: &mut pg_sys::TriggerDesc, triggers: &[pg_sys::Trigger]) {
+    const ROW: u32 = pg_sys::TRIGGER_TYPE_ROW;
+    const BEFORE: u32 = pg_sys::TRIGGER_TYPE_BEFORE;
+    const INSTEAD: u32 = pg_sys::TRIGGER_TYPE_INSTEAD;
+    let any = |event: u32, level_and_timing: u32| {
+        triggers
+            .iter()
+            .map(|t| t.tgtype as u32)
+            .any(|bits| bits & event != 0 && bits & (ROW | BEFORE | INSTEAD) == level_and_timing)
+    };
+    let of_event = |event| {
+        [ROW | BEFORE, ROW, ROW | INSTEAD, BEFORE, 0]
+            .map(|level_and_timing| any(event, level_and_timing))
+    };
+    [
+        all.trig_insert_before_row,
+        all.trig_insert_after_row,
+        all.trig_insert_instead_row,
+        all.trig_insert_before_statement,
+        all.trig_insert_after_statement,
+    ] = of_event(pg_sys::TRIGGER_TYPE_INSERT);
+    [
+        all.trig_update_before_row,
+        all.trig_update_after_row,
+        all.trig_update_instead_row,
+        all.trig_update_before_statement,
+        all.trig_update_after_statement,
+    ] = of_event(pg_sys::TRIGGER_TYPE_UPDATE);
+    [
+        all.trig_delete_before_row,
+        all.trig_delete_after_row,
+        all.trig_delete_instead_row,
+        all.trig_delete_before_statement,
+        all.trig_delete_after_statement,
+    ] = of_event(pg_sys::TRIGGER_TYPE_DELETE);
+    all.trig_insert_new_table = false;
+    all.trig_update_old_table = false;
+    all.trig_update_new_table = false;
+    all.trig_delete_old_table = false;
+}
+
+/// Rows for transition tables are collected for the application's triggers alone.
+///
+/// # Safety
+/// `plan` is null or the state of a plan.
+unsafe fn forget_transition_tables(plan: *mut pg_sys::PlanState) {
+    // SAFETY: guaranteed by the caller; the tag says what the node is.
+    unsafe {
+        if !plan.is_null() && (*plan).type_ == pg_sys::NodeTag::T_ModifyTableState {
+            let writes = &mut *plan.cast::<pg_sys::ModifyTableState>();
+            writes.mt_transition_capture = std::ptr::null_mut();
+            writes.mt_oc_transition_capture = std::ptr::null_mut();
+        }
+    }
+}
+
+/// Returns the triggers of a table.
+///
+/// # Safety
+/// `all` is null or valid as long as the result is used.
+pub unsafe fn triggers_of<'a>(all: *const pg_sys::TriggerDesc) -> &'a [pg_sys::Trigger] {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        match all.as_ref() {
+            Some(all) if all.numtriggers > 0 => {
+                std::slice::from_raw_parts(all.triggers, all.numtriggers as usize)
+            }
+            _ => &[],
+        }
+    }
+}
+
+/// The schema of our trigger functions, in which only the extension's owner can make functions.
+fn own_schema() -> Option<Oid> {
+    // SAFETY: a catalog look-up inside a transaction.
+    let found = unsafe { pg_sys::get_namespace_oid(c"mig".as_ptr(), true) };
+    (found != Oid::INVALID).then_some(found)
+}
+
+/// Whose trigger it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriggerKind {
+    Application,
+    /// Of pg_mig.
+    Own,
+    /// Of a foreign key, or of a deferrable unique or exclusion constraint.
+    Constraint,
+    /// Another internal one, of an extension.
+    OtherInternal,
+}
+
+/// Returns the kinds of the triggers, in their order.
+pub fn list_kinds(triggers: &[pg_sys::Trigger]) -> Vec<TriggerKind> {
+    let own = own_schema();
+    triggers.iter().map(|t| kind_of(t, own)).collect()
+}
+
+fn kind_of(trigger: &pg_sys::Trigger, own: Option<Oid>) -> TriggerKind {
+    /// `unique_key_recheck` (pg_proc.dat).
+    const UNIQUE_KEY_RECHECK: u32 = 1250;
+    // SAFETY: catalog look-ups inside a transaction.
+    let (in_own, key) = unsafe {
+        (
+            own.is_some_and(|own| pg_sys::get_func_namespace(trigger.tgfoid) == own),
+            pg_sys::RI_FKey_trigger_type(trigger.tgfoid) as u32 != pg_sys::RI_TRIGGER_NONE,
+        )
+    };
+    match trigger.tgisinternal {
+        _ if in_own => TriggerKind::Own,
+        true if key || trigger.tgfoid.to_u32() == UNIQUE_KEY_RECHECK => TriggerKind::Constraint,
+        true => TriggerKind::OtherInternal,
+        false => TriggerKind::Application,
+    }
+}
+
+/// Whether it is an AFTER ROW trigger of ours: a mirror.
+fn is_mirror(trigger: &pg_sys::Trigger, own: Option<Oid>) -> bool {
+    let [row, timing] = [
+        pg_sys::TRIGGER_TYPE_ROW,
+        pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSTEAD,
+    ]
+    .map(|bits| trigger.tgtype as u32 & bits);
+    row != 0 && timing == 0 && kind_of(trigger, own) == TriggerKind::Own
+}
+
+/// Whether the function is an action of a foreign key: CASCADE, SET NULL or SET DEFAULT, on DELETE or UPDATE. Object ids of built-in
+/// functions never change (pg_proc.dat).
+fn acts_on_other_rows(function: Oid) -> bool {
+    matches!(function.to_u32(), 1646 | 1647 | 1650..=1653)
+}
+
+/// Called first and last for each row event of a mirror's trigger. Returns true if the event was handled when its bracket was opened.
+///
+/// # Safety
+/// `data` is the TriggerData of a row trigger that is running.
+pub unsafe fn close_bracket(data: &pg_sys::TriggerData) -> bool {
+    OPEN.with_borrow_mut(|open| {
+        if open.is_empty() {
+            return false;
+        }
+        // SAFETY: guaranteed by the caller.
+        let this = unsafe { bracket_of(data) };
+        let found = open.iter().rposition(|(bracket, _)| *bracket == this);
+        found.inspect(|n| open.truncate(*n)).is_some()
+    })
+}
+
+/// Opens the bracket of a row event, if the event is bracketed: until it is closed, foreign keys act because of a write of ours.
+///
+/// # Safety
+/// `data` is the TriggerData of a row trigger that is running.
+pub unsafe fn open_bracket(data: &pg_sys::TriggerData) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        if own_writes::is_bracketed(data) {
+            let level = pg_sys::GetCurrentTransactionNestLevel();
+            OPEN.with_borrow_mut(|open| open.push((bracket_of(data), level)));
+        }
+    }
+}
+
+/// # Safety
+/// `data` is the TriggerData of a row trigger that is running.
+unsafe fn bracket_of(data: &pg_sys::TriggerData) -> RowBracket {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let place = (*data.tg_trigtuple).t_self;
+        RowBracket {
+            transaction: tx::local_number(),
+            trigger: (*data.tg_trigger).tgoid,
+            row: (crate::pg::tid::block_of(&place), place.ip_posid),
+        }
+    }
+}
+
+fn is_bracket_open() -> bool {
+    OPEN.with_borrow(|open| {
+        open.last()
+            .is_some_and(|(bracket, _)| bracket.transaction == tx::local_number())
+    })
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn forget_aborted(
+    event: pg_sys::SubXactEvent::Type,
+    _own: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _argument: *mut c_void,
+) {
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        // SAFETY: reads the state of this backend; the level is that of the subtransaction that aborts.
+        let aborted = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+        OPEN.with_borrow_mut(|open| open.retain(|(_, level)| *level < aborted));
+    }
+}
