@@ -94,7 +94,7 @@ fn differences(client: &mut Client) -> i64 {
             "(SELECT count(*) FROM ((TABLE {t} EXCEPT ALL TABLE {t}_new) UNION ALL (TABLE {t}_new EXCEPT ALL TABLE {t})) d)"
         )
     };
-    let all: Vec<String> = MOVED.iter().map(|t| each(&t)).collect();
+    let all: Vec<String> = MOVED.iter().map(each).collect();
     client
         .query_one(&format!("SELECT {}", all.join(" + ")), &[])
         .unwrap()
