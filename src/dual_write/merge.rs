@@ -2,8 +2,8 @@
 //! and then reads all parts. So the last transaction to lock it sees what all earlier ones have written; a transaction that has not
 //! committed yet has not locked the row yet, and comes later.
 
-use super::EventWriter;
 use super::event::{RowEvent, TriggerEvent};
+use super::event_writer::EventWriter;
 use super::types::{MergePlans, Mirror};
 use crate::error::{Error, Result};
 use pgrx::prelude::*;

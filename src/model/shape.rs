@@ -1,7 +1,6 @@
 //! A table as the catalog describes it: the result of `sql/query/table_shape.sql`.
 
 use crate::ident::{Ident, QualifiedName};
-use crate::model::trigger::TableTrigger;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -151,6 +150,39 @@ pub struct Policy {
     pub comment: Option<String>,
 }
 
+/// A trigger as the catalog describes it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TableTrigger {
+    pub name: Ident,
+    /// `pg_trigger.tgtype`
+    #[serde(rename = "type")]
+    pub bits: i16,
+    /// `pg_trigger.tgenabled`
+    pub enabled: String,
+    pub constraint: bool,
+    /// The other table of a constraint trigger (`FROM`).
+    pub from: Option<QualifiedName>,
+    pub deferrable: bool,
+    pub initially_deferred: bool,
+    /// `UPDATE OF`
+    pub update_columns: Vec<Ident>,
+    /// All columns that its definition names.
+    pub columns: Vec<Ident>,
+    /// `REFERENCING`
+    pub old_table: Option<Ident>,
+    pub new_table: Option<Ident>,
+    /// `WHEN`: an expression tree as stored, or in a carried trigger its text.
+    pub condition: Option<String>,
+    pub function: QualifiedName,
+    /// NUL-terminated strings, as hexadecimal digits.
+    pub arguments: String,
+    /// `pg_proc.prosrc`
+    pub source_text: String,
+    /// The table's owner may call the function, which CREATE TRIGGER requires.
+    pub may_call: bool,
+    pub comment: Option<String>,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Publication {
     pub name: Ident,
@@ -217,5 +249,22 @@ impl TableColumn {
                     || d.contains("gen_random_uuid(")
                     || d.contains("uuid_generate_v")
             })
+    }
+}
+
+impl TableTrigger {
+    pub fn arguments(&self) -> Vec<String> {
+        let digits = self.arguments.as_bytes().chunks_exact(2);
+        let bytes: Vec<u8> = digits
+            .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect();
+        let ended = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
+        if bytes.is_empty() {
+            return Vec::new();
+        }
+        let texts = ended.split(|b| *b == 0);
+        texts
+            .map(|text| String::from_utf8_lossy(text).into_owned())
+            .collect()
     }
 }

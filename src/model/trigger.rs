@@ -3,41 +3,7 @@
 
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::{Layout, Origin};
-use crate::model::shape::Shape;
-use serde::{Deserialize, Serialize};
-
-/// A trigger as the catalog describes it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TableTrigger {
-    pub name: Ident,
-    /// `pg_trigger.tgtype`
-    #[serde(rename = "type")]
-    pub bits: i16,
-    /// `pg_trigger.tgenabled`
-    pub enabled: String,
-    pub constraint: bool,
-    /// The other table of a constraint trigger (`FROM`).
-    pub from: Option<QualifiedName>,
-    pub deferrable: bool,
-    pub initially_deferred: bool,
-    /// `UPDATE OF`
-    pub update_columns: Vec<Ident>,
-    /// All columns that its definition names.
-    pub columns: Vec<Ident>,
-    /// `REFERENCING`
-    pub old_table: Option<Ident>,
-    pub new_table: Option<Ident>,
-    /// `WHEN`: an expression tree as stored, or in a carried trigger its text.
-    pub condition: Option<String>,
-    pub function: QualifiedName,
-    /// NUL-terminated strings, as hexadecimal digits.
-    pub arguments: String,
-    /// `pg_proc.prosrc`
-    pub source_text: String,
-    /// The table's owner may call the function, which CREATE TRIGGER requires.
-    pub may_call: bool,
-    pub comment: Option<String>,
-}
+use crate::model::shape::{Shape, TableTrigger};
 
 /// Why a trigger is not made on the target.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,51 +18,38 @@ pub enum TriggerObstacle {
     FunctionColumn(Ident),
 }
 
-impl TableTrigger {
-    pub fn arguments(&self) -> Vec<String> {
-        let digits = self.arguments.as_bytes().chunks_exact(2);
-        let bytes: Vec<u8> = digits
-            .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect();
-        let ended = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
-        if bytes.is_empty() {
-            return Vec::new();
-        }
-        let texts = ended.split(|b| *b == 0);
-        texts
-            .map(|text| String::from_utf8_lossy(text).into_owned())
-            .collect()
+/// Returns why the target cannot have this trigger; None if it gets it.
+pub fn find_obstacle(
+    trigger: &TableTrigger,
+    source: &Shape,
+    layout: &Layout,
+) -> Option<TriggerObstacle> {
+    if layout.kind.is_some() || layout.merge.is_some() {
+        return Some(TriggerObstacle::SharedTarget);
     }
+    if let Some(other) = &trigger.from {
+        return Some(TriggerObstacle::From(other.clone()));
+    }
+    let mut named = trigger.columns.iter();
+    if let Some(column) = named.find(|c| target_column(layout, c).is_none()) {
+        return Some(TriggerObstacle::Column(column.clone()));
+    }
+    let arguments = trigger.arguments();
+    let mut columns = source.columns.iter().map(|c| &c.name);
+    let used = columns.find(|column| {
+        target_column(layout, column).is_none_or(|target| target != *column)
+            && (names_field(&trigger.source_text, column)
+                || arguments.iter().any(|a| a == column.as_str()))
+    });
+    used.cloned().map(TriggerObstacle::FunctionColumn)
+}
 
-    /// Returns why the target cannot have this trigger; None if it gets it.
-    pub fn obstacle(&self, source: &Shape, layout: &Layout) -> Option<TriggerObstacle> {
-        if layout.kind.is_some() || layout.merge.is_some() {
-            return Some(TriggerObstacle::SharedTarget);
-        }
-        if let Some(other) = &self.from {
-            return Some(TriggerObstacle::From(other.clone()));
-        }
-        let mut named = self.columns.iter();
-        if let Some(column) = named.find(|c| target_column(layout, c).is_none()) {
-            return Some(TriggerObstacle::Column(column.clone()));
-        }
-        let arguments = self.arguments();
-        let mut columns = source.columns.iter().map(|c| &c.name);
-        let used = columns.find(|column| {
-            target_column(layout, column).is_none_or(|target| target != *column)
-                && (names_field(&self.source_text, column)
-                    || arguments.iter().any(|a| a == column.as_str()))
-        });
-        used.cloned().map(TriggerObstacle::FunctionColumn)
-    }
-
-    /// Whether the function's text names the table. A name in a text does not follow the table.
-    pub fn names_table(&self, table: &Ident) -> bool {
-        words(&self.source_text).any(|(_, word)| is_name(word, table))
-            || self
-                .source_text
-                .contains(&format!("\"{}\"", table.as_str()))
-    }
+/// Whether the function's text names the table. A name in a text does not follow the table.
+pub fn names_table(trigger: &TableTrigger, table: &Ident) -> bool {
+    words(&trigger.source_text).any(|(_, word)| is_name(word, table))
+        || trigger
+            .source_text
+            .contains(&format!("\"{}\"", table.as_str()))
 }
 
 /// The target's column that has the values of this column of the source, unchanged.
@@ -171,7 +124,11 @@ mod tests {
         let (source, _, mut layout) = fixture::sign_ups();
         let round = Ident::from("round_id");
         assert_eq!(
-            trigger("NEW.round_id := 1", "", &["round_id"]).obstacle(&source, &layout),
+            find_obstacle(
+                &trigger("NEW.round_id := 1", "", &["round_id"]),
+                &source,
+                &layout
+            ),
             None
         );
         for c in &mut layout.columns {
@@ -181,27 +138,35 @@ mod tests {
         }
         let by_function = Some(TriggerObstacle::FunctionColumn(round.clone()));
         assert_eq!(
-            trigger("new . \"round_id\" := 1", "", &[]).obstacle(&source, &layout),
+            find_obstacle(
+                &trigger("new . \"round_id\" := 1", "", &[]),
+                &source,
+                &layout
+            ),
             by_function
         );
         assert_eq!(
-            trigger("", "726f756e645f696400", &[]).obstacle(&source, &layout),
+            find_obstacle(&trigger("", "726f756e645f696400", &[]), &source, &layout),
             by_function
         );
         assert_eq!(
-            trigger("x.round_id := NEW.id", "", &["round_id"]).obstacle(&source, &layout),
+            find_obstacle(
+                &trigger("x.round_id := NEW.id", "", &["round_id"]),
+                &source,
+                &layout
+            ),
             None
         );
         layout.columns.retain(|c| c.name.as_str() != "round");
         assert_eq!(
-            trigger("", "", &["round_id"]).obstacle(&source, &layout),
+            find_obstacle(&trigger("", "", &["round_id"]), &source, &layout),
             Some(TriggerObstacle::Column(round))
         );
     }
 
     #[test]
     fn a_table_is_named_as_a_word() {
-        let names = |text: &str| trigger(text, "", &[]).names_table(&"log".into());
+        let names = |text: &str| names_table(&trigger(text, "", &[]), &"log".into());
         assert!(
             names("INSERT INTO public.LOG VALUES (1)") && names("insert into \"log\" values (1)")
         );

@@ -4,8 +4,8 @@ use super::{PreflightFinding, Severity};
 use crate::ident::Ident;
 use crate::model::layout::Layout;
 use crate::model::records::Mapping;
-use crate::model::shape::Shape;
-use crate::model::trigger::{TableTrigger, TriggerObstacle};
+use crate::model::shape::{Shape, TableTrigger};
+use crate::model::trigger::{TriggerObstacle, find_obstacle, names_table};
 
 /// The sources of a migration and their targets.
 pub type MovedTables<'a> = Vec<(&'a Shape, &'a Mapping)>;
@@ -56,7 +56,7 @@ fn left_to_target(p: &Mapping, t: &TableTrigger) -> Found {
 
 fn taken_over(p: &Mapping, source: &Shape, layout: &Layout, t: &TableTrigger) -> Found {
     let (name, target) = (&t.name, &p.target_name);
-    if let Some(obstacle) = t.obstacle(source, layout) {
+    if let Some(obstacle) = find_obstacle(t, source, layout) {
         return (
             Severity::Warning,
             format!("Trigger {name} is not carried over: {}.", why(&obstacle)),
@@ -106,7 +106,7 @@ fn why(obstacle: &TriggerObstacle) -> String {
 fn names_of_moved(t: &TableTrigger, moved: &MovedTables) -> Option<Found> {
     let named: Vec<&(&Shape, &Mapping)> = moved
         .iter()
-        .filter(|(source, _)| t.names_table(&source.name.name))
+        .filter(|(source, _)| names_table(t, &source.name.name))
         .collect();
     if named.is_empty() {
         return None;

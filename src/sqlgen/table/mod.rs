@@ -2,8 +2,7 @@
 
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::{Layout, Origin};
-use crate::model::shape::{Policy, Shape};
-use crate::model::trigger::TableTrigger;
+use crate::model::shape::{Policy, Shape, TableTrigger};
 use crate::sqlgen::{PlanStatement, comments_stats};
 
 mod checks;

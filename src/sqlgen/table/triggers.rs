@@ -1,7 +1,7 @@
 //! Triggers that the target takes over from its source.
 
 use crate::ident::{Literal, QualifiedName, list};
-use crate::model::trigger::TableTrigger;
+use crate::model::shape::TableTrigger;
 use crate::sqlgen::trigger;
 
 /// Bits of `pg_trigger.tgtype` (pg_trigger.h).

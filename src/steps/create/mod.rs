@@ -6,8 +6,8 @@ use crate::model::catalog_facts::{CreatedFacts, TableFacts};
 use crate::model::layout::merge::Merge;
 use crate::model::layout::{Layout, Member, Scope, resolve};
 use crate::model::records::Mapping;
-use crate::model::shape::{Policy, Publication, Shape};
-use crate::model::trigger::{TableTrigger, target_column};
+use crate::model::shape::{Policy, Publication, Shape, TableTrigger};
+use crate::model::trigger::{find_obstacle, target_column};
 use crate::pg::{catalog, deparse, draft, role, spi};
 use crate::sqlgen::view::{self, merged};
 use crate::sqlgen::{PlanStatement, comments_stats, id_lookup, id_map, index, table, view_names};
@@ -104,7 +104,7 @@ fn triggers(source: &Shape, layout: &Layout) -> Result<Vec<TableTrigger>> {
     let rename = |name: &Ident| target_column(layout, name).cloned();
     let mut taken = Vec::new();
     for t in &source.triggers {
-        if t.obstacle(source, layout).is_some() {
+        if find_obstacle(t, source, layout).is_some() {
             continue;
         }
         let mut taken_over = t.clone();
