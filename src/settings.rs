@@ -152,6 +152,12 @@ pub fn max_wal_rate(m: &Migration) -> ThrottleLimit {
 
 /// The throttle query. Only an option of the migration, not a server setting: a role that may change a setting for another role's session
 /// must not be able to run code there.
+/// The path of the application's code: the option, else that of the role that defined the migration.
+pub fn search_path(m: &Migration) -> Option<String> {
+    m.text_option(options::SEARCH_PATH)
+        .or_else(|| m.search_path.clone())
+}
+
 pub fn throttle_query(m: &Migration) -> Option<String> {
     m.text_option(options::THROTTLE_QUERY)
         .filter(|q| !q.trim().is_empty())

@@ -23,10 +23,12 @@ CREATE TABLE mig.migration (
   format int NOT NULL DEFAULT 1,
   drain text[],
   since timestamptz NOT NULL DEFAULT clock_timestamp(),
-  created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  search_path text
 );
 COMMENT ON TABLE mig.migration IS 'One row for each migration.';
 COMMENT ON COLUMN mig.migration.drain IS 'Virtual transactions whose snapshots are older than the last batch and that foreign keys wait for.';
+COMMENT ON COLUMN mig.migration.search_path IS 'What names without a schema mean in functions of the application; that of the role that defined the migration.';
 COMMENT ON COLUMN mig.migration.since IS 'When it came into its phase.';
 COMMENT ON COLUMN mig.migration.format IS 'Version of the stored layout, so that a newer library knows what it reads.';
 

@@ -12,10 +12,10 @@ CREATE FUNCTION mig.guard() RETURNS trigger
 
 CREATE FUNCTION @extschema@.mig_define(migration text, scope_table regclass DEFAULT NULL, scope_value text DEFAULT NULL,
                            scope_column name DEFAULT 'project_id', options jsonb DEFAULT '{}') RETURNS text
-  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_define_wrapper';
+  LANGUAGE c AS 'MODULE_PATHNAME', 'mig_define_wrapper';
 
 CREATE FUNCTION @extschema@.mig_define(config jsonb) RETURNS text
-  LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_define_config_wrapper';
+  LANGUAGE c AS 'MODULE_PATHNAME', 'mig_define_config_wrapper';
 
 CREATE FUNCTION @extschema@.mig_config(migration text DEFAULT NULL) RETURNS jsonb
   LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'mig_config_wrapper';

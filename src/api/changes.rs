@@ -1,23 +1,16 @@
 //! Columns, constraints and indexes without blocking. Functions that need the caller's search_path read it before `run_engine` pins another
 //! one.
 
-use super::{require_argument, run_engine};
+use super::{require_argument, run_engine, with_search_path};
 use crate::engine::lifecycle::define;
 use crate::engine::online_ddl::{self, ForeignKeyArguments, control};
 use crate::error;
 use crate::pg::argument::Text;
-use crate::pg::guc;
 use crate::steps::columns::define::ColumnArguments;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::ffi::CStr;
-
-/// Runs `f` with the caller's own search_path as an argument.
-fn with_search_path<T>(f: impl FnOnce(&str) -> error::Result<T>) -> Result<T, ErrorReport> {
-    let path = guc::own_search_path();
-    run_engine(|| f(&path))
-}
 
 fn name(value: Option<&CStr>, what: &'static str) -> error::Result<String> {
     Ok(require_argument(value, what)?

@@ -33,6 +33,12 @@ fn duration(interval: Interval) -> Duration {
     u64::try_from(micros).map_or(Duration::MAX, Duration::from_micros)
 }
 
+/// As `run_engine`, with the caller's own search_path as an argument. The SQL function does not set one.
+fn with_search_path<T>(f: impl FnOnce(&str) -> error::Result<T>) -> Result<T, ErrorReport> {
+    let path = guc::own_search_path();
+    run_engine(|| f(&path))
+}
+
 /// Runs the engine with the settings that its statements depend on.
 fn run_engine<T>(f: impl FnOnce() -> error::Result<T>) -> Result<T, ErrorReport> {
     let _safe = guc::pin(&guc::SAFE);
@@ -50,7 +56,7 @@ fn mig_define(
     scope_column: Option<&CStr>,
     options: Option<Document>,
 ) -> Result<String, ErrorReport> {
-    run_engine(|| {
+    with_search_path(|path| {
         let column = require_argument(scope_column, "scope_column")?;
         let scope = ScopeArguments {
             table: scope_table,
@@ -62,13 +68,14 @@ fn mig_define(
             &require_argument(migration, "migration")?,
             &scope,
             &options.0,
+            path,
         )
     })
 }
 
 #[pg_extern(sql = false)]
 fn mig_define_config(config: Option<Document>) -> Result<String, ErrorReport> {
-    run_engine(|| define::define_config(&require_argument(config, "config")?.0))
+    with_search_path(|path| define::define_config(&require_argument(config, "config")?.0, path))
 }
 
 #[pg_extern(sql = false)]

@@ -8,7 +8,7 @@ use crate::pg::datum_equality::KeyColumns;
 use crate::pg::error_context::ErrorTexts;
 use crate::pg::prepared::PreparedPlan;
 use crate::pg::visible_parts::WritingRole;
-use crate::pg::{prepared, relcache_flag, role};
+use crate::pg::{application_path, prepared, relcache_flag, role};
 use crate::row_writer::DirectWriter;
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::mirror::{self, MergeSql, MirrorSql};
@@ -35,6 +35,10 @@ pub(super) fn build_mirror(
         .iter()
         .filter_map(|p| sides::flow(p, way).transpose())
         .collect::<Result<_>>()?;
+    let code_path = found.code_path.as_ref();
+    let path = code_path.and_then(|c| c.for_code_of(owners.owner));
+    let path = path.map(application_path::to_c_string).transpose()?;
+    let _path = application_path::enter(path.clone());
     // Plans are made as the owner: row-level security and privileges are those of the owner.
     let _owner = role::act_as(owners.owner);
     let connection = prepared::connect()?;
@@ -55,6 +59,7 @@ pub(super) fn build_mirror(
         written: owners.written,
         changed: relcache_flag::relations(watched),
         owner: owners.owner,
+        path,
         written_name: flow.written.plain(),
         touched_name: flow.touched.plain(),
         error_texts: error_texts(&flow),

@@ -8,14 +8,16 @@ use crate::model::column_change::SyncStage;
 use crate::pg::error_context::{self, ErrorTexts};
 use crate::pg::relcache_flag::{self, InvalidationFlag};
 use crate::pg::visible_parts::WritingRole;
-use crate::pg::{catalog, guc, role, syscache, trigger_call};
+use crate::pg::{application_path, catalog, guc, role, syscache, trigger_call};
 use crate::row_writer::column_exprs::{ColumnSync, ColumnValue};
 use crate::row_writer::column_rules::ColumnOutcome;
 use crate::sqlgen::columns as sql;
+use crate::store::new_column;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::rc::Rc;
 
 /// PostgreSQL's calling convention, version 1 (PG_FUNCTION_INFO_V1).
@@ -57,12 +59,13 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
         let relation = (*data.tg_relation).rd_id;
         let shows = kept.reader.visible_parts(role::current(), &[relation]);
         let _texts = error_context::explain_errors(&kept.texts, shows);
-        let (kept, stage) = (&kept.rework, kept.stage);
+        let (path, kept, stage) = (kept.path.clone(), &kept.rework, kept.stage);
         if is_update && kept.is_untouched(data.tg_trigslot, data.tg_newslot, stage) {
             return Ok(data.tg_newtuple);
         }
         let _owner = (!kept.plain).then(|| owner(data));
-        let _safe = (!kept.plain).then(guc::pin_names);
+        let _path = application_path::enter(path);
+        let _safe = (!kept.plain).then(application_path::pin_for_code);
         let (tuple, verdict) = if is_update {
             let verdict = kept.decide_update(data.tg_trigslot, data.tg_newslot, stage);
             (data.tg_newtuple, verdict)
@@ -158,6 +161,8 @@ fn foreign_trigger(data: &pg_sys::TriggerData) -> Error {
 struct CachedColumnSync {
     rework: ColumnSync,
     stage: SyncStage,
+    /// The search_path of the expressions' functions.
+    path: Option<Rc<CStr>>,
     texts: ErrorTexts,
     reader: WritingRole,
     changed: Rc<InvalidationFlag>,
@@ -190,10 +195,18 @@ unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>>
     let _owner = unsafe { owner(data) };
     let _safe = guc::pin_names();
     // SAFETY: `trigger` is the running trigger.
-    let (rework, stage) =
-        unsafe { make(trigger, relation) }.ok_or_else(|| foreign_trigger(data))?;
+    let (id, stage) = unsafe { read_arguments(trigger) }.ok_or_else(|| foreign_trigger(data))?;
+    let path = new_column::code_path(id, relation)?;
+    let path = path
+        .as_deref()
+        .map(application_path::to_c_string)
+        .transpose()?;
+    let _path = application_path::enter(path.clone());
+    let _code = application_path::switch();
+    let rework = make(id, relation).ok_or_else(|| foreign_trigger(data))?;
     let kept = Rc::new(CachedColumnSync {
         stage,
+        path,
         texts: error_texts(relation),
         reader: WritingRole::default(),
         changed: relcache_flag::relations(vec![rework.relation, rework.view]),
@@ -220,23 +233,23 @@ fn error_texts(relation: pg_sys::Oid) -> ErrorTexts {
     )
 }
 
-/// Returns None if pg_mig did not install the trigger.
+/// Returns the id of the change and its stage; None if pg_mig did not install the trigger.
 ///
 /// # Safety
 /// `trigger` is the running trigger.
-unsafe fn make(
-    trigger: &pg_sys::Trigger,
-    relation: pg_sys::Oid,
-) -> Option<(ColumnSync, SyncStage)> {
+unsafe fn read_arguments(trigger: &pg_sys::Trigger) -> Option<(i32, SyncStage)> {
     // SAFETY: guaranteed by the caller.
     let (id, stage) = unsafe {
         let text = |n| trigger_call::argument(trigger, n)?.to_str().ok();
         (text(0)?.parse::<i32>().ok()?, SyncStage::parse(text(1)?)?)
     };
     // SAFETY: guaranteed by the caller.
-    if !unsafe { trigger_call::is_as_made(trigger, &sql::trigger(id, stage)) } {
-        return None;
-    }
+    let is_as_made = unsafe { trigger_call::is_as_made(trigger, &sql::trigger(id, stage)) };
+    is_as_made.then_some((id, stage))
+}
+
+/// Returns None where the view is not as it was made, or is another role's.
+fn make(id: i32, relation: pg_sys::Oid) -> Option<ColumnSync> {
     let view = catalog::oid_of(&sql::view_name(id))?;
     let mut rework = ColumnSync::load(view)?;
     rework.plain &= catalog::uses_nothing_of_users(view).ok()?;
@@ -244,5 +257,5 @@ unsafe fn make(
     // code belongs to no role and needs no such check.
     let [author, owner] = [view, relation].map(catalog::owner_of);
     let trusted = rework.plain || role::has_privileges_of(author.ok()?, owner.ok()?);
-    (trusted && rework.relation == relation).then_some((rework, stage))
+    (trusted && rework.relation == relation).then_some(rework)
 }

@@ -14,7 +14,9 @@ mod trust;
 mod types;
 
 use crate::error::{Error, Result};
-use crate::pg::{error_context, guc, own_writes, prepared, role, silent_triggers};
+use crate::pg::{
+    application_path, error_context, guc, own_writes, prepared, role, silent_triggers,
+};
 use crate::row_writer::WriteEvent;
 use event::{RowEvent, TriggerEvent, classify_event};
 use event_writer::EventWriter;
@@ -95,6 +97,7 @@ unsafe fn mirror_event(
 ) -> Result<()> {
     let _told = error_context::explain_errors(&mirror.error_texts, mirror.visible_parts());
     let _owner = role::act_as(mirror.owner);
+    let _path = application_path::enter(mirror.path.clone());
     // SAFETY: guaranteed by the caller.
     if unsafe { written_directly(data, mirror, &touched) }? {
         return Ok(());
@@ -151,7 +154,7 @@ unsafe fn written_directly(
         RowEvent::Changed => WriteEvent::Update,
         RowEvent::Gone => WriteEvent::Delete,
     };
-    let _safe = (!direct.is_plain()).then(guc::pin_names);
+    let _safe = (!direct.is_plain()).then(application_path::pin_for_code);
     // SAFETY: guaranteed by the caller.
     unsafe { direct.write(data, key, event) }
 }

@@ -10,6 +10,7 @@ use crate::row_writer::DirectWriter;
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::mirror::{self, MergeSql};
 use pgrx::prelude::*;
+use std::ffi::CStr;
 use std::rc::Rc;
 
 /// A mirror: everything that its trigger needs to run.
@@ -22,6 +23,8 @@ pub struct Mirror {
     pub(super) changed: Rc<InvalidationFlag>,
     /// The owner of the written table.
     pub owner: pg_sys::Oid,
+    /// The search_path of the application's code.
+    pub path: Option<Rc<CStr>>,
     pub written_name: String,
     pub touched_name: String,
     /// Texts that are added to an ERROR.

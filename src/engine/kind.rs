@@ -4,19 +4,32 @@ use crate::engine::columns::ColumnWork;
 use crate::engine::gate;
 use crate::engine::tables::TableWork;
 use crate::engine::work::Work;
+use crate::engine::work_path;
 use crate::error::Result;
 use crate::model::records::Migration;
 use crate::store::{mapping, migration, new_column};
 
+/// As long as the work lives, the application's code runs under the migration's search_path.
 pub fn load(migration: Migration) -> Result<Box<dyn Work>> {
     let changes = new_column::list(migration.id)?;
     if !changes.is_empty() {
-        return Ok(Box::new(ColumnWork { migration, changes }));
+        let owners = changes.iter().map(|c| c.leader().owner);
+        let path = work_path::enter(&migration, owners)?;
+        return Ok(Box::new(ColumnWork {
+            migration,
+            changes,
+            _path: path,
+        }));
     }
     let mappings = mapping::list(migration.id)?;
+    let owners = mappings
+        .iter()
+        .flat_map(|p| [p.source_owner, p.target_owner]);
+    let path = work_path::enter(&migration, owners)?;
     Ok(Box::new(TableWork {
         migration,
         mappings,
+        _path: path,
     }))
 }
 

@@ -12,3 +12,4 @@ pub mod proof;
 pub mod tables;
 pub mod types;
 pub mod work;
+mod work_path;

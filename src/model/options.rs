@@ -41,6 +41,8 @@ pub const TAKE_NAMES: BoolOption = BoolOption::new("take_names", false);
 pub const MAX_REPLICATION_LAG: &str = "max_replication_lag";
 pub const MAX_WAL_RATE: &str = "max_wal_rate";
 pub const THROTTLE_QUERY: &str = "throttle_query";
+/// What names in functions of the application mean.
+pub const SEARCH_PATH: &str = "search_path";
 
 impl IntOption {
     const fn new(name: &'static str, [min, max]: [i32; 2], default: i32) -> Self {
@@ -67,7 +69,9 @@ enum OptionType {
     Duration(&'static str),
     /// For example `64 MB`.
     Size(&'static str),
-    Text(&'static str),
+    Query(&'static str),
+    /// Names of schemas.
+    SearchPath(&'static str),
 }
 
 impl OptionType {
@@ -75,19 +79,23 @@ impl OptionType {
         match self {
             Self::Int(o) => o.name,
             Self::Bool(o) => o.name,
-            Self::Duration(name) | Self::Size(name) | Self::Text(name) => name,
+            Self::Duration(name)
+            | Self::Size(name)
+            | Self::Query(name)
+            | Self::SearchPath(name) => name,
         }
     }
 }
 
-const ALL: [OptionType; 13] = [
+const ALL: [OptionType; 14] = [
     OptionType::Int(BATCH_ROWS),
     OptionType::Int(BATCH_TARGET_MS),
     OptionType::Int(DELAY_MS),
     OptionType::Int(MAX_WORKERS),
     OptionType::Duration(MAX_REPLICATION_LAG),
     OptionType::Size(MAX_WAL_RATE),
-    OptionType::Text(THROTTLE_QUERY),
+    OptionType::Query(THROTTLE_QUERY),
+    OptionType::SearchPath(SEARCH_PATH),
     OptionType::Int(LOCK_TIMEOUT_MS),
     OptionType::Bool(DEFER_INDEXES),
     OptionType::Bool(KEEP_MAP),
@@ -135,13 +143,16 @@ fn check(name: &str, value: &Value) -> Result<()> {
         (OptionType::Size(_), _) => wrong(format!(
             "The value {value} is no size, like \"512 kB\" or \"64 MB\"."
         )),
-        (OptionType::Text(_), Value::String(text)) if !text.trim().is_empty() => {
+        (OptionType::SearchPath(_), Value::String(_)) => Ok(()),
+        (OptionType::Query(_), Value::String(text)) if !text.trim().is_empty() => {
             match scan::weight(text, false).too_much(MOST_TOKENS) {
                 None => Ok(()),
                 Some(why) => wrong(format!("Nobody can read the query: {why}.")),
             }
         }
-        (OptionType::Text(_), _) => wrong(format!("The value {value} is no text.")),
+        (OptionType::Query(_) | OptionType::SearchPath(_), _) => {
+            wrong(format!("The value {value} is no text."))
+        }
         (OptionType::Bool(_), Value::Bool(_)) => Ok(()),
         (OptionType::Bool(_), _) => wrong(format!("The value {value} is not true or false.")),
         (OptionType::Int(IntOption { min, max, .. }), _) => match value.as_i64() {
@@ -229,6 +240,7 @@ mod tests {
             json!({"throttle_query": " "}),
             json!({"throttle_query": "+".repeat(10_001)}),
             json!({"max_replication_lag": 10}),
+            json!({"search_path": ["app"]}),
             json!({"max_replication_lag": "10 parsecs"}),
             json!({"max_wal_rate": "fast"}),
             json!([1]),

@@ -26,6 +26,9 @@ pub struct Migration {
     pub scope_value: Option<String>,
     pub scope_type: Option<String>,
     pub options: Value,
+    /// The path of the role that defined it; None before 0.8.0.
+    #[serde(default)]
+    pub search_path: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -93,19 +93,29 @@ pub fn pin_names() -> Option<SettingsGuard> {
 }
 
 fn set(name: &CStr, value: &CStr) {
-    // SAFETY: GUC_ACTION_SAVE keeps the old value for the nesting level; PGC_S_SESSION lets any role set a PGC_USERSET variable.
+    // The old value is kept for the nesting level.
+    set_by(name, value, pg_sys::GucAction::GUC_ACTION_SAVE);
+}
+
+fn set_by(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) {
+    // SAFETY: PGC_S_SESSION lets any role set a PGC_USERSET variable.
     unsafe {
         pg_sys::set_config_option(
             name.as_ptr(),
             value.as_ptr(),
             pg_sys::GucContext::PGC_USERSET,
             pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
+            action,
             true,
             0,
             false,
         );
     }
+}
+
+/// Sets a setting for the rest of the session, if the transaction commits. For processes of our own.
+pub fn set_for_session(name: &CStr, value: &CStr) {
+    set_by(name, value, pg_sys::GucAction::GUC_ACTION_SET);
 }
 
 /// Returns `work_mem` in bytes.
@@ -136,6 +146,20 @@ pub fn own_search_path() -> String {
 pub fn search_path(path: &str) -> SettingsGuard {
     let value = std::ffi::CString::new(path).unwrap_or_default();
     pin(&[(c"search_path", value.as_c_str())])
+}
+
+impl SettingsGuard {
+    /// Gives the nesting level to a frame that must have nothing to drop.
+    pub fn into_level(self) -> i32 {
+        let level = self.level;
+        std::mem::forget(self);
+        level
+    }
+}
+
+/// Returns the guard of a level that `into_level` gave.
+pub fn from_level(level: i32) -> SettingsGuard {
+    SettingsGuard { level }
 }
 
 impl Drop for SettingsGuard {

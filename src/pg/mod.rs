@@ -2,6 +2,7 @@
 //! calls into PostgreSQL are mainly in `row_writer`, `dual_write` and `worker`.
 
 pub mod activity;
+pub mod application_path;
 pub mod argument;
 pub mod catalog;
 pub mod command_id;
@@ -16,6 +17,7 @@ pub mod error_context;
 pub mod expression;
 pub mod foreign_code;
 pub mod guc;
+pub mod hooks;
 pub mod job_lock;
 pub mod lock;
 pub mod notice;

@@ -1,6 +1,7 @@
 //! Which statement of ours runs, for hooks of the planner and the executor: they see statements of everybody, also those of functions and
 //! foreign keys that a statement of ours sets off.
 
+use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
@@ -9,13 +10,13 @@ use std::marker::PhantomData;
 struct OwnStatement {
     /// Null where no statement of ours runs by SQL.
     text: *const c_char,
-    /// It has begun to write users' tables.
-    writes: bool,
+    /// The depth of triggers at which it began to write; None before.
+    writes_at: Option<i32>,
 }
 
 const NONE: OwnStatement = OwnStatement {
     text: std::ptr::null(),
-    writes: false,
+    writes_at: None,
 };
 
 thread_local! {
@@ -32,14 +33,14 @@ pub struct RunningGuard<'a> {
 pub fn run(text: &CStr) -> RunningGuard<'_> {
     replace(OwnStatement {
         text: text.as_ptr(),
-        writes: false,
+        writes_at: None,
     })
 }
 
 /// Marks a write that is made without a statement.
 pub fn write_below_sql() -> RunningGuard<'static> {
     replace(OwnStatement {
-        writes: true,
+        writes_at: Some(trigger_depth()),
         ..NONE
     })
 }
@@ -72,12 +73,19 @@ pub unsafe fn is_text(text: *const c_char) -> bool {
 /// Notes that the running statement writes.
 pub fn begin_writing() {
     RUNNING.set(OwnStatement {
-        writes: true,
+        writes_at: Some(trigger_depth()),
         ..RUNNING.get()
     });
 }
 
-/// Whether a write of ours is being executed.
-pub fn is_writing() -> bool {
-    RUNNING.get().writes
+/// Whether a trigger runs that a write of ours has fired, and not a function in an expression of it.
+pub fn is_firing() -> bool {
+    let began = RUNNING.get().writes_at;
+    began.is_some_and(|depth| trigger_depth() > depth)
+}
+
+/// How many triggers are running, one inside the other.
+fn trigger_depth() -> i32 {
+    // SAFETY: reads a counter of this backend, and no argument.
+    unsafe { pg_sys::pg_trigger_depth(std::ptr::null_mut()).value() as i32 }
 }

@@ -5,28 +5,15 @@
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
+use crate::pg::guc::SettingsGuard;
 use crate::pg::own_statement::{self, RunningGuard};
 use crate::pg::syscache::RelationEntry;
-use crate::pg::{foreign_code, syscache};
+use crate::pg::{application_path, foreign_code, syscache};
 use pgrx::PgList;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::pg_sys::{self, Oid};
 use pgrx::prelude::*;
-use std::cell::Cell;
 use std::ffi::{CStr, c_char};
-
-thread_local! {
-    static PREVIOUS: Cell<pg_sys::planner_hook_type> = const { Cell::new(None) };
-}
-
-/// Called once in each process that loads the library.
-pub fn register() {
-    // SAFETY: a PostgreSQL process has one thread, and no statement is being planned.
-    unsafe {
-        PREVIOUS.set(pg_sys::planner_hook);
-        pg_sys::planner_hook = Some(plan);
-    }
-}
 
 /// Checks each plan of this text until the guard is dropped. A plan may do something to a relation only if the relation's owner has
 /// the privileges of the current role: triggers, rules, defaults, policies and a view's expressions are their owner's code. Ordinary
@@ -35,36 +22,30 @@ pub fn watch(text: &CStr) -> RunningGuard<'_> {
     own_statement::run(text)
 }
 
-#[pg_guard]
-#[allow(ffi_unwind_calls, reason = "the call is guarded")]
-unsafe extern "C-unwind" fn plan(
-    query: *mut pg_sys::Query,
-    text: *const c_char,
-    options: i32,
-    parameters: pg_sys::ParamListInfo,
-) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: the planner passes a rewritten query and its text.
+/// Checks the plan of a statement of ours. Returns a guard where the application's search_path has been set: the planner runs functions of
+/// constants, and looks into functions in SQL.
+///
+/// # Safety
+/// The planner passes a rewritten query and its text.
+pub unsafe fn check(query: *mut pg_sys::Query, text: *const c_char) -> Option<SettingsGuard> {
+    // SAFETY: guaranteed by the caller.
     unsafe {
-        if own_statement::is_text(text)
-            && let Err(error) = require_trusted(query)
-        {
+        if !own_statement::is_text(text) {
+            return None;
+        }
+        let relations = all_relations(query);
+        if let Err(error) = require_trusted(query, &relations) {
             ErrorReport::from(error).report(PgLogLevel::ERROR);
         }
-        match PREVIOUS.get() {
-            Some(previous) => {
-                pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, text, options, parameters))
-            }
-            None => pg_sys::standard_planner(query, text, options, parameters),
-        }
+        application_path::switch_for(relations)
     }
 }
 
-unsafe fn require_trusted(query: *mut pg_sys::Query) -> Result<()> {
+unsafe fn require_trusted(query: *mut pg_sys::Query, relations: &[Oid]) -> Result<()> {
     let current = syscache::current_role();
     // SAFETY: passed on.
     let written = unsafe { written_relations(query) };
-    // SAFETY: passed on.
-    for relation in unsafe { all_relations(query) } {
+    for relation in relations.iter().copied() {
         let Some(found) = syscache::find_relation(relation) else {
             continue;
         };

@@ -6,11 +6,11 @@
 //! Where they are queued behind those of the application's statement, they are bracketed: our mirror's trigger is the first and the last
 //! to fire for each row, and tells the foreign keys' triggers between them from the application's.
 
-use crate::pg::{own_statement, own_writes, role, tx};
+use crate::pg::{own_statement, own_writes, role, syscache, tx};
 use pgrx::PgList;
 use pgrx::pg_sys::{self, Oid};
 use pgrx::prelude::*;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 
 /// A row event whose first trigger has fired, and whose last has not.
@@ -22,59 +22,46 @@ struct RowBracket {
 }
 
 thread_local! {
-    static PREVIOUS: Cell<pg_sys::ExecutorStart_hook_type> = const { Cell::new(None) };
     /// With the nesting level of the subtransaction that each was opened in.
     static OPEN: RefCell<Vec<(RowBracket, c_int)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Called once in each process that loads the library.
 pub fn register() {
-    // SAFETY: a PostgreSQL process has one thread, and no statement is being started.
-    unsafe {
-        PREVIOUS.set(pg_sys::ExecutorStart_hook);
-        pg_sys::ExecutorStart_hook = Some(start);
-        pg_sys::RegisterSubXactCallback(Some(forget_aborted), std::ptr::null_mut());
-    }
+    // SAFETY: a PostgreSQL process has one thread.
+    unsafe { pg_sys::RegisterSubXactCallback(Some(forget_aborted), std::ptr::null_mut()) };
 }
 
 /// Who writes.
 #[derive(Clone, Copy, PartialEq)]
-enum Writer {
+pub enum Writer {
     OwnStatement,
     /// A foreign key's action, because of a write of ours.
     KeyAction,
 }
 
-#[pg_guard]
-#[allow(ffi_unwind_calls, reason = "the call is guarded")]
-unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
-    // SAFETY: the executor passes a query that is ready to start.
-    unsafe {
-        let writer = writer_of(query, flags);
-        let mut flags = flags;
-        if writer == Some(Writer::KeyAction) && !all_have_mirrors(query) {
-            // Nothing brackets the events of such a table: they fire now, inside the bracket of the key's own event.
-            flags &= !pg_sys::EXEC_FLAG_SKIP_TRIGGERS.cast_signed();
-        }
-        match PREVIOUS.get() {
-            Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, flags)),
-            None => pg_sys::standard_ExecutorStart(query, flags),
-        }
-        if let Some(writer) = writer {
-            silence(
-                query,
-                flags & pg_sys::EXEC_FLAG_SKIP_TRIGGERS.cast_signed() != 0,
-            );
-            if writer == Writer::OwnStatement {
-                own_statement::begin_writing();
-            }
-        }
-    }
-}
-
+/// Returns the flags that the query starts with.
+///
 /// # Safety
 /// The query is ready to start.
-unsafe fn writer_of(query: *mut pg_sys::QueryDesc, flags: c_int) -> Option<Writer> {
+pub unsafe fn flags_for(
+    query: *mut pg_sys::QueryDesc,
+    flags: c_int,
+    writer: Option<Writer>,
+) -> c_int {
+    // SAFETY: guaranteed by the caller.
+    if writer == Some(Writer::KeyAction) && !unsafe { all_have_mirrors(query) } {
+        // Nothing brackets the events of such a table: they fire now, inside the bracket of the key's own event.
+        return flags & !pg_sys::EXEC_FLAG_SKIP_TRIGGERS.cast_signed();
+    }
+    flags
+}
+
+/// Returns who writes; None for all that is not ours.
+///
+/// # Safety
+/// The query is ready to start.
+pub unsafe fn writer_of(query: *mut pg_sys::QueryDesc, flags: c_int) -> Option<Writer> {
     // SAFETY: guaranteed by the caller.
     unsafe {
         if (*(*query).plannedstmt).resultRelations.is_null()
@@ -86,7 +73,7 @@ unsafe fn writer_of(query: *mut pg_sys::QueryDesc, flags: c_int) -> Option<Write
             return Some(Writer::OwnStatement);
         }
     }
-    let ours = own_statement::is_writing() || is_bracket_open();
+    let ours = own_statement::is_firing() || is_bracket_open();
     (ours && role::acts_for_a_key()).then_some(Writer::KeyAction)
 }
 
@@ -95,7 +82,7 @@ unsafe fn writer_of(query: *mut pg_sys::QueryDesc, flags: c_int) -> Option<Write
 /// # Safety
 /// The query is ready to start.
 unsafe fn all_have_mirrors(query: *mut pg_sys::QueryDesc) -> bool {
-    let own = own_schema();
+    let own = syscache::schema_of_extension();
     // SAFETY: guaranteed by the caller: the tables are locked, so their cache entries are there; each is closed again.
     unsafe {
         let plan = &*(*query).plannedstmt;
@@ -123,7 +110,8 @@ unsafe fn all_have_mirrors(query: *mut pg_sys::QueryDesc) -> bool {
 ///
 /// # Safety
 /// The executor has started the query, and has not run it.
-unsafe fn silence(query: *mut pg_sys::QueryDesc, queues: bool) {
+pub unsafe fn silence(query: *mut pg_sys::QueryDesc, flags: c_int, writer: Writer) {
+    let queues = flags & pg_sys::EXEC_FLAG_SKIP_TRIGGERS.cast_signed() != 0;
     // SAFETY: guaranteed by the caller. What is replaced and its replacement live in the query's memory.
     unsafe {
         let estate = &*(*query).estate;
@@ -142,6 +130,9 @@ unsafe fn silence(query: *mut pg_sys::QueryDesc, queues: bool) {
             own_writes::note_bracketed(estate.es_output_cid);
         }
     }
+    if writer == Writer::OwnStatement {
+        own_statement::begin_writing();
+    }
 }
 
 /// Leaves a table only the triggers that are not the application's. Where events are queued (`queues`) and foreign keys may act, our
@@ -150,7 +141,7 @@ unsafe fn silence(query: *mut pg_sys::QueryDesc, queues: bool) {
 /// # Safety
 /// InitResultRelInfo() made `result`; the current memory context lives as long.
 unsafe fn silence_table(result: &mut pg_sys::ResultRelInfo, queues: bool) -> bool {
-    let own = own_schema();
+    let own = syscache::schema_of_extension();
     // SAFETY: guaranteed by the caller: the executor copied the triggers for this query alone.
     unsafe {
         let Some(all) = result.ri_TrigDesc.as_mut() else {
@@ -271,13 +262,6 @@ pub unsafe fn triggers_of<'a>(all: *const pg_sys::TriggerDesc) -> &'a [pg_sys::T
     }
 }
 
-/// The schema of our trigger functions, in which only the extension's owner can make functions.
-fn own_schema() -> Option<Oid> {
-    // SAFETY: a catalog look-up inside a transaction.
-    let found = unsafe { pg_sys::get_namespace_oid(c"mig".as_ptr(), true) };
-    (found != Oid::INVALID).then_some(found)
-}
-
 /// Whose trigger it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TriggerKind {
@@ -292,7 +276,7 @@ pub enum TriggerKind {
 
 /// Returns the kinds of the triggers, in their order.
 pub fn list_kinds(triggers: &[pg_sys::Trigger]) -> Vec<TriggerKind> {
-    let own = own_schema();
+    let own = syscache::schema_of_extension();
     triggers.iter().map(|t| kind_of(t, own)).collect()
 }
 

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
+use crate::pg::application_path::{self, PathGuard};
 use crate::pg::guc::{self, SettingsGuard};
 use crate::pg::role::{self, RoleGuard};
 use crate::pg::snapshot::Snapshot;
@@ -70,12 +71,14 @@ pub fn lock_class() -> Oid {
 struct StateAccess {
     _names: Option<SettingsGuard>,
     _role: RoleGuard,
+    _path: PathGuard,
 }
 
 fn access() -> Result<StateAccess> {
     Ok(StateAccess {
         _role: role::act_restricted(owner()?),
         _names: guc::pin_names(),
+        _path: application_path::enter(None),
     })
 }
 

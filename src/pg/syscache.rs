@@ -98,6 +98,20 @@ pub fn relation_name(oid: Oid) -> Option<QualifiedName> {
     }
 }
 
+/// Returns the schema of pg_mig's own tables and functions, in which only the extension's owner can make any; None where there is none.
+pub fn schema_of_extension() -> Option<Oid> {
+    // SAFETY: a catalog look-up inside a transaction.
+    let found = unsafe { pg_sys::get_namespace_oid(c"mig".as_ptr(), true) };
+    (found != Oid::INVALID).then_some(found)
+}
+
+/// Returns the schema of a relation; None if the relation is gone.
+pub fn schema_of(relation: Oid) -> Option<Oid> {
+    // SAFETY: a catalog look-up inside a transaction.
+    let found = unsafe { pg_sys::get_rel_namespace(relation) };
+    (found != Oid::INVALID).then_some(found)
+}
+
 /// Returns the role's name unquoted; its oid where the role is gone.
 pub fn role_name(role: Oid) -> String {
     // SAFETY: a catalog look-up that returns a C string, or null for a dropped role; the string is copied here.

@@ -1,21 +1,21 @@
 //! Commands that must run at the top level (CREATE INDEX CONCURRENTLY), in a worker: SPI refuses them.
 
 use crate::error::{Error, Result};
-use crate::pg::{role, tx};
+use crate::pg::{application_path, guc, role, tx};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use std::ffi::CString;
+use std::ffi::{CString, c_char};
 use std::panic::AssertUnwindSafe;
 
 /// Runs, as `role`, one utility command that starts and commits transactions by itself. It runs as that role because its text may
-/// call the role's functions. No transaction may be open before, and none is open afterwards, whether the command succeeded or not.
+/// call the role's functions, which see `path` as search_path; None for the pinned one. No transaction may be open before, and none is open afterwards, whether the command succeeded or not.
 /// Errors: 42501 unless the current role has the privileges of `role`, as after a change of the table's owner.
-pub fn run_top_level(sql: &str, role: pg_sys::Oid) -> Result<()> {
+pub fn run_top_level(sql: &str, role: pg_sys::Oid, path: Option<&str>) -> Result<()> {
     let text = CString::new(sql).map_err(|_| Error::internal("NUL in SQL text".into()))?;
     let mine = role::current();
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
         // SAFETY: no transaction is open, as this function requires.
-        unsafe { execute(&text, role) }
+        unsafe { execute(&text, role, path) }
     }))
     .catch_others(|caught| Err(tx::from_caught(caught)))
     .execute();
@@ -32,7 +32,7 @@ pub fn run_top_level(sql: &str, role: pg_sys::Oid) -> Result<()> {
 
 /// # Safety
 /// No transaction is open.
-unsafe fn execute(text: &CString, role: pg_sys::Oid) -> Result<()> {
+unsafe fn execute(text: &CString, role: pg_sys::Oid, path: Option<&str>) -> Result<()> {
     // SAFETY: the steps of exec_simple_query() in postgres.c for one utility statement. The parse tree and the parse state live in
     // a memory context of their own, because the command commits transactions while it runs.
     unsafe {
@@ -58,6 +58,9 @@ unsafe fn execute(text: &CString, role: pg_sys::Oid) -> Result<()> {
                 pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
             pg_sys::SetUserIdAndSecContext(role, flags as i32);
         }
+        resolve_index(plan, text);
+        // For the session: the command commits transactions, and settings of one of them end with it.
+        guc::set_for_session(c"search_path", &path_text(path)?);
         process(
             plan,
             text,
@@ -68,6 +71,75 @@ unsafe fn execute(text: &CString, role: pg_sys::Oid) -> Result<()> {
         }
         pg_sys::CommitTransactionCommand();
         pg_sys::MemoryContextDelete(context);
+    }
+    Ok(())
+}
+
+fn path_text(path: Option<&str>) -> Result<CString> {
+    let path = path.unwrap_or("pg_catalog, pg_temp");
+    CString::new(path).map_err(|_| Error::internal("NUL in a search_path".into()))
+}
+
+unsafe extern "C-unwind" {
+    /// parse_utilcmd.h, for which pgrx has no binding.
+    fn transformIndexStmt(
+        relation: pg_sys::Oid,
+        statement: *mut pg_sys::IndexStmt,
+        text: *const c_char,
+    ) -> *mut pg_sys::IndexStmt;
+}
+
+/// Looks up the names in a CREATE INDEX under the pinned path: the functions that the build calls see another one.
+///
+/// # Safety
+/// `plan` was made from `text`, in a transaction.
+#[allow(ffi_unwind_calls, reason = "the call is guarded")]
+unsafe fn resolve_index(plan: *mut pg_sys::PlannedStmt, text: &CString) {
+    let _names = guc::pin_names();
+    // SAFETY: guaranteed by the caller; the node's tag says what it is. The lock is that of ProcessUtilitySlow() (utility.c).
+    unsafe {
+        let statement = (*plan).utilityStmt;
+        if (*statement).type_ != pg_sys::NodeTag::T_IndexStmt {
+            return;
+        }
+        let index = statement.cast::<pg_sys::IndexStmt>();
+        let mode = if (*index).concurrent {
+            pg_sys::ShareUpdateExclusiveLock
+        } else {
+            pg_sys::ShareLock
+        };
+        let relation = pg_sys::RangeVarGetRelidExtended(
+            (*index).relation,
+            mode as i32,
+            0,
+            None,
+            std::ptr::null_mut(),
+        );
+        let resolved = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            transformIndexStmt(relation, index, text.as_ptr())
+        });
+        (*plan).utilityStmt = resolved.cast();
+    }
+}
+
+/// Runs CREATE INDEX inside the transaction. The functions that it calls see the application's search_path.
+pub fn build_index(sql: &str) -> Result<()> {
+    let text = CString::new(sql).map_err(|_| Error::internal("NUL in SQL text".into()))?;
+    // SAFETY: inside a transaction; the text outlives the call.
+    unsafe {
+        let parsed = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
+        if parsed.is_null() || (*parsed).length != 1 {
+            return Err(Error::internal("not one statement".into()));
+        }
+        let plan = plan_utility(pg_sys::list_nth(parsed, 0).cast(), &text);
+        resolve_index(plan, &text);
+        let _path = application_path::switch();
+        process(
+            plan,
+            &text,
+            pg_sys::ProcessUtilityContext::PROCESS_UTILITY_QUERY,
+        );
+        pg_sys::CommandCounterIncrement();
     }
     Ok(())
 }

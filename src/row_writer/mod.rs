@@ -24,6 +24,7 @@ mod target;
 
 use crate::error::Result;
 use crate::ident::Ident;
+use crate::pg::application_path;
 use crate::pg::datum_equality::KeyColumns;
 use crate::pg::slot::Slot;
 use crate::sqlgen::direction::{Direction, Flow};
@@ -89,6 +90,8 @@ impl DirectWriter {
         view: pg_sys::Oid,
         written: pg_sys::Oid,
     ) -> Result<Option<Self>> {
+        // What is read of the tables holds their functions in SQL, with the names in them looked up.
+        let _code = application_path::switch();
         let made = Self::of_flow(flow, touched, view, written);
         let Some(mut made) = made else {
             return Ok(None);

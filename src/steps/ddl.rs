@@ -9,7 +9,7 @@ use crate::model::layout::TargetIndex;
 use crate::model::shape::Shape;
 use crate::pg::draft::Draft;
 use crate::pg::lock::{self, LockMode, LockRequest};
-use crate::pg::{catalog, guc, parse, role, spi, tx};
+use crate::pg::{application_path, catalog, guc, parse, role, spi, tx};
 use crate::settings;
 use crate::sqlgen::{ddl as sql, index};
 use crate::store::ddl_job;
@@ -49,6 +49,7 @@ pub fn take_back(job: &DdlJob, table: &QualifiedName) -> Result<SliceOutcome> {
                     Some(false) => SliceOutcome::TopLevel(TopLevelCommand {
                         sql: sql::drop_index(&index),
                         role: role::current(),
+                        path: None,
                     }),
                     // Another session has finished it meanwhile.
                     _ => SliceOutcome::Did(0),
@@ -147,6 +148,7 @@ fn validate(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<()> {
     let proved = tx::subtransaction(|| {
         let _owner = role::confine(owner)?;
         let _path = guc::search_path(&job.search_path);
+        let _code = application_path::switch();
         spi::run(&sql::validate(table, name), &[])
     });
     match proved {
@@ -262,6 +264,7 @@ fn build(
             SliceOutcome::TopLevel(TopLevelCommand {
                 sql: index::create(table, made, true),
                 role: super::builder(made, owner(job)?),
+                path: application_path::current().or_else(|| Some(job.search_path.clone())),
             })
         }
         Some(true) => SliceOutcome::Done,

@@ -5,7 +5,7 @@ use super::SliceOutcome;
 use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::records::{Mapping, Migration};
-use crate::pg::{catalog, lock, old_snapshots, role, spi};
+use crate::pg::{application_path, catalog, lock, old_snapshots, role, spi};
 use crate::settings;
 use crate::sqlgen::fkey;
 use crate::store::{mapping, migration, sides};
@@ -66,6 +66,7 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
                 lock::lock_for_job(&weak, settings::lock_timeout_ms(m))?;
                 // The key's operators may be functions of a user.
                 let _owner = role::confine(sides::owner(p)?)?;
+                let _code = application_path::switch();
                 spi::run(&fkey::validate(target, &key.name), &[])?
             }
             None => {

@@ -4,7 +4,7 @@ use super::{SliceOutcome, TopLevelCommand};
 use crate::error::{Error, Result};
 use crate::model::layout::TargetIndex;
 use crate::model::records::{Mapping, Migration};
-use crate::pg::{lock, role, spi};
+use crate::pg::{application_path, lock, role, spi, top_level};
 use crate::settings;
 use crate::sqlgen::index;
 use crate::store::{mapping, sides};
@@ -41,6 +41,7 @@ pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<SliceOutcome>
                 return Ok(SliceOutcome::TopLevel(TopLevelCommand {
                     sql: index::create(target, i, true),
                     role: super::builder(i, sides::owner(p)?),
+                    path: application_path::current(),
                 }));
             }
             None => return build_here(m, p, i),
@@ -67,6 +68,7 @@ fn attach(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcome> {
     let target = sides::target(p)?;
     if let Some(sql) = index::attach(target, i) {
         lock_target(m, p)?;
+        let _code = application_path::switch();
         spi::run(&sql, &[])?;
     }
     Ok(SliceOutcome::Did(0))
@@ -93,7 +95,8 @@ fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcom
     }
     lock_target(m, p)?;
     let _builder = role::confine(super::builder(i, sides::owner(p)?))?;
-    for sql in std::iter::once(index::create(target, i, false)).chain(index::attach(target, i)) {
+    top_level::build_index(&index::create(target, i, false))?;
+    if let Some(sql) = index::attach(target, i) {
         spi::run(&sql, &[])?;
     }
     Ok(SliceOutcome::Did(0))

@@ -37,6 +37,8 @@ pub enum SliceOutcome {
 pub struct TopLevelCommand {
     pub sql: String,
     pub role: Oid,
+    /// The search_path of the functions that it calls; None for the pinned one.
+    pub path: Option<String>,
 }
 
 /// Returns the role that builds an index: the table's owner, if the index runs functions of the owner. Otherwise the

@@ -8,7 +8,7 @@ use crate::model::layout::Layout;
 use crate::model::records::{Mapping, Migration, Pass};
 use crate::model::spec::{IdMode, Spec};
 use crate::pg::catalog::Extent;
-use crate::pg::state;
+use crate::pg::{role, state};
 use crate::sqlgen::direction::Direction;
 use crate::sqlgen::view_names;
 use crate::store::{author, block_range};
@@ -70,6 +70,30 @@ pub struct TrustedMapping {
     pub late_checks: Option<String>,
     /// Attribute numbers and types of the touched table's key.
     pub attributes: Vec<(i16, u32)>,
+    pub code_path: Option<CodePath>,
+}
+
+/// The search_path of the application's code, and the role that answers for it.
+#[derive(serde::Deserialize)]
+pub struct CodePath {
+    owner: u32,
+    path: Option<String>,
+}
+
+impl CodePath {
+    /// Returns the path, if the owner of the migration has the rights of the role that the code runs as.
+    pub fn for_code_of(&self, role: Oid) -> Option<&str> {
+        let path = self.path.as_deref();
+        path.filter(|_| role::has_privileges_of(self.owner.into(), role))
+    }
+}
+
+/// A scalar query for the path of a migration; `id` is SQL text. The column may not exist before the objects are updated.
+pub fn select_code_path(id: &str) -> String {
+    format!(
+        "(SELECT pg_catalog.jsonb_build_object('owner', m.owner::oid::bigint, 'path', coalesce(m.options OPERATOR(pg_catalog.->>) 'search_path', \
+         pg_catalog.to_jsonb(m) OPERATOR(pg_catalog.->>) 'search_path')) FROM mig.migration m WHERE m.id = {id})"
+    )
 }
 
 /// Finds the mapping under the latest snapshot: the caller may be an old transaction, and the mapping new.
@@ -92,8 +116,9 @@ pub fn find_registered(id: i32, way: Direction) -> Result<Option<TrustedMapping>
           FROM pg_catalog.jsonb_array_elements(x.layout OPERATOR(pg_catalog.->) 'key') WITH ORDINALITY k(part, n) \
           JOIN pg_catalog.pg_attribute a ON a.attrelid = x.{touched}::oid AND a.attname = (k.part OPERATOR(pg_catalog.->>) '{touched}')::name \
           WHERE x.{touched} <> x.source::oid OR EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid \
-            AND i.indisprimary AND a.attnum = ANY (i.indkey))) AS attributes \
+            AND i.indisprimary AND a.attnum = ANY (i.indkey))) AS attributes, {} AS code_path \
          FROM ({} WHERE p.id = $1) x LEFT JOIN pg_catalog.pg_class v ON v.relnamespace = 'mig'::pg_catalog.regnamespace AND v.relname = $2",
+        select_code_path("(SELECT c.migration FROM mig.mapping c WHERE c.id = x.id)"),
         select()
     );
     let name =

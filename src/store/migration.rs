@@ -14,7 +14,7 @@ const SELECT: &str = "SELECT m.id, m.name, m.owner::oid::bigint AS owner, pg_cat
     m.phase, m.scope_table::oid::bigint AS scope_table, \
     (SELECT pg_catalog.jsonb_build_object('schema', n.nspname, 'name', c.relname) FROM pg_catalog.pg_class c \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = m.scope_table) AS scope_table_name, \
-    m.scope_column, m.scope_value, m.scope_type, m.options FROM mig.migration m";
+    m.scope_column, m.scope_value, m.scope_type, m.options, m.search_path FROM mig.migration m";
 
 /// Condition for the migrations that role $1 may see, as in the view mig.visible.
 const VISIBLE: &str = "(pg_catalog.pg_has_role($1::oid, m.owner::oid, 'USAGE') OR pg_catalog.pg_has_role($1::oid, 'pg_monitor'::name, 'USAGE'))";
@@ -146,12 +146,17 @@ pub struct NewScope {
 }
 
 /// Adds a migration in phase `defined`, owned by the caller.
-pub fn insert(name: &str, scope: Option<NewScope>, options: Value) -> Result<()> {
+pub fn insert(
+    name: &str,
+    scope: Option<NewScope>,
+    options: Value,
+    search_path: &str,
+) -> Result<()> {
     let (table, column, value, type_text) = match scope {
         Some(s) => (s.table, Some(s.column), Some(s.value), Some(s.type_text)),
         None => (None, None, None, None),
     };
-    let args: [DatumWithOid; 7] = [
+    let args: [DatumWithOid; 8] = [
         name.into(),
         role::current().into(),
         table.into(),
@@ -159,10 +164,11 @@ pub fn insert(name: &str, scope: Option<NewScope>, options: Value) -> Result<()>
         value.into(),
         type_text.into(),
         JsonB(options).into(),
+        search_path.into(),
     ];
     state::run(
-        "INSERT INTO mig.migration (name, owner, scope_table, scope_column, scope_value, scope_type, options) \
-         VALUES ($1, $2::regrole, $3::regclass, $4, $5, $6, $7)",
+        "INSERT INTO mig.migration (name, owner, scope_table, scope_column, scope_value, scope_type, options, search_path) \
+         VALUES ($1, $2::regrole, $3::regclass, $4, $5, $6, $7, $8)",
         &args,
     )?;
     Ok(())

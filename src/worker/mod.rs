@@ -238,7 +238,7 @@ fn build(workers: impl FnOnce() -> Result<i32>, command: &TopLevelCommand) -> Re
         )
     })?;
     activity::report(&command.sql);
-    top_level::run_top_level(&command.sql, command.role)
+    top_level::run_top_level(&command.sql, command.role, command.path.as_deref())
 }
 
 /// Records the reason of the failure, so that status can show it.

@@ -7,6 +7,7 @@
 mod common;
 
 mod app_instances;
+mod application_path;
 mod application_triggers;
 mod attack;
 mod both_sides_live;
@@ -17,6 +18,7 @@ mod copied_properties;
 mod crash;
 mod drivers;
 mod dump;
+mod errors_pass;
 mod faults;
 mod floors;
 mod hosted;

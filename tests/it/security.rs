@@ -407,8 +407,7 @@ fn a_superuser_lends_his_rights_to_nobody() {
     for step in ["SELECT mig_switch()", "SELECT mig_stop()"] {
         client.batch_execute(step).unwrap();
     }
-    let seen = "SELECT string_agg(DISTINCT concat_ws(' ', who, in_what), ', ' ORDER BY concat_ws(' ', who, in_what)) FROM s.seen";
-    let found: Option<String> = client.query_one(seen, &[]).unwrap().get(0);
-    assert_eq!(found.as_deref(), Some("crook b INSERT, crook b UPDATE"));
+    // What pg_mig writes fires nothing; what the superuser writes fires as ever.
+    assert!(yes(&mut client, "SELECT count(*) = 0 FROM s.seen"));
     assert!(yes(&mut client, "SELECT count(*) = 50 FROM s.b"));
 }

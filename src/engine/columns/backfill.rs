@@ -6,7 +6,7 @@ use crate::ident::Literal;
 use crate::model::column_change::{ColumnChange, Dependent};
 use crate::model::ddl_change::DdlJob;
 use crate::model::records::Migration;
-use crate::pg::{catalog, role, spi, tx};
+use crate::pg::{application_path, catalog, role, spi, tx};
 use crate::relation::failing_rows;
 use crate::steps::columns::{backfill, dependents};
 use crate::steps::{SliceOutcome, TopLevelCommand, ddl, fkeys};
@@ -34,6 +34,7 @@ pub(super) fn work(
         .find(|r| r.columns.iter().any(|c| c.late.is_none()))
     {
         dependents::plan(r, all)?;
+        let _code = application_path::switch();
         spi::run(&format!("ANALYZE {}", r.table()?), &[])?;
         return Ok(Some(SliceOutcome::Did(0)));
     }

@@ -13,6 +13,7 @@ use crate::ident::Literal;
 use crate::model::column_change::{ColumnChange, SyncStage};
 use crate::model::phase::Phase;
 use crate::model::records::{Job, Migration, MigrationState};
+use crate::pg::application_path::PathGuard;
 use crate::pg::notice::notice;
 use crate::pg::tx;
 use crate::preflight::{self, PreflightFinding};
@@ -28,6 +29,7 @@ use pgrx::pg_sys::Oid;
 pub struct ColumnWork {
     pub migration: Migration,
     pub changes: Vec<ColumnChange>,
+    pub _path: PathGuard,
 }
 
 /// Installs triggers that were changed again. Rows that were written past them are left for mig_repair to find.
@@ -113,7 +115,14 @@ impl Work for ColumnWork {
 
     fn findings(&self) -> Result<Vec<PreflightFinding>> {
         let reads_rows = self.migration.phase <= Phase::Created;
-        preflight::columns::findings(&self.migration, &self.changes, reads_rows)
+        let owners = self.changes.iter().map(|c| c.leader().owner);
+        let mut found = preflight::code_path::findings(&self.migration, owners)?;
+        found.extend(preflight::columns::findings(
+            &self.migration,
+            &self.changes,
+            reads_rows,
+        )?);
+        Ok(found)
     }
 
     fn create(&self) -> Result<Vec<Action>> {

@@ -3,6 +3,7 @@
 
 use crate::engine::job::slice;
 use crate::engine::types::SliceProgress;
+use crate::engine::work_path;
 use crate::error::Result;
 use crate::model::records::{Job, Mapping, Migration};
 use crate::pg::{guc, tx};
@@ -34,6 +35,10 @@ pub fn slice(job: &Job) -> Result<SliceProgress> {
     let Some(p) = mappings.iter().find(|p| !p.copied) else {
         return Ok(SliceProgress::Ended);
     };
+    let owners = mappings
+        .iter()
+        .flat_map(|p| [p.source_owner, p.target_owner]);
+    let _path = work_path::enter(&m, owners)?;
     let worked = tx::subtransaction(|| {
         drift::require_none(&m)?;
         deferred_constraints::checked_at_once(

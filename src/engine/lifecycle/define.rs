@@ -3,7 +3,6 @@
 use crate::engine::gate::lock_idle_migration;
 use crate::error::{Error, Result};
 use crate::model::config::{self, Config};
-use crate::model::options;
 use crate::model::records::Migration;
 use crate::model::spec::TableArguments;
 use crate::pg::catalog;
@@ -15,19 +14,24 @@ use pgrx::pg_sys::Oid;
 use serde_json::Value;
 
 /// Defines a migration. A name that is a JSON object is a document whose `::jsonb` was left out: PostgreSQL reads an
-/// untyped literal as text.
-pub fn define(name: &str, scope: &ScopeArguments, option_values: &Value) -> Result<String> {
+/// untyped literal as text. `path`: the caller's search_path.
+pub fn define(
+    name: &str,
+    scope: &ScopeArguments,
+    option_values: &Value,
+    path: &str,
+) -> Result<String> {
     if name.trim_start().starts_with('{') {
         let document =
             serde_json::from_str(name).map_err(|e| config::malformed_document(format!("{e}.")))?;
-        return define_config(&document);
+        return define_config(&document, path);
     }
-    define::migration(name, scope, option_values)?;
+    define::migration(name, scope, option_values, path)?;
     Ok(name.to_owned())
 }
 
-/// Defines the whole document, or nothing.
-pub fn define_config(document: &Value) -> Result<String> {
+/// Defines the whole document, or nothing. `path`: the caller's search_path.
+pub fn define_config(document: &Value, path: &str) -> Result<String> {
     let Config {
         migration: name,
         scope_table,
@@ -46,6 +50,7 @@ pub fn define_config(document: &Value) -> Result<String> {
             column: scope_column,
         },
         &options,
+        path,
     )?;
     let m = migration::find(Some(&name))?;
     for t in &tables {
@@ -101,7 +106,7 @@ fn require_no_columns(m: &Migration) -> Result<()> {
 /// Changes options. Running jobs read them before each batch.
 pub fn configure(name: &str, changes: &Value) -> Result<Value> {
     let m = migration::find_mine(Some(name))?;
-    let merged = options::merge(&m.options, changes)?;
+    let merged = define::merge_options(&m.options, changes)?;
     migration::set_options(m.id, merged.clone())?;
     log::write(
         &m.name,

@@ -5,7 +5,7 @@ use crate::engine::types::SliceContext;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::records::{Mapping, Migration};
-use crate::pg::{spi, tx};
+use crate::pg::{application_path, spi, tx};
 use crate::steps::{
     SliceOutcome, annotate, copy, fkeys, index, install_triggers, retry, scope_pin,
 };
@@ -96,6 +96,7 @@ pub(super) fn give_up_batch(m: &Migration, table: Option<&Mapping>, error: Error
 pub(super) fn finish(mappings: &[Mapping]) -> Result<()> {
     tx::subtransaction(|| mappings.iter().try_for_each(annotate::annotate))?;
     for p in mappings {
+        let _code = application_path::switch();
         spi::run(&format!("ANALYZE {}", sides::target(p)?), &[])?;
     }
     Ok(())

@@ -15,6 +15,8 @@ use crate::store::{log, mapping, migration, sides};
 /// Returns all findings for a migration; rows are read only as long as they can still be corrected without a mirror.
 pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<PreflightFinding>> {
     let mut found = preflight::catalog(mappings, m.scope_table)?;
+    let owners = mappings.iter().map(|p| p.source_owner);
+    found.extend(preflight::code_path::findings(m, owners)?);
     found.extend(mappings.iter().flat_map(preflight::mutable));
     if m.phase <= Phase::Created {
         for p in mappings.iter().filter(|p| p.source_owner.is_some()) {
@@ -28,7 +30,7 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
             found.extend(preflight::triggers::findings(
                 &p.mapping, &p.source, &p.layout, adopted, &moved,
             ));
-            found.extend(preflight::duplicates(&p.mapping, &p.layout)?);
+            found.extend(preflight::rows::duplicates(&p.mapping, &p.layout)?);
             found.extend(preflight::one_way(&p.mapping, &p.source, &p.layout));
             found.extend(preflight::left_defaults(&p.mapping, &p.source, &p.layout));
             let source_of = |id| {
@@ -44,7 +46,7 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
                 &p.mapping, &p.source, &p.layout,
             ));
             found.extend(preflight::check_key_swaps(&p.mapping, &p.layout));
-            found.extend(preflight::check_target_rows(&p.mapping, &p.layout)?);
+            found.extend(preflight::rows::check_target_rows(&p.mapping, &p.layout)?);
             found.extend(check_shared_target(&planned, p)?);
         }
     }

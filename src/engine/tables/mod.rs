@@ -18,6 +18,7 @@ use crate::engine::work::{CutoverBlocker, Work};
 use crate::error::{Error, Result};
 use crate::model::phase::Phase;
 use crate::model::records::{Job, Mapping, Migration, Task};
+use crate::pg::application_path::PathGuard;
 use crate::preflight::PreflightFinding;
 use crate::relation::{deferred_constraints, scope_pin};
 use crate::steps::verify::rows::Difference;
@@ -30,6 +31,7 @@ use pgrx::pg_sys::Oid;
 pub struct TableWork {
     pub migration: Migration,
     pub mappings: Vec<Mapping>,
+    pub _path: PathGuard,
 }
 
 impl Work for TableWork {

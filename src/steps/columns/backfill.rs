@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::model::column_change::{ColumnChange, NewColumn, SyncStage};
 use crate::model::records::Migration;
 use crate::pg::tid::BlockSlice;
-use crate::pg::{catalog, guc, role, spi, tx};
+use crate::pg::{application_path, catalog, guc, role, spi, tx};
 use crate::row_writer::column_exprs::ColumnSync as Expressions;
 use crate::row_writer::column_fill::{AffectedConstraints, FillMode, FilledSlice};
 use crate::settings;
@@ -189,7 +189,7 @@ fn fill(
     to: i64,
 ) -> Result<FilledSlice> {
     let _owner = role::confine(new_column::trusted_owner(r)?)?;
-    let _safe = guc::pin_names();
+    let _safe = application_path::pin_for_code();
     let view = catalog::oid_of(&sql::view_name(r.id));
     let expressions = view
         .and_then(Expressions::load)

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::records::{Mapping, Pass};
 use crate::pg::tid::{self, BlockSlice};
-use crate::pg::{catalog, role, spi};
+use crate::pg::{application_path, catalog, role, spi};
 use crate::relation::id_pairs;
 use crate::row_writer::DirectWriter;
 use crate::sqlgen::direction::Flow;
@@ -93,6 +93,7 @@ fn copy_directly(
     slice: &BlockSlice,
 ) -> Result<MovedRows> {
     // `super::hold` took ROW SHARE on the source: it conflicts with TRUNCATE and with everything that rewrites a table.
+    let _code = application_path::switch();
     let copied = direct.copy(Oid::from(p.source), slice)?;
     Ok(MovedRows {
         locked: copied.rows,

@@ -9,7 +9,7 @@ use crate::model::options;
 use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
 use crate::model::spec::{IdMode, Spec, TableArguments, read, read_id_mode};
-use crate::pg::{catalog, spi};
+use crate::pg::{application_path, catalog, spi};
 use crate::store::{log, mapping, migration};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Oid;
@@ -20,8 +20,13 @@ pub mod scope;
 
 use scope::ScopeArguments;
 
-/// Adds the migration `name`. Errors: 42710 if it exists, 22023 for a bad option or scope.
-pub fn migration(name: &str, scope: &ScopeArguments, option_values: &Value) -> Result<()> {
+/// Adds the migration `name`. `path`: the caller's search_path. Errors: 42710 if it exists, 22023 for a bad option or scope.
+pub fn migration(
+    name: &str,
+    scope: &ScopeArguments,
+    option_values: &Value,
+    path: &str,
+) -> Result<()> {
     if name.trim().is_empty() {
         return Err(Error::invalid(
             "invalid migration name".into(),
@@ -32,9 +37,20 @@ pub fn migration(name: &str, scope: &ScopeArguments, option_values: &Value) -> R
     if migration::by_name(name)?.is_some() {
         return Err(Error::migration_exists(name.to_owned()));
     }
-    let option_values = options::merge(&json!({}), option_values)?;
-    migration::insert(name, scope::check(scope)?, option_values)?;
+    let option_values = merge_options(&json!({}), option_values)?;
+    let path = application_path::resolve(path, false)?;
+    migration::insert(name, scope::check(scope)?, option_values, &path)?;
     log::write(name, "defined", "mig_define")
+}
+
+/// Returns `stored` with `changes` applied, as `options::merge`; a search_path as it means schemas now. Errors: 3F000 for a schema that does
+/// not exist.
+pub fn merge_options(stored: &Value, changes: &Value) -> Result<Value> {
+    let mut merged = options::merge(stored, changes)?;
+    if let Some(path) = changes.get(options::SEARCH_PATH).and_then(Value::as_str) {
+        merged[options::SEARCH_PATH] = json!(application_path::resolve(path, true)?);
+    }
+    Ok(merged)
 }
 
 /// Adds one table to a migration in phase `defined`.

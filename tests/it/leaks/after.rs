@@ -69,9 +69,9 @@ fn nothing_of_an_error_stays_behind() {
     client
         .batch_execute(
             "CREATE TABLE n (id int PRIMARY KEY, x int); SELECT mig_define('n'); SELECT mig_add_table('n', 'n', 'n_new'); SELECT mig_create('n'); \
-             CREATE FUNCTION go_on() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN \
-               BEGIN UPDATE public.o SET x = 200; EXCEPTION WHEN check_violation THEN NULL; END; IF NEW.x = 3 THEN UPDATE public.o SET x = 300; END IF; RETURN NULL; END$$; \
-             CREATE TRIGGER go_on AFTER INSERT ON n_new FOR EACH ROW EXECUTE FUNCTION go_on()",
+             CREATE FUNCTION go_on(new_x int) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN \
+               BEGIN UPDATE public.o SET x = 200; EXCEPTION WHEN check_violation THEN NULL; END; IF new_x = 3 THEN UPDATE public.o SET x = 300; END IF; RETURN true; END$$; \
+             ALTER TABLE n_new ADD CONSTRAINT go_on CHECK (go_on(x))",
         )
         .unwrap();
     client.batch_execute("SELECT mig_dual_write('n')").unwrap();

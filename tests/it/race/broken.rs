@@ -79,8 +79,8 @@ const BROKEN: [(&str, &Ids, &str, &[&str]); 5] = [
     (
         "a batch that forgets the rows it skipped",
         &BY_SQL,
-        "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-         CREATE TRIGGER forget BEFORE INSERT ON mig.leftover FOR EACH ROW EXECUTE FUNCTION forget()",
+        "CREATE FUNCTION mig.forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER forget BEFORE INSERT ON mig.leftover FOR EACH ROW EXECUTE FUNCTION mig.forget()",
         &["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"],
     ),
 ];

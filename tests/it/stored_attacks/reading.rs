@@ -144,10 +144,10 @@ fn a_step_s_triggers_land_on_no_other_table() {
     stage.run(
         "att",
         "SELECT mig_define('m'); SELECT mig_add_table('m', 'a.people', 'a.al', id_mode => 'remap', unique_keys => '[[\"mail\"]]'); SELECT mig_create('m'); \
-         CREATE FUNCTION a.trg() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN \
+         CREATE FUNCTION a.act() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN \
            IF EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'a.people'::regclass AND mode = 'ShareRowExclusiveLock') \
-           THEN ALTER SCHEMA a RENAME TO x; ALTER SCHEMA b RENAME TO a; END IF; RETURN NULL; END$$; \
-         CREATE TRIGGER t AFTER INSERT ON mig.m1_map FOR EACH STATEMENT EXECUTE FUNCTION a.trg()",
+           THEN ALTER SCHEMA a RENAME TO x; ALTER SCHEMA b RENAME TO a; END IF; RETURN true; END$$; \
+         ALTER TABLE mig.m1_map ADD CONSTRAINT t CHECK (a.act())",
     );
     assert_ne!(stage.code("att", "SELECT mig_dual_write('m')"), "00000");
     assert_eq!(stage.triggers_of_ours("b.people"), 0);
@@ -165,9 +165,9 @@ fn the_canary_tries_roles_that_own_nothing() {
          CREATE FUNCTION v.remember() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('my.role', current_user, true); RETURN NEW; END$$; \
          CREATE TRIGGER s BEFORE INSERT OR UPDATE ON v.t FOR EACH ROW EXECUTE FUNCTION v.remember(); \
          SELECT mig_define('m'); SELECT mig_add_table('m', 'v.t', 'v.t2'); SELECT mig_create('m'); \
-         CREATE FUNCTION v.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN \
-           IF current_setting('my.role', true) = 'app' THEN RAISE 'no'; END IF; RETURN NEW; END$$; \
-         CREATE TRIGGER s BEFORE INSERT OR UPDATE ON v.t2 FOR EACH ROW EXECUTE FUNCTION v.refuse()",
+         CREATE FUNCTION v.accept() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN \
+           IF current_setting('my.role', true) = 'app' THEN RAISE 'no'; END IF; RETURN true; END$$; \
+         ALTER TABLE v.t2 ADD CONSTRAINT s CHECK (v.accept())",
     );
     assert_eq!(
         stage.code("postgres", "SELECT mig_dual_write('m')"),
