@@ -3,7 +3,7 @@
 use crate::ident::{Ident, QualifiedName, list};
 use crate::model::layout::KeyColumn;
 use crate::model::shape::Shape;
-use crate::sqlgen::view_names;
+use crate::sqlgen::view_names::{self, ROW};
 
 /// Chooses a row that the mirror would follow. Returns it as the text of a JSON document (which may hold values that only
 /// PostgreSQL can read), and its key as text[].
@@ -12,7 +12,7 @@ pub fn choose(id: i32, source: &QualifiedName, key: &[KeyColumn]) -> String {
         .map(|n| format!("v.{}::pg_catalog.text", view_names::key_name(n)))
         .collect();
     format!(
-        "SELECT ARRAY[{}] AS key, pg_catalog.to_jsonb(s)::pg_catalog.text AS row FROM {} AS v JOIN {source} AS s ON s.ctid OPERATOR(pg_catalog.=) v.{} LIMIT 1",
+        "SELECT ARRAY[{}] AS key, pg_catalog.to_jsonb({ROW})::pg_catalog.text AS row FROM {} AS v JOIN {source} AS {ROW} ON {ROW}.ctid OPERATOR(pg_catalog.=) v.{} LIMIT 1",
         texts.join(", "),
         view_names::name(id),
         view_names::place(),

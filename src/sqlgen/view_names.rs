@@ -1,6 +1,12 @@
-//! Names of the mapping views, and of the columns that they have besides the row's own.
+//! Names of the mapping views, and names in SQL text that no column of a user may have. Where a name without a qualifier would mean a whole
+//! row, PostgreSQL looks for a column first: such an alias is one of these.
 
 use crate::ident::{Ident, QualifiedName};
+
+/// What names of ours begin with; `mig_add_table` refuses columns that do.
+pub const RESERVED: &str = "mig:";
+/// A row of a table of the user's, as a whole.
+pub const ROW: &str = "\"mig:row\"";
 
 /// Name of the forward view of mapping `id`.
 pub fn name(id: i32) -> QualifiedName {

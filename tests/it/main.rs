@@ -27,6 +27,7 @@ mod leaks;
 mod limits;
 mod locks;
 mod main_job;
+mod names_of_ours;
 mod odd_triggers;
 mod online_ddl;
 mod proof;

@@ -4,7 +4,7 @@ use super::row_before_column;
 use crate::model::layout::id_map::{Map, MapColumn, NewIds};
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::id_lookup::{ReferencedIds, X, name, select_pair};
-use crate::sqlgen::view_names;
+use crate::sqlgen::view_names::{self, ROW};
 
 /// Which rows of the touched table a statement is about.
 #[derive(Clone, Copy)]
@@ -95,7 +95,7 @@ pub fn find(flow: &Flow) -> Option<String> {
     let (from, to) = (id_in_view(flow, drawn), format!("t.{}", drawn.target));
     (!same.is_empty()).then(|| {
         format!(
-            "INSERT INTO {0} ({1}, {2}, {3}) SELECT {from}, {to}, pg_catalog.to_jsonb(t) FROM {4} AS v JOIN {5} AS t ON {own}({6}) \
+            "INSERT INTO {0} ({1}, {2}, {3}) SELECT {from}, {to}, (SELECT pg_catalog.to_jsonb({ROW}) FROM (SELECT t.*) AS {ROW}) FROM {4} AS v JOIN {5} AS t ON {own}({6}) \
              WHERE NOT EXISTS (SELECT FROM {0} AS {X} WHERE {7}) AND NOT EXISTS (SELECT FROM {0} AS {X} WHERE {8}) ON CONFLICT DO NOTHING",
             name(*mapping),
             old.name,

@@ -10,6 +10,7 @@ use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
 use crate::model::spec::{IdMode, Spec, TableArguments, read, read_id_mode};
 use crate::pg::{application_path, catalog, spi};
+use crate::sqlgen::view_names::RESERVED;
 use crate::store::{log, mapping, migration};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Oid;
@@ -68,6 +69,7 @@ pub fn table(m: &Migration, source: Oid, target: &str, arguments: &TableArgument
     if shape.primary_key().is_none() {
         return Err(Error::no_primary_key(shape.name));
     }
+    require_free_names(&shape)?;
     let name = QualifiedName::parse(target, shape.name.schema.as_str())
         .ok_or_else(|| Error::bad_name(target.to_owned()))?;
     free_target(m, &shape, &name)?;
@@ -84,6 +86,29 @@ pub fn table(m: &Migration, source: Oid, target: &str, arguments: &TableArgument
         m.phase.as_str(),
         &format!("mig_add_table {} -> {}", shape.name.plain(), name.plain()),
     )
+}
+
+/// Errors with 42939 for a column whose name is one of ours in SQL text.
+fn require_free_names(shape: &Shape) -> Result<()> {
+    let mut names = shape.columns.iter().map(|c| &c.name);
+    let Some(column) = names.find(|n| n.as_str().starts_with(RESERVED)) else {
+        return Ok(());
+    };
+    Err(Error::refusal(
+        PgSqlErrorCode::ERRCODE_RESERVED_NAME,
+        format!(
+            "column {column} of {} has a reserved name",
+            shape.name.plain()
+        ),
+        format!(
+            "Names that begin with \"{RESERVED}\" are pg_mig's own in its views and statements."
+        ),
+        format!(
+            "ALTER TABLE {} RENAME COLUMN {column} TO {};",
+            shape.name,
+            Ident::new(column.as_str().replace(RESERVED, ""))
+        ),
+    ))
 }
 
 fn suitable(shape: &Shape) -> Result<()> {

@@ -130,7 +130,7 @@ SELECT mig_create();
 \echo :SQLSTATE
 SELECT action FROM mig_drop('forced');
 RESET SESSION AUTHORIZATION;
--- No function is SECURITY DEFINER, and each has its search_path pinned (the procedure that commits cannot, the mirror does it itself).
+-- No function is SECURITY DEFINER, and each has its search_path pinned, or pins it itself (mirrors, the procedure that commits, and what reads its caller's).
 SELECT count(*) FILTER (WHERE prosecdef) AS definer, string_agg(proname, ',') FILTER (WHERE proconfig IS NULL) AS unpinned
 FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid WHERE e.extname = 'pg_mig';
 SELECT count(*) AS without_comment FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid
