@@ -74,6 +74,9 @@ CROSS JOIN LATERAL (
   SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows fire no trigger of it', p.source, i.inhrelid::regclass)
   FROM pg_catalog.pg_inherits i WHERE i.inhparent = p.source
   UNION ALL
+  SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows count as its own', p.target, i.inhrelid::regclass)
+  FROM pg_catalog.pg_inherits i WHERE i.inhparent = p.target
+  UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s: %s %s', w.relation, w.name, w.state)
   FROM (
     SELECT n.name, CASE WHEN n.name ~ '_reverse_' THEN p.target ELSE p.source END AS relation,

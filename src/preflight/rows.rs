@@ -169,6 +169,19 @@ fn is_any(rows: &str, p: &Mapping) -> Result<bool> {
     Ok(found == Some(true))
 }
 
+/// `kind`: pg_class.relkind.
+fn describe_kind(kind: &str) -> &'static str {
+    match kind {
+        "p" => "a partitioned table",
+        "f" => "a foreign table",
+        "v" => "a view",
+        "m" => "a materialized view",
+        "S" => "a sequence",
+        "i" | "I" => "an index",
+        _ => "something else",
+    }
+}
+
 fn has_rights_of(target: &Shape, p: &Mapping) -> bool {
     p.source_owner
         .is_none_or(|owner| role::has_privileges_of(target.owner.into(), owner.into()))
@@ -192,8 +205,11 @@ pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFi
             check_name: "target is no table".into(),
             relation: Some(target.to_u32()),
             detail: format!(
-                "{} exists already, and is not an ordinary table.",
-                name.plain()
+                "{} exists already, and is {}, not an ordinary table.",
+                name.plain(),
+                standing
+                    .as_ref()
+                    .map_or("of a type", |t| describe_kind(&t.kind))
             ),
             hint: Some("Give another name for the target, or rename what has this one.".into()),
         }]);

@@ -215,6 +215,18 @@ impl<'a> Comparison<'a> {
         self.as_owner(|| self.at.rows(&sql, &self.arguments(choice, Some(limit))))
     }
 
+    /// Returns the first `limit` keys that several rows of the target have: a table inherits from it, or its unique index is broken. A
+    /// comparison by key sees no difference there.
+    pub fn repeated_keys(&self, limit: i64) -> Result<Vec<Vec<String>>> {
+        #[derive(Deserialize)]
+        struct RepeatedKey {
+            key: Vec<String>,
+        }
+        let sql = self.pair()?.list_repeated(Side::Target);
+        let found: Vec<RepeatedKey> = self.as_owner(|| self.at.rows(&sql, &[limit.into()]))?;
+        Ok(found.into_iter().map(|r| r.key).collect())
+    }
+
     /// Lists the keys of all differing rows as pending rows.
     pub fn list_as_pending(&self, choice: &RowChoice) -> Result<()> {
         /// Number of keys held in memory at a time.

@@ -48,9 +48,30 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
             found.extend(preflight::check_key_swaps(&p.mapping, &p.layout));
             found.extend(preflight::rows::check_target_rows(&p.mapping, &p.layout)?);
             found.extend(check_shared_target(&planned, p)?);
+            if adopted {
+                found.extend(check_adoption(&planned, p));
+            }
         }
     }
     Ok(found)
+}
+
+/// Returns what mig_create would say of an existing target that does not fit.
+fn check_adoption(
+    planned: &[create::PlannedMapping],
+    p: &create::PlannedMapping,
+) -> Option<PreflightFinding> {
+    let refused = create::check_adoption(planned, p).err()?;
+    let detail = refused
+        .detail()
+        .map_or_else(String::new, |d| format!(": {d}"));
+    Some(PreflightFinding {
+        severity: preflight::Severity::Error,
+        check_name: "target does not fit".into(),
+        relation: p.standing.as_ref().map(|s| s.oid),
+        detail: format!("{refused}{detail}"),
+        hint: refused.hint().map(str::to_owned),
+    })
 }
 
 /// Returns the findings for the target of `p`, if `p` is the first of several sources.

@@ -2,6 +2,7 @@
 
 use super::{ComparedPair, Side};
 use crate::ident::Ident;
+use crate::sqlgen::view_names::ROW;
 use crate::sqlgen::{id_lookup, view_names};
 
 /// Which rows to compare: conditions over `r`, one for each side.
@@ -115,7 +116,7 @@ impl ComparedPair<'_> {
             }
         });
         format!(
-            "SELECT (SELECT pg_catalog.to_jsonb(q)::pg_catalog.text FROM (SELECT {}) q) AS row, {}::pg_catalog.text AS key {}",
+            "SELECT (SELECT pg_catalog.to_jsonb({ROW})::pg_catalog.text FROM (SELECT {}) AS {ROW}) AS row, {}::pg_catalog.text AS key {}",
             prefix_columns(all),
             self.key_document(side),
             self.from(side, &condition.collect::<Vec<_>>().join(" AND ")),
@@ -126,7 +127,7 @@ impl ComparedPair<'_> {
     fn key_document(&self, side: Side) -> String {
         let document = |parts: Vec<String>| {
             format!(
-                "(SELECT pg_catalog.to_jsonb(q) FROM (SELECT {}) q)",
+                "(SELECT pg_catalog.to_jsonb({ROW}) FROM (SELECT {}) AS {ROW})",
                 parts.join(", ")
             )
         };

@@ -172,6 +172,26 @@ impl<'a> ComparedPair<'a> {
         )
     }
 
+    /// Lists the first `$1` keys that several rows of a side have, as text.
+    pub fn list_repeated(&self, side: Side) -> String {
+        let names: Vec<String> = (0..self.layout.key.len())
+            .map(|n| match side {
+                Side::Source => format!("r.{}", view_names::key_name(n)),
+                Side::Target => format!("r.{}", self.layout.key[n].target),
+            })
+            .collect();
+        let texts: Vec<String> = names
+            .iter()
+            .map(|name| format!("{name}::pg_catalog.text"))
+            .collect();
+        format!(
+            "SELECT ARRAY[{}] AS key {} GROUP BY {} HAVING count(*) > 1 ORDER BY 1 LIMIT $1",
+            texts.join(", "),
+            self.from(side, "true"),
+            names.join(", ")
+        )
+    }
+
     /// Hashes by value, so that different texts of one key fall into the same bucket.
     fn bucket(&self) -> String {
         let by_value = |k: &KeyColumn| {

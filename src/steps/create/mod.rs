@@ -286,6 +286,17 @@ pub fn run(all: &[PlannedMapping], defer_indexes: bool) -> Result<Vec<&'static s
     Ok(verbs)
 }
 
+/// Errors: 55000 if the existing table of a mapping does not fit; one that is no ordinary table has a finding of its own.
+pub fn check_adoption(all: &[PlannedMapping], p: &PlannedMapping) -> Result<()> {
+    let which = all.iter().position(|o| o.mapping.id == p.mapping.id);
+    match (&p.standing, which) {
+        (Some(standing), Some(which)) if standing.kind == "r" => {
+            adopt::layout(standing, all, which).map(|_| ())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Creates or adopts one target; returns its layout and its shape.
 fn make(all: &[PlannedMapping], which: usize, defer_indexes: bool) -> Result<(Layout, Shape)> {
     let p = &all[which];

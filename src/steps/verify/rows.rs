@@ -1,7 +1,7 @@
 //! The rows of both sides: counted, or compared one by one.
 
 use super::{CheckFindings, CheckLine, LineTopic, lives_alone};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
 use crate::pg::document::JsonText;
@@ -9,6 +9,8 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::tid::BlockSlice;
 use crate::relation::compare::{Comparison, DifferenceCounts, HashSum, RowChoice};
 use crate::sqlgen::checksum::Side;
+use crate::store::sides;
+use pgrx::PgSqlErrorCode;
 
 /// Gives the slices of each side, and is told the progress before each slice.
 pub trait CheckProgress {
@@ -66,7 +68,27 @@ pub fn compare(
     let target = read(&beside, Side::Target, progress)?;
     let kinds = kinds_of(&beside, source, target)?;
     add(m, p, "rows", (source.rows, target.rows), kinds, found);
+    if source != target && kinds == DifferenceCounts::default() {
+        found.lines.extend(repeated_line(p, &beside)?);
+    }
     Ok(())
+}
+
+/// Most keys that are counted.
+const MOST_REPEATED: i64 = 1000;
+
+fn repeated_line(p: &Mapping, beside: &Comparison) -> Result<Option<CheckLine>> {
+    let keys = beside.repeated_keys(MOST_REPEATED)?;
+    Ok((!keys.is_empty()).then(|| {
+        let topic = LineTopic::ExtraOrDifferent;
+        CheckLine::new(
+            p,
+            topic,
+            "keys repeated",
+            "0".into(),
+            keys.len().to_string(),
+        )
+    }))
 }
 
 fn kinds_of(beside: &Comparison, source: HashSum, target: HashSum) -> Result<DifferenceCounts> {
@@ -101,7 +123,7 @@ pub fn add(
     found: &mut CheckFindings,
 ) {
     let mut rows = count_line(m, p, what, source, target);
-    if kinds.wrong() == 0 && kinds.pending == 0 {
+    if kinds.wrong() == 0 && kinds.pending == 0 && source == target {
         rows.ok = Some(true);
     }
     found.lines.push(rows);
@@ -151,7 +173,33 @@ pub fn kinds(m: &Migration, p: &Mapping, at: &Snapshot, note: bool) -> Result<Di
     if note {
         beside.list_as_pending(&choice)?;
     }
-    beside.kinds(&choice)
+    let kinds = beside.kinds(&choice)?;
+    if kinds == DifferenceCounts::default() {
+        refuse_repeated(p, &beside)?;
+    }
+    Ok(kinds)
+}
+
+/// Errors with 23505 if several rows of the target have one key: no repair by key could tell them apart.
+fn refuse_repeated(p: &Mapping, beside: &Comparison) -> Result<()> {
+    let keys = beside.repeated_keys(3)?;
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<String> = keys.iter().map(|k| format!("({})", k.join(", "))).collect();
+    let target = sides::target(p)?;
+    Err(Error::refusal(
+        PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+        format!("a key is in {} more than once", target.plain()),
+        format!(
+            "For example {}. A table inherits from it, or its unique index is broken.",
+            keys.join(", ")
+        ),
+        format!(
+            "Which tables hold them: SELECT tableoid::regclass, count(*) FROM {target} GROUP BY 1; remove the rows that are too many, and \
+             REINDEX TABLE {target}; where an index is broken."
+        ),
+    ))
 }
 
 /// A row that differs, for display.
@@ -178,6 +226,9 @@ pub fn diff(m: &Migration, p: &Mapping, limit: i64) -> Result<Vec<Difference>> {
             source,
             target,
         });
+    }
+    if all.is_empty() {
+        refuse_repeated(p, &beside)?;
     }
     Ok(all)
 }

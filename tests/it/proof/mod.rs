@@ -2,6 +2,7 @@
 //! never rests.
 
 mod damage;
+mod false_proof;
 mod job;
 mod live;
 mod repair;
