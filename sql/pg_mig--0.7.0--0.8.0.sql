@@ -189,6 +189,8 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION @extschema@.mig_archive(text, text, boolean, boolean) IS 'stopped -> archived: each old table and its indexes get the suffix; sequences that the new table draws from become its own. compat_views: read-only views under the old names, with the old columns and grants, and with the rows that a filter leaves out. Not before archive_after_days in stopped, and not while others depend on the old tables or a filter leaves rows in them, unless force, which is recorded. Errors: 55000 phase, drift, too early or rows outside a filter, 2BP01 dependents, 42P07 name taken, 55P03 lock not had. Locks: AccessExclusive on all old and new tables until commit, had within lock_timeout_ms a try, for 15 seconds.';
+COMMENT ON FUNCTION @extschema@.mig_drop(text, boolean, boolean) IS 'Forgets a migration in phase defined or archived; its history stays. archives: drops the archived tables too, not before drop_after_days in archived and not while they hold rows outside a filter unless force, which is recorded. Errors: 55000 phase, too early or rows outside a filter. Locks: AccessExclusive on the archives until commit.';
 ALTER TABLE mig.migration ADD COLUMN search_path text;
 COMMENT ON COLUMN mig.migration.search_path IS 'What names without a schema mean in functions of the application; that of the role that defined the migration.';
 ALTER FUNCTION @extschema@.mig_define(text, regclass, text, name, jsonb) RESET ALL;

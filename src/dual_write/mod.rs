@@ -7,6 +7,7 @@ mod cache;
 mod column_sync;
 mod event;
 mod event_writer;
+mod home_rows;
 mod merge;
 mod retired_guard;
 mod trigger_function;

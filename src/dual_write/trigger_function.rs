@@ -26,7 +26,7 @@ impl TriggerFunction {
             TriggerFunction::Guard => (
                 "mig.guard()",
                 "mig_stop",
-                "BEFORE a statement or row of an ordinary table, or INSTEAD OF a view's",
+                "BEFORE a statement or BEFORE or AFTER a row of an ordinary table, or INSTEAD OF a view's",
             ),
             TriggerFunction::KeepColumns => (
                 "mig.keep_columns()",
@@ -44,7 +44,11 @@ impl TriggerFunction {
                 event == pg_sys::TRIGGER_EVENT_TRUNCATE
             }
             (TriggerFunction::Mirror, FiringMode::AfterRow, TriggerRelation::Heap)
-            | (TriggerFunction::Guard, FiringMode::BeforeRow, TriggerRelation::Heap)
+            | (
+                TriggerFunction::Guard,
+                FiringMode::BeforeRow | FiringMode::AfterRow,
+                TriggerRelation::Heap,
+            )
             | (TriggerFunction::Guard, FiringMode::InsteadOfRow, TriggerRelation::View) => {
                 trigger_call::has_rows(data)
             }

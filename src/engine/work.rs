@@ -67,6 +67,9 @@ pub trait Work {
     /// Returns the objects of others that would follow the old side into the archive.
     fn dependents(&self) -> Result<Vec<String>>;
 
+    /// Returns what filters leave out, as rows that are only in the old tables; nothing where there are no filters.
+    fn list_left_rows(&self) -> Result<Vec<String>>;
+
     /// Returns the error for these dependents; `call` overrides it.
     fn refuse_dependents(&self, found: &[String], call: String) -> Error;
 

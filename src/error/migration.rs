@@ -136,6 +136,16 @@ impl Error {
         )
     }
 
+    /// Rows that a filter leaves out are only in the old tables. `fate`: what the call does to these.
+    pub fn rows_left(migration: String, detail: String, fate: &str, call: String) -> Self {
+        new_error(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("filters of migration \"{migration}\" leave out rows, and this {fate}"),
+            detail,
+            format!("Move or delete these rows, or say that it is meant: SELECT * FROM {call};"),
+        )
+    }
+
     /// Other objects depend on the old tables.
     pub fn has_dependents(detail: String, call: String) -> Self {
         new_error(

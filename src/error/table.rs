@@ -85,6 +85,16 @@ impl Error {
         )
     }
 
+    /// A write of a row that has moved, to a table some of whose rows have not.
+    pub fn moved_row(old: String, new: String, home: String) -> Self {
+        new_error(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("a row of {old} has moved and takes no writes there"),
+            format!("Rows that the mapping's filter takes live in {new}, the others in {home}."),
+            format!("Write to {new} instead."),
+        )
+    }
+
     /// A write to an old table after the cutover.
     pub fn retired_table(old: String, new: String) -> Self {
         new_error(

@@ -8,6 +8,7 @@ use crate::model::layout::{Layout, Origin, Scope};
 use crate::model::records::Mapping;
 use crate::model::shape::Shape;
 use crate::pg::{role, spi};
+use crate::sqlgen::archive;
 use crate::store::sides;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
@@ -185,6 +186,30 @@ fn describe_kind(kind: &str) -> &'static str {
 fn has_rights_of(target: &Shape, p: &Mapping) -> bool {
     p.source_owner
         .is_none_or(|owner| role::has_privileges_of(target.owner.into(), owner.into()))
+}
+
+/// Counts the rows that the filter leaves out: they stay in the old table, also when the new one is the only one that moves on.
+pub fn count_left(p: &Mapping) -> Result<Option<PreflightFinding>> {
+    let Some(filter) = &p.spec.filter else {
+        return Ok(None);
+    };
+    let source = sides::source(p)?;
+    let rows = {
+        let _owner = role::confine_reading(sides::owner(p)?)?;
+        spi::value::<i64>(&archive::count_rest(source, filter), &[])?.unwrap_or(0)
+    };
+    Ok((rows > 0).then(|| PreflightFinding {
+        severity: Severity::Warning,
+        check_name: "rows outside the filter".into(),
+        relation: Some(p.source),
+        detail: format!(
+            "The filter leaves out {rows} rows. They stay in {}, which takes writes of such rows also after mig_stop.",
+            source.plain()
+        ),
+        hint: Some(
+            "Nothing is to be done while the old table stays. mig_archive and mig_drop refuse as long as there are such rows, unless force is true.".into(),
+        ),
+    }))
 }
 
 /// Checks whether an existing target holds rows of this scope: nothing shows that they are the source's.

@@ -101,12 +101,13 @@ fn go_on(to: &str, from: &str) -> String {
 
 /// Creates a read-only view with the source table's name and columns over the target's rows of the scope. The view applies the
 /// reader's own rights and policies (security_invoker), and a write to it names the target (`compat_guard`). `old` is the shape
-/// of the archived table.
+/// of the archived table; `rest` that table and the filter: rows that it leaves out are there alone.
 pub fn compat_view(
     name: &QualifiedName,
     old: &Shape,
     target: &QualifiedName,
     layout: &Layout,
+    rest: Option<(&QualifiedName, &str)>,
 ) -> String {
     let columns: Vec<String> = old
         .columns
@@ -128,15 +129,27 @@ pub fn compat_view(
         [] => String::new(),
         all => format!(" WHERE {}", all.join(" AND ")),
     };
+    let rest = rest.map_or_else(String::new, |(archive, filter)| {
+        let columns = old.columns.iter().map(|c| &c.name);
+        format!(
+            " UNION ALL SELECT {} FROM {archive} WHERE ({filter}\n) IS NOT TRUE",
+            list(columns)
+        )
+    });
     format!(
-        "CREATE VIEW {name} WITH (security_invoker = true) AS SELECT {} FROM {target} AS t{ours}",
+        "CREATE OR REPLACE VIEW {name} WITH (security_invoker = true) AS SELECT {} FROM {target} AS t{ours}{rest}",
         columns.join(", ")
     )
 }
 
+/// Counts the rows that a filter leaves out.
+pub fn count_rest(source: &QualifiedName, filter: &str) -> String {
+    format!("SELECT count(*) FROM {source} WHERE ({filter}\n) IS NOT TRUE")
+}
+
 /// Creates the trigger that refuses writes to that view and names the target.
-pub fn compat_guard(id: i32, view: &QualifiedName, target: u32) -> String {
-    retired_guard::of_view(id, target).create(view)
+pub fn compat_guard(id: i32, view: &QualifiedName, target: u32, home: Option<u32>) -> String {
+    retired_guard::of_view(id, target, home).create(view)
 }
 
 /// Grants of the source table, applied to its view.

@@ -27,6 +27,23 @@ pub fn dependents(mappings: &[Mapping]) -> Result<Vec<String>> {
     Ok(found.into_iter().map(|f| f.what).collect())
 }
 
+/// Returns what the filters leave out: one text for each table that has such rows.
+pub fn list_left_rows(mappings: &[Mapping]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for p in mappings {
+        let Some(filter) = &p.spec.filter else {
+            continue;
+        };
+        let source = sides::source(p)?;
+        let _owner = role::confine_reading(sides::owner(p)?)?;
+        let rows = spi::value::<i64>(&archive::count_rest(source, filter), &[])?.unwrap_or(0);
+        if rows > 0 {
+            found.push(format!("{rows} rows of {}", source.plain()));
+        }
+    }
+    Ok(found)
+}
+
 /// Renames the sources with their indexes, hands their sequences over to the targets, and creates views under the old names
 /// if wanted. Locks both sides AccessExclusive until commit, for catalog changes only.
 pub fn archive_tables(
@@ -53,7 +70,7 @@ pub fn archive_tables(
             grant_as_before(p, s)?;
         }
         if views {
-            create_compat_view(p, &old.name, &old)?;
+            create_compat_view(p, &old.name, &old, suffix)?;
             done.view_text = catalog::view_text(&old.name)?;
         }
         mapping::set_archived(p.id, Some(&done))?;
@@ -141,14 +158,20 @@ fn grant_as_before(p: &Mapping, s: &SharedSequence) -> Result<()> {
     sequence::grant_as(&own, Some(&s.sequence))
 }
 
-fn create_compat_view(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<()> {
+fn create_compat_view(p: &Mapping, name: &QualifiedName, old: &Shape, suffix: &str) -> Result<()> {
     let (target, layout) = (sides::target(p)?, sides::layout(p)?);
     let owner = Oid::from(old.owner);
+    let archive = rename_in_schema(name, &ArchivedTable::add_suffix(&name.name, suffix));
+    let filter = p.spec.filter.as_deref();
     draft::in_draft_schema(owner, |draft| {
         let drafted = draft.name(name);
         {
             let _owner = role::confine(owner)?;
-            spi::run(&archive::compat_view(&drafted, old, target, layout), &[])?;
+            let rest = filter.map(|f| (&archive, f));
+            spi::run(
+                &archive::compat_view(&drafted, old, target, layout, rest),
+                &[],
+            )?;
             draft::revoke_defaults(&drafted)?;
             for sql in archive::compat_grants(&drafted, old) {
                 spi::run(&sql, &[])?;
@@ -159,7 +182,8 @@ fn create_compat_view(p: &Mapping, name: &QualifiedName, old: &Shape) -> Result<
         spi::run(&there, &[])
     })?;
     let view = catalog::oid_of(name).ok_or_else(|| catalog::missing_table(&name.plain()))?;
-    let guard = archive::compat_guard(p.id, name, sides::target_oid(p)?.to_u32());
+    let home = filter.map(|_| p.source);
+    let guard = archive::compat_guard(p.id, name, sides::target_oid(p)?.to_u32(), home);
     state::define_triggers(view, name, &[guard])?;
     for sql in archive::compat_maps(old, layout) {
         spi::run(&sql, &[])?;
@@ -215,6 +239,18 @@ fn hand_back(p: &Mapping, s: &SharedSequence, source: &QualifiedName) -> Result<
     Ok(())
 }
 
+/// Takes the archived table out of the view that has its name, so that the table can be dropped.
+fn leave_target_alone(p: &Mapping) -> Result<()> {
+    let Some(was) = p.archived.as_ref().filter(|was| was.view) else {
+        return Ok(());
+    };
+    let old = catalog::shape_of(p.source, &p.source_text())?;
+    let sql = archive::compat_view(&was.name, &old, sides::target(p)?, sides::layout(p)?, None);
+    let _owner = role::confine(sides::owner(p)?)?;
+    spi::run(&sql, &[])?;
+    Ok(())
+}
+
 /// Drops pg_mig's views and triggers, and the archived tables if wanted.
 pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<()> {
     let mut tables = Vec::new();
@@ -244,6 +280,11 @@ pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<
                 p.source_text(),
                 kept.plain()
             ));
+        }
+    }
+    if drop_tables {
+        for p in mappings.iter().filter(|p| p.spec.filter.is_some()) {
+            leave_target_alone(p)?;
         }
     }
     if drop_tables && !tables.is_empty() {

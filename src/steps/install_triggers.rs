@@ -7,6 +7,7 @@ use crate::pg::{catalog, lock, spi, state};
 use crate::relation::{id_pairs, triggers};
 use crate::settings;
 use crate::sqlgen::direction::{Direction, Flow};
+use crate::sqlgen::retired_guard::GuardedRows;
 use crate::sqlgen::{retired_guard, trigger};
 use crate::store::{author, drift, mapping, sides};
 
@@ -17,7 +18,9 @@ pub fn disable(mappings: &[Mapping]) -> Result<usize> {
     let mut standing = Vec::new();
     for p in mappings {
         let found = triggers::list_installed(p)?;
-        let guards = retired_guard::guard_triggers(p.id, p.target.unwrap_or(0)).map(|g| g.name);
+        let rows = GuardedRows::of_filter(p.spec.filter.as_ref());
+        let guards = retired_guard::guard_triggers(p.id, p.target.unwrap_or(0), rows);
+        let guards: Vec<_> = guards.into_iter().map(|g| g.name).collect();
         standing.extend(
             found
                 .into_iter()
@@ -143,7 +146,12 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     }
     for p in mappings {
         triggers::drop_all(p)?;
-        let guards = retired_guard::create(p.id, sides::source(p)?, sides::target_oid(p)?.to_u32());
+        let guards = retired_guard::create(
+            p.id,
+            sides::source(p)?,
+            sides::target_oid(p)?.to_u32(),
+            GuardedRows::of_filter(p.spec.filter.as_ref()),
+        );
         state::define_triggers(p.source.into(), sides::source(p)?, &guards)?;
         triggers::record_installed(p.id)?;
     }

@@ -89,7 +89,7 @@ impl CodePath {
 }
 
 /// A scalar query for the path of a migration; `id` is SQL text. The column may not exist before the objects are updated.
-pub fn select_code_path(id: &str) -> String {
+fn select_code_path(id: &str) -> String {
     format!(
         "(SELECT pg_catalog.jsonb_build_object('owner', m.owner::oid::bigint, 'path', coalesce(m.options OPERATOR(pg_catalog.->>) 'search_path', \
          pg_catalog.to_jsonb(m) OPERATOR(pg_catalog.->>) 'search_path')) FROM mig.migration m WHERE m.id = {id})"
@@ -128,6 +128,30 @@ pub fn find_registered(id: i32, way: Direction) -> Result<Option<TrustedMapping>
         &[pgrx::pg_sys::INT4OID, pgrx::pg_sys::TEXTOID],
         &mut [pgrx::pg_sys::Datum::from(id), name],
     )
+}
+
+/// Returns the search_path of the application's code that runs as `role` for a mapping, under the latest snapshot.
+pub fn code_path(id: i32, role: Oid) -> Result<Option<String>> {
+    find_code_path("mig.mapping", id, role)
+}
+
+/// As `code_path`, for a row of a table that has migrations.
+pub fn find_code_path(table: &str, id: i32, role: Oid) -> Result<Option<String>> {
+    #[derive(serde::Deserialize)]
+    struct FoundPath {
+        code_path: Option<CodePath>,
+    }
+    let sql = format!(
+        "SELECT {} AS code_path FROM {table} r WHERE r.id = $1",
+        select_code_path("r.migration")
+    );
+    let found: Option<FoundPath> = state::first_latest(
+        &sql,
+        &[pgrx::pg_sys::INT4OID],
+        &mut [pgrx::pg_sys::Datum::from(id)],
+    )?;
+    let path = found.and_then(|f| f.code_path);
+    Ok(path.and_then(|p| p.for_code_of(role).map(str::to_owned)))
 }
 
 /// Returns other mappings of the migration whose touched tables refer to this one's by foreign keys, directly or

@@ -7,9 +7,9 @@ use crate::pg::catalog::Extent;
 use crate::pg::{catalog, spi, state};
 use crate::sqlgen::columns::{trigger_name, view_name};
 use crate::store::author::{self, Misplaced};
-use crate::store::mapping::{CodePath, select_code_path};
+use crate::store::mapping;
 use pgrx::JsonB;
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::Oid;
 
 const SELECT: &str = "SELECT c.id, c.leader, c.relation::oid::bigint AS relation, k.relowner::bigint AS owner, (pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.->>) 'author')::pg_catalog.regrole::oid::bigint AS author, \
     CASE WHEN k.oid IS NOT NULL THEN pg_catalog.jsonb_build_object('schema', n.nspname, 'name', k.relname) END AS table, \
@@ -74,19 +74,7 @@ pub fn other_migration(migration: i32, relation: u32) -> Result<Option<String>> 
 
 /// Returns the search_path of the application's code for a change of this table, under the latest snapshot.
 pub fn code_path(id: i32, relation: Oid) -> Result<Option<String>> {
-    #[derive(serde::Deserialize)]
-    struct FoundPath {
-        code_path: Option<CodePath>,
-    }
-    let sql = format!(
-        "SELECT {} AS code_path FROM mig.new_column c WHERE c.id = $1",
-        select_code_path("c.migration")
-    );
-    let found: Option<FoundPath> =
-        state::first_latest(&sql, &[pg_sys::INT4OID], &mut [pg_sys::Datum::from(id)])?;
-    let path = found.and_then(|f| f.code_path);
-    let owner = catalog::owner_of(relation)?;
-    Ok(path.and_then(|p| p.for_code_of(owner).map(str::to_owned)))
+    mapping::find_code_path("mig.new_column", id, catalog::owner_of(relation)?)
 }
 
 /// A column as requested.

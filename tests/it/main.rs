@@ -20,6 +20,7 @@ mod drivers;
 mod dump;
 mod errors_pass;
 mod faults;
+mod filters;
 mod floors;
 mod hosted;
 mod ids;

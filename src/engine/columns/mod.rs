@@ -190,6 +190,10 @@ impl Work for ColumnWork {
         dependents(&self.changes)
     }
 
+    fn list_left_rows(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     fn refuse_dependents(&self, found: &[String], call: String) -> Error {
         Error::refusal(
             pgrx::PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,

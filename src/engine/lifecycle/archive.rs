@@ -5,7 +5,8 @@ use crate::engine::gate::{
 };
 use crate::engine::kind;
 use crate::engine::types::Action;
-use crate::error::Result;
+use crate::engine::work::Work;
+use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
 use crate::settings;
@@ -26,11 +27,23 @@ pub fn archive(
     require_suffix(suffix)?;
     work.require_no_rollback()?;
     let mut passed_over = Vec::new();
-    let call = format!("mig_archive({}, force => true)", Literal(&m.name));
+    let views = if compat_views {
+        ", compat_views => true"
+    } else {
+        ""
+    };
+    let call = format!("mig_archive({}{views}, force => true)", Literal(&m.name));
     require_min_age(
         m,
         settings::archive_after_days(m),
         "archive_after_days",
+        &call,
+        force,
+        &mut passed_over,
+    )?;
+    require_no_left_rows(
+        &*work,
+        "puts them away with these",
         &call,
         force,
         &mut passed_over,
@@ -44,6 +57,24 @@ pub fn archive(
     let call = describe_forced_call("mig_archive", &passed_over);
     enter(m, Phase::Archived, &call)?;
     Ok(done)
+}
+
+/// Errors: 55000 if filters leave out rows, unless it is forced.
+fn require_no_left_rows(
+    work: &dyn Work,
+    fate: &str,
+    call: &str,
+    force: bool,
+    passed_over: &mut Vec<String>,
+) -> Result<()> {
+    let left = work.list_left_rows()?;
+    if !left.is_empty() && !force {
+        let detail = format!("Only in the old tables: {}.", left.join("; "));
+        let name = work.migration().name.clone();
+        return Err(Error::rows_left(name, detail, fate, call.to_owned()));
+    }
+    passed_over.extend(left);
+    Ok(())
 }
 
 /// Forgets a migration, and drops the archived tables or columns if wanted.
@@ -64,6 +95,13 @@ pub fn drop(name: &str, archives: bool, force: bool) -> Result<Vec<Action>> {
             m,
             settings::drop_after_days(m),
             "drop_after_days",
+            &call,
+            force,
+            &mut passed_over,
+        )?;
+        require_no_left_rows(
+            &*work,
+            "drops them with these",
             &call,
             force,
             &mut passed_over,

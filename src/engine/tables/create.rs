@@ -31,6 +31,7 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
                 &p.mapping, &p.source, &p.layout, adopted, &moved,
             ));
             found.extend(preflight::rows::duplicates(&p.mapping, &p.layout)?);
+            found.extend(preflight::rows::count_left(&p.mapping)?);
             found.extend(preflight::one_way(&p.mapping, &p.source, &p.layout));
             found.extend(preflight::left_defaults(&p.mapping, &p.source, &p.layout));
             let source_of = |id| {

@@ -122,6 +122,10 @@ impl Work for TableWork {
         archive::dependents(&self.mappings)
     }
 
+    fn list_left_rows(&self) -> Result<Vec<String>> {
+        archive::list_left_rows(&self.mappings)
+    }
+
     fn refuse_dependents(&self, found: &[String], call: String) -> Error {
         Error::has_dependents(format!("Found: {}.", found.join("; ")), call)
     }

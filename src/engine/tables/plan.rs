@@ -8,6 +8,7 @@ use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
 use crate::settings;
 use crate::sqlgen::direction::Flow;
+use crate::sqlgen::retired_guard::GuardedRows;
 use crate::sqlgen::{PlanStatement, fkey, index, retired_guard, scope_pin, trigger};
 use crate::steps::create::{self, PlannedMapping};
 use crate::steps::{archive, define};
@@ -88,7 +89,8 @@ fn plan_cutover(p: &PlannedMapping) -> Result<Vec<PlannedStep>> {
             add(Phase::Stopped, &flow.touched, exclusive, sql);
         }
     }
-    for sql in retired_guard::create(id, source, p.mapping.target.unwrap_or(0)) {
+    let rows = GuardedRows::of_filter(p.mapping.spec.filter.as_ref());
+    for sql in retired_guard::create(id, source, p.mapping.target.unwrap_or(0), rows) {
         add(Phase::Stopped, source, exclusive, sql);
     }
     for sql in archive::statements(&p.mapping, &p.source, "_archive")? {
