@@ -15,7 +15,7 @@ use std::ffi::CStr;
 use std::rc::Rc;
 
 /// Finds a row in the mapping's view by its place, as the view's owner.
-struct MovedRows {
+struct HomeFilter {
     owner: pg_sys::Oid,
     path: Option<Rc<CStr>>,
     find: PreparedPlan,
@@ -23,7 +23,7 @@ struct MovedRows {
 }
 
 thread_local! {
-    static KNOWN: RefCell<HashMap<(i32, pg_sys::Oid), Rc<MovedRows>>> = RefCell::new(HashMap::new());
+    static KNOWN: RefCell<HashMap<(i32, pg_sys::Oid), Rc<HomeFilter>>> = RefCell::new(HashMap::new());
 }
 
 /// Whether the row of the event is one that the filter takes: the row before an UPDATE or DELETE in a BEFORE trigger, the row after an INSERT or
@@ -50,7 +50,7 @@ pub unsafe fn has_moved(data: &pg_sys::TriggerData, mapping: i32) -> Result<bool
     Ok(connection.run_latest(&known.find, &mut [place])? > 0)
 }
 
-fn find_or_make(mapping: i32, relation: pg_sys::Oid) -> Result<Rc<MovedRows>> {
+fn find_or_make(mapping: i32, relation: pg_sys::Oid) -> Result<Rc<HomeFilter>> {
     let known = KNOWN.with_borrow(|all| all.get(&(mapping, relation)).cloned());
     if let Some(known) = known.filter(|k| !k.changed.is_raised()) {
         return Ok(known);
@@ -65,7 +65,7 @@ fn find_or_make(mapping: i32, relation: pg_sys::Oid) -> Result<Rc<MovedRows>> {
 }
 
 /// Errors with 55000 where the view is gone, or is another role's: its filter runs with the rights of the table's owner.
-fn make(mapping: i32, relation: pg_sys::Oid) -> Result<MovedRows> {
+fn make(mapping: i32, relation: pg_sys::Oid) -> Result<HomeFilter> {
     let name = view_names::name(mapping);
     let owner = catalog::owner_of(relation)?;
     let view = catalog::oid_of(&name);
@@ -89,7 +89,7 @@ fn make(mapping: i32, relation: pg_sys::Oid) -> Result<MovedRows> {
         "SELECT 1 FROM {name} AS v WHERE v.{} OPERATOR(pg_catalog.=) $1",
         view_names::place()
     );
-    Ok(MovedRows {
+    Ok(HomeFilter {
         owner,
         path,
         find: prepared::connect()?.prepare(&find, &[pg_sys::TIDOID])?,
