@@ -14,7 +14,7 @@ use crate::model::layout::reverse::{NotReversible, way_back};
 use crate::model::records::Mapping;
 use crate::model::shape::{Publication, Shape};
 use crate::model::text_enum::text_enum;
-use crate::pg::{role, spi};
+use crate::pg::{self, role, spi};
 use crate::sqlgen::comments_stats;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
@@ -54,6 +54,26 @@ pub fn catalog(mappings: &[Mapping], scope_table: Option<u32>) -> Result<Vec<Pre
             scope_table.map(Oid::from).into(),
         ],
     )
+}
+
+/// Finds what follows the table's oid into the archive, and is no view, key or policy: functions with a SQL body, columns and functions of its row
+/// type, and all else that pg_depend knows.
+pub fn check_dependents(mappings: &[Mapping]) -> Result<Vec<PreflightFinding>> {
+    let found = pg::catalog::outside_dependents(mappings.iter().map(|p| p.source))?;
+    let others = found
+        .into_iter()
+        .filter(|d| d.kind == pg::catalog::DependentKind::Other);
+    Ok(others
+        .map(|d| PreflightFinding {
+            severity: Severity::Warning,
+            check_name: d.kind.to_string(),
+            relation: Some(d.relation),
+            detail: format!("{}, and goes on with the old table, under whatever name that has.", d.what),
+            hint: Some(
+                "Make it for the new table when reads move; mig_archive refuses as long as it uses the old one, unless force is true.".into(),
+            ),
+        })
+        .collect())
 }
 
 /// Finds rows that could collide: rows that swap the values of a deferrable primary key collide in a unique key that only

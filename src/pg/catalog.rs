@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::{Grant, Shape};
+use crate::model::text_enum::text_enum;
 use crate::pg::{prepared, spi, syscache};
 use pgrx::pg_sys::{self, Oid};
 
@@ -214,5 +215,32 @@ pub fn extent(table: u32) -> Result<Option<Extent>> {
           * (pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint))::bigint AS rows \
          FROM pg_catalog.pg_class c WHERE c.oid = $1 AND pg_catalog.pg_relation_filenode(c.oid) IS NOT NULL",
         &[Oid::from(table).into()],
+    )
+}
+
+text_enum! {
+    pub enum DependentKind {
+        /// Or a rule of another table.
+        View = "view",
+        ForeignKey = "foreign key",
+        Policy = "policy",
+        Other = "dependent object",
+    }
+}
+
+/// An object of others that depends on a table.
+#[derive(serde::Deserialize)]
+pub struct OutsideDependent {
+    pub relation: u32,
+    pub kind: DependentKind,
+    pub what: String,
+}
+
+/// Returns what depends on these tables and is neither theirs nor ours.
+pub fn outside_dependents(tables: impl Iterator<Item = u32>) -> Result<Vec<OutsideDependent>> {
+    let tables: Vec<Oid> = tables.map(Oid::from).collect();
+    spi::rows(
+        include_str!("../../sql/query/outside_dependents.sql"),
+        &[tables.into()],
     )
 }

@@ -15,16 +15,12 @@ use pgrx::pg_sys::Oid;
 
 /// Returns the objects of others that depend on the sources: they would follow the sources into the archive.
 pub fn dependents(mappings: &[Mapping]) -> Result<Vec<String>> {
-    #[derive(serde::Deserialize)]
-    struct OutsideDependent {
-        what: String,
-    }
-    let sources: Vec<Oid> = mappings.iter().map(|p| Oid::from(p.source)).collect();
-    let found: Vec<OutsideDependent> = spi::rows(
-        include_str!("../../sql/query/outside_dependents.sql"),
-        &[sources.into()],
-    )?;
-    Ok(found.into_iter().map(|f| f.what).collect())
+    let mut found: Vec<String> = catalog::outside_dependents(mappings.iter().map(|p| p.source))?
+        .into_iter()
+        .map(|d| d.what)
+        .collect();
+    found.dedup();
+    Ok(found)
 }
 
 /// Returns what the filters leave out: one text for each table that has such rows.

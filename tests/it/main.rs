@@ -16,6 +16,7 @@ mod columns;
 mod combined;
 mod copied_properties;
 mod crash;
+mod dependents;
 mod drivers;
 mod dump;
 mod errors_pass;

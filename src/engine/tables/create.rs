@@ -17,6 +17,7 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
     let mut found = preflight::catalog(mappings, m.scope_table)?;
     let owners = mappings.iter().map(|p| p.source_owner);
     found.extend(preflight::code_path::findings(m, owners)?);
+    found.extend(preflight::check_dependents(mappings)?);
     found.extend(mappings.iter().flat_map(preflight::mutable));
     if m.phase <= Phase::Created {
         for p in mappings.iter().filter(|p| p.source_owner.is_some()) {
