@@ -6,6 +6,7 @@ pub mod columns;
 pub mod combined;
 pub mod rows;
 pub mod triggers;
+pub mod unfit_rows;
 
 use crate::error::Result;
 use crate::ident::Ident;

@@ -135,6 +135,9 @@ SELECT jsonb_build_object(
       'name', co.conname,
       'definition', pg_catalog.pg_get_constraintdef(co.oid),
       'comment', obj_description(co.oid, 'pg_constraint'),
+      'mutable', co.conbin::text LIKE '%{SQLVALUEFUNCTION%' OR EXISTS (
+        SELECT FROM pg_catalog.regexp_matches(co.conbin::text, ':(?:op)?funcid ([0-9]+)', 'g') m
+        JOIN pg_catalog.pg_proc f ON f.oid = m[1]::oid WHERE f.provolatile <> 'i'),
       'columns', (SELECT coalesce(jsonb_agg(a.attname), '[]') FROM pg_catalog.pg_attribute a
                   WHERE a.attrelid = c.oid AND a.attnum = ANY (co.conkey))) ORDER BY co.conname), '[]')
     FROM pg_catalog.pg_constraint co WHERE co.conrelid = c.oid AND co.contype = 'c' AND pg_catalog.pg_get_constraintdef(co.oid) IS NOT NULL),

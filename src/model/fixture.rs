@@ -156,6 +156,7 @@ pub fn new_mapping(target: &str, references: &[&str]) -> Mapping {
             on_update: "NO ACTION".into(),
             set_columns: Vec::new(),
             comment: None,
+            not_valid: false,
         })
         .collect();
     let doc = json!({"id": 1, "source": 1, "source_name": null, "source_owner": null, "target_name": name(target), "target": 2,

@@ -113,6 +113,9 @@ pub struct CheckConstraint {
     pub definition: String,
     pub comment: Option<String>,
     pub columns: Vec<Ident>,
+    /// It may depend on more than the row: rows that it took may violate it now.
+    #[serde(default)]
+    pub mutable: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

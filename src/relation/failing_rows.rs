@@ -1,6 +1,7 @@
 //! Rows for which an expression fails, found by halving a failing range of blocks.
 
 use crate::error::Result;
+use crate::ident::{Ident, QualifiedName};
 use crate::model::column_change::ColumnChange;
 use crate::model::shape::Shape;
 use crate::pg::tid::BlockSlice;
@@ -21,17 +22,27 @@ pub fn rows(
     blocks: (i64, i64),
     limit: usize,
 ) -> Result<Vec<FailingRow>> {
-    let table = r.table()?;
     let texts: Vec<String> = r
         .columns
         .iter()
         .map(|c| cast_expression(&c.up, &c.type_text))
         .collect();
+    list(r.table()?, &shape.key_columns(), &texts, blocks, limit)
+}
+
+/// Returns the first `limit` rows of blocks `from` to `to` of a table for which one of the expressions fails.
+pub fn list(
+    table: &QualifiedName,
+    key: &[Ident],
+    expressions: &[String],
+    blocks: (i64, i64),
+    limit: usize,
+) -> Result<Vec<FailingRow>> {
     let looks = FailingQueries {
-        range: sql::evaluate_slice(table, &texts),
+        range: sql::evaluate_slice(table, expressions),
         places: sql::places_in(table),
-        one: sql::evaluated_one(table, &texts),
-        key: sql::select_row_name(table, &shape.key_columns()),
+        one: sql::evaluated_one(table, expressions),
+        key: sql::select_row_name(table, key),
     };
     let _safe = guc::pin_names();
     let mut found = Vec::new();

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod batch;
 pub mod canary;
+pub mod check_rows;
 pub mod checksum;
 pub mod columns;
 pub mod comments_stats;

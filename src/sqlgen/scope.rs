@@ -1,12 +1,19 @@
 //! Conditions for the rows of one scope, and for those of all others.
 
-use crate::ident::Literal;
+use crate::ident::{Ident, Literal};
 use crate::model::layout::{Layout, Scope};
 
 /// Returns for example `t.project_id = '…'::uuid`.
 pub fn scope_is_mine(alias: &str, layout: &Layout) -> Option<String> {
     let each: Vec<String> = layout.marks().map(|s| in_scope(alias, s)).collect();
     (!each.is_empty()).then(|| each.join(" AND "))
+}
+
+/// Returns the value that all rows of the migration have in this column.
+pub fn value_of(layout: &Layout, column: &Ident) -> Option<String> {
+    let mut marks = layout.marks();
+    let mark = marks.find(|s| s.column == *column)?;
+    Some(format!("{}::{}", Literal(&mark.value), mark.type_text))
 }
 
 pub fn in_scope(alias: &str, scope: &Scope) -> String {

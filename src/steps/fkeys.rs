@@ -60,7 +60,7 @@ pub fn next(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
             &[sides::target_oid(p)?.into(), key.name.as_str().into()],
         )?;
         match state {
-            Some(s) if s.valid => continue,
+            Some(s) if s.valid || key.not_valid => continue,
             Some(_) => {
                 let weak = [sides::target_lock(p, lock::LockMode::AccessShare)?];
                 lock::lock_for_job(&weak, settings::lock_timeout_ms(m))?;

@@ -42,6 +42,7 @@ mod soak;
 mod squatting;
 mod stored_attacks;
 mod throttle;
+mod unfit_rows;
 mod upgrade;
 mod wait;
 mod worker;

@@ -33,6 +33,12 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
             ));
             found.extend(preflight::rows::duplicates(&p.mapping, &p.layout)?);
             found.extend(preflight::rows::count_left(&p.mapping)?);
+            found.extend(preflight::unfit_rows::findings(
+                &p.mapping,
+                &p.source,
+                &p.layout,
+                p.standing.as_ref().filter(|s| s.kind == "r"),
+            )?);
             found.extend(preflight::one_way(&p.mapping, &p.source, &p.layout));
             found.extend(preflight::left_defaults(&p.mapping, &p.source, &p.layout));
             let source_of = |id| {

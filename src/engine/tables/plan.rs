@@ -151,11 +151,13 @@ fn late_statements(
             "ShareRowExclusiveLock (brief)",
             fkey::add(target, key),
         ));
-        made.push(PlanStatement::new(
-            target,
-            "ShareUpdateExclusiveLock",
-            fkey::validate(target, &key.name),
-        ));
+        if !key.not_valid {
+            made.push(PlanStatement::new(
+                target,
+                "ShareUpdateExclusiveLock",
+                fkey::validate(target, &key.name),
+            ));
+        }
     }
     let kept = p.layout.drawn.is_none() && p.layout.mapped_columns().next().is_none();
     if let Some(scope) = p.layout.scope.as_ref().filter(|_| kept)
@@ -194,12 +196,10 @@ pub(super) fn ddl(m: &Migration, mappings: &[Mapping], keys: bool) -> Result<Vec
 /// Returns the foreign keys as the end of the backfill adds them: a key that exists is left as it is.
 fn late_keys(all: &[PlannedMapping], p: &PlannedMapping) -> Vec<String> {
     let target = &p.mapping.target_name;
-    let one = |key| {
+    let one = |key: &TargetKey| {
         let body = fkey::add_unless_there(target, key);
-        [
-            format!("DO {};", Literal(&body)),
-            format!("{};", fkey::validate(target, &key.name)),
-        ]
+        let validate = (!key.not_valid).then(|| format!("{};", fkey::validate(target, &key.name)));
+        std::iter::once(format!("DO {};", Literal(&body))).chain(validate)
     };
     own_keys(all, p).flat_map(one).collect()
 }

@@ -30,6 +30,7 @@ pub(super) fn target_keys(
             on_update: "a".into(),
             set_columns: Vec::new(),
             comment: None,
+            not_valid: false,
         });
     }
     for fkey in &me.shape.fkeys {
@@ -96,6 +97,7 @@ fn member_key(
         },
         set_columns,
         comment: fkey.comment.clone(),
+        not_valid: !fkey.validated,
     }
 }
 
@@ -130,5 +132,6 @@ fn outside_key(
         set_columns: map_names(&fkey.set_columns, names).unwrap_or_default(),
         columns,
         comment: fkey.comment.clone(),
+        not_valid: !fkey.validated,
     }
 }

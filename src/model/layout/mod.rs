@@ -166,6 +166,9 @@ pub struct TargetKey {
     pub set_columns: Vec<Ident>,
     #[serde(default)]
     pub comment: Option<String>,
+    /// The source's key is NOT VALID: rows that are there may violate it, and so may their copies.
+    #[serde(default)]
+    pub not_valid: bool,
 }
 
 /// A table of the migration, as the other tables see it.

@@ -39,7 +39,7 @@ pub fn references(all: &[Mapping], known: &KnownShapes) -> Result<Vec<Reference>
                     })
                     .collect(),
                 enforced: key.validated && key.enforced,
-                declared: true,
+                declared: key.validated,
             });
         }
         for (column, table) in &p.spec.refs {

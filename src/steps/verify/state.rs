@@ -151,13 +151,18 @@ fn indexes(m: &Migration, p: &Mapping, target: &Shape) -> Result<CheckLine> {
 }
 
 fn foreign_keys(p: &Mapping, target: &Shape) -> Result<CheckLine> {
-    let expected = sides::layout(p)?.fkeys.iter();
+    let layout = sides::layout(p)?;
+    let as_source = |name: &Ident| {
+        let mut keys = layout.fkeys.iter();
+        keys.any(|k| k.name == *name && k.not_valid)
+    };
+    let expected = layout.fkeys.iter();
     let gone = expected
         .filter(|k| !target.fkeys.iter().any(|f| f.name == k.name))
         .map(|k| format!("{} is gone", k.name.as_str()));
     let weak = target.fkeys.iter().filter_map(|f| {
         let name = f.name.as_str();
-        if !f.validated {
+        if !f.validated && !as_source(&f.name) {
             Some(format!("{name} is not validated"))
         } else if !f.enforced {
             Some(format!("{name} is not enforced: its triggers are disabled"))

@@ -71,14 +71,18 @@ UPDATE numbers SET n = 'not a number' WHERE id = 111;
 SELECT mig_define('cast');
 SELECT mig_add_table('cast', 'numbers', 'numbers2', columns => '{"n": "n::int"}');
 SELECT count(*) FROM mig_create();
+\echo :SQLSTATE
+UPDATE numbers SET n = '111' WHERE id = 111;
+SELECT count(*) FROM mig_create();
 SELECT count(*) FROM mig_dual_write();
 INSERT INTO numbers VALUES (500, 'nor this');
 \echo :SQLSTATE
+ALTER TABLE numbers2 ADD CONSTRAINT other CHECK (n <> 111) NOT VALID;
 SELECT mig_backfill() IS NOT NULL AS started;
 SELECT mig_wait();
 SELECT source, key, sqlstate, message FROM mig.errors;
 SELECT count(*) FROM numbers2;
-UPDATE numbers SET n = '111' WHERE id = 111;
+UPDATE numbers SET n = '112' WHERE id = 111;
 SELECT mig_backfill() IS NOT NULL AS resumed;
 SELECT mig_wait();
 SELECT count(*) FROM numbers2;
@@ -95,13 +99,14 @@ CREATE TRIGGER log_bird AFTER INSERT OR UPDATE OR DELETE ON birds FOR EACH ROW E
 INSERT INTO birds (name) VALUES ('canary'), ('sparrow');
 TRUNCATE bird_log;
 GRANT SELECT, INSERT, UPDATE, DELETE ON birds TO canary_app;
-CREATE TABLE birds2 (id int PRIMARY KEY, name text CHECK (name <> 'canary'));
+CREATE TABLE nests (id int PRIMARY KEY);
+CREATE TABLE birds2 (id int PRIMARY KEY CONSTRAINT nested REFERENCES nests, name text);
 SELECT mig_define('canary');
 SELECT mig_add_table('canary', 'birds', 'birds2');
 SELECT action FROM mig_create('canary');
 SELECT mig_dual_write('canary');
 \echo :SQLSTATE
-ALTER TABLE birds2 DROP CONSTRAINT birds2_name_check;
+ALTER TABLE birds2 DROP CONSTRAINT nested;
 CREATE FUNCTION refuse(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'no birds today'; END $$;
 ALTER TABLE birds2 ADD CONSTRAINT refuse CHECK (refuse(name)) NOT VALID;
 SELECT mig_dual_write('canary');
@@ -117,6 +122,6 @@ RESET ROLE;
 SELECT count(*) FROM birds2;
 SELECT action FROM mig_rollback('canary', 'defined');
 SELECT action FROM mig_drop('canary');
-DROP TABLE birds, birds2, bird_log;
+DROP TABLE birds, birds2, bird_log, nests;
 DROP FUNCTION log_bird();
 DROP ROLE canary_app;

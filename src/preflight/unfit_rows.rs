@@ -1,0 +1,172 @@
+//! Rows that would fail later: they do not convert, a check of the target refuses them, or they refer to a row that is not there.
+
+use super::{PreflightFinding, Severity};
+use crate::error::Result;
+use crate::ident::Ident;
+use crate::model::layout::{Layout, Origin};
+use crate::model::records::Mapping;
+use crate::model::reference::ColumnPair;
+use crate::model::shape::{CheckConstraint, ForeignKey, Shape};
+use crate::pg::{catalog, role, spi, tx};
+use crate::relation::failing_rows;
+use crate::sqlgen::columns::cast_expression;
+use crate::sqlgen::{check_rows, orphan};
+use crate::store::sides;
+
+/// Number of rows that a finding names.
+const EXAMPLES: usize = 10;
+
+/// Returns the findings for the rows of one source. `standing`: the target, where it exists already.
+pub fn findings(
+    p: &Mapping,
+    source: &Shape,
+    layout: &Layout,
+    standing: Option<&Shape>,
+) -> Result<Vec<PreflightFinding>> {
+    let _owner = role::confine_reading(sides::owner(p)?)?;
+    let mut found = Vec::new();
+    let failing = list_unconverted(p, source, layout)?;
+    if !failing.is_empty() {
+        found.push(new_finding(
+            p,
+            Severity::Error,
+            "rows that do not convert",
+            format!("{}.", failing_rows::describe(&failing)),
+            "Correct those rows, or write an expression that takes them.".into(),
+        ));
+    } else if layout.merge.is_none() {
+        found.extend(check_refused(p, source, layout, standing)?);
+    }
+    for key in source.fkeys.iter().filter(|k| !k.validated) {
+        found.push(check_orphans(p, source, key)?);
+    }
+    Ok(found)
+}
+
+fn new_finding(
+    p: &Mapping,
+    severity: Severity,
+    check_name: &str,
+    detail: String,
+    hint: String,
+) -> PreflightFinding {
+    PreflightFinding {
+        severity,
+        check_name: check_name.into(),
+        relation: Some(p.source),
+        detail,
+        hint: Some(hint),
+    }
+}
+
+/// Rows for which the filter or an expression of the mapping fails.
+fn list_unconverted(
+    p: &Mapping,
+    source: &Shape,
+    layout: &Layout,
+) -> Result<Vec<failing_rows::FailingRow>> {
+    let values: Vec<String> = layout
+        .columns
+        .iter()
+        .filter_map(|c| match &c.origin {
+            Origin::Expression(text) => Some(cast_expression(text, &c.type_text)),
+            _ => None,
+        })
+        .collect();
+    let texts = match (&p.spec.filter, values.is_empty()) {
+        (None, true) => return Ok(Vec::new()),
+        (None, false) => values,
+        (Some(filter), true) => vec![format!("({filter}\n)")],
+        (Some(filter), false) => {
+            let values = values.join(", ");
+            vec![format!("CASE WHEN ({filter}\n) THEN ROW({values}) END")]
+        }
+    };
+    let blocks = catalog::extent(p.source)?.map_or(0, |e| e.blocks);
+    let key = source.key_columns();
+    failing_rows::list(&source.name, &key, &texts, (0, blocks), EXAMPLES)
+}
+
+/// Rows that a check of the target refuses: an existing target's own checks, and those of the source that may have become false since
+/// they were made (they read a clock, say).
+fn check_refused(
+    p: &Mapping,
+    source: &Shape,
+    layout: &Layout,
+    standing: Option<&Shape>,
+) -> Result<Vec<PreflightFinding>> {
+    let checks: Vec<&CheckConstraint> = match standing {
+        Some(target) => target.checks.iter().collect(),
+        None => source.checks.iter().filter(|c| c.mutable).collect(),
+    };
+    let mut found = Vec::new();
+    for check in checks {
+        let target = standing.map_or(&p.target_name, |t| &t.name);
+        let filter = p.spec.filter.as_deref();
+        let Some(sql) = check_rows::list_refused(source, target, layout, filter, check, EXAMPLES)
+        else {
+            continue;
+        };
+        let detail = match tx::probe(|| spi::json_rows::<String>(&sql, &[])) {
+            Ok(rows) if rows.is_empty() => continue,
+            Ok(rows) => format!("Check {} is false for ({}).", check.name, rows.join("), (")),
+            // It calls a function that raises it, or that does not find what it needs.
+            Err(e) => format!(
+                "Check {} ends in an error: {} {e}.",
+                check.name,
+                e.sqlstate()
+            ),
+        };
+        found.push(new_finding(
+            p,
+            Severity::Error,
+            "rows that a check refuses",
+            detail,
+            format!(
+                "Correct those rows, or drop the check: {}",
+                check.definition
+            ),
+        ));
+    }
+    Ok(found)
+}
+
+/// What a foreign key that is NOT VALID leaves open.
+fn check_orphans(p: &Mapping, source: &Shape, key: &ForeignKey) -> Result<PreflightFinding> {
+    let operators = key.equals.iter().map(Some).chain(std::iter::repeat(None));
+    let pairs: Vec<ColumnPair> = key
+        .columns
+        .iter()
+        .zip(&key.ref_columns)
+        .zip(operators)
+        .map(|((child, parent), equals)| ColumnPair {
+            child: child.clone(),
+            parent: parent.clone(),
+            equals: equals.cloned(),
+        })
+        .collect();
+    let own: Vec<Ident> = source.key_columns();
+    let sql = orphan::list(&source.name, &own, &key.ref_name, &pairs, EXAMPLES);
+    let rows: Vec<String> = spi::json_rows(&sql, &[])?;
+    let violated = match rows.as_slice() {
+        [] => "no row violates it".to_owned(),
+        rows => format!("rows refer to nothing: {}", rows.join("; ")),
+    };
+    Ok(new_finding(
+        p,
+        if rows.is_empty() {
+            Severity::Info
+        } else {
+            Severity::Warning
+        },
+        "foreign key not valid",
+        format!(
+            "Foreign key {} is NOT VALID, and so will the target's be; {violated}.",
+            key.name
+        ),
+        format!(
+            "Correct such rows, then: ALTER TABLE {} VALIDATE CONSTRAINT {};",
+            source.name, key.name
+        ),
+    ))
+}

@@ -1,0 +1,50 @@
+//! Rows of a source that a check of the target refuses, as the target would have them.
+
+use crate::ident::QualifiedName;
+use crate::model::layout::{Layout, Origin};
+use crate::model::shape::{CheckConstraint, Shape};
+use crate::sqlgen::columns::cast_expression;
+use crate::sqlgen::scope;
+
+/// Lists the keys of the first such rows, each as one text. None where a column of the check is not made from the row alone.
+pub fn list_refused(
+    source: &Shape,
+    target: &QualifiedName,
+    layout: &Layout,
+    filter: Option<&str>,
+    check: &CheckConstraint,
+    limit: usize,
+) -> Option<String> {
+    let values = check
+        .columns
+        .iter()
+        .map(|name| {
+            let column = layout.columns.iter().find(|c| c.name == *name)?;
+            let value = match &column.origin {
+                _ if column.via.is_some() => return None,
+                Origin::Source(from) => from.to_string(),
+                Origin::Expression(text) => cast_expression(text, &column.type_text),
+                Origin::Scope => scope::value_of(layout, name)?,
+                Origin::Partner => return None,
+            };
+            Some(format!("{value} AS {name}"))
+        })
+        .collect::<Option<Vec<_>>>()?;
+    let key = source.key_columns();
+    let key: Vec<String> = key
+        .iter()
+        .map(|k| format!("{k}::pg_catalog.text"))
+        .collect();
+    let condition = check.definition.strip_prefix("CHECK ")?;
+    let condition = condition.strip_suffix(" NOT VALID").unwrap_or(condition);
+    let condition = condition.strip_suffix(" NO INHERIT").unwrap_or(condition);
+    let filter = filter.map_or_else(String::new, |f| format!(" WHERE ({f}\n)"));
+    let values: String = values.iter().map(|v| format!(", {v}")).collect();
+    Some(format!(
+        "SELECT pg_catalog.to_jsonb({0}.\"mig:key\") FROM (SELECT pg_catalog.concat_ws(', ', {1}) AS \"mig:key\"{values} FROM ONLY {2}{filter}) AS {0} \
+         WHERE NOT {condition} LIMIT {limit}",
+        target.name,
+        key.join(", "),
+        source.name,
+    ))
+}
