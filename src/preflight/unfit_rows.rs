@@ -123,8 +123,9 @@ fn check_refused(
             "rows that a check refuses",
             detail,
             format!(
-                "Correct those rows, or drop the check: {}",
-                check.definition
+                "Correct those rows, or do without the check: ALTER TABLE {} DROP CONSTRAINT {};",
+                standing.map_or(&source.name, |t| &t.name),
+                check.name
             ),
         ));
     }
