@@ -4,13 +4,16 @@ use super::{SliceOutcome, TopLevelCommand};
 use crate::error::{Error, Result};
 use crate::model::layout::TargetIndex;
 use crate::model::records::{Mapping, Migration};
-use crate::pg::{application_path, lock, role, spi, top_level};
+use crate::pg::{application_path, catalog, lock, role, spi, top_level};
 use crate::settings;
 use crate::sqlgen::index;
 use crate::store::{mapping, sides};
 
 /// A larger target is not indexed under a lock: 128 blocks of 8 kB are indexed in milliseconds.
 const SMALL_BLOCKS: i64 = 128;
+/// A target up to this size is indexed under a lock by every driver. A build that locks nobody out waits for all older snapshots of the
+/// database, three times, also where the table has twelve rows.
+const TINY_BLOCKS: i64 = 8;
 
 #[derive(serde::Deserialize)]
 struct IndexState {
@@ -23,8 +26,8 @@ pub fn find_lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option
     mapping::pick(m, mappings, include_str!("../../sql/query/lacks_index.sql"))
 }
 
-/// Builds or attaches the next index that `p` lacks. A driver that cannot run a top-level command builds small indexes
-/// under a lock and refuses large ones, with the statement to run.
+/// Builds or attaches the next index that `p` lacks. The indexes of a tiny table are built under a lock. A driver that cannot run a top-level
+/// command does so for small ones, too, and refuses those of a large one, with the statement to run.
 pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<SliceOutcome> {
     let target = sides::target(p)?;
     for i in &sides::layout(p)?.indexes {
@@ -37,7 +40,7 @@ pub fn next(m: &Migration, p: &Mapping, top_level: bool) -> Result<SliceOutcome>
                 spi::run(&format!("DROP INDEX {}.{}", target.schema, i.name), &[])?;
                 return Ok(SliceOutcome::Did(0));
             }
-            None if top_level => {
+            None if top_level && count_blocks(p)? > TINY_BLOCKS => {
                 return Ok(SliceOutcome::TopLevel(TopLevelCommand {
                     sql: index::create(target, i, true),
                     role: super::builder(i, sides::owner(p)?),
@@ -74,10 +77,13 @@ fn attach(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcome> {
     Ok(SliceOutcome::Did(0))
 }
 
+fn count_blocks(p: &Mapping) -> Result<i64> {
+    Ok(catalog::extent(sides::target_oid(p)?.to_u32())?.map_or(0, |e| e.blocks))
+}
+
 fn build_here(m: &Migration, p: &Mapping, i: &TargetIndex) -> Result<SliceOutcome> {
     let target = sides::target(p)?;
-    let blocks =
-        crate::pg::catalog::extent(sides::target_oid(p)?.to_u32())?.map_or(0, |e| e.blocks);
+    let blocks = count_blocks(p)?;
     if blocks > SMALL_BLOCKS {
         return Err(Error::not_supported(
             format!(

@@ -29,6 +29,7 @@ mod leaks;
 mod limits;
 mod locks;
 mod main_job;
+mod many_tables;
 mod names_of_ours;
 mod odd_triggers;
 mod online_ddl;
