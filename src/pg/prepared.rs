@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::pg::document::JsonText;
 use crate::pg::{plan_guard, spi};
+use pgrx::PgList;
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CString;
@@ -124,6 +125,53 @@ impl PreparedPlan {
             }
         }
         Ok(self.plan.get())
+    }
+}
+
+impl PreparedPlan {
+    /// Whether the server would run the statement as a plain write of this very relation. Another extension's planner may send it elsewhere:
+    /// to another table, or to another server.
+    pub fn writes_only(&self, relation: pg_sys::Oid) -> Result<bool> {
+        let _watched = plan_guard::watch(&self.text);
+        let plan = self.ready()?;
+        // SAFETY: connected to SPI, as `ready` requires; the cached plan is released before the function returns, or by its resource
+        // owner if an ERROR unwinds.
+        unsafe {
+            let cached = pg_sys::SPI_plan_get_cached_plan(plan);
+            if cached.is_null() {
+                return Ok(false);
+            }
+            let statements = PgList::<pg_sys::PlannedStmt>::from_pg((*cached).stmt_list);
+            let plain = statements.len() == 1
+                && statements
+                    .get_ptr(0)
+                    .is_some_and(|s| writes_plainly(s, relation));
+            pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
+            Ok(plain)
+        }
+    }
+}
+
+/// # Safety
+/// `statement` is a planned statement.
+unsafe fn writes_plainly(statement: *mut pg_sys::PlannedStmt, relation: pg_sys::Oid) -> bool {
+    // SAFETY: guaranteed by the caller; the tag says what the node is, and indexes into the range table begin with 1.
+    unsafe {
+        let tree = (*statement).planTree;
+        if tree.is_null() || (*tree).type_ != pg_sys::NodeTag::T_ModifyTable {
+            return false;
+        }
+        let tables = PgList::<pg_sys::RangeTblEntry>::from_pg((*statement).rtable);
+        let written = PgList::<i32>::from_pg((*statement).resultRelations);
+        let write = &*tree.cast::<pg_sys::ModifyTable>();
+        written.len() == 1
+            && pg_sys::bms_is_empty(write.fdwDirectModifyPlans)
+            && written.iter_int().all(|index| {
+                let place = usize::try_from(index).unwrap_or(0).saturating_sub(1);
+                tables
+                    .get_ptr(place)
+                    .is_some_and(|t| (*t).relid == relation)
+            })
     }
 }
 

@@ -26,9 +26,10 @@ use crate::error::Result;
 use crate::ident::Ident;
 use crate::pg::application_path;
 use crate::pg::datum_equality::KeyColumns;
+use crate::pg::prepared;
 use crate::pg::slot::Slot;
 use crate::sqlgen::direction::{Direction, Flow};
-use crate::sqlgen::scope_pin;
+use crate::sqlgen::{plan_probe, scope_pin};
 use apply::RowApplier;
 use index_lookup::KeyIndex;
 use lookahead::Lookahead;
@@ -96,6 +97,9 @@ impl DirectWriter {
         let Some(mut made) = made else {
             return Ok(None);
         };
+        if !sql_writes_there(flow, written)? {
+            return Ok(None);
+        }
         if let Some(scope) = &made.row.scope {
             let anchor = scope_pin::name(flow.mapping);
             made.parents =
@@ -291,6 +295,17 @@ impl Drop for OpenRelation {
             unsafe { pg_sys::relation_close(self.0, pg_sys::NoLock as i32) };
         }
     }
+}
+
+/// Whether statements on the written table would write that very table.
+fn sql_writes_there(flow: &Flow, written: pg_sys::Oid) -> Result<bool> {
+    let connection = prepared::connect()?;
+    for sql in plan_probe::statements(&flow.written) {
+        if !connection.prepare(&sql, &[])?.writes_only(written)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Names as C strings.

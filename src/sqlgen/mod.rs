@@ -17,6 +17,7 @@ pub mod index;
 pub mod lock_parents;
 pub mod mirror;
 pub mod orphan;
+pub mod plan_probe;
 pub mod repair;
 pub mod retired_guard;
 pub mod sample;

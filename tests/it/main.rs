@@ -35,6 +35,7 @@ mod odd_triggers;
 mod online_ddl;
 mod proof;
 mod race;
+mod redirect;
 mod rollback_is_complete;
 mod row_writer;
 mod security;

@@ -115,10 +115,10 @@ fn a_rewrite_and_a_row_that_fails_are_everybodys_business() {
     client
         .batch_execute(
             "CREATE TABLE src (id int PRIMARY KEY, v text); \
-             INSERT INTO src SELECT g, CASE WHEN g % 10000 = 77 THEN 'none' ELSE g::text END FROM generate_series(1, 60000) g; ANALYZE src; \
+             INSERT INTO src SELECT g, CASE WHEN g % 10000 = 77 THEN '-1' ELSE g::text END FROM generate_series(1, 60000) g; ANALYZE src; \
              SELECT mig_define('cover'); \
              SELECT mig_add_table('cover', 'src', 'new_src', columns => '{\"v\": \"v::int\"}'); \
-             SELECT mig_create(); SELECT mig_dual_write()",
+             SELECT mig_create(); SELECT mig_dual_write(); ALTER TABLE new_src ADD CHECK (v >= 0) NOT VALID",
         )
         .unwrap();
     configure(&mut client, "cover", SLOW);
@@ -146,10 +146,10 @@ fn a_rewrite_and_a_row_that_fails_are_everybodys_business() {
     );
     assert!(yes(
         &mut client,
-        "SELECT array_agg(key[1]::int ORDER BY key[1]::int) = '{77,10077,20077,30077,40077,50077}' AND bool_and(sqlstate = '22P02') FROM mig.errors"
+        "SELECT array_agg(key[1]::int ORDER BY key[1]::int) = '{77,10077,20077,30077,40077,50077}' AND bool_and(sqlstate = '23514') FROM mig.errors"
     ));
     client
-        .batch_execute("UPDATE src SET v = '0' WHERE v = 'none'; SELECT mig_backfill()")
+        .batch_execute("UPDATE src SET v = '0' WHERE v = '-1'; SELECT mig_backfill()")
         .unwrap();
     backfilled(&mut client);
     assert!(yes(
