@@ -58,6 +58,11 @@ SELECT 'warning', 'exclusion constraint', s.oid::bigint,
        'Add it to the target by hand after the backfill.'
 FROM src s JOIN pg_catalog.pg_constraint co ON co.conrelid = s.oid AND co.contype = 'x'
 UNION ALL
+SELECT 'warning', 'invalid index', s.oid::bigint,
+       pg_catalog.format('Index %s is not valid, and is not carried over: an interrupted build has left it.', i.indexrelid::regclass),
+       pg_catalog.format('REINDEX INDEX CONCURRENTLY %s; or DROP INDEX CONCURRENTLY %1$s;', i.indexrelid::regclass)
+FROM src s JOIN pg_catalog.pg_index i ON i.indrelid = s.oid AND NOT i.indisvalid
+UNION ALL
 SELECT 'warning', 'inbound foreign key', s.oid::bigint,
        pg_catalog.format('Foreign key %I of %s refers to this table and does not move.', co.conname, co.conrelid::regclass),
        'Add that table to the migration, or point the key to the target before the archive.'

@@ -32,6 +32,12 @@ pub fn cancel_at_commit(lock: JobLock) {
     });
 }
 
+/// Whether a pg_mig worker of this database has this process id. A function of a user's can release a worker's lock, which the worker takes again
+/// in its next slice: until then its process alone shows that it lives.
+pub fn is_worker(pid: i32) -> bool {
+    OwnWorker::look_up(pid).is_some()
+}
+
 /// A pg_mig worker in this database.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct OwnWorker {

@@ -145,3 +145,25 @@ fn a_key_that_is_not_valid_stays_so_and_its_orphans_are_named() {
         client.batch_execute(&format!("SELECT mig_assert('{migration}'); SELECT mig_rollback('{migration}', 'defined'); SELECT mig_drop('{migration}')")).unwrap();
     }
 }
+
+#[test]
+fn an_index_that_is_not_valid_is_named() {
+    let cluster = Cluster::start("it_unfit_index", "");
+    let mut client = cluster.connect("postgres");
+    client
+        .batch_execute("CREATE EXTENSION pg_mig; CREATE TABLE d (id int PRIMARY KEY, v int); INSERT INTO d VALUES (1, 1), (2, 1)")
+        .unwrap();
+    assert_eq!(
+        refused(
+            &mut client,
+            "CREATE UNIQUE INDEX CONCURRENTLY broken ON d (v)"
+        )
+        .0,
+        "23505"
+    );
+    client
+        .batch_execute("SELECT mig_define('d'); SELECT mig_add_table('d', 'd', 'd_new')")
+        .unwrap();
+    let named = "SELECT count(*) = 1 FROM mig_preflight('d') WHERE check_name = 'invalid index' AND detail ~ 'broken' AND hint ~ 'REINDEX INDEX CONCURRENTLY public.broken'";
+    assert!(yes(&mut client, named));
+}

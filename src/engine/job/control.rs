@@ -9,7 +9,7 @@ use crate::model::driver::Driver;
 use crate::model::phase::Phase;
 use crate::model::records::{Job, JobState, Migration, MigrationState, Task};
 use crate::pg::notice::notice;
-use crate::pg::{old_snapshots, tx, wait};
+use crate::pg::{old_snapshots, signal, tx, wait};
 use crate::store::{drift, job, log, migration};
 use std::time::{Duration, Instant};
 
@@ -272,7 +272,11 @@ fn check_alive(m: &Migration, seen: Option<Job>) -> Result<()> {
     }
     // The job may have ended between the two queries.
     match job_now(seen.id)? {
-        Some(now) if now.state == JobState::Running && now.pid == seen.pid => {
+        Some(now)
+            if now.state == JobState::Running
+                && now.pid == seen.pid
+                && !seen.pid.is_some_and(signal::is_worker) =>
+        {
             Err(Error::job_failed(
                 m.name.clone(),
                 format!("Its process {} is gone.", seen.pid.unwrap_or(0)),
