@@ -1,4 +1,4 @@
-//! Triggers of the application: what the target takes over. A row trigger of the source is made on the target, too, so that whoever writes
+//! Triggers of the application: what the target takes over. A trigger of the source is made on the target, too, so that a write
 //! there fires it. No write of pg_mig does (`pg/silent_triggers.rs`).
 
 use crate::ident::{Ident, QualifiedName};

@@ -167,3 +167,23 @@ fn an_index_that_is_not_valid_is_named() {
     let named = "SELECT count(*) = 1 FROM mig_preflight('d') WHERE check_name = 'invalid index' AND detail ~ 'broken' AND hint ~ 'REINDEX INDEX CONCURRENTLY public.broken'";
     assert!(yes(&mut client, named));
 }
+
+#[test]
+fn a_key_that_is_not_valid_may_refer_to_a_table_of_another_role() {
+    let cluster = Cluster::start("it_unfit_hidden", "");
+    let mut client = cluster.connect("postgres");
+    client
+        .batch_execute(
+            "CREATE EXTENSION pg_mig; CREATE ROLE owns; GRANT ALL ON SCHEMA public TO owns; CREATE TABLE par(id int PRIMARY KEY, v text); \
+             ALTER TABLE par ENABLE ROW LEVEL SECURITY; GRANT SELECT, REFERENCES ON par TO owns; CREATE TABLE chi(id int PRIMARY KEY, p int); INSERT INTO chi VALUES (2, 99); \
+             ALTER TABLE chi OWNER TO owns; ALTER TABLE chi ADD CONSTRAINT chi_p FOREIGN KEY (p) REFERENCES par NOT VALID; \
+             SELECT mig_define('m'); SELECT mig_add_table('m', 'chi', 'chi_new')",
+        )
+        .unwrap();
+    assert_eq!(
+        findings(&mut client, "m"),
+        [
+            "warning: foreign key not valid: Foreign key \"chi_p\" is NOT VALID, and so will the target's be; public.par may not be read, so no row was looked at."
+        ]
+    );
+}
