@@ -60,6 +60,7 @@ pub extern "C-unwind" fn _PG_init() {
     unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
     settings::register();
     pg::hooks::register();
+    pg::event_trigger_names::register();
     pg::silent_triggers::register();
     // SAFETY: reads a flag of the server.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {

@@ -62,11 +62,13 @@ CREATE TABLE mig.mapping (
   archived jsonb,
   settled boolean NOT NULL DEFAULT false,
   author regrole,
+  objects jsonb,
   UNIQUE (migration, source)
 );
 COMMENT ON TABLE mig.mapping IS 'One source table and its target; the checkpoint of its backfill.';
 COMMENT ON COLUMN mig.mapping.author IS 'The owner of the table when the expressions were given: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
 COMMENT ON COLUMN mig.mapping.facts IS 'Defaults, grants, policies, checks and indexes of both sides when the target was made; checks compare them with what stands.';
+COMMENT ON COLUMN mig.mapping.objects IS 'What mig.objects had when the target was made, and in which server and database. Null for what was made before 0.8.0.';
 COMMENT ON COLUMN mig.mapping.fingerprint IS 'Columns and keys of source and target when the target was made; mig.standing has what they are now.';
 COMMENT ON COLUMN mig.mapping.seal IS 'Server, database and catalog rows of our triggers when they went in: to change one leaves another row.';
 COMMENT ON COLUMN mig.mapping.sealed_at IS 'When that was: what was proven before is not proven any more.';

@@ -134,6 +134,73 @@ CROSS JOIN LATERAL (
 WHERE c.id = c.leader;
 COMMENT ON VIEW mig.drift IS 'What is not as we left it: tables, columns, keys and mirrors that somebody changed.';
 
+-- What else belongs to the tables, on both sides, with one meaning on both: columns of the source have the names that the target gives them, and
+-- the scope's column does not count.
+CREATE VIEW mig.objects WITH (security_barrier) AS
+SELECT p.id AS mapping, s.side, o.oid, pg_catalog.format('%s of %s', o.object, s.relation) AS object, o.meaning
+FROM mig.mapping p
+JOIN mig.visible m ON m.id = p.migration
+CROSS JOIN LATERAL (VALUES ('source', p.source), ('target', p.target)) s(side, relation)
+CROSS JOIN LATERAL (
+  SELECT coalesce(pg_catalog.jsonb_object_agg(a.attnum, coalesce(
+    CASE s.side WHEN 'source' THEN (SELECT l->>'name' FROM pg_catalog.jsonb_array_elements(p.layout->'columns') l WHERE l#>>'{origin,source}' = a.attname LIMIT 1) END,
+    a.attname)), '{}') AS names
+  FROM pg_catalog.pg_attribute a
+  WHERE a.attrelid = s.relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname IS DISTINCT FROM p.layout#>>'{scope,column}') c
+CROSS JOIN LATERAL (
+  SELECT k.oid, pg_catalog.format('%s %I', CASE k.contype WHEN 'c' THEN 'check' WHEN 'f' THEN 'foreign key' ELSE 'exclusion constraint' END, k.conname),
+    pg_catalog.format('%s %s', k.contype, (SELECT pg_catalog.string_agg(c.names->>n::text, ',' ORDER BY c.names->>n::text) FROM pg_catalog.unnest(k.conkey) n))
+  FROM pg_catalog.pg_constraint k WHERE k.conrelid = s.relation AND k.contype IN ('c', 'f', 'x')
+  UNION ALL
+  SELECT k.oid, pg_catalog.format('foreign key %I of %s to the key', k.conname, k.conrelid::regclass), pg_catalog.format('r %s', k.conrelid)
+  FROM pg_catalog.pg_constraint k WHERE k.confrelid = s.relation AND k.contype = 'f'
+    AND NOT EXISTS (SELECT FROM mig.mapping o WHERE o.migration = p.migration AND k.conrelid IN (o.source, o.target))
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_class r WHERE r.oid = k.conrelid AND r.relnamespace = 'mig'::regnamespace)
+  UNION ALL
+  SELECT i.indexrelid, pg_catalog.format('unique index %I', r.relname),
+    pg_catalog.format('u %s', (SELECT pg_catalog.string_agg(c.names->>n::text, ',' ORDER BY c.names->>n::text) FROM pg_catalog.unnest(i.indkey) n))
+  FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class r ON r.oid = i.indexrelid
+  WHERE i.indrelid = s.relation AND i.indisunique AND NOT i.indisprimary
+  UNION ALL
+  SELECT t.oid, pg_catalog.format('trigger %I', t.tgname), pg_catalog.format('t %s %s', t.tgfoid, t.tgtype)
+  FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid
+  WHERE t.tgrelid = s.relation AND NOT t.tgisinternal AND f.pronamespace <> 'mig'::regnamespace
+  UNION ALL
+  SELECT d.oid, pg_catalog.format('default of column %I', a.attname), pg_catalog.format('d %s %s', c.names->>a.attnum::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid))
+  FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+  WHERE d.adrelid = s.relation AND a.attgenerated = ''
+  UNION ALL
+  SELECT w.oid, pg_catalog.format('rule %I', w.rulename), pg_catalog.format('w %s', w.rulename)
+  FROM pg_catalog.pg_rewrite w WHERE w.ev_class = s.relation
+  UNION ALL
+  SELECT y.oid, pg_catalog.format('policy %I', y.polname), pg_catalog.format('p %s', y.polname) FROM pg_catalog.pg_policy y WHERE y.polrelid = s.relation
+  UNION ALL
+  SELECT r.oid, 'row-level security', 's' FROM pg_catalog.pg_class r WHERE r.oid = s.relation AND r.relrowsecurity) o(oid, object, meaning);
+COMMENT ON VIEW mig.objects IS 'Constraints, unique indexes, triggers, defaults, rules and policies of both tables of each mapping.';
+
+-- A restored copy has other oids, so nothing is compared there. A renamed object keeps its oid; one that was made again has its name.
+CREATE VIEW mig.changes WITH (security_barrier) AS
+SELECT p.migration AS migration_id, p.id AS mapping, d.what
+FROM mig.mapping p
+JOIN mig.visible m ON m.id = p.migration AND m.phase IN ('created', 'dual_write', 'backfilled', 'switched')
+JOIN mig.standing s ON s.mapping = p.id AND s.place = p.objects->>'place'
+CROSS JOIN LATERAL (
+  WITH now AS MATERIALIZED (SELECT * FROM mig.objects o WHERE o.mapping = p.id),
+    past AS MATERIALIZED (SELECT * FROM pg_catalog.jsonb_to_recordset(p.objects->'all') o(side text, oid bigint, object text, meaning text))
+  SELECT pg_catalog.format('%s came after mig_create, and %s has none such', n.object, p.target)
+  FROM now n
+  WHERE n.side = 'source' AND NOT (p.adopted AND pg_catalog.starts_with(n.meaning, 'd '))
+    AND NOT EXISTS (SELECT FROM past o WHERE o.side = 'source' AND (o.oid = n.oid::bigint OR o.object = n.object AND o.meaning = n.meaning))
+    AND NOT EXISTS (SELECT FROM now o WHERE o.side = 'target' AND o.meaning = n.meaning)
+  UNION ALL
+  SELECT pg_catalog.format('%s went after mig_create, and %s has it still', o.object, p.target)
+  FROM past o
+  WHERE o.side = 'source' AND NOT (p.adopted AND pg_catalog.starts_with(o.meaning, 'd '))
+    AND NOT EXISTS (SELECT FROM now n WHERE n.side = 'source' AND (o.oid = n.oid::bigint OR o.object = n.object OR o.meaning = n.meaning))
+    AND EXISTS (SELECT FROM now n WHERE n.side = 'target' AND n.meaning = o.meaning)) d(what)
+WHERE p.target IS NOT NULL;
+COMMENT ON VIEW mig.changes IS 'What came or went on an old table after mig_create, and did not on the new one.';
+
 CREATE VIEW mig.columns WITH (security_barrier) AS
 SELECT m.name AS migration, m.phase, c.relation, c.name AS column_name, c.type, c.replaces, c.up, c.down, c.column_default, c.not_null,
        CASE WHEN m.phase <> 'defined' THEN 'mig.columns_' || c.leader END AS view, l.filled, l.next_block, l.bound_blocks
@@ -271,6 +338,7 @@ SELECT m.name AS migration, m.phase,
             WHEN j.state = 'running' AND j.driver_reason IS NOT NULL THEN pg_catalog.format('driver %s: %s', j.driver, j.driver_reason)
             WHEN t.stuck IS NOT NULL AND m.phase IN ('created', 'dual_write', 'backfilled')
               THEN pg_catalog.format('no way back for %s: mig_switch will refuse, mig_preflight says why', t.stuck)
+            WHEN changes.what IS NOT NULL THEN changes.what
        END AS problem,
        CASE WHEN t.tables = 0 THEN pg_catalog.format('SELECT mig_add_table(%L, ''old_table'', ''new_table'');', m.name)
             WHEN j.task IN ('check', 'repair') AND j.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
@@ -336,7 +404,9 @@ CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'pg_cron' AND r.pi
                       AND greatest(j.heartbeat_at, j.driven_since) < pg_catalog.clock_timestamp() - interval '2 minutes' AS is) unheard
 CROSS JOIN LATERAL (
   SELECT pg_catalog.string_agg(d.what, '; ' ORDER BY d.what COLLATE "C") AS what, pg_catalog.array_agg(DISTINCT d.kind) AS kinds
-  FROM mig.drift d WHERE d.migration_id = m.id AND m.phase <> 'defined') drift;
+  FROM mig.drift d WHERE d.migration_id = m.id AND m.phase <> 'defined') drift
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.string_agg(c.what, '; ' ORDER BY c.what COLLATE "C") AS what FROM mig.changes c WHERE c.migration_id = m.id) changes;
 COMMENT ON VIEW mig.status IS 'One line for each migration: where it stands, what is wrong, and the SQL to type next.';
 
 -- The worker of such a job holds a lock on the low half of its id; it goes with its process.

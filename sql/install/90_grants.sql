@@ -29,7 +29,7 @@ $$;
 
 -- Every role may read the views: each shows a role its own migrations.
 GRANT USAGE ON SCHEMA mig TO PUBLIC;
-GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status, mig.standing, mig.drift, mig.workers, mig.shares,
+GRANT SELECT ON mig.tables, mig.runners, mig.checks, mig.history, mig.progress, mig.status, mig.standing, mig.drift, mig.objects, mig.changes, mig.workers, mig.shares,
   mig.metrics, mig.jobs, mig.columns, mig.errors, mig.blockers, mig.activity TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.mig_status(text), @extschema@.mig_reads(text), @extschema@.mig_map(text, regclass, text),
   @extschema@.mig_version(), mig.only(text), @extschema@.mig_config(text), @extschema@.mig_wait(text, interval),

@@ -3,12 +3,13 @@
 use super::trust::{self, RunningTrigger};
 use super::types::{DeferredWrite, MergePlans, Mirror, MissingIds, PendingNote, RoundTrip};
 use crate::error::{Error, Result};
+use crate::ident::Ident;
 use crate::model::layout::merge::Merge;
 use crate::pg::datum_equality::KeyColumns;
 use crate::pg::error_context::ErrorTexts;
 use crate::pg::prepared::PreparedPlan;
 use crate::pg::visible_parts::WritingRole;
-use crate::pg::{application_path, prepared, relcache_flag, role};
+use crate::pg::{application_path, prepared, relcache_flag, role, syscache};
 use crate::row_writer::DirectWriter;
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::mirror::{self, MergeSql, MirrorSql};
@@ -27,6 +28,7 @@ pub(super) fn build_mirror(
     let found = mapping::find_registered(id, way)?.ok_or_else(unknown)?;
     let flow = sides::flow(&found.mapping, way)?.ok_or_else(unknown)?;
     let owners = trust::require_trusted(&found, &flow, leader.unwrap_or(&flow), running)?;
+    require_columns(&flow, owners.written)?;
     let partners = match (way, leader) {
         (Direction::Reverse, None) => partner_mirrors(&found, &flow, running)?,
         _ => Vec::new(),
@@ -95,6 +97,20 @@ pub(super) fn build_mirror(
         same: plans.prepare_if(sql.same.as_ref())?,
         partners,
     })
+}
+
+/// Errors: 55000 if a column that the mirror writes was renamed or dropped.
+fn require_columns(flow: &Flow, written: Oid) -> Result<()> {
+    let lacks = |c: &&Ident| !syscache::has_column(written, c);
+    let Some(column) = flow.columns.iter().find(lacks) else {
+        return Ok(());
+    };
+    Err(Error::mirror_misfit(
+        flow.touched.plain(),
+        flow.written.plain(),
+        column.as_str(),
+        sides::DETACH,
+    ))
 }
 
 /// Types of the touched table's key. Errors: 55000 if it is not the key that the mapping was made for.

@@ -43,6 +43,11 @@ pub trait Work {
     /// defined → created. Returns what was done to each table or column.
     fn create(&self) -> Result<Vec<Action>>;
 
+    /// Reads anew what the end of a backfill makes, before the job begins.
+    fn renew(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// created → dual_write.
     fn start_dual_write(&self) -> Result<()>;
 

@@ -73,6 +73,18 @@ impl Error {
         )
     }
 
+    /// A mirror writes a column that has another name now, or is gone.
+    pub fn mirror_misfit(touched: String, written: String, column: &str, hint: &str) -> Self {
+        new_error(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("writes to {touched} cannot be mirrored to {written}"),
+            format!(
+                "Column \"{column}\" of {written} was renamed or dropped since mig_create. The old name brings the mirror back."
+            ),
+            hint.to_owned(),
+        )
+    }
+
     /// A mirror would make a write of the application fail.
     pub fn would_fail(relation: String, role: String, what: &'static str, reason: String) -> Self {
         new_error(

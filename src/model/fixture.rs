@@ -157,6 +157,7 @@ pub fn new_mapping(target: &str, references: &[&str]) -> Mapping {
             set_columns: Vec::new(),
             comment: None,
             not_valid: false,
+            is_gone: false,
         })
         .collect();
     let doc = json!({"id": 1, "source": 1, "source_name": null, "source_owner": null, "target_name": name(target), "target": 2,

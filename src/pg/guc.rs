@@ -80,16 +80,20 @@ pub fn is_read_only() -> bool {
     unsafe { pg_sys::XactReadOnly }
 }
 
+/// Whether names resolve as `SAFE` says.
+pub fn is_path_pinned() -> bool {
+    // SAFETY: reads a global of this backend; the path is a C string once the server is up.
+    unsafe {
+        !pg_sys::namespace_search_path.is_null()
+            && CStr::from_ptr(pg_sys::namespace_search_path) == SAFE[0].1
+    }
+}
+
 /// Pins `SAFE`, unless the session has these settings already: saves setting three variables for each mirrored row.
 pub fn pin_names() -> Option<SettingsGuard> {
-    // SAFETY: reads three globals of this backend; the path is a C string once the server is up.
-    let safe = unsafe {
-        !pg_sys::row_security
-            && !pg_sys::jit_enabled
-            && !pg_sys::namespace_search_path.is_null()
-            && CStr::from_ptr(pg_sys::namespace_search_path) == SAFE[0].1
-    };
-    (!safe).then(|| pin(&SAFE))
+    // SAFETY: reads two globals of this backend.
+    let others = unsafe { !pg_sys::row_security && !pg_sys::jit_enabled };
+    (!others || !is_path_pinned()).then(|| pin(&SAFE))
 }
 
 fn set(name: &CStr, value: &CStr) {
@@ -135,6 +139,18 @@ pub fn own_search_path() -> String {
     // SAFETY: a setting of this backend, a C string once the server is up.
     unsafe {
         let path = pg_sys::namespace_search_path;
+        if path.is_null() {
+            return String::new();
+        }
+        CStr::from_ptr(path).to_string_lossy().into_owned()
+    }
+}
+
+/// Returns the search_path that the session began with, which RESET brings back.
+pub fn search_path_at_start() -> String {
+    // SAFETY: the setting exists, and is a C string.
+    unsafe {
+        let path = pg_sys::GetConfigOptionResetString(c"search_path".as_ptr());
         if path.is_null() {
             return String::new();
         }

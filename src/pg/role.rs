@@ -108,6 +108,13 @@ pub fn confine_for_key(role: pg_sys::Oid) -> ConfinedRole {
     }
 }
 
+/// Whether the session's user has the rights of the role that this backend acts as now.
+pub fn session_has_rights_of_current() -> bool {
+    // SAFETY: reads the session's user of this backend.
+    let user = unsafe { pg_sys::GetSessionUserId() };
+    has_privileges_of(user, current())
+}
+
 /// Checks whether the session belongs to the role alone. A session that only switched to the role (SET ROLE, or a setting of the
 /// database) could be switched back by the role's code, at commit at the latest.
 pub fn is_whole_session(role: pg_sys::Oid) -> bool {

@@ -1,7 +1,8 @@
 //! Look-ups in PostgreSQL's caches of its catalogs: they take no snapshot and run no SQL, so they return what is committed now, and
 //! work in hooks.
 
-use crate::ident::QualifiedName;
+use crate::ident::{Ident, QualifiedName};
+use pgrx::FromDatum;
 use pgrx::pg_sys::{self, Oid};
 
 /// Returns the relation's current owner, whatever the transaction's snapshot; None where the relation is gone.
@@ -45,6 +46,35 @@ pub fn function_owner(function: Oid) -> Option<Oid> {
     unsafe { read_row(pg_sys::SysCacheIdentifier::PROCOID, function, read) }
 }
 
+/// Whether the function is an event trigger's and sets no search_path of its own.
+pub fn is_event_trigger_without_path(function: Oid) -> bool {
+    let read = |row: &pg_sys::FormData_pg_proc| row.prorettype;
+    // SAFETY: PROCOID has rows of pg_proc.
+    let returns = unsafe { read_row(pg_sys::SysCacheIdentifier::PROCOID, function, read) };
+    returns == Some(pg_sys::EVENT_TRIGGEROID)
+        && !settings_of(function)
+            .iter()
+            .any(|s| s.starts_with("search_path="))
+}
+
+/// Returns the settings of a function (`SET name = value`), each as name=value.
+fn settings_of(function: Oid) -> Vec<String> {
+    let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+    let column = pg_sys::Anum_pg_proc_proconfig as pg_sys::AttrNumber;
+    // SAFETY: a catalog look-up inside a transaction; the array of text is copied before the row is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function));
+        if tuple.is_null() {
+            return Vec::new();
+        }
+        let mut is_null = false;
+        let value = pg_sys::SysCacheGetAttr(cache, tuple, column, &raw mut is_null);
+        let found = Vec::<String>::from_datum(value, is_null);
+        pg_sys::ReleaseSysCache(tuple);
+        found.unwrap_or_default()
+    }
+}
+
 /// Returns the type's owner; None where there is no such type.
 pub fn type_owner(kind: Oid) -> Option<Oid> {
     let read = |row: &pg_sys::FormData_pg_type| row.typowner;
@@ -79,6 +109,15 @@ unsafe fn read_row<Row, T>(
         pg_sys::ReleaseSysCache(tuple);
         Some(found)
     }
+}
+
+/// Whether the relation has a column of this name now.
+pub fn has_column(relation: Oid, name: &Ident) -> bool {
+    let Ok(name) = std::ffi::CString::new(name.as_str()) else {
+        return false;
+    };
+    // SAFETY: a look-up inside a transaction; it returns 0 (InvalidAttrNumber) where there is none.
+    unsafe { pg_sys::get_attnum(relation, name.as_ptr()) != 0 }
 }
 
 /// Returns the name of a relation, from the session's catalog cache; None if it is gone.

@@ -2,13 +2,13 @@
 
 use super::{PreflightFinding, Severity};
 use crate::error::Result;
-use crate::ident::{Ident, list};
+use crate::ident::{Ident, Literal, list};
 use crate::model::layout::id_map::NewIds;
 use crate::model::layout::{Layout, Origin, Scope};
-use crate::model::records::Mapping;
+use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
-use crate::pg::{role, spi};
-use crate::sqlgen::archive;
+use crate::pg::{role, spi, tx};
+use crate::sqlgen::{archive, check_rows};
 use crate::store::sides;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
@@ -270,4 +270,40 @@ pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFi
                 .into(),
         hint: Some(format!("{};", crate::sqlgen::mirror::clear(name, layout))),
     }])
+}
+
+/// Finds expressions that PostgreSQL understood at mig_add_table and does not now: a function or a type has another name, or is gone.
+pub fn broken_expressions(
+    m: &Migration,
+    p: &Mapping,
+    source: &Shape,
+) -> Result<Vec<PreflightFinding>> {
+    // A bare column name is a rename, even if it is a keyword.
+    let computes = |up: &str| source.column(&Ident::new(up.trim())).is_none();
+    let columns = p.spec.columns.iter();
+    let texts = columns.filter_map(|(name, e)| Some((name.as_str(), e.as_ref()?.up.as_str())));
+    let texts = texts.filter(|(_, up)| computes(up));
+    let filter = p.spec.filter.as_deref().map(|f| ("filter", f));
+    let mut found = Vec::new();
+    for (name, text) in texts.chain(filter) {
+        let sql = check_rows::read_none(sides::source(p)?, text);
+        let owner = sides::owner(p)?;
+        let tried = tx::probe(|| {
+            let _owner = role::confine_reading(owner)?;
+            spi::look::<bool>(&sql, &[]).map(|_| ())
+        });
+        if let Err(e) = tried {
+            found.push(PreflightFinding {
+                severity: Severity::Error,
+                check_name: "expression".into(),
+                relation: Some(p.source),
+                detail: format!("The expression of \"{name}\" is not understood any more: {e}."),
+                hint: Some(format!(
+                    "Give what it names its old name back; or forget the migration and define it anew: SELECT mig_rollback({0}, 'defined'); SELECT mig_drop({0});",
+                    Literal(&m.name)
+                )),
+            });
+        }
+    }
+    Ok(found)
 }

@@ -6,6 +6,11 @@ use crate::model::shape::{CheckConstraint, Shape};
 use crate::sqlgen::columns::cast_expression;
 use crate::sqlgen::scope;
 
+/// Reads no row, but has the expression understood.
+pub fn read_none(table: &QualifiedName, expression: &str) -> String {
+    format!("SELECT ({expression}\n) IS NULL FROM {table} LIMIT 0")
+}
+
 /// Lists the keys of the first such rows, each as one text. None where a column of the check is not made from the row alone.
 pub fn list_refused(
     source: &Shape,

@@ -3,12 +3,14 @@
 
 use super::SliceOutcome;
 use crate::error::{Error, Result};
-use crate::ident::QualifiedName;
+use crate::ident::{Ident, QualifiedName};
+use crate::model::layout::TargetKey;
 use crate::model::records::{Mapping, Migration};
-use crate::pg::{application_path, catalog, lock, old_snapshots, role, spi};
+use crate::pg::lock::{self, LockMode, LockRequest};
+use crate::pg::{application_path, catalog, old_snapshots, role, spi};
 use crate::settings;
 use crate::sqlgen::fkey;
-use crate::store::{mapping, migration, sides};
+use crate::store::{migration, sides};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Oid;
 
@@ -41,48 +43,92 @@ fn name(holders: &[String]) -> Result<String> {
     ))
 }
 
+/// A foreign key that a target has.
 #[derive(serde::Deserialize)]
-struct FkeyState {
+struct StandingKey {
+    relation: u32,
+    name: Ident,
     valid: bool,
 }
 
-/// Returns the first table that lacks a foreign key.
-pub fn find_lacking<'a>(m: &Migration, mappings: &'a [Mapping]) -> Result<Option<&'a Mapping>> {
-    mapping::pick(m, mappings, include_str!("../../sql/query/lacks_fkey.sql"))
+fn list_standing(targets: &[Oid]) -> Result<Vec<StandingKey>> {
+    spi::rows(
+        "SELECT conrelid::bigint AS relation, conname AS name, convalidated AS valid FROM pg_catalog.pg_constraint \
+         WHERE conrelid = ANY ($1) AND contype = 'f'",
+        &[targets.to_vec().into()],
+    )
+}
+
+/// What a key of a layout lacks.
+enum LackingKey {
+    All,
+    Validation,
+}
+
+fn find_lack(target: Oid, key: &TargetKey, standing: &[StandingKey]) -> Option<LackingKey> {
+    if key.is_gone {
+        return None;
+    }
+    let mut standing = standing.iter();
+    let found = standing.find(|s| s.relation == target.to_u32() && s.name == key.name);
+    match found {
+        None => Some(LackingKey::All),
+        Some(s) if s.valid || key.not_valid => None,
+        Some(_) => Some(LackingKey::Validation),
+    }
+}
+
+/// Returns the first table that lacks a foreign key, or has it not validated where the source has. A key that the source has lost
+/// meanwhile is not wanted any more.
+pub fn find_lacking(mappings: &[Mapping]) -> Result<Option<&Mapping>> {
+    let targets: Result<Vec<Oid>> = mappings.iter().map(sides::target_oid).collect();
+    let targets = targets?;
+    let standing = list_standing(&targets)?;
+    for (p, target) in mappings.iter().zip(&targets) {
+        let mut keys = sides::layout(p)?.fkeys.iter();
+        if keys.any(|k| find_lack(*target, k, &standing).is_some()) {
+            return Ok(Some(p));
+        }
+    }
+    Ok(None)
 }
 
 /// Adds or validates the next foreign key that `p` lacks.
 pub fn next(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
-    let target = sides::target(p)?;
+    let target = sides::target_oid(p)?;
+    let standing = list_standing(&[target])?;
     for key in &sides::layout(p)?.fkeys {
-        let state: Option<FkeyState> = spi::first(
-            "SELECT convalidated AS valid FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND conname = $2 AND contype = 'f'",
-            &[sides::target_oid(p)?.into(), key.name.as_str().into()],
-        )?;
-        match state {
-            Some(s) if s.valid || key.not_valid => continue,
-            Some(_) => {
-                let weak = [sides::target_lock(p, lock::LockMode::AccessShare)?];
-                lock::lock_for_job(&weak, settings::lock_timeout_ms(m))?;
-                // The key's operators may be functions of a user.
-                let _owner = role::confine(sides::owner(p)?)?;
-                let _code = application_path::switch();
-                spi::run(&fkey::validate(target, &key.name), &[])?
-            }
-            None => {
-                let strong = lock::LockMode::ShareRowExclusive;
-                let mut tables = vec![sides::target_lock(p, strong)?];
-                if key.references != *target {
-                    tables.push(lock::LockRequest::by_name(&key.references, strong)?);
-                }
-                lock::lock_for_job(&tables, settings::lock_timeout_ms(m))?;
-                require_references(sides::owner(p)?, &key.references)?;
-                spi::run(&fkey::add(target, key), &[])?
-            }
-        };
+        match find_lack(target, key, &standing) {
+            None => continue,
+            Some(LackingKey::Validation) => validate(m, p, key)?,
+            Some(LackingKey::All) => add(m, p, key)?,
+        }
         return Ok(SliceOutcome::Did(0));
     }
     Ok(SliceOutcome::Done)
+}
+
+fn validate(m: &Migration, p: &Mapping, key: &TargetKey) -> Result<()> {
+    let weak = [sides::target_lock(p, LockMode::AccessShare)?];
+    lock::lock_for_job(&weak, settings::lock_timeout_ms(m))?;
+    // The key's operators may be functions of a user.
+    let _owner = role::confine(sides::owner(p)?)?;
+    let _code = application_path::switch();
+    spi::run(&fkey::validate(sides::target(p)?, &key.name), &[])?;
+    Ok(())
+}
+
+fn add(m: &Migration, p: &Mapping, key: &TargetKey) -> Result<()> {
+    let target = sides::target(p)?;
+    let strong = LockMode::ShareRowExclusive;
+    let mut tables = vec![sides::target_lock(p, strong)?];
+    if key.references != *target {
+        tables.push(LockRequest::by_name(&key.references, strong)?);
+    }
+    lock::lock_for_job(&tables, settings::lock_timeout_ms(m))?;
+    require_references(sides::owner(p)?, &key.references)?;
+    spi::run(&fkey::add(target, key), &[])?;
+    Ok(())
 }
 
 /// Errors with 42501 unless the table's owner may refer to the other table: the caller may have more rights.

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::records::{Mapping, Migration};
-use crate::pg::{catalog, lock, spi, state};
+use crate::pg::{catalog, lock, spi, state, trigger_state};
 use crate::relation::{id_pairs, triggers};
 use crate::settings;
 use crate::sqlgen::direction::{Direction, Flow};
@@ -32,8 +32,8 @@ pub fn disable(mappings: &[Mapping]) -> Result<usize> {
         .map(|t| lock::LockRequest::by_name(&t.table, lock::LockMode::ShareRowExclusive))
         .collect::<Result<Vec<_>>>()?;
     lock::lock_in_emergency(&locks)?;
-    for t in &standing {
-        spi::run(&trigger::disable(&t.table, &t.name), &[])?;
+    for (t, table) in standing.iter().zip(&locks) {
+        trigger_state::disable(table.relation, &t.name)?;
     }
     Ok(standing.len())
 }

@@ -11,6 +11,7 @@ use crate::relation::{deferred_constraints, id_pairs, scope_pin, triggers};
 use crate::settings;
 use crate::sqlgen::{id_map, mirror, scope};
 use crate::store::{mapping, migration, pending_rows, sides};
+use pgrx::pg_sys::Oid;
 use std::collections::BTreeMap;
 
 /// Up to this many rows are deleted while the application's writes wait; more are left to the operator.
@@ -39,20 +40,38 @@ pub fn remove_mirrors(m: &Migration, mappings: &[Mapping], drops: bool) -> Resul
     migration::set_drain(m.id, None)
 }
 
-/// Returns the sources, the targets, and the tables that their foreign keys refer to: dropping a key locks both tables.
+/// Returns the sources, the targets, and the tables that foreign keys of ours refer to: dropping a key locks both tables.
 fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<LockRequest>> {
+    #[derive(serde::Deserialize)]
+    struct KeyTable {
+        oid: u32,
+        name: QualifiedName,
+    }
     let mode = LockMode::AccessExclusive;
     let made: Vec<&Mapping> = mappings.iter().filter(|p| p.target_now.is_some()).collect();
-    let keys = made
+    let layouts = made.iter().filter_map(|p| p.layout.as_ref());
+    let names = layouts
+        .flat_map(|l| &l.fkeys)
+        .map(|k| k.name.as_str().to_owned());
+    let names: Vec<String> = names.collect();
+    let targets: Vec<Oid> = made
         .iter()
-        .filter_map(|p| p.layout.as_ref())
-        .flat_map(|l| &l.fkeys);
+        .filter_map(|p| p.target.map(Oid::from))
+        .collect();
+    let referenced: Vec<KeyTable> = spi::rows(
+        include_str!("../../sql/query/referenced_tables.sql"),
+        &[targets.into(), names.into()],
+    )?;
     let sources = mappings.iter().filter(|p| p.source_name.is_some());
     let mut found: Vec<LockRequest> = Vec::new();
     for table in sources
         .map(|p| sides::source_lock(p, mode))
         .chain(made.iter().map(|p| sides::target_lock(p, mode)))
-        .chain(keys.map(|k| LockRequest::by_name(&k.references, mode)))
+        .chain(
+            referenced
+                .iter()
+                .map(|r| Ok(LockRequest::new(r.oid.into(), &r.name, mode))),
+        )
         .chain(scope_pin::locks(mappings)?.into_iter().map(Ok))
     {
         let table = table?;

@@ -5,7 +5,8 @@ use crate::ident::Literal;
 use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
 use crate::model::text_enum::text_enum;
-use crate::pg::state;
+use crate::pg::{catalog, state, syscache};
+use crate::sqlgen::view_names;
 
 /// Returns the drift of one mapping, of some kinds, as text; None if there is none.
 pub fn find_text(p: &Mapping, kinds: &[DriftKind]) -> Result<Option<String>> {
@@ -43,6 +44,20 @@ pub fn list(m: &Migration) -> Result<Vec<DriftChange>> {
     )
 }
 
+/// What came or went on the source of a mapping, and did not on the target.
+#[derive(serde::Deserialize)]
+pub struct ObjectChange {
+    pub mapping: i32,
+    pub what: String,
+}
+
+pub fn list_object_changes(m: &Migration) -> Result<Vec<ObjectChange>> {
+    state::rows(
+        "SELECT mapping, what FROM mig.changes WHERE migration_id = $1 ORDER BY what",
+        &[m.id.into()],
+    )
+}
+
 /// Whether the migration has drift.
 pub fn is_there(m: &Migration) -> Result<bool> {
     let found = state::value::<bool>(
@@ -50,6 +65,36 @@ pub fn is_there(m: &Migration) -> Result<bool> {
         &[m.id.into()],
     )?;
     Ok(found.unwrap_or(false))
+}
+
+/// Whether a view that says what rows of a target are is gone.
+fn lacks_view(mappings: &[Mapping]) -> bool {
+    let mut names = mappings.iter().map(|p| view_names::name(p.id));
+    names.any(|name| catalog::oid_of(&name).is_none())
+}
+
+/// Whether a target lacks a column of its layout, or a source a column of its key.
+fn lacks_column(p: &Mapping) -> bool {
+    let Some(layout) = &p.layout else {
+        return false;
+    };
+    let gone = |relation: u32, name| !syscache::has_column(relation.into(), name);
+    let target = p.target.unwrap_or(0);
+    layout.columns.iter().any(|c| gone(target, &c.name))
+        || layout.key.iter().any(|k| gone(p.source, &k.source))
+}
+
+/// Whether rows can be compared: such a view is there, and the columns.
+pub fn is_comparable(mappings: &[Mapping]) -> bool {
+    !lacks_view(mappings) && !mappings.iter().any(lacks_column)
+}
+
+/// Errors: 55000 if rows cannot be compared.
+pub fn require_comparable(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    if is_comparable(mappings) {
+        return Ok(());
+    }
+    require_none(m)
 }
 
 /// Errors: 55000 if tables, columns, keys or mirrors of the migration have changed.

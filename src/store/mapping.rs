@@ -5,6 +5,7 @@ use crate::ident::QualifiedName;
 use crate::model::archive::ArchivedTable;
 use crate::model::catalog_facts::CreatedFacts;
 use crate::model::layout::Layout;
+use crate::model::layout::names_now::{KeyNow, TargetNow};
 use crate::model::records::{Mapping, Migration, Pass};
 use crate::model::spec::{IdMode, Spec};
 use crate::pg::catalog::Extent;
@@ -35,12 +36,37 @@ fn select() -> String {
 
 /// Lists all mappings of a migration, in their fixed order.
 pub fn list(migration: i32) -> Result<Vec<Mapping>> {
-    let all: Vec<Mapping> = state::rows(
+    let mut all: Vec<Mapping> = state::rows(
         &format!("{} WHERE p.migration = $1 ORDER BY p.ordinal", select()),
         &[migration.into()],
     )?;
     author::require_own_maps(&all)?;
+    rename_references(migration, &mut all)?;
     Ok(all)
+}
+
+/// Replaces what the keys of the layouts refer to by today's names.
+fn rename_references(migration: i32, all: &mut [Mapping]) -> Result<()> {
+    if all.iter().all(|p| p.layout.is_none()) {
+        return Ok(());
+    }
+    let sql = include_str!("../../sql/query/names_now.sql");
+    let keys: Vec<KeyNow> = state::rows(sql, &[migration.into()])?;
+    let names: Vec<(QualifiedName, QualifiedName)> = all
+        .iter()
+        .filter_map(|p| Some((p.target_name.clone(), p.target_now.clone()?)))
+        .collect();
+    let targets: Vec<TargetNow> = names
+        .iter()
+        .map(|(defined, now)| TargetNow { defined, now })
+        .collect();
+    for p in all.iter_mut().filter(|p| p.source_name.is_some()) {
+        let id = p.id;
+        if let Some(layout) = &mut p.layout {
+            layout.rename(id, &keys, &targets);
+        }
+    }
+    Ok(())
 }
 
 pub fn by_id(id: i32) -> Result<Option<Mapping>> {
@@ -247,13 +273,32 @@ pub fn set_created(
         "UPDATE mig.mapping p SET fingerprint = s.fingerprint FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
         &[id.into()],
     )?;
+    record_objects(id)
+}
+
+/// Keeps what belongs to the tables now; `mig.changes` compares.
+fn record_objects(id: i32) -> Result<()> {
+    state::run(
+        "UPDATE mig.mapping p SET objects = pg_catalog.jsonb_build_object('place', s.place, 'all', \
+         (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('side', o.side, 'oid', o.oid::bigint, 'object', o.object, 'meaning', o.meaning)), '[]') \
+          FROM mig.objects o WHERE o.mapping = p.id)) FROM mig.standing s WHERE s.mapping = p.id AND p.id = $1",
+        &[id.into()],
+    )?;
+    Ok(())
+}
+
+pub fn set_layout(id: i32, layout: &Layout) -> Result<()> {
+    state::run(
+        "UPDATE mig.mapping SET layout = $2 WHERE id = $1",
+        &[id.into(), json(layout)?.into()],
+    )?;
     Ok(())
 }
 
 pub fn clear_created(id: i32) -> Result<()> {
     reset_copy(id)?;
     state::run(
-        "UPDATE mig.mapping SET target = NULL, adopted = false, layout = NULL, facts = NULL, fingerprint = NULL WHERE id = $1",
+        "UPDATE mig.mapping SET target = NULL, adopted = false, layout = NULL, facts = NULL, fingerprint = NULL, objects = NULL WHERE id = $1",
         &[id.into()],
     )?;
     Ok(())

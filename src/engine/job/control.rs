@@ -2,6 +2,7 @@
 
 use crate::engine::job::open::{end_open, go_on, open_job, show};
 use crate::engine::job::{driver, slice};
+use crate::engine::kind;
 use crate::engine::types::{SliceContext, SliceProgress};
 use crate::error::{About, Error, Result};
 use crate::ident::Literal;
@@ -28,6 +29,7 @@ pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
     {
         return Ok(open.id);
     }
+    kind::load(m.clone())?.renew()?;
     let id = open_job(&m, None)?;
     driver::start(&m, id, asked)?;
     Ok(id)

@@ -56,7 +56,7 @@ fn late_work(m: &Migration, mappings: &[Mapping], top_level: bool) -> Result<Opt
         SliceOutcome::Done => {}
         other => return Ok(Some(other)),
     }
-    if let Some(p) = fkeys::find_lacking(m, mappings)? {
+    if let Some(p) = fkeys::find_lacking(mappings)? {
         return fkeys::next(m, p).map(Some);
     }
     match scope_pin::next_of(m, mappings)? {

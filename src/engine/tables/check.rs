@@ -9,7 +9,7 @@ use crate::pg::{activity, catalog};
 use crate::sqlgen::checksum::Side;
 use crate::steps::verify::rows::{self, CheckProgress, Difference};
 use crate::steps::verify::{self, CheckLine, CheckMode, CheckSubject};
-use crate::store::{job, sides};
+use crate::store::{drift, job, sides};
 use pgrx::pg_sys::Oid;
 
 /// Returns what to check. Errors: 55000 before both sides exist.
@@ -71,6 +71,7 @@ pub(super) fn diff(
     limit: i64,
 ) -> Result<Vec<Difference>> {
     let subject = subject(m, all, Some(relation))?;
+    drift::require_comparable(m, all)?;
     let mut found = Vec::new();
     for p in subject.chosen.iter().filter(|p| !p.is_partner()) {
         found.extend(rows::diff(m, p, limit)?);

@@ -26,6 +26,11 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
         let planned = create::plan(mappings.to_vec(), define::scope::load_scope(m)?.as_ref())?;
         let moved = planned.iter().map(|p| (&p.source, &p.mapping)).collect();
         for p in &planned {
+            let broken = preflight::rows::broken_expressions(m, &p.mapping, &p.source)?;
+            if !broken.is_empty() {
+                found.extend(broken);
+                continue;
+            }
             let made_by_us = p.mapping.target.is_some() && !p.mapping.adopted;
             let adopted = p.standing.is_some() && !made_by_us;
             found.extend(preflight::triggers::findings(

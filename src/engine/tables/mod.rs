@@ -10,6 +10,7 @@ mod plan;
 mod repair;
 mod rollback;
 mod sync_back;
+mod take_over;
 
 pub use check::choose_mappings;
 
@@ -76,6 +77,10 @@ impl Work for TableWork {
 
     fn create(&self) -> Result<Vec<Action>> {
         create::create(&self.migration, &self.mappings)
+    }
+
+    fn renew(&self) -> Result<()> {
+        take_over::renew_keys(&self.migration, &self.mappings)
     }
 
     fn start_dual_write(&self) -> Result<()> {

@@ -38,6 +38,7 @@ pub(super) fn repair(
     if !dry_run {
         pending_rows::try_again(m.id)?;
     }
+    drift::require_comparable(m, all)?;
     let at = verify::lock_and_take_snapshot(m, all)?;
     let kinds = chosen
         .iter()

@@ -31,6 +31,7 @@ pub(super) fn target_keys(
             set_columns: Vec::new(),
             comment: None,
             not_valid: false,
+            is_gone: false,
         });
     }
     for fkey in &me.shape.fkeys {
@@ -98,6 +99,7 @@ fn member_key(
         set_columns,
         comment: fkey.comment.clone(),
         not_valid: !fkey.validated,
+        is_gone: false,
     }
 }
 
@@ -133,5 +135,6 @@ fn outside_key(
         columns,
         comment: fkey.comment.clone(),
         not_valid: !fkey.validated,
+        is_gone: false,
     }
 }

@@ -15,6 +15,7 @@ pub mod id_map;
 mod indexes;
 mod keys;
 pub mod merge;
+pub mod names_now;
 pub mod reverse;
 
 use columns::{key_columns, renames, target_columns};
@@ -169,6 +170,9 @@ pub struct TargetKey {
     /// The source's key is NOT VALID: rows that are there may violate it, and so may their copies.
     #[serde(default)]
     pub not_valid: bool,
+    /// The source's key was dropped since; found anew each time.
+    #[serde(skip)]
+    pub is_gone: bool,
 }
 
 /// A table of the migration, as the other tables see it.

@@ -6,7 +6,7 @@ use crate::model::column_change::{ColumnChange, SyncStage};
 use crate::model::records::Migration;
 use crate::model::shape::Shape;
 use crate::pg::lock::{self, LockMode};
-use crate::pg::{catalog, draft, role, spi, state};
+use crate::pg::{catalog, draft, role, spi, state, trigger_state};
 use crate::settings;
 use crate::sqlgen::columns as sql;
 use crate::store::{author, drift, new_column};
@@ -144,10 +144,7 @@ pub fn disable(all: &[ColumnChange]) -> Result<usize> {
             ],
         )?;
         if on == Some(true) {
-            spi::run(
-                &crate::sqlgen::trigger::disable(r.table()?, &sql::trigger_name(r.id)),
-                &[],
-            )?;
+            trigger_state::disable(r.relation.into(), &sql::trigger_name(r.id))?;
             count += 1;
         }
     }

@@ -14,7 +14,7 @@ use crate::model::shape::Shape;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, lock};
 use crate::settings;
-use crate::store::drift::DriftChange;
+use crate::store::drift::{DriftChange, ObjectChange};
 use crate::store::{check, drift, sides};
 use pgrx::pg_sys::Oid;
 use rows::CheckProgress;
@@ -175,6 +175,7 @@ impl<'a> CheckSubject<'a> {
 struct KnownShapes {
     shapes: BTreeMap<u32, Shape>,
     changes: Vec<DriftChange>,
+    object_changes: Vec<ObjectChange>,
 }
 
 impl KnownShapes {
@@ -185,6 +186,7 @@ impl KnownShapes {
         Ok(Self {
             shapes: shapes.collect(),
             changes: drift::list(subject.migration)?,
+            object_changes: drift::list_object_changes(subject.migration)?,
         })
     }
 
@@ -222,6 +224,7 @@ pub fn run_with_progress(
     progress: &mut dyn CheckProgress,
 ) -> Result<CheckFindings> {
     let m = subject.migration;
+    require_sides(subject.chosen.iter().copied())?;
     let started = check::read_clock()?;
     let known = KnownShapes::load(subject)?;
     let at = lock_and_take_snapshot(m, subject.all)?;
@@ -232,26 +235,53 @@ pub fn run_with_progress(
         ..CheckFindings::default()
     };
     for p in &subject.chosen {
-        // A dropped table cannot be checked.
-        sides::source(p)?;
-        sides::target(p)?;
         found.lines.extend(state::lines(m, p, &known, &at)?);
     }
-    if let CheckMode::Sample(n) = mode {
-        sample::add(subject, &known, n, &at, &mut found)?;
-    }
-    for p in subject.chosen.iter().filter(|p| !p.is_partner()) {
-        match mode {
-            CheckMode::Full => rows::compare(m, p, &at, progress, &mut found)?,
-            CheckMode::Quick | CheckMode::Sample(_) => found.lines.push(rows::count(m, p, &at)?),
-        }
-    }
-    if mode == CheckMode::Full {
-        found.lines.extend(orphans::lines(subject, &known, &at)?);
+    if drift::is_comparable(subject.all) {
+        compare_rows(subject, mode, &known, &at, progress, &mut found)?;
+    } else {
+        found
+            .lines
+            .extend(subject.chosen.iter().map(|p| not_compared(p)));
     }
     let place = |l: &CheckLine| subject.chosen.iter().position(|p| p.source == l.source);
     found.lines.sort_by_key(place);
     Ok(found)
+}
+
+/// The line of a table whose rows cannot be read: a view of ours is gone, or a column.
+fn not_compared(p: &Mapping) -> CheckLine {
+    let found = "not compared: a view or a column is gone";
+    CheckLine::new(p, LineTopic::Count, "rows", "compared".into(), found.into())
+}
+
+fn compare_rows(
+    subject: &CheckSubject,
+    mode: CheckMode,
+    known: &KnownShapes,
+    at: &Snapshot,
+    progress: &mut dyn CheckProgress,
+    found: &mut CheckFindings,
+) -> Result<()> {
+    let m = subject.migration;
+    if let CheckMode::Sample(n) = mode {
+        sample::add(subject, known, n, at, found)?;
+    }
+    for p in subject.chosen.iter().filter(|p| !p.is_partner()) {
+        match mode {
+            CheckMode::Full => rows::compare(m, p, at, progress, found)?,
+            CheckMode::Quick | CheckMode::Sample(_) => found.lines.push(rows::count(m, p, at)?),
+        }
+    }
+    if mode == CheckMode::Full {
+        found.lines.extend(orphans::lines(subject, known, at)?);
+    }
+    Ok(())
+}
+
+/// Errors if a table is gone: it cannot be checked.
+fn require_sides<'a>(mut mappings: impl Iterator<Item = &'a Mapping>) -> Result<()> {
+    mappings.try_for_each(|p| sides::source(p).and(sides::target(p)).map(|_| ()))
 }
 
 /// Takes the snapshot under which `all` are read. TRUNCATE and rewrites empty a table for older snapshots, too (the
@@ -271,6 +301,9 @@ pub fn lock_and_take_snapshot(m: &Migration, all: &[Mapping]) -> Result<Snapshot
 
 /// Checks references only: counts rows that refer to a missing row.
 pub fn references(subject: &CheckSubject) -> Result<Vec<CheckLine>> {
+    if !drift::is_comparable(subject.all) {
+        return Ok(Vec::new());
+    }
     let at = lock_and_take_snapshot(subject.migration, subject.all)?;
     orphans::lines(subject, &KnownShapes::load(subject)?, &at)
 }

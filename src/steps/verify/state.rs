@@ -19,7 +19,7 @@ pub fn lines(
     known: &KnownShapes,
     at: &Snapshot,
 ) -> Result<Vec<CheckLine>> {
-    let (source, target) = (known.source(p)?, known.target(p)?);
+    let target = known.target(p)?;
     let mut lines = vec![
         drift_line(
             p,
@@ -37,8 +37,9 @@ pub fn lines(
         ),
     ];
     if let Some(left) = &p.facts {
-        lines.extend(change_lines(m, p, left, source, target));
+        lines.extend(change_lines(m, p, left, known)?);
     }
+    lines.push(objects(p, known));
     lines.push(indexes(m, p, target)?);
     if m.phase >= Phase::Backfilled {
         lines.push(foreign_keys(p, target)?);
@@ -86,14 +87,27 @@ fn drift_line(
     )
 }
 
+/// What came or went on the source and not on the target: constraints, unique indexes, triggers, defaults and rules.
+fn objects(p: &Mapping, known: &KnownShapes) -> CheckLine {
+    let changes = known.object_changes.iter();
+    let mine = changes.filter(|c| c.mapping == p.id);
+    let found = join_or_fine(mine.map(|c| c.what.clone()), AS_CREATED);
+    state(p, "changes of the old table", AS_CREATED, found)
+}
+
+const AS_CREATED: &str = "as created";
+/// Parts whose changes are in `mig.changes` as well, compared by their columns.
+const FOLLOWED: [&str; 2] = ["column defaults", "check constraints"];
+
 /// Compares what has changed on each side since mig_create.
 fn change_lines(
     m: &Migration,
     p: &Mapping,
     left: &CreatedFacts,
-    source: &Shape,
-    target: &Shape,
-) -> Vec<CheckLine> {
+    known: &KnownShapes,
+) -> Result<Vec<CheckLine>> {
+    let (source, target) = (known.source(p)?, known.target(p)?);
+    let alike = !known.object_changes.iter().any(|c| c.mapping == p.id);
     type FactPart = fn(&TableFacts) -> &FactSet;
     let parts: [(&str, FactPart); 5] = [
         ("column defaults", |f| &f.defaults),
@@ -106,15 +120,18 @@ fn change_lines(
         TableFacts::from_shape(source),
         TableFacts::from_shape(target),
     );
-    let text = |then: &FactSet, now: &FactSet| {
-        catalog_facts::changes(then, now).unwrap_or_else(|| "as created".to_owned())
-    };
+    let text = |changed: Option<String>| changed.unwrap_or_else(|| AS_CREATED.to_owned());
     let line = |(name, part): &(&str, FactPart)| {
-        let old = text(part(&left.source), part(&source_now));
-        let new = text(part(&left.target), part(&target_now));
-        let mut line = state(p, name, &old, new);
+        let old = catalog_facts::changes(part(&left.source), part(&source_now));
+        let new = catalog_facts::changes(part(&left.target), part(&target_now));
+        let both_changed = old.is_some() && new.is_some();
+        let mut line = state(p, name, &text(old), text(new));
         if line.ok == Some(false) && lives_alone(m) {
             line.ok = None;
+        }
+        // Both sides have got the like under other names.
+        if alike && both_changed && FOLLOWED.contains(name) {
+            line.ok = Some(true);
         }
         line
     };
@@ -123,7 +140,7 @@ fn change_lines(
     let judged = parts
         .iter()
         .filter(|(name, _)| !own_ways || *name != "column defaults");
-    judged.map(line).collect()
+    Ok(judged.map(line).collect())
 }
 
 /// Checks the indexes that the target was created with and, from the end of the backfill on, those that were built then;
@@ -156,7 +173,7 @@ fn foreign_keys(p: &Mapping, target: &Shape) -> Result<CheckLine> {
         let mut keys = layout.fkeys.iter();
         keys.any(|k| k.name == *name && k.not_valid)
     };
-    let expected = layout.fkeys.iter();
+    let expected = layout.fkeys.iter().filter(|k| !k.is_gone);
     let gone = expected
         .filter(|k| !target.fkeys.iter().any(|f| f.name == k.name))
         .map(|k| format!("{} is gone", k.name.as_str()));
