@@ -32,13 +32,14 @@ text_enum! {
 #[derive(serde::Deserialize)]
 pub struct DriftChange {
     pub mapping: i32,
+    pub source: Option<u32>,
     pub kind: DriftKind,
     pub what: String,
 }
 
 pub fn list(m: &Migration) -> Result<Vec<DriftChange>> {
     state::rows(
-        "SELECT mapping, kind, what FROM mig.drift WHERE migration_id = $1 ORDER BY what",
+        "SELECT mapping, source::oid::bigint AS source, kind, what FROM mig.drift WHERE migration_id = $1 ORDER BY what",
         &[m.id.into()],
     )
 }
@@ -50,6 +51,27 @@ pub fn is_there(m: &Migration) -> Result<bool> {
         &[m.id.into()],
     )?;
     Ok(found.unwrap_or(false))
+}
+
+/// Errors: 55000 if a table or a view is gone without which rows cannot be compared.
+pub fn require_comparable(m: &Migration) -> Result<()> {
+    let found = list(m)?;
+    let gone: Vec<&str> = found
+        .iter()
+        .filter(|c| c.kind == DriftKind::Gone)
+        .map(|c| c.what.as_str())
+        .collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    Err(Error::drift(
+        m.name.clone(),
+        format!("Found: {}.", gone.join("; ")),
+        format!(
+            "What to do about it: SELECT next_step FROM mig_status({});",
+            Literal(&m.name)
+        ),
+    ))
 }
 
 /// Errors: 55000 if tables, columns, keys or mirrors of the migration have changed.

@@ -14,7 +14,7 @@ use crate::model::shape::Shape;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, lock};
 use crate::settings;
-use crate::store::drift::DriftChange;
+use crate::store::drift::{DriftChange, DriftKind};
 use crate::store::{check, drift, sides};
 use pgrx::pg_sys::Oid;
 use rows::CheckProgress;
@@ -188,6 +188,13 @@ impl KnownShapes {
         })
     }
 
+    /// What is gone without which the rows of the mapping cannot be compared.
+    fn find_gone(&self, p: &Mapping) -> Option<&str> {
+        let mut changes = self.changes.iter();
+        let gone = changes.find(|c| c.mapping == p.id && c.kind == DriftKind::Gone);
+        gone.map(|c| c.what.as_str())
+    }
+
     fn source(&self, p: &Mapping) -> Result<&Shape> {
         let found = self.shapes.get(&p.source);
         found.ok_or_else(|| catalog::missing_table(&p.source_text()))
@@ -237,16 +244,25 @@ pub fn run_with_progress(
         sides::target(p)?;
         found.lines.extend(state::lines(m, p, &known, &at)?);
     }
-    if let CheckMode::Sample(n) = mode {
+    let gone = |p: &Mapping| known.find_gone(p);
+    let whole = subject.all.iter().all(|p| gone(p).is_none());
+    if let (CheckMode::Sample(n), true) = (mode, whole) {
         sample::add(subject, &known, n, &at, &mut found)?;
     }
     for p in subject.chosen.iter().filter(|p| !p.is_partner()) {
+        if let Some(what) = gone(p) {
+            let not_compared = format!("not compared: {what}");
+            let topic = LineTopic::Count;
+            let line = CheckLine::new(p, topic, "rows", "compared".into(), not_compared);
+            found.lines.push(line);
+            continue;
+        }
         match mode {
             CheckMode::Full => rows::compare(m, p, &at, progress, &mut found)?,
             CheckMode::Quick | CheckMode::Sample(_) => found.lines.push(rows::count(m, p, &at)?),
         }
     }
-    if mode == CheckMode::Full {
+    if mode == CheckMode::Full && whole {
         found.lines.extend(orphans::lines(subject, &known, &at)?);
     }
     let place = |l: &CheckLine| subject.chosen.iter().position(|p| p.source == l.source);

@@ -9,7 +9,7 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::tid::BlockSlice;
 use crate::relation::compare::{Comparison, DifferenceCounts, HashSum, RowChoice};
 use crate::sqlgen::checksum::Side;
-use crate::store::sides;
+use crate::store::{drift, sides};
 use pgrx::PgSqlErrorCode;
 
 /// Gives the slices of each side, and is told the progress before each slice.
@@ -166,6 +166,7 @@ fn doubtful(beside: &Comparison) -> Result<Option<RowChoice>> {
 
 /// Counts the differing rows of a mapping; with `note`, lists their keys as pending rows.
 pub fn kinds(m: &Migration, p: &Mapping, at: &Snapshot, note: bool) -> Result<DifferenceCounts> {
+    drift::require_comparable(m)?;
     let beside = Comparison::new(m, p, at)?;
     let Some(choice) = doubtful(&beside)? else {
         return Ok(DifferenceCounts::default());
@@ -212,6 +213,7 @@ pub struct Difference {
 
 /// Returns the first `limit` rows of a mapping that differ, by key.
 pub fn diff(m: &Migration, p: &Mapping, limit: i64) -> Result<Vec<Difference>> {
+    drift::require_comparable(m)?;
     let at = super::lock_and_take_snapshot(m, std::slice::from_ref(p))?;
     let beside = Comparison::new(m, p, &at)?;
     let Some(choice) = doubtful(&beside)? else {
