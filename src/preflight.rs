@@ -4,14 +4,17 @@
 pub mod code_path;
 pub mod columns;
 pub mod combined;
+pub mod exclusions;
 pub mod rows;
+pub mod standing_keys;
 pub mod triggers;
 pub mod unfit_rows;
 
 use crate::error::Result;
-use crate::ident::Ident;
-use crate::model::layout::Layout;
+use crate::ident::{Ident, list};
+use crate::model::layout::indexes::MOST_COLUMNS;
 use crate::model::layout::reverse::{NotReversible, way_back};
+use crate::model::layout::{Layout, Scope};
 use crate::model::records::Mapping;
 use crate::model::shape::{Publication, Shape};
 use crate::model::text_enum::text_enum;
@@ -90,6 +93,61 @@ pub fn check_key_swaps(p: &Mapping, layout: &Layout) -> Vec<PreflightFinding> {
         detail: "The primary key is deferrable, so rows may swap their keys; their values of the new unique keys would collide in the target on the way.".into(),
         hint: Some("Make the primary key not deferrable, or leave unique_keys out.".into()),
     }]
+}
+
+/// Finds keys and indexes for which the scope's column is one too many.
+pub fn check_width(p: &Mapping, layout: &Layout) -> Vec<PreflightFinding> {
+    let finding = |severity, what: String, detail: &str| {
+        PreflightFinding {
+        severity,
+        check_name: "too many columns".into(),
+        relation: Some(p.source),
+        detail: format!("{what} {detail}"),
+        hint: (severity == Severity::Error)
+            .then(|| "Leave columns out of it, with target_key or unique_keys, or move the table without a scope.".into()),
+    }
+    };
+    let refused = format!("would have more than {MOST_COLUMNS} columns, the scope's included.");
+    let keys = [Some(&layout.primary_key), layout.scoped_key.as_ref()];
+    let fkeys = layout.fkeys.iter().map(|k| &k.columns);
+    let wide = |k: &&Vec<Ident>| k.len() > MOST_COLUMNS;
+    let mut found: Vec<PreflightFinding> = keys
+        .into_iter()
+        .flatten()
+        .chain(fkeys)
+        .filter(wide)
+        .map(|k| {
+            finding(
+                Severity::Error,
+                format!("The target's key ({})", list(k)),
+                &refused,
+            )
+        })
+        .collect();
+    for i in &layout.indexes {
+        let width = i.columns.len() + i.include.len();
+        let is_scoped = |s: &Scope| i.columns[0].name.as_ref() == Some(&s.column);
+        if width > MOST_COLUMNS {
+            found.push(finding(
+                Severity::Error,
+                format!("Index {}", i.name),
+                &refused,
+            ));
+        } else if width == MOST_COLUMNS && layout.scope.as_ref().is_some_and(|s| !is_scoped(s)) {
+            let detail = match i.unique {
+                true => {
+                    "has no room for the scope's column: it holds for the rows of this scope only."
+                }
+                false => "has no room for the scope's column, and is made without it.",
+            };
+            found.push(finding(
+                Severity::Warning,
+                format!("Index {}", i.name),
+                detail,
+            ));
+        }
+    }
+    found
 }
 
 /// Finds columns whose default is an old id.

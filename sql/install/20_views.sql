@@ -121,6 +121,11 @@ CROSS JOIN LATERAL (
   WHERE x.leader = c.id AND cs.oid IS NOT NULL AND w.name IS NOT NULL
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.relation AND a.attname = w.name AND NOT a.attisdropped)
   UNION ALL
+  -- In the order of the bytes of their names, as PostgreSQL fires them: BEFORE, FOR EACH ROW, INSERT or UPDATE.
+  SELECT 'shape', pg_catalog.format('trigger %I of %s fires after %s: ALTER TRIGGER %1$I ON %2$s RENAME TO a name that comes first', o.tgname, c.relation, t.tgname)
+  FROM pg_catalog.pg_trigger o
+  WHERE o.tgrelid = c.relation AND NOT o.tgisinternal AND o.tgtype & 3 = 3 AND o.tgtype & 20 <> 0 AND o.tgname > t.tgname AND o.tgname !~ '^~mig_[0-9]+_columns$'
+  UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s reads mig.%I, which belongs to role %s, not to the owner of the table', c.relation, cv.relname, cv.relowner::regrole)
   WHERE c.seal IS NOT NULL AND cv.relowner <> cs.relowner
   UNION ALL
@@ -267,7 +272,7 @@ SELECT m.name AS migration, p.source AS relation, p.target, j.id AS job,
             ELSE 'copying' END AS phase,
        r.pid, j.driver,
        d.rows AS tuples_done,
-       greatest(coalesce(p.rows_total, c.reltuples::bigint), d.rows) AS tuples_total,
+       CASE WHEN p.copied THEN d.rows ELSE greatest(coalesce(p.rows_total, c.reltuples::bigint), d.rows) END AS tuples_total,
        CASE WHEN j.task = 'check' AND j.state IN ('running', 'paused') AND look.place = look.done
             THEN coalesce((SELECT pg_catalog.substring(a.query, '([0-9]+) %$')::numeric FROM pg_catalog.pg_stat_activity a WHERE a.pid = r.pid), 0.0)
             WHEN p.copied THEN 100.0
@@ -298,7 +303,7 @@ UNION ALL
 SELECT m.name, c.relation, c.relation, j.id,
        CASE WHEN c.filled AND m.phase <> 'dual_write' THEN 'done' WHEN c.filled THEN 'filled'
             WHEN c.bound_blocks IS NULL THEN 'waiting' ELSE 'filling' END,
-       r.pid, j.driver, c.rows_done, greatest(coalesce(c.rows_total, k.reltuples::bigint), c.rows_done),
+       r.pid, j.driver, c.rows_done, CASE WHEN c.filled THEN c.rows_done ELSE greatest(coalesce(c.rows_total, k.reltuples::bigint), c.rows_done) END,
        CASE WHEN c.filled THEN 100.0 WHEN c.bound_blocks > 0 THEN pg_catalog.round(100.0 * c.next_block / c.bound_blocks, 1) ELSE 0.0 END,
        CASE WHEN NOT c.filled AND s.seconds > 0 THEN pg_catalog.round(c.rows_done / s.seconds) END,
        CASE WHEN NOT c.filled AND c.next_block > 0
@@ -342,8 +347,7 @@ SELECT m.name AS migration, m.phase,
        END AS problem,
        CASE WHEN t.tables = 0 THEN pg_catalog.format('SELECT mig_add_table(%L, ''old_table'', ''new_table'');', m.name)
             WHEN j.task IN ('check', 'repair') AND j.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
-            WHEN j.task IN ('check', 'repair') AND j.state = 'running' AND dead.is THEN pg_catalog.format('SELECT mig_cancel(%L);', m.name)
-            WHEN j.task IN ('check', 'repair') AND j.state = 'running' AND (j.driver = 'manual' OR unstarted.is OR unheard.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
+            WHEN j.task IN ('check', 'repair') AND j.state = 'running' AND (j.driver = 'manual' OR dead.is OR unstarted.is OR unheard.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
             WHEN j.task IN ('check', 'repair') AND j.state = 'running' THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
             WHEN drift.kinds IS NOT NULL AND m.phase = 'switched' THEN pg_catalog.format('SELECT * FROM mig_switch(%L);', m.name)
             WHEN drift.kinds = '{mirror}' AND m.phase = 'stopped' THEN pg_catalog.format('SELECT * FROM mig_stop(%L);', m.name)
@@ -371,7 +375,7 @@ SELECT m.name AS migration, m.phase,
 FROM mig.visible m
 CROSS JOIN LATERAL (
   SELECT count(DISTINCT c.relation) AS tables, coalesce(sum(c.rows_done), 0)::bigint AS rows_done,
-         coalesce(sum(greatest(coalesce(c.rows_total, k.reltuples::bigint), c.rows_done)), 0)::bigint AS rows_total,
+         coalesce(sum(CASE WHEN c.filled THEN c.rows_done ELSE greatest(coalesce(c.rows_total, k.reltuples::bigint), c.rows_done) END), 0)::bigint AS rows_total,
          coalesce(sum(b.blocks), 0) AS blocks, coalesce(sum(CASE WHEN c.filled THEN b.blocks ELSE c.next_block END), 0) AS blocks_done
   FROM mig.new_column c
   LEFT JOIN pg_catalog.pg_class k ON k.oid = c.relation
@@ -380,7 +384,7 @@ CROSS JOIN LATERAL (
   WHERE c.migration = m.id AND c.id = c.leader) columns
 CROSS JOIN LATERAL (
   SELECT count(*) + columns.tables AS tables, coalesce(sum(d.rows), 0)::bigint + columns.rows_done AS rows_done,
-         coalesce(sum(greatest(coalesce(p.rows_total, c.reltuples::bigint), d.rows)), 0)::bigint + columns.rows_total AS rows_total,
+         coalesce(sum(CASE WHEN p.copied THEN d.rows ELSE greatest(coalesce(p.rows_total, c.reltuples::bigint), d.rows) END), 0)::bigint + columns.rows_total AS rows_total,
          pg_catalog.string_agg(CASE WHEN p.layout->'back' = 'null' THEN p.source::text END, ', ' ORDER BY p.ordinal) AS stuck,
          coalesce(sum(b.blocks), 0) + columns.blocks AS blocks,
          coalesce(sum(CASE WHEN p.copied THEN b.blocks ELSE d.blocks END), 0) + columns.blocks_done AS blocks_done

@@ -1,6 +1,7 @@
 -- What the database knows of names in a file: $1 text[] and $2 text[] schemas (null where there is none) and names of relations,
--- $3 text[] schemas to look in, in their order, $4 text[] functions, $5 text[] types.
-WITH wanted AS (
+-- $3 text[] schemas to look in, in their order, $4 text[] functions, $5 text[] types; $6 text[] kinds, $7 text[] schemas and $8 text[] names of
+-- what is dropped with CASCADE.
+WITH RECURSIVE wanted AS (
   SELECT DISTINCT w.schema, w.name FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) w(schema, name)),
 found AS (
   SELECT w.schema, w.name, c.oid, c.relkind, c.reltuples
@@ -29,8 +30,39 @@ tables AS (
          (SELECT i.indrelid::regclass::text FROM pg_catalog.pg_index i WHERE i.indexrelid = f.oid) AS index_of,
          (SELECT coalesce(pg_catalog.jsonb_agg(DISTINCT o.conrelid::regclass::text), '[]') FROM pg_catalog.pg_constraint o
           WHERE o.confrelid = f.oid AND o.contype = 'f' AND o.conrelid <> f.oid) AS referred_by
-  FROM found f)
+  FROM found f),
+-- As findDependentObjects() in dependency.c goes: a column takes along what depends on that column only.
+falls AS (
+  SELECT w.kind, w.schema, w.name, o.classid, o.objid, 0 AS objsubid
+  FROM ROWS FROM (pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) w(kind, schema, name)
+  CROSS JOIN LATERAL (
+    SELECT 'function', 'pg_catalog.pg_proc'::regclass::oid, f.oid, f.pronamespace FROM pg_catalog.pg_proc f WHERE f.proname = w.name
+    UNION ALL SELECT 'type', 'pg_catalog.pg_type'::regclass, t.oid, t.typnamespace FROM pg_catalog.pg_type t WHERE t.typname = w.name
+    UNION ALL SELECT 'sequence', 'pg_catalog.pg_class'::regclass, c.oid, c.relnamespace FROM pg_catalog.pg_class c WHERE c.relname = w.name AND c.relkind = 'S'
+    UNION ALL SELECT 'schema', 'pg_catalog.pg_namespace'::regclass, n.oid, NULL FROM pg_catalog.pg_namespace n WHERE n.nspname = w.name
+    UNION ALL SELECT 'extension', 'pg_catalog.pg_extension'::regclass, e.oid, NULL FROM pg_catalog.pg_extension e WHERE e.extname = w.name) o(kind, classid, objid, namespace)
+  LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.namespace
+  WHERE o.kind = w.kind AND (o.namespace IS NULL OR n.nspname = w.schema OR w.schema IS NULL AND n.nspname = ANY ($3))
+  UNION
+  SELECT f.kind, f.schema, f.name, d.classid, d.objid, d.objsubid
+  FROM falls f
+  JOIN pg_catalog.pg_depend d ON d.refclassid = f.classid AND d.refobjid = f.objid AND (f.objsubid = 0 OR d.refobjsubid = f.objsubid)),
+fallen AS (
+  SELECT DISTINCT f.kind, f.schema, f.name, c.oid
+  FROM falls f
+  LEFT JOIN pg_catalog.pg_index i ON f.classid = 'pg_catalog.pg_class'::regclass AND i.indexrelid = f.objid
+  LEFT JOIN pg_catalog.pg_attrdef a ON f.classid = 'pg_catalog.pg_attrdef'::regclass AND a.oid = f.objid
+  LEFT JOIN pg_catalog.pg_constraint o ON f.classid = 'pg_catalog.pg_constraint'::regclass AND o.oid = f.objid
+  LEFT JOIN pg_catalog.pg_trigger t ON f.classid = 'pg_catalog.pg_trigger'::regclass AND t.oid = f.objid
+  LEFT JOIN pg_catalog.pg_policy p ON f.classid = 'pg_catalog.pg_policy'::regclass AND p.oid = f.objid
+  JOIN pg_catalog.pg_class c ON c.oid IN (i.indrelid, a.adrelid, o.conrelid, o.confrelid, t.tgrelid, p.polrelid)
+    OR f.classid = 'pg_catalog.pg_class'::regclass AND c.oid = f.objid
+  WHERE c.relkind IN ('r', 'p', 'm', 'f')),
+cascades AS (
+  SELECT f.kind, f.schema, f.name, pg_catalog.jsonb_agg(f.oid::regclass::text ORDER BY f.oid::regclass::text) AS tables
+  FROM fallen f GROUP BY f.kind, f.schema, f.name)
 SELECT pg_catalog.jsonb_build_object(
+  'cascades', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(c)), '[]') FROM cascades c),
   'tables', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(t)), '[]') FROM tables t),
   'volatile', (SELECT coalesce(pg_catalog.jsonb_agg(DISTINCT p.proname), '[]') FROM pg_catalog.pg_proc p
                WHERE p.proname = ANY ($4::name[]) AND p.provolatile = 'v'),

@@ -53,11 +53,6 @@ FROM src s
 JOIN pg_catalog.pg_constraint co ON co.conrelid = s.oid AND co.contype = 'p' AND co.condeferrable
 JOIN pg_catalog.pg_index i ON i.indrelid = s.oid AND i.indisunique AND i.indimmediate AND NOT i.indisprimary
 UNION ALL
-SELECT 'warning', 'exclusion constraint', s.oid::bigint,
-       pg_catalog.format('Exclusion constraint %I is not carried over.', co.conname),
-       'Add it to the target by hand after the backfill.'
-FROM src s JOIN pg_catalog.pg_constraint co ON co.conrelid = s.oid AND co.contype = 'x'
-UNION ALL
 SELECT 'warning', 'invalid index', s.oid::bigint,
        pg_catalog.format('Index %s is not valid, and is not carried over: an interrupted build has left it.', i.indexrelid::regclass),
        pg_catalog.format('REINDEX INDEX CONCURRENTLY %s; or DROP INDEX CONCURRENTLY %1$s;', i.indexrelid::regclass)

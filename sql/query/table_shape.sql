@@ -34,6 +34,7 @@ SELECT jsonb_build_object(
         JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
         WHERE dep.classid = 'pg_class'::regclass AND dep.refclassid = 'pg_class'::regclass
           AND dep.refobjid = c.oid AND dep.refobjsubid = a.attnum AND dep.deptype = 'i') END,
+      'always_identity', a.attidentity = 'a',
       'collation', CASE WHEN a.attcollation <> t.typcollation THEN (
         SELECT jsonb_build_object('schema', cn.nspname, 'name', co.collname)
         FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
@@ -81,7 +82,12 @@ SELECT jsonb_build_object(
       'unique', i.indisunique,
       'exclusion', i.indisexclusion,
       'valid', i.indisvalid,
-      'constraint', co.oid IS NOT NULL,
+      'constraint', coalesce(co.contype, 'x') <> 'x',
+      'operators', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('schema', opn.nspname, 'name', op.oprname) ORDER BY k.n), '[]')
+        FROM unnest(co.conexclop) WITH ORDINALITY k(num, n)
+        JOIN pg_catalog.pg_operator op ON op.oid = k.num
+        JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace),
       'deferrable', coalesce(co.condeferrable, false),
       'method', am.amname,
       'columns', (
@@ -127,7 +133,7 @@ SELECT jsonb_build_object(
     FROM pg_catalog.pg_index i
     JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
     JOIN pg_catalog.pg_am am ON am.oid = ic.relam
-    LEFT JOIN pg_catalog.pg_constraint co ON co.conindid = i.indexrelid AND co.conrelid = c.oid AND co.contype IN ('p', 'u')
+    LEFT JOIN pg_catalog.pg_constraint co ON co.conindid = i.indexrelid AND co.conrelid = c.oid AND co.contype IN ('p', 'u', 'x')
     -- What is dropped meanwhile has no text any more: those functions look at the catalog as it is now.
     WHERE i.indrelid = c.oid AND pg_catalog.pg_get_indexdef(i.indexrelid) IS NOT NULL),
   'checks', (

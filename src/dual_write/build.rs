@@ -24,7 +24,9 @@ pub(super) fn build_mirror(
     running: RunningTrigger,
     leader: Option<&Flow>,
 ) -> Result<Mirror> {
-    let unknown = || running.foreign_trigger("is of a mapping that is not there");
+    let unknown = || {
+        running.foreign_trigger("is of a mapping that is not there, as in a copy that was dumped without the rows of schema mig")
+    };
     let found = mapping::find_registered(id, way)?.ok_or_else(unknown)?;
     let flow = sides::flow(&found.mapping, way)?.ok_or_else(unknown)?;
     let owners = trust::require_trusted(&found, &flow, leader.unwrap_or(&flow), running)?;

@@ -42,6 +42,8 @@ struct NamedObjects {
     tables: BTreeSet<WrittenName>,
     calls: BTreeSet<String>,
     types: BTreeSet<String>,
+    /// What is dropped with CASCADE, by kind.
+    cascades: BTreeSet<(&'static str, WrittenName)>,
 }
 
 impl NamedObjects {
@@ -54,16 +56,27 @@ impl NamedObjects {
             tables: lint::tables(statements).into_iter().collect(),
             calls: defaults.flat_map(|d| d.calls.iter().cloned()).collect(),
             types: types(statements).into_iter().collect(),
+            cascades: statements.iter().flat_map(cascades).collect(),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.calls.is_empty() && self.types.is_empty()
+        self.tables.is_empty()
+            && self.calls.is_empty()
+            && self.types.is_empty()
+            && self.cascades.is_empty()
     }
 
     fn looked_up(self, path: &[String]) -> Result<LintFacts> {
         let schemas: Vec<Option<String>> = self.tables.iter().map(|t| t.schema.clone()).collect();
         let names: Vec<String> = self.tables.into_iter().map(|t| t.name).collect();
+        let kinds: Vec<String> = self.cascades.iter().map(|(k, _)| (*k).to_owned()).collect();
+        let in_schemas: Vec<Option<String>> = self
+            .cascades
+            .iter()
+            .map(|(_, n)| n.schema.clone())
+            .collect();
+        let dropped: Vec<String> = self.cascades.into_iter().map(|(_, n)| n.name).collect();
         // Works on a standby, too, and without a transaction id.
         let found: Option<JsonText> = spi::look(
             include_str!("../../sql/query/lint_facts.sql"),
@@ -73,6 +86,9 @@ impl NamedObjects {
                 path.to_vec().into(),
                 Vec::from_iter(self.calls).into(),
                 Vec::from_iter(self.types).into(),
+                kinds.into(),
+                in_schemas.into(),
+                dropped.into(),
             ],
         )?;
         found.map_or(Ok(LintFacts::default()), |d| d.decode())
@@ -104,4 +120,19 @@ fn types(statements: &[LintStatement]) -> Vec<String> {
         _ => None,
     });
     wanted.collect()
+}
+
+/// Returns the objects that a statement drops with CASCADE, if tables may depend on such.
+fn cascades(s: &LintStatement) -> Vec<(&'static str, WrittenName)> {
+    match &s.act {
+        Act::Drop {
+            what,
+            names,
+            cascade: true,
+            ..
+        } => what.holder().map_or_else(Vec::new, |kind| {
+            names.iter().map(|n| (kind, n.clone())).collect()
+        }),
+        _ => Vec::new(),
+    }
 }

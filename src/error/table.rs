@@ -26,6 +26,15 @@ impl Error {
         )
     }
 
+    pub fn name_taken(relation: &QualifiedName, hint: String) -> Self {
+        new_error(
+            Code::ERRCODE_DUPLICATE_TABLE,
+            format!("another relation is called {}", relation.plain()),
+            "A table of the migration is to have this name.".to_owned(),
+            hint,
+        )
+    }
+
     pub fn unsuitable(relation: String, kind: String, hint: String) -> Self {
         new_error(
             Code::ERRCODE_WRONG_OBJECT_TYPE,

@@ -2,7 +2,7 @@
 //! drift.
 
 use crate::ident::list;
-use crate::model::shape::{Grant, Policy, Publication, Shape};
+use crate::model::shape::{Grant, Policy, Publication, Shape, TableIndex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -18,6 +18,9 @@ pub struct TableFacts {
     pub replication: FactSet,
     /// Index names.
     pub indexes: FactSet,
+    /// None where a version before 0.8.0 noted the facts.
+    #[serde(default)]
+    pub exclusions: Option<FactSet>,
 }
 
 /// Both sides, as `mig_create` left them.
@@ -65,8 +68,28 @@ impl TableFacts {
                 .iter()
                 .map(|i| i.name.as_str().to_owned())
                 .collect(),
+            exclusions: Some(shape.exclusions().map(exclusion).collect()),
         }
     }
+}
+
+fn exclusion(x: &TableIndex) -> String {
+    let elements = x.columns.iter().zip(&x.operators).map(|(c, o)| {
+        let element = format!("{} {}", c.text, c.suffix);
+        format!("{} with {}", element.trim_end(), o.plain())
+    });
+    let elements: Vec<String> = elements.collect();
+    let condition = x
+        .predicate
+        .as_ref()
+        .map_or_else(String::new, |p| format!(" where {p}"));
+    let late = if x.deferrable { " deferrable" } else { "" };
+    format!(
+        "{} exclude using {} ({}){condition}{late}",
+        x.name.as_str(),
+        x.method.as_str(),
+        elements.join(", ")
+    )
 }
 
 fn publication(p: &Publication) -> String {

@@ -53,6 +53,7 @@ pub fn scope() -> Scope {
         type_text: "uuid".into(),
         value: "00000000-0000-0000-0000-000000000001".into(),
         table: Some((QualifiedName::new("public", "projects"), "id".into())),
+        equal_in: Vec::new(),
     }
 }
 

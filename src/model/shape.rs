@@ -48,6 +48,9 @@ pub struct TableColumn {
     pub generated: Option<String>,
     /// The sequence of an identity column.
     pub identity: Option<QualifiedName>,
+    /// It is GENERATED ALWAYS AS IDENTITY.
+    #[serde(default)]
+    pub always_identity: bool,
     pub collation: Option<QualifiedName>,
     pub storage: Option<String>,
     pub compression: Option<String>,
@@ -92,6 +95,9 @@ pub struct TableIndex {
     /// Statistics targets of its columns, as (column number, target).
     #[serde(default)]
     pub statistics: Vec<(i32, i32)>,
+    /// Of an exclusion constraint: one operator for each column.
+    #[serde(default)]
+    pub operators: Vec<QualifiedName>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -220,6 +226,10 @@ impl Shape {
         self.indexes.iter().find(|i| i.primary)
     }
 
+    pub fn exclusions(&self) -> impl Iterator<Item = &TableIndex> {
+        self.indexes.iter().filter(|i| i.exclusion)
+    }
+
     pub fn column(&self, name: &Ident) -> Option<&TableColumn> {
         self.columns.iter().find(|c| c.name == *name)
     }
@@ -256,6 +266,13 @@ impl TableColumn {
 }
 
 impl TableTrigger {
+    /// Whether it may change a row that is inserted or updated: BEFORE, FOR EACH ROW (the bits are in catalog/pg_trigger.h).
+    pub fn changes_rows(&self) -> bool {
+        const ROW_BEFORE: i16 = (1 << 0) | (1 << 1);
+        const INSERT_OR_UPDATE: i16 = (1 << 2) | (1 << 4);
+        self.bits & ROW_BEFORE == ROW_BEFORE && self.bits & INSERT_OR_UPDATE != 0
+    }
+
     pub fn arguments(&self) -> Vec<String> {
         let digits = self.arguments.as_bytes().chunks_exact(2);
         let bytes: Vec<u8> = digits

@@ -102,6 +102,15 @@ pub fn view_text(name: &QualifiedName) -> Result<Option<String>> {
     )
 }
 
+/// Returns the index access methods for exclusion constraints, besides btree, whose default operator class of the type has `=` (that of
+/// btree_gist, say).
+pub fn methods_with_equality(type_text: &str) -> Result<Vec<String>> {
+    spi::json_rows(
+        include_str!("../../sql/query/methods_with_equality.sql"),
+        &[type_text.into()],
+    )
+}
+
 /// Returns the sequence of a serial or identity column.
 pub fn sequence_of(table: &QualifiedName, column: &Ident) -> Result<Option<QualifiedName>> {
     spi::first(

@@ -74,6 +74,17 @@ pub fn forbid_writes() {
     set(c"transaction_read_only", c"on");
 }
 
+/// Keeps scans out of the cumulative statistics for as long as the enclosing sandbox lives.
+pub fn count_no_scans() {
+    // Only superusers may set it (PGC_SUSET), because it hides what a session does; this hides reads of our own.
+    set_by(
+        c"track_counts",
+        c"off",
+        pg_sys::GucContext::PGC_SUSET,
+        pg_sys::GucAction::GUC_ACTION_SAVE,
+    );
+}
+
 /// Whether the transaction may not write, rows' locks included.
 pub fn is_read_only() -> bool {
     // SAFETY: reads a flag of this backend.
@@ -98,16 +109,25 @@ pub fn pin_names() -> Option<SettingsGuard> {
 
 fn set(name: &CStr, value: &CStr) {
     // The old value is kept for the nesting level.
-    set_by(name, value, pg_sys::GucAction::GUC_ACTION_SAVE);
+    let (context, action) = (
+        pg_sys::GucContext::PGC_USERSET,
+        pg_sys::GucAction::GUC_ACTION_SAVE,
+    );
+    set_by(name, value, context, action);
 }
 
-fn set_by(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) {
+fn set_by(
+    name: &CStr,
+    value: &CStr,
+    context: pg_sys::GucContext::Type,
+    action: pg_sys::GucAction::Type,
+) {
     // SAFETY: PGC_S_SESSION lets any role set a PGC_USERSET variable.
     unsafe {
         pg_sys::set_config_option(
             name.as_ptr(),
             value.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
+            context,
             pg_sys::GucSource::PGC_S_SESSION,
             action,
             true,
@@ -119,7 +139,11 @@ fn set_by(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) {
 
 /// Sets a setting for the rest of the session, if the transaction commits. For processes of our own.
 pub fn set_for_session(name: &CStr, value: &CStr) {
-    set_by(name, value, pg_sys::GucAction::GUC_ACTION_SET);
+    let (context, action) = (
+        pg_sys::GucContext::PGC_USERSET,
+        pg_sys::GucAction::GUC_ACTION_SET,
+    );
+    set_by(name, value, context, action);
 }
 
 /// Returns `work_mem` in bytes.

@@ -87,10 +87,12 @@ pub fn require_reading(table: pg_sys::Oid, name: &QualifiedName) -> Result<()> {
     ))
 }
 
-/// As `confine`, and the code that runs may only read.
+/// As `confine`, and the code that runs may only read. Its reads are not counted: who looks whether an old table is still in use must not find
+/// pg_mig's own.
 pub fn confine_reading(role: pg_sys::Oid) -> Result<ConfinedRole> {
     let confined = confine(role)?;
     guc::forbid_writes();
+    guc::count_no_scans();
     Ok(confined)
 }
 

@@ -38,6 +38,7 @@ pub fn findings(
     } else if layout.merge.is_none() {
         found.extend(check_refused(p, source, layout, standing)?);
     }
+    found.extend(check_generated(p, source, layout)?);
     for key in source.fkeys.iter().filter(|k| !k.validated) {
         found.push(check_orphans(p, source, key)?);
     }
@@ -131,6 +132,59 @@ fn check_refused(
         ));
     }
     Ok(found)
+}
+
+/// Stored values of generated columns that the expression does not give any more: its function has changed. The target would have others.
+fn check_generated(p: &Mapping, source: &Shape, layout: &Layout) -> Result<Vec<PreflightFinding>> {
+    let mut found = Vec::new();
+    for c in layout.columns.iter().filter(|c| !c.insert) {
+        let Origin::Source(name) = &c.origin else {
+            continue;
+        };
+        let Some(generated) = source.column(name).and_then(|s| s.generated.as_ref()) else {
+            continue;
+        };
+        let sql = check_rows::list_outdated(source, name, generated, EXAMPLES);
+        let rows = match tx::probe(|| spi::json_rows::<String>(&sql, &[])) {
+            Err(e) if e.is_about_data() => vec![e.to_string()],
+            other => other?,
+        };
+        if !rows.is_empty() {
+            found.push(new_finding(
+                p,
+                Severity::Error,
+                "generated values out of date",
+                format!(
+                    "Column {name} is generated as {generated}, which gives another value for ({}). The target's rows would differ.",
+                    rows.join("), (")
+                ),
+                format!(
+                    "Write those rows anew, by a column that it reads: UPDATE {} SET {} WHERE {name} IS DISTINCT FROM {generated};",
+                    source.name,
+                    read_columns(source, name)?
+                        .first()
+                        .map_or_else(|| "…".into(), |c| format!("{c} = {c}")),
+                ),
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// The columns that a generated column is computed from. PostgreSQL computes it anew only where one of them is written.
+fn read_columns(table: &Shape, generated: &Ident) -> Result<Vec<Ident>> {
+    spi::json_rows(
+        "SELECT pg_catalog.to_jsonb(r.attname) FROM pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum \
+         JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = e.oid AND d.deptype = 'n' \
+           AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = a.attrelid \
+         JOIN pg_catalog.pg_attribute r ON r.attrelid = a.attrelid AND r.attnum = d.refobjsubid \
+         WHERE a.attrelid = $1 AND a.attname = $2 ORDER BY r.attnum",
+        &[
+            pgrx::pg_sys::Oid::from(table.oid).into(),
+            generated.as_str().into(),
+        ],
+    )
 }
 
 /// What a foreign key that is NOT VALID leaves open.

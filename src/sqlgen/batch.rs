@@ -82,6 +82,22 @@ pub fn renew_one(flow: &Flow) -> String {
     mirror::renew(flow, &flow.view_key_text("v"))
 }
 
+/// `$1` tid[] of locked target rows that were brought back: sets the columns that expressions make to what these make of the old rows. `forth`
+/// is the forward direction. None where there is no such column.
+pub fn settle(forth: &Flow) -> Option<String> {
+    settle_where(forth, "t.ctid OPERATOR(pg_catalog.=) ANY ($1)")
+}
+
+/// `$1` text[] the key in the target: as `settle`, for one row.
+pub fn settle_one(forth: &Flow, back: &Flow) -> Option<String> {
+    settle_where(forth, &back.touched_key_text("t"))
+}
+
+fn settle_where(forth: &Flow, condition: &str) -> Option<String> {
+    let made = forth.made_by_expressions()?;
+    Some(mirror::renew(&made, condition))
+}
+
 /// `$1`, `$2` the slice, `$3` tid[] the locked rows: returns the keys of existing rows that were not locked.
 pub fn leftovers(flow: &Flow) -> String {
     format!(

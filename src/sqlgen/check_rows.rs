@@ -1,10 +1,21 @@
 //! Rows of a source that a check of the target refuses, as the target would have them.
 
-use crate::ident::QualifiedName;
+use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{CheckConstraint, Shape};
 use crate::sqlgen::columns::cast_expression;
-use crate::sqlgen::scope;
+use crate::sqlgen::{row_name, scope};
+
+/// Lists the keys of the first rows whose generated column is not what its expression gives now.
+pub fn list_outdated(source: &Shape, column: &Ident, generated: &str, limit: usize) -> String {
+    let alias = &source.name.name;
+    format!(
+        "SELECT pg_catalog.to_jsonb({}) FROM ONLY {} AS {alias} \
+         WHERE ROW({alias}.{column})::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW({generated})::pg_catalog.record LIMIT {limit}",
+        row_name(alias, &source.key_columns()),
+        source.name,
+    )
+}
 
 /// Reads no row, but has the expression understood.
 pub fn read_none(table: &QualifiedName, expression: &str) -> String {
@@ -23,17 +34,7 @@ pub fn list_refused(
     let values = check
         .columns
         .iter()
-        .map(|name| {
-            let column = layout.columns.iter().find(|c| c.name == *name)?;
-            let value = match &column.origin {
-                _ if column.via.is_some() => return None,
-                Origin::Source(from) => from.to_string(),
-                Origin::Expression(text) => cast_expression(text, &column.type_text),
-                Origin::Scope => scope::value_of(layout, name)?,
-                Origin::Partner => return None,
-            };
-            Some(format!("{value} AS {name}"))
-        })
+        .map(|name| Some(format!("{} AS {name}", made_value(layout, name)?)))
         .collect::<Option<Vec<_>>>()?;
     let key = source.key_columns();
     let key: Vec<String> = key
@@ -52,4 +53,16 @@ pub fn list_refused(
         key.join(", "),
         source.name,
     ))
+}
+
+/// A target column's value as an expression over the source row; None where it is not made from the row alone.
+pub fn made_value(layout: &Layout, name: &Ident) -> Option<String> {
+    let column = layout.columns.iter().find(|c| c.name == *name)?;
+    match &column.origin {
+        _ if column.via.is_some() => None,
+        Origin::Source(from) => Some(from.to_string()),
+        Origin::Expression(text) => Some(cast_expression(text, &column.type_text)),
+        Origin::Scope => scope::value_of(layout, name),
+        Origin::Partner => None,
+    }
 }

@@ -24,6 +24,7 @@ pub mod retired_guard;
 pub mod sample;
 pub mod scope;
 pub mod scope_pin;
+pub mod standing_keys;
 pub mod table;
 pub mod trigger;
 pub mod trigger_definition;

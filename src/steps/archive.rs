@@ -58,6 +58,9 @@ pub fn archive_tables(
             view: views,
             view_text: None,
         };
+        require_free_name(p, &archive_name(&old.name, suffix), |_| {
+            "Another suffix avoids it: SELECT * FROM mig_archive(…, suffix => '_old');".into()
+        })?;
         hand_over(p)?;
         for sql in renames(&old, suffix) {
             spi::run(&sql, &[])?;
@@ -72,6 +75,22 @@ pub fn archive_tables(
         mapping::set_archived(p.id, Some(&done))?;
     }
     Ok(())
+}
+
+/// Errors: 42P07 if a relation other than the source has the name.
+fn require_free_name(
+    p: &Mapping,
+    name: &QualifiedName,
+    hint: impl FnOnce(&QualifiedName) -> String,
+) -> Result<()> {
+    match catalog::oid_of(name) {
+        Some(oid) if oid != Oid::from(p.source) => Err(Error::name_taken(name, hint(name))),
+        _ => Ok(()),
+    }
+}
+
+fn archive_name(of: &QualifiedName, suffix: &str) -> QualifiedName {
+    rename_in_schema(of, &ArchivedTable::add_suffix(&of.name, suffix))
 }
 
 /// Returns the statements that archive one source, in order.
@@ -157,7 +176,7 @@ fn grant_as_before(p: &Mapping, s: &SharedSequence) -> Result<()> {
 fn create_compat_view(p: &Mapping, name: &QualifiedName, old: &Shape, suffix: &str) -> Result<()> {
     let (target, layout) = (sides::target(p)?, sides::layout(p)?);
     let owner = Oid::from(old.owner);
-    let archive = rename_in_schema(name, &ArchivedTable::add_suffix(&name.name, suffix));
+    let archive = archive_name(name, suffix);
     let filter = p.spec.filter.as_deref();
     draft::in_draft_schema(owner, |draft| {
         let drafted = draft.name(name);
@@ -197,15 +216,26 @@ pub fn restore_names(m: &Migration, mappings: &[Mapping]) -> Result<()> {
         if was.view {
             // As the owner: another role's view that has the name by now stays.
             let _owner = role::confine(sides::owner(p)?)?;
-            spi::run(&format!("DROP VIEW {}", was.name), &[])?;
+            if catalog::view_text(&was.name)?.is_some() {
+                spi::run(&format!("DROP VIEW {}", was.name), &[])?;
+            }
         }
         let now = sides::source(p)?;
-        spi::run(&archive::rename_table(now, &was.name.name), &[])?;
-        for (before, after) in &was.indexes {
-            spi::run(
-                &archive::rename_index(&rename_in_schema(now, after), before),
-                &[],
-            )?;
+        require_free_name(p, &was.name, |name| {
+            format!("ALTER TABLE {name} RENAME TO …; and again.")
+        })?;
+        // Somebody may have given names back by hand.
+        if now.name != was.name.name {
+            spi::run(&archive::rename_table(now, &was.name.name), &[])?;
+        }
+        let shape = catalog::shape_of(p.source, &p.source_text())?;
+        let there = |name: &Ident| shape.indexes.iter().any(|i| i.name == *name);
+        for (before, after) in was.indexes.iter().filter(|(_, after)| there(after)) {
+            let index = rename_in_schema(now, after);
+            require_free_name(p, &rename_in_schema(now, before), |name| {
+                format!("ALTER INDEX {name} RENAME TO …; and again.")
+            })?;
+            spi::run(&archive::rename_index(&index, before), &[])?;
         }
         for s in &was.sequences {
             hand_back(p, s, &was.name)?;

@@ -33,13 +33,14 @@ text_enum! {
 #[derive(serde::Deserialize)]
 pub struct DriftChange {
     pub mapping: i32,
+    pub source: Option<u32>,
     pub kind: DriftKind,
     pub what: String,
 }
 
 pub fn list(m: &Migration) -> Result<Vec<DriftChange>> {
     state::rows(
-        "SELECT mapping, kind, what FROM mig.drift WHERE migration_id = $1 ORDER BY what",
+        "SELECT mapping, source::oid::bigint AS source, kind, what FROM mig.drift WHERE migration_id = $1 ORDER BY what",
         &[m.id.into()],
     )
 }
@@ -95,6 +96,14 @@ pub fn require_comparable(m: &Migration, mappings: &[Mapping]) -> Result<()> {
         return Ok(());
     }
     require_none(m)
+}
+
+/// Errors: 55000 if a table, a column or a view of a migration that changes columns is gone.
+pub fn require_nothing_gone(m: &Migration) -> Result<()> {
+    if list(m)?.iter().any(|c| c.kind == DriftKind::Gone) {
+        return require_none(m);
+    }
+    Ok(())
 }
 
 /// Errors: 55000 if tables, columns, keys or mirrors of the migration have changed.

@@ -99,6 +99,20 @@ pub fn move_failed(leftover: &Leftover, sqlstate: &str, message: &str) -> Result
     done(leftover.id)
 }
 
+/// Lists a row as failed unless it is already.
+pub fn keep_failed(leftover: &Leftover, sqlstate: &str, message: &str) -> Result<()> {
+    state::run(
+        "INSERT INTO mig.row_error (mapping, key, sqlstate, message) VALUES ($1, $2, $3, $4) ON CONFLICT (mapping, key) DO NOTHING",
+        &[
+            leftover.mapping.into(),
+            leftover.key.clone().into(),
+            sqlstate.into(),
+            message.into(),
+        ],
+    )?;
+    done(leftover.id)
+}
+
 /// Makes failed rows pending again, for a resumed job.
 pub fn retry_errors(migration: i32) -> Result<i64> {
     state::run(

@@ -330,3 +330,44 @@ fn a_table_that_changes_its_owner_is_drift() {
         "SELECT count(*) = 0 FROM pg_class WHERE relnamespace = 'mig'::regnamespace AND relowner = 'other'::regrole"
     ));
 }
+
+/// As in a project whose test database is made from a dump of the schema alone.
+#[test]
+fn a_dump_of_the_schema_alone_says_what_to_do_about_its_triggers() {
+    let cluster = Cluster::start("it_dump_schema", "");
+    let mut client = cluster.connect("postgres");
+    client.batch_execute("CREATE DATABASE structure").unwrap();
+    client
+        .batch_execute(
+            "CREATE EXTENSION pg_mig; CREATE TABLE t(id int PRIMARY KEY, a text); CREATE TABLE v(id int PRIMARY KEY, a text); SELECT mig_define('t'); SELECT mig_add_table('t', 't', 't2'); \
+             SELECT mig_create('t'); SELECT mig_define('v'); SELECT mig_add_column('v', 'v', 'b', 'text', up => 'a', down => 'b', replaces => 'a'); SELECT mig_create('v')",
+        )
+        .unwrap();
+    client
+        .batch_execute("SELECT mig_dual_write('t'); SELECT mig_dual_write('v')")
+        .unwrap();
+    let server = format!("-h {} -U postgres", cluster.host());
+    shell(&format!(
+        "$pg_bin/pg_dump {server} --schema-only postgres | $pg_bin/psql {server} -X -q -v ON_ERROR_STOP=1 structure"
+    ));
+    let mut copy = cluster.connect("structure");
+    for write in ["INSERT INTO t VALUES (1, 'a')", "TRUNCATE t"] {
+        let (code, detail, hint) = refused(&mut copy, write);
+        assert_eq!(code, "42501");
+        assert!(detail.contains("dumped without the rows"), "{detail}");
+        let first = hint
+            .split("; ")
+            .next()
+            .unwrap()
+            .split_once(": ")
+            .unwrap()
+            .1
+            .to_owned();
+        assert!(first.starts_with("DROP TRIGGER"), "{hint}");
+        copy.batch_execute(&first).unwrap();
+        copy.batch_execute(write).unwrap();
+    }
+    // Columns of one table are kept in step all the same.
+    copy.batch_execute("INSERT INTO v VALUES (1, 'a')").unwrap();
+    assert!(yes(&mut copy, "SELECT b = 'a' FROM v"));
+}

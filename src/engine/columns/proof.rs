@@ -97,7 +97,15 @@ pub(super) fn check(
     for r in chosen(all, relation)? {
         found.tables += 1;
         found.lines.extend(state(m, r, &changes)?);
-        if mode != CheckMode::Quick {
+        let gone = changes
+            .iter()
+            .find(|c| c.kind == drift::DriftKind::Gone && c.source == Some(r.relation));
+        if let Some(gone) = gone {
+            let values = ("compared", format!("not compared: {}", gone.what));
+            let topic = LineTopic::Count;
+            let line = line(r, topic, "rows", (values.0, &values.1), Some(false));
+            found.lines.push(line);
+        } else if mode != CheckMode::Quick {
             rows(m, r, &mut found)?;
         }
     }
@@ -191,6 +199,7 @@ pub(super) fn diff(
     limit: i64,
 ) -> Result<Vec<Difference>> {
     require_phase(m)?;
+    drift::require_nothing_gone(m)?;
     let mut found = Vec::new();
     for r in chosen(all, Some(relation))? {
         for w in compare::list(r, stage(m), limit)? {
@@ -218,6 +227,7 @@ pub(super) fn repair(
             "phase \"switched\" or earlier: from \"stopped\" on the new columns are the truth",
         ));
     }
+    drift::require_nothing_gone(m)?;
     let mut lines = Vec::new();
     for r in chosen(all, relation)? {
         let own = r.replaces.is_none() && m.phase >= Phase::Switched;
@@ -263,6 +273,14 @@ fn mend(m: &Migration, r: &ColumnChange, wrong: i64) -> Result<()> {
         notice(&format!(
             "rows in {left} blocks are locked by other sessions, and were left as they are; SELECT * FROM mig_repair({}, dry_run => false); again",
             Literal(&m.name)
+        ));
+    }
+    if left == 0 && compare::count(r, stage(m))?.wrong > 0 {
+        notice(&format!(
+            "rows of {} differ still; SELECT * FROM mig_diff({}, '{}'); names them",
+            r.describe(),
+            Literal(&m.name),
+            r.table()?.plain()
         ));
     }
     log::write(

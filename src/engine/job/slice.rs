@@ -25,9 +25,7 @@ pub fn run_slice(job: &Job, able: SliceContext) -> Result<SliceProgress> {
     };
     // The migration may have changed its owner since the job began.
     migration::require_owner(&m)?;
-    if job.task != Task::Check
-        && let Some(held) = throttle::find_pressure(&m, job)?
-    {
+    if let Some(held) = throttle::find_pressure(&m, job)? {
         job::heartbeat(job.id, Some(&held.why), true)?;
         return Ok(SliceProgress::Wait {
             pause_ms: held.pause_ms,

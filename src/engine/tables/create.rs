@@ -59,14 +59,35 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
                 &p.mapping, &p.source, &p.layout,
             ));
             found.extend(preflight::check_key_swaps(&p.mapping, &p.layout));
+            if !adopted {
+                found.extend(preflight::check_width(&p.mapping, &p.layout));
+                found.extend(preflight::exclusions::findings(
+                    &p.mapping, &p.source, &p.layout,
+                ));
+            }
             found.extend(preflight::rows::check_target_rows(&p.mapping, &p.layout)?);
             found.extend(check_shared_target(&planned, p)?);
             if adopted {
-                found.extend(check_adoption(&planned, p));
+                found.extend(check_standing(&planned, p)?);
             }
         }
     }
     Ok(found)
+}
+
+/// Returns the findings about an existing target: that it does not fit, or the rows that its keys refuse.
+fn check_standing(
+    planned: &[create::PlannedMapping],
+    p: &create::PlannedMapping,
+) -> Result<Vec<PreflightFinding>> {
+    if let Some(refused) = check_adoption(planned, p) {
+        return Ok(vec![refused]);
+    }
+    let Some(target) = p.standing.as_ref().filter(|s| s.kind == "r") else {
+        return Ok(Vec::new());
+    };
+    let members: Vec<&Mapping> = planned.iter().map(|o| &o.mapping).collect();
+    preflight::standing_keys::findings(&p.mapping, &p.source, &p.layout, target, &members)
 }
 
 /// Returns what mig_create would say of an existing target that does not fit.

@@ -1,9 +1,72 @@
 //! Indexes of the target.
 
-use super::{Layout, Member, TargetIndex, map_names};
+use super::{Layout, Member, Scope, map_names};
 use crate::ident::{Ident, Literal};
 use crate::model::shape::{IndexColumn, TableIndex};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetIndex {
+    pub name: Ident,
+    pub unique: bool,
+    /// Becomes a UNIQUE constraint once it is built.
+    pub constraint: bool,
+    pub deferrable: bool,
+    pub nulls_not_distinct: bool,
+    pub method: Ident,
+    pub columns: Vec<IndexColumn>,
+    pub include: Vec<Ident>,
+    pub predicate: Option<String>,
+    pub options: Vec<String>,
+    /// None for the default tablespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tablespace: Option<Ident>,
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// Statistics targets of its columns, as (column number, target).
+    #[serde(default)]
+    pub statistics: Vec<(i32, i32)>,
+}
+
+impl TargetIndex {
+    /// Whether a built index has the method, the columns, the operator classes with their parameters and the options of this one.
+    pub fn is_made_as(&self, built: &TableIndex) -> bool {
+        let same = |(a, b): (&IndexColumn, &IndexColumn)| {
+            let named = a.name.is_none() || a.name == b.name;
+            named && a.suffix == b.suffix
+        };
+        self.method == built.method
+            && self.unique == built.unique
+            && self.nulls_not_distinct == built.nulls_not_distinct
+            && self.options == built.options
+            && self.include == built.include
+            && self.predicate.is_some() == built.predicate.is_some()
+            && self.columns.len() == built.columns.len()
+            && self.columns.iter().zip(&built.columns).all(same)
+    }
+
+    /// Whether building the index may evaluate user expressions: its text holds more than names.
+    pub fn has_expressions(&self) -> bool {
+        let is_column = |c: &IndexColumn| {
+            let name = c.name.as_ref();
+            name.is_some_and(|n| c.text == n.to_string()) && holds_names_only(&c.suffix)
+        };
+        let options = self.options.iter();
+        self.predicate.is_some()
+            || !self.columns.iter().all(is_column)
+            || !options.map(String::as_str).all(holds_names_only)
+    }
+}
+
+/// Whether a text holds names, words and settings only (`COLLATE "C" DESC`, `fillfactor=70`): no call, cast, literal or comment.
+fn holds_names_only(text: &str) -> bool {
+    let harmless = |c: char| c.is_alphanumeric() || " _\".=".contains(c);
+    text.chars().all(harmless)
+}
+
+/// Most columns of an index, INCLUDE counted, and of a foreign key (INDEX_MAX_KEYS, pg_config_manual.h).
+pub const MOST_COLUMNS: usize = 32;
 
 /// Returns every index besides the keys that exist from the start: the source's indexes with the scope in front, the user's
 /// unique keys, and one for the scope and for each reference, unless a prefix of another index serves already.
@@ -52,21 +115,28 @@ fn plain_index(me: &Member, layout: &Layout, columns: &[Ident], unique: bool) ->
 
 /// In a union, limits a unique index to the rows of its own source.
 fn of_kind(mut index: TargetIndex, layout: &Layout) -> TargetIndex {
-    let Some(kind) = layout.kind.as_ref().filter(|_| index.unique) else {
-        return index;
-    };
+    match layout.kind.as_ref().filter(|_| index.unique) {
+        Some(kind) => {
+            index.name = Ident::derive(&[index.name.as_str(), &kind.value]);
+            for_rows_of(index, kind)
+        }
+        None => index,
+    }
+}
+
+/// Limits an index to the rows of one scope or kind.
+fn for_rows_of(mut index: TargetIndex, mark: &Scope) -> TargetIndex {
     let condition = format!(
         "{} = {}::{}",
-        kind.column,
-        Literal(&kind.value),
-        kind.type_text
+        mark.column,
+        Literal(&mark.value),
+        mark.type_text
     );
     index.predicate = Some(match &index.predicate {
         None => condition,
         Some(own) => format!("({own}) AND {condition}"),
     });
     index.constraint = false;
-    index.name = Ident::derive(&[index.name.as_str(), &kind.value]);
     index
 }
 
@@ -115,8 +185,9 @@ fn carried_index(
         });
     }
     let mut before = 0;
+    let is_full = columns.len() + index.include.len() >= MOST_COLUMNS;
     // Other access methods have no operator class for the scope's type, or gain nothing from it.
-    if let (Some(scope), "btree") = (&layout.scope, index.method.as_str()) {
+    if let (Some(scope), "btree", false) = (&layout.scope, index.method.as_str(), is_full) {
         before = 1;
         columns.insert(0, plain_column(&scope.column));
     }
@@ -144,9 +215,13 @@ fn carried_index(
             .map(|(n, to)| (n + before, *to))
             .collect(),
     };
-    Some(match index.deferrable {
-        true => made,
-        false => of_kind(made, layout),
+    if index.deferrable {
+        return Some(made);
+    }
+    let made = of_kind(made, layout);
+    Some(match &layout.scope {
+        Some(scope) if is_full && made.unique => for_rows_of(made, scope),
+        _ => made,
     })
 }
 

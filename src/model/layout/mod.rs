@@ -4,22 +4,25 @@
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::did_you_mean::nearest;
-use crate::model::shape::{Equality, IndexColumn, Shape, TableColumn};
+use crate::model::shape::{Equality, Shape, TableColumn};
 use crate::model::spec::{Combine, Spec, known_column};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 mod columns;
 pub mod combine;
+pub mod exclusions;
 pub mod id_map;
-mod indexes;
+pub mod indexes;
 mod keys;
 pub mod merge;
 pub mod names_now;
 pub mod reverse;
 
 use columns::{key_columns, renames, target_columns};
+use exclusions::TargetExclusion;
 use id_map::{MappedColumn, NewIds};
+pub use indexes::TargetIndex;
 use merge::Merge;
 use reverse::BackColumn;
 
@@ -30,6 +33,9 @@ pub struct Scope {
     pub value: String,
     /// The table that the scope's value refers to, and its key column.
     pub table: Option<(QualifiedName, Ident)>,
+    /// Index access methods other than btree that can compare its values with `=`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub equal_in: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +59,8 @@ pub struct Layout {
     /// The unique columns that ON CONFLICT names.
     pub arbiter: Vec<Ident>,
     pub indexes: Vec<TargetIndex>,
+    #[serde(default)]
+    pub exclusions: Vec<TargetExclusion>,
     pub fkeys: Vec<TargetKey>,
     /// How to compute the source's columns from a target row; None where that is not possible.
     #[serde(default)]
@@ -111,49 +119,6 @@ pub struct KeyColumn {
     /// Set where its value differs in the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<MappedColumn>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TargetIndex {
-    pub name: Ident,
-    pub unique: bool,
-    /// Becomes a UNIQUE constraint once it is built.
-    pub constraint: bool,
-    pub deferrable: bool,
-    pub nulls_not_distinct: bool,
-    pub method: Ident,
-    pub columns: Vec<IndexColumn>,
-    pub include: Vec<Ident>,
-    pub predicate: Option<String>,
-    pub options: Vec<String>,
-    /// None for the default tablespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tablespace: Option<Ident>,
-    #[serde(default)]
-    pub comment: Option<String>,
-    /// Statistics targets of its columns, as (column number, target).
-    #[serde(default)]
-    pub statistics: Vec<(i32, i32)>,
-}
-
-impl TargetIndex {
-    /// Whether building the index may evaluate user expressions: its text holds more than names.
-    pub fn has_expressions(&self) -> bool {
-        let is_column = |c: &IndexColumn| {
-            let name = c.name.as_ref();
-            name.is_some_and(|n| c.text == n.to_string()) && holds_names_only(&c.suffix)
-        };
-        let options = self.options.iter();
-        self.predicate.is_some()
-            || !self.columns.iter().all(is_column)
-            || !options.map(String::as_str).all(holds_names_only)
-    }
-}
-
-/// Whether a text holds names, words and settings only (`COLLATE "C" DESC`, `fillfactor=70`): no call, cast, literal or comment.
-fn holds_names_only(text: &str) -> bool {
-    let harmless = |c: char| c.is_alphanumeric() || " _\".=".contains(c);
-    text.chars().all(harmless)
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -265,6 +230,7 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
         primary_key,
         arbiter,
         indexes: Vec::new(),
+        exclusions: Vec::new(),
         fkeys: keys::target_keys(members, me, &names, scope)?,
         back: None,
         drawn,
@@ -274,6 +240,7 @@ pub fn resolve(members: &[Member], which: usize, scope: Option<&Scope>) -> Resul
     id_map::require_not_generated_from(me, &ids)?;
     layout.back = reverse::way_back(me.shape, me.spec, &layout).ok();
     layout.indexes = indexes::target_indexes(me, &layout, &names);
+    layout.exclusions = exclusions::target_exclusions(me, &layout, &names);
     Ok(layout)
 }
 

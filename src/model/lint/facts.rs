@@ -34,8 +34,19 @@ pub struct Coercible {
     pub to: String,
 }
 
+/// The tables that lose a column, a default, a constraint or a trigger, or go altogether, when an object is dropped with CASCADE.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CascadeFact {
+    pub kind: String,
+    pub schema: Option<String>,
+    pub name: String,
+    pub tables: Vec<String>,
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct LintFacts {
+    #[serde(default)]
+    pub cascades: Vec<CascadeFact>,
     pub tables: Vec<TableFact>,
     /// The volatile functions among those that the file calls.
     pub volatile: Vec<String>,

@@ -89,7 +89,21 @@ pub fn locked_tables(act: &Act) -> Vec<(WrittenName, TableLock)> {
         ),
         Act::CreateTrigger { table } => one(table, TableLock::ShareRowExclusive),
         Act::CreatePolicy { table } => one(table, TableLock::AccessExclusive),
-        Act::Select { from, .. } => all(from, TableLock::AccessShare),
+        Act::Select {
+            from,
+            written,
+            locks_rows,
+            ..
+        } => {
+            let read = match locks_rows {
+                true => TableLock::RowShare,
+                false => TableLock::AccessShare,
+            };
+            let written = written.iter().map(|t| (t.clone(), TableLock::RowExclusive));
+            written
+                .chain(from.iter().map(|t| (t.clone(), read)))
+                .collect()
+        }
         _ => Vec::new(),
     }
 }

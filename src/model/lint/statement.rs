@@ -141,6 +141,10 @@ pub enum Act {
     },
     Select {
         from: Vec<WrittenName>,
+        /// Tables that a WITH writes.
+        written: Vec<WrittenName>,
+        /// FOR UPDATE and the like.
+        locks_rows: bool,
         calls: Vec<String>,
     },
     /// Cannot run in a transaction block.
@@ -176,7 +180,25 @@ pub enum Dropped {
     Trigger,
     Schema,
     Database,
+    Function,
+    Type,
+    Sequence,
+    Extension,
     Other,
+}
+
+impl Dropped {
+    /// The name of a kind of object on which tables may depend by a column, a default, a constraint or a trigger.
+    pub fn holder(self) -> Option<&'static str> {
+        match self {
+            Dropped::Schema => Some("schema"),
+            Dropped::Function => Some("function"),
+            Dropped::Type => Some("type"),
+            Dropped::Sequence => Some("sequence"),
+            Dropped::Extension => Some("extension"),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

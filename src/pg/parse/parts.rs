@@ -1,7 +1,7 @@
 //! The parts of an expression or a query. A tree may be as deep as its text is long, so nothing here is recursive: nodes still to
 //! be visited are kept in a list.
 
-use super::node::{Node, items, range, strings, tag};
+use super::node::{Node, items, range, strings, tag, text};
 use crate::model::lint::statement::WrittenName;
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
@@ -11,7 +11,13 @@ use pgrx::pg_sys::NodeTag;
 pub struct NameParts {
     pub columns: Vec<String>,
     pub calls: Vec<String>,
+    /// Without those that a WITH names.
     pub tables: Vec<WrittenName>,
+    /// Tables that a WITH inserts into, updates or deletes from.
+    pub written: Vec<WrittenName>,
+    /// FOR UPDATE, FOR SHARE and the like.
+    pub locks_rows: bool,
+    named: Vec<String>,
 }
 
 impl NameParts {
@@ -29,6 +35,10 @@ impl NameParts {
                 waiting[first..].reverse();
             }
         }
+        let named = std::mem::take(&mut parts.named);
+        parts
+            .tables
+            .retain(|t| t.schema.is_some() || !named.contains(&t.name));
         parts
     }
 
@@ -47,6 +57,23 @@ impl NameParts {
                     self.calls.extend(name.into_iter().next_back());
                 }
                 NodeTag::T_RangeVar => self.tables.push(range(node.cast())),
+                NodeTag::T_CommonTableExpr => {
+                    let name = (*node.cast::<pg_sys::CommonTableExpr>()).ctename;
+                    self.named.extend(text(name));
+                }
+                NodeTag::T_InsertStmt => self
+                    .written
+                    .push(range((*node.cast::<pg_sys::InsertStmt>()).relation)),
+                NodeTag::T_UpdateStmt => self
+                    .written
+                    .push(range((*node.cast::<pg_sys::UpdateStmt>()).relation)),
+                NodeTag::T_DeleteStmt => self
+                    .written
+                    .push(range((*node.cast::<pg_sys::DeleteStmt>()).relation)),
+                NodeTag::T_SelectStmt => {
+                    let s = &*node.cast::<pg_sys::SelectStmt>();
+                    self.locks_rows |= !s.lockingClause.is_null();
+                }
                 _ => {}
             }
         }
@@ -99,6 +126,26 @@ unsafe fn collect_children(node: Node, found: &mut Vec<Node>) {
                 found.push((*node.cast::<pg_sys::RangeSubselect>()).subquery);
             }
             NodeTag::T_SelectStmt => of_select(&*node.cast::<pg_sys::SelectStmt>(), found),
+            NodeTag::T_CommonTableExpr => {
+                found.push((*node.cast::<pg_sys::CommonTableExpr>()).ctequery);
+            }
+            NodeTag::T_InsertStmt => {
+                let s = &*node.cast::<pg_sys::InsertStmt>();
+                found.extend(of_with(s.withClause));
+                found.push(s.selectStmt);
+            }
+            NodeTag::T_UpdateStmt => {
+                let s = &*node.cast::<pg_sys::UpdateStmt>();
+                found.extend(of_with(s.withClause));
+                found.extend(items(s.fromClause));
+                found.push(s.whereClause);
+            }
+            NodeTag::T_DeleteStmt => {
+                let s = &*node.cast::<pg_sys::DeleteStmt>();
+                found.extend(of_with(s.withClause));
+                found.extend(items(s.usingClause));
+                found.push(s.whereClause);
+            }
             _ => {}
         }
     }
@@ -109,8 +156,16 @@ unsafe fn collect_children(node: Node, found: &mut Vec<Node>) {
 unsafe fn of_select(s: &pg_sys::SelectStmt, found: &mut Vec<Node>) {
     // SAFETY: upheld by the caller.
     unsafe {
+        found.extend(of_with(s.withClause));
         found.extend(items(s.targetList));
         found.extend(items(s.fromClause));
         found.extend([s.whereClause, s.larg.cast(), s.rarg.cast()]);
     }
+}
+
+/// # Safety
+/// `with` is a parser node or null.
+unsafe fn of_with(with: *mut pg_sys::WithClause) -> Vec<Node> {
+    // SAFETY: upheld by the caller.
+    unsafe { with.as_ref().map_or_else(Vec::new, |w| items(w.ctes)) }
 }

@@ -157,6 +157,12 @@ unsafe fn read_drop(s: &pg_sys::DropStmt) -> Act {
         O::OBJECT_VIEW | O::OBJECT_MATVIEW => Dropped::View,
         O::OBJECT_TRIGGER | O::OBJECT_POLICY | O::OBJECT_RULE => Dropped::Trigger,
         O::OBJECT_SCHEMA => Dropped::Schema,
+        O::OBJECT_FUNCTION | O::OBJECT_PROCEDURE | O::OBJECT_ROUTINE | O::OBJECT_AGGREGATE => {
+            Dropped::Function
+        }
+        O::OBJECT_TYPE | O::OBJECT_DOMAIN => Dropped::Type,
+        O::OBJECT_SEQUENCE => Dropped::Sequence,
+        O::OBJECT_EXTENSION => Dropped::Extension,
         _ => Dropped::Other,
     };
     // SAFETY: objects of these kinds are lists of names; a schema is one name.
@@ -164,6 +170,14 @@ unsafe fn read_drop(s: &pg_sys::DropStmt) -> Act {
         let parts = items(s.objects).into_iter().map(|o| {
             let mut parts = match tag(o) {
                 NodeTag::T_List => strings(o.cast()),
+                NodeTag::T_ObjectWithArgs => strings((*o.cast::<pg_sys::ObjectWithArgs>()).objname),
+                NodeTag::T_TypeName => strings((*o.cast::<pg_sys::TypeName>()).names),
+                NodeTag::T_String => strings(pg_sys::list_make1_impl(
+                    NodeTag::T_List,
+                    pg_sys::ListCell {
+                        ptr_value: o.cast(),
+                    },
+                )),
                 _ => Vec::new(),
             };
             if what == Dropped::Trigger {
@@ -262,6 +276,8 @@ unsafe fn data(node: Node) -> Act {
                 let parts = NameParts::from_node(node);
                 Act::Select {
                     from: parts.tables,
+                    written: parts.written,
+                    locks_rows: parts.locks_rows,
                     calls: parts.calls,
                 }
             }

@@ -6,10 +6,10 @@ use crate::error::{About, Result};
 use crate::ident::Ident;
 use crate::model::column_change::{ColumnChange, NewColumn, ReplacedColumn};
 use crate::model::records::Migration;
-use crate::model::shape::{Shape, TableIndex};
+use crate::model::shape::{Shape, TableIndex, TableTrigger};
 use crate::pg::{catalog, expression, spi};
 use crate::preflight::{PreflightFinding, Severity};
-use crate::sqlgen::columns::{as_it_will_be, dependents};
+use crate::sqlgen::columns::{as_it_will_be, dependents, trigger_name};
 use crate::store::new_column;
 use pgrx::pg_sys::Oid;
 
@@ -29,6 +29,7 @@ pub fn findings(
             all,
         };
         found.extend(look.table(m)?);
+        found.extend(look.late_triggers());
         if let Some(old) = &r.replaces {
             found.extend(look.way_back(old)?);
             found.extend(look.keys(old)?);
@@ -81,6 +82,27 @@ impl ColumnLook<'_> {
             detail,
             Some(hint),
         )))
+    }
+
+    /// Finds triggers that would change the row after the one that keeps the columns in step. PostgreSQL fires triggers in the order of the
+    /// bytes of their names.
+    fn late_triggers(&self) -> Vec<PreflightFinding> {
+        let ours = trigger_name(self.r.id);
+        let late = |t: &&TableTrigger| t.changes_rows() && t.name.as_str() > ours.as_str();
+        let triggers = self.shape.triggers.iter().filter(late);
+        let finding = |t: &TableTrigger| {
+            let table = &self.shape.name;
+            let detail = format!(
+                "Trigger {} fires after {ours}, which keeps the columns in step: what it changes would be in one of them only.",
+                t.name
+            );
+            let hint = format!(
+                "Give it a name that comes first, in ASCII letters: ALTER TRIGGER {} ON {table} RENAME TO …;",
+                t.name
+            );
+            self.new_finding(Severity::Error, "trigger fires last", detail, Some(hint))
+        };
+        triggers.map(finding).collect()
     }
 
     /// Returns the columns of all changes of this table that do not exist yet, by name and type.

@@ -4,7 +4,7 @@
 use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::id_map::NewIds;
 use crate::model::layout::reverse::{BackColumn, BackValue};
-use crate::model::layout::{Layout, Scope};
+use crate::model::layout::{Layout, Origin, Scope};
 use crate::sqlgen::id_lookup::ReferencedIds;
 use crate::sqlgen::scope::scope_is_mine;
 use crate::sqlgen::view_names;
@@ -64,6 +64,8 @@ pub struct Flow {
     pub scope: Option<Scope>,
     /// Reverse: target columns that are computed again from the source after a write, to see whether the row comes back the same.
     pub comes_forth: Vec<Ident>,
+    /// Forward: target columns that an expression over the source row makes.
+    pub made: Vec<Ident>,
     /// Columns whose value in the written table may be kept.
     pub kept: Vec<KeptValue>,
     /// Set where the target draws new ids.
@@ -112,6 +114,12 @@ impl Flow {
             follows: Vec::new(),
             scope: None,
             comes_forth: Vec::new(),
+            made: layout
+                .columns
+                .iter()
+                .filter(|c| c.insert && matches!(c.origin, Origin::Expression(_)))
+                .map(|c| c.name.clone())
+                .collect(),
             kept: Vec::new(),
             drawn: layout.drawn.clone(),
             vias: references(layout, Direction::Forward),
@@ -158,6 +166,7 @@ impl Flow {
                 .filter(|c| c.insert)
                 .map(|c| c.name.clone())
                 .collect(),
+            made: Vec::new(),
             kept: back.iter().filter_map(kept_value).collect(),
             drawn: layout.drawn.clone(),
             vias: references(layout, Direction::Reverse),
@@ -170,6 +179,16 @@ impl Flow {
     /// Whether existing rows of the target may be matched to source rows.
     pub fn finds(&self) -> bool {
         self.drawn.as_ref().is_some_and(|d| !d.natural.is_empty())
+    }
+
+    /// The same direction, writing only columns that an expression makes, outside the key; None where there is none.
+    pub fn made_by_expressions(&self) -> Option<Self> {
+        let columns = self.made.iter().filter(|c| !self.fixed.contains(c));
+        let columns: Vec<Ident> = columns.cloned().collect();
+        (!columns.is_empty()).then(|| Self {
+            columns,
+            ..self.clone()
+        })
     }
 
     /// The same direction, with parameters that are keys of the written table.

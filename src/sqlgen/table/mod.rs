@@ -7,6 +7,7 @@ use crate::sqlgen::{PlanStatement, comments_stats};
 
 mod checks;
 mod columns;
+mod exclusions;
 mod rights;
 mod triggers;
 
@@ -42,6 +43,7 @@ pub fn create(parts: &[SourcePart], target: &QualifiedName) -> Vec<PlanStatement
     };
     let source = first.source;
     let checks = checks::list_checks(parts);
+    let exclusions = exclusions::list_exclusions(parts);
     add(create_table(parts, target, &checks));
     if let Some(comment) = &source.comment {
         add(format!("COMMENT ON TABLE {target} IS {}", Literal(comment)));
@@ -74,6 +76,7 @@ pub fn create(parts: &[SourcePart], target: &QualifiedName) -> Vec<PlanStatement
     }
     checks::comments(source, target, &checks)
         .into_iter()
+        .chain(exclusions::comments(target, &exclusions))
         .for_each(&mut add);
     for part in parts {
         comments_stats::statistics(part.source, target, part.layout)
@@ -120,6 +123,8 @@ fn create_table(parts: &[SourcePart], target: &QualifiedName, checks: &[TargetCh
             list(key)
         ));
     }
+    let exclusions = exclusions::list_exclusions(parts).into_iter();
+    texts.extend(exclusions.map(|(name, text, _)| format!("CONSTRAINT {name} {text}")));
     let options = if source.options.is_empty() {
         String::new()
     } else {

@@ -161,6 +161,7 @@ pub fn put_away(m: &Migration, all: &[ColumnChange], suffix: &str, take_names: b
 
 pub fn take_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
+    drift::require_none(m)?;
     for r in all {
         let table = r.table()?;
         let Some(old) = &r.replaces else { continue };

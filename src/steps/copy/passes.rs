@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::ident::QualifiedName;
 use crate::model::records::{Mapping, Pass};
 use crate::pg::tid::{self, BlockSlice};
-use crate::pg::{application_path, catalog, role, spi};
+use crate::pg::{application_path, catalog, own_writes, role, spi};
 use crate::relation::id_pairs;
 use crate::row_writer::DirectWriter;
 use crate::sqlgen::direction::Flow;
@@ -36,7 +36,7 @@ pub fn run(p: &Mapping, slice: &BlockSlice) -> Result<MovedRows> {
     let moved = match p.pass {
         Pass::Copy => copy_slice(p, slice)?,
         Pass::DeleteStale => delete(&require_reverse(p)?, slice)?,
-        Pass::CopyBack => renew(&require_reverse(p)?, slice)?,
+        Pass::CopyBack => renew(&require_reverse(p)?, &sides::forward(p)?, slice)?,
     };
     if p.adopted {
         // Deferred constraints of the user must be checked now, as the owner, not at commit, as the caller.
@@ -127,7 +127,8 @@ fn copy(flow: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
     })
 }
 
-fn renew(flow: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
+/// Brings the rows of the slice back. What `up` makes of an old value is the new value, as where both sides are live.
+fn renew(flow: &Flow, forth: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
     let locked = tid::lock(&batch::lock(flow), slice)?;
     let mut refused = Vec::new();
     if locked.count > 0 {
@@ -135,6 +136,10 @@ fn renew(flow: &Flow, slice: &BlockSlice) -> Result<MovedRows> {
         tid::run(&batch::renew(flow), &locked)?;
         tid::run(&batch::copy(flow), &locked)?;
         refused = tid::keys_of(&batch::select_refused(flow), &locked)?;
+        if let Some(sql) = batch::settle(forth) {
+            own_writes::note_next_command();
+            tid::run(&sql, &locked)?;
+        }
     }
     let leftovers = tid::keys_outside(&batch::leftovers(flow), slice, &locked)?;
     Ok(MovedRows {

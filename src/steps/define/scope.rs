@@ -107,7 +107,7 @@ fn scope_in_table(table: Oid, value: &str) -> Result<String> {
                 crate::ident::Literal(value)
             ),
         )),
-        Err(e) if e.about() == About::Server => Err(Error::bad_scope(
+        Err(e) if e.about() == About::Server && e.is_about_data() => Err(Error::bad_scope(
             format!("PostgreSQL says: {e}."),
             format!("The scope value must be a {}.", key.type_text),
         )),
@@ -138,5 +138,6 @@ pub fn load_scope(m: &Migration) -> Result<Option<Scope>> {
         type_text: type_text.clone(),
         value: value.clone(),
         table,
+        equal_in: catalog::methods_with_equality(type_text)?,
     }))
 }

@@ -7,7 +7,7 @@ pub mod repair;
 use super::SliceOutcome;
 use crate::error::{Error, Result};
 use crate::model::records::{Leftover, Mapping, Migration, Pass};
-use crate::pg::{guc, role, spi, tx};
+use crate::pg::{guc, own_writes, role, spi, tx};
 use crate::relation::id_pairs;
 use crate::settings;
 use crate::sqlgen::checksum::{ComparedPair, Side};
@@ -77,6 +77,10 @@ fn bring_back(m: &Migration, p: &Mapping, l: &Leftover) -> Result<RowResult> {
         id_pairs::give_id(&flow, &l.key)?;
         spi::run(&batch::renew_one(&flow), &key())?;
         spi::run(&batch::copy_one(&flow), &key())?;
+        if let Some(sql) = batch::settle_one(&sides::forward(p)?, &flow) {
+            own_writes::note_next_command();
+            spi::run(&sql, &key())?;
+        }
         let arrived = spi::value::<bool>(&batch::select_arrived(&flow), &key())?;
         return Ok(if arrived.unwrap_or(true) {
             RowResult::Settled

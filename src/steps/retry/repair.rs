@@ -122,8 +122,12 @@ pub fn prune(p: &Mapping, keys: &Value) -> Result<i64> {
     Ok(stale.count)
 }
 
-/// Removes pending rows that are equal now, and marks the others as tried. Returns how many are left.
-pub fn strike_off_equal(p: &Mapping, of: &[Leftover]) -> Result<usize> {
+/// Whether the row of this key differs on the two sides.
+pub fn differs(p: &Mapping, l: &Leftover) -> Result<bool> {
+    Ok(!find_differing(p, std::slice::from_ref(l))?.is_empty())
+}
+
+fn find_differing(p: &Mapping, of: &[Leftover]) -> Result<HashSet<Vec<Option<String>>>> {
     let at = Snapshot::take();
     let beside = Comparison::without_pending(p, &at)?;
     let choice = RowChoice {
@@ -131,7 +135,12 @@ pub fn strike_off_equal(p: &Mapping, of: &[Leftover]) -> Result<usize> {
         argument: ChoiceArgument::Keys(keys(of)),
     };
     let found = beside.list(&choice, i64::from(i32::MAX))?;
-    let differ: HashSet<Vec<Option<String>>> = found.into_iter().map(|f| f.key).collect();
+    Ok(found.into_iter().map(|f| f.key).collect())
+}
+
+/// Removes pending rows that are equal now, and marks the others as tried. Returns how many are left.
+pub fn strike_off_equal(p: &Mapping, of: &[Leftover]) -> Result<usize> {
+    let differ = find_differing(p, of)?;
     let mut left = 0;
     for l in of {
         if differ.contains(&l.key.iter().cloned().map(Some).collect::<Vec<_>>()) {

@@ -4,6 +4,7 @@ use super::{CheckLine, KnownShapes, LineTopic, lives_alone};
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
 use crate::model::catalog_facts::{self, CreatedFacts, FactSet, TableFacts};
+use crate::model::layout::TargetIndex;
 use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
@@ -45,7 +46,7 @@ pub fn lines(
         lines.push(foreign_keys(p, target)?);
     }
     if !p.is_partner() {
-        lines.extend(sequences(m, p, at)?);
+        lines.extend(sequences(p, at)?);
     }
     let open = pending_rows::open(m.id, Some(p.id))?;
     lines.push(state(p, "errors", "0", open.errors.to_string()));
@@ -140,7 +141,40 @@ fn change_lines(
     let judged = parts
         .iter()
         .filter(|(name, _)| !own_ways || *name != "column defaults");
-    Ok(judged.map(line).collect())
+    let mut lines: Vec<CheckLine> = judged.map(line).collect();
+    lines.extend(exclusion_line(m, p, left, (&source_now, &target_now)));
+    Ok(lines)
+}
+
+/// Compares the exclusion constraints, where there are some on either side.
+fn exclusion_line(
+    m: &Migration,
+    p: &Mapping,
+    left: &CreatedFacts,
+    (source, target): (&TableFacts, &TableFacts),
+) -> Option<CheckLine> {
+    let all = [&left.source, &left.target, source, target].map(|f| f.exclusions.as_ref());
+    let [
+        Some(source_then),
+        Some(target_then),
+        Some(source),
+        Some(target),
+    ] = all
+    else {
+        return None;
+    };
+    let text = |then: &FactSet, now: &FactSet| {
+        catalog_facts::changes(then, now).unwrap_or_else(|| AS_CREATED.to_owned())
+    };
+    let is_any = [source_then, target_then, source, target]
+        .iter()
+        .any(|f| !f.is_empty());
+    let (old, new) = (text(source_then, source), text(target_then, target));
+    let mut line = state(p, "exclusion constraints", &old, new);
+    if line.ok == Some(false) && lives_alone(m) {
+        line.ok = None;
+    }
+    is_any.then_some(line)
 }
 
 /// Checks the indexes that the target was created with and, from the end of the backfill on, those that were built then;
@@ -150,10 +184,17 @@ fn indexes(m: &Migration, p: &Mapping, target: &Shape) -> Result<CheckLine> {
         .facts
         .as_ref()
         .map_or_else(FactSet::new, |l| l.target.indexes.clone());
-    if m.phase >= Phase::Backfilled {
-        let built = sides::layout(p)?.indexes.iter();
-        expected.extend(built.map(|i| i.name.as_str().to_owned()));
-    }
+    let built: &[TargetIndex] = match m.phase >= Phase::Backfilled {
+        true => &sides::layout(p)?.indexes,
+        false => &[],
+    };
+    expected.extend(built.iter().map(|i| i.name.as_str().to_owned()));
+    let other = |i: &&TargetIndex| {
+        let named = target.indexes.iter().find(|t| t.name == i.name);
+        named.is_some_and(|t| !i.is_made_as(t))
+    };
+    let other = built.iter().filter(other);
+    let other = other.map(|i| format!("{} is not as it was made", i.name.as_str()));
     let standing = |i: &&String| target.indexes.iter().any(|t| t.name.as_str() == i.as_str());
     let gone = expected.iter().filter(|i| !standing(i));
     let gone = gone.map(|i| format!("{i} is gone"));
@@ -163,7 +204,7 @@ fn indexes(m: &Migration, p: &Mapping, target: &Shape) -> Result<CheckLine> {
         p,
         "indexes",
         "valid",
-        join_or_fine(gone.chain(invalid), "valid"),
+        join_or_fine(gone.chain(invalid).chain(other), "valid"),
     ))
 }
 
@@ -288,7 +329,7 @@ fn find_behind(
 const AHEAD: &str = "ahead of all rows";
 
 /// Checks the sequences. The source's may always have been behind; the target's must not be where the source's was not.
-fn sequences(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<Option<CheckLine>> {
+fn sequences(p: &Mapping, at: &Snapshot) -> Result<Option<CheckLine>> {
     let (source, target) = (sides::source(p)?, sides::target(p)?);
     let _owner = role::confine_reading(sides::owner(p)?)?;
     let old = find_behind(p.source, source, at)?;
@@ -301,7 +342,7 @@ fn sequences(m: &Migration, p: &Mapping, at: &Snapshot) -> Result<Option<CheckLi
         |found: &[BehindSequence]| join_or_fine(found.iter().map(BehindSequence::describe), AHEAD);
     let mut line = state(p, "sequences", &text(&old), text(&new));
     let was_so = |n: &BehindSequence| old.iter().any(|o| o.is_at_least_as_far_as(n));
-    line.ok = Some(new.is_empty() || new.iter().all(was_so) && !lives_alone(m));
+    line.ok = Some(new.iter().all(was_so));
     Ok(Some(line))
 }
 

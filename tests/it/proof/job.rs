@@ -102,7 +102,7 @@ fn a_check_in_the_background_shows_how_far_it_is_and_can_be_ended() {
         if end.contains("terminate") {
             assert!(yes(
                 &mut client,
-                "SELECT state = 'failed' AND problem ~ 'is gone' AND next_step = 'SELECT mig_cancel(''cover'');' FROM mig_status()"
+                "SELECT state = 'failed' AND problem ~ 'is gone' AND next_step = 'CALL mig_run(''cover'');' FROM mig_status()"
             ));
             client.simple_query("SELECT mig_cancel()").unwrap();
         }

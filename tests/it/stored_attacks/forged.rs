@@ -56,7 +56,7 @@ fn a_forged_layout_ends_no_statement_of_ours() {
     for role in ["inst", "postgres"] {
         for call in [
             "mig_switch('forged', true)",
-            "mig_check('forged')",
+            "mig_assert('forged')",
             "mig_diff('forged', 'i.s')",
             "mig_repair('forged', dry_run => false)",
             "mig_rollback('forged', 'created')",
@@ -342,7 +342,7 @@ fn a_forged_mapping_of_no_table_breaks_nothing() {
                     "mig_dual_write('forged')",
                     "mig_backfill('forged', 'manual')",
                     "mig_step('forged', 1000)",
-                    "mig_check('forged')",
+                    "mig_assert('forged')",
                     "mig_repair('forged', dry_run => false)",
                     "mig_switch('forged', true)",
                     "mig_stop('forged')",

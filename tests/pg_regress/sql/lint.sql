@@ -123,6 +123,22 @@ DROP SCHEMA lint CASCADE;
 VACUUM tip;
 GRANT SELECT ON tip TO PUBLIC;
 $$);
+-- What CASCADE takes from tables; WITH; empty tables.
+CREATE FUNCTION lint.two() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2';
+CREATE TYPE lint.size AS ENUM ('s');
+CREATE TABLE lint.worn (id int PRIMARY KEY, n int DEFAULT lint.two(), size lint.size);
+CREATE TABLE lint.other (worn int REFERENCES lint.worn);
+CREATE SEQUENCE lint.free;
+SELECT line, severity, rule, lock_mode, detail FROM mig_lint($$
+DROP FUNCTION lint.two() CASCADE;
+DROP TYPE size CASCADE;
+DROP SEQUENCE lint.free CASCADE;
+DROP FUNCTION lint.nowhere() CASCADE;
+WITH d AS (DELETE FROM lint.worn RETURNING id) SELECT id FROM d JOIN lint.other o ON o.worn = d.id;
+WITH d AS (SELECT id FROM lint.worn) SELECT id FROM d FOR UPDATE;
+UPDATE lint.worn SET n = 3;
+ALTER TABLE lint.other ADD COLUMN again int REFERENCES lint.worn;
+$$);
 -- Nothing was run.
 SELECT count(*) FROM tip;
 RESET search_path;

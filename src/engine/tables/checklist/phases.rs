@@ -211,7 +211,7 @@ impl ChecklistFacts<'_> {
         let mut unused =
             ChecklistItem::for_person("stopped", "no code reads the old tables any more");
         unused.detail = format!(
-            "{}; scans since statistics began: {}",
+            "{}; scans since statistics began, without those of checks: {}",
             ChecklistItem::FOR_PERSON,
             scans.unwrap_or_default()
         );

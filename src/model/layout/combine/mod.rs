@@ -115,6 +115,7 @@ pub(super) fn kind(members: &[Member], me: &Member, scope: Option<&Scope>) -> Re
         type_text,
         value: value.to_owned(),
         table: None,
+        equal_in: Vec::new(),
     })
 }
 

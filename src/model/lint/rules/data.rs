@@ -16,6 +16,9 @@ pub fn check_whole_table_writes(file: &File, s: &LintStatement) -> Vec<RuleHit> 
     if file.is_new(table) || !everything && file.is_quick(table) {
         return Vec::new();
     }
+    if file.table(table).is_some_and(|t| t.bytes == 0) {
+        return Vec::new();
+    }
     let which = if everything {
         "all rows"
     } else {

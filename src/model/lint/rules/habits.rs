@@ -62,7 +62,7 @@ fn of_column(column: &ColumnDefinition) -> Option<RuleHit> {
 
 /// Two locks on the same relation do not imply that one waits for the other: pg_blocking_pids() knows.
 pub fn lock_query(_: &File, s: &LintStatement) -> Vec<RuleHit> {
-    let Act::Select { from, calls } = &s.act else {
+    let Act::Select { from, calls, .. } = &s.act else {
         return Vec::new();
     };
     let locks = from.iter().filter(|t| t.name == "pg_locks").count();

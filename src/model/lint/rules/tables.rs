@@ -1,6 +1,7 @@
 //! Rules for tables that are dropped, rewritten or changed in behaviour.
 
 use crate::ident::Literal;
+use crate::model::lint::facts::CascadeFact;
 use crate::model::lint::statement::{
     Act, Dropped, LintStatement, TableChange, TableLock, WrittenName,
 };
@@ -33,13 +34,34 @@ pub fn check_drop(file: &File, s: &LintStatement) -> Vec<RuleHit> {
         ));
     }
     if *cascade {
-        hits.push(RuleHit::new(
-            WARNING,
-            "cascade",
-            "CASCADE drops whatever depends on it, and only a NOTICE says what that was; name those things instead".into(),
-        ));
+        hits.push(cascade_finding(file, *what, names));
     }
     hits
+}
+
+fn cascade_finding(file: &File, what: Dropped, names: &[WrittenName]) -> RuleHit {
+    /// More tables than these are counted.
+    const MOST: usize = 10;
+    let is_named = |c: &&CascadeFact| {
+        let mut names = names.iter();
+        what.holder() == Some(c.kind.as_str())
+            && names.any(|n| n.schema == c.schema && n.name == c.name)
+    };
+    let facts = file.facts.cascades.iter().filter(is_named);
+    let tables: Vec<&str> = facts.flat_map(|c| &c.tables).map(String::as_str).collect();
+    let general = "CASCADE drops whatever depends on it, and only a NOTICE says what that was; name those things instead";
+    if tables.is_empty() {
+        return RuleHit::new(WARNING, "cascade", general.into());
+    }
+    let more = match tables.len().saturating_sub(MOST) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let shown = tables[..tables.len().min(MOST)].join(", ");
+    let detail = format!("{general}; here it takes AccessExclusiveLock on {shown}{more}");
+    let mut hit = RuleHit::new(WARNING, "cascade", detail);
+    hit.lock = Some(TableLock::AccessExclusive);
+    hit
 }
 
 fn drop_finding(file: &File, table: &WrittenName) -> RuleHit {
