@@ -4,6 +4,7 @@
 pub mod code_path;
 pub mod columns;
 pub mod combined;
+pub mod kinds;
 pub mod rows;
 pub mod triggers;
 pub mod unfit_rows;
