@@ -117,6 +117,19 @@ impl Error {
         )
     }
 
+    /// A mirror's write that SQL does not see.
+    pub fn not_read_back(relation: String, role: String, what: &'static str) -> Self {
+        new_error(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("writes to {relation} would not reach its target"),
+            format!(
+                "Tried as role \"{role}\": after {what} a query of the target does not find what the mirror wrote."
+            ),
+            "Nothing was changed. See which library plans or runs statements on the target otherwise than the server: SHOW shared_preload_libraries;"
+                .to_owned(),
+        )
+    }
+
     /// A write of a row that has moved, to a table some of whose rows have not.
     pub fn moved_row(old: String, new: String, home: String) -> Self {
         new_error(

@@ -127,7 +127,7 @@ pub(super) fn start_dual_write(m: &Migration, mappings: &[Mapping]) -> Result<()
     install_triggers::install(
         m,
         mappings,
-        |before| canary::tries(mappings, before),
+        |before| canary::run(mappings, before),
         |before, after| canary::compare(&before, &after),
     )
 }
