@@ -27,6 +27,7 @@ mod floors;
 mod hosted;
 mod ids;
 mod kinds;
+mod large_rows;
 mod leaks;
 mod limits;
 mod locks;
