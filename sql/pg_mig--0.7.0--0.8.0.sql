@@ -30,6 +30,14 @@ COMMENT ON COLUMN mig.mapping.objects IS 'What mig.objects had when the target w
 COMMENT ON COLUMN mig.mapping.author IS 'The owner of the table when the expressions were given: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
 ALTER TABLE mig.new_column ADD COLUMN author regrole;
 COMMENT ON COLUMN mig.new_column.author IS 'The owner of the table when the expressions were given: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
+ALTER TABLE mig.mapping ADD COLUMN known_schema name, ADD COLUMN known_name name;
+COMMENT ON COLUMN mig.mapping.known_name IS 'Name of the source when the target was made: another table that has it has replaced the source.';
+UPDATE mig.mapping p SET known_schema = n.nspname, known_name = c.relname FROM pg_catalog.pg_class c, pg_catalog.pg_namespace n
+  WHERE c.oid = p.source AND n.oid = c.relnamespace AND p.target IS NOT NULL;
+ALTER TABLE mig.new_column ADD COLUMN known_schema name, ADD COLUMN known_name name;
+COMMENT ON COLUMN mig.new_column.known_name IS 'Name of the table when the column was made: another table that has it has replaced it.';
+UPDATE mig.new_column k SET known_schema = n.nspname, known_name = c.relname FROM pg_catalog.pg_class c, pg_catalog.pg_namespace n, mig.migration m
+  WHERE c.oid = k.relation AND n.oid = c.relnamespace AND m.id = k.migration AND m.phase <> 'defined';
 COMMENT ON COLUMN mig.job.held IS 'The runner waits for something else than the pause of delay_ms: helpers leave.';
 ALTER TABLE mig.step_log ADD COLUMN owner regrole;
 COMMENT ON COLUMN mig.step_log.owner IS 'The migration''s, whose members may read the line.';
@@ -192,7 +200,10 @@ END
 $$;
 
 COMMENT ON FUNCTION @extschema@.mig_archive(text, text, boolean, boolean) IS 'stopped -> archived: each old table and its indexes get the suffix; sequences that the new table draws from become its own. compat_views: read-only views under the old names, with the old columns and grants, and with the rows that a filter leaves out. Not before archive_after_days in stopped, and not while others depend on the old tables or a filter leaves rows in them, unless force, which is recorded. Errors: 55000 phase, drift, too early or rows outside a filter, 2BP01 dependents, 42P07 name taken, 55P03 lock not had. Locks: AccessExclusive on all old and new tables until commit, had within lock_timeout_ms a try, for 15 seconds.';
-COMMENT ON FUNCTION @extschema@.mig_drop(text, boolean, boolean) IS 'Forgets a migration in phase defined or archived; its history stays. archives: drops the archived tables too, not before drop_after_days in archived and not while they hold rows outside a filter unless force, which is recorded. Errors: 55000 phase, too early or rows outside a filter. Locks: AccessExclusive on the archives until commit.';
+COMMENT ON FUNCTION @extschema@.mig_plan(text) IS 'Every statement to come, with the lock it takes and the rows and bytes it moves. Executes nothing. Errors: 0A000 a kind of table that is not supported.';
+COMMENT ON FUNCTION @extschema@.mig_create(text) IS 'defined -> created: makes the targets (or adopts standing ones that fit) and the mapping views. Errors: 0A000 a kind of table that is not supported, 55000 preflight, shape or phase. Locks: AccessShare on sources until commit, AccessExclusive on new tables only.';
+COMMENT ON FUNCTION @extschema@.mig_detach(text) IS 'The emergency stop: mirrors disabled, on whatever table they are, the job ended, the migration marked failed; the application goes on writing the old tables only. Then mig_rollback and forth again. Locks: ShareRowExclusive on all sources until commit, had within half of deadlock_timeout a try, for 15 seconds. Errors: 55P03 lock not had, the holder named, 42501 a mirror on a table that is not the caller''s.';
+COMMENT ON FUNCTION @extschema@.mig_drop(text, boolean, boolean) IS 'Forgets a migration in phase defined or archived; its history stays. archives: drops the archived tables too, not before drop_after_days in archived and not while they hold rows outside a filter unless force, which is recorded. force also ends a migration in switched or stopped that has lost a table: mirrors and guards go, all tables stay. Errors: 55000 phase, too early or rows outside a filter. Locks: AccessExclusive on the archives until commit.';
 ALTER TABLE mig.migration ADD COLUMN search_path text;
 COMMENT ON COLUMN mig.migration.search_path IS 'What names without a schema mean in functions of the application; that of the role that defined the migration.';
 ALTER FUNCTION @extschema@.mig_define(text, regclass, text, name, jsonb) RESET ALL;
@@ -226,6 +237,75 @@ SELECT m.name AS migration, p.ordinal, p.source,
        CASE WHEN p.layout->'drawn' <> 'null' THEN 'mig.m' || p.id || '_map' END AS id_map
 FROM mig.mapping p JOIN mig.visible m ON m.id = p.migration;
 
+-- For other views alone, as mig.kinds is. Our triggers, wherever they are: by their functions and arguments, never by a name or a table that was
+-- kept. Those of views stay with the views.
+CREATE VIEW mig.triggers AS
+WITH own AS (
+  SELECT t.oid, t.xmin, t.tgrelid AS relation, c.relowner AS owner, t.tgname AS name, t.tgenabled AS enabled, f.proname AS function,
+         pg_catalog.split_part(a.text, E'\\000', 1) AS first, pg_catalog.split_part(a.text, E'\\000', 2) AS second
+  FROM pg_catalog.pg_proc f
+  JOIN pg_catalog.pg_trigger t ON t.tgfoid = f.oid
+  JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid AND c.relkind <> 'v'
+  CROSS JOIN LATERAL (SELECT pg_catalog.encode(t.tgargs, 'escape') AS text) a
+  WHERE f.pronamespace = 'mig'::regnamespace AND f.proname IN ('mirror', 'guard', 'keep_columns') AND t.tgparentid = 0),
+mapping AS (
+  SELECT p.id, p.source::oid AS source, p.target::oid AS target, coalesce(cs.relowner, ct.relowner, m.owner::oid) AS owner
+  FROM mig.mapping p
+  JOIN mig.migration m ON m.id = p.migration
+  LEFT JOIN pg_catalog.pg_class cs ON cs.oid = p.source
+  LEFT JOIN pg_catalog.pg_class ct ON ct.oid = p.target)
+SELECT f.oid, f.xmin, f.relation, f.owner, f.name, f.enabled, f.function, f.way, f.mapping, f.leader, f.at_home,
+       f.at_home OR pg_catalog.pg_has_role(f.owner, f.acts_for, 'USAGE') AS trusted
+FROM (
+  SELECT o.*, o.second AS way, p.id AS mapping, NULL::int AS leader, coalesce(o.relation IN (p.source, p.target), false) AS at_home, p.owner AS acts_for
+  FROM own o
+  JOIN mapping p ON o.function = 'mirror' AND o.first = p.id::text
+  UNION ALL
+  -- A guard knows the new table.
+  SELECT g.oid, g.xmin, g.relation, g.owner, g.name, g.enabled, g.function, g.first, g.second, NULL, p.id, NULL, g.relation = p.source, p.owner
+  FROM (SELECT o.*, EXISTS (SELECT FROM mapping s WHERE s.source = o.relation) AS on_source FROM own o WHERE o.function = 'guard') g
+  JOIN mapping p ON g.first = p.target::text AND (g.relation = p.source OR NOT g.on_source)
+  UNION ALL
+  -- In a restored database that has another oid.
+  SELECT o.*, NULL, p.id, NULL, true, p.owner
+  FROM own o
+  JOIN mapping p ON o.relation = p.source AND pg_catalog.starts_with(o.name::text, pg_catalog.format('!mig_%s_', p.id)) AND o.first IS DISTINCT FROM p.target::text
+  WHERE o.function = 'guard'
+  UNION ALL
+  SELECT o.*, o.second, NULL, c.id, o.relation = c.relation, coalesce(k.relowner, m.owner::oid)
+  FROM own o
+  JOIN mig.new_column c ON o.function = 'keep_columns' AND o.first = c.id::text
+  JOIN mig.migration m ON m.id = c.migration
+  LEFT JOIN pg_catalog.pg_class k ON k.oid = c.relation) f;
+COMMENT ON VIEW mig.triggers IS 'Our triggers on tables, wherever they are, and the mapping or column that their arguments name. trusted: the owner of the table may act for the owner of the mapping''s.';
+
+-- The same text is asked for preflight.
+CREATE VIEW mig.kinds AS
+SELECT x.relation, x.kind, x.what
+FROM (
+  SELECT c.oid AS relation,
+         CASE WHEN c.relkind = 'p' THEN 'partitioned' WHEN c.relkind = 'f' THEN 'foreign' WHEN c.relkind IN ('v', 'm') THEN 'view' WHEN c.relkind <> 'r' THEN 'other'
+           -- Object ids of what initdb makes never change (pg_am.dat).
+           WHEN c.relam <> 2 THEN 'access method' WHEN child.name IS NOT NULL THEN 'parent' WHEN managed.what IS NOT NULL THEN 'managed' END AS kind,
+         CASE WHEN c.relkind = 'p' THEN 'a partitioned table' WHEN c.relkind = 'f' THEN 'a foreign table' WHEN c.relkind = 'v' THEN 'a view'
+           WHEN c.relkind = 'm' THEN 'a materialized view' WHEN c.relkind <> 'r' THEN 'no table'
+           WHEN c.relam <> 2 THEN pg_catalog.format('a table of access method %I', (SELECT a.amname FROM pg_catalog.pg_am a WHERE a.oid = c.relam))
+           WHEN child.name IS NOT NULL THEN pg_catalog.format('a table with the child %s', child.name) ELSE managed.what END AS what
+  FROM pg_catalog.pg_class c
+  CROSS JOIN LATERAL (SELECT min(i.inhrelid::regclass::text) AS name FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) child
+  -- What PostgreSQL makes by itself are triggers of foreign keys, deferred unique keys and exclusion constraints.
+  CROSS JOIN LATERAL (
+    SELECT min(pg_catalog.format('a table that %s manages, as a distributed or reference table (its internal trigger calls %s)',
+      coalesce('extension ' || (SELECT e.extname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+        WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::regclass), 'something else'),
+      f.oid::regprocedure)) AS what
+    FROM pg_catalog.pg_trigger t
+    JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid
+    WHERE t.tgrelid = c.oid AND t.tgisinternal
+      AND NOT (f.pronamespace = 'pg_catalog'::regnamespace AND (f.proname = 'unique_key_recheck' OR f.proname ~ '^RI_FKey_'))) managed) x
+WHERE x.kind IS NOT NULL;
+COMMENT ON VIEW mig.kinds IS 'Relations that are no ordinary tables, and what they are: not supported as a side of a migration.';
+
 -- Columns by position with type, nullability and kind, and the key, of source and target. An UPDATE of pg_trigger
 -- (DISABLE and ENABLE) leaves a row with another xmin, so a gap in the mirror shows even after it was closed again.
 CREATE OR REPLACE VIEW mig.standing WITH (security_barrier) AS
@@ -234,13 +314,15 @@ SELECT p.migration AS migration_id, p.id AS mapping, p.source, p.target, p.targe
        p.fingerprint AS fingerprint_then, f.fingerprint, p.seal,
        pg_catalog.format('%s/%s', (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c),
          (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS place,
-       p.mirrors AS mirrors_then, t.triggers, t.mirrors
+       p.mirrors AS mirrors_then, t.triggers, t.mirrors, t.states, t.elsewhere, m.phase, p.known_schema, p.known_name
 FROM mig.mapping p
 JOIN mig.visible m ON m.id = p.migration
-CROSS JOIN LATERAL (
-  SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s:%s', t.oid, t.xmin, t.tgenabled), ' ' ORDER BY t.tgname) AS triggers,
-         pg_catalog.array_agg(t.tgname ORDER BY t.tgname) AS mirrors
-  FROM pg_catalog.pg_trigger t WHERE t.tgrelid IN (p.source, p.target) AND pg_catalog.starts_with(t.tgname::text, '!mig_' || p.id || '_')) t
+LEFT JOIN (
+  SELECT t.mapping, pg_catalog.string_agg(pg_catalog.format('%s:%s:%s', t.oid, t.xmin, t.enabled), ' ' ORDER BY t.name) FILTER (WHERE t.at_home) AS triggers,
+         pg_catalog.array_agg(t.name ORDER BY t.name) FILTER (WHERE t.at_home) AS mirrors,
+         pg_catalog.array_agg(t.enabled ORDER BY t.name) FILTER (WHERE t.at_home) AS states,
+         pg_catalog.string_agg(pg_catalog.format('%I on %s', t.name, t.relation::regclass), ', ' ORDER BY t.relation::regclass::text, t.name) FILTER (WHERE t.trusted AND NOT t.at_home) AS elsewhere
+  FROM mig.triggers t GROUP BY t.mapping) t ON t.mapping = p.id
 CROSS JOIN LATERAL (
   SELECT pg_catalog.string_agg(side.digest, ' ' ORDER BY side.n) AS fingerprint
   FROM (
@@ -258,11 +340,30 @@ SELECT p.migration_id, p.mapping, p.source, d.kind, d.what
 FROM mig.standing p
 LEFT JOIN pg_catalog.pg_class cs ON cs.oid = p.source
 LEFT JOIN pg_catalog.pg_class ct ON ct.oid = p.target
+-- Other tables under the names of ours (a view may stand in for one). Once both sides are live, the new table may have the old one's name.
 CROSS JOIN LATERAL (
-  SELECT 'gone', pg_catalog.format('the old table of %I.%I is gone', p.target_schema, p.target_name) WHERE cs.oid IS NULL
+  SELECT max(o.relation) FILTER (WHERE o.n = 1) AS source, max(o.relation) FILTER (WHERE o.n = 2) AS target
+  FROM (
+    SELECT w.n, c.oid AS relation
+    FROM (VALUES (1, p.known_schema, p.known_name, p.source::oid), (2, p.target_schema, p.target_name, p.target::oid)) w(n, nspname, relname, ours)
+    JOIN pg_catalog.pg_namespace n ON n.nspname = w.nspname
+    JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.relname AND c.relkind IN ('r', 'p', 'f')
+    WHERE p.phase IN ('created', 'dual_write', 'backfilled', 'switched', 'stopped') AND c.oid <> w.ours
+      AND (p.phase NOT IN ('switched', 'stopped') OR c.oid NOT IN (p.source, p.target))) o) taken
+CROSS JOIN LATERAL (
+  SELECT 'gone', CASE WHEN taken.source IS NULL THEN pg_catalog.format('the old table of %I.%I is gone', p.target_schema, p.target_name)
+    ELSE pg_catalog.format('the old table of %I.%I was replaced: %s is another table now', p.target_schema, p.target_name, taken.source::regclass) END
+  WHERE cs.oid IS NULL
   UNION ALL
-  SELECT 'gone', pg_catalog.format('table %I.%I, the target of %s, is gone', p.target_schema, p.target_name, p.source)
+  SELECT 'gone', CASE WHEN taken.target IS NULL THEN pg_catalog.format('table %I.%I, the target of %s, is gone', p.target_schema, p.target_name, p.source)
+    ELSE pg_catalog.format('the target of %s was replaced: %s is another table now', p.source, taken.target::regclass) END
   WHERE p.target IS NOT NULL AND ct.oid IS NULL
+  UNION ALL
+  SELECT 'gone', pg_catalog.format('the old table of %I.%I was replaced: it is %s, and %s is another table now', p.target_schema, p.target_name, p.source, taken.source::regclass)
+  WHERE cs.oid IS NOT NULL AND taken.source IS NOT NULL
+  UNION ALL
+  SELECT 'gone', pg_catalog.format('the target of %s was replaced: it is %s, and %s is another table now', p.source, p.target, taken.target::regclass)
+  WHERE ct.oid IS NOT NULL AND taken.target IS NOT NULL
   UNION ALL
   SELECT 'gone', pg_catalog.format('view mig.m%s_%s, which says what a row of %s is, is gone', p.mapping, v.way, v.relation)
   FROM (VALUES ('forward', p.created, p.target), ('reverse', p.goes_back, p.source)) v(way, wanted, relation)
@@ -277,16 +378,32 @@ CROSS JOIN LATERAL (
   SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows fire no trigger of it', p.source, i.inhrelid::regclass)
   FROM pg_catalog.pg_inherits i WHERE i.inhparent = p.source
   UNION ALL
+  -- From "stopped" on nothing of ours hangs on them.
+  SELECT 'shape', pg_catalog.format('%s is %s now', k.relation::regclass, k.what)
+  FROM (
+    SELECT w.relation, true FROM (VALUES (p.source::oid), (p.target::oid)) w(relation)
+    UNION
+    SELECT m.scope_table::oid, false FROM mig.migration m WHERE m.id = p.migration_id
+    UNION
+    SELECT c.oid, false
+    FROM mig.mapping o
+    CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(o.layout->'fkeys') f(one)
+    JOIN pg_catalog.pg_namespace n ON n.nspname = f.one->'references'->>'schema'
+    JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = f.one->'references'->>'name'
+    WHERE o.id = p.mapping) w(relation, is_side)
+  JOIN mig.kinds k ON k.relation = w.relation AND (w.is_side OR k.kind <> 'partitioned') AND k.kind <> 'parent'
+  WHERE p.phase IN ('created', 'dual_write', 'backfilled', 'switched')
+  UNION ALL
   SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows count as its own', p.target, i.inhrelid::regclass)
   FROM pg_catalog.pg_inherits i WHERE i.inhparent = p.target
   UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s: %s %s', w.relation, w.name, w.state)
   FROM (
     SELECT n.name, CASE WHEN n.name ~ '_reverse_' THEN p.target ELSE p.source END AS relation,
-           CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
+           CASE t.enabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
              WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state
     FROM pg_catalog.unnest(p.mirrors_then) n(name)
-    LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid IN (p.source, p.target) AND t.tgname = n.name) w
+    LEFT JOIN ROWS FROM (pg_catalog.unnest(p.mirrors), pg_catalog.unnest(p.states)) t(name, enabled) ON t.name = n.name) w
   WHERE cs.oid IS NOT NULL AND w.state IS NOT NULL
   UNION ALL
   -- A restore by another role than the superuser and ALTER TABLE OWNER leave them so.
@@ -296,27 +413,47 @@ CROSS JOIN LATERAL (
     AND EXISTS (SELECT FROM mig.migration m WHERE m.id = p.migration_id AND m.phase IN ('created', 'dual_write', 'backfilled', 'switched'))
     AND co.relname IN ('m' || p.mapping || '_forward', 'm' || p.mapping || '_reverse', 'm' || p.mapping || '_map', 'm' || p.mapping || '_anchor')
   UNION ALL
+  SELECT 'mirror', pg_catalog.format('triggers of ours are on tables that are not of this migration: %s', p.elsewhere)
+  WHERE p.elsewhere IS NOT NULL
+  UNION ALL
   -- In another server or database it is a restored copy: its triggers are new, and rightly so.
   SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', p.source)
   WHERE p.seal LIKE p.place || ' %' AND p.seal <> p.place || ' ' || p.triggers
     AND p.mirrors = p.mirrors_then AND p.triggers !~ ':[^A]( |$)') d(kind, what)
 UNION ALL
 SELECT c.migration, 0, c.relation, d.kind, d.what
-FROM mig.new_column c
-JOIN mig.visible m ON m.id = c.migration AND m.phase <> 'defined'
+FROM (
+  -- OFFSET: the planner takes this part by itself, and need not try all orders of so many tables.
+  SELECT n.* FROM mig.new_column n JOIN mig.visible m ON m.id = n.migration AND m.phase <> 'defined' WHERE n.id = n.leader OFFSET 0) c
 LEFT JOIN pg_catalog.pg_class cs ON cs.oid = c.relation
 LEFT JOIN pg_catalog.pg_class cv ON cv.relnamespace = 'mig'::regnamespace AND cv.relname = 'columns_' || c.id
-LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.relation AND t.tgname = '~mig_' || c.id || '_columns'
+LEFT JOIN (
+  SELECT t.leader, pg_catalog.string_agg(pg_catalog.format('%s:%s', t.oid, t.xmin), ' ' ORDER BY t.name) FILTER (WHERE t.at_home) AS triggers,
+         max(t.enabled) FILTER (WHERE t.at_home AND t.name = pg_catalog.format('~mig_%s_columns', t.leader)) AS enabled,
+         pg_catalog.string_agg(pg_catalog.format('%I on %s', t.name, t.relation::regclass), ', ' ORDER BY t.relation::regclass::text, t.name) FILTER (WHERE t.trusted AND NOT t.at_home) AS elsewhere
+  FROM mig.triggers t GROUP BY t.leader) t ON t.leader = c.id
+CROSS JOIN LATERAL (
+  SELECT max(k.oid) AS oid FROM pg_catalog.pg_namespace n
+  JOIN pg_catalog.pg_class k ON k.relnamespace = n.oid AND k.relname = c.known_name AND k.relkind IN ('r', 'p', 'f')
+  WHERE n.nspname = c.known_schema AND k.oid <> c.relation) taken
 CROSS JOIN LATERAL (SELECT pg_catalog.format('%s/%s', (SELECT k.system_identifier FROM pg_catalog.pg_control_system() k),
   (SELECT b.oid FROM pg_catalog.pg_database b WHERE b.datname = pg_catalog.current_database())) AS is) place
 CROSS JOIN LATERAL (
-  SELECT 'gone', pg_catalog.format('the table of column %I is gone', c.name) WHERE cs.oid IS NULL
+  SELECT 'gone', CASE WHEN taken.oid IS NULL THEN pg_catalog.format('the table of column %I is gone', c.name)
+    ELSE pg_catalog.format('the table of column %I was replaced: %s is another table now', c.name, taken.oid::regclass) END
+  WHERE cs.oid IS NULL
+  UNION ALL
+  SELECT 'gone', pg_catalog.format('the table of column %I was replaced: it is %s, and %s is another table now', c.name, c.relation, taken.oid::regclass)
+  WHERE cs.oid IS NOT NULL AND taken.oid IS NOT NULL
   UNION ALL
   SELECT 'gone', pg_catalog.format('view mig.columns_%s, which says what column %I of %s is, is gone', c.id, c.name, c.relation)
   WHERE cs.oid IS NOT NULL AND cv.oid IS NULL
   UNION ALL
   SELECT 'shape', pg_catalog.format('%s has the child %s, whose rows fire no trigger of it', c.relation, i.inhrelid::regclass)
   FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.relation
+  UNION ALL
+  SELECT 'shape', pg_catalog.format('%s is %s now', c.relation, k.what)
+  FROM mig.kinds k WHERE k.relation = c.relation AND k.kind <> 'parent'
   UNION ALL
   SELECT 'shape', pg_catalog.format('column %I of %s is gone, or has another name', w.name, c.relation)
   FROM mig.new_column x
@@ -333,13 +470,15 @@ CROSS JOIN LATERAL (
   WHERE c.seal IS NOT NULL AND cv.relowner <> cs.relowner
   UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s: ~mig_%s_columns %s', c.relation, c.id, w.state)
-  FROM (SELECT CASE t.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
+  FROM (SELECT CASE t.enabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
           WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state) w
   WHERE c.seal IS NOT NULL AND cs.oid IS NOT NULL AND w.state IS NOT NULL
   UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', c.relation)
-  WHERE c.seal LIKE place.is || ' %' AND t.tgenabled = 'A' AND c.seal <> pg_catalog.format('%s %s:%s', place.is, t.oid, t.xmin)) d(kind, what)
-WHERE c.id = c.leader;
+  WHERE c.seal LIKE place.is || ' %' AND t.enabled = 'A' AND c.seal <> pg_catalog.format('%s %s', place.is, t.triggers)
+  UNION ALL
+  SELECT 'mirror', pg_catalog.format('triggers of ours are on tables that are not of this migration: %s', t.elsewhere)
+  WHERE t.elsewhere IS NOT NULL) d(kind, what);
 
 -- What else belongs to the tables, on both sides, with one meaning on both: columns of the source have the names that the target gives them, and
 -- the scope's column does not count.
@@ -544,6 +683,7 @@ SELECT m.name AS migration, m.phase,
             WHEN j.task IN ('check', 'repair') AND j.state = 'paused' THEN pg_catalog.format('SELECT mig_resume(%L);', m.name)
             WHEN j.task IN ('check', 'repair') AND j.state = 'running' AND (j.driver = 'manual' OR dead.is OR unstarted.is OR unheard.is) THEN pg_catalog.format('CALL mig_run(%L);', m.name)
             WHEN j.task IN ('check', 'repair') AND j.state = 'running' THEN pg_catalog.format('SELECT mig_wait(%L);', m.name)
+            WHEN 'gone' = ANY (drift.kinds) AND m.phase IN ('switched', 'stopped') THEN pg_catalog.format('SELECT * FROM mig_drop(%L, force => true);', m.name)
             WHEN drift.kinds IS NOT NULL AND m.phase = 'switched' THEN pg_catalog.format('SELECT * FROM mig_switch(%L);', m.name)
             WHEN drift.kinds = '{mirror}' AND m.phase = 'stopped' THEN pg_catalog.format('SELECT * FROM mig_stop(%L);', m.name)
             -- What made somebody pull the emergency brake may be there still.

@@ -5,6 +5,7 @@ pub mod code_path;
 pub mod columns;
 pub mod combined;
 pub mod exclusions;
+pub mod kinds;
 pub mod rows;
 pub mod standing_keys;
 pub mod triggers;

@@ -63,10 +63,13 @@ CREATE TABLE mig.mapping (
   settled boolean NOT NULL DEFAULT false,
   author regrole,
   objects jsonb,
+  known_schema name,
+  known_name name,
   UNIQUE (migration, source)
 );
 COMMENT ON TABLE mig.mapping IS 'One source table and its target; the checkpoint of its backfill.';
 COMMENT ON COLUMN mig.mapping.author IS 'The owner of the table when the expressions were given: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
+COMMENT ON COLUMN mig.mapping.known_name IS 'Name of the source when the target was made: another table that has it has replaced the source.';
 COMMENT ON COLUMN mig.mapping.facts IS 'Defaults, grants, policies, checks and indexes of both sides when the target was made; checks compare them with what stands.';
 COMMENT ON COLUMN mig.mapping.objects IS 'What mig.objects had when the target was made, and in which server and database. Null for what was made before 0.8.0.';
 COMMENT ON COLUMN mig.mapping.fingerprint IS 'Columns and keys of source and target when the target was made; mig.standing has what they are now.';
@@ -172,11 +175,14 @@ CREATE TABLE mig.new_column (
   late jsonb,
   archived jsonb,
   author regrole,
+  known_schema name,
+  known_name name,
   UNIQUE (relation, name)
 );
 CREATE INDEX new_column_migration_idx ON mig.new_column (migration);
 COMMENT ON TABLE mig.new_column IS 'Columns that mig_add_column adds, and the checkpoint of their backfill.';
 COMMENT ON COLUMN mig.new_column.author IS 'The owner of the table when the expressions were given: they run with no rights that it lacks. Null for what was defined before 0.8.0.';
+COMMENT ON COLUMN mig.new_column.known_name IS 'Name of the table when the column was made: another table that has it has replaced it.';
 COMMENT ON COLUMN mig.new_column.leader IS 'The first of the columns that replace the same old one; the checkpoint is its.';
 COMMENT ON COLUMN mig.new_column.mutable IS 'The value may depend on settings of the session or on the time of day.';
 COMMENT ON COLUMN mig.new_column.seal IS 'Server, database and catalog row of our trigger when it went in: to change it leaves another row.';

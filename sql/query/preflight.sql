@@ -34,12 +34,6 @@ SELECT 'error', 'row-level security', s.oid::bigint,
 FROM src s JOIN pg_catalog.pg_roles r ON r.oid = s.relowner
 WHERE s.relforcerowsecurity AND NOT r.rolbypassrls AND NOT r.rolsuper
 UNION ALL
-SELECT 'error', 'inheritance', s.oid::bigint,
-       pg_catalog.format('The table has children: %s. Rows written to them fire no trigger of this table.',
-         (SELECT pg_catalog.string_agg(i.inhrelid::regclass::text, ', ' ORDER BY i.inhrelid::regclass::text) FROM pg_catalog.pg_inherits i WHERE i.inhparent = s.oid)),
-       'Detach the children with ALTER TABLE ... NO INHERIT.'
-FROM src s WHERE EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = s.oid)
-UNION ALL
 SELECT 'error', 'rules', s.oid::bigint,
        pg_catalog.format('Rule %I rewrites statements on this table.', r.rulename),
        pg_catalog.format('DROP RULE %I ON %I.%I;', r.rulename, s.nspname, s.relname)
@@ -92,14 +86,10 @@ FROM src s JOIN pg_catalog.pg_constraint co ON co.conrelid = s.oid AND co.contyp
 UNION ALL
 SELECT 'warning', 'tablespace', s.oid::bigint,
        pg_catalog.format('%s lies in tablespace %I; the target goes to the default one.', c.oid::regclass, t.spcname),
-       pg_catalog.format('After mig_create: ALTER TABLE %s SET TABLESPACE %I; (small now, and a rewrite later)', s.target, t.spcname)
+       CASE WHEN c.oid = s.oid THEN pg_catalog.format('After mig_create: ALTER TABLE %s SET TABLESPACE %I; (small now, and a rewrite later)', s.target, t.spcname)
+         ELSE pg_catalog.format('After the backfill: ALTER INDEX ... SET TABLESPACE %I; with the index of %s.', t.spcname, s.target) END
 FROM src s JOIN pg_catalog.pg_class c ON c.oid = s.oid OR c.oid IN (SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = s.oid)
 JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace
-UNION ALL
-SELECT 'warning', 'access method', s.oid::bigint,
-       pg_catalog.format('The table is of access method %I; the target is of %s.', am.amname, pg_catalog.current_setting('default_table_access_method')), NULL
-FROM src s JOIN pg_catalog.pg_class c ON c.oid = s.oid JOIN pg_catalog.pg_am am ON am.oid = c.relam
-WHERE am.amname <> pg_catalog.current_setting('default_table_access_method')
 UNION ALL
 SELECT 'warning', 'replica identity', s.oid::bigint,
        pg_catalog.format('Rows are identified to replicas by index %s; the target''s by its primary key.', i.indexrelid::regclass),

@@ -5,6 +5,7 @@ use crate::engine::types::PlannedStep;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::config::Config;
+use crate::model::phase::Phase;
 use crate::model::records::Migration;
 use crate::preflight::PreflightFinding;
 use crate::relation::id_pairs;
@@ -40,6 +41,9 @@ pub fn new_id(name: Option<&str>, source: Oid, old_key: &str) -> Result<Option<S
 pub fn plan(name: Option<&str>) -> Result<Vec<PlannedStep>> {
     let work = kind::find(name)?;
     let now = work.migration().phase;
+    if now < Phase::DualWrite {
+        work.require_kinds()?;
+    }
     Ok(work.plan()?.into_iter().filter(|s| s.phase > now).collect())
 }
 

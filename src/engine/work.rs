@@ -37,6 +37,9 @@ pub trait Work {
     /// Errors: 55000 if no table or column was added.
     fn require_some(&self) -> Result<()>;
 
+    /// Errors: 0A000 for a relation of a kind that cannot be a side, or be referred to.
+    fn require_kinds(&self) -> Result<()>;
+
     /// Returns all findings. Rows are read only as long as they can still be corrected without a mirror.
     fn findings(&self) -> Result<Vec<PreflightFinding>>;
 
@@ -86,6 +89,9 @@ pub trait Work {
 
     /// Emergency stop: disables the triggers. Returns how many were enabled.
     fn disable(&self) -> Result<usize>;
+
+    /// Drops triggers that are left where the phase has none: an older version did not find them.
+    fn remove_left_triggers(&self) -> Result<()>;
 
     /// Says what is wrong with the migration after `disable`.
     fn problem_when_detached(&self) -> &'static str;

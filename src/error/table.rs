@@ -106,6 +106,39 @@ impl Error {
         )
     }
 
+    /// A trigger of pg_mig that stands after all of them were dropped.
+    pub fn trigger_left(name: &str, relation: String, drop: String) -> Self {
+        new_error(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("trigger \"{name}\" of pg_mig on {relation} is left"),
+            "It was made while the others were dropped. Nothing was changed.".to_owned(),
+            format!("{drop}; then call again."),
+        )
+    }
+
+    /// A trigger of pg_mig on a table that the caller may not change.
+    pub fn trigger_of_another(name: &str, relation: String, owner: String, drop: String) -> Self {
+        new_error(
+            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("trigger \"{name}\" of pg_mig is on {relation}, which belongs to role {owner}"),
+            "Nothing was changed: the trigger would be left.".to_owned(),
+            format!("As {owner} or a superuser: {drop}; then call again."),
+        )
+    }
+
+    /// A mirror's write that SQL does not see.
+    pub fn not_read_back(relation: String, role: String, what: &'static str) -> Self {
+        new_error(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("writes to {relation} would not reach its target"),
+            format!(
+                "Tried as role \"{role}\": after {what} a query of the target does not find what the mirror wrote."
+            ),
+            "Nothing was changed. See which library plans or runs statements on the target otherwise than the server: SHOW shared_preload_libraries;"
+                .to_owned(),
+        )
+    }
+
     /// A write of a row that has moved, to a table some of whose rows have not.
     pub fn moved_row(old: String, new: String, home: String) -> Self {
         new_error(

@@ -46,6 +46,11 @@ pub fn pin(settings: &[(&CStr, &CStr)]) -> SettingsGuard {
     SettingsGuard { level }
 }
 
+/// Tables that are made are the server's own heap, whatever the session's default is.
+pub fn pin_heap() -> SettingsGuard {
+    pin(&[(c"default_table_access_method", c"heap")])
+}
+
 /// While it lives, settings may be changed. When it is dropped, all of them are restored, whatever changed them
 /// (AtEOXact_GUC(false), as ANALYZE does around users' functions).
 pub struct Sandbox {

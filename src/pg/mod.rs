@@ -31,6 +31,7 @@ pub mod prepared;
 pub mod random;
 pub mod relcache_flag;
 pub mod role;
+pub mod row_value;
 pub mod signal;
 pub mod silent_triggers;
 pub mod slot;

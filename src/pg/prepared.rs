@@ -5,7 +5,7 @@ use crate::pg::document::JsonText;
 use crate::pg::{plan_guard, spi};
 use pgrx::PgList;
 use pgrx::pg_sys;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::ffi::CString;
 
 /// A statement that is parsed when it is first run, and planned once for the life of the session. Most mirrors write their rows
@@ -228,5 +228,28 @@ pub fn first_latest<T: serde::de::DeserializeOwned>(
         types,
     )?;
     let row = connection.latest_value::<JsonText>(&plan, values)?;
+    row.map(|r| r.decode()).transpose()
+}
+
+/// A statement whose plan a session keeps: for one that is planned longer than it runs. It is never freed.
+pub type KeptPlan = OnceCell<&'static PreparedPlan>;
+
+/// As `first_latest`, with the plan that `kept` has, or gets now.
+pub fn first_kept<T: serde::de::DeserializeOwned>(
+    kept: &KeptPlan,
+    sql: &str,
+    types: &[pg_sys::Oid],
+    values: &mut [pg_sys::Datum],
+) -> Result<Option<T>> {
+    let connection = connect()?;
+    let plan = match kept.get() {
+        Some(plan) => plan,
+        None => {
+            let text = format!("SELECT pg_catalog.to_jsonb(q) FROM ({sql}) q");
+            let made = Box::leak(Box::new(connection.prepare(&text, types)?));
+            kept.get_or_init(|| made)
+        }
+    };
+    let row = connection.latest_value::<JsonText>(plan, values)?;
     row.map(|r| r.decode()).transpose()
 }

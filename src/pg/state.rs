@@ -130,6 +130,17 @@ pub fn first_latest<T: DeserializeOwned>(
     prepared::first_latest(sql, types, values)
 }
 
+/// As `first_latest`, with a plan that the session keeps.
+pub fn first_kept<T: DeserializeOwned>(
+    kept: &prepared::KeptPlan,
+    sql: &str,
+    types: &[Oid],
+    values: &mut [pg_sys::Datum],
+) -> Result<Option<T>> {
+    let _access = access()?;
+    prepared::first_kept(kept, sql, types, values)
+}
+
 /// As `first`, under the given snapshot.
 pub fn first_at<T: DeserializeOwned>(
     at: &Snapshot,

@@ -170,19 +170,6 @@ fn is_any(rows: &str, p: &Mapping) -> Result<bool> {
     Ok(found == Some(true))
 }
 
-/// `kind`: pg_class.relkind.
-fn describe_kind(kind: &str) -> &'static str {
-    match kind {
-        "p" => "a partitioned table",
-        "f" => "a foreign table",
-        "v" => "a view",
-        "m" => "a materialized view",
-        "S" => "a sequence",
-        "i" | "I" => "an index",
-        _ => "something else",
-    }
-}
-
 fn has_rights_of(target: &Shape, p: &Mapping) -> bool {
     p.source_owner
         .is_none_or(|owner| role::has_privileges_of(target.owner.into(), owner.into()))
@@ -223,21 +210,9 @@ pub fn check_target_rows(p: &Mapping, layout: &Layout) -> Result<Vec<PreflightFi
         let column = standing.as_ref().and_then(|t| t.column(&s.column));
         column.is_some_and(|c| c.type_text == s.type_text)
     };
-    // Another kind of relation is not read: a view runs code, and may be another role's.
+    // Another kind of relation has a finding of its own, and is not read: a view runs code, and may be another role's.
     if standing.as_ref().is_none_or(|t| t.kind != "r") {
-        return Ok(vec![PreflightFinding {
-            severity: Severity::Error,
-            check_name: "target is no table".into(),
-            relation: Some(target.to_u32()),
-            detail: format!(
-                "{} exists already, and is {}, not an ordinary table.",
-                name.plain(),
-                standing
-                    .as_ref()
-                    .map_or("of a type", |t| describe_kind(&t.kind))
-            ),
-            hint: Some("Give another name for the target, or rename what has this one.".into()),
-        }]);
+        return Ok(Vec::new());
     }
     if let Some(other) = standing.as_ref().filter(|t| !has_rights_of(t, p)) {
         return Ok(vec![PreflightFinding {

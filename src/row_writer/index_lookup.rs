@@ -226,7 +226,10 @@ pub fn in_progress(dirty: &pg_sys::SnapshotData) -> Option<pg_sys::TransactionId
 pub unsafe fn is_table(table: pg_sys::Relation) -> bool {
     // SAFETY: guaranteed by the caller.
     let form = unsafe { &*(*table).rd_rel };
-    form.relkind as u8 == pg_sys::RELKIND_RELATION && !form.relispartition && !form.relhassubclass
+    form.relkind as u8 == pg_sys::RELKIND_RELATION
+        && form.relam == pg_sys::HEAP_TABLE_AM_OID
+        && !form.relispartition
+        && !form.relhassubclass
 }
 
 /// Whether `slot` is one for rows on heap pages.

@@ -284,8 +284,9 @@ pub fn let_go(m: &Migration, mappings: &[Mapping], drop_tables: bool) -> Result<
         tables.push(sides::source_lock(p, lock::LockMode::AccessExclusive)?);
     }
     let parents = scope_pin::locks(mappings)?;
+    let elsewhere = triggers::locks_elsewhere(mappings, lock::LockMode::AccessExclusive)?;
     lock::lock_all(
-        &[&tables[..], &parents].concat(),
+        &[&tables[..], &parents, &elsewhere].concat(),
         settings::lock_timeout_ms(m),
     )?;
     scope_pin::remove(mappings)?;

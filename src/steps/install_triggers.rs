@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::records::{Mapping, Migration};
-use crate::pg::{catalog, lock, spi, state, trigger_state};
+use crate::pg::{catalog, lock, spi, state};
 use crate::relation::{id_pairs, triggers};
 use crate::settings;
 use crate::sqlgen::direction::{Direction, Flow};
@@ -11,31 +11,23 @@ use crate::sqlgen::retired_guard::GuardedRows;
 use crate::sqlgen::{retired_guard, trigger};
 use crate::store::{author, drift, mapping, sides};
 
-/// Emergency stop: disables the mirrors, on all tables or on none. Returns how many were enabled; a missing mirror counts
-/// as disabled. Locks the tables ShareRowExclusive, which DISABLE TRIGGER needs; DROP TRIGGER would make readers wait as
-/// well.
+/// Emergency stop: disables the mirrors wherever they are, on all tables or on none. Returns how many were enabled; a missing mirror
+/// counts as disabled.
 pub fn disable(mappings: &[Mapping]) -> Result<usize> {
-    let mut standing = Vec::new();
+    let mut found = Vec::new();
     for p in mappings {
-        let found = triggers::list_installed(p)?;
-        let rows = GuardedRows::of_filter(p.spec.filter.as_ref());
-        let guards = retired_guard::guard_triggers(p.id, p.target.unwrap_or(0), rows);
-        let guards: Vec<_> = guards.into_iter().map(|g| g.name).collect();
-        standing.extend(
-            found
-                .into_iter()
-                .filter(|t| t.enabled && !guards.contains(&t.name)),
-        );
+        found.extend(triggers::list_installed(p)?);
     }
-    let locks = standing
-        .iter()
-        .map(|t| lock::LockRequest::by_name(&t.table, lock::LockMode::ShareRowExclusive))
-        .collect::<Result<Vec<_>>>()?;
-    lock::lock_in_emergency(&locks)?;
-    for (t, table) in standing.iter().zip(&locks) {
-        trigger_state::disable(table.relation, &t.name)?;
-    }
-    Ok(standing.len())
+    found.retain(|t| !t.is_guard());
+    triggers::disable(&found)
+}
+
+/// Locks both sides AccessExclusive, and whatever else has triggers of the mappings.
+fn lock_for_ddl(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    let mode = lock::LockMode::AccessExclusive;
+    let sides = sides::both_sides(mappings, mode)?;
+    let elsewhere = triggers::locks_elsewhere(mappings, mode)?;
+    lock::lock_all(&[sides, elsewhere].concat(), settings::lock_timeout_ms(m))
 }
 
 /// Gives mapping views, id maps and anchors to the owners of the sources, where a restore or ALTER TABLE OWNER has parted them. Locks both
@@ -118,17 +110,14 @@ pub fn install_reverse(m: &Migration, mappings: &[Mapping], force: bool) -> Resu
 
 /// Returns to the forward direction only: the targets are not written any more, so nothing is lost.
 pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    let mut targets = Vec::new();
+    let mode = lock::LockMode::AccessExclusive;
+    let mut targets = triggers::locks_elsewhere(mappings, mode)?;
     for p in mappings {
-        targets.push(sides::target_lock(p, lock::LockMode::AccessExclusive)?);
+        targets.push(sides::target_lock(p, mode)?);
     }
     lock::lock_all(&targets, settings::lock_timeout_ms(m))?;
     for p in mappings {
-        if let Some(flow) = sides::reverse(p)? {
-            for sql in trigger::drop_all(&flow) {
-                spi::run(&sql, &[])?;
-            }
-        }
+        triggers::drop_chosen(p, |t| t.goes(Direction::Reverse))?;
         triggers::record_installed(p.id)?;
     }
     Ok(())
@@ -137,10 +126,7 @@ pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 /// Ends dual writing: drops all mirrors, and makes each source refuse writes. Locks both sides AccessExclusive, for catalog
 /// changes only.
 pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
-    lock::lock_all(
-        &sides::both_sides(mappings, lock::LockMode::AccessExclusive)?,
-        settings::lock_timeout_ms(m),
-    )?;
+    lock_for_ddl(m, mappings)?;
     if !force {
         drift::require_none(m)?;
     }
@@ -160,10 +146,7 @@ pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
 
 /// Replaces all mirrors that were changed: those of the sources, and those of the targets if both sides are live.
 pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
-    lock::lock_all(
-        &sides::both_sides(mappings, lock::LockMode::AccessExclusive)?,
-        settings::lock_timeout_ms(m),
-    )?;
+    lock_for_ddl(m, mappings)?;
     if both {
         return install_both(mappings);
     }
@@ -176,8 +159,7 @@ pub fn renew(m: &Migration, mappings: &[Mapping], both: bool) -> Result<()> {
 
 /// Restarts dual writing: drops the retired guards and installs the mirrors of both directions, in one transaction.
 pub fn reopen(m: &Migration, mappings: &[Mapping]) -> Result<()> {
-    let tables = sides::both_sides(mappings, lock::LockMode::AccessExclusive)?;
-    lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
+    lock_for_ddl(m, mappings)?;
     install_both(mappings)
 }
 

@@ -73,6 +73,11 @@ fn tables_to_lock(mappings: &[Mapping]) -> Result<Vec<LockRequest>> {
                 .map(|r| Ok(LockRequest::new(r.oid.into(), &r.name, mode))),
         )
         .chain(scope_pin::locks(mappings)?.into_iter().map(Ok))
+        .chain(
+            triggers::locks_elsewhere(mappings, mode)?
+                .into_iter()
+                .map(Ok),
+        )
     {
         let table = table?;
         if !found.iter().any(|known| known.relation == table.relation) {
@@ -127,6 +132,13 @@ fn empty_targets(m: &Migration, mappings: &[Mapping], drops: bool) -> Result<()>
         let (Some(target), Some(_)) = (&p.target_now, &p.layout) else {
             continue;
         };
+        if p.source_name.is_none() {
+            notice(&format!(
+                "{} keeps its rows: the old table, from which they would come again, is gone",
+                target.plain()
+            ));
+            continue;
+        }
         if !p.adopted && !holds_others(p)? {
             let owner = ours.entry(sides::owner(p)?.to_u32()).or_default();
             owner.push(target);

@@ -4,7 +4,7 @@ use super::SliceOutcome;
 use crate::error::Result;
 use crate::model::records::{Mapping, Migration};
 use crate::pg::lock::{self, LockMode, LockRequest};
-use crate::pg::{draft, spi, state};
+use crate::pg::{draft, guc, spi, state};
 use crate::relation::scope_pin;
 use crate::settings;
 use crate::sqlgen::scope_pin as sql;
@@ -34,6 +34,7 @@ fn make(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
     };
     let locks = [LockRequest::by_name(table, LockMode::ShareRowExclusive)?];
     lock::lock_for_job(&locks, settings::lock_timeout_ms(m))?;
+    let _heap = guc::pin_heap();
     draft::make(sides::owner(p)?, |draft| {
         let name = sql::name(p.id);
         for sql in sql::create(&draft.name(&name), p.id, scope, (table, key)) {

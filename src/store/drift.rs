@@ -5,8 +5,10 @@ use crate::ident::Literal;
 use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
 use crate::model::text_enum::text_enum;
+use crate::pg::prepared::KeptPlan;
 use crate::pg::{catalog, state, syscache};
 use crate::sqlgen::view_names;
+use pgrx::pg_sys;
 
 /// Returns the drift of one mapping, of some kinds, as text; None if there is none.
 pub fn find_text(p: &Mapping, kinds: &[DriftKind]) -> Result<Option<String>> {
@@ -38,11 +40,25 @@ pub struct DriftChange {
     pub what: String,
 }
 
+/// Lists the drift of a migration. Each batch asks, and the view is planned longer than it runs.
 pub fn list(m: &Migration) -> Result<Vec<DriftChange>> {
-    state::rows(
-        "SELECT mapping, source::oid::bigint AS source, kind, what FROM mig.drift WHERE migration_id = $1 ORDER BY what",
-        &[m.id.into()],
-    )
+    thread_local! {
+        static KEPT: KeptPlan = const { KeptPlan::new() };
+    }
+    #[derive(serde::Deserialize)]
+    struct DriftDocument {
+        all: Vec<DriftChange>,
+    }
+    let found: Option<DriftDocument> = KEPT.with(|kept| {
+        state::first_kept(
+            kept,
+            "SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(d) ORDER BY d.what), '[]') AS \"all\" \
+             FROM (SELECT mapping, source::oid::bigint AS source, kind, what FROM mig.drift WHERE migration_id = $1) d",
+            &[pg_sys::INT4OID],
+            &mut [pg_sys::Datum::from(m.id)],
+        )
+    })?;
+    Ok(found.map_or_else(Vec::new, |f| f.all))
 }
 
 /// What came or went on the source of a mapping, and did not on the target.
@@ -106,6 +122,14 @@ pub fn require_nothing_gone(m: &Migration) -> Result<()> {
     Ok(())
 }
 
+/// Returns which tables or views are gone or replaced, as text; None if all are there.
+pub fn describe_gone(m: &Migration) -> Result<Option<String>> {
+    let found = list(m)?;
+    let gone = found.iter().filter(|c| c.kind == DriftKind::Gone);
+    let what: Vec<&str> = gone.map(|c| c.what.as_str()).collect();
+    Ok((!what.is_empty()).then(|| what.join("; ")))
+}
+
 /// Errors: 55000 if tables, columns, keys or mirrors of the migration have changed.
 pub fn require_none(m: &Migration) -> Result<()> {
     let found = list(m)?;
@@ -121,7 +145,7 @@ pub fn require_none(m: &Migration) -> Result<()> {
                 format!("Found: {what}.")
             },
             match m.phase {
-                Phase::Switched => format!(
+                Phase::Switched if changes.iter().all(|c| c.kind != DriftKind::Gone) => format!(
                     "Make both sides equal (mig_diff names rows, mig_repair makes new rows equal to the old ones); then SELECT * FROM mig_switch({0}); installs the mirrors again.",
                     Literal(&m.name)
                 ),

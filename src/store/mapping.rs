@@ -122,6 +122,9 @@ fn select_code_path(id: &str) -> String {
     )
 }
 
+/// FROM items: triggers (g) of pg_mig's functions (f).
+const OUR_TRIGGERS: &str = "pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid AND f.pronamespace = 'mig'::pg_catalog.regnamespace";
+
 /// Finds the mapping under the latest snapshot: the caller may be an old transaction, and the mapping new.
 pub fn find_registered(id: i32, way: Direction) -> Result<Option<TrustedMapping>> {
     let (view, touched, written) = match way {
@@ -131,11 +134,10 @@ pub fn find_registered(id: i32, way: Direction) -> Result<Option<TrustedMapping>
     let sql = format!(
         "SELECT x.*, v.oid::bigint AS view, v.relowner::bigint AS view_owner, \
          EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.{written}::oid AND a.attidentity = 'a') AS fixed_identity, \
-         EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = x.{written}::oid \
-           AND g.tgname OPERATOR(pg_catalog.~) pg_catalog.format('^!mig_(%s)_(forward|reverse)_', coalesce((SELECT pg_catalog.string_agg(s.one OPERATOR(pg_catalog.->>) 'mapping', '|') \
-           FROM pg_catalog.jsonb_array_elements(CASE WHEN x.layout OPERATOR(pg_catalog.->) 'merge' <> 'null' THEN x.layout OPERATOR(pg_catalog.#>) '{{merge,sources}}' END) s(one)), x.id::text))) AS both_ways, \
-         EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = x.{written}::oid \
-           AND g.tgname OPERATOR(pg_catalog.~) ('^!mig_' || x.id || '_guard_')) AS catching_up, \
+         EXISTS (SELECT FROM {OUR_TRIGGERS} WHERE g.tgrelid = x.{written}::oid AND f.proname = 'mirror' \
+           AND pg_catalog.split_part(pg_catalog.encode(g.tgargs, 'escape'), E'\\\\000', 1) = ANY (coalesce((SELECT pg_catalog.array_agg(s.one OPERATOR(pg_catalog.->>) 'mapping') \
+           FROM pg_catalog.jsonb_array_elements(CASE WHEN x.layout OPERATOR(pg_catalog.->) 'merge' <> 'null' THEN x.layout OPERATOR(pg_catalog.#>) '{{merge,sources}}' END) s(one)), ARRAY[x.id::text]))) AS both_ways, \
+         EXISTS (SELECT FROM {OUR_TRIGGERS} WHERE g.tgrelid = x.{written}::oid AND f.proname = 'guard') AS catching_up, \
          (SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') FROM pg_catalog.pg_constraint c \
           JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = x.{written}::oid AND c.condeferred AND c.contype <> 't') AS late_checks, \
          (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.attnum, a.atttypid::bigint) ORDER BY k.n), '[]') \
@@ -260,7 +262,8 @@ pub fn set_created(
     left: &CreatedFacts,
 ) -> Result<()> {
     state::run(
-        "UPDATE mig.mapping SET target = $2::regclass, adopted = $3, layout = $4, facts = $5 WHERE id = $1",
+        "UPDATE mig.mapping p SET target = $2::regclass, adopted = $3, layout = $4, facts = $5, known_schema = n.nspname, known_name = c.relname \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE p.id = $1 AND c.oid = p.source",
         &[
             id.into(),
             target.into(),
@@ -298,7 +301,7 @@ pub fn set_layout(id: i32, layout: &Layout) -> Result<()> {
 pub fn clear_created(id: i32) -> Result<()> {
     reset_copy(id)?;
     state::run(
-        "UPDATE mig.mapping SET target = NULL, adopted = false, layout = NULL, facts = NULL, fingerprint = NULL, objects = NULL WHERE id = $1",
+        "UPDATE mig.mapping SET target = NULL, adopted = false, layout = NULL, facts = NULL, fingerprint = NULL, known_schema = NULL, known_name = NULL, objects = NULL WHERE id = $1",
         &[id.into()],
     )?;
     Ok(())

@@ -5,7 +5,7 @@ use crate::ident::Ident;
 use crate::model::column_change::{ArchivedNames, ColumnChange, Dependent, NewColumn};
 use crate::pg::catalog::Extent;
 use crate::pg::{catalog, spi, state};
-use crate::sqlgen::columns::{trigger_name, view_name};
+use crate::sqlgen::columns::view_name;
 use crate::store::author::{self, Misplaced};
 use crate::store::mapping;
 use pgrx::JsonB;
@@ -124,10 +124,25 @@ pub fn insert(migration: i32, w: &RequestedColumn, leader: Option<i32>) -> Resul
 /// Records the catalog row of the trigger: any later change to the trigger leaves another row.
 pub fn record_installed(r: &ColumnChange) -> Result<()> {
     state::run(
-        "UPDATE mig.new_column c SET seal = (SELECT pg_catalog.format('%s/%s %s:%s', k.system_identifier, d.oid, t.oid, t.xmin) \
-         FROM pg_catalog.pg_trigger t, pg_catalog.pg_control_system() k, pg_catalog.pg_database d \
-         WHERE t.tgrelid = c.relation AND t.tgname = $2 AND d.datname = pg_catalog.current_database()) WHERE c.id = $1",
-        &[r.id.into(), trigger_name(r.id).as_str().into()],
+        "UPDATE mig.new_column c SET seal = (SELECT pg_catalog.format('%s/%s %s', k.system_identifier, d.oid, t.seal) \
+         FROM (SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s', t.oid, t.xmin), ' ' ORDER BY t.name) AS seal FROM mig.triggers t \
+           WHERE t.leader = c.id AND t.at_home) t, pg_catalog.pg_control_system() k, pg_catalog.pg_database d \
+         WHERE t.seal IS NOT NULL AND d.datname = pg_catalog.current_database()) WHERE c.id = $1",
+        &[r.id.into()],
+    )?;
+    Ok(())
+}
+
+/// Records the name of the table: another table that has it later has replaced this one.
+pub fn record_name(r: &ColumnChange) -> Result<()> {
+    let table = r.table()?;
+    state::run(
+        "UPDATE mig.new_column SET known_schema = $2, known_name = $3 WHERE leader = $1",
+        &[
+            r.id.into(),
+            table.schema.as_str().into(),
+            table.name.as_str().into(),
+        ],
     )?;
     Ok(())
 }

@@ -79,7 +79,7 @@ pub fn source(mapping: &Mapping) -> Result<&QualifiedName> {
         Error::unsuitable(
             format!("the source of {}", mapping.target_name.plain()),
             "gone: the table was dropped".into(),
-            "Remove the migration with mig_rollback and mig_drop.".into(),
+            DETACH.into(),
         )
     })
 }

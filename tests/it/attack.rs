@@ -77,7 +77,7 @@ fn whoever_installs_or_updates_becomes_nobody_else() {
     }
     for view in texts(
         &mut admin_of(&cluster, "fresh"),
-        "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = 'mig'::regnamespace AND c.relkind = 'v' AND c.relname !~ '^m[0-9]|visible'",
+        "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = 'mig'::regnamespace AND c.relkind = 'v' AND c.relname !~ '^(m[0-9].*|visible|triggers|kinds)$'",
     ) {
         att.batch_execute(&format!("SELECT pg_catalog.count(*) FROM {view}"))
             .unwrap_or_else(|e| panic!("{view}: {e:?}"));
@@ -294,7 +294,7 @@ fn each_sees_what_is_his() {
         for view in texts(
             &mut client,
             "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'e' WHERE c.relkind = 'v' \
-             AND c.relnamespace = 'mig'::regnamespace AND c.relname NOT IN ('visible', 'activity', 'blockers')",
+             AND c.relnamespace = 'mig'::regnamespace AND c.relname NOT IN ('visible', 'triggers', 'kinds', 'activity', 'blockers')",
         ) {
             assert!(
                 yes(&mut one, &format!("SELECT count(*) = 0 FROM {view}")),

@@ -375,3 +375,14 @@ fn there_is_one_version_and_every_script_pins_its_path() {
         "no script leads to {version}"
     );
 }
+
+#[test]
+fn a_view_asks_as_the_code_does() {
+    let views = include_str!("../../sql/install/20_views.sql");
+    for query in [
+        include_str!("../../sql/query/own_triggers.sql"),
+        include_str!("../../sql/query/relation_kinds.sql"),
+    ] {
+        assert!(views.contains(&format!("{};", query.trim_end())), "{query}");
+    }
+}

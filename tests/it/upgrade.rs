@@ -83,7 +83,9 @@ fn under_way(cluster: &Cluster) {
     // Columns that are newer have nothing to say of a migration that keeps its ids, nor of what the mirrors do.
     mirrored(cluster, "begun", 1000)
         .batch_execute(&format!(
-            "ALTER TABLE mig.mapping DROP COLUMN settled, DROP COLUMN author, DROP COLUMN objects; ALTER TABLE mig.migration DROP COLUMN search_path; ALTER EXTENSION pg_mig DROP VIEW mig.history; DROP VIEW mig.history; ALTER TABLE mig.step_log DROP COLUMN owner; {UNDUMPED}"
+            "ALTER EXTENSION pg_mig DROP VIEW mig.changes; ALTER EXTENSION pg_mig DROP VIEW mig.metrics; ALTER EXTENSION pg_mig DROP VIEW mig.status; ALTER EXTENSION pg_mig DROP VIEW mig.drift; \
+             ALTER EXTENSION pg_mig DROP VIEW mig.standing; DROP VIEW mig.standing CASCADE; \
+             ALTER TABLE mig.mapping DROP COLUMN settled, DROP COLUMN author, DROP COLUMN objects, DROP COLUMN known_schema, DROP COLUMN known_name; ALTER TABLE mig.migration DROP COLUMN search_path; ALTER EXTENSION pg_mig DROP VIEW mig.history; DROP VIEW mig.history; ALTER TABLE mig.step_log DROP COLUMN owner; {UNDUMPED}"
         ))
         .unwrap();
     let mut admin = cluster.connect("postgres");

@@ -16,7 +16,8 @@ use crate::model::records::{Job, Migration, MigrationState};
 use crate::pg::application_path::PathGuard;
 use crate::pg::notice::notice;
 use crate::pg::tx;
-use crate::preflight::{self, PreflightFinding};
+use crate::preflight::{self, PreflightFinding, kinds};
+use crate::relation::triggers;
 use crate::settings;
 use crate::steps::SliceOutcome;
 use crate::steps::columns::{create, finish};
@@ -113,9 +114,18 @@ impl Work for ColumnWork {
         Ok(())
     }
 
+    fn require_kinds(&self) -> Result<()> {
+        let tables = self.changes.iter().map(|r| r.relation);
+        kinds::require_none(&kinds::list_for_columns(tables)?)
+    }
+
     fn findings(&self) -> Result<Vec<PreflightFinding>> {
         let reads_rows = self.migration.phase <= Phase::Created;
         let owners = self.changes.iter().map(|c| c.leader().owner);
+        let unfit = kinds::list_for_columns(self.changes.iter().map(|r| r.relation))?;
+        if !unfit.is_empty() {
+            return Ok(kinds::findings(&unfit));
+        }
         let mut found = preflight::code_path::findings(&self.migration, owners)?;
         found.extend(preflight::columns::findings(
             &self.migration,
@@ -224,6 +234,11 @@ impl Work for ColumnWork {
 
     fn disable(&self) -> Result<usize> {
         create::disable(&self.changes)
+    }
+
+    fn remove_left_triggers(&self) -> Result<()> {
+        let timeout = settings::lock_timeout_ms(&self.migration);
+        triggers::remove_left(&self.changes, timeout)
     }
 
     fn problem_when_detached(&self) -> &'static str {

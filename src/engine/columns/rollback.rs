@@ -10,6 +10,8 @@ use crate::model::column_change::{ColumnChange, SyncStage};
 use crate::model::phase::Phase;
 use crate::model::records::{Migration, MigrationState};
 use crate::pg::notice::notice;
+use crate::relation::triggers;
+use crate::settings;
 use crate::steps::columns::{create, finish};
 use crate::store::{migration, new_column};
 
@@ -40,6 +42,9 @@ pub(super) fn roll_back(m: &Migration, to: Phase) -> Result<Vec<Action>> {
         all.iter().try_for_each(|r| new_column::reset(r.id))?;
         migration::set_drain(m.id, None)?;
         done.push("new columns emptied");
+    }
+    if to < Phase::DualWrite {
+        triggers::remove_left(&all, settings::lock_timeout_ms(m))?;
     }
     if to == Phase::Defined {
         if m.phase == Phase::Created {

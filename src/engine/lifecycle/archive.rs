@@ -9,8 +9,9 @@ use crate::engine::work::Work;
 use crate::error::{Error, Result};
 use crate::ident::Literal;
 use crate::model::phase::Phase;
+use crate::model::records::Migration;
 use crate::settings;
-use crate::store::{log, migration};
+use crate::store::{drift, log, migration};
 
 /// stopped → archived
 pub fn archive(
@@ -77,15 +78,39 @@ fn require_no_left_rows(
     Ok(())
 }
 
+/// Whether the migration has lost one of its tables once both sides were live: there is no way back, and no table may be dropped. Errors:
+/// 55000 unless the end of it is forced.
+fn is_beyond_repair(m: &Migration, force: bool, passed_over: &mut Vec<String>) -> Result<bool> {
+    if ![Phase::Switched, Phase::Stopped].contains(&m.phase) {
+        return Ok(false);
+    }
+    let Some(gone) = drift::describe_gone(m)? else {
+        return Ok(false);
+    };
+    if !force {
+        return Err(Error::drift(
+            m.name.clone(),
+            format!("Found: {gone}."),
+            format!(
+                "Where a table has another name, give it back its own. Or end the migration, which takes mirrors and guards away and keeps all tables: SELECT * FROM mig_drop({}, force => true);",
+                Literal(&m.name)
+            ),
+        ));
+    }
+    passed_over.push(gone);
+    Ok(true)
+}
+
 /// Forgets a migration, and drops the archived tables or columns if wanted.
 pub fn drop(name: &str, archives: bool, force: bool) -> Result<Vec<Action>> {
     let work = kind::lock_idle(Some(name), "mig_drop")?;
     let m = work.migration();
     let archived = m.phase == Phase::Archived;
-    if !archived {
+    let mut passed_over = Vec::new();
+    let lost = is_beyond_repair(m, force, &mut passed_over)?;
+    if !archived && (!lost || archives) {
         m.require_defined()?;
     }
-    let mut passed_over = Vec::new();
     if archived && archives {
         let call = format!(
             "mig_drop({}, archives => true, force => true)",
@@ -108,8 +133,10 @@ pub fn drop(name: &str, archives: bool, force: bool) -> Result<Vec<Action>> {
         )?;
     }
     let gone = work.farewell(archived && archives);
-    if archived {
+    if archived || lost {
         work.release_archive(archives)?;
+    } else {
+        work.remove_left_triggers()?;
     }
     migration::delete(m.id)?;
     let call = describe_forced_call("mig_drop", &passed_over);

@@ -39,9 +39,10 @@ pub fn dual_write(name: Option<&str>) -> Result<Vec<Action>> {
     Ok(work.actions(work.outcome(Phase::DualWrite)))
 }
 
-/// Errors: 55000 if preflight finds an error.
+/// Errors: 0A000 for a kind of table, 55000 if preflight finds another error.
 fn require_clean(work: &dyn Work) -> Result<()> {
     let m = work.migration();
+    work.require_kinds()?;
     // Releases the locks of the check: a transaction that waits for a strong lock must hold none.
     let errors: Vec<PreflightFinding> = tx::probe(|| work.findings())?
         .into_iter()

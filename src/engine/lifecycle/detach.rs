@@ -14,15 +14,20 @@ use crate::store::{log, migration};
 pub fn detach(name: Option<&str>) -> Result<Vec<Action>> {
     let work = kind::load(migration::find_mine(name)?)?;
     let m = work.migration();
-    if m.phase < Phase::DualWrite {
+    // First what the application waits for. A running job takes no lock that conflicts.
+    let disabled = work.disable()?;
+    if m.phase < Phase::DualWrite && disabled == 0 {
         notice(&format!(
             "migration \"{}\" is in phase \"{}\"; it has no mirrors",
             m.name, m.phase
         ));
         return Ok(work.actions("kept"));
     }
-    // First what the application waits for. A running job takes no lock that conflicts.
-    if work.disable()? == 0 {
+    if m.phase < Phase::DualWrite {
+        log::write(&m.name, m.phase.as_str(), "mig_detach of mirrors left over")?;
+        return Ok(work.actions("mirror disabled"));
+    }
+    if disabled == 0 {
         notice(&format!("migration \"{}\" is detached already", m.name));
         return Ok(work.actions("kept"));
     }

@@ -6,7 +6,7 @@ use crate::ident::Literal;
 use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration, MigrationState};
 use crate::pg::notice::notice;
-use crate::preflight::{self, PreflightFinding, combined};
+use crate::preflight::{self, PreflightFinding, combined, kinds};
 use crate::settings;
 use crate::steps::{canary, create, define, install_triggers};
 use crate::store::drift::{self, DriftKind};
@@ -15,6 +15,11 @@ use crate::store::{log, mapping, migration, sides};
 /// Returns all findings for a migration; rows are read only as long as they can still be corrected without a mirror.
 pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<PreflightFinding>> {
     let mut found = preflight::catalog(mappings, m.scope_table)?;
+    let unfit = kinds::list(m, mappings)?;
+    if !unfit.is_empty() {
+        found.extend(kinds::findings(&unfit));
+        return Ok(found);
+    }
     let owners = mappings.iter().map(|p| p.source_owner);
     found.extend(preflight::code_path::findings(m, owners)?);
     found.extend(preflight::check_dependents(mappings)?);
@@ -143,7 +148,7 @@ pub(super) fn start_dual_write(m: &Migration, mappings: &[Mapping]) -> Result<()
     install_triggers::install(
         m,
         mappings,
-        |before| canary::tries(mappings, before),
+        |before| canary::run(mappings, before),
         |before, after| canary::compare(&before, &after),
     )
 }

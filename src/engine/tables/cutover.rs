@@ -20,6 +20,9 @@ use pgrx::pg_sys::Oid;
 /// Repairs mirrors that were changed while both sides were live. If all rows are equal no write has passed a mirror, and
 /// the mirrors are reinstalled; otherwise only the operator knows which side is right.
 pub(super) fn reinstall_both_ways(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
+    if drift::describe_gone(m)?.is_some() {
+        drift::require_none(m)?;
+    }
     install_triggers::give_objects_to_owners(m, mappings)?;
     let found = tx::probe(|| verify::in_full(m, mappings))?;
     if !found.rows_are_equal() {
@@ -52,6 +55,9 @@ pub(super) fn reinstall_both_ways(m: &Migration, mappings: &[Mapping]) -> Result
 
 /// Handles a rollback that was begun and is not wanted any more, or a changed retired guard.
 pub(super) fn stop_again(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
+    if drift::describe_gone(m)?.is_some() {
+        drift::require_none(m)?;
+    }
     open::end_open(m, Some("mig_stop"))?;
     install_triggers::retire(m, mappings, true)?;
     scope_pin::release(mappings)?;

@@ -4,6 +4,8 @@ use crate::error::Result;
 use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
 use crate::pg::{application_path, catalog, role, spi, tx};
+use crate::relation::triggers;
+use crate::settings;
 use crate::sqlgen::{news, view_names};
 use crate::steps::verify::{self, LineTopic};
 use crate::steps::{install_triggers, remove};
@@ -23,6 +25,9 @@ pub(super) fn descend(m: &Migration, mappings: &[Mapping], to: Phase) -> Result<
         drift::require_none(m)?;
         install_triggers::remove_reverse(m, mappings)?;
         done.push("one way again");
+    }
+    if to < Phase::DualWrite {
+        triggers::remove_left(mappings, settings::lock_timeout_ms(m))?;
     }
     if to == Phase::Defined {
         remove::remove_targets(m, mappings)?;

@@ -20,8 +20,9 @@ use crate::error::{Error, Result};
 use crate::model::phase::Phase;
 use crate::model::records::{Job, Mapping, Migration, Task};
 use crate::pg::application_path::PathGuard;
-use crate::preflight::PreflightFinding;
-use crate::relation::{deferred_constraints, scope_pin};
+use crate::preflight::{PreflightFinding, kinds};
+use crate::relation::{deferred_constraints, scope_pin, triggers};
+use crate::settings;
 use crate::steps::verify::rows::Difference;
 use crate::steps::verify::{CheckLine, CheckMode};
 use crate::steps::{SliceOutcome, archive, install_triggers};
@@ -69,6 +70,10 @@ impl Work for TableWork {
             return Ok(());
         }
         Err(Error::no_tables(self.migration.name.clone()))
+    }
+
+    fn require_kinds(&self) -> Result<()> {
+        kinds::require_none(&kinds::list(&self.migration, &self.mappings)?)
     }
 
     fn findings(&self) -> Result<Vec<PreflightFinding>> {
@@ -155,6 +160,11 @@ impl Work for TableWork {
 
     fn disable(&self) -> Result<usize> {
         install_triggers::disable(&self.mappings)
+    }
+
+    fn remove_left_triggers(&self) -> Result<()> {
+        let timeout = settings::lock_timeout_ms(&self.migration);
+        triggers::remove_left(&self.mappings, timeout)
     }
 
     fn problem_when_detached(&self) -> &'static str {

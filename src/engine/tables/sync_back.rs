@@ -12,10 +12,10 @@ use crate::model::records::{Job, JobState, Mapping, Migration, Pass};
 use crate::pg::notice::notice;
 use crate::pg::tx;
 use crate::relation::{scope_pin, triggers};
-use crate::sqlgen::trigger;
+use crate::sqlgen::direction::Direction;
 use crate::steps::verify::{self, CheckMode};
 use crate::steps::{SliceOutcome, copy, install_triggers, retry};
-use crate::store::{drift, job, log, mapping, migration, pending_rows, sides};
+use crate::store::{drift, job, log, mapping, migration, pending_rows};
 
 /// Installs the reverse mirrors, unless they exist, and starts the job; returns its id. The retired guards stay until it is
 /// done: a source that is not up to date must not be written.
@@ -44,12 +44,8 @@ pub(super) fn start(m: &Migration, mappings: &[Mapping], goal: Phase) -> Result<
 /// Whether the reverse mirrors exist beside the retired guards: a rollback has begun.
 pub(super) fn is_under_way(mappings: &[Mapping]) -> Result<bool> {
     for p in mappings {
-        let Some(reverse) = sides::reverse(p)? else {
-            continue;
-        };
-        let names = trigger::names(&reverse);
         let installed = triggers::list_installed(p)?;
-        if installed.iter().any(|t| names.contains(&t.name)) {
+        if installed.iter().any(|t| t.goes(Direction::Reverse)) {
             return Ok(true);
         }
     }

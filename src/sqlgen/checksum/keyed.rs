@@ -117,7 +117,7 @@ impl ComparedPair<'_> {
         });
         format!(
             "SELECT (SELECT pg_catalog.to_jsonb({ROW})::pg_catalog.text FROM (SELECT {}) AS {ROW}) AS row, {}::pg_catalog.text AS key {}",
-            prefix_columns(all),
+            show_columns(all),
             self.key_document(side),
             self.from(side, &condition.collect::<Vec<_>>().join(" AND ")),
         )
@@ -162,7 +162,18 @@ impl ComparedPair<'_> {
     }
 }
 
-fn prefix_columns<'a>(columns: impl Iterator<Item = &'a Ident>) -> String {
-    let all: Vec<String> = columns.map(|c| format!("r.{c}")).collect();
+/// A string in a document has at most 256 MB, the bytes of a column have two characters each, and what is compressed becomes up to 255 times as
+/// large (lz4): values from half a megabyte on are shown by length and hash, and
+/// those whose text may be longer than a value can be (1 GB) by their size.
+fn show_columns<'a>(columns: impl Iterator<Item = &'a Ident>) -> String {
+    let all: Vec<String> = columns
+        .map(|c| {
+            format!(
+                "CASE WHEN pg_catalog.pg_column_size(r.{c}) OPERATOR(pg_catalog.>) 400000000 THEN pg_catalog.to_jsonb(pg_catalog.format('%s bytes', pg_catalog.pg_column_size(r.{c}))) \
+                 WHEN pg_catalog.pg_column_size(r.{c}) OPERATOR(pg_catalog.>) 500000 THEN pg_catalog.to_jsonb(pg_catalog.format('text of %s bytes, md5 %s', \
+                 pg_catalog.octet_length(r.{c}::pg_catalog.text), pg_catalog.md5(r.{c}::pg_catalog.text))) ELSE pg_catalog.to_jsonb(r.{c}) END AS {c}"
+            )
+        })
+        .collect();
     all.join(", ")
 }

@@ -1,12 +1,13 @@
 //! Creates the columns, the views and the triggers, and removes them.
 
-use super::{existing_tables, lock_all, tables};
+use super::{existing_tables, lock_all, lock_existing, tables};
 use crate::error::Result;
 use crate::model::column_change::{ColumnChange, SyncStage};
 use crate::model::records::Migration;
 use crate::model::shape::Shape;
 use crate::pg::lock::{self, LockMode};
-use crate::pg::{catalog, draft, role, spi, state, trigger_state};
+use crate::pg::{catalog, draft, role, spi, state};
+use crate::relation::triggers;
 use crate::settings;
 use crate::sqlgen::columns as sql;
 use crate::store::{author, drift, new_column};
@@ -26,6 +27,7 @@ pub fn columns(m: &Migration, all: &[ColumnChange]) -> Result<()> {
             let _owner = role::confine(shape.owner.into())?;
             spi::run(&sql::add_column(table, c, collation), &[])?;
         }
+        new_column::record_name(r)?;
     }
     // An expression may refer to the columns of another change.
     for r in all {
@@ -48,12 +50,11 @@ fn old_type<'a>(r: &ColumnChange, shape: &'a Shape) -> Option<&'a str> {
 
 /// Drops views and columns. Values that were written to a new column only are lost.
 pub fn remove(m: &Migration, all: &[ColumnChange]) -> Result<()> {
-    let there = existing_tables(all);
-    lock_all(m, &there)?;
+    lock_existing(m, all)?;
     for r in all {
         spi::run(&sql::drop_view(r.id), &[])?;
     }
-    for r in &there {
+    for r in &existing_tables(all) {
         for c in &r.columns {
             spi::run(&sql::drop_column(r.table()?, &c.name), &[])?;
         }
@@ -70,20 +71,16 @@ pub fn install_triggers(
     stage: SyncStage,
     force: bool,
 ) -> Result<()> {
-    let stands = are_triggers_installed(all)?;
-    let mode = if stands {
-        LockMode::AccessExclusive
+    if are_triggers_installed(all)? {
+        lock_all(m, all)?;
     } else {
-        LockMode::ShareRowExclusive
-    };
-    lock::lock_all(&tables(all, mode)?, settings::lock_timeout_ms(m))?;
+        let tables = tables(all, LockMode::ShareRowExclusive)?;
+        lock::lock_all(&tables, settings::lock_timeout_ms(m))?;
+    }
     if !force {
         drift::require_none(m)?;
     }
-    for r in all {
-        install_trigger(r, stage, stands)?;
-    }
-    Ok(())
+    all.iter().try_for_each(|r| install_trigger(r, stage))
 }
 
 /// Gives the views to the owners of their tables, see `install_triggers::give_objects_to_owners`. Locks the tables AccessExclusive, and
@@ -98,11 +95,9 @@ pub fn give_views_to_owners(m: &Migration, all: &[ColumnChange]) -> Result<()> {
 }
 
 /// As `install_triggers`, for one change, with the locks already held.
-pub fn install_trigger(r: &ColumnChange, stage: SyncStage, stands: bool) -> Result<()> {
+pub fn install_trigger(r: &ColumnChange, stage: SyncStage) -> Result<()> {
     let table = r.table()?;
-    if stands {
-        spi::run(&sql::drop_trigger(table, r.id), &[])?;
-    }
+    triggers::drop_all(r)?;
     state::define_triggers(
         r.relation.into(),
         table,
@@ -112,41 +107,29 @@ pub fn install_trigger(r: &ColumnChange, stage: SyncStage, stands: bool) -> Resu
 }
 
 fn are_triggers_installed(all: &[ColumnChange]) -> Result<bool> {
-    let relations: Vec<pgrx::pg_sys::Oid> = all.iter().map(|r| r.relation.into()).collect();
-    let found = spi::value::<bool>(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = ANY ($1) AND tgname ~ '^~mig_[0-9]+_columns$')",
-        &[relations.into()],
-    )?;
-    Ok(found.unwrap_or(false))
+    for r in all {
+        if !triggers::list_installed(r)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-/// Drops the triggers: from the commit on nothing is kept in step.
+/// Drops the triggers, wherever they are: from the commit on nothing is kept in step.
 pub fn remove_triggers(m: &Migration, all: &[ColumnChange]) -> Result<()> {
-    let there = existing_tables(all);
-    lock_all(m, &there)?;
-    for r in &there {
-        spi::run(&sql::drop_trigger(r.table()?, r.id), &[])?;
+    lock_existing(m, all)?;
+    for r in all {
+        triggers::drop_all(r)?;
         new_column::record_installed(r)?;
     }
     Ok(())
 }
 
-/// Emergency stop: disables the triggers. Returns how many were enabled.
+/// Emergency stop: disables the triggers wherever they are. Returns how many were enabled.
 pub fn disable(all: &[ColumnChange]) -> Result<usize> {
-    lock::lock_in_emergency(&tables(all, LockMode::ShareRowExclusive)?)?;
-    let mut count = 0;
+    let mut found = Vec::new();
     for r in all {
-        let on = spi::value::<bool>(
-            "SELECT tgenabled <> 'D' FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgname = $2",
-            &[
-                pgrx::pg_sys::Oid::from(r.relation).into(),
-                sql::trigger_name(r.id).as_str().into(),
-            ],
-        )?;
-        if on == Some(true) {
-            trigger_state::disable(r.relation.into(), &sql::trigger_name(r.id))?;
-            count += 1;
-        }
+        found.extend(triggers::list_installed(r)?);
     }
-    Ok(count)
+    triggers::disable(&found)
 }

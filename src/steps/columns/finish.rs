@@ -1,13 +1,14 @@
 //! From the switch to the end: what the new column takes over, what becomes of the old one, and the rollback.
 
 use super::create::install_trigger;
-use super::{existing_tables, lock_all};
+use super::{existing_tables, lock_all, lock_existing};
 use crate::error::Result;
 use crate::ident::Ident;
 use crate::model::column_change::{ArchivedNames, ColumnChange, SyncStage};
 use crate::model::records::Migration;
 use crate::model::shape::Shape;
 use crate::pg::{catalog, role, spi};
+use crate::relation::triggers;
 use crate::sqlgen::columns as sql;
 use crate::sqlgen::{columns::dependents, ddl};
 use crate::store::{author, drift, new_column};
@@ -21,7 +22,7 @@ pub fn switch(m: &Migration, all: &[ColumnChange], force: bool) -> Result<()> {
         drift::require_none(m)?;
     }
     for r in all {
-        install_trigger(r, SyncStage::Both, true)?;
+        install_trigger(r, SyncStage::Both)?;
         let table = r.table()?;
         let shape = catalog::shape_of(r.relation, &table.plain())?;
         for (c, l) in r.late() {
@@ -80,7 +81,7 @@ pub fn switch_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     drift::require_none(m)?;
     all.iter()
-        .try_for_each(|r| install_trigger(r, SyncStage::Old, true))
+        .try_for_each(|r| install_trigger(r, SyncStage::Old))
 }
 
 /// Makes the new column authoritative: the old one follows it and takes no other writes. A computed column is no longer
@@ -92,9 +93,9 @@ pub fn stop(m: &Migration, all: &[ColumnChange]) -> Result<()> {
         let table = r.table()?;
         let shape = catalog::shape_of(r.relation, &table.plain())?;
         if r.replaces.is_some() {
-            install_trigger(r, SyncStage::New, true)?;
+            install_trigger(r, SyncStage::New)?;
         } else {
-            spi::run(&sql::drop_trigger(table, r.id), &[])?;
+            triggers::drop_all(r)?;
             new_column::record_installed(r)?;
         }
         for c in &r.columns {
@@ -118,7 +119,7 @@ pub fn stop_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
     lock_all(m, all)?;
     drift::require_none(m)?;
     for r in all {
-        install_trigger(r, SyncStage::Both, r.replaces.is_some())?;
+        install_trigger(r, SyncStage::Both)?;
         for c in &r.columns {
             spi::run(&sql::set_default(r.table()?, &c.name, None), &[])?;
         }
@@ -184,16 +185,14 @@ pub fn take_back(m: &Migration, all: &[ColumnChange]) -> Result<()> {
 /// Removes everything of pg_mig from the tables. The old column is dropped, or stays and becomes nullable: rows may lack it
 /// then.
 pub fn let_go(m: &Migration, all: &[ColumnChange], drops: bool) -> Result<()> {
-    let there = existing_tables(all);
-    lock_all(m, &there)?;
+    lock_existing(m, all)?;
     for r in all {
         spi::run(&sql::drop_view(r.id), &[])?;
+        triggers::drop_all(r)?;
     }
-    for r in &there {
+    for r in &existing_tables(all) {
         let table = r.table()?;
-        // The trigger of a computed column was dropped by mig_stop.
         let Some(old) = &r.replaces else { continue };
-        spi::run(&sql::drop_trigger(table, r.id), &[])?;
         if !drops {
             spi::run(&sql::drop_not_null(table, &old.name), &[])?;
             continue;

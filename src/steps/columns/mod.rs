@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::model::column_change::ColumnChange;
 use crate::model::records::Migration;
 use crate::pg::lock::{self, LockMode, LockRequest};
+use crate::relation::triggers;
 use crate::settings;
 
 /// Returns the tables of the changes, each once.
@@ -25,12 +26,20 @@ fn tables(all: &[ColumnChange], mode: LockMode) -> Result<Vec<LockRequest>> {
     Ok(found)
 }
 
-/// Locks the tables AccessExclusive, for catalog changes.
+/// Locks the tables AccessExclusive, for catalog changes, and whatever else has triggers of ours.
 fn lock_all(m: &Migration, all: &[ColumnChange]) -> Result<()> {
-    lock::lock_all(
-        &tables(all, LockMode::AccessExclusive)?,
-        settings::lock_timeout_ms(m),
-    )
+    lock_tables(m, tables(all, LockMode::AccessExclusive)?, all)
+}
+
+/// As `lock_all`, where tables may have been dropped.
+fn lock_existing(m: &Migration, all: &[ColumnChange]) -> Result<()> {
+    let there = tables(&existing_tables(all), LockMode::AccessExclusive)?;
+    lock_tables(m, there, all)
+}
+
+fn lock_tables(m: &Migration, mut tables: Vec<LockRequest>, all: &[ColumnChange]) -> Result<()> {
+    tables.extend(triggers::locks_elsewhere(all, LockMode::AccessExclusive)?);
+    lock::lock_all(&tables, settings::lock_timeout_ms(m))
 }
 
 /// Returns the changes whose tables have not been dropped.

@@ -93,8 +93,8 @@ fn can_be_referenced(key: &TargetKey, all: &[PlannedMapping]) -> bool {
 
 /// Checks that an existing table can take the rows.
 fn fits(standing: &Shape, p: &PlannedMapping) -> Result<()> {
-    if standing.kind != "r" || standing.persistence == "t" {
-        return Err(differs(standing, "It is no ordinary table.".into()));
+    if standing.persistence == "t" {
+        return Err(differs(standing, "It is a temporary table.".into()));
     }
     if standing.owner != p.source.owner {
         return Err(Error::shape_differs(

@@ -8,7 +8,7 @@ use crate::model::layout::{Layout, Member, Scope, resolve};
 use crate::model::records::Mapping;
 use crate::model::shape::{Policy, Publication, Shape, TableTrigger};
 use crate::model::trigger::{find_obstacle, target_column};
-use crate::pg::{catalog, deparse, draft, role, spi};
+use crate::pg::{catalog, deparse, draft, guc, role, spi};
 use crate::sqlgen::view::{self, merged};
 use crate::sqlgen::{PlanStatement, comments_stats, id_lookup, id_map, index, table, view_names};
 use crate::store::mapping;
@@ -259,6 +259,7 @@ pub fn run(all: &[PlannedMapping], defer_indexes: bool) -> Result<Vec<&'static s
     for mark in all.iter().flat_map(|p| p.layout.marks()) {
         catalog::require_plain(&mark.type_text)?;
     }
+    let _heap = guc::pin_heap();
     let mut made = Vec::new();
     for which in 0..all.len() {
         made.push(make(all, which, defer_indexes)?);

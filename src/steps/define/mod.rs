@@ -122,10 +122,6 @@ fn suitable(shape: &Shape) -> Result<()> {
             "Run the migration on the server that holds the rows.".into(),
         ),
         "r" if shape.persistence == "t" => ("a temporary table", table_hint),
-        "r" if shape.is_partition => (
-            "a partition",
-            "Give an ordinary table; a partition is written through its parent.".into(),
-        ),
         "r" => return Ok(()),
         "p" => {
             return Err(Error::not_supported(

@@ -1,4 +1,5 @@
-/* A planner that reads and writes another table: public.dst is public.elsewhere. Distributed tables behave like that. */
+/* A planner that reads and writes another table: public.dst is public.elsewhere. Distributed tables behave like that. The
+ * setting redirect.what is all, reads or nothing. */
 #include "postgres.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
@@ -6,11 +7,13 @@
 #include "nodes/parsenodes.h"
 #include "optimizer/planner.h"
 #include "storage/lmgr.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 PG_MODULE_MAGIC;
 void _PG_init(void);
 static planner_hook_type previous = NULL;
+static char *what = NULL;
 
 static Oid
 relation_of(const char *name)
@@ -27,6 +30,8 @@ redirect(Query *query, const char *text, int options, ParamListInfo parameters)
 	{
 		RangeTblEntry *table = lfirst_node(RangeTblEntry, cell);
 
+		if (strcmp(what, "nothing") == 0 || (strcmp(what, "reads") == 0 && query->commandType != CMD_SELECT))
+			break;
 		if (table->rtekind == RTE_RELATION && OidIsValid(table->relid) && table->relid == relation_of("dst"))
 		{
 			table->relid = relation_of("elsewhere");
@@ -39,6 +44,7 @@ redirect(Query *query, const char *text, int options, ParamListInfo parameters)
 void
 _PG_init(void)
 {
+	DefineCustomStringVariable("redirect.what", "Which statements are sent elsewhere.", NULL, &what, "all", PGC_SUSET, 0, NULL, NULL, NULL);
 	previous = planner_hook;
 	planner_hook = redirect;
 }

@@ -190,7 +190,7 @@ fn a_view_under_the_target_s_name_runs_nothing() {
         stage.code("postgres", &format!("SELECT {call}('m')"));
         stage.require_no_new_superuser();
     }
-    let found = "SELECT EXISTS (SELECT FROM mig_preflight('m') WHERE severity = 'error' AND check_name = 'target is no table')";
+    let found = "SELECT EXISTS (SELECT FROM mig_preflight('m') WHERE severity = 'error' AND check_name = 'kind of table')";
     assert!(
         stage
             .admin()
@@ -198,5 +198,5 @@ fn a_view_under_the_target_s_name_runs_nothing() {
             .unwrap()
             .get::<_, bool>(0)
     );
-    assert_eq!(stage.code("postgres", "SELECT mig_create('m')"), "55000");
+    assert_eq!(stage.code("postgres", "SELECT mig_create('m')"), "0A000");
 }

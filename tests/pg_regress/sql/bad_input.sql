@@ -49,7 +49,6 @@ CREATE VIEW a_view AS SELECT 1 AS id;
 CREATE TEMP TABLE a_temp (id int PRIMARY KEY);
 CREATE TABLE no_key (id int);
 CREATE TABLE parent (id int PRIMARY KEY) PARTITION BY RANGE (id);
-CREATE TABLE leaf PARTITION OF parent FOR VALUES FROM (1) TO (10);
 CREATE MATERIALIZED VIEW a_matview AS SELECT 1 AS id;
 CREATE FOREIGN DATA WRAPPER nothing;
 CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
@@ -63,8 +62,6 @@ SELECT mig_add_table('cover', 'a_foreign', 't');
 SELECT mig_add_table('cover', 'a_temp', 't');
 \echo :SQLSTATE
 SELECT mig_add_table('cover', 'no_key', 't');
-\echo :SQLSTATE
-SELECT mig_add_table('cover', 'leaf', 't');
 \echo :SQLSTATE
 SELECT mig_add_table('cover', 'parent', 't');
 \echo :SQLSTATE

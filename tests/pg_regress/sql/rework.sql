@@ -72,7 +72,7 @@ SELECT mig_add_column('people', 'people', 'last', 'text', 'note', 'first_name', 
 SELECT mig_add_column('people', 'people', 'team_id', 'bigint', 'team', 'team_id::int', replaces => 'team');
 SELECT mig_add_column('people', 'people', 'adult', 'boolean', 'age::int >= 18');
 SELECT mig_add_table('people', 'teams', 'crews');
-SELECT column_name, type, replaces, up, down FROM mig.columns;
+SELECT column_name, type, replaces, up, down FROM mig.columns ORDER BY replaces, column_name;
 SELECT jsonb_pretty(mig_config()->'columns'->0);
 SELECT severity, check_name, detail FROM mig_preflight();
 SELECT phase, action, lock_mode FROM mig_plan();
