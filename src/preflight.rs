@@ -4,6 +4,7 @@
 pub mod code_path;
 pub mod columns;
 pub mod combined;
+pub mod not_carried;
 pub mod rows;
 pub mod triggers;
 pub mod unfit_rows;

@@ -33,6 +33,7 @@ mod main_job;
 mod many_tables;
 mod mid_run;
 mod names_of_ours;
+mod not_carried;
 mod odd_triggers;
 mod online_ddl;
 mod proof;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 mod columns;
 pub mod combine;
 pub mod id_map;
-mod indexes;
+pub mod indexes;
 mod keys;
 pub mod merge;
 pub mod names_now;
@@ -173,6 +173,8 @@ pub struct TargetKey {
     /// The source's key was dropped since; found anew each time.
     #[serde(skip)]
     pub is_gone: bool,
+    #[serde(default)]
+    pub match_full: bool,
 }
 
 /// A table of the migration, as the other tables see it.
@@ -193,8 +195,7 @@ impl Member<'_> {
     /// Whether every source column is carried under its own name, so that expressions over these columns stay valid; there may
     /// be additional columns.
     fn keeps_all(&self) -> bool {
-        let mut columns = self.spec.columns.iter();
-        columns.all(|(name, _)| self.shape.column(name).is_none())
+        self.spec.keeps_all(self.shape)
     }
 }
 
