@@ -41,6 +41,7 @@ mod race;
 mod redirect;
 mod rollback_is_complete;
 mod row_writer;
+mod schemas;
 mod security;
 mod signals;
 mod soak;
