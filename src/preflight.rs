@@ -6,6 +6,7 @@ pub mod columns;
 pub mod combined;
 pub mod exclusions;
 pub mod kinds;
+pub mod not_carried;
 pub mod rows;
 pub mod standing_keys;
 pub mod triggers;

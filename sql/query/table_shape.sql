@@ -157,6 +157,7 @@ SELECT jsonb_build_object(
                    FROM pg_catalog.pg_class rc JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace WHERE rc.oid = co.confrelid),
       'validated', co.convalidated,
       'deferrable', co.condeferrable,
+      'match_full', co.confmatchtype = 'f' AND pg_catalog.cardinality(co.conkey) > 1,
       'comment', obj_description(co.oid, 'pg_constraint'),
       'enforced', NOT EXISTS (SELECT FROM pg_catalog.pg_trigger tg WHERE tg.tgconstraint = co.oid AND tg.tgenabled = 'D'),
       'equals', (SELECT jsonb_agg(jsonb_build_object('schema', opn.nspname, 'name', op.oprname) ORDER BY k.n)
@@ -181,7 +182,10 @@ SELECT jsonb_build_object(
       'command', CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
       'roles', (SELECT jsonb_agg(CASE WHEN m = 0 THEN 'PUBLIC' ELSE quote_ident(pg_catalog.pg_get_userbyid(m)) END) FROM unnest(p.polroles) m),
       'using', pg_catalog.pg_get_expr(p.polqual, p.polrelid),
-      'check', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)) ORDER BY p.polname), '[]')
+      'check', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid),
+      'columns', (SELECT coalesce(jsonb_agg(a.attname ORDER BY a.attnum), '[]') FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = c.oid AND EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_policy'::regclass AND d.objid = p.oid
+                    AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.refobjsubid = a.attnum))) ORDER BY p.polname), '[]')
     FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid),
   -- The application's; internal ones belong to constraints, those of schema mig are ours.
   'triggers', (
@@ -243,6 +247,7 @@ SELECT jsonb_build_object(
       'columns', (SELECT jsonb_agg(a.attname ORDER BY k.n) FROM unnest(st.stxkeys) WITH ORDINALITY k(num, n)
                   JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.num),
       'kinds', (SELECT jsonb_agg(CASE k WHEN 'd' THEN 'ndistinct' WHEN 'f' THEN 'dependencies' ELSE 'mcv' END) FROM unnest(st.stxkind) k),
+      'target', (SELECT st.stxstattarget WHERE st.stxstattarget >= 0),
       'comment', obj_description(st.oid, 'pg_statistic_ext')) ORDER BY st.stxname), '[]')
     FROM pg_catalog.pg_statistic_ext st WHERE st.stxrelid = c.oid AND NOT 'e' = ANY (st.stxkind))
 ) AS doc

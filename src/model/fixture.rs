@@ -159,6 +159,7 @@ pub fn new_mapping(target: &str, references: &[&str]) -> Mapping {
             comment: None,
             not_valid: false,
             is_gone: false,
+            match_full: false,
         })
         .collect();
     let doc = json!({"id": 1, "source": 1, "source_name": null, "source_owner": null, "target_name": name(target), "target": 2,

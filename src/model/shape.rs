@@ -136,6 +136,9 @@ pub struct ForeignKey {
     pub validated: bool,
     #[serde(default)]
     pub deferrable: bool,
+    /// MATCH FULL: all of its columns are null, or none.
+    #[serde(default)]
+    pub match_full: bool,
     /// Its triggers are enabled.
     pub enforced: bool,
     pub comment: Option<String>,
@@ -156,6 +159,9 @@ pub struct Policy {
     pub roles: Vec<String>,
     pub using: Option<String>,
     pub check: Option<String>,
+    /// Columns of its table that it names.
+    #[serde(default)]
+    pub columns: Vec<Ident>,
     pub comment: Option<String>,
 }
 
@@ -208,6 +214,9 @@ pub struct Publication {
 pub struct Statistics {
     pub columns: Vec<Ident>,
     pub kinds: Vec<String>,
+    /// None for the default.
+    #[serde(default)]
+    pub target: Option<i32>,
     pub comment: Option<String>,
 }
 

@@ -42,6 +42,12 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Whether each column of the source keeps its name and its values.
+    pub fn keeps_all(&self, source: &Shape) -> bool {
+        let mut columns = self.columns.iter();
+        columns.all(|(name, _)| source.column(name).is_none())
+    }
+
     /// Whether it holds expressions, which can call functions.
     pub fn has_expressions(&self) -> bool {
         self.filter.is_some() || self.columns.iter().any(|(_, text)| text.is_some())

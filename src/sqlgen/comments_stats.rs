@@ -2,7 +2,7 @@
 
 use crate::ident::{Ident, Literal, QualifiedName, list};
 use crate::model::layout::{Layout, Origin, TargetIndex, TargetKey};
-use crate::model::shape::{Publication, Shape};
+use crate::model::shape::{Publication, Shape, Statistics};
 
 /// Annotations of an index that is built.
 pub fn of_index(target: &QualifiedName, index: &TargetIndex) -> Vec<String> {
@@ -47,9 +47,14 @@ fn target_names(columns: &[Ident], layout: &Layout) -> Option<Vec<Ident>> {
     columns.iter().map(target).collect()
 }
 
+/// Whether the target has the columns of the object.
+pub fn carries_statistics(s: &Statistics, layout: &Layout) -> bool {
+    target_names(&s.columns, layout).is_some()
+}
+
 /// Returns CREATE STATISTICS for the objects whose columns the target has.
 pub fn statistics(source: &Shape, target: &QualifiedName, layout: &Layout) -> Vec<String> {
-    let mut made = Vec::new();
+    let (mut made, mut taken) = (Vec::new(), Vec::new());
     for s in &source.statistics {
         let Some(columns) = target_names(&s.columns, layout) else {
             continue;
@@ -57,15 +62,22 @@ pub fn statistics(source: &Shape, target: &QualifiedName, layout: &Layout) -> Ve
         let mut words = vec![target.name.as_str()];
         words.extend(columns.iter().map(Ident::as_str));
         words.push("stat");
+        // Two objects may be over the same columns.
+        let own = Ident::derive(&words).avoid_taken(|n| taken.contains(n));
+        taken.push(own.clone());
         let name = QualifiedName {
             schema: target.schema.clone(),
-            name: Ident::derive(&words),
+            name: own,
         };
         made.push(format!(
             "CREATE STATISTICS {name} ({}) ON {} FROM {target}",
             s.kinds.join(", "),
             list(&columns)
         ));
+        made.extend(
+            s.target
+                .map(|n| format!("ALTER STATISTICS {name} SET STATISTICS {n}")),
+        );
         let comment = s.comment.as_ref();
         made.extend(
             comment.map(|text| format!("COMMENT ON STATISTICS {name} IS {}", Literal(text))),

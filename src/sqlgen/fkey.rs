@@ -12,12 +12,13 @@ pub fn add(target: &QualifiedName, key: &TargetKey) -> String {
         format!(" ({})", list(&key.set_columns))
     };
     format!(
-        "ALTER TABLE {target} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {}{} ON UPDATE {} \
+        "ALTER TABLE {target} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}){} ON DELETE {}{} ON UPDATE {} \
          DEFERRABLE INITIALLY DEFERRED NOT VALID",
         key.name,
         list(&key.columns),
         key.references,
         list(&key.ref_columns),
+        if key.match_full { " MATCH FULL" } else { "" },
         action(&key.on_delete),
         if matches!(key.on_delete.as_str(), "n" | "d") {
             columns.as_str()

@@ -8,7 +8,6 @@ use crate::model::layout::TargetKey;
 use crate::model::records::{Mapping, Migration};
 use crate::pg::lock::{self, LockMode, LockRequest};
 use crate::pg::{application_path, catalog, old_snapshots, role, spi};
-use crate::settings;
 use crate::sqlgen::fkey;
 use crate::store::{migration, sides};
 use pgrx::PgSqlErrorCode;
@@ -60,7 +59,8 @@ fn list_standing(targets: &[Oid]) -> Result<Vec<StandingKey>> {
 }
 
 /// What a key of a layout lacks.
-enum LackingKey {
+#[derive(Clone, Copy, PartialEq)]
+pub enum LackingKey {
     All,
     Validation,
 }
@@ -78,39 +78,41 @@ fn find_lack(target: Oid, key: &TargetKey, standing: &[StandingKey]) -> Option<L
     }
 }
 
-/// Returns the first table that lacks a foreign key, or has it not validated where the source has. A key that the source has lost
-/// meanwhile is not wanted any more.
-pub fn find_lacking(mappings: &[Mapping]) -> Result<Option<&Mapping>> {
+/// Returns the tables with a key that lacks `what`. A key that the source has lost meanwhile is not wanted any more.
+pub fn find_lacking(mappings: &[Mapping], what: LackingKey) -> Result<Vec<&Mapping>> {
     let targets: Result<Vec<Oid>> = mappings.iter().map(sides::target_oid).collect();
     let targets = targets?;
     let standing = list_standing(&targets)?;
+    let mut found = Vec::new();
     for (p, target) in mappings.iter().zip(&targets) {
         let mut keys = sides::layout(p)?.fkeys.iter();
-        if keys.any(|k| find_lack(*target, k, &standing).is_some()) {
-            return Ok(Some(p));
+        if keys.any(|k| find_lack(*target, k, &standing) == Some(what)) {
+            found.push(p);
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
-/// Adds or validates the next foreign key that `p` lacks.
-pub fn next(m: &Migration, p: &Mapping) -> Result<SliceOutcome> {
+/// Adds or validates the next foreign key of `p` that lacks `what`.
+pub fn next(p: &Mapping, what: LackingKey, lock_timeout_ms: i32) -> Result<SliceOutcome> {
     let target = sides::target_oid(p)?;
     let standing = list_standing(&[target])?;
     for key in &sides::layout(p)?.fkeys {
-        match find_lack(target, key, &standing) {
-            None => continue,
-            Some(LackingKey::Validation) => validate(m, p, key)?,
-            Some(LackingKey::All) => add(m, p, key)?,
+        if find_lack(target, key, &standing) != Some(what) {
+            continue;
+        }
+        match what {
+            LackingKey::Validation => validate(p, key, lock_timeout_ms)?,
+            LackingKey::All => add(p, key, lock_timeout_ms)?,
         }
         return Ok(SliceOutcome::Did(0));
     }
     Ok(SliceOutcome::Done)
 }
 
-fn validate(m: &Migration, p: &Mapping, key: &TargetKey) -> Result<()> {
+fn validate(p: &Mapping, key: &TargetKey, lock_timeout_ms: i32) -> Result<()> {
     let weak = [sides::target_lock(p, LockMode::AccessShare)?];
-    lock::lock_for_job(&weak, settings::lock_timeout_ms(m))?;
+    lock::lock_for_job(&weak, lock_timeout_ms)?;
     // The key's operators may be functions of a user.
     let _owner = role::confine(sides::owner(p)?)?;
     let _code = application_path::switch();
@@ -118,14 +120,14 @@ fn validate(m: &Migration, p: &Mapping, key: &TargetKey) -> Result<()> {
     Ok(())
 }
 
-fn add(m: &Migration, p: &Mapping, key: &TargetKey) -> Result<()> {
+fn add(p: &Mapping, key: &TargetKey, lock_timeout_ms: i32) -> Result<()> {
     let target = sides::target(p)?;
     let strong = LockMode::ShareRowExclusive;
     let mut tables = vec![sides::target_lock(p, strong)?];
     if key.references != *target {
         tables.push(LockRequest::by_name(&key.references, strong)?);
     }
-    lock::lock_for_job(&tables, settings::lock_timeout_ms(m))?;
+    lock::lock_for_job(&tables, lock_timeout_ms)?;
     require_references(sides::owner(p)?, &key.references)?;
     spi::run(&fkey::add(target, key), &[])?;
     Ok(())

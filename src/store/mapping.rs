@@ -73,10 +73,16 @@ pub fn by_id(id: i32) -> Result<Option<Mapping>> {
     state::first(&format!("{} WHERE p.id = $1", select()), &[id.into()])
 }
 
-/// Returns the one of `mappings` whose id `sql` returns for the migration.
-pub fn pick<'a>(m: &Migration, mappings: &'a [Mapping], sql: &str) -> Result<Option<&'a Mapping>> {
-    let id: Option<i32> = state::value(sql, &[m.id.into()])?;
-    Ok(mappings.iter().find(|p| Some(p.id) == id))
+#[derive(serde::Deserialize)]
+struct PickedId {
+    id: i32,
+}
+
+/// Returns those of `mappings` whose ids `sql` returns for the migration.
+pub fn pick<'a>(m: &Migration, mappings: &'a [Mapping], sql: &str) -> Result<Vec<&'a Mapping>> {
+    let picked: Vec<PickedId> = state::rows(sql, &[m.id.into()])?;
+    let is_picked = |p: &&Mapping| picked.iter().any(|id| id.id == p.id);
+    Ok(mappings.iter().filter(is_picked).collect())
 }
 
 /// What a mirror needs to know of its mapping, and can trust.

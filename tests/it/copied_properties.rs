@@ -39,6 +39,7 @@ const CREATED: &str = r#"
 - check "not yet": CHECK ((length(title) < 1000)) NOT VALID, f,
 + check "not yet": CHECK ((length(title) < 1000)), f,
 + column project_id: uuid, t, p, -1,
+- comment on a foreign key: each has one
 + default of "Id": nextval('"Old data"."Every Thing_Id_seq"'::regclass)
 - foreign key: FOREIGN KEY (owner) REFERENCES "Old data"."Owner"(id) ON DELETE SET NULL
 - foreign key: FOREIGN KEY (twin) REFERENCES "Old data"."Every Thing"("Id") DEFERRABLE

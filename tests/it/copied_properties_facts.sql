@@ -41,6 +41,21 @@ CREATE FUNCTION pg_temp.facts(t regclass) RETURNS SETOF text LANGUAGE sql AS $$
     (SELECT array_agg(a.attname ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = t AND a.attnum = ANY (r.prattrs::int2[])))
     FROM pg_publication_rel r JOIN pg_publication b ON b.oid = r.prpubid WHERE r.prrelid = t
   UNION ALL
-  SELECT format('statistics: %s, %s', s.stxkind, (SELECT array_agg(a.attname ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = t AND a.attnum = ANY (s.stxkeys)))
+  SELECT format('statistics: %s', concat_ws(', ', s.stxkind, (SELECT array_agg(a.attname ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = t AND a.attnum = ANY (s.stxkeys)),
+    nullif(pg_get_statisticsobjdef_expressions(s.oid), '{}'), nullif(s.stxstattarget, -1), obj_description(s.oid, 'pg_statistic_ext')))
     FROM pg_statistic_ext s WHERE s.stxrelid = t
+  UNION ALL
+  SELECT format('comment on a foreign key: %s', obj_description(o.oid, 'pg_constraint')) FROM pg_constraint o
+    WHERE o.conrelid = t AND o.contype = 'f' AND obj_description(o.oid, 'pg_constraint') IS NOT NULL
+  UNION ALL
+  SELECT format('trigger %I: %s', g.tgname, concat_ws(', ', replace(pg_get_triggerdef(g.oid), format(' ON %s ', t), ' '), g.tgenabled, obj_description(g.oid, 'pg_trigger')))
+    FROM pg_trigger g JOIN pg_proc f ON f.oid = g.tgfoid WHERE g.tgrelid = t AND NOT g.tgisinternal AND f.pronamespace IS DISTINCT FROM to_regnamespace('mig')
+  UNION ALL
+  SELECT format('exclusion: %s', pg_get_constraintdef(o.oid)) FROM pg_constraint o WHERE o.conrelid = t AND o.contype = 'x'
+  UNION ALL
+  SELECT format('rule %I: %s', r.rulename, r.ev_enabled) FROM pg_rewrite r WHERE r.ev_class = t
+  UNION ALL
+  SELECT format('tablespace of an index: %s', s.spcname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_tablespace s ON s.oid = c.reltablespace WHERE i.indrelid = t
+  UNION ALL
+  SELECT format('table of a type: %s', c.reloftype::regtype) FROM pg_class c WHERE c.oid = t AND c.reloftype <> 0
 $$;

@@ -41,6 +41,11 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
             found.extend(preflight::triggers::findings(
                 &p.mapping, &p.source, &p.layout, adopted, &moved,
             ));
+            if !adopted {
+                found.extend(preflight::not_carried::findings(
+                    &p.mapping, &p.source, &p.layout,
+                ));
+            }
             found.extend(preflight::rows::duplicates(&p.mapping, &p.layout)?);
             found.extend(preflight::rows::count_left(&p.mapping)?);
             found.extend(preflight::unfit_rows::findings(

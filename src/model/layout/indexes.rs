@@ -1,8 +1,10 @@
 //! Indexes of the target.
 
+use super::columns::renames;
 use super::{Layout, Member, Scope, map_names};
 use crate::ident::{Ident, Literal};
-use crate::model::shape::{IndexColumn, TableIndex};
+use crate::model::shape::{IndexColumn, Shape, TableIndex};
+use crate::model::spec::Spec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -69,7 +71,7 @@ fn holds_names_only(text: &str) -> bool {
 pub const MOST_COLUMNS: usize = 32;
 
 /// Returns every index besides the keys that exist from the start: the source's indexes with the scope in front, the user's
-/// unique keys, and one for the scope and for each reference, unless a prefix of another index serves already.
+/// unique keys, and one for the scope and for each reference, unless the beginning of another index serves already.
 pub(super) fn target_indexes(
     me: &Member,
     layout: &Layout,
@@ -87,6 +89,7 @@ pub(super) fn target_indexes(
     {
         made.extend(carried_index(me, layout, index, names));
     }
+    let wanted = made.len();
     // A key between members begins with the scope. A key to an outside table does not: a delete in that table looks up rows of
     // all scopes.
     for key in layout.fkeys.iter() {
@@ -100,7 +103,7 @@ pub(super) fn target_indexes(
     if layout.scope.is_some() {
         made.push(plain_index(me, layout, &[], false));
     }
-    name_apart(without_served(made, layout))
+    name_apart(without_served(made, wanted, layout))
 }
 
 fn plain_index(me: &Member, layout: &Layout, columns: &[Ident], unique: bool) -> TargetIndex {
@@ -159,6 +162,26 @@ fn index_over(me: &Member, columns: &[Ident], unique: bool) -> TargetIndex {
     }
 }
 
+/// Whether the target has all columns that the index uses; for texts of expressions and conditions, under the same names.
+fn is_carried(index: &TableIndex, keeps_all: bool, names: &BTreeMap<Ident, Ident>) -> bool {
+    let uses_text = index.predicate.is_some() || index.columns.iter().any(|c| c.name.is_none());
+    let columns = index.columns.iter().filter_map(|c| c.name.as_ref());
+    (keeps_all || !uses_text) && columns.chain(&index.include).all(|c| names.contains_key(c))
+}
+
+/// Returns the source's indexes that the target does not get, because it lacks columns, or has them under other names.
+pub fn left_out<'a>(shape: &'a Shape, spec: &Spec, layout: &Layout) -> Vec<&'a TableIndex> {
+    let names = renames(&layout.columns);
+    let keeps_all = spec.keeps_all(shape);
+    let indexes = shape
+        .indexes
+        .iter()
+        .filter(|i| !i.primary && !i.exclusion && i.valid);
+    indexes
+        .filter(|i| !is_carried(i, keeps_all, &names))
+        .collect()
+}
+
 /// None where the index uses columns that the target does not have under these names.
 fn carried_index(
     me: &Member,
@@ -166,8 +189,7 @@ fn carried_index(
     index: &TableIndex,
     names: &BTreeMap<Ident, Ident>,
 ) -> Option<TargetIndex> {
-    let uses_text = index.predicate.is_some() || index.columns.iter().any(|c| c.name.is_none());
-    if uses_text && !me.keeps_all() {
+    if !is_carried(index, me.keeps_all(), names) {
         return None;
     }
     let mut columns = Vec::new();
@@ -245,8 +267,9 @@ fn index_name(me: &Member, columns: &[IndexColumn], unique: bool) -> Ident {
     Ident::derive(&parts)
 }
 
-/// Drops plain indexes that are a prefix of another index or key.
-fn without_served(made: Vec<TargetIndex>, layout: &Layout) -> Vec<TargetIndex> {
+/// Drops plain indexes that are there twice, and of ours, which come after the first `wanted`, those that another index or key begins
+/// with. The source's own stay: a short index beside a longer one is somebody's choice.
+fn without_served(made: Vec<TargetIndex>, wanted: usize, layout: &Layout) -> Vec<TargetIndex> {
     let text = |columns: &[IndexColumn]| {
         columns
             .iter()
@@ -258,14 +281,12 @@ fn without_served(made: Vec<TargetIndex>, layout: &Layout) -> Vec<TargetIndex> {
     for (at, index) in made.iter().enumerate() {
         let mine = text(&index.columns);
         let btree = index.method.as_str() == "btree";
+        let serves =
+            |theirs: &[String]| theirs == mine || (at >= wanted && theirs.starts_with(&mine));
         let keys = [Some(&layout.primary_key), layout.scoped_key.as_ref()];
         let by_key = keys.into_iter().flatten().any(|k| {
             let k = key_text(k);
-            if index.unique {
-                k == mine
-            } else {
-                k.starts_with(&mine)
-            }
+            if index.unique { k == mine } else { serves(&k) }
         });
         let by_other = made.iter().enumerate().any(|(other_at, other)| {
             let theirs = text(&other.columns);
@@ -277,7 +298,7 @@ fn without_served(made: Vec<TargetIndex>, layout: &Layout) -> Vec<TargetIndex> {
                 && if index.unique {
                     other.unique && theirs == mine && other_at < at
                 } else {
-                    theirs.starts_with(&mine) && longer_or_first
+                    serves(&theirs) && longer_or_first
                 }
         });
         let plain = index.include.is_empty() && index.predicate.is_none();

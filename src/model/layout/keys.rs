@@ -32,6 +32,7 @@ pub(super) fn target_keys(
             comment: None,
             not_valid: false,
             is_gone: false,
+            match_full: false,
         });
     }
     for fkey in &me.shape.fkeys {
@@ -60,7 +61,18 @@ pub(super) fn target_keys(
             keys.push(member_key(me, parent.target, fkey, pairs, names, scope));
         }
     }
-    Ok(keys)
+    Ok(name_apart(keys))
+}
+
+/// Two keys may be over the same columns, to different tables.
+fn name_apart(mut keys: Vec<TargetKey>) -> Vec<TargetKey> {
+    for at in 1..keys.len() {
+        let (before, rest) = keys.split_at_mut(at);
+        rest[0].name = rest[0]
+            .name
+            .avoid_taken(|n| before.iter().any(|k| k.name == *n));
+    }
+    keys
 }
 
 /// `(ref) → (key)` between members becomes `(scope, ref) → (scope, key)`: no row can refer to another scope.
@@ -100,6 +112,8 @@ fn member_key(
         comment: fkey.comment.clone(),
         not_valid: !fkey.validated,
         is_gone: false,
+        // The scope is never null, so all the other columns would have to be set.
+        match_full: fkey.match_full && scope.is_none(),
     }
 }
 
@@ -136,5 +150,6 @@ fn outside_key(
         comment: fkey.comment.clone(),
         not_valid: !fkey.validated,
         is_gone: false,
+        match_full: fkey.match_full,
     }
 }

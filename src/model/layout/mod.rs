@@ -138,6 +138,8 @@ pub struct TargetKey {
     /// The source's key was dropped since; found anew each time.
     #[serde(skip)]
     pub is_gone: bool,
+    #[serde(default)]
+    pub match_full: bool,
 }
 
 /// A table of the migration, as the other tables see it.
@@ -158,8 +160,7 @@ impl Member<'_> {
     /// Whether every source column is carried under its own name, so that expressions over these columns stay valid; there may
     /// be additional columns.
     fn keeps_all(&self) -> bool {
-        let mut columns = self.spec.columns.iter();
-        columns.all(|(name, _)| self.shape.column(name).is_none())
+        self.spec.keeps_all(self.shape)
     }
 }
 

@@ -94,6 +94,29 @@ fn unique_keys_are_scoped_and_no_prefix_is_indexed_twice() {
     );
 }
 
+/// A short index beside a longer one is somebody's choice; what is there twice is made once.
+#[test]
+fn all_indexes_of_the_source_are_carried() {
+    let columns = ["id", "a", "b"].map(|c| fixture::column(c, "integer", true, None));
+    let indexes = [
+        fixture::index("t_pkey", &["id", "a"], true, true),
+        fixture::index("of_key", &["id"], false, false),
+        fixture::index("long", &["a", "b"], false, false),
+        fixture::index("short", &["a"], false, false),
+        fixture::index("again", &["a"], false, false),
+    ];
+    let shape = fixture::shape(
+        1,
+        "t",
+        columns.to_vec().into(),
+        indexes.to_vec().into(),
+        Vec::<serde_json::Value>::new().into(),
+    );
+    let layout = resolve_alone(&Spec::default(), &shape, None).expect("layout");
+    let made: Vec<&str> = layout.indexes.iter().map(|i| i.name.as_str()).collect();
+    assert_eq!(made, ["t_id_idx", "t_a_b_idx", "t_a_idx"]);
+}
+
 #[test]
 fn without_a_scope_the_target_is_like_the_source() {
     let layout = resolve_alone(&Spec::default(), &fixture::rounds_shape(), None).expect("layout");

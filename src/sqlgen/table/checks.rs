@@ -68,7 +68,7 @@ pub fn match_other_sources(layout: &Layout) -> Option<String> {
 }
 
 /// A check over a column that is dropped or renamed could refer to something else in the target.
-fn is_carried(check: &CheckConstraint, layout: &Layout) -> bool {
+pub fn is_carried(check: &CheckConstraint, layout: &Layout) -> bool {
     let carried = |name: &Ident| {
         let mut columns = layout.columns.iter();
         columns.any(|c| {

@@ -5,7 +5,7 @@ use crate::model::layout::{Layout, Origin};
 use crate::model::shape::{Policy, Shape, TableTrigger};
 use crate::sqlgen::{PlanStatement, comments_stats};
 
-mod checks;
+pub mod checks;
 mod columns;
 mod exclusions;
 mod rights;
