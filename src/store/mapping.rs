@@ -5,14 +5,13 @@ use crate::ident::QualifiedName;
 use crate::model::archive::ArchivedTable;
 use crate::model::catalog_facts::CreatedFacts;
 use crate::model::layout::Layout;
-use crate::model::layout::names_now::{KeyNow, TargetNow};
 use crate::model::records::{Mapping, Migration, Pass};
 use crate::model::spec::{IdMode, Spec};
 use crate::pg::catalog::Extent;
 use crate::pg::{role, state};
 use crate::sqlgen::direction::Direction;
 use crate::sqlgen::view_names;
-use crate::store::{author, block_range};
+use crate::store::{author, block_range, reference_names};
 use pgrx::JsonB;
 use pgrx::pg_sys::Oid;
 use serde::Serialize;
@@ -41,32 +40,8 @@ pub fn list(migration: i32) -> Result<Vec<Mapping>> {
         &[migration.into()],
     )?;
     author::require_own_maps(&all)?;
-    rename_references(migration, &mut all)?;
+    reference_names::follow(migration, &mut all)?;
     Ok(all)
-}
-
-/// Replaces what the keys of the layouts refer to by today's names.
-fn rename_references(migration: i32, all: &mut [Mapping]) -> Result<()> {
-    if all.iter().all(|p| p.layout.is_none()) {
-        return Ok(());
-    }
-    let sql = include_str!("../../sql/query/names_now.sql");
-    let keys: Vec<KeyNow> = state::rows(sql, &[migration.into()])?;
-    let names: Vec<(QualifiedName, QualifiedName)> = all
-        .iter()
-        .filter_map(|p| Some((p.target_name.clone(), p.target_now.clone()?)))
-        .collect();
-    let targets: Vec<TargetNow> = names
-        .iter()
-        .map(|(defined, now)| TargetNow { defined, now })
-        .collect();
-    for p in all.iter_mut().filter(|p| p.source_name.is_some()) {
-        let id = p.id;
-        if let Some(layout) = &mut p.layout {
-            layout.rename(id, &keys, &targets);
-        }
-    }
-    Ok(())
 }
 
 pub fn by_id(id: i32) -> Result<Option<Mapping>> {

@@ -11,5 +11,6 @@ pub mod mapping;
 pub mod migration;
 pub mod new_column;
 pub mod pending_rows;
+pub mod reference_names;
 pub mod sessions;
 pub mod sides;
