@@ -13,6 +13,9 @@ use crate::sqlgen::columns::{as_it_will_be, dependents, trigger_name};
 use crate::store::new_column;
 use pgrx::pg_sys::Oid;
 
+/// What can be done about a column that nothing replaces yet.
+const BESIDE: &str = "Leave \"replaces\" out of mig_add_column: the new column then stands beside the old one, and follows it.";
+
 /// Returns all findings; rows are read only before the columns are kept in step.
 pub fn findings(
     m: &Migration,
@@ -149,7 +152,7 @@ impl ColumnLook<'_> {
                 Severity::Error,
                 "primary key",
                 format!("Column \"{name}\" is part of the primary key, which identifies rows during the change."),
-                Some("Move the table instead, with mig_add_table and its columns.".into()),
+                Some(BESIDE.into()),
             ));
         }
         if column.is_some_and(|c| c.identity.is_some()) {
@@ -157,7 +160,7 @@ impl ColumnLook<'_> {
                 Severity::Error,
                 "identity",
                 format!("Column \"{name}\" is an identity column."),
-                Some("Move the table instead, with mig_add_table.".into()),
+                Some(BESIDE.into()),
             ));
         }
         let referring: Vec<String> = spi::json_rows(
@@ -171,7 +174,7 @@ impl ColumnLook<'_> {
                 Severity::Error,
                 "referenced",
                 format!("Foreign keys refer to column \"{name}\": {}.", referring.join(", ")),
-                Some("Move the table instead, with mig_add_table, or give those tables columns of their own first.".into()),
+                Some(BESIDE.into()),
             ));
         }
         Ok(found)

@@ -81,7 +81,7 @@ fn table(relation: Oid) -> Result<Shape> {
         "r" | "p" => {
             return unsupported(
                 "It is partitioned, a partition, or has parents or children: one ALTER TABLE would lock all of them.",
-                "Move it to a new table instead, with mig_add_table.",
+                "A leaf may move to a new table by itself, with mig_add_table; the parent as a whole cannot be changed so.",
             );
         }
         _ => return unsupported("It is no table.", "Give an ordinary table."),
