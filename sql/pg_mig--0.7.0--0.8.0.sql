@@ -462,9 +462,9 @@ CROSS JOIN LATERAL (
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.relation AND a.attname = w.name AND NOT a.attisdropped)
   UNION ALL
   -- In the order of the bytes of their names, as PostgreSQL fires them: BEFORE, FOR EACH ROW, INSERT or UPDATE.
-  SELECT 'shape', pg_catalog.format('trigger %I of %s fires after %s: ALTER TRIGGER %1$I ON %2$s RENAME TO a name that comes first', o.tgname, c.relation, t.tgname)
-  FROM pg_catalog.pg_trigger o
-  WHERE o.tgrelid = c.relation AND NOT o.tgisinternal AND o.tgtype & 3 = 3 AND o.tgtype & 20 <> 0 AND o.tgname > t.tgname AND o.tgname !~ '^~mig_[0-9]+_columns$'
+  SELECT 'shape', pg_catalog.format('trigger %I of %s fires after %s: ALTER TRIGGER %1$I ON %2$s RENAME TO a name that comes first', o.tgname, c.relation, own.name)
+  FROM pg_catalog.pg_trigger o CROSS JOIN LATERAL (SELECT pg_catalog.format('~mig_%s_columns', c.id)::name AS name WHERE t.enabled IS NOT NULL) own
+  WHERE o.tgrelid = c.relation AND NOT o.tgisinternal AND o.tgtype & 3 = 3 AND o.tgtype & 20 <> 0 AND o.tgname > own.name AND o.tgname !~ '^~mig_[0-9]+_columns$'
   UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s reads mig.%I, which belongs to role %s, not to the owner of the table', c.relation, cv.relname, cv.relowner::regrole)
   WHERE c.seal IS NOT NULL AND cv.relowner <> cs.relowner
