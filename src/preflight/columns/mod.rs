@@ -173,7 +173,10 @@ impl ColumnLook<'_> {
             found.push(self.new_finding(
                 Severity::Error,
                 "referenced",
-                format!("Foreign keys refer to column \"{name}\": {}.", referring.join(", ")),
+                format!(
+                    "Foreign keys refer to column \"{name}\": {}.",
+                    referring.join(", ")
+                ),
                 Some(BESIDE.into()),
             ));
         }
