@@ -741,11 +741,13 @@ CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'worker' AND j.pid
 -- Twice as long as it takes pg_cron to come back.
 CROSS JOIN LATERAL (SELECT j.state = 'running' AND j.driver = 'pg_cron' AND r.pid IS NULL
                       AND greatest(j.heartbeat_at, j.driven_since) < pg_catalog.clock_timestamp() - interval '2 minutes' AS is) unheard
-CROSS JOIN LATERAL (
-  SELECT pg_catalog.string_agg(d.what, '; ' ORDER BY d.what COLLATE "C") AS what, pg_catalog.array_agg(DISTINCT d.kind) AS kinds
-  FROM mig.drift d WHERE d.migration_id = m.id AND m.phase <> 'defined') drift
-CROSS JOIN LATERAL (
-  SELECT pg_catalog.string_agg(c.what, '; ' ORDER BY c.what COLLATE "C") AS what FROM mig.changes c WHERE c.migration_id = m.id) changes;
+-- Looked up once for all of them: what is estimated for each of many migrations would have the server compile the query (JIT), for seconds.
+LEFT JOIN (
+  SELECT d.migration_id, pg_catalog.string_agg(d.what, '; ' ORDER BY d.what COLLATE "C") AS what, pg_catalog.array_agg(DISTINCT d.kind) AS kinds
+  FROM mig.drift d GROUP BY d.migration_id) drift ON drift.migration_id = m.id AND m.phase <> 'defined'
+LEFT JOIN (
+  SELECT c.migration_id, pg_catalog.string_agg(c.what, '; ' ORDER BY c.what COLLATE "C") AS what
+  FROM mig.changes c GROUP BY c.migration_id) changes ON changes.migration_id = m.id;
 
 -- The worker of such a job holds a lock on the low half of its id; it goes with its process.
 CREATE OR REPLACE VIEW mig.jobs WITH (security_barrier) AS
