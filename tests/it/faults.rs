@@ -213,7 +213,8 @@ fn what_logical_replication_applies_to_the_source_is_mirrored() {
 #[test]
 fn an_index_build_that_was_interrupted_is_made_again() {
     let cluster = Cluster::start("it_invalid", "");
-    let mut client = mirrored(&cluster, "invalid", 1000);
+    // More than what is indexed under a lock.
+    let mut client = mirrored(&cluster, "invalid", 10_000);
     // CREATE INDEX CONCURRENTLY waits for this snapshot, and leaves an invalid index when it is terminated.
     let mut old = cluster.connect("invalid");
     old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM sign_ups")

@@ -27,6 +27,7 @@ impl Layout {
         let scope = keys.iter().find(|k| k.mapping.is_none());
         let scope_was = self.scope.as_ref().and_then(|s| s.table.clone());
         let mut own = std::mem::take(&mut self.fkeys);
+        let before = own.clone();
         for key in &mut own {
             let of_scope = scope_was.as_ref().is_some_and(|(table, column)| {
                 key.references == *table && key.ref_columns == [column.clone()]
@@ -37,8 +38,8 @@ impl Layout {
                 let there = scope.map(|s| key.rename(s));
                 key.is_gone = there.is_none();
             } else {
-                let mut mine = keys.iter().filter(|k| k.mapping == Some(mapping));
-                let found = mine.find(|k| self.carries(k, key));
+                let mine = keys.iter().filter(|k| k.mapping == Some(mapping));
+                let found = self.find_source_key(mine, key, &before);
                 let there = found.map(|k| key.rename(k));
                 key.is_gone = there.is_none();
             }
@@ -49,6 +50,22 @@ impl Layout {
         {
             *table = (scope_now.references.clone(), column.clone());
         }
+    }
+
+    /// Returns the key of the source that the target's stands for. Several may be over the same columns: one that refers to what it did goes first.
+    fn find_source_key<'a>(
+        &self,
+        of_source: impl Iterator<Item = &'a KeyNow>,
+        key: &TargetKey,
+        before: &[TargetKey],
+    ) -> Option<&'a KeyNow> {
+        let alike: Vec<&KeyNow> = of_source.filter(|k| self.carries(k, key)).collect();
+        let refers_as = |k: &KeyNow, key: &TargetKey| {
+            k.references == key.references && k.ref_columns == key.ref_columns
+        };
+        let unchanged = alike.iter().find(|k| refers_as(k, key));
+        let free = |k: &&&KeyNow| !before.iter().any(|other| refers_as(k, other));
+        unchanged.or_else(|| alike.iter().find(free)).copied()
     }
 
     /// Whether the target's key stands for the source's: it is over the same columns.
