@@ -250,7 +250,8 @@ fn hostile_role_settings_do_not_reach_the_worker() {
 #[test]
 fn cancel_interrupts_an_index_build_that_waits() {
     let cluster = Cluster::start("it_cancel", "");
-    let mut client = mirrored(&cluster, "cancels", 1000);
+    // More than what is indexed under a lock.
+    let mut client = mirrored(&cluster, "cancels", 10_000);
     let mut app = cluster.connect("cancels");
     app.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM sign_ups")
         .unwrap();
