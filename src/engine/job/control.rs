@@ -10,9 +10,12 @@ use crate::model::driver::Driver;
 use crate::model::phase::Phase;
 use crate::model::records::{Job, JobState, Migration, MigrationState, Task};
 use crate::pg::notice::notice;
-use crate::pg::{old_snapshots, signal, tx, wait};
+use crate::pg::{guc, old_snapshots, signal, tx, wait};
 use crate::store::{drift, job, log, migration};
 use std::time::{Duration, Instant};
+
+/// A call that starts a job waits no longer for a table.
+const LOCK_TIMEOUT_OF_RENEWAL_MS: i32 = 200;
 
 /// Starts or resumes the backfill; returns the job's id.
 pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
@@ -29,10 +32,25 @@ pub fn backfill(name: Option<&str>, driver: &str) -> Result<i64> {
     {
         return Ok(open.id);
     }
-    kind::load(m.clone())?.renew()?;
+    renew(&m)?;
     let id = open_job(&m, None)?;
     driver::start(&m, id, asked)?;
     Ok(id)
+}
+
+/// Reads anew what the end of the backfill makes. A table that somebody has locked is left as it was known.
+fn renew(m: &Migration) -> Result<()> {
+    let work = kind::load(m.clone())?;
+    let tried = tx::subtransaction(|| {
+        let _short = guc::lock_timeout(LOCK_TIMEOUT_OF_RENEWAL_MS);
+        work.renew()
+    });
+    if let Err(e) = tried {
+        notice(&format!(
+            "indexes and foreign keys are made as mig_create has planned them: {e}"
+        ));
+    }
+    Ok(())
 }
 
 /// Continues an open job, with the requested driver. False if no process runs it any more.
