@@ -43,8 +43,8 @@ unsafe extern "C-unwind" fn is_ours_to_prepare(function: Oid) -> bool {
         && role::session_has_rights_of_current()
 }
 
-/// Called before and after a function that one of the hooks asked for (`fmgr_security_definer` in fmgr.c). One place in memory is kept for each
-/// call, and the previous hook may need it: so ours is the one that it does not use.
+/// Called before and after a function that one of the hooks asked for, and after SECURITY DEFINER or SET too (`fmgr_security_definer` in fmgr.c). One
+/// place in memory is kept for each call, and the previous hook may need it: ours are the event triggers that it did not ask for.
 unsafe extern "C-unwind" fn call(
     event: FmgrHookEventType::Type,
     function: *mut pg_sys::FmgrInfo,
@@ -52,13 +52,19 @@ unsafe extern "C-unwind" fn call(
 ) {
     // SAFETY: the server passes a function that is about to run, or has run.
     unsafe {
-        let previous = CALL.get();
-        let asked = NEEDS.get().is_some_and(|needs| needs((*function).fn_oid));
-        match previous {
-            Some(previous) if asked => previous(event, function, kept),
+        match CALL.get() {
+            Some(previous) if !is_left_to_us((*function).fn_oid) => previous(event, function, kept),
             _ => switch(event, function, kept),
         }
     }
+}
+
+/// # Safety
+/// `function` is a function's oid.
+unsafe fn is_left_to_us(function: Oid) -> bool {
+    // SAFETY: the previous hook takes any function.
+    let asked = unsafe { NEEDS.get().is_some_and(|previous| previous(function)) };
+    !asked && syscache::is_event_trigger_without_path(function)
 }
 
 /// Sets the session's own path when an event trigger begins, and takes it back when the trigger ends. An ERROR takes the setting with
