@@ -462,7 +462,7 @@ CROSS JOIN LATERAL (
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.relation AND a.attname = w.name AND NOT a.attisdropped)
   UNION ALL
   -- In the order of the bytes of their names, as PostgreSQL fires them: BEFORE, FOR EACH ROW, INSERT or UPDATE.
-  SELECT 'shape', pg_catalog.format('trigger %I of %s fires after %s: ALTER TRIGGER %1$I ON %2$s RENAME TO a name that comes first', o.tgname, c.relation, own.name)
+  SELECT 'shape', pg_catalog.format('trigger %I of %s fires after %s: ALTER TRIGGER %1$I ON %2$s RENAME TO %4$I', o.tgname, c.relation, own.name, 'a_' || o.tgname)
   FROM pg_catalog.pg_trigger o CROSS JOIN LATERAL (SELECT pg_catalog.format('~mig_%s_columns', c.id)::name AS name WHERE t.enabled IS NOT NULL) own
   WHERE o.tgrelid = c.relation AND NOT o.tgisinternal AND o.tgtype & 3 = 3 AND o.tgtype & 20 <> 0 AND o.tgname > own.name AND o.tgname !~ '^~mig_[0-9]+_columns$'
   UNION ALL
@@ -533,7 +533,7 @@ JOIN mig.standing s ON s.mapping = p.id AND s.place = p.objects->>'place'
 CROSS JOIN LATERAL (
   WITH now AS MATERIALIZED (SELECT * FROM mig.objects o WHERE o.mapping = p.id),
     past AS MATERIALIZED (SELECT * FROM pg_catalog.jsonb_to_recordset(p.objects->'all') o(side text, oid bigint, object text, meaning text))
-  SELECT pg_catalog.format('%s came after mig_create, and %s has none such', n.object, p.target)
+  SELECT pg_catalog.format('%s came after mig_create, and %s has nothing like it', n.object, p.target)
   FROM now n
   WHERE n.side = 'source' AND NOT (p.adopted AND pg_catalog.starts_with(n.meaning, 'd '))
     AND NOT EXISTS (SELECT FROM past o WHERE o.side = 'source' AND (o.oid = n.oid::bigint OR o.object = n.object AND o.meaning = n.meaning))

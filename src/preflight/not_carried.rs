@@ -170,7 +170,7 @@ fn of_column(p: &Mapping, layout: &Layout, column: &TableColumn) -> Option<Found
         (
             Severity::Warning,
             "generated column",
-            format!("Column {name} is computed in the old table and an ordinary one in the target, because other columns change their names or go: whoever writes the target gives it a value."),
+            format!("Column {name} is computed in the old table and an ordinary one in the target, because other columns change their names or go: applications that write the target give it a value."),
             format!("Leave it out of the target (columns => '{{\"{}\": null}}'), and after mig_stop: ALTER TABLE {target} ADD COLUMN {name} ... GENERATED ALWAYS AS (...) STORED;", name.as_str()),
         )
     })

@@ -1,7 +1,7 @@
 //! The archive: sources are renamed, and restored. All of them, or none.
 
 use crate::error::{Error, Result};
-use crate::ident::{Ident, QualifiedName};
+use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::archive::{ArchivedTable, SharedSequence};
 use crate::model::records::{Mapping, Migration};
 use crate::model::shape::Shape;
@@ -59,7 +59,10 @@ pub fn archive_tables(
             view_text: None,
         };
         require_free_name(p, &archive_name(&old.name, suffix), |_| {
-            "Another suffix avoids it: SELECT * FROM mig_archive(…, suffix => '_old');".into()
+            let other = Literal(if suffix == "_old" { "_before" } else { "_old" });
+            let call = format!("mig_archive({}, suffix => {other}", Literal(&m.name));
+            let views = if views { ", compat_views => true" } else { "" };
+            format!("Another suffix avoids it: SELECT * FROM {call}{views});")
         })?;
         hand_over(p)?;
         for sql in renames(&old, suffix) {
@@ -87,6 +90,11 @@ fn require_free_name(
         Some(oid) if oid != Oid::from(p.source) => Err(Error::name_taken(name, hint(name))),
         _ => Ok(()),
     }
+}
+
+/// A name that a relation can have which is in the way.
+fn other_name(of: &QualifiedName) -> Ident {
+    Ident::derive(&[of.name.as_str(), "other"])
 }
 
 fn archive_name(of: &QualifiedName, suffix: &str) -> QualifiedName {
@@ -222,7 +230,10 @@ pub fn restore_names(m: &Migration, mappings: &[Mapping]) -> Result<()> {
         }
         let now = sides::source(p)?;
         require_free_name(p, &was.name, |name| {
-            format!("ALTER TABLE {name} RENAME TO …; and again.")
+            format!(
+                "ALTER TABLE {name} RENAME TO {}; then call again.",
+                other_name(name)
+            )
         })?;
         // Somebody may have given names back by hand.
         if now.name != was.name.name {
@@ -233,7 +244,10 @@ pub fn restore_names(m: &Migration, mappings: &[Mapping]) -> Result<()> {
         for (before, after) in was.indexes.iter().filter(|(_, after)| there(after)) {
             let index = rename_in_schema(now, after);
             require_free_name(p, &rename_in_schema(now, before), |name| {
-                format!("ALTER INDEX {name} RENAME TO …; and again.")
+                format!(
+                    "ALTER INDEX {name} RENAME TO {}; then call again.",
+                    other_name(name)
+                )
             })?;
             spi::run(&archive::rename_index(&index, before), &[])?;
         }

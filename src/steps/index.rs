@@ -10,8 +10,8 @@ use crate::store::{mapping, sides};
 
 /// A larger target is not indexed under a lock: 128 blocks of 8 kB are indexed in milliseconds.
 const SMALL_BLOCKS: i64 = 128;
-/// A target up to this size, 256 kB, is indexed under a lock by every driver, well within a batch's time. A build that locks nobody out waits for all older snapshots of the
-/// database, three times, also where the table has twelve rows.
+/// A target up to this size, 256 kB, is indexed under a lock by every driver, well within a batch's time. A build that locks nobody out waits
+/// for all older snapshots of the database, three times, also where the table has twelve rows.
 const TINY_BLOCKS: i64 = 32;
 
 #[derive(serde::Deserialize)]

@@ -100,8 +100,9 @@ impl ColumnLook<'_> {
                 t.name
             );
             let hint = format!(
-                "Give it a name that comes first, in ASCII letters: ALTER TRIGGER {} ON {table} RENAME TO …;",
-                t.name
+                "Give it a name that comes first: ALTER TRIGGER {} ON {table} RENAME TO {};",
+                t.name,
+                Ident::derive(&["a", t.name.as_str()])
             );
             self.new_finding(Severity::Error, "trigger fires last", detail, Some(hint))
         };
