@@ -114,11 +114,8 @@ pub fn pin_names() -> Option<SettingsGuard> {
 
 fn set(name: &CStr, value: &CStr) {
     // The old value is kept for the nesting level.
-    let (context, action) = (
-        pg_sys::GucContext::PGC_USERSET,
-        pg_sys::GucAction::GUC_ACTION_SAVE,
-    );
-    set_by(name, value, context, action);
+    let action = pg_sys::GucAction::GUC_ACTION_SAVE;
+    set_by(name, value, pg_sys::GucContext::PGC_USERSET, action);
 }
 
 fn set_by(
@@ -127,7 +124,7 @@ fn set_by(
     context: pg_sys::GucContext::Type,
     action: pg_sys::GucAction::Type,
 ) {
-    // SAFETY: PGC_S_SESSION lets any role set a PGC_USERSET variable.
+    // SAFETY: names and values are C strings; the context is that of the variable, so any role may set it from here.
     unsafe {
         pg_sys::set_config_option(
             name.as_ptr(),
@@ -144,11 +141,8 @@ fn set_by(
 
 /// Sets a setting for the rest of the session, if the transaction commits. For processes of our own.
 pub fn set_for_session(name: &CStr, value: &CStr) {
-    let (context, action) = (
-        pg_sys::GucContext::PGC_USERSET,
-        pg_sys::GucAction::GUC_ACTION_SET,
-    );
-    set_by(name, value, context, action);
+    let action = pg_sys::GucAction::GUC_ACTION_SET;
+    set_by(name, value, pg_sys::GucContext::PGC_USERSET, action);
 }
 
 /// Returns `work_mem` in bytes.

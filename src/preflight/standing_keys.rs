@@ -3,7 +3,7 @@
 use super::{PreflightFinding, Severity};
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
-use crate::model::layout::{Layout, Origin};
+use crate::model::layout::Layout;
 use crate::model::records::Mapping;
 use crate::model::reference::ColumnPair;
 use crate::model::shape::{ForeignKey, IndexColumn, Shape, TableIndex};
@@ -107,10 +107,7 @@ impl StandingLook<'_> {
     fn carries(&self, target: &Ident) -> Option<&Ident> {
         let mut columns = self.pair.layout.columns.iter();
         let column = columns.find(|c| c.name == *target && c.via.is_none())?;
-        match &column.origin {
-            Origin::Source(name) => Some(name),
-            _ => None,
-        }
+        column.source_column()
     }
 
     /// Whether a unique key of the source keeps the rows apart already.
@@ -174,10 +171,7 @@ impl StandingLook<'_> {
 
     /// Whether the source has a constraint that excludes at least the same rows.
     fn is_excluded_in_source(&self, index: &TableIndex) -> bool {
-        let as_ours = |(c, o): (
-            &crate::model::shape::IndexColumn,
-            &crate::ident::QualifiedName,
-        )| {
+        let as_ours = |(c, o): (&IndexColumn, &QualifiedName)| {
             let mut theirs = index.columns.iter().zip(&index.operators);
             theirs.any(|(t, to)| {
                 let same = t.name.as_ref().and_then(|n| self.carries(n));

@@ -16,7 +16,7 @@ pub mod id_map;
 pub mod index;
 pub mod lock_parents;
 pub mod mirror;
-pub mod news;
+pub mod new_rows;
 pub mod orphan;
 pub mod plan_probe;
 pub mod repair;

@@ -114,12 +114,12 @@ pub fn require_comparable(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     require_none(m)
 }
 
-/// Errors: 55000 if a table, a column or a view of a migration that changes columns is gone.
+/// Errors: 55000 if a table or a view is gone or replaced.
 pub fn require_nothing_gone(m: &Migration) -> Result<()> {
-    if list(m)?.iter().any(|c| c.kind == DriftKind::Gone) {
-        return require_none(m);
+    match describe_gone(m)? {
+        Some(_) => require_none(m),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Returns which tables or views are gone or replaced, as text; None if all are there.

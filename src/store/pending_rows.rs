@@ -86,23 +86,21 @@ pub fn move_refused(leftover: &Leftover) -> Result<()> {
 
 /// Moves a pending row to the errors.
 pub fn move_failed(leftover: &Leftover, sqlstate: &str, message: &str) -> Result<()> {
-    state::run(
-        "INSERT INTO mig.row_error (mapping, key, sqlstate, message) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (mapping, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, at = clock_timestamp()",
-        &[
-            leftover.mapping.into(),
-            leftover.key.clone().into(),
-            sqlstate.into(),
-            message.into(),
-        ],
-    )?;
-    done(leftover.id)
+    let replace = "UPDATE SET sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, at = clock_timestamp()";
+    list_failed(leftover, sqlstate, message, replace)
 }
 
-/// Lists a row as failed unless it is already.
+/// Moves a pending row to the errors, where an earlier error of it stays.
 pub fn keep_failed(leftover: &Leftover, sqlstate: &str, message: &str) -> Result<()> {
+    list_failed(leftover, sqlstate, message, "NOTHING")
+}
+
+/// `known`: what is done if the row has an error already.
+fn list_failed(leftover: &Leftover, sqlstate: &str, message: &str, known: &str) -> Result<()> {
     state::run(
-        "INSERT INTO mig.row_error (mapping, key, sqlstate, message) VALUES ($1, $2, $3, $4) ON CONFLICT (mapping, key) DO NOTHING",
+        &format!(
+            "INSERT INTO mig.row_error (mapping, key, sqlstate, message) VALUES ($1, $2, $3, $4) ON CONFLICT (mapping, key) DO {known}"
+        ),
         &[
             leftover.mapping.into(),
             leftover.key.clone().into(),

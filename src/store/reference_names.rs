@@ -1,7 +1,6 @@
 //! What the keys of the layouts refer to, under today's names.
 
 use crate::error::Result;
-use crate::ident::QualifiedName;
 use crate::model::layout::names_now::{KeyNow, TargetNow};
 use crate::model::records::Mapping;
 use crate::pg::state;
@@ -13,14 +12,13 @@ pub fn follow(migration: i32, all: &mut [Mapping]) -> Result<()> {
     }
     let sql = include_str!("../../sql/query/names_now.sql");
     let keys: Vec<KeyNow> = state::rows(sql, &[migration.into()])?;
-    let names: Vec<(QualifiedName, QualifiedName)> = all
-        .iter()
-        .filter_map(|p| Some((p.target_name.clone(), p.target_now.clone()?)))
-        .collect();
-    let targets: Vec<TargetNow> = names
-        .iter()
-        .map(|(defined, now)| TargetNow { defined, now })
-        .collect();
+    let target_now = |p: &Mapping| {
+        Some(TargetNow {
+            defined: p.target_name.clone(),
+            now: p.target_now.clone()?,
+        })
+    };
+    let targets: Vec<TargetNow> = all.iter().filter_map(target_now).collect();
     for p in all.iter_mut().filter(|p| p.source_name.is_some()) {
         let id = p.id;
         if let Some(layout) = &mut p.layout {

@@ -169,10 +169,9 @@ impl Work for ColumnWork {
             .into_iter()
             .map(|d| d.what)
             .collect();
-        let comparable = drift::require_nothing_gone(&self.migration).is_ok();
-        let wrong = match comparable {
-            true => tx::probe(|| proof::wrong(&self.changes, SyncStage::Old))?,
-            false => 0,
+        let wrong = match drift::describe_gone(&self.migration)? {
+            None => tx::probe(|| proof::wrong(&self.changes, SyncStage::Old))?,
+            Some(_) => 0,
         };
         if wrong > 0 {
             found.push(format!("{wrong} rows are out of step"));

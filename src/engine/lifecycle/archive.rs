@@ -78,16 +78,14 @@ fn require_no_left_rows(
     Ok(())
 }
 
-/// Whether the migration has lost one of its tables once both sides were live: there is no way back, and no table may be dropped. Errors:
+/// Returns which of its tables the migration has lost once both sides were live: there is no way back, and no table may be dropped. Errors:
 /// 55000 unless the end of it is forced.
-fn is_beyond_repair(m: &Migration, force: bool, passed_over: &mut Vec<String>) -> Result<bool> {
+fn find_loss(m: &Migration, force: bool) -> Result<Option<String>> {
     if ![Phase::Switched, Phase::Stopped].contains(&m.phase) {
-        return Ok(false);
+        return Ok(None);
     }
-    let Some(gone) = drift::describe_gone(m)? else {
-        return Ok(false);
-    };
-    if !force {
+    let gone = drift::describe_gone(m)?;
+    if let (Some(gone), false) = (&gone, force) {
         return Err(Error::drift(
             m.name.clone(),
             format!("Found: {gone}."),
@@ -97,8 +95,7 @@ fn is_beyond_repair(m: &Migration, force: bool, passed_over: &mut Vec<String>) -
             ),
         ));
     }
-    passed_over.push(gone);
-    Ok(true)
+    Ok(gone)
 }
 
 /// Forgets a migration, and drops the archived tables or columns if wanted.
@@ -106,11 +103,12 @@ pub fn drop(name: &str, archives: bool, force: bool) -> Result<Vec<Action>> {
     let work = kind::lock_idle(Some(name), "mig_drop")?;
     let m = work.migration();
     let archived = m.phase == Phase::Archived;
-    let mut passed_over = Vec::new();
-    let lost = is_beyond_repair(m, force, &mut passed_over)?;
+    let loss = find_loss(m, force)?;
+    let lost = loss.is_some();
     if !archived && (!lost || archives) {
         m.require_defined()?;
     }
+    let mut passed_over = Vec::from_iter(loss);
     if archived && archives {
         let call = format!(
             "mig_drop({}, archives => true, force => true)",

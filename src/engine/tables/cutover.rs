@@ -20,9 +20,7 @@ use pgrx::pg_sys::Oid;
 /// Repairs mirrors that were changed while both sides were live. If all rows are equal no write has passed a mirror, and
 /// the mirrors are reinstalled; otherwise only the operator knows which side is right.
 pub(super) fn reinstall_both_ways(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
-    if drift::describe_gone(m)?.is_some() {
-        drift::require_none(m)?;
-    }
+    drift::require_nothing_gone(m)?;
     install_triggers::give_objects_to_owners(m, mappings)?;
     let found = tx::probe(|| verify::in_full(m, mappings))?;
     if !found.rows_are_equal() {
@@ -55,9 +53,7 @@ pub(super) fn reinstall_both_ways(m: &Migration, mappings: &[Mapping]) -> Result
 
 /// Handles a rollback that was begun and is not wanted any more, or a changed retired guard.
 pub(super) fn stop_again(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Action>> {
-    if drift::describe_gone(m)?.is_some() {
-        drift::require_none(m)?;
-    }
+    drift::require_nothing_gone(m)?;
     open::end_open(m, Some("mig_stop"))?;
     install_triggers::retire(m, mappings, true)?;
     scope_pin::release(mappings)?;

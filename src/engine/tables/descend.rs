@@ -3,10 +3,10 @@
 use crate::error::Result;
 use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
-use crate::pg::{application_path, catalog, role, spi, tx};
+use crate::pg::{application_path, catalog, role, tx};
 use crate::relation::triggers;
 use crate::settings;
-use crate::sqlgen::{news, view_names};
+use crate::sqlgen::{new_rows, view_names};
 use crate::steps::verify::{self, LineTopic};
 use crate::steps::{install_triggers, remove};
 use crate::store::{drift, log, migration, sides};
@@ -50,7 +50,7 @@ fn require_nothing_new(m: &Migration, mappings: &[Mapping]) -> Result<()> {
         return Ok(());
     }
     let is_new = if !drift::is_comparable(mappings) {
-        has_news(m, mappings)?
+        has_new_rows(m, mappings)?
     } else {
         let found = tx::probe(|| verify::in_full(m, mappings))?;
         found
@@ -66,8 +66,12 @@ fn require_nothing_new(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 
 /// Whether a target has a row that its source lacks. The forward view is gone, or a column that it writes: only the
 /// reverse view is asked. Where that is gone too, nothing is known.
-fn has_news(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
-    let _at = verify::lock_and_take_snapshot(m, mappings)?;
+fn has_new_rows(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
+    #[derive(serde::Deserialize)]
+    struct NewRows {
+        exists: bool,
+    }
+    let at = verify::lock_and_take_snapshot(m, mappings)?;
     for p in mappings {
         let there = catalog::oid_of(&view_names::reverse_name(p.id)).is_some();
         let back = sides::reverse(p)?.filter(|_| there);
@@ -77,7 +81,8 @@ fn has_news(m: &Migration, mappings: &[Mapping]) -> Result<bool> {
         let owner = sides::owner(p)?;
         let _owner = role::confine_reading(owner)?;
         let _code = application_path::switch();
-        if spi::value::<bool>(&news::exists(&back), &[])? != Some(false) {
+        let found = at.first::<NewRows>(&new_rows::exists(&back), &[])?;
+        if found.is_none_or(|f| f.exists) {
             return Ok(true);
         }
     }

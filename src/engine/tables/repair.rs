@@ -207,7 +207,7 @@ pub(super) fn work(
         }
     }
     if let Some(l) = pending_rows::next_leftover(m.id)? {
-        return alone(m, all, &l, may_wait).map(Some);
+        return repair_row(m, all, &l, may_wait).map(Some);
     }
     let failed = pending_rows::open(m.id, None)?.errors;
     if failed == 0 {
@@ -224,7 +224,12 @@ pub(super) fn work(
 const NOT_SET: &str = "it differs after it was written: a generated column, or a trigger or a rule, makes another value in the target";
 
 /// Repairs one row. One that differs although it was written is listed as failed.
-fn alone(m: &Migration, all: &[Mapping], l: &Leftover, may_wait: bool) -> Result<SliceOutcome> {
+fn repair_row(
+    m: &Migration,
+    all: &[Mapping],
+    l: &Leftover,
+    may_wait: bool,
+) -> Result<SliceOutcome> {
     let outcome = retry::copy(m, l, may_wait)?;
     let found = all.iter().find(|p| p.id == l.mapping);
     if let (SliceOutcome::Did(_), Some(p)) = (&outcome, found)

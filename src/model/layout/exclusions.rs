@@ -1,6 +1,7 @@
 //! Exclusion constraints of the target: those of the source, within the scope.
 
-use super::{Layout, Member, map_names};
+use super::indexes::is_carried;
+use super::{Layout, Member, map_names, name_apart};
 use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::{IndexColumn, TableIndex};
 use serde::{Deserialize, Serialize};
@@ -39,14 +40,9 @@ pub(super) fn target_exclusions(
     layout: &Layout,
     names: &BTreeMap<Ident, Ident>,
 ) -> Vec<TargetExclusion> {
-    let mut made: Vec<TargetExclusion> = Vec::new();
-    for index in me.shape.exclusions() {
-        if let Some(mut one) = carry(me, layout, index, names) {
-            one.name = one.name.avoid_taken(|n| made.iter().any(|m| m.name == *n));
-            made.push(one);
-        }
-    }
-    made
+    let carried = me.shape.exclusions();
+    let carried = carried.filter_map(|index| carry(me, layout, index, names));
+    name_apart(carried.collect(), |x| &mut x.name)
 }
 
 /// None where it uses columns that the target does not have under these names, or has with another type.
@@ -56,8 +52,8 @@ fn carry(
     index: &TableIndex,
     names: &BTreeMap<Ident, Ident>,
 ) -> Option<TargetExclusion> {
-    let uses_text = index.predicate.is_some() || index.columns.iter().any(|c| c.name.is_none());
-    if uses_text && !me.keeps_all() || index.operators.len() != index.columns.len() {
+    let complete = index.operators.len() == index.columns.len();
+    if !complete || !is_carried(index, me.keeps_all(), names) {
         return None;
     }
     let retyped = |target: &Ident| {

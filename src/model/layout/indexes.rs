@@ -1,7 +1,7 @@
 //! Indexes of the target.
 
 use super::columns::renames;
-use super::{Layout, Member, Scope, map_names};
+use super::{Layout, Member, Scope, map_names, name_apart};
 use crate::ident::{Ident, Literal};
 use crate::model::shape::{IndexColumn, Shape, TableIndex};
 use crate::model::spec::Spec;
@@ -103,7 +103,7 @@ pub(super) fn target_indexes(
     if layout.scope.is_some() {
         made.push(plain_index(me, layout, &[], false));
     }
-    name_apart(without_served(made, wanted, layout))
+    name_apart(without_served(made, wanted, layout), |i| &mut i.name)
 }
 
 fn plain_index(me: &Member, layout: &Layout, columns: &[Ident], unique: bool) -> TargetIndex {
@@ -163,7 +163,11 @@ fn index_over(me: &Member, columns: &[Ident], unique: bool) -> TargetIndex {
 }
 
 /// Whether the target has all columns that the index uses; for texts of expressions and conditions, under the same names.
-fn is_carried(index: &TableIndex, keeps_all: bool, names: &BTreeMap<Ident, Ident>) -> bool {
+pub(super) fn is_carried(
+    index: &TableIndex,
+    keeps_all: bool,
+    names: &BTreeMap<Ident, Ident>,
+) -> bool {
     let uses_text = index.predicate.is_some() || index.columns.iter().any(|c| c.name.is_none());
     let columns = index.columns.iter().filter_map(|c| c.name.as_ref());
     (keeps_all || !uses_text) && columns.chain(&index.include).all(|c| names.contains_key(c))
@@ -307,15 +311,4 @@ fn without_served(made: Vec<TargetIndex>, wanted: usize, layout: &Layout) -> Vec
         }
     }
     kept
-}
-
-/// Makes the names unique: two indexes may have the same columns (partial indexes, other access methods).
-fn name_apart(mut indexes: Vec<TargetIndex>) -> Vec<TargetIndex> {
-    for at in 1..indexes.len() {
-        let (before, rest) = indexes.split_at_mut(at);
-        rest[0].name = rest[0]
-            .name
-            .avoid_taken(|n| before.iter().any(|i| i.name == *n));
-    }
-    indexes
 }

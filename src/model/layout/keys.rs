@@ -1,7 +1,7 @@
 //! Foreign keys of the target. Those between members include the scope.
 
 use super::columns::{renames, target_columns};
-use super::{Member, Scope, TargetKey, combine, join_names, map_names};
+use super::{Member, Scope, TargetKey, combine, join_names, map_names, name_apart};
 use crate::error::Result;
 use crate::ident::{Ident, QualifiedName};
 use crate::model::shape::ForeignKey;
@@ -61,18 +61,8 @@ pub(super) fn target_keys(
             keys.push(member_key(me, parent.target, fkey, pairs, names, scope));
         }
     }
-    Ok(name_apart(keys))
-}
-
-/// Two keys may be over the same columns, to different tables.
-fn name_apart(mut keys: Vec<TargetKey>) -> Vec<TargetKey> {
-    for at in 1..keys.len() {
-        let (before, rest) = keys.split_at_mut(at);
-        rest[0].name = rest[0]
-            .name
-            .avoid_taken(|n| before.iter().any(|k| k.name == *n));
-    }
-    keys
+    // Two keys may be over the same columns, to different tables.
+    Ok(name_apart(keys, |k| &mut k.name))
 }
 
 /// `(ref) → (key)` between members becomes `(scope, ref) → (scope, key)`: no row can refer to another scope.

@@ -85,6 +85,16 @@ pub struct TargetColumn {
     pub via: Option<MappedColumn>,
 }
 
+impl TargetColumn {
+    /// Returns the source's column that it carries, under its own or another name.
+    pub fn source_column(&self) -> Option<&Ident> {
+        match &self.origin {
+            Origin::Source(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
 /// A carried column must have the same text on both sides. A column made by an expression must only be equal: the user chose
 /// its type, and the target may store 1.0 as 1.00.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +172,17 @@ impl Member<'_> {
     fn keeps_all(&self) -> bool {
         self.spec.keeps_all(self.shape)
     }
+}
+
+/// Gives each item a name that none before it has.
+fn name_apart<T>(mut items: Vec<T>, name_of: impl Fn(&mut T) -> &mut Ident) -> Vec<T> {
+    let mut taken: Vec<Ident> = Vec::new();
+    for item in &mut items {
+        let name = name_of(item);
+        *name = name.avoid_taken(|n| taken.contains(n));
+        taken.push(name.clone());
+    }
+    items
 }
 
 /// Computes the layout of `members[which]`.

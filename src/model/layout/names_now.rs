@@ -1,7 +1,7 @@
 //! A layout holds the names that were there when it was resolved. What the keys of its target refer to may be called otherwise by now, or
 //! be gone.
 
-use super::{Layout, Origin, TargetKey};
+use super::{Layout, TargetKey};
 use crate::ident::{Ident, QualifiedName};
 use serde::Deserialize;
 
@@ -16,9 +16,9 @@ pub struct KeyNow {
 }
 
 /// A target of the migration: the name that its definition gives, and today's.
-pub struct TargetNow<'a> {
-    pub defined: &'a QualifiedName,
-    pub now: &'a QualifiedName,
+pub struct TargetNow {
+    pub defined: QualifiedName,
+    pub now: QualifiedName,
 }
 
 impl Layout {
@@ -32,7 +32,7 @@ impl Layout {
             let of_scope = scope_was.as_ref().is_some_and(|(table, column)| {
                 key.references == *table && key.ref_columns == [column.clone()]
             });
-            if let Some(now) = targets.iter().find(|t| *t.defined == key.references) {
+            if let Some(now) = targets.iter().find(|t| t.defined == key.references) {
                 key.references = now.now.clone();
             } else if of_scope {
                 let there = scope.map(|s| key.rename(s));
@@ -72,11 +72,7 @@ impl Layout {
     fn carries(&self, of_source: &KeyNow, key: &TargetKey) -> bool {
         let source_of = |target: &Ident| {
             let mut columns = self.columns.iter();
-            let column = columns.find(|c| c.name == *target)?;
-            match &column.origin {
-                Origin::Source(name) => Some(name),
-                _ => None,
-            }
+            columns.find(|c| c.name == *target)?.source_column()
         };
         key.columns.len() == of_source.columns.len()
             && key
@@ -111,11 +107,10 @@ mod tests {
     #[test]
     fn keys_follow_renamed_tables() {
         let (_, _, mut layout) = fixture::sign_ups();
-        let defined = QualifiedName::new("public", "project_rounds");
         let now = QualifiedName::new("public", "rounds_two");
         let member = TargetNow {
-            defined: &defined,
-            now: &now,
+            defined: QualifiedName::new("public", "project_rounds"),
+            now: now.clone(),
         };
         layout.rename(1, &[key(None, "project_id", "teams", "pid")], &[member]);
         assert_eq!(

@@ -13,7 +13,6 @@ use crate::sqlgen::canary;
 use crate::store::sides;
 use pgrx::pg_sys::Oid;
 use sample::SampleRow;
-use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
 /// How long a trial waits for a locked row, in milliseconds. After that the row is not tried.
@@ -66,7 +65,8 @@ pub fn run(mappings: &[Mapping], before: Option<&Trials>) -> Result<Trials> {
         Some(before) => n >= before.all.len(),
         None => began.elapsed() > TIME,
     };
-    let path = starting_path()?;
+    // The tables' own triggers may depend on it. pg_mig's statements qualify every name.
+    let path = guc::search_path_at_start();
     let mut trials = Trials {
         rows: Vec::new(),
         all: Vec::new(),
@@ -106,15 +106,6 @@ pub fn run(mappings: &[Mapping], before: Option<&Trials>) -> Result<Trials> {
     Ok(trials)
 }
 
-/// The search_path that sessions start with: the tables' own triggers may depend on it. pg_mig's statements qualify every name.
-fn starting_path() -> Result<CString> {
-    let path: Option<String> = spi::value(
-        "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'",
-        &[],
-    )?;
-    Ok(CString::new(path.unwrap_or_default()).unwrap_or_default())
-}
-
 fn tell_untried(tables: &[String]) {
     if tables.is_empty() {
         return;
@@ -139,7 +130,7 @@ struct TableTrial<'a> {
     row: &'a SampleRow,
     /// No foreign key refers to the table.
     alone: bool,
-    path: &'a CStr,
+    path: &'a str,
     mirrored: bool,
 }
 
@@ -213,7 +204,7 @@ impl TableTrial<'_> {
     ) -> WriteTrial {
         let outcome = tx::probe(|| {
             let rows = {
-                let _path = guc::pin(&[(c"search_path", self.path)]);
+                let _path = guc::search_path(self.path);
                 let _policies = guc::pin(&[(c"row_security", c"on")]);
                 let _exact = guc::pin(&guc::EXACT);
                 let _timeout = guc::lock_timeout(PATIENCE_MS);
@@ -245,7 +236,7 @@ impl TableTrial<'_> {
         let flow = sides::forward(p)?;
         let _owner = role::confine_reading(sides::owner(p)?)?;
         let _exact = guc::pin(&guc::EXACT);
-        // Queries of their own: whoever sends statements on the target elsewhere sends these there, too.
+        // Queries of their own: a library that sends statements on the target elsewhere sends these there, too.
         let any = |sql: &str| Ok(spi::run(sql, &[self.row.row.key.clone().into()])? > 0);
         let expected = !is_gone && any(&canary::find_expected(&flow))?;
         Ok(if any(&canary::find_written(&flow))? == expected {
