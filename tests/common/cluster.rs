@@ -223,7 +223,10 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if !self.keep {
             let name = self.name;
-            shell(&format!("cluster_stop $work/{name}"));
+            // What a failed test leaves is there to be looked at. All others together would fill a disk.
+            let keep_files = std::thread::panicking();
+            let clean = if keep_files { "" } else { "rm -rf $dir" };
+            shell(&format!("dir=$work/{name}; cluster_stop $dir; {clean}"));
         }
     }
 }
