@@ -10,6 +10,7 @@ pub mod not_carried;
 pub mod rows;
 pub mod standing_keys;
 pub mod triggers;
+pub mod truncate;
 pub mod unfit_rows;
 
 use crate::error::Result;

@@ -122,6 +122,8 @@ SELECT jsonb_build_object(
         FROM generate_series(i.indnkeyatts + 1, i.indnatts) k(n)
         JOIN pg_catalog.pg_attribute ia ON ia.attrelid = c.oid AND ia.attnum = i.indkey[k.n - 1]),
       'predicate', pg_catalog.pg_get_expr(i.indpred, i.indrelid),
+      -- A reference to the row itself, which is of the table's type.
+      'whole_row', concat(i.indexprs, i.indpred) LIKE '%:varattno 0 %',
       'options', coalesce(to_jsonb(ic.reloptions), '[]'),
       'comment', coalesce(obj_description(co.oid, 'pg_constraint'), obj_description(i.indexrelid, 'pg_class')),
       'statistics', (
@@ -141,6 +143,7 @@ SELECT jsonb_build_object(
       'name', co.conname,
       'definition', pg_catalog.pg_get_constraintdef(co.oid),
       'comment', obj_description(co.oid, 'pg_constraint'),
+      'whole_row', co.conbin::text LIKE '%:varattno 0 %',
       'mutable', co.conbin::text LIKE '%{SQLVALUEFUNCTION%' OR EXISTS (
         SELECT FROM pg_catalog.regexp_matches(co.conbin::text, ':(?:op)?funcid ([0-9]+)', 'g') m
         JOIN pg_catalog.pg_proc f ON f.oid = m[1]::oid WHERE f.provolatile <> 'i'),

@@ -88,6 +88,9 @@ pub struct TableIndex {
     pub columns: Vec<IndexColumn>,
     pub include: Vec<Ident>,
     pub predicate: Option<String>,
+    /// An expression or the predicate is over the row itself, which is of the table's type.
+    #[serde(default)]
+    pub whole_row: bool,
     pub options: Vec<String>,
     pub nulls_not_distinct: bool,
     /// The comment of the index, or of the constraint that it backs.
@@ -119,6 +122,9 @@ pub struct CheckConstraint {
     pub definition: String,
     pub comment: Option<String>,
     pub columns: Vec<Ident>,
+    /// It is over the row itself, which is of the table's type.
+    #[serde(default)]
+    pub whole_row: bool,
     /// It may depend on more than the row: rows that it took may violate it now.
     #[serde(default)]
     pub mutable: bool,

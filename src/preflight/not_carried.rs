@@ -8,7 +8,7 @@ use crate::model::shape::{ForeignKey, Policy, Shape, TableColumn, TableIndex};
 use crate::sqlgen::comments_stats;
 use crate::sqlgen::table::checks;
 
-const WHY: &str = "the target lacks a column that it names, or has it under another name";
+const WHY: &str = "the target lacks a column that it names, or has it under another name, or it is over the row itself, whose type is another one";
 
 /// Severity, name of the check, detail and hint.
 type Found = (Severity, &'static str, String, String);

@@ -12,7 +12,7 @@ fn equal(client: &mut Client) {
 
 #[test]
 fn a_row_of_any_size_goes_the_whole_way() {
-    let cluster = Cluster::start("it_large_rows", "max_wal_size = '4GB'");
+    let cluster = Cluster::start("it_large_rows", "max_wal_size = '512MB'");
     let mut client = cluster.connect("postgres");
     // As text it is too long for a string in a document of PostgreSQL, 256 MB.
     let words = if is_long() { 50_000_000 } else { 36_000_000 };

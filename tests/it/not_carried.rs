@@ -146,3 +146,64 @@ fn foreign_keys_are_carried_whole() {
     let mut of = |table: &str| -> Vec<String> { client.query_one(keys, &[&table]).unwrap().get(0) };
     assert_eq!(of("t2"), of("t"));
 }
+
+/// A CHECK or an index over the row itself takes a row of the old table's type, which the new table's rows are not.
+#[test]
+fn what_is_over_the_row_itself_is_named() {
+    let cluster = Cluster::start("it_whole_row", "");
+    let mut client = cluster.database("whole_row");
+    client
+        .batch_execute(
+            "CREATE TABLE t (id int PRIMARY KEY, v text, CONSTRAINT c_row CHECK (t IS NOT NULL), CONSTRAINT c_tableoid CHECK (tableoid > 0)); \
+             CREATE FUNCTION f(t) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1.v'; \
+             CREATE INDEX i_row ON t (f(t)); CREATE INDEX i_where ON t (v) WHERE t IS NOT NULL; CREATE INDEX i_kept ON t (upper(v)); INSERT INTO t VALUES (1, 'a'); \
+             SELECT mig_define('m'); SELECT mig_add_table('m', 't', 't2')",
+        )
+        .unwrap();
+    let found = findings(&mut client);
+    for name in ["c_row", "c_tableoid", "i_row", "i_where"] {
+        let named = |(_, detail, severity): &(String, String, String)| {
+            detail.contains(name) && severity == "warning"
+        };
+        assert!(found.iter().any(named), "{name}: {found:#?}");
+    }
+    assert!(!found.iter().any(|(_, detail, _)| detail.contains("i_kept")));
+    client
+        .batch_execute(
+            "SELECT mig_create('m'); SELECT mig_dual_write('m'); SELECT mig_backfill('m')",
+        )
+        .unwrap();
+    backfilled(&mut client);
+    let indexes =
+        "SELECT count(*) FROM pg_index WHERE indrelid = 't2'::regclass AND NOT indisprimary";
+    assert_eq!(client.query_one(indexes, &[]).unwrap().get::<_, i64>(0), 1);
+}
+
+/// TRUNCATE of a table that stays needs the new table that refers to it, too: said before, and as it is said it works.
+#[test]
+fn truncate_with_a_table_that_stays_names_the_new_one() {
+    let cluster = Cluster::start("it_truncate", "");
+    let mut client = cluster.database("truncated");
+    client
+        .batch_execute(
+            "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p); \
+             INSERT INTO p VALUES (1); INSERT INTO c VALUES (1, 1); \
+             SELECT mig_define('m'); SELECT mig_add_table('m', 'c', 'c2')",
+        )
+        .unwrap();
+    let told = "SELECT detail FROM mig_preflight('m') WHERE check_name = 'truncate'";
+    let told: String = client.query_one(told, &[]).unwrap().get(0);
+    assert!(
+        told.contains("TRUNCATE of \"public\".\"p\" needs \"public\".\"c2\""),
+        "{told}"
+    );
+    client
+        .batch_execute("SELECT mig_create(); SELECT mig_dual_write(); SELECT mig_backfill()")
+        .unwrap();
+    backfilled(&mut client);
+    let refused = client.batch_execute("TRUNCATE p, c").unwrap_err();
+    assert_eq!(refused.code().map(|c| c.code()), Some("0A000"));
+    client.batch_execute("TRUNCATE p, c, c2").unwrap();
+    let rows = "SELECT (SELECT count(*) FROM c) + (SELECT count(*) FROM c2)";
+    assert_eq!(client.query_one(rows, &[]).unwrap().get::<_, i64>(0), 0);
+}

@@ -69,6 +69,11 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
                 &p.mapping, &p.source, &p.layout,
             ));
             found.extend(preflight::check_key_swaps(&p.mapping, &p.layout));
+            found.extend(preflight::truncate::findings(
+                &p.mapping,
+                &p.layout,
+                &planned.iter().map(|o| &o.mapping).collect::<Vec<_>>(),
+            ));
             if !adopted {
                 found.extend(preflight::check_width(&p.mapping, &p.layout));
                 found.extend(preflight::exclusions::findings(

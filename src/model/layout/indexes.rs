@@ -170,7 +170,8 @@ pub(super) fn is_carried(
 ) -> bool {
     let uses_text = index.predicate.is_some() || index.columns.iter().any(|c| c.name.is_none());
     let columns = index.columns.iter().filter_map(|c| c.name.as_ref());
-    (keeps_all || !uses_text) && columns.chain(&index.include).all(|c| names.contains_key(c))
+    (keeps_all && !index.whole_row || !uses_text)
+        && columns.chain(&index.include).all(|c| names.contains_key(c))
 }
 
 /// Returns the source's indexes that the target does not get, because it lacks columns, or has them under other names.

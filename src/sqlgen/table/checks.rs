@@ -67,7 +67,7 @@ pub fn match_other_sources(layout: &Layout) -> Option<String> {
     ))
 }
 
-/// A check over a column that is dropped or renamed could refer to something else in the target.
+/// A check over a column that is dropped or renamed could refer to something else in the target, and one over the row itself is of another type.
 pub fn is_carried(check: &CheckConstraint, layout: &Layout) -> bool {
     let carried = |name: &Ident| {
         let mut columns = layout.columns.iter();
@@ -79,7 +79,7 @@ pub fn is_carried(check: &CheckConstraint, layout: &Layout) -> bool {
             c.name == *name && c.origin == Origin::Source(name.clone()) && kept
         })
     };
-    check.columns.iter().all(carried)
+    !check.whole_row && check.columns.iter().all(carried)
 }
 
 /// Forbids rows of a kind that no source has: they could not be written back.
