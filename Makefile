@@ -1,10 +1,11 @@
 # Each target sets up what it needs on Debian 12 with rustup's cargo and root (or sudo).
 PG_CONFIG ?= pg_config
 
-.PHONY: demo test soak bench install clean
+.PHONY: demo test conformance soak bench install clean
 
 demo: ; @tests/bin/demo $(ARGS)
 test: ; @tests/bin/test
+conformance: ; @tests/bin/conformance $(ARGS)
 soak: ; @tests/bin/soak
 bench: ; @tests/bin/bench $(ARGS)
 

@@ -76,9 +76,15 @@ pub(super) fn build_mirror(
         way,
         both_ways: found.both_ways,
         key: KeyColumns::new(found.attributes.iter().map(|(n, t)| (*n, Oid::from(*t)))),
-        direct: match found.both_ways || found.catching_up {
+        direct: match found.catching_up {
             true => None,
-            false => DirectWriter::for_flow(&flow, relation, owners.view, owners.written)?,
+            false => DirectWriter::for_flow(
+                &flow,
+                relation,
+                owners.view,
+                owners.written,
+                found.both_ways,
+            )?,
         },
         insert: plans.prepare(&sql.insert)?,
         update: plans.prepare(&sql.update)?,

@@ -27,10 +27,7 @@ impl EventWriter<'_> {
         }
         own_writes::note_next_command();
         // The apply worker of logical replication closes only its own table after the trigger queue, and runs no actions of foreign keys.
-        // SAFETY: reads a setting of this session.
-        let replica = unsafe { pg_sys::SessionReplicationRole }
-            == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32;
-        if replica {
+        if guc::is_replica() {
             self.connection.run_latest(plan, values)
         } else {
             self.connection.run_latest_queueing(plan, values)

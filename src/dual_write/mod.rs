@@ -19,6 +19,7 @@ use crate::pg::{
     application_path, error_context, guc, own_writes, prepared, role, silent_triggers,
 };
 use crate::row_writer::WriteEvent;
+use crate::row_writer::parents::{self, ParentChoice};
 use event::{RowEvent, TriggerEvent, classify_event};
 use event_writer::EventWriter;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -58,7 +59,9 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
         if by_row && (silent_triggers::close_bracket(data) || was_written(data)) {
             return Ok(());
         }
-        if !by_row || !own_writes::is_ours(data) {
+        if by_row && own_writes::is_ours(data) {
+            parents::lock_of_event(data, ParentChoice::CheckedLate);
+        } else {
             mirror_to_all(data)?;
         }
         if by_row {
@@ -76,6 +79,10 @@ unsafe fn mirror_to_all(data: &pg_sys::TriggerData) -> Result<()> {
     let mirror = cache::find_or_build(data)?;
     // SAFETY: `data` belongs to this call.
     let touched = unsafe { classify_event(data, &mirror) };
+    if mirror.both_ways {
+        // SAFETY: as above.
+        unsafe { parents::lock_of_event(data, ParentChoice::All) };
+    }
     if mirror.partners.is_empty() {
         // SAFETY: as above.
         return unsafe { mirror_event(data, &mirror, touched) };

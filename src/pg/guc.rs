@@ -210,3 +210,10 @@ impl Drop for SettingsGuard {
         }
     }
 }
+
+/// Whether session_replication_role is `replica`.
+pub fn is_replica() -> bool {
+    // SAFETY: reads a setting of this session.
+    let role = unsafe { pg_sys::SessionReplicationRole };
+    role == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32
+}

@@ -42,6 +42,7 @@ pub mod syscache;
 pub mod tid;
 pub mod top_level;
 pub mod trigger_call;
+pub mod trigger_kind;
 pub mod trigger_state;
 pub mod tx;
 pub mod vacuum;

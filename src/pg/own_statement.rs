@@ -10,12 +10,15 @@ use std::marker::PhantomData;
 struct OwnStatement {
     /// Null where no statement of ours runs by SQL.
     text: *const c_char,
+    /// The statement finds rows by their keys.
+    looks_up: bool,
     /// The depth of triggers at which it began to write; None before.
     writes_at: Option<i32>,
 }
 
 const NONE: OwnStatement = OwnStatement {
     text: std::ptr::null(),
+    looks_up: false,
     writes_at: None,
 };
 
@@ -33,8 +36,22 @@ pub struct RunningGuard<'a> {
 pub fn run(text: &CStr) -> RunningGuard<'_> {
     replace(OwnStatement {
         text: text.as_ptr(),
-        writes_at: None,
+        ..NONE
     })
+}
+
+/// As `run`, for a statement that finds rows by their keys.
+pub fn look_up(text: &CStr) -> RunningGuard<'_> {
+    replace(OwnStatement {
+        text: text.as_ptr(),
+        looks_up: true,
+        ..NONE
+    })
+}
+
+/// Whether the running statement finds rows by their keys.
+pub fn looks_up() -> bool {
+    RUNNING.get().looks_up
 }
 
 /// Marks a write that is made without a statement.

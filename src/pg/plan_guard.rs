@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::ident::Ident;
-use crate::pg::guc::SettingsGuard;
+use crate::pg::guc::{self, SettingsGuard};
 use crate::pg::own_statement::{self, RunningGuard};
 use crate::pg::syscache::RelationEntry;
 use crate::pg::{application_path, foreign_code, syscache};
@@ -22,8 +22,14 @@ pub fn watch(text: &CStr) -> RunningGuard<'_> {
     own_statement::run(text)
 }
 
-/// Checks the plan of a statement of ours. Returns a guard where the application's search_path has been set: the planner runs functions of
-/// constants, and looks into functions in SQL.
+/// As `watch`, for a statement that finds rows by their keys. It is never planned as a scan of the table: the plan is kept, and the table may
+/// be small when it is made and large when it is used. In a SERIALIZABLE transaction a scan also leaves a predicate lock on all of the table.
+pub fn watch_look_up(text: &CStr) -> RunningGuard<'_> {
+    own_statement::look_up(text)
+}
+
+/// Checks the plan of a statement of ours. Returns a guard where settings have been set: the application's search_path, because the planner
+/// runs functions of constants, and looks into functions in SQL; and those for look-ups by key.
 ///
 /// # Safety
 /// The planner passes a rewritten query and its text.
@@ -37,7 +43,16 @@ pub unsafe fn check(query: *mut pg_sys::Query, text: *const c_char) -> Option<Se
         if let Err(error) = require_trusted(query, &relations) {
             ErrorReport::from(error).report(PgLogLevel::ERROR);
         }
-        application_path::switch_for(relations)
+        let by_index = own_statement::looks_up().then(|| guc::pin(&[(c"enable_seqscan", c"off")]));
+        let path = application_path::switch_for(relations);
+        // The outer guard restores what was set inside it, too.
+        match by_index {
+            None => path,
+            outer => {
+                path.map(SettingsGuard::into_level);
+                outer
+            }
+        }
     }
 }
 

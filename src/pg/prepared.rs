@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::document::JsonText;
+use crate::pg::own_statement::RunningGuard;
 use crate::pg::{plan_guard, spi};
 use pgrx::PgList;
 use pgrx::pg_sys;
@@ -109,6 +110,15 @@ impl Connection {
 }
 
 impl PreparedPlan {
+    /// The parameters of a statement that has some are a key.
+    fn watch(&self) -> RunningGuard<'_> {
+        if self.types.is_empty() {
+            plan_guard::watch(&self.text)
+        } else {
+            plan_guard::watch_look_up(&self.text)
+        }
+    }
+
     /// Returns the plan, which the first call makes. The caller has connected to SPI.
     fn ready(&self) -> Result<pg_sys::SPIPlanPtr> {
         if self.plan.get().is_null() {
@@ -132,7 +142,7 @@ impl PreparedPlan {
     /// Whether the server would run the statement as a plain write of this very relation. Another extension's planner may send it elsewhere:
     /// to another table, or to another server.
     pub fn writes_only(&self, relation: pg_sys::Oid) -> Result<bool> {
-        let _watched = plan_guard::watch(&self.text);
+        let _watched = self.watch();
         let plan = self.ready()?;
         // SAFETY: connected to SPI, as `ready` requires; the cached plan is released before the function returns, or by its resource
         // owner if an ERROR unwinds.
@@ -176,7 +186,7 @@ unsafe fn writes_plainly(statement: *mut pg_sys::PlannedStmt, relation: pg_sys::
 }
 
 fn execute(plan: &PreparedPlan, values: &mut [pg_sys::Datum], fire_triggers: bool) -> Result<u64> {
-    let _watched = plan_guard::watch(&plan.text);
+    let _watched = plan.watch();
     let plan = plan.ready()?;
     // SAFETY: the snapshot is registered for the length of the call (if an ERROR unwinds, the resource owner releases it); `values`
     // has one datum for each parameter, none of them null (key columns).

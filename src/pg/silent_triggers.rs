@@ -6,6 +6,7 @@
 //! Where they are queued behind those of the application's statement, they are bracketed: our mirror's trigger is the first and the last
 //! to fire for each row, and tells the foreign keys' triggers between them from the application's.
 
+use crate::pg::trigger_kind::{TriggerKind, acts_on_other_rows, is_mirror, kind_of, triggers_of};
 use crate::pg::{own_statement, own_writes, role, syscache, tx};
 use pgrx::PgList;
 use pgrx::pg_sys::{self, Oid};
@@ -158,18 +159,45 @@ unsafe fn silence_table(result: &mut pg_sys::ResultRelInfo, queues: bool) -> boo
         if brackets {
             left.extend(mirrors);
         }
-        if left.is_empty() {
-            result.ri_TrigDesc = std::ptr::null_mut();
-        } else if brackets || left.len() < all.numtriggers as usize {
+        if brackets || left.len() < all.numtriggers as usize {
             set_triggers(result, &left);
         }
         brackets
     }
 }
 
+/// Leaves a table that is written below SQL only the triggers of constraints, without those of the constraints `skipped`. Their events are
+/// queued; where foreign keys may act, our triggers are first and last, and then the result is true.
+///
+/// # Safety
+/// InitResultRelInfo() made `result`; the current memory context lives as long.
+pub unsafe fn leave_constraints(result: &mut pg_sys::ResultRelInfo, skipped: &[Oid]) -> bool {
+    let own = syscache::schema_of_extension();
+    // SAFETY: guaranteed by the caller: the triggers were copied for this write alone.
+    unsafe {
+        let all = triggers_of(result.ri_TrigDesc);
+        let checks = |t: &&pg_sys::Trigger| {
+            kind_of(t, own) == TriggerKind::Constraint && !skipped.contains(&t.tgconstraint)
+        };
+        let mut left: Vec<pg_sys::Trigger> = all.iter().filter(checks).copied().collect();
+        let acts = left.iter().any(|t| acts_on_other_rows(t.tgfoid));
+        if acts {
+            let mirrors: Vec<_> = all.iter().filter(|t| is_mirror(t, own)).copied().collect();
+            left.splice(0..0, mirrors.iter().copied());
+            left.extend(mirrors);
+        }
+        set_triggers(result, &left);
+        acts
+    }
+}
+
 /// # Safety
 /// `result` has triggers; the current memory context lives as long as it.
 unsafe fn set_triggers(result: &mut pg_sys::ResultRelInfo, triggers: &[pg_sys::Trigger]) {
+    if triggers.is_empty() {
+        result.ri_TrigDesc = std::ptr::null_mut();
+        return;
+    }
     // SAFETY: guaranteed by the caller. As InitResultRelInfo(): one entry of each array for each trigger, filled at first use.
     unsafe {
         let count = triggers.len();
@@ -244,74 +272,6 @@ unsafe fn forget_transition_tables(plan: *mut pg_sys::PlanState) {
             writes.mt_oc_transition_capture = std::ptr::null_mut();
         }
     }
-}
-
-/// Returns the triggers of a table.
-///
-/// # Safety
-/// `all` is null or valid as long as the result is used.
-pub unsafe fn triggers_of<'a>(all: *const pg_sys::TriggerDesc) -> &'a [pg_sys::Trigger] {
-    // SAFETY: guaranteed by the caller.
-    unsafe {
-        match all.as_ref() {
-            Some(all) if all.numtriggers > 0 => {
-                std::slice::from_raw_parts(all.triggers, all.numtriggers as usize)
-            }
-            _ => &[],
-        }
-    }
-}
-
-/// Whose trigger it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TriggerKind {
-    Application,
-    /// Of pg_mig.
-    Own,
-    /// Of a foreign key, or of a deferrable unique or exclusion constraint.
-    Constraint,
-    /// Another internal one, of an extension.
-    OtherInternal,
-}
-
-/// Returns the kinds of the triggers, in their order.
-pub fn list_kinds(triggers: &[pg_sys::Trigger]) -> Vec<TriggerKind> {
-    let own = syscache::schema_of_extension();
-    triggers.iter().map(|t| kind_of(t, own)).collect()
-}
-
-fn kind_of(trigger: &pg_sys::Trigger, own: Option<Oid>) -> TriggerKind {
-    /// `unique_key_recheck` (pg_proc.dat).
-    const UNIQUE_KEY_RECHECK: u32 = 1250;
-    // SAFETY: catalog look-ups inside a transaction.
-    let (in_own, key) = unsafe {
-        (
-            own.is_some_and(|own| pg_sys::get_func_namespace(trigger.tgfoid) == own),
-            pg_sys::RI_FKey_trigger_type(trigger.tgfoid) as u32 != pg_sys::RI_TRIGGER_NONE,
-        )
-    };
-    match trigger.tgisinternal {
-        _ if in_own => TriggerKind::Own,
-        true if key || trigger.tgfoid.to_u32() == UNIQUE_KEY_RECHECK => TriggerKind::Constraint,
-        true => TriggerKind::OtherInternal,
-        false => TriggerKind::Application,
-    }
-}
-
-/// Whether it is an AFTER ROW trigger of ours: a mirror.
-fn is_mirror(trigger: &pg_sys::Trigger, own: Option<Oid>) -> bool {
-    let [row, timing] = [
-        pg_sys::TRIGGER_TYPE_ROW,
-        pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSTEAD,
-    ]
-    .map(|bits| trigger.tgtype as u32 & bits);
-    row != 0 && timing == 0 && kind_of(trigger, own) == TriggerKind::Own
-}
-
-/// Whether the function is an action of a foreign key: CASCADE, SET NULL or SET DEFAULT, on DELETE or UPDATE. Object ids of built-in
-/// functions never change (pg_proc.dat).
-fn acts_on_other_rows(function: Oid) -> bool {
-    matches!(function.to_u32(), 1646 | 1647 | 1650..=1653)
 }
 
 /// Called first and last for each row event of a mirror's trigger. Returns true if the event was handled when its bracket was opened.

@@ -60,6 +60,42 @@ impl Drop for Slot {
     }
 }
 
+/// Locks the row in `slot` to the end of the transaction, and waits for others that hold it: the version that it has by then. False if it is
+/// gone, or is not the row of the slot any more; or if the running command wrote it.
+///
+/// # Safety
+/// `slot` holds a row of `table` as stored.
+#[allow(ffi_unwind_calls, reason = "the call is guarded")]
+pub unsafe fn lock_row(
+    table: pg_sys::Relation,
+    slot: &Slot,
+    mode: pg_sys::LockTupleMode::Type,
+) -> bool {
+    // SAFETY: upheld by the caller.
+    unsafe {
+        let Some(lock) = (*(*table).rd_tableam).tuple_lock else {
+            return false;
+        };
+        let place = &raw mut (*slot.0).tts_tid;
+        let command = pg_sys::GetCurrentCommandId(false);
+        let mut failure = pg_sys::TM_FailureData::default();
+        let result = catch_error(|| {
+            lock(
+                table,
+                place,
+                &raw mut pg_sys::SnapshotAnyData,
+                slot.0,
+                command,
+                mode,
+                pg_sys::LockWaitPolicy::LockWaitBlock,
+                pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION as u8,
+                &mut failure,
+            )
+        });
+        result == pg_sys::TM_Result::TM_Ok && !failure.traversed
+    }
+}
+
 /// A value to set in a row: the column's number, the value, and whether it is null.
 pub type ColumnValue = (i16, pg_sys::Datum, bool);
 

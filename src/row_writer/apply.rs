@@ -1,12 +1,14 @@
 //! Applies one row of the touched table to the written table, in a command of its own.
 
-use crate::pg::slot::Slot;
+use crate::pg::slot::{Slot, lock_row};
 use crate::row_writer::index_lookup::{self, KeySearch};
 use crate::row_writer::modify::UpdateManner;
-use crate::row_writer::target::TargetTable;
+use crate::row_writer::parents::{self, ParentChoice, ParentKeys};
+use crate::row_writer::target::{EventOrder, TargetTable};
 use crate::row_writer::{DirectWriter, WriteEvent};
 use pgrx::pg_sys;
 use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
 
 /// State for the rows that one call writes.
 pub struct RowApplier<'a> {
@@ -18,6 +20,8 @@ pub struct RowApplier<'a> {
     looked: OnceCell<(RefCell<KeySearch<'a>>, Slot)>,
     // Declared after the slots and the search, so that it is closed after them.
     pub written: TargetTable<'a>,
+    /// Those of the touched table; set where both sides are written.
+    parents: Option<Rc<ParentKeys>>,
     pub latest: LatestSnapshot,
 }
 
@@ -28,6 +32,7 @@ impl<'a> RowApplier<'a> {
         direct: &'a DirectWriter,
         touched: pg_sys::Relation,
         skipped_fks: &[pg_sys::Oid],
+        order: EventOrder,
     ) -> Self {
         let latest = LatestSnapshot::default();
         if !direct.plain {
@@ -35,12 +40,13 @@ impl<'a> RowApplier<'a> {
         }
         // SAFETY: guaranteed by the caller.
         unsafe {
-            let written = TargetTable::open(direct.written, &direct.kept, skipped_fks);
+            let written = TargetTable::open(direct.written, &direct.kept, skipped_fks, order);
             Self {
                 direct,
                 touched,
                 new: Slot::to_fill(written.relation),
                 looked: OnceCell::new(),
+                parents: written.parents.as_ref().map(|_| parents::find(touched)),
                 written,
                 latest,
             }
@@ -69,16 +75,38 @@ impl<'a> RowApplier<'a> {
                     index_lookup::is_own(row)
                         || index_lookup::is_visible(self.touched, row, self.latest.get())
                 }
-                None => !self
-                    .direct
-                    .touched_key
-                    .is_in(self.touched, key, self.latest.get()),
+                None => !self.is_there(data.tg_trigslot),
             };
             let done = is_so && self.write_row(source, key, event, true);
             if done {
                 self.look_ahead(data);
             }
             done
+        }
+    }
+
+    /// Whether the touched table has a row with the key of this one: a committed one, or one of this transaction. No other transaction can
+    /// insert the key before this one ends, so no snapshot has to be asked, and none leaves a predicate lock.
+    ///
+    /// # Safety
+    /// `row` holds a row of the touched table.
+    pub unsafe fn is_there(&self, row: *mut pg_sys::TupleTableSlot) -> bool {
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            let key = self.direct.touched_columns.of_slot(row);
+            let found = Slot::of_table(self.touched);
+            self.direct.touched_key.find_now(self.touched, &key, &found)
+        }
+    }
+
+    /// Locks the parents of a row of the touched table that is written before its event comes.
+    ///
+    /// # Safety
+    /// The slots hold the row before and after the application's write.
+    pub unsafe fn lock_parents(&self, old: Option<&Slot>, new: &Slot) {
+        if let Some(parents) = &self.parents {
+            // SAFETY: guaranteed by the caller.
+            unsafe { parents.lock(old.map(|o| o.0), new.0, ParentChoice::All) };
         }
     }
 
@@ -107,10 +135,33 @@ impl<'a> RowApplier<'a> {
                 None => written.delete(found),
                 Some(source) => {
                     row.fill(written, source, &self.new)
-                        && written.update(found, &self.new, UpdateManner::of_a_statement(alone))
+                        && (self.is_right(found)
+                            || written.update(
+                                found,
+                                &self.new,
+                                UpdateManner::of_a_statement(alone),
+                            ))
                 }
             }
         }
+    }
+
+    /// Whether the written row is as it should be already; then it is locked, as a write would lock it. If the written table is mirrored, a write
+    /// would go beyond what the application did.
+    ///
+    /// # Safety
+    /// `self.new` holds the row as it should be, and `found` the row as stored.
+    unsafe fn is_right(&self, found: &Slot) -> bool {
+        // SAFETY: guaranteed by the caller.
+        self.direct.both_ways
+            && unsafe {
+                self.direct.row.is_same(found, &self.new)
+                    && lock_row(
+                        self.written.relation,
+                        found,
+                        pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+                    )
+            }
     }
 
     /// Inserts the row; false if its key is taken. Usually there is no conflict, and the index reports one without a search before the

@@ -12,7 +12,7 @@ use crate::row_writer::block_scan::BlockScan;
 use crate::row_writer::column_exprs::{ColumnSync, EvalContext};
 use crate::row_writer::modify::UpdateManner;
 use crate::row_writer::table_cache::TableCache;
-use crate::row_writer::target::TargetTable;
+use crate::row_writer::target::{EventOrder, TargetTable};
 use pgrx::pg_sys;
 
 /// Rows between two checks whether another transaction waits for this one.
@@ -75,7 +75,7 @@ impl ColumnSync {
                 rework: self,
                 stage,
                 context: EvalContext::new(),
-                written: TargetTable::open(self.relation, &kept, &skipped_fks),
+                written: TargetTable::open(self.relation, &kept, &skipped_fks, EventOrder::AtOnce),
                 manner: UpdateManner {
                     alone: false,
                     waits: pace == FillMode::OneRow,

@@ -1,19 +1,19 @@
 //! Which tables can be written below SQL, and to what extent.
 
-use crate::pg::silent_triggers::{self, TriggerKind};
-use crate::row_writer::{index_lookup, projection};
+use crate::pg::trigger_kind::{self, TriggerKind};
+use crate::row_writer::{attributes, index_lookup};
 use pgrx::pg_sys;
 use std::ffi::CString;
 
-/// Whether `table` can be written below SQL: an ordinary table whose columns outside `columns` stay null, without triggers that would have to
+/// Whether `table` can be written below SQL, where mirrors are on it if `both_ways`: an ordinary table whose columns outside `columns` stay null, without triggers that would have to
 /// see the rows, except those of constraints. The application's have fired on the side that it wrote.
 ///
 /// # Safety
 /// `table` is open.
-pub unsafe fn table(table: pg_sys::Relation, columns: &[CString]) -> bool {
+pub unsafe fn table(table: pg_sys::Relation, columns: &[CString], both_ways: bool) -> bool {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let Some(set) = projection::numbers_in(table, columns) else {
+        let Some(set) = attributes::numbers_in(table, columns) else {
             return false;
         };
         let attributes = &*(*table).rd_att;
@@ -29,10 +29,14 @@ pub unsafe fn table(table: pg_sys::Relation, columns: &[CString]) -> bool {
                     && a.attidentity == 0
                     && pg_sys::get_typtype(a.atttypid) as u8 != pg_sys::TYPTYPE_DOMAIN
         };
-        let triggers = silent_triggers::triggers_of((*table).trigdesc);
-        let silent = silent_triggers::list_kinds(triggers)
+        let triggers = trigger_kind::triggers_of((*table).trigdesc);
+        let silent = trigger_kind::list_kinds(triggers)
             .iter()
-            .all(|kind| matches!(kind, TriggerKind::Constraint | TriggerKind::Application));
+            .all(|kind| match kind {
+                TriggerKind::Constraint | TriggerKind::Application => true,
+                TriggerKind::Own => both_ways,
+                TriggerKind::OtherInternal => false,
+            });
         index_lookup::is_table(table)
             && !generated
             && (*table).rd_rules.is_null()

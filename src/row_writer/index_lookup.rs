@@ -13,6 +13,8 @@ struct KeyIndexColumn {
     /// The position of the column's value in the key.
     value: usize,
     equals: pg_sys::RegProcedure,
+    /// The type of the values that are looked for; invalid if it is the index's own.
+    kind: pg_sys::Oid,
     collation: pg_sys::Oid,
 }
 
@@ -62,6 +64,7 @@ impl KeyIndex {
                 Some(KeyIndexColumn {
                     value: attributes.iter().position(|a| a == number)?,
                     equals: pg_sys::get_opcode(operator),
+                    kind: pg_sys::InvalidOid,
                     collation: *(*index).rd_indcollation.add(n),
                 })
             });
@@ -70,6 +73,30 @@ impl KeyIndex {
                 columns: columns.collect::<Option<_>>()?,
             })
         }
+    }
+
+    /// Compares by the operators of a foreign key, whose referring columns have these types. None if an operator is not built in, or takes
+    /// values of another type.
+    pub fn compared_by(mut self, operators: &[pg_sys::Oid], types: &[pg_sys::Oid]) -> Option<Self> {
+        for column in &mut self.columns {
+            let (operator, given) = (operators[column.value], types[column.value]);
+            let (mut left, mut right) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+            // SAFETY: catalog look-ups inside a transaction.
+            let fits = unsafe {
+                pg_sys::op_input_types(operator, &mut left, &mut right);
+                column.equals = pg_sys::get_opcode(operator);
+                given == right || pg_sys::IsBinaryCoercible(given, right)
+            };
+            if !fits || column.equals.to_u32() >= pg_sys::FirstNormalObjectId {
+                return None;
+            }
+            column.kind = if left == right {
+                pg_sys::InvalidOid
+            } else {
+                right
+            };
+        }
+        Some(self)
     }
 
     /// Opens a search that also sees uncommitted rows.
@@ -83,20 +110,21 @@ impl KeyIndex {
         unsafe { KeySearch::open(self, table, snapshot, dirty) }
     }
 
-    /// Whether a row with this key is visible under the snapshot.
+    /// Fetches the row of the key into `slot`; false if there is none. It sees what is committed now and what this transaction has written
+    /// (HeapTupleSatisfiesSelf), and leaves no predicate lock.
     ///
     /// # Safety
-    /// As `search`; the snapshot is active, and `values` are those of the key's columns.
-    pub unsafe fn is_in(
+    /// As `search`; `values` are those of the key's columns, and `slot` is for rows of the table.
+    pub unsafe fn find_now(
         &self,
         table: pg_sys::Relation,
         values: &[pg_sys::Datum],
-        snapshot: pg_sys::Snapshot,
+        slot: &Slot,
     ) -> bool {
         // SAFETY: guaranteed by the caller.
         unsafe {
-            let slot = Slot::of_table(table);
-            KeySearch::open(self, table, snapshot, Box::default()).look(values, &slot)
+            let own = &raw mut pg_sys::SnapshotSelfData;
+            KeySearch::open(self, table, own, Box::default()).look(values, slot)
         }
     }
 }
@@ -170,7 +198,7 @@ impl<'a> KeySearch<'a> {
                     0,
                     n as i16 + 1,
                     pg_sys::BTEqualStrategyNumber as u16,
-                    pg_sys::InvalidOid,
+                    c.kind,
                     c.collation,
                     c.equals,
                     values[c.value],

@@ -175,6 +175,7 @@ impl RowApplier<'_> {
                 }
                 let row = Slot::of_table(self.written.relation);
                 if self.direct.row.fill(&self.written, source.0, &row) {
+                    self.lock_parents(None, &source);
                     self.written.check(&row);
                     pg_sys::ExecMaterializeSlot(row.0);
                     new.push(row);
@@ -228,10 +229,8 @@ impl RowApplier<'_> {
             let tuple = &*pg_sys::ExecFetchSlotHeapTuple(old.0, false, null_mut());
             let key = self.direct.key.of_slot(old.0);
             if event == WriteEvent::Delete {
-                return !self
-                    .direct
-                    .touched_key
-                    .is_in(self.touched, &key, self.latest.get())
+                return self.direct.row.is_followed(old.0)
+                    && !self.is_there(old.0)
                     && self.write_row(None, &key, event, false);
             }
             let next = pgrx::itemptr::item_pointer_to_u64((*tuple.t_data).t_ctid);
@@ -240,6 +239,10 @@ impl RowApplier<'_> {
                     .direct
                     .key
                     .is_same(&key, &self.direct.key.of_slot(new.0))
+                && {
+                    self.lock_parents(Some(old), new);
+                    true
+                }
                 && self.write_row(Some(new.0), &key, event, false)
         }
     }

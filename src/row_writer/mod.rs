@@ -6,6 +6,7 @@
 //! written by another transaction meanwhile), nothing is done, and the caller's statements decide.
 
 mod apply;
+mod attributes;
 mod block_scan;
 pub mod column_exprs;
 pub mod column_fill;
@@ -15,9 +16,11 @@ mod index_insert;
 mod index_lookup;
 mod lookahead;
 mod modify;
+pub mod parents;
 mod projection;
 mod row_change;
 mod scope_fk;
+mod scope_value;
 mod slice_copy;
 mod table_cache;
 mod target;
@@ -26,8 +29,8 @@ use crate::error::Result;
 use crate::ident::Ident;
 use crate::pg::application_path;
 use crate::pg::datum_equality::KeyColumns;
-use crate::pg::prepared;
 use crate::pg::slot::Slot;
+use crate::pg::{guc, own_writes, prepared};
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::{plan_probe, scope_pin};
 use apply::RowApplier;
@@ -40,6 +43,7 @@ use scope_fk::ScopeParent;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use table_cache::TableCache;
+use target::EventOrder;
 
 /// What happened to the touched row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,10 @@ struct FlowRelations {
     key: Vec<CString>,
     /// The column of the written table that has the same value in all rows of this scope; None if all rows belong to the migration.
     scope: Option<CString>,
+    /// The column of the touched table that only rows of this scope have this value in; None if all its rows are followed.
+    follows: Option<CString>,
+    /// The written table is mirrored, too.
+    both_ways: bool,
     /// The columns that `ON CONFLICT` names.
     arbiter: Vec<CString>,
 }
@@ -72,6 +80,9 @@ pub struct DirectWriter {
     row: Projection,
     /// The touched table's key.
     key: KeyColumns,
+    /// The touched table's key as `touched_key` has it: in the target of a scope, with the scope's column.
+    touched_columns: KeyColumns,
+    both_ways: bool,
     /// Indexes that find the row of a key in the touched table, and in the written one.
     touched_key: KeyIndex,
     written_key: KeyIndex,
@@ -83,17 +94,18 @@ pub struct DirectWriter {
 }
 
 impl DirectWriter {
-    /// Builds the writer for a flow between two tables whose keys stay the same and are unique. None if rows of these tables cannot be
-    /// written this way.
+    /// Builds the writer for a flow between two tables whose keys stay the same and are unique. `both_ways`: the written table is mirrored,
+    /// too. None if rows of these tables cannot be written this way.
     pub fn for_flow(
         flow: &Flow,
         touched: pg_sys::Oid,
         view: pg_sys::Oid,
         written: pg_sys::Oid,
+        both_ways: bool,
     ) -> Result<Option<Self>> {
         // What is read of the tables holds their functions in SQL, with the names in them looked up.
         let _code = application_path::switch();
-        let made = Self::of_flow(flow, touched, view, written);
+        let made = Self::of_flow(flow, [touched, view, written], both_ways);
         let Some(mut made) = made else {
             return Ok(None);
         };
@@ -110,16 +122,20 @@ impl DirectWriter {
 
     fn of_flow(
         flow: &Flow,
-        touched: pg_sys::Oid,
-        view: pg_sys::Oid,
-        written: pg_sys::Oid,
+        [touched, view, written]: [pg_sys::Oid; 3],
+        both_ways: bool,
     ) -> Option<Self> {
         let scope = flow.marks.first();
-        if flow.direction == Direction::Reverse
+        let chosen = match flow.direction {
+            Direction::Forward => flow.own.is_some() != scope.is_some(),
+            // A filter, or an expression: what is written may map forward to another row.
+            Direction::Reverse => flow.own.is_some() || !flow.kept.is_empty(),
+        };
+        if chosen
             || flow.deferrable
             || flow.merged
             || flow.marks.len() > 1
-            || flow.own.is_some() != scope.is_some()
+            || flow.follows.len() > 1
         {
             return None;
         }
@@ -130,6 +146,8 @@ impl DirectWriter {
             columns: texts(&flow.columns)?,
             key: texts(flow.key.iter().map(|k| &k.touched))?,
             scope: texts(scope)?.pop(),
+            follows: texts(flow.follows.iter().map(|s| &s.column))?.pop(),
+            both_ways,
             arbiter: texts(&flow.arbiter)?,
         })
     }
@@ -148,13 +166,14 @@ impl DirectWriter {
             [parties.touched, parties.view, parties.written].map(OpenRelation::read);
         // SAFETY: the relations are open.
         unsafe {
-            if !eligibility::table(written.0, &parties.columns)
+            if !eligibility::table(written.0, &parties.columns, parties.both_ways)
                 || !index_lookup::is_table(touched.0)
             {
                 return None;
             }
-            let key = projection::numbers_in(touched.0, &parties.key)?;
+            let key = attributes::numbers_in(touched.0, &parties.key)?;
             let row = Projection::from_view(view.0, written.0, parties, &key)?;
+            let (touched_key, indexed) = touched_index(touched.0, &key, row.follows())?;
             Some(Self {
                 context,
                 written: parties.written,
@@ -163,12 +182,14 @@ impl DirectWriter {
                 kept: TableCache::load(written.0),
                 parents: Vec::new(),
                 ahead: RefCell::default(),
-                key: projection::key_columns(touched.0, &key),
+                key: attributes::key_columns(touched.0, &key),
+                touched_columns: attributes::key_columns(touched.0, &indexed),
+                both_ways: parties.both_ways,
                 row,
-                touched_key: KeyIndex::find_index(touched.0, &key)?,
+                touched_key,
                 written_key: KeyIndex::find_index(
                     written.0,
-                    &projection::numbers_in(written.0, &parties.arbiter)?,
+                    &attributes::numbers_in(written.0, &parties.arbiter)?,
                 )?,
             })
         }
@@ -205,11 +226,30 @@ impl DirectWriter {
         event: WriteEvent,
     ) -> Result<bool> {
         let skipped_fks = self.list_needless_fks(event)?;
+        let order = self.event_order();
         // SAFETY: inside a transaction.
         unsafe {
-            pg_sys::CommandCounterIncrement();
-            Ok(RowApplier::begin(self, data.tg_relation, &skipped_fks)
-                .apply_event(data, key, event))
+            if order == EventOrder::Queued {
+                own_writes::note_next_command();
+                // Used, also where nothing is written: no command of the application may get the id.
+                pg_sys::GetCurrentCommandId(true);
+            } else {
+                pg_sys::CommandCounterIncrement();
+            }
+            let applier = RowApplier::begin(self, data.tg_relation, &skipped_fks, order);
+            if applier.written.brackets {
+                own_writes::note_bracketed(pg_sys::GetCurrentCommandId(false));
+            }
+            Ok(applier.apply_event(data, key, event))
+        }
+    }
+
+    /// The apply worker of logical replication closes only its own table after the trigger queue, and runs no actions of foreign keys.
+    fn event_order(&self) -> EventOrder {
+        if self.both_ways && !guc::is_replica() {
+            EventOrder::Queued
+        } else {
+            EventOrder::AtOnce
         }
     }
 
@@ -242,6 +282,26 @@ impl DirectWriter {
             search.find(&self.row.key(key), &found);
         }
     }
+}
+
+/// Finds the unique index of the touched table's key, and its columns. In the target of a scope the scope's column may be one of them.
+///
+/// # Safety
+/// `touched` is open.
+unsafe fn touched_index(
+    touched: pg_sys::Relation,
+    key: &[i16],
+    follows: Option<i16>,
+) -> Option<(KeyIndex, Vec<i16>)> {
+    let with_scope = || {
+        let mut all = key.to_vec();
+        all.push(follows?);
+        Some(all)
+    };
+    // SAFETY: guaranteed by the caller.
+    let find =
+        |columns: Vec<i16>| unsafe { KeyIndex::find_index(touched, &columns) }.zip(Some(columns));
+    find(key.to_vec()).or_else(|| find(with_scope()?))
 }
 
 impl Drop for DirectWriter {
@@ -283,15 +343,19 @@ struct OpenRelation(pg_sys::Relation);
 
 impl OpenRelation {
     fn read(oid: pg_sys::Oid) -> Self {
+        Self::open(oid, pg_sys::AccessShareLock)
+    }
+
+    fn open(oid: pg_sys::Oid, lock: u32) -> Self {
         // SAFETY: inside a transaction; closed on drop, or by the abort that unwinds it.
-        Self(unsafe { pg_sys::relation_open(oid, pg_sys::AccessShareLock as i32) })
+        Self(unsafe { pg_sys::relation_open(oid, lock as i32) })
     }
 }
 
 impl Drop for OpenRelation {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: opened by `read`.
+            // SAFETY: opened by `open`.
             unsafe { pg_sys::relation_close(self.0, pg_sys::NoLock as i32) };
         }
     }

@@ -3,7 +3,8 @@
 
 use crate::pg::own_statement;
 use crate::pg::slot::{Slot, catch_error};
-use crate::row_writer::target::TargetTable;
+use crate::row_writer::parents::ParentChoice;
+use crate::row_writer::target::{EventOrder, TargetTable};
 use pgrx::pg_sys;
 use std::ptr::null_mut;
 
@@ -41,6 +42,7 @@ impl TargetTable<'_> {
             self.fire(|| {
                 pg_sys::ExecARInsertTriggers(self.estate, self.result, new.0, recheck, null_mut());
             });
+            self.lock_parents(None, new);
         }
     }
 
@@ -154,6 +156,7 @@ impl TargetTable<'_> {
                     false,
                 );
             });
+            self.lock_parents(Some(old), new);
             true
         }
     }
@@ -300,10 +303,24 @@ impl TargetTable<'_> {
                     );
                 }
             });
+            for slot in new {
+                self.lock_parents(None, slot);
+            }
         }
     }
 
-    /// Fires the foreign key triggers that `queue` queues, as at the end of a statement.
+    /// Locks the rows that a written row refers to, where its foreign keys would lock them only when the transaction ends.
+    ///
+    /// # Safety
+    /// The slots hold the row before and after the write.
+    unsafe fn lock_parents(&self, old: Option<&Slot>, new: &Slot) {
+        if let Some(parents) = &self.parents {
+            // SAFETY: guaranteed by the caller.
+            unsafe { parents.lock(old.map(|o| o.0), new.0, ParentChoice::CheckedLate) };
+        }
+    }
+
+    /// Fires the foreign key triggers that `queue` queues, as at the end of a statement, or leaves them in the application's queue.
     ///
     /// # Safety
     /// `queue` queues events of this table.
@@ -311,6 +328,10 @@ impl TargetTable<'_> {
         // SAFETY: guaranteed by the caller; inside a transaction.
         unsafe {
             if !self.fires {
+                return;
+            }
+            if self.order == EventOrder::Queued {
+                queue();
                 return;
             }
             let _ours = own_statement::write_below_sql();

@@ -1,8 +1,10 @@
 //! Projection: computes the row that the mapping's view gives for a touched row, without running the view. The view's target list is
 //! planned once, as the planner does when it pulls the view up, and evaluated over the touched row.
 
-use crate::pg::datum_equality::{DatumImage, KeyColumns};
+use crate::pg::datum_equality::DatumImage;
 use crate::pg::slot::{Slot, catch_error};
+use crate::row_writer::attributes::{attribute, number_in, numbers_in};
+use crate::row_writer::scope_value::{self, ScopeValue};
 use crate::row_writer::target::TargetTable;
 use crate::row_writer::{FlowRelations, items};
 use pgrx::pg_sys;
@@ -25,20 +27,15 @@ enum KeyPart {
     Const(pg_sys::Datum),
 }
 
-/// The scope's column, and its value in all rows of this scope.
-pub struct ScopeValue {
-    pub number: i16,
-    pub value: pg_sys::Datum,
-    image: DatumImage,
-}
-
 pub struct Projection {
-    columns: Vec<(i16, ValueSource)>,
+    columns: Vec<(i16, ValueSource, DatumImage)>,
     filter: *mut pg_sys::Expr,
     key: Vec<KeyPart>,
     /// The written key's columns.
     arbiter: Vec<i16>,
     pub scope: Option<ScopeValue>,
+    /// The column and value of the rows of the touched table that are followed.
+    follows: Option<ScopeValue>,
 }
 
 impl Projection {
@@ -60,8 +57,11 @@ impl Projection {
             }
             let numbers = numbers_in(written, &parties.columns)?;
             let columns = parties.columns.iter().zip(numbers);
-            let columns: Vec<(i16, ValueSource)> = columns
-                .map(|(name, number)| Some((number, value(query, name, written, number)?)))
+            let columns: Vec<(i16, ValueSource, DatumImage)> = columns
+                .map(|(name, number)| {
+                    let image = DatumImage::for_type(attribute(written, number).atttypid);
+                    Some((number, value(query, name, written, number)?, image))
+                })
                 .collect::<Option<_>>()?;
             let of = |name: &CString| {
                 let number = number_in(written, name)?;
@@ -78,12 +78,19 @@ impl Projection {
                 _ => None,
             };
             let scope = |name: &CString| match of(name)? {
-                (number, ValueSource::Const(value, false)) => Some(ScopeValue {
-                    number,
-                    value,
-                    image: DatumImage::for_type(attribute(written, number).atttypid),
-                }),
+                (number, ValueSource::Const(value, false)) => {
+                    let kind = attribute(written, number).atttypid;
+                    Some(ScopeValue::new(number, value, kind))
+                }
                 _ => None,
+            };
+            let quals = match (*query.jointree).quals {
+                quals if quals.is_null() => std::ptr::null_mut(),
+                quals => plan_expression(quals.cast()),
+            };
+            let follows = match &parties.follows {
+                None => None,
+                Some(_) => Some(scope_value::find_compared(quals)?),
             };
             Some(Self {
                 key: parties.arbiter.iter().map(part).collect::<Option<_>>()?,
@@ -92,10 +99,11 @@ impl Projection {
                     None => None,
                     Some(name) => Some(scope(name)?),
                 },
-                filter: match (*query.jointree).quals {
-                    quals if quals.is_null() => std::ptr::null_mut(),
-                    quals => plan_expression(quals.cast()),
+                filter: match follows {
+                    Some(_) => std::ptr::null_mut(),
+                    None => quals,
                 },
+                follows,
                 columns,
             })
         }
@@ -107,7 +115,7 @@ impl Projection {
             && !self
                 .columns
                 .iter()
-                .any(|(_, v)| matches!(v, ValueSource::Expression(_)))
+                .any(|(_, v, _)| matches!(v, ValueSource::Expression(_)))
     }
 
     /// Returns the written table's key for a key of the touched table.
@@ -124,11 +132,39 @@ impl Projection {
     /// # Safety
     /// `found` holds a row of the written table.
     pub unsafe fn is_ours(&self, found: &Slot) -> bool {
-        self.scope.as_ref().is_none_or(|s| {
-            // SAFETY: guaranteed by the caller; both values are of the scope's type.
-            unsafe {
-                let (value, null) = Slot::value(found.0, s.number);
-                !null && s.image.is_same(value, s.value)
+        // SAFETY: guaranteed by the caller.
+        self.scope
+            .as_ref()
+            .is_none_or(|s| unsafe { s.is_in(found.0) })
+    }
+
+    /// Whether a row of the touched table belongs to the scope that is followed.
+    ///
+    /// # Safety
+    /// `row` holds a row of the touched table.
+    pub unsafe fn is_followed(&self, row: *mut pg_sys::TupleTableSlot) -> bool {
+        // SAFETY: guaranteed by the caller.
+        self.follows
+            .as_ref()
+            .is_none_or(|s| unsafe { s.is_in(row) })
+    }
+
+    /// The number of the touched table's column that has the same value in all rows that are followed.
+    pub fn follows(&self) -> Option<i16> {
+        self.follows.as_ref().map(|s| s.number)
+    }
+
+    /// Whether both rows of the written table have the same values, as they are stored. False where one is stored out of line.
+    ///
+    /// # Safety
+    /// Both slots hold rows of the written table.
+    pub unsafe fn is_same(&self, a: &Slot, b: &Slot) -> bool {
+        // SAFETY: guaranteed by the caller; both values are of the column's type.
+        self.columns.iter().all(|(number, _, image)| unsafe {
+            match (Slot::value(a.0, *number), Slot::value(b.0, *number)) {
+                ((_, true), (_, true)) => true,
+                ((x, false), (y, false)) => image.is_same(x, y),
+                _ => false,
             }
         })
     }
@@ -145,6 +181,9 @@ impl Projection {
     ) -> bool {
         // SAFETY: guaranteed by the caller; the slot has as many values as the table has columns, and each is set.
         unsafe {
+            if !self.is_followed(source) {
+                return false;
+            }
             let evaluated = |expression| evaluate(written.expression_context(), expression, source);
             if !self.filter.is_null() {
                 let (passes, null) = evaluated(self.filter);
@@ -156,7 +195,7 @@ impl Projection {
             let new = &mut *new.0;
             let width = (*new.tts_tupleDescriptor).natts as usize;
             std::slice::from_raw_parts_mut(new.tts_isnull, width).fill(true);
-            for (number, value) in &self.columns {
+            for (number, value, _) in &self.columns {
                 let (value, null) = match *value {
                     ValueSource::Column(from) => Slot::value(source, from),
                     ValueSource::Const(value, null) => (value, null),
@@ -294,46 +333,4 @@ unsafe fn evaluate(
         };
         (value, null)
     }
-}
-
-/// # Safety
-/// `table` is open and has the column.
-pub unsafe fn attribute<'a>(
-    table: pg_sys::Relation,
-    number: i16,
-) -> &'a pg_sys::FormData_pg_attribute {
-    // SAFETY: guaranteed by the caller.
-    unsafe {
-        &(*(*table).rd_att)
-            .attrs
-            .as_slice((*(*table).rd_att).natts as usize)[number as usize - 1]
-    }
-}
-
-/// # Safety
-/// `table` is open and has the columns.
-pub unsafe fn key_columns(table: pg_sys::Relation, numbers: &[i16]) -> KeyColumns {
-    // SAFETY: guaranteed by the caller.
-    let kind = |n: &i16| (*n, unsafe { attribute(table, *n) }.atttypid);
-    KeyColumns::new(numbers.iter().map(kind))
-}
-
-/// Returns the numbers of the columns; None if one of them does not exist.
-///
-/// # Safety
-/// `table` is open.
-pub unsafe fn numbers_in(table: pg_sys::Relation, names: &[CString]) -> Option<Vec<i16>> {
-    // SAFETY: guaranteed by the caller.
-    names
-        .iter()
-        .map(|n| unsafe { number_in(table, n) })
-        .collect()
-}
-
-/// # Safety
-/// `table` is open.
-unsafe fn number_in(table: pg_sys::Relation, name: &CString) -> Option<i16> {
-    // SAFETY: guaranteed by the caller.
-    let number = unsafe { pg_sys::get_attnum((*table).rd_id, name.as_ptr()) };
-    (number > 0).then_some(number)
 }

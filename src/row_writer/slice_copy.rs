@@ -20,7 +20,7 @@ use crate::pg::tid::{self, BlockSlice};
 use crate::pg::tx;
 use crate::row_writer::block_scan::BlockScan;
 use crate::row_writer::index_lookup::{dirty, in_progress};
-use crate::row_writer::target::TargetTable;
+use crate::row_writer::target::{EventOrder, TargetTable};
 use crate::row_writer::{DirectWriter, OpenRelation, WriteEvent};
 use pgrx::pg_sys;
 
@@ -90,7 +90,12 @@ impl<'a> SliceCopy<'a> {
         let source = OpenRelation::read(touched);
         // SAFETY: both tables are open as long as the value lives.
         unsafe {
-            let written = TargetTable::open(direct.written, &direct.kept, skipped_fks);
+            let written = TargetTable::open(
+                direct.written,
+                &direct.kept,
+                skipped_fks,
+                EventOrder::AtOnce,
+            );
             Self {
                 direct,
                 slots: Vec::with_capacity(CHUNK),

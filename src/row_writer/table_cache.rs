@@ -1,6 +1,6 @@
 //! What a session caches of the written table between rows, so that a row that is written alone does not pay for it again.
 
-use crate::pg::silent_triggers::{self, TriggerKind};
+use crate::pg::trigger_kind::{self, TriggerKind};
 use crate::row_writer::index_lookup;
 use pgrx::pg_sys;
 
@@ -25,8 +25,8 @@ impl TableCache {
                     && pg_sys::RelationGetIndexPredicate(index).is_null()
                     && pg_sys::RelationGetIndexExpressions(index).is_null()
             });
-            let triggers = silent_triggers::triggers_of((*table).trigdesc);
-            let kinds = silent_triggers::list_kinds(triggers);
+            let triggers = trigger_kind::triggers_of((*table).trigdesc);
+            let kinds = trigger_kind::list_kinds(triggers);
             let of_constraints = triggers
                 .iter()
                 .zip(kinds)

@@ -1,9 +1,23 @@
 //! The written table, opened for writing: its triggers, its indexes, and memory contexts.
 
-use crate::pg::silent_triggers::{self, TriggerKind};
+use crate::pg::silent_triggers;
+use crate::pg::trigger_kind::{self, TriggerKind};
+use crate::row_writer::parents::{self, ParentKeys};
 use crate::row_writer::table_cache::TableCache;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
+use std::rc::Rc;
+
+/// When the triggers of the written rows fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventOrder {
+    /// After each row, or after all rows that are written together.
+    AtOnce,
+    /// After those of the application's statement, as those of a foreign key's action do (ri_PerformCheck). If the written table is
+    /// mirrored too, only when each row of that statement is mirrored does the action of a foreign key on one side match its counterpart on
+    /// the other.
+    Queued,
+}
 
 /// The written table, opened for the rows of one call.
 pub struct TargetTable<'a> {
@@ -12,6 +26,11 @@ pub struct TargetTable<'a> {
     pub result: *mut pg_sys::ResultRelInfo,
     /// There are triggers that must see the written rows.
     pub fires: bool,
+    pub order: EventOrder,
+    /// The events of foreign keys are bracketed, see `silent_triggers`.
+    pub brackets: bool,
+    /// Set where both sides are written.
+    pub parents: Option<Rc<ParentKeys>>,
     pub kept: &'a TableCache,
 }
 
@@ -24,6 +43,7 @@ impl<'a> TargetTable<'a> {
         table: pg_sys::Oid,
         kept: &'a TableCache,
         skipped_fks: &[pg_sys::Oid],
+        order: EventOrder,
     ) -> Self {
         // SAFETY: closed on drop, or by the abort that unwinds it.
         unsafe {
@@ -38,9 +58,17 @@ impl<'a> TargetTable<'a> {
             let opened = &raw mut (*estate).es_opened_result_relations;
             *opened = pg_sys::lappend(*opened, result.cast());
             let fires = !kept.is_quiet(skipped_fks);
+            let mut brackets = false;
             if fires {
+                let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
                 pg_sys::InitResultRelInfo(result, relation, 0, null_mut(), 0);
-                disable_triggers(result, skipped_fks);
+                match order {
+                    EventOrder::AtOnce => disable_triggers(result, skipped_fks),
+                    EventOrder::Queued => {
+                        brackets = silent_triggers::leave_constraints(&mut *result, skipped_fks);
+                    }
+                }
+                pg_sys::MemoryContextSwitchTo(before);
             } else {
                 // As InitResultRelInfo(), without a copy of the triggers.
                 (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
@@ -51,6 +79,9 @@ impl<'a> TargetTable<'a> {
                 estate,
                 result,
                 fires,
+                order,
+                brackets,
+                parents: (order == EventOrder::Queued).then(|| parents::find(relation)),
                 kept,
             }
         }
@@ -131,7 +162,7 @@ unsafe fn disable_triggers(result: *mut pg_sys::ResultRelInfo, skipped_fks: &[pg
         let Some(own) = (*result).ri_TrigDesc.as_ref() else {
             return;
         };
-        let kinds = silent_triggers::list_kinds(silent_triggers::triggers_of(own));
+        let kinds = trigger_kind::list_kinds(trigger_kind::triggers_of(own));
         let triggers = std::slice::from_raw_parts_mut(own.triggers, own.numtriggers as usize);
         for (trigger, kind) in triggers.iter_mut().zip(kinds) {
             if kind != TriggerKind::Constraint || skipped_fks.contains(&trigger.tgconstraint) {

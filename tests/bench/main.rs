@@ -14,6 +14,7 @@ mod many;
 #[path = "../common/patience.rs"]
 mod patience;
 mod rounds;
+mod switched;
 
 use cluster::Cluster;
 
@@ -31,6 +32,9 @@ fn main() {
     }
     if is_wanted("bulk") {
         dual_write::many_rows(&cluster);
+    }
+    if is_wanted("switched") {
+        switched::run(&cluster);
     }
     if is_wanted("backfill") {
         backfill::run(&cluster);

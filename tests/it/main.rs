@@ -37,6 +37,7 @@ mod many_tables;
 mod mid_run;
 mod names_of_ours;
 mod not_carried;
+mod notices_nothing;
 mod odd_triggers;
 mod online_ddl;
 mod proof;

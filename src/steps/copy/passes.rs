@@ -82,7 +82,7 @@ fn direct(p: &Mapping, flow: &Flow) -> Result<Option<DirectWriter>> {
     if sessions::older_than("0.4.0")?.maybe > 0 {
         return Ok(None);
     }
-    let found = DirectWriter::for_flow(flow, Oid::from(p.source), view, Oid::from(target))?;
+    let found = DirectWriter::for_flow(flow, Oid::from(p.source), view, Oid::from(target), false)?;
     Ok(found.filter(DirectWriter::can_bulk_copy))
 }
 

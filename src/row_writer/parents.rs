@@ -1,0 +1,210 @@
+//! Locks the rows that a row refers to. A foreign key of a new table is checked when its transaction ends, one of an old table when its
+//! statement ends, so two transactions could lock the parents of one side in the order that the application gives them and those of the
+//! other side in the opposite one, and deadlock where the application alone does not. While both sides are written, a row that was written
+//! therefore locks its parents at once, first those of the side that the application wrote, then those of the other one. The lock is the
+//! one that the foreign key's check takes (ri_PerformCheck in ri_triggers.c: FOR KEY SHARE).
+//!
+//! Parents that no mirror writes have one row, not two, and are left to the check.
+
+use crate::pg::datum_equality::DatumImage;
+use crate::pg::relcache_flag::{self, InvalidationFlag};
+use crate::pg::slot::{Slot, lock_row};
+use crate::pg::trigger_kind;
+use crate::row_writer::index_lookup::{self, KeyIndex};
+use crate::row_writer::{OpenRelation, attributes, items};
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The foreign keys of a table that refer to tables with mirrors.
+pub struct ParentKeys {
+    keys: Vec<ParentKey>,
+    /// Raised when the table or a parent changes.
+    changed: Rc<InvalidationFlag>,
+}
+
+struct ParentKey {
+    parent: pg_sys::Oid,
+    index: KeyIndex,
+    /// The referring columns, in the order of the key.
+    columns: Vec<(i16, DatumImage)>,
+    /// The check may come at the end of the transaction.
+    late: bool,
+}
+
+/// Which foreign keys' parents are locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParentChoice {
+    All,
+    /// Those of keys that may be checked later; the others lock theirs in the same statement.
+    CheckedLate,
+}
+
+thread_local! {
+    static KNOWN: RefCell<HashMap<pg_sys::Oid, Rc<ParentKeys>>> = RefCell::default();
+}
+
+/// Locks the parents of the row of a running event.
+///
+/// # Safety
+/// `data` is the TriggerData of a row trigger that is running.
+pub unsafe fn lock_of_event(data: &pg_sys::TriggerData, choice: ParentChoice) {
+    // SAFETY: guaranteed by the caller; which slots hold rows depends on the event (trigger.c).
+    unsafe {
+        let (old, new) = match data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
+            pg_sys::TRIGGER_EVENT_INSERT => (None, data.tg_trigslot),
+            pg_sys::TRIGGER_EVENT_UPDATE => (Some(data.tg_trigslot), data.tg_newslot),
+            _ => return,
+        };
+        find(data.tg_relation).lock(old, new, choice);
+    }
+}
+
+/// Returns the keys of the table, from the session's cache or newly read.
+///
+/// # Safety
+/// `table` is open.
+pub unsafe fn find(table: pg_sys::Relation) -> Rc<ParentKeys> {
+    // SAFETY: guaranteed by the caller.
+    let oid = unsafe { (*table).rd_id };
+    let known = KNOWN.with_borrow(|all| all.get(&oid).cloned());
+    if let Some(known) = known.filter(|k| !k.changed.is_raised()) {
+        return known;
+    }
+    // SAFETY: guaranteed by the caller.
+    let read = Rc::new(unsafe { ParentKeys::read(table) });
+    KNOWN.with_borrow_mut(|all| {
+        all.retain(|_, keys| !keys.changed.is_raised());
+        all.insert(oid, Rc::clone(&read));
+    });
+    read
+}
+
+impl ParentKeys {
+    /// # Safety
+    /// `table` is open.
+    unsafe fn read(table: pg_sys::Relation) -> Self {
+        // SAFETY: guaranteed by the caller; the list belongs to the relcache entry, which stays as it is while no invalidation is accepted,
+        // so it is copied first.
+        let keys: Vec<pg_sys::ForeignKeyCacheInfo> = unsafe {
+            items::<pg_sys::ForeignKeyCacheInfo>(pg_sys::RelationGetFKeyList(table))
+                .map(|key| *key)
+                .collect()
+        };
+        let mut watched: Vec<_> = keys.iter().map(|key| key.confrelid).collect();
+        // SAFETY: guaranteed by the caller.
+        watched.push(unsafe { (*table).rd_id });
+        let changed = relcache_flag::relations(watched);
+        Self {
+            // SAFETY: guaranteed by the caller.
+            keys: keys
+                .iter()
+                .filter_map(|key| unsafe { ParentKey::from_constraint(table, key) })
+                .collect(),
+            changed,
+        }
+    }
+
+    /// Locks the parents of a row, if it is new or refers to others than `old`.
+    ///
+    /// # Safety
+    /// Both slots hold rows of the table that the keys are of.
+    pub unsafe fn lock(
+        &self,
+        old: Option<*mut pg_sys::TupleTableSlot>,
+        new: *mut pg_sys::TupleTableSlot,
+        choice: ParentChoice,
+    ) {
+        for key in &self.keys {
+            if choice == ParentChoice::CheckedLate && !key.late {
+                continue;
+            }
+            // SAFETY: guaranteed by the caller.
+            unsafe {
+                if !old.is_some_and(|old| key.is_same(old, new)) {
+                    key.lock(new);
+                }
+            }
+        }
+    }
+}
+
+impl ParentKey {
+    /// Returns None where the parent has no mirror, or cannot be found by built-in comparisons of an index.
+    ///
+    /// # Safety
+    /// `child` is open, and has the key.
+    unsafe fn from_constraint(
+        child: pg_sys::Relation,
+        key: &pg_sys::ForeignKeyCacheInfo,
+    ) -> Option<Self> {
+        let parent = OpenRelation::read(key.confrelid);
+        // SAFETY: guaranteed by the caller; the parent is open.
+        unsafe {
+            if !index_lookup::is_table(parent.0) || !trigger_kind::has_mirror(parent.0) {
+                return None;
+            }
+            let count = usize::try_from(key.nkeys).ok()?;
+            let columns: Vec<i16> = key.conkey[..count].to_vec();
+            let types = columns
+                .iter()
+                .map(|n| attributes::attribute(child, *n).atttypid);
+            let types: Vec<_> = types.collect();
+            let images = types.iter().map(|t| DatumImage::for_type(*t));
+            let triggers = trigger_kind::triggers_of((*child).trigdesc);
+            Some(Self {
+                parent: key.confrelid,
+                index: KeyIndex::find_index(parent.0, &key.confkey[..count])?
+                    .compared_by(&key.conpfeqop[..count], &types)?,
+                columns: columns.iter().copied().zip(images).collect(),
+                late: triggers
+                    .iter()
+                    .any(|t| t.tgconstraint == key.conoid && t.tgdeferrable),
+            })
+        }
+    }
+
+    /// # Safety
+    /// Both slots hold rows of the child.
+    unsafe fn is_same(
+        &self,
+        old: *mut pg_sys::TupleTableSlot,
+        new: *mut pg_sys::TupleTableSlot,
+    ) -> bool {
+        // SAFETY: guaranteed by the caller.
+        self.columns.iter().all(|(number, image)| unsafe {
+            match (Slot::value(old, *number), Slot::value(new, *number)) {
+                ((_, true), (_, true)) => true,
+                ((a, false), (b, false)) => image.is_same(a, b),
+                _ => false,
+            }
+        })
+    }
+
+    /// Locks the parent of this row, if it refers to one that exists.
+    ///
+    /// # Safety
+    /// `row` holds a row of the child.
+    unsafe fn lock(&self, row: *mut pg_sys::TupleTableSlot) {
+        // SAFETY: guaranteed by the caller.
+        let values = self
+            .columns
+            .iter()
+            .map(|(n, _)| unsafe { Slot::value(row, *n) });
+        let values: Vec<_> = values.collect();
+        if values.iter().any(|(_, null)| *null) {
+            return;
+        }
+        let values: Vec<_> = values.into_iter().map(|(value, _)| value).collect();
+        let parent = OpenRelation::open(self.parent, pg_sys::RowShareLock);
+        // SAFETY: the parent is open for longer than the slot. What the lock finds is not asked: the check decides.
+        unsafe {
+            let found = Slot::of_table(parent.0);
+            if !self.index.find_now(parent.0, &values, &found) || index_lookup::is_own(found.0) {
+                return;
+            }
+            lock_row(parent.0, &found, pg_sys::LockTupleMode::LockTupleKeyShare);
+        }
+    }
+}
