@@ -56,13 +56,16 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     let by_row = data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0;
     // SAFETY: `data` belongs to this call; a row trigger has its tuples.
     unsafe {
-        if by_row && (silent_triggers::close_bracket(data) || was_written(data)) {
+        if by_row && silent_triggers::close_bracket(data) {
             return Ok(());
         }
-        if by_row && own_writes::is_ours(data) {
-            parents::lock_of_event(data, ParentChoice::CheckedLate);
-        } else {
-            mirror_to_all(data)?;
+        // A row that was written ahead has its bracket, too.
+        if !by_row || !was_written(data) {
+            if by_row && own_writes::is_ours(data) {
+                parents::lock_of_event(data, ParentChoice::CheckedLate);
+            } else {
+                mirror_to_all(data)?;
+            }
         }
         if by_row {
             silent_triggers::open_bracket(data);

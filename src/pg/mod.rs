@@ -5,6 +5,7 @@ pub mod activity;
 pub mod application_path;
 pub mod argument;
 pub mod catalog;
+pub mod catch;
 pub mod command_id;
 pub mod cron;
 pub mod databases;

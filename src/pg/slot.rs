@@ -76,19 +76,23 @@ pub unsafe fn lock_row(
         let Some(lock) = (*(*table).rd_tableam).tuple_lock else {
             return false;
         };
-        let place = &raw mut (*slot.0).tts_tid;
+        // The lock follows the row to its last version, and writes where that is.
+        let mut place = (*slot.0).tts_tid;
         let command = pg_sys::GetCurrentCommandId(false);
         let mut failure = pg_sys::TM_FailureData::default();
+        // As ExecLockRows() does: a version that another transaction is writing is locked, too.
+        let flags = pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS
+            | pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
         let result = catch_error(|| {
             lock(
                 table,
-                place,
+                &mut place,
                 &raw mut pg_sys::SnapshotAnyData,
                 slot.0,
                 command,
                 mode,
                 pg_sys::LockWaitPolicy::LockWaitBlock,
-                pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION as u8,
+                flags as u8,
                 &mut failure,
             )
         });

@@ -1,11 +1,9 @@
 //! Commands that must run at the top level (CREATE INDEX CONCURRENTLY), in a worker: SPI refuses them.
 
 use crate::error::{Error, Result};
-use crate::pg::{application_path, guc, role, tx};
+use crate::pg::{application_path, catch, guc, role};
 use pgrx::pg_sys;
-use pgrx::prelude::*;
 use std::ffi::{CString, c_char};
-use std::panic::AssertUnwindSafe;
 
 /// Runs, as `role`, one utility command that starts and commits transactions by itself. It runs as that role because its text may
 /// call the role's functions, which see `path` as search_path; None for the pinned one. No transaction may be open before, and none is open afterwards, whether the command succeeded or not.
@@ -13,12 +11,10 @@ use std::panic::AssertUnwindSafe;
 pub fn run_top_level(sql: &str, role: pg_sys::Oid, path: Option<&str>) -> Result<()> {
     let text = CString::new(sql).map_err(|_| Error::internal("NUL in SQL text".into()))?;
     let mine = role::current();
-    let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
+    let outcome = catch::catch(|| {
         // SAFETY: no transaction is open, as this function requires.
         unsafe { execute(&text, role, path) }
-    }))
-    .catch_others(|caught| Err(tx::from_caught(caught)))
-    .execute();
+    });
     // SAFETY: a transaction that an ERROR left open is aborted as the server's main loop would do. The abort restores the role that
     // the innermost transaction began with, which is the command's; so this process's own role is set again.
     unsafe {

@@ -76,6 +76,19 @@ pub unsafe fn has_mirror(table: pg_sys::Relation) -> bool {
     triggers.iter().any(|t| is_mirror(t, own))
 }
 
+/// Whether it fires before a row is written, and may change it.
+pub fn changes_rows(trigger: &pg_sys::Trigger) -> bool {
+    let before = pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE;
+    trigger.tgtype as u32 & before == before
+}
+
+/// Whether it is the check of a foreign key, on the table that refers.
+pub fn checks_parent(trigger: &pg_sys::Trigger) -> bool {
+    // SAFETY: compares an object id.
+    let kind = unsafe { pg_sys::RI_FKey_trigger_type(trigger.tgfoid) };
+    kind as u32 == pg_sys::RI_TRIGGER_FK
+}
+
 /// Whether the function is an action of a foreign key: CASCADE, SET NULL or SET DEFAULT, on DELETE or UPDATE. Object ids of built-in
 /// functions never change (pg_proc.dat).
 pub fn acts_on_other_rows(function: Oid) -> bool {

@@ -2,10 +2,8 @@
 //! nothing behind.
 
 use crate::error::{Error, Result};
+use crate::pg::catch;
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::CaughtError;
-use pgrx::prelude::*;
-use std::panic::AssertUnwindSafe;
 
 /// Runs `f` in a subtransaction: released on Ok, rolled back on Err and on any ERROR raised inside.
 pub fn subtransaction<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -26,10 +24,7 @@ fn run<T>(f: impl FnOnce() -> Result<T>, keep: bool) -> Result<T> {
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::MemoryContextSwitchTo(context);
     }
-    let outcome = PgTryBuilder::new(AssertUnwindSafe(f))
-        .catch_others(|caught| Err(from_caught(caught)))
-        .catch_rust_panic(|caught| Err(from_caught(caught)))
-        .execute();
+    let outcome = catch::catch(f);
     // SAFETY: the innermost open subtransaction is the one begun above.
     unsafe {
         if keep && outcome.is_ok() {
@@ -41,18 +36,6 @@ fn run<T>(f: impl FnOnce() -> Result<T>, keep: bool) -> Result<T> {
         pg_sys::CurrentResourceOwner = owner;
     }
     outcome
-}
-
-pub fn from_caught(caught: CaughtError) -> Error {
-    let report = match caught {
-        CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r,
-        CaughtError::RustPanic { ereport, .. } => ereport,
-    };
-    Error::sql(
-        report.sql_error_code(),
-        report.message().to_owned(),
-        report.detail().map(str::to_owned),
-    )
 }
 
 /// Checks whether `transaction` is the current transaction or one of its subtransactions.

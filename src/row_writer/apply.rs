@@ -3,12 +3,11 @@
 use crate::pg::slot::{Slot, lock_row};
 use crate::row_writer::index_lookup::{self, KeySearch};
 use crate::row_writer::modify::UpdateManner;
-use crate::row_writer::parents::{self, ParentChoice, ParentKeys};
+use crate::row_writer::parents::{self, ParentChoice, WrittenRow};
 use crate::row_writer::target::{EventOrder, TargetTable};
 use crate::row_writer::{DirectWriter, WriteEvent};
 use pgrx::pg_sys;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::rc::Rc;
 
 /// State for the rows that one call writes.
 pub struct RowApplier<'a> {
@@ -20,8 +19,6 @@ pub struct RowApplier<'a> {
     looked: OnceCell<(RefCell<KeySearch<'a>>, Slot)>,
     // Declared after the slots and the search, so that it is closed after them.
     pub written: TargetTable<'a>,
-    /// Those of the touched table; set where both sides are written.
-    parents: Option<Rc<ParentKeys>>,
     pub latest: LatestSnapshot,
 }
 
@@ -46,7 +43,6 @@ impl<'a> RowApplier<'a> {
                 touched,
                 new: Slot::to_fill(written.relation),
                 looked: OnceCell::new(),
-                parents: written.parents.as_ref().map(|_| parents::find(touched)),
                 written,
                 latest,
             }
@@ -104,9 +100,14 @@ impl<'a> RowApplier<'a> {
     /// # Safety
     /// The slots hold the row before and after the application's write.
     pub unsafe fn lock_parents(&self, old: Option<&Slot>, new: &Slot) {
-        if let Some(parents) = &self.parents {
+        if self.written.order == EventOrder::Queued {
+            let row = WrittenRow {
+                table: self.touched,
+                old: old.map(|o| o.0),
+                new: new.0,
+            };
             // SAFETY: guaranteed by the caller.
-            unsafe { parents.lock(old.map(|o| o.0), new.0, ParentChoice::All) };
+            unsafe { parents::lock(row, ParentChoice::All) };
         }
     }
 
@@ -125,43 +126,62 @@ impl<'a> RowApplier<'a> {
         let (row, written) = (&self.direct.row, &self.written);
         // SAFETY: guaranteed by the caller.
         unsafe {
+            if source.is_some_and(|source| !row.is_followed(source)) {
+                return false;
+            }
             if let (WriteEvent::Insert, Some(source)) = (event, source) {
                 return row.fill(written, source, &self.new) && self.put_in(key);
             }
-            let Some(found) = self.find(key).filter(|f| row.is_ours(f)) else {
-                return false;
+            let Some(found) = self.find(key) else {
+                // The copy is still to come, or has gone. Statements would do the same, and leave predicate locks.
+                return match source {
+                    None => true,
+                    Some(source) => {
+                        alone && row.fill(written, source, &self.new) && self.put_in(key)
+                    }
+                };
             };
+            if !row.is_ours(found) {
+                return false;
+            }
             match source {
                 None => written.delete(found),
                 Some(source) => {
-                    row.fill(written, source, &self.new)
-                        && (self.is_right(found)
-                            || written.update(
-                                found,
-                                &self.new,
-                                UpdateManner::of_a_statement(alone),
-                            ))
+                    if !row.fill(written, source, &self.new) {
+                        return false;
+                    }
+                    row.keep_others(found, &self.new);
+                    if self.is_right(found) {
+                        return self.hold(found);
+                    }
+                    written.update(found, &self.new, UpdateManner::of_a_statement(alone))
                 }
             }
         }
     }
 
-    /// Whether the written row is as it should be already; then it is locked, as a write would lock it. If the written table is mirrored, a write
-    /// would go beyond what the application did.
+    /// Whether the written row is as it should be already. If the written table is mirrored, a write would go beyond what the application did.
     ///
     /// # Safety
     /// `self.new` holds the row as it should be, and `found` the row as stored.
     unsafe fn is_right(&self, found: &Slot) -> bool {
         // SAFETY: guaranteed by the caller.
-        self.direct.both_ways
-            && unsafe {
-                self.direct.row.is_same(found, &self.new)
-                    && lock_row(
-                        self.written.relation,
-                        found,
-                        pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
-                    )
-            }
+        self.direct.both_ways && unsafe { self.direct.row.is_same(found, &self.new) }
+    }
+
+    /// Locks the written row as an UPDATE would; false if it is another one by now.
+    ///
+    /// # Safety
+    /// `found` holds the row as stored.
+    unsafe fn hold(&self, found: &Slot) -> bool {
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            lock_row(
+                self.written.relation,
+                found,
+                pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+            )
+        }
     }
 
     /// Inserts the row; false if its key is taken. Usually there is no conflict, and the index reports one without a search before the

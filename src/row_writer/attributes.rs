@@ -51,3 +51,23 @@ pub unsafe fn number_in(table: pg_sys::Relation, name: &CString) -> Option<i16> 
     let number = unsafe { pg_sys::get_attnum((*table).rd_id, name.as_ptr()) };
     (number > 0).then_some(number)
 }
+
+/// Returns the numbers of the columns that are not among `numbers`.
+///
+/// # Safety
+/// `table` is open.
+pub unsafe fn all_but(
+    table: pg_sys::Relation,
+    numbers: impl Iterator<Item = i16> + Clone,
+) -> Vec<i16> {
+    // SAFETY: guaranteed by the caller.
+    let all = unsafe {
+        (*(*table).rd_att)
+            .attrs
+            .as_slice((*(*table).rd_att).natts as usize)
+    };
+    all.iter()
+        .filter(|a| !a.attisdropped && !numbers.clone().any(|n| n == a.attnum))
+        .map(|a| a.attnum)
+        .collect()
+}

@@ -30,11 +30,13 @@ pub unsafe fn table(table: pg_sys::Relation, columns: &[CString], both_ways: boo
                     && pg_sys::get_typtype(a.atttypid) as u8 != pg_sys::TYPTYPE_DOMAIN
         };
         let triggers = trigger_kind::triggers_of((*table).trigdesc);
-        let silent = trigger_kind::list_kinds(triggers)
+        let kinds = trigger_kind::list_kinds(triggers);
+        let silent = triggers
             .iter()
-            .all(|kind| match kind {
+            .zip(kinds)
+            .all(|(trigger, kind)| match kind {
                 TriggerKind::Constraint | TriggerKind::Application => true,
-                TriggerKind::Own => both_ways,
+                TriggerKind::Own => both_ways && !trigger_kind::changes_rows(trigger),
                 TriggerKind::OtherInternal => false,
             });
         index_lookup::is_table(table)

@@ -45,7 +45,10 @@ impl KeyIndex {
                 .indkey
                 .values
                 .as_slice(usize::try_from(form.indnkeyatts).ok()?);
-            let whole = pg_sys::RelationGetIndexPredicate(index).is_null();
+            // Not RelationGetIndexPredicate(), which runs functions of constants.
+            let predicate = pg_sys::Anum_pg_index_indpred as i32;
+            let whole =
+                pg_sys::heap_attisnull((*index).rd_indextuple, predicate, std::ptr::null_mut());
             let certain = form.indisunique && form.indimmediate && form.indisvalid && whole;
             if !certain
                 || (*(*index).rd_rel).relam != pg_sys::BTREE_AM_OID
@@ -73,6 +76,25 @@ impl KeyIndex {
                 columns: columns.collect::<Option<_>>()?,
             })
         }
+    }
+
+    /// Finds the unique index that a foreign key to these columns goes by, if it uses built-in comparisons only: none of the parent's owner's
+    /// code may run.
+    ///
+    /// # Safety
+    /// `parent` is open.
+    pub unsafe fn of_parent(parent: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
+        let mut key = None;
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            all_indexes(parent, |index| {
+                if supports_are_plain(index) {
+                    key = Self::from_index(index, attributes);
+                }
+                key.is_none()
+            });
+        }
+        key
     }
 
     /// Compares by the operators of a foreign key, whose referring columns have these types. None if an operator is not built in, or takes
@@ -314,18 +336,29 @@ pub unsafe fn is_visible(
 /// # Safety
 /// `table` is open.
 pub unsafe fn indexes_are_plain(table: pg_sys::Relation) -> bool {
-    let own = |f: &pg_sys::RegProcedure| f.to_u32() < pg_sys::FirstNormalObjectId;
-    // SAFETY: guaranteed by the caller; an index has that many support functions for each key column (relcache.c).
+    // SAFETY: guaranteed by the caller.
     unsafe {
         all_indexes(table, |index| {
-            let supports = usize::from((*(*index).rd_indam).amsupport)
-                * usize::try_from((*(*index).rd_index).indnkeyatts).unwrap_or(0);
-            std::slice::from_raw_parts((*index).rd_support, supports)
-                .iter()
-                .all(own)
+            supports_are_plain(index)
                 && pg_sys::RelationGetIndexPredicate(index).is_null()
                 && pg_sys::RelationGetIndexExpressions(index).is_null()
         })
+    }
+}
+
+/// Whether the index compares by built-in functions only.
+///
+/// # Safety
+/// `index` is open.
+unsafe fn supports_are_plain(index: pg_sys::Relation) -> bool {
+    let own = |f: &pg_sys::RegProcedure| f.to_u32() < pg_sys::FirstNormalObjectId;
+    // SAFETY: guaranteed by the caller; an index has that many support functions for each key column (relcache.c).
+    unsafe {
+        let supports = usize::from((*(*index).rd_indam).amsupport)
+            * usize::try_from((*(*index).rd_index).indnkeyatts).unwrap_or(0);
+        std::slice::from_raw_parts((*index).rd_support, supports)
+            .iter()
+            .all(own)
     }
 }
 

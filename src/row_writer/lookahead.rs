@@ -126,8 +126,14 @@ impl RowApplier<'_> {
                 WriteEvent::Insert => self.insert_all(&places),
                 WriteEvent::Update | WriteEvent::Delete => self.follow_all(&places, deed.event),
             };
-            let rows = places.into_iter().zip(written).collect();
-            self.direct.ahead.borrow_mut().keep(deed, rows);
+            // Rows that are not followed have no event.
+            let rows = places.into_iter().zip(written);
+            let rows: Vec<_> = rows
+                .filter_map(|(place, done)| Some((place, done?)))
+                .collect();
+            if !rows.is_empty() {
+                self.direct.ahead.borrow_mut().keep(deed, rows);
+            }
         }
     }
 
@@ -157,13 +163,13 @@ impl RowApplier<'_> {
         places
     }
 
-    /// Inserts copies of these rows; returns which of them were written. As in a batch, rows that conflict in a unique index are deleted
+    /// Inserts copies of these rows; returns which of them were written, None for those that are not followed. As in a batch, rows that conflict in a unique index are deleted
     /// again and left to their own events, which know which transaction to wait for.
     ///
     /// # Safety
     /// The tids are those of rows that this command inserted into the touched table.
-    unsafe fn insert_all(&self, places: &[Tid]) -> Vec<bool> {
-        let mut written = vec![false; places.len()];
+    unsafe fn insert_all(&self, places: &[Tid]) -> Vec<Option<bool>> {
+        let mut written = vec![Some(false); places.len()];
         let (mut new, mut numbers) = (Vec::new(), Vec::new());
         // SAFETY: guaranteed by the caller. Memory that expressions leave behind is freed after the last row.
         unsafe {
@@ -171,6 +177,10 @@ impl RowApplier<'_> {
             let before = pg_sys::MemoryContextSwitchTo(self.written.row_memory());
             for (n, place) in places.iter().enumerate() {
                 if !self.fetch(*place, self.latest.get(), &source) {
+                    continue;
+                }
+                if !self.direct.row.is_followed(source.0) {
+                    written[n] = None;
                     continue;
                 }
                 let row = Slot::of_table(self.written.relation);
@@ -185,14 +195,14 @@ impl RowApplier<'_> {
             pg_sys::MemoryContextSwitchTo(before);
             let doubles = self.written.insert_all(&new, null_mut());
             for n in &numbers {
-                written[*n] = true;
+                written[*n] = Some(true);
             }
             if !doubles.is_empty() {
                 pg_sys::CommandCounterIncrement();
             }
             for n in doubles {
                 self.written.take_back(&new[n]);
-                written[numbers[n]] = false;
+                written[numbers[n]] = Some(false);
             }
             self.written.fire_for(&new);
             drop(new);
@@ -201,18 +211,21 @@ impl RowApplier<'_> {
         written
     }
 
-    /// Mirrors changes or deletions of these rows; returns which of them were written.
+    /// Mirrors changes or deletions of these rows; returns which of them were written, None for those that are not followed.
     ///
     /// # Safety
     /// The tids are those of rows that this command changed or deleted in the touched table.
-    unsafe fn follow_all(&self, places: &[Tid], event: WriteEvent) -> Vec<bool> {
+    unsafe fn follow_all(&self, places: &[Tid], event: WriteEvent) -> Vec<Option<bool>> {
         // SAFETY: guaranteed by the caller; any existing row version can be read under this snapshot.
         unsafe {
             let any = &raw mut pg_sys::SnapshotAnyData;
             let (old, new) = (Slot::of_table(self.touched), Slot::of_table(self.touched));
             let follow = |place: &Tid| {
                 let before = pg_sys::MemoryContextSwitchTo(self.written.row_memory());
-                let done = self.fetch(*place, any, &old) && self.follow(&old, &new, event);
+                let done = match self.fetch(*place, any, &old) {
+                    true if !self.direct.row.is_followed(old.0) => None,
+                    there => Some(there && self.follow(&old, &new, event)),
+                };
                 pg_sys::MemoryContextSwitchTo(before);
                 pg_sys::MemoryContextReset(self.written.row_memory());
                 done
@@ -229,12 +242,11 @@ impl RowApplier<'_> {
             let tuple = &*pg_sys::ExecFetchSlotHeapTuple(old.0, false, null_mut());
             let key = self.direct.key.of_slot(old.0);
             if event == WriteEvent::Delete {
-                return self.direct.row.is_followed(old.0)
-                    && !self.is_there(old.0)
-                    && self.write_row(None, &key, event, false);
+                return !self.is_there(old.0) && self.write_row(None, &key, event, false);
             }
             let next = pgrx::itemptr::item_pointer_to_u64((*tuple.t_data).t_ctid);
             self.fetch(next, self.latest.get(), new)
+                && self.direct.row.is_followed(new.0)
                 && self
                     .direct
                     .key

@@ -3,7 +3,7 @@
 
 use crate::pg::own_statement;
 use crate::pg::slot::{Slot, catch_error};
-use crate::row_writer::parents::ParentChoice;
+use crate::row_writer::parents::{self, ParentChoice, WrittenRow};
 use crate::row_writer::target::{EventOrder, TargetTable};
 use pgrx::pg_sys;
 use std::ptr::null_mut;
@@ -314,9 +314,14 @@ impl TargetTable<'_> {
     /// # Safety
     /// The slots hold the row before and after the write.
     unsafe fn lock_parents(&self, old: Option<&Slot>, new: &Slot) {
-        if let Some(parents) = &self.parents {
+        if self.order == EventOrder::Queued {
+            let row = WrittenRow {
+                table: self.relation,
+                old: old.map(|o| o.0),
+                new: new.0,
+            };
             // SAFETY: guaranteed by the caller.
-            unsafe { parents.lock(old.map(|o| o.0), new.0, ParentChoice::CheckedLate) };
+            unsafe { parents::lock(row, ParentChoice::CheckedLate) };
         }
     }
 

@@ -1,12 +1,13 @@
 //! Locks the rows that a row refers to. A foreign key of a new table is checked when its transaction ends, one of an old table when its
 //! statement ends, so two transactions could lock the parents of one side in the order that the application gives them and those of the
 //! other side in the opposite one, and deadlock where the application alone does not. While both sides are written, a row that was written
-//! therefore locks its parents at once, first those of the side that the application wrote, then those of the other one. The lock is the
-//! one that the foreign key's check takes (ri_PerformCheck in ri_triggers.c: FOR KEY SHARE).
+//! therefore locks its parents at once, first those of the side that the application wrote, then those of the other one: in the order in which
+//! the checks of its foreign keys would, and as they do (ri_PerformCheck in ri_triggers.c: FOR KEY SHARE).
 //!
-//! Parents that no mirror writes have one row, not two, and are left to the check.
+//! Parents that no mirror writes have one row, not two. Where their check would come later they are left to it.
 
 use crate::pg::datum_equality::DatumImage;
+use crate::pg::guc;
 use crate::pg::relcache_flag::{self, InvalidationFlag};
 use crate::pg::slot::{Slot, lock_row};
 use crate::pg::trigger_kind;
@@ -17,7 +18,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// The foreign keys of a table that refer to tables with mirrors.
+/// The foreign keys of a table, in the order of their checks; none if no parent has a mirror.
 pub struct ParentKeys {
     keys: Vec<ParentKey>,
     /// Raised when the table or a parent changes.
@@ -31,6 +32,9 @@ struct ParentKey {
     columns: Vec<(i16, DatumImage)>,
     /// The check may come at the end of the transaction.
     late: bool,
+    mirrored: bool,
+    /// Of the check among the table's triggers.
+    order: usize,
 }
 
 /// Which foreign keys' parents are locked.
@@ -41,31 +45,50 @@ pub enum ParentChoice {
     CheckedLate,
 }
 
+/// A row before and after a write, and its table.
+#[derive(Clone, Copy)]
+pub struct WrittenRow {
+    pub table: pg_sys::Relation,
+    pub old: Option<*mut pg_sys::TupleTableSlot>,
+    pub new: *mut pg_sys::TupleTableSlot,
+}
+
 thread_local! {
     static KNOWN: RefCell<HashMap<pg_sys::Oid, Rc<ParentKeys>>> = RefCell::default();
 }
 
-/// Locks the parents of the row of a running event.
+/// Locks the parents of the row of a running event. As `replica` a session checks no foreign key.
 ///
 /// # Safety
 /// `data` is the TriggerData of a row trigger that is running.
 pub unsafe fn lock_of_event(data: &pg_sys::TriggerData, choice: ParentChoice) {
-    // SAFETY: guaranteed by the caller; which slots hold rows depends on the event (trigger.c).
-    unsafe {
-        let (old, new) = match data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
-            pg_sys::TRIGGER_EVENT_INSERT => (None, data.tg_trigslot),
-            pg_sys::TRIGGER_EVENT_UPDATE => (Some(data.tg_trigslot), data.tg_newslot),
-            _ => return,
-        };
-        find(data.tg_relation).lock(old, new, choice);
+    if guc::is_replica() {
+        return;
     }
+    let (old, new) = match data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
+        pg_sys::TRIGGER_EVENT_INSERT => (None, data.tg_trigslot),
+        pg_sys::TRIGGER_EVENT_UPDATE => (Some(data.tg_trigslot), data.tg_newslot),
+        _ => return,
+    };
+    let table = data.tg_relation;
+    // SAFETY: guaranteed by the caller; which slots hold rows depends on the event (trigger.c).
+    unsafe { lock(WrittenRow { table, old, new }, choice) };
+}
+
+/// Locks the parents of a row, if it is new or refers to others than before.
+///
+/// # Safety
+/// The table is open, and the slots hold rows of it.
+pub unsafe fn lock(row: WrittenRow, choice: ParentChoice) {
+    // SAFETY: guaranteed by the caller. A parent that is open can change no more, so this ends.
+    unsafe { while !find(row.table).lock(row, choice) {} }
 }
 
 /// Returns the keys of the table, from the session's cache or newly read.
 ///
 /// # Safety
 /// `table` is open.
-pub unsafe fn find(table: pg_sys::Relation) -> Rc<ParentKeys> {
+unsafe fn find(table: pg_sys::Relation) -> Rc<ParentKeys> {
     // SAFETY: guaranteed by the caller.
     let oid = unsafe { (*table).rd_id };
     let known = KNOWN.with_borrow(|all| all.get(&oid).cloned());
@@ -96,42 +119,45 @@ impl ParentKeys {
         // SAFETY: guaranteed by the caller.
         watched.push(unsafe { (*table).rd_id });
         let changed = relcache_flag::relations(watched);
-        Self {
-            // SAFETY: guaranteed by the caller.
-            keys: keys
-                .iter()
-                .filter_map(|key| unsafe { ParentKey::from_constraint(table, key) })
-                .collect(),
-            changed,
+        // SAFETY: guaranteed by the caller.
+        let keys = keys
+            .iter()
+            .filter_map(|key| unsafe { ParentKey::from_constraint(table, key) });
+        let mut keys: Vec<_> = keys.collect();
+        if !keys.iter().any(|key| key.mirrored) {
+            keys.clear();
         }
+        keys.sort_by_key(|key| key.order);
+        Self { keys, changed }
     }
 
-    /// Locks the parents of a row, if it is new or refers to others than `old`.
+    /// False if a parent changed meanwhile.
     ///
     /// # Safety
-    /// Both slots hold rows of the table that the keys are of.
-    pub unsafe fn lock(
-        &self,
-        old: Option<*mut pg_sys::TupleTableSlot>,
-        new: *mut pg_sys::TupleTableSlot,
-        choice: ParentChoice,
-    ) {
+    /// As for the function.
+    unsafe fn lock(&self, row: WrittenRow, choice: ParentChoice) -> bool {
         for key in &self.keys {
-            if choice == ParentChoice::CheckedLate && !key.late {
+            let left_to_check = match choice {
+                ParentChoice::CheckedLate => !key.late || !key.mirrored,
+                ParentChoice::All => key.late && !key.mirrored,
+            };
+            // SAFETY: guaranteed by the caller.
+            if left_to_check || unsafe { row.old.is_some_and(|old| key.is_same(old, row.new)) } {
                 continue;
             }
-            // SAFETY: guaranteed by the caller.
-            unsafe {
-                if !old.is_some_and(|old| key.is_same(old, new)) {
-                    key.lock(new);
-                }
+            let parent = OpenRelation::open(key.parent, pg_sys::RowShareLock);
+            if self.changed.is_raised() {
+                return false;
             }
+            // SAFETY: guaranteed by the caller.
+            unsafe { key.lock(&parent, row.new) };
         }
+        true
     }
 }
 
 impl ParentKey {
-    /// Returns None where the parent has no mirror, or cannot be found by built-in comparisons of an index.
+    /// Returns None where the parent cannot be found by built-in comparisons of an index.
     ///
     /// # Safety
     /// `child` is open, and has the key.
@@ -142,25 +168,28 @@ impl ParentKey {
         let parent = OpenRelation::read(key.confrelid);
         // SAFETY: guaranteed by the caller; the parent is open.
         unsafe {
-            if !index_lookup::is_table(parent.0) || !trigger_kind::has_mirror(parent.0) {
+            if !index_lookup::is_table(parent.0) {
                 return None;
             }
             let count = usize::try_from(key.nkeys).ok()?;
-            let columns: Vec<i16> = key.conkey[..count].to_vec();
-            let types = columns
-                .iter()
-                .map(|n| attributes::attribute(child, *n).atttypid);
-            let types: Vec<_> = types.collect();
+            let columns = &key.conkey[..count];
+            let kind = |n: &i16| attributes::attribute(child, *n).atttypid;
+            let types: Vec<_> = columns.iter().map(kind).collect();
             let images = types.iter().map(|t| DatumImage::for_type(*t));
             let triggers = trigger_kind::triggers_of((*child).trigdesc);
+            // A key within one table has its actions there, too.
+            let checks = |t: &pg_sys::Trigger| {
+                t.tgconstraint == key.conoid && trigger_kind::checks_parent(t)
+            };
+            let order = triggers.iter().position(checks)?;
             Some(Self {
                 parent: key.confrelid,
-                index: KeyIndex::find_index(parent.0, &key.confkey[..count])?
+                index: KeyIndex::of_parent(parent.0, &key.confkey[..count])?
                     .compared_by(&key.conpfeqop[..count], &types)?,
                 columns: columns.iter().copied().zip(images).collect(),
-                late: triggers
-                    .iter()
-                    .any(|t| t.tgconstraint == key.conoid && t.tgdeferrable),
+                late: triggers[order].tgdeferrable,
+                mirrored: trigger_kind::has_mirror(parent.0),
+                order,
             })
         }
     }
@@ -182,29 +211,24 @@ impl ParentKey {
         })
     }
 
-    /// Locks the parent of this row, if it refers to one that exists.
+    /// Locks the parent of this row, if it refers to one that exists. What the lock finds is not asked: the check decides.
     ///
     /// # Safety
     /// `row` holds a row of the child.
-    unsafe fn lock(&self, row: *mut pg_sys::TupleTableSlot) {
+    unsafe fn lock(&self, parent: &OpenRelation, row: *mut pg_sys::TupleTableSlot) {
         // SAFETY: guaranteed by the caller.
-        let values = self
-            .columns
-            .iter()
-            .map(|(n, _)| unsafe { Slot::value(row, *n) });
-        let values: Vec<_> = values.collect();
-        if values.iter().any(|(_, null)| *null) {
+        let value = |(number, _): &(i16, _)| unsafe { Slot::value(row, *number) };
+        let values = self.columns.iter().map(value);
+        let values: Option<Vec<_>> = values.map(|(v, null)| (!null).then_some(v)).collect();
+        let Some(values) = values else {
             return;
-        }
-        let values: Vec<_> = values.into_iter().map(|(value, _)| value).collect();
-        let parent = OpenRelation::open(self.parent, pg_sys::RowShareLock);
-        // SAFETY: the parent is open for longer than the slot. What the lock finds is not asked: the check decides.
+        };
+        // SAFETY: the parent is open for longer than the slot.
         unsafe {
             let found = Slot::of_table(parent.0);
-            if !self.index.find_now(parent.0, &values, &found) || index_lookup::is_own(found.0) {
-                return;
+            if self.index.find_now(parent.0, &values, &found) && !index_lookup::is_own(found.0) {
+                lock_row(parent.0, &found, pg_sys::LockTupleMode::LockTupleKeyShare);
             }
-            lock_row(parent.0, &found, pg_sys::LockTupleMode::LockTupleKeyShare);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::pg::datum_equality::DatumImage;
 use crate::pg::slot::{Slot, catch_error};
-use crate::row_writer::attributes::{attribute, number_in, numbers_in};
+use crate::row_writer::attributes::{self, attribute, number_in, numbers_in};
 use crate::row_writer::scope_value::{self, ScopeValue};
 use crate::row_writer::target::TargetTable;
 use crate::row_writer::{FlowRelations, items};
@@ -29,6 +29,8 @@ enum KeyPart {
 
 pub struct Projection {
     columns: Vec<(i16, ValueSource, DatumImage)>,
+    /// Columns of the written table that the mapping leaves alone.
+    others: Vec<i16>,
     filter: *mut pg_sys::Expr,
     key: Vec<KeyPart>,
     /// The written key's columns.
@@ -104,6 +106,7 @@ impl Projection {
                     None => quals,
                 },
                 follows,
+                others: attributes::all_but(written, columns.iter().map(|c| c.0)),
                 columns,
             })
         }
@@ -207,6 +210,22 @@ impl Projection {
             }
             pg_sys::ExecStoreVirtualTuple(new);
             true
+        }
+    }
+
+    /// Gives `new` the values of `stored` in the columns that the mapping leaves alone.
+    ///
+    /// # Safety
+    /// `fill` has filled `new`; `stored` holds the row as it is, and keeps its values for as long as `new` is used.
+    pub unsafe fn keep_others(&self, stored: &Slot, new: &Slot) {
+        for number in &self.others {
+            // SAFETY: guaranteed by the caller; a virtual slot has its values in these arrays.
+            unsafe {
+                let (value, null) = Slot::value(stored.0, *number);
+                let at = *number as usize - 1;
+                *(*new.0).tts_values.add(at) = value;
+                *(*new.0).tts_isnull.add(at) = null;
+            }
         }
     }
 

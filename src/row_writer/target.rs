@@ -2,11 +2,9 @@
 
 use crate::pg::silent_triggers;
 use crate::pg::trigger_kind::{self, TriggerKind};
-use crate::row_writer::parents::{self, ParentKeys};
 use crate::row_writer::table_cache::TableCache;
 use pgrx::pg_sys;
 use std::ptr::null_mut;
-use std::rc::Rc;
 
 /// When the triggers of the written rows fire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +27,6 @@ pub struct TargetTable<'a> {
     pub order: EventOrder,
     /// The events of foreign keys are bracketed, see `silent_triggers`.
     pub brackets: bool,
-    /// Set where both sides are written.
-    pub parents: Option<Rc<ParentKeys>>,
     pub kept: &'a TableCache,
 }
 
@@ -81,7 +77,6 @@ impl<'a> TargetTable<'a> {
                 fires,
                 order,
                 brackets,
-                parents: (order == EventOrder::Queued).then(|| parents::find(relation)),
                 kept,
             }
         }

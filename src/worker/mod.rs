@@ -10,14 +10,13 @@ use crate::error::{Error, Result};
 use crate::model::driver::Driver;
 use crate::model::records::{Job, JobState};
 use crate::pg::worker_launch::{WorkerArguments, WorkerRole};
-use crate::pg::{activity, guc, job_lock, role, spi, top_level, tx, wait};
+use crate::pg::{activity, catch, guc, job_lock, role, spi, top_level, wait};
 use crate::settings;
 use crate::steps::TopLevelCommand;
 use crate::store::{job, migration};
 use help::Helpers;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
-use std::panic::AssertUnwindSafe;
 
 unsafe extern "C-unwind" {
     /// The server's SIGTERM handler (tcop/postgres.c); pgrx only offers a wrapper that is not a C function.
@@ -266,7 +265,7 @@ fn transaction<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
-    let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
+    let outcome = catch::catch(|| {
         let safe = guc::pin(&guc::SAFE);
         // A caller's open transaction may hold locks on rows of pg_mig's own tables: never wait long while holding a batch's locks.
         let timeout = guc::lock_timeout(1000);
@@ -279,9 +278,7 @@ fn transaction<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
             pg_sys::CommitTransactionCommand();
         }
         Ok(value)
-    }))
-    .catch_others(|caught| Err(tx::from_caught(caught)))
-    .execute();
+    });
     if outcome.is_err() {
         // SAFETY: the transaction begun above is open or aborted; either way this ends it.
         unsafe { pg_sys::AbortCurrentTransaction() };

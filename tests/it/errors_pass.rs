@@ -49,3 +49,41 @@ fn an_error_of_the_application_passes_as_it_was_raised() {
         assert_eq!(without, with, "{sql}");
     }
 }
+
+/// A function of the application may raise a code of its own. pgrx knows only those that PostgreSQL defines.
+#[test]
+fn a_code_that_the_application_made_up_comes_through_a_mirror() {
+    let cluster = Cluster::start("it_own_codes", "");
+    let mut client = cluster.database("own_codes");
+    client
+        .batch_execute(
+            "CREATE FUNCTION own(text) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN IF $1 = 'bad' THEN RAISE SQLSTATE 'AP077' USING MESSAGE = 'not this', HINT = 'h'; END IF; RETURN true; END $$; \
+             CREATE TABLE src (id int PRIMARY KEY, v text); CREATE TABLE dst (id int PRIMARY KEY, v text CHECK (own(v))); INSERT INTO src VALUES (1, 'bad'), (2, 'good'); \
+             SELECT mig_define('m'); SELECT mig_add_table('m', 'src', 'dst')",
+        )
+        .unwrap();
+    // Rows that are there are found before.
+    let sql = "SELECT detail FROM mig_preflight('m') WHERE severity = 'error' AND detail LIKE '%not this%'";
+    let found = client.query(sql, &[]).unwrap();
+    assert_eq!(found.len(), 1);
+    client
+        .batch_execute("UPDATE src SET v = 'mended' WHERE id = 1; SELECT mig_create('m'); SELECT mig_dual_write('m')")
+        .unwrap();
+    for sql in [
+        "INSERT INTO src VALUES (3, 'bad')",
+        "UPDATE src SET v = 'bad' WHERE id = 2",
+        "UPDATE src SET id = 4, v = 'bad' WHERE id = 2",
+    ] {
+        let error = client.batch_execute(sql).expect_err(sql);
+        let error = error.as_db_error().expect(sql);
+        assert_eq!(
+            (error.code().code(), error.message(), error.hint()),
+            ("AP077", "not this", Some("h")),
+            "{sql}"
+        );
+        assert!(
+            error.where_().unwrap_or("").contains("mirror of"),
+            "{error:?}"
+        );
+    }
+}

@@ -122,3 +122,105 @@ fn a_row_that_is_right_already_is_not_written_again() {
         client.batch_execute("ROLLBACK").unwrap();
     }
 }
+
+/// Columns that the mapping leaves alone keep their values, on both sides, in a write of one row and of many.
+#[test]
+fn columns_outside_the_mapping_keep_their_values() {
+    let cluster = Cluster::start("it_notice_columns", "");
+    let mut client = cluster.database("columns");
+    client
+        .batch_execute(
+            "CREATE TABLE src (id int PRIMARY KEY, v text, legacy text); CREATE TABLE dst (id int PRIMARY KEY, v text, note text); INSERT INTO src SELECT g, 'v', 'kept' FROM generate_series(1, 50) g; \
+             SELECT mig_define('m'); SELECT mig_add_table('m', 'src', 'dst', columns => '{\"legacy\": null}'); SELECT mig_create(); SELECT mig_dual_write()",
+        )
+        .unwrap();
+    client.batch_execute("CALL mig_run()").unwrap();
+    client
+        .batch_execute("UPDATE dst SET note = 'kept'")
+        .unwrap();
+    let kept = "SELECT (SELECT bool_and(legacy = 'kept') FROM src) AND (SELECT bool_and(note = 'kept') FROM dst) \
+                AND NOT EXISTS (SELECT id, v FROM src EXCEPT SELECT id, v FROM dst)";
+    for phase in ["backfilled", "switched"] {
+        if phase == "switched" {
+            client.batch_execute("SELECT mig_switch()").unwrap();
+            client
+                .batch_execute("UPDATE dst SET v = 'one' WHERE id = 1; UPDATE dst SET v = 'many'")
+                .unwrap();
+            assert!(yes(&mut client, kept), "new side");
+        }
+        client
+            .batch_execute("UPDATE src SET v = 'one' WHERE id = 2; UPDATE src SET v = 'all'")
+            .unwrap();
+        assert!(yes(&mut client, kept), "{phase}, old side");
+    }
+}
+
+/// An action of a foreign key on the other side is ours, one on the application's side is not: in the same transaction, with rows written together.
+#[test]
+fn triggers_fire_after_an_action_that_wrote_many_rows() {
+    let cluster = Cluster::start("it_notice_actions", "");
+    let mut client = cluster.database("actions");
+    client
+        .batch_execute(
+            "CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES t ON DELETE SET NULL); CREATE TABLE seen (side text, id int); \
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (TG_TABLE_NAME, NEW.id); RETURN NULL; END $$; \
+             CREATE TRIGGER audit AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note(); \
+             SELECT mig_define('m'); SELECT mig_add_table('m', 't', 't2'); SELECT mig_create(); SELECT mig_dual_write()",
+        )
+        .unwrap();
+    client.batch_execute("CALL mig_run()").unwrap();
+    client.batch_execute("SELECT mig_switch()").unwrap();
+    for (side, children) in [
+        ("t", 2),
+        ("t", 3),
+        ("t", 4),
+        ("t2", 3),
+        ("t2", 4),
+        ("t2", 7),
+    ] {
+        client
+            .batch_execute(&format!(
+                "TRUNCATE seen; DELETE FROM {side}; INSERT INTO {side} VALUES (1, NULL), (10, NULL); \
+                 INSERT INTO {side} SELECT 1 + g, 1 FROM generate_series(1, {children}) g; INSERT INTO {side} VALUES (11, 10), (12, 10); \
+                 BEGIN; DELETE FROM {side} WHERE id = 1; DELETE FROM {side} WHERE id = 10; COMMIT"
+            ))
+            .unwrap();
+        let seen = format!(
+            "SELECT count(*) = {children} + 2 AND count(DISTINCT id) = {children} + 2 AND bool_and(side = '{side}') FROM seen"
+        );
+        assert!(yes(&mut client, &seen), "{children} children in {side}");
+        let same = "SELECT NOT EXISTS (TABLE t EXCEPT TABLE t2) AND NOT EXISTS (TABLE t2 EXCEPT TABLE t) AND bool_and(p IS NULL) FROM t";
+        assert!(yes(&mut client, same), "{children} children in {side}");
+    }
+}
+
+/// A statement that writes rows of two scopes waits for no row that only the other scope has in the way.
+#[test]
+fn rows_of_other_scopes_wait_for_nothing_of_this_one() {
+    let cluster = Cluster::start("it_notice_scopes", "");
+    let mut client = cluster.database("scopes");
+    client
+        .batch_execute(
+            "CREATE TABLE scope (id int PRIMARY KEY); INSERT INTO scope VALUES (1), (2); CREATE TABLE src (id int PRIMARY KEY, v text); \
+             CREATE TABLE dst (project_id int REFERENCES scope, id int, v text, PRIMARY KEY (project_id, id)); \
+             SELECT mig_define('m', 'scope', '1'); SELECT mig_add_table('m', 'src', 'dst'); SELECT mig_create(); SELECT mig_dual_write()",
+        )
+        .unwrap();
+    client.batch_execute("CALL mig_run()").unwrap();
+    client.batch_execute("SELECT mig_switch()").unwrap();
+    client
+        .batch_execute("INSERT INTO dst (project_id, id, v) VALUES (1, 3, 'v'), (1, 4, 'v'), (2, 5, 'v'), (1, 5, 'v')")
+        .unwrap();
+    let mut other = cluster.connect("scopes");
+    other
+        .batch_execute("BEGIN; UPDATE dst SET v = 'x' WHERE project_id = 1 AND id = 5")
+        .unwrap();
+    client
+        .batch_execute("SET lock_timeout = '3s'; UPDATE dst SET v = 'y' WHERE (project_id, id) IN ((1, 3), (1, 4), (2, 5))")
+        .unwrap();
+    other.batch_execute("COMMIT").unwrap();
+    assert!(yes(
+        &mut client,
+        "SELECT string_agg(id || v, ' ' ORDER BY id) = '3y 4y 5x' FROM src"
+    ));
+}

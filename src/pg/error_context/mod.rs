@@ -16,7 +16,8 @@ mod raising;
 use pgrx::pg_sys;
 use pgrx::pg_sys::elog::PgLogLevel;
 use raising as pg;
-use raising::{ErrorKind, class, is_same, restore, set_text, state};
+use raising::{ErrorKind, is_same, restore, set_text, state};
+pub use raising::{class, geterrcode};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::null_mut;
 
@@ -177,8 +178,11 @@ impl ContextFrame {
                 return;
             };
             // Another error may have been raised since.
-            let same = first.sqlerrcode == now.sqlerrcode && is_same(first.message, now.message);
+            // pgrx takes a code that PostgreSQL does not define, as users' functions may raise it, for an internal error.
+            let known = first.sqlerrcode == now.sqlerrcode || state(now.sqlerrcode) == *b"XX000";
+            let same = known && is_same(first.message, now.message);
             if same {
+                pg::errcode(first.sqlerrcode);
                 restore(first);
             }
             self.withhold(if same { first } else { now });

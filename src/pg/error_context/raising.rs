@@ -6,6 +6,7 @@ use std::ffi::{CStr, c_char, c_int};
 // Declared as in `do_ereport` of pgrx: without a guard, because PostgreSQL handles an ERROR in a callback. No Rust frame in between
 // has anything to drop.
 unsafe extern "C-unwind" {
+    pub fn errcode(code: c_int) -> c_int;
     pub fn errmsg_internal(format: *const c_char, ...) -> c_int;
     pub fn errdetail_internal(format: *const c_char, ...) -> c_int;
     pub fn errdetail_log(format: *const c_char, ...) -> c_int;

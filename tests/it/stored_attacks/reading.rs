@@ -332,3 +332,29 @@ fn types_nested_deeper_than_the_stack_end_in_an_answer() {
         "00000"
     );
 }
+
+/// A mirror locks the rows that its row refers to. The parent belongs to another role, whose index has a function in its condition.
+#[test]
+fn an_index_of_the_parent_runs_nothing_when_a_child_is_written() {
+    let stage = Stage::installed("it_parents_index");
+    stage.run("att", &format!("{EVIL}; {INDEX_OF_EVIL}"));
+    stage.run(
+        "att",
+        "CREATE TABLE a.p (id int NOT NULL); CREATE UNIQUE INDEX ON a.p (id) WHERE a.ev() = 1; ALTER TABLE a.p ADD PRIMARY KEY (id); \
+         INSERT INTO a.p VALUES (1); GRANT SELECT, REFERENCES ON a.p TO vic; \
+         SELECT mig_define('p'); SELECT mig_add_table('p', 'a.p', 'a.p2'); SELECT mig_create('p'); SELECT mig_dual_write('p')",
+    );
+    stage.run(
+        "vic",
+        "CREATE TABLE v.c (id int PRIMARY KEY, p_id int REFERENCES a.p); \
+         SELECT mig_define('c'); SELECT mig_add_table('c', 'v.c', 'v.c2'); SELECT mig_create('c'); SELECT mig_dual_write('c')",
+    );
+    let mut vic = stage.as_role("vic");
+    vic.batch_execute("CALL mig_run('c')").unwrap();
+    vic.batch_execute("SELECT mig_switch('c')").unwrap();
+    stage
+        .admin()
+        .batch_execute("INSERT INTO v.c VALUES (1, 1); INSERT INTO v.c2 VALUES (2, 1); UPDATE v.c SET p_id = NULL")
+        .unwrap();
+    stage.require_no_new_superuser();
+}
