@@ -299,7 +299,9 @@ CROSS JOIN LATERAL (
   FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid
   WHERE t.tgrelid = s.relation AND NOT t.tgisinternal AND f.pronamespace <> 'mig'::regnamespace
   UNION ALL
-  SELECT d.oid, pg_catalog.format('default of column %I', a.attname), pg_catalog.format('d %s %s', c.names->>a.attnum::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid))
+  -- Not by its text: pg_get_expr() waits for whoever has locked the table.
+  SELECT d.oid, pg_catalog.format('default of column %I', a.attname), pg_catalog.format('d %s %s', c.names->>a.attnum::text,
+    pg_catalog.md5(pg_catalog.regexp_replace(d.adbin::text, ':location -?[0-9]+', '', 'g')))
   FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
   WHERE d.adrelid = s.relation AND a.attgenerated = ''
   UNION ALL
