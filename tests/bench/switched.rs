@@ -34,15 +34,15 @@ const SIDES: [Side; 4] = [
     },
     Side {
         name: "switched, old side",
-        table: "both.sign_ups",
+        table: "live.sign_ups",
         columns: "",
         values: "",
     },
     Side {
         name: "switched, new side",
-        table: "both.twin",
+        table: "live.twin",
         columns: "project_id, id, created_at, ",
-        values: "'00000000-0000-0000-0000-000000000001', nextval('both.sign_ups_id_seq'), now(), ",
+        values: "'00000000-0000-0000-0000-000000000001', nextval('live.sign_ups_id_seq'), now(), ",
     },
 ];
 
@@ -62,7 +62,7 @@ impl Side {
 
 fn ready(cluster: &Cluster, rows: usize) -> Client {
     let mut client = cluster.database(DATABASE);
-    for schema in ["none", "dual", "both"] {
+    for schema in ["none", "dual", "live"] {
         let tables = include_str!("dual_write.sql").replace("way", schema);
         client.batch_execute(&tables).expect("the tables are made");
     }
@@ -70,7 +70,7 @@ fn ready(cluster: &Cluster, rows: usize) -> Client {
         let sql = side.insert(&format!("generate_series(1, {rows})"));
         client.batch_execute(&sql).expect("inserts");
     }
-    for (schema, switches) in [("dual", false), ("both", true)] {
+    for (schema, switches) in [("dual", false), ("live", true)] {
         let mut steps = vec![
             format!("SELECT mig_define('{schema}', 'shared.projects', {PROJECT})"),
             format!("SELECT mig_add_table('{schema}', '{schema}.sign_ups', '{schema}.twin')"),

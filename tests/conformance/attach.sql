@@ -51,8 +51,14 @@ $$;
 CREATE FUNCTION conformance.forget() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   IF EXISTS (SELECT FROM mig.migration) THEN
-    PERFORM public.mig_rollback('conformance', 'defined');
-    PERFORM public.mig_drop('conformance');
+    BEGIN
+      PERFORM public.mig_rollback('conformance', 'defined');
+      PERFORM public.mig_drop('conformance');
+    EXCEPTION WHEN OTHERS THEN
+      -- The spec has changed or dropped a table of the migration.
+      PERFORM public.mig_detach('conformance');
+      PERFORM public.mig_drop('conformance', force => true);
+    END;
   END IF;
   DROP SCHEMA IF EXISTS new CASCADE;
 END
