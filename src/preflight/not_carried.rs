@@ -8,7 +8,8 @@ use crate::model::shape::{ForeignKey, Policy, Shape, TableColumn, TableIndex};
 use crate::sqlgen::comments_stats;
 use crate::sqlgen::table::checks;
 
-const WHY: &str = "the target lacks a column that it names, or has it under another name, or it is over the row itself, whose type is another one";
+const WHY: &str = "the target lacks a column that it names, or has it under another name";
+const ROW: &str = "it is over the row itself, whose type is another one";
 
 /// Severity, name of the check, detail and hint.
 type Found = (Severity, &'static str, String, String);
@@ -54,7 +55,10 @@ fn of_index(p: &Mapping, index: &TableIndex) -> Found {
     (
         Severity::Warning,
         "index",
-        format!("Index {} is not carried over: {WHY}.{loss}", index.name),
+        format!(
+            "Index {} is not carried over: {WHY}, or {ROW}.{loss}",
+            index.name
+        ),
         format!(
             "After the backfill: CREATE {kind} CONCURRENTLY ... ON {} (...); with the target's columns.",
             p.target_name
@@ -72,7 +76,7 @@ fn checks_left(p: &Mapping, source: &Shape, layout: &Layout) -> Vec<Found> {
         (
             Severity::Warning,
             "check",
-            format!("Check {name} is not carried over: {WHY}, or with another type. The target takes rows that the old table refuses."),
+            format!("Check {name} is not carried over: {WHY}, or with another type, or {ROW}. The target takes rows that the old table refuses."),
             format!("After mig_create: ALTER TABLE {} ADD CONSTRAINT {name} CHECK (...); with the target's columns.", p.target_name),
         )
     });

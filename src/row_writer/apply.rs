@@ -101,11 +101,7 @@ impl<'a> RowApplier<'a> {
     /// The slots hold the row before and after the application's write.
     pub unsafe fn lock_parents(&self, old: Option<&Slot>, new: &Slot) {
         if self.written.order == EventOrder::Queued {
-            let row = WrittenRow {
-                table: self.touched,
-                old: old.map(|o| o.0),
-                new: new.0,
-            };
+            let row = WrittenRow::new(self.touched, old, new);
             // SAFETY: guaranteed by the caller.
             unsafe { parents::lock(row, ParentChoice::All) };
         }

@@ -24,15 +24,8 @@ impl KeyIndex {
     /// # Safety
     /// `table` is open.
     pub unsafe fn find_index(table: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
-        let mut key = None;
         // SAFETY: guaranteed by the caller.
-        unsafe {
-            all_indexes(table, |index| {
-                key = Self::from_index(index, attributes);
-                key.is_none()
-            });
-        }
-        key
+        unsafe { Self::find_where(table, attributes, |_| true) }
     }
 
     /// # Safety
@@ -84,11 +77,24 @@ impl KeyIndex {
     /// # Safety
     /// `parent` is open.
     pub unsafe fn of_parent(parent: pg_sys::Relation, attributes: &[i16]) -> Option<Self> {
+        // SAFETY: guaranteed by the caller; the index is open while it is asked.
+        unsafe { Self::find_where(parent, attributes, |index| supports_are_plain(index)) }
+    }
+
+    /// As `find_index`, among the indexes for which `is_fit` holds.
+    ///
+    /// # Safety
+    /// `table` is open.
+    unsafe fn find_where(
+        table: pg_sys::Relation,
+        attributes: &[i16],
+        is_fit: impl Fn(pg_sys::Relation) -> bool,
+    ) -> Option<Self> {
         let mut key = None;
         // SAFETY: guaranteed by the caller.
         unsafe {
-            all_indexes(parent, |index| {
-                if supports_are_plain(index) {
+            all_indexes(table, |index| {
+                if is_fit(index) {
                     key = Self::from_index(index, attributes);
                 }
                 key.is_none()

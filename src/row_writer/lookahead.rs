@@ -245,17 +245,17 @@ impl RowApplier<'_> {
                 return !self.is_there(old.0) && self.write_row(None, &key, event, false);
             }
             let next = pgrx::itemptr::item_pointer_to_u64((*tuple.t_data).t_ctid);
-            self.fetch(next, self.latest.get(), new)
+            let is_so = self.fetch(next, self.latest.get(), new)
                 && self.direct.row.is_followed(new.0)
                 && self
                     .direct
                     .key
-                    .is_same(&key, &self.direct.key.of_slot(new.0))
-                && {
-                    self.lock_parents(Some(old), new);
-                    true
-                }
-                && self.write_row(Some(new.0), &key, event, false)
+                    .is_same(&key, &self.direct.key.of_slot(new.0));
+            if !is_so {
+                return false;
+            }
+            self.lock_parents(Some(old), new);
+            self.write_row(Some(new.0), &key, event, false)
         }
     }
 

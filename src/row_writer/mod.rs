@@ -65,8 +65,8 @@ struct FlowRelations {
     key: Vec<CString>,
     /// The column of the written table that has the same value in all rows of this scope; None if all rows belong to the migration.
     scope: Option<CString>,
-    /// The column of the touched table that only rows of this scope have this value in; None if all its rows are followed.
-    follows: Option<CString>,
+    /// Only rows of the scope are followed: the view's condition says which.
+    follows: bool,
     /// The written table is mirrored, too.
     both_ways: bool,
     /// The columns that `ON CONFLICT` names.
@@ -146,7 +146,7 @@ impl DirectWriter {
             columns: texts(&flow.columns)?,
             key: texts(flow.key.iter().map(|k| &k.touched))?,
             scope: texts(scope)?.pop(),
-            follows: texts(flow.follows.iter().map(|s| &s.column))?.pop(),
+            follows: !flow.follows.is_empty(),
             both_ways,
             arbiter: texts(&flow.arbiter)?,
         })

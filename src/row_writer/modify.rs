@@ -315,11 +315,7 @@ impl TargetTable<'_> {
     /// The slots hold the row before and after the write.
     unsafe fn lock_parents(&self, old: Option<&Slot>, new: &Slot) {
         if self.order == EventOrder::Queued {
-            let row = WrittenRow {
-                table: self.relation,
-                old: old.map(|o| o.0),
-                new: new.0,
-            };
+            let row = WrittenRow::new(self.relation, old, new);
             // SAFETY: guaranteed by the caller.
             unsafe { parents::lock(row, ParentChoice::CheckedLate) };
         }

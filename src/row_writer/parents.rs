@@ -53,6 +53,17 @@ pub struct WrittenRow {
     pub new: *mut pg_sys::TupleTableSlot,
 }
 
+impl WrittenRow {
+    /// `old` is None for a new row.
+    pub fn new(table: pg_sys::Relation, old: Option<&Slot>, new: &Slot) -> Self {
+        Self {
+            table,
+            old: old.map(|o| o.0),
+            new: new.0,
+        }
+    }
+}
+
 thread_local! {
     static KNOWN: RefCell<HashMap<pg_sys::Oid, Rc<ParentKeys>>> = RefCell::default();
 }

@@ -90,9 +90,9 @@ impl Projection {
                 quals if quals.is_null() => std::ptr::null_mut(),
                 quals => plan_expression(quals.cast()),
             };
-            let follows = match &parties.follows {
-                None => None,
-                Some(_) => Some(scope_value::find_compared(quals)?),
+            let follows = match parties.follows {
+                false => None,
+                true => Some(scope_value::find_compared(quals)?),
             };
             Some(Self {
                 key: parties.arbiter.iter().map(part).collect::<Option<_>>()?,
