@@ -43,6 +43,19 @@ ALTER TABLE mig.step_log ADD COLUMN owner regrole;
 COMMENT ON COLUMN mig.step_log.owner IS 'The migration''s, whose members may read the line.';
 UPDATE mig.step_log s SET owner = m.owner FROM mig.migration m WHERE m.name = s.migration;
 
+CREATE TABLE mig.unmirrored (
+  mapping int REFERENCES mig.mapping ON DELETE CASCADE,
+  new_column int REFERENCES mig.new_column ON DELETE CASCADE,
+  way text NOT NULL,
+  noted_by int NOT NULL DEFAULT pg_catalog.pg_backend_pid(),
+  since timestamptz NOT NULL DEFAULT clock_timestamp(),
+  UNIQUE NULLS NOT DISTINCT (mapping, new_column, way, noted_by)
+);
+COMMENT ON TABLE mig.unmirrored IS 'Mirrors that let writes pass, because an owner of a table had not the rights that they write with.';
+COMMENT ON COLUMN mig.unmirrored.new_column IS 'The leader, for columns of one table.';
+COMMENT ON COLUMN mig.unmirrored.way IS 'forward: the new table lacks them; reverse: the old one does.';
+COMMENT ON COLUMN mig.unmirrored.noted_by IS 'The process that noted it: no application waits for another one that is about to note the same mirror.';
+
 -- Before 0.8.0 every role that was allowed to run migrations could write these tables. Whatever would run as another role is not trusted.
 -- Definitions are in views, which have owners; those that are in no view have no author, and are given again.
 UPDATE mig.change SET state = 'failed', ended_at = pg_catalog.clock_timestamp(), error = 'begun by an older version: begin it again'
@@ -413,6 +426,14 @@ CROSS JOIN LATERAL (
     AND EXISTS (SELECT FROM mig.migration m WHERE m.id = p.migration_id AND m.phase IN ('created', 'dual_write', 'backfilled', 'switched'))
     AND co.relname IN ('m' || p.mapping || '_forward', 'm' || p.mapping || '_reverse', 'm' || p.mapping || '_map', 'm' || p.mapping || '_anchor')
   UNION ALL
+  SELECT 'mirror', pg_catalog.format('mirror of %s writes %s, whose owner %s has rights that the owner %s has not', w.touched, w.written, w.writes::regrole, w.owner::regrole)
+  FROM (VALUES (p.source, cs.relowner, p.target, ct.relowner, '_forward_'), (p.target, ct.relowner, p.source, cs.relowner, '_reverse_')) w(touched, owner, written, writes, name)
+  WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.mirrors_then) n(name) WHERE n.name ~ w.name) AND NOT pg_catalog.pg_has_role(w.owner, w.writes, 'USAGE')
+  UNION ALL
+  SELECT w.kind, pg_catalog.format('mirror of %s let writes pass, because the owner of a table had not the rights that it needs', w.touched)
+  FROM (VALUES ('mirror', 'forward', p.source), ('behind', 'reverse', p.target)) w(kind, way, touched)
+  WHERE EXISTS (SELECT FROM mig.unmirrored u WHERE u.mapping = p.mapping AND u.way = w.way)
+  UNION ALL
   SELECT 'mirror', pg_catalog.format('triggers of ours are on tables that are not of this migration: %s', p.elsewhere)
   WHERE p.elsewhere IS NOT NULL
   UNION ALL
@@ -473,6 +494,9 @@ CROSS JOIN LATERAL (
   FROM (SELECT CASE t.enabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
           WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state) w
   WHERE c.seal IS NOT NULL AND cs.oid IS NOT NULL AND w.state IS NOT NULL
+  UNION ALL
+  SELECT 'mirror', pg_catalog.format('mirror of %s let writes pass, because the owner of the table had not the rights that it needs', c.relation)
+  WHERE EXISTS (SELECT FROM mig.unmirrored u WHERE u.new_column = c.id)
   UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', c.relation)
   WHERE c.seal LIKE place.is || ' %' AND t.enabled = 'A' AND c.seal <> pg_catalog.format('%s %s', place.is, t.triggers)

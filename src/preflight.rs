@@ -4,6 +4,7 @@
 pub mod code_path;
 pub mod columns;
 pub mod combined;
+pub mod disabled_keys;
 pub mod exclusions;
 pub mod kinds;
 pub mod not_carried;

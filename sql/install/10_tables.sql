@@ -212,6 +212,19 @@ CREATE TABLE mig.row_error (
 );
 COMMENT ON TABLE mig.row_error IS 'Rows that cannot be copied as they are, with the SQLSTATE that says why.';
 
+CREATE TABLE mig.unmirrored (
+  mapping int REFERENCES mig.mapping ON DELETE CASCADE,
+  new_column int REFERENCES mig.new_column ON DELETE CASCADE,
+  way text NOT NULL,
+  noted_by int NOT NULL DEFAULT pg_catalog.pg_backend_pid(),
+  since timestamptz NOT NULL DEFAULT clock_timestamp(),
+  UNIQUE NULLS NOT DISTINCT (mapping, new_column, way, noted_by)
+);
+COMMENT ON TABLE mig.unmirrored IS 'Mirrors that let writes pass, because an owner of a table had not the rights that they write with.';
+COMMENT ON COLUMN mig.unmirrored.new_column IS 'The leader, for columns of one table.';
+COMMENT ON COLUMN mig.unmirrored.way IS 'forward: the new table lacks them; reverse: the old one does.';
+COMMENT ON COLUMN mig.unmirrored.noted_by IS 'The process that noted it: no application waits for another one that is about to note the same mirror.';
+
 CREATE TABLE mig.check_result (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   migration int NOT NULL REFERENCES mig.migration ON DELETE CASCADE,

@@ -199,6 +199,14 @@ CROSS JOIN LATERAL (
     AND EXISTS (SELECT FROM mig.migration m WHERE m.id = p.migration_id AND m.phase IN ('created', 'dual_write', 'backfilled', 'switched'))
     AND co.relname IN ('m' || p.mapping || '_forward', 'm' || p.mapping || '_reverse', 'm' || p.mapping || '_map', 'm' || p.mapping || '_anchor')
   UNION ALL
+  SELECT 'mirror', pg_catalog.format('mirror of %s writes %s, whose owner %s has rights that the owner %s has not', w.touched, w.written, w.writes::regrole, w.owner::regrole)
+  FROM (VALUES (p.source, cs.relowner, p.target, ct.relowner, '_forward_'), (p.target, ct.relowner, p.source, cs.relowner, '_reverse_')) w(touched, owner, written, writes, name)
+  WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.mirrors_then) n(name) WHERE n.name ~ w.name) AND NOT pg_catalog.pg_has_role(w.owner, w.writes, 'USAGE')
+  UNION ALL
+  SELECT w.kind, pg_catalog.format('mirror of %s let writes pass, because the owner of a table had not the rights that it needs', w.touched)
+  FROM (VALUES ('mirror', 'forward', p.source), ('behind', 'reverse', p.target)) w(kind, way, touched)
+  WHERE EXISTS (SELECT FROM mig.unmirrored u WHERE u.mapping = p.mapping AND u.way = w.way)
+  UNION ALL
   SELECT 'mirror', pg_catalog.format('triggers of ours are on tables that are not of this migration: %s', p.elsewhere)
   WHERE p.elsewhere IS NOT NULL
   UNION ALL
@@ -259,6 +267,9 @@ CROSS JOIN LATERAL (
   FROM (SELECT CASE t.enabled WHEN 'D' THEN 'is disabled' WHEN 'O' THEN 'is demoted to ORIGIN'
           WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state) w
   WHERE c.seal IS NOT NULL AND cs.oid IS NOT NULL AND w.state IS NOT NULL
+  UNION ALL
+  SELECT 'mirror', pg_catalog.format('mirror of %s let writes pass, because the owner of the table had not the rights that it needs', c.relation)
+  WHERE EXISTS (SELECT FROM mig.unmirrored u WHERE u.new_column = c.id)
   UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', c.relation)
   WHERE c.seal LIKE place.is || ' %' AND t.enabled = 'A' AND c.seal <> pg_catalog.format('%s %s', place.is, t.triggers)

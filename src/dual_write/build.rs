@@ -17,23 +17,30 @@ use crate::store::mapping::{self, TrustedMapping};
 use crate::store::sides;
 use pgrx::pg_sys::Oid;
 
-/// Builds the mirror of a mapping in one direction. `leader`: the flow that the trigger belongs to, if it belongs to another mapping's.
+/// Builds the mirror of a mapping in one direction; None if an owner lacks rights: see `trust`. `leader`: the flow that the trigger belongs to,
+/// if it belongs to another mapping's.
 pub(super) fn build_mirror(
     id: i32,
     way: Direction,
     running: RunningTrigger,
     leader: Option<&Flow>,
-) -> Result<Mirror> {
+) -> Result<Option<Mirror>> {
     let unknown = || {
         running.foreign_trigger("is of a mapping that is not there, as in a copy that was dumped without the rows of schema mig")
     };
     let found = mapping::find_registered(id, way)?.ok_or_else(unknown)?;
     let flow = sides::flow(&found.mapping, way)?.ok_or_else(unknown)?;
-    let owners = trust::require_trusted(&found, &flow, leader.unwrap_or(&flow), running)?;
+    let trusted = trust::find_trusted(&found, &flow, leader.unwrap_or(&flow), running)?;
+    let Some(owners) = trusted else {
+        return Ok(None);
+    };
     require_columns(&flow, owners.written)?;
     let partners = match (way, leader) {
         (Direction::Reverse, None) => partner_mirrors(&found, &flow, running)?,
-        _ => Vec::new(),
+        _ => Some(Vec::new()),
+    };
+    let Some(partners) = partners else {
+        return Ok(None);
     };
     let truncated: Vec<Flow> = mapping::truncated_with(id, way)?
         .iter()
@@ -57,7 +64,7 @@ pub(super) fn build_mirror(
     let relation = running.relation();
     let mut watched = vec![relation, owners.written, owners.view];
     watched.extend(partners.iter().flat_map(|p| p.changed.relations()));
-    Ok(Mirror {
+    Ok(Some(Mirror {
         touched: relation,
         fires: running.trigger().tgtype,
         written: owners.written,
@@ -104,7 +111,7 @@ pub(super) fn build_mirror(
         merged: plans.merge()?,
         same: plans.prepare_if(sql.same.as_ref())?,
         partners,
-    })
+    }))
 }
 
 /// Errors: 55000 if a column that the mirror writes was renamed or dropped.
@@ -261,9 +268,9 @@ fn partner_mirrors(
     found: &TrustedMapping,
     leader: &Flow,
     running: RunningTrigger,
-) -> Result<Vec<Mirror>> {
+) -> Result<Option<Vec<Mirror>>> {
     let Some(merge) = found.mapping.merge().filter(|m| m.leads()) else {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     };
     merge
         .mappings()

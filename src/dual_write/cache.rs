@@ -5,6 +5,7 @@ use super::trust::RunningTrigger;
 use super::types::Mirror;
 use crate::error::Result;
 use crate::pg::guc;
+use crate::store::unmirrored;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,10 +15,13 @@ thread_local! {
     static MIRRORS: RefCell<HashMap<pg_sys::Oid, Rc<Mirror>>> = RefCell::new(HashMap::new());
 }
 
-/// Returns the mirror of the trigger that fired, from the session's cache or newly built.
-pub fn find_or_build(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
+/// Returns the mirror of the trigger that fired, from the session's cache or newly built. None if an owner lacks rights, which is noted: the
+/// write passes.
+pub fn find_or_build(data: &pg_sys::TriggerData) -> Result<Option<Rc<Mirror>>> {
     loop {
-        let found = known_or_made(data)?;
+        let Some(found) = known_or_made(data)? else {
+            return Ok(None);
+        };
         // Takes the lock that the write takes anyway, before the plans are chosen. With the lock come the invalidation messages of
         // transactions that changed the table, and no mirror can be installed on it until the transaction ends.
         for one in std::iter::once(&*found).chain(&found.partners) {
@@ -25,7 +29,7 @@ pub fn find_or_build(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
             unsafe { pg_sys::LockRelationOid(one.written, pg_sys::RowExclusiveLock as i32) };
         }
         if !found.changed.is_raised() {
-            return Ok(found);
+            return Ok(Some(found));
         }
     }
 }
@@ -41,14 +45,18 @@ pub fn find_cached(data: &pg_sys::TriggerData) -> Option<Rc<Mirror>> {
     })
 }
 
-fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
+fn known_or_made(data: &pg_sys::TriggerData) -> Result<Option<Rc<Mirror>>> {
     if let Some(found) = find_cached(data) {
-        return Ok(found);
+        return Ok(Some(found));
     }
     let running = RunningTrigger(data);
     let _safe = guc::pin_names();
     let (id, way) = running.arguments()?;
-    let made = Rc::new(build::build_mirror(id, way, running, None)?);
+    let Some(made) = build::build_mirror(id, way, running, None)? else {
+        unmirrored::note_mapping(id, way)?;
+        return Ok(None);
+    };
+    let made = Rc::new(made);
     // Other stale mirrors may belong to dropped triggers. They are freed outside the borrow, and only when no outer call still uses them.
     let stale = MIRRORS.with_borrow_mut(|mirrors| {
         let (stale, good) = mirrors.drain().partition(|(_, m)| m.changed.is_raised());
@@ -57,5 +65,5 @@ fn known_or_made(data: &pg_sys::TriggerData) -> Result<Rc<Mirror>> {
         stale
     });
     drop::<HashMap<_, _>>(stale);
-    Ok(made)
+    Ok(Some(made))
 }

@@ -12,7 +12,7 @@ use crate::pg::{application_path, catalog, guc, role, syscache, trigger_call};
 use crate::row_writer::column_exprs::{ColumnSync, ColumnValue};
 use crate::row_writer::column_rules::ColumnOutcome;
 use crate::sqlgen::columns as sql;
-use crate::store::new_column;
+use crate::store::{new_column, unmirrored};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::cell::RefCell;
@@ -55,26 +55,25 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
     unsafe {
         let data = trigger_function::data(TriggerFunction::KeepColumns, fcinfo)?;
         let is_update = trigger_call::event(data) == pg_sys::TRIGGER_EVENT_UPDATE;
-        let kept = of_trigger(data)?;
+        let Some(kept) = of_trigger(data)? else {
+            return Ok(written_tuple(data));
+        };
         let relation = (*data.tg_relation).rd_id;
         let shows = kept.reader.visible_parts(role::current(), &[relation]);
         let _texts = error_context::explain_errors(&kept.texts, shows);
         let (path, kept, stage) = (kept.path.clone(), &kept.rework, kept.stage);
         if is_update && kept.is_untouched(data.tg_trigslot, data.tg_newslot, stage) {
-            return Ok(data.tg_newtuple);
+            return Ok(written_tuple(data));
         }
         let _owner = (!kept.plain).then(|| owner(data));
         let _path = application_path::enter(path);
         let _safe = (!kept.plain).then(application_path::pin_for_code);
-        let (tuple, verdict) = if is_update {
-            let verdict = kept.decide_update(data.tg_trigslot, data.tg_newslot, stage);
-            (data.tg_newtuple, verdict)
+        let verdict = if is_update {
+            kept.decide_update(data.tg_trigslot, data.tg_newslot, stage)
         } else {
-            (
-                data.tg_trigtuple,
-                kept.decide_insert(data.tg_trigslot, stage),
-            )
+            kept.decide_insert(data.tg_trigslot, stage)
         };
+        let tuple = written_tuple(data);
         match verdict {
             ColumnOutcome::Set(values) if values.is_empty() => Ok(tuple),
             ColumnOutcome::Set(values) => {
@@ -82,6 +81,14 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::HeapTuple> {
             }
             refused => Err(refusal(&refused, data)),
         }
+    }
+}
+
+/// Returns the row as the application writes it: a new one, or one that is updated.
+fn written_tuple(data: &pg_sys::TriggerData) -> pg_sys::HeapTuple {
+    match trigger_call::event(data) {
+        pg_sys::TRIGGER_EVENT_UPDATE => data.tg_newtuple,
+        _ => data.tg_trigtuple,
     }
 }
 
@@ -174,11 +181,12 @@ thread_local! {
     static KEPT: RefCell<HashMap<pg_sys::Oid, Rc<CachedColumnSync>>> = RefCell::new(HashMap::new());
 }
 
-/// Returns the columns that the running trigger keeps in step, from the session's cache or newly loaded.
+/// Returns the columns that the running trigger keeps in step, from the session's cache or newly loaded. None if the view belongs to a role that
+/// lacks the rights of the table's owner, which is noted: the write passes.
 ///
 /// # Safety
 /// `data` is the TriggerData of a running trigger.
-unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>> {
+unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Option<Rc<CachedColumnSync>>> {
     // SAFETY: both pointers are valid while the trigger runs.
     let (trigger, relation) = unsafe { (&*data.tg_trigger, (*data.tg_relation).rd_id) };
     let known = KEPT.with_borrow(|all| {
@@ -189,7 +197,7 @@ unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>>
             .map(Rc::clone)
     });
     if let Some(known) = known {
-        return Ok(known);
+        return Ok(Some(known));
     }
     // SAFETY: guaranteed by the caller. The owner is set already here, because planning an expression may run functions.
     let _owner = unsafe { owner(data) };
@@ -203,7 +211,14 @@ unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>>
         .transpose()?;
     let _path = application_path::enter(path.clone());
     let _code = application_path::switch();
-    let rework = make(id, relation).ok_or_else(|| foreign_trigger(data))?;
+    let rework = match make(id, relation) {
+        Making::Made(rework) => rework,
+        Making::Foreign => return Err(foreign_trigger(data)),
+        Making::LacksRights => {
+            unmirrored::note_columns(id)?;
+            return Ok(None);
+        }
+    };
     let kept = Rc::new(CachedColumnSync {
         stage,
         path,
@@ -218,7 +233,7 @@ unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<CachedColumnSync>>
         all.retain(|_, k| !k.changed.is_raised());
         all.insert(trigger.tgoid, Rc::clone(&kept));
     });
-    Ok(kept)
+    Ok(Some(kept))
 }
 
 fn error_texts(relation: pg_sys::Oid) -> ErrorTexts {
@@ -248,14 +263,30 @@ unsafe fn read_arguments(trigger: &pg_sys::Trigger) -> Option<(i32, SyncStage)> 
     is_as_made.then_some((id, stage))
 }
 
-/// Returns None where the view is not as it was made, or is another role's.
-fn make(id: i32, relation: pg_sys::Oid) -> Option<ColumnSync> {
-    let view = catalog::oid_of(&sql::view_name(id))?;
-    let mut rework = ColumnSync::load(view)?;
-    rework.plain &= catalog::uses_nothing_of_users(view).ok()?;
+enum Making {
+    Made(ColumnSync),
+    /// The view is not as it was made.
+    Foreign,
+    /// The view's owner lacks the rights of the table's.
+    LacksRights,
+}
+
+fn make(id: i32, relation: pg_sys::Oid) -> Making {
+    let view = catalog::oid_of(&sql::view_name(id));
+    let loaded = view.and_then(|view| {
+        let mut rework = ColumnSync::load(view)?;
+        rework.plain &= catalog::uses_nothing_of_users(view).ok()?;
+        let [author, owner] = [view, relation].map(|o| catalog::owner_of(o).ok());
+        Some((rework, author?, owner?))
+    });
     // The view owner's expressions run with the privileges of the table's owner, so the view's owner must have those privileges. Built-in
     // code belongs to no role and needs no such check.
-    let [author, owner] = [view, relation].map(catalog::owner_of);
-    let trusted = rework.plain || role::has_privileges_of(author.ok()?, owner.ok()?);
-    (trusted && rework.relation == relation).then_some(rework)
+    match loaded {
+        Some((rework, ..)) if rework.relation != relation => Making::Foreign,
+        Some((rework, author, owner)) if rework.plain || role::has_privileges_of(author, owner) => {
+            Making::Made(rework)
+        }
+        Some(_) => Making::LacksRights,
+        None => Making::Foreign,
+    }
 }

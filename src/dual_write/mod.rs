@@ -74,12 +74,14 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     Ok(())
 }
 
-/// Mirrors the event to the written table, or to all of them.
+/// Mirrors the event to the written table, or to all of them. It passes if an owner lacks the rights that the mirror writes with.
 ///
 /// # Safety
 /// `data` is the TriggerData of the running call.
 unsafe fn mirror_to_all(data: &pg_sys::TriggerData) -> Result<()> {
-    let mirror = cache::find_or_build(data)?;
+    let Some(mirror) = cache::find_or_build(data)? else {
+        return Ok(());
+    };
     // SAFETY: `data` belongs to this call.
     let touched = unsafe { classify_event(data, &mirror) };
     if mirror.both_ways {

@@ -51,14 +51,14 @@ pub struct TrustedOwners {
 }
 
 /// Returns the written table, its owner and the view, if pg_mig installed this trigger and if the owner of the table it is on could write
-/// the other table directly. So a forged row in the state tables gives no role any privilege. `leader`: the flow that the trigger belongs
-/// to.
-pub fn require_trusted(
+/// the other table directly. So a forged row in the state tables gives no role any privilege. None if an owner lacks rights, as after
+/// ALTER TABLE OWNER: the application had no part in that, so its write passes. `leader`: the flow that the trigger belongs to.
+pub fn find_trusted(
     found: &TrustedMapping,
     flow: &Flow,
     leader: &Flow,
     running: RunningTrigger,
-) -> Result<TrustedOwners> {
+) -> Result<Option<TrustedOwners>> {
     let p = &found.mapping;
     let oid = |o: Option<u32>| o.map(pg_sys::Oid::from);
     let source = (Some(pg_sys::Oid::from(p.source)), oid(p.source_owner));
@@ -85,18 +85,15 @@ pub fn require_trusted(
     // Built-in functions are no exception: some run a text, or read another view.
     let may_write = role::has_privileges_of(view_owner, owner);
     let may_act = [owner, view_owner].map(|o| role::has_privileges_of(toucher, o));
-    if may_act != [true; 2] || !may_write {
-        return Err(running.foreign_trigger(
-            "sits on a table whose owner may not act for the owner of the one that it writes",
-        ));
-    }
     // What id maps and scope pins hold runs as well: triggers, casts, defaults.
-    sides::owner(p)?;
-    Ok(TrustedOwners {
+    if may_act != [true; 2] || !may_write || sides::owner(p).is_err() {
+        return Ok(None);
+    }
+    Ok(Some(TrustedOwners {
         owner,
         written,
         view,
-    })
+    }))
 }
 
 fn view_is_gone(flow: &Flow) -> Error {

@@ -9,6 +9,7 @@ use crate::pg::notice::notice;
 use crate::pg::{catalog, guc, role, spi, state, trigger_state};
 use crate::sqlgen::direction::Direction;
 use crate::sqlgen::{trigger, view_names};
+use crate::store::unmirrored;
 use pgrx::pg_sys::{self, Oid};
 
 /// An existing trigger that calls a function of pg_mig with the arguments of one mapping or column change.
@@ -133,11 +134,15 @@ fn require_right(t: &InstalledTrigger) -> Result<()> {
     ))
 }
 
-/// Drops all of the keeper's triggers. The caller has locked the tables, see `locks_elsewhere`. Errors: 55000 with the name of one that is
+/// Drops all of the keeper's triggers, and forgets what they let pass. The caller has locked the tables, see `locks_elsewhere`. Errors: 55000 with the name of one that is
 /// left, 42501 where it is on a table that the caller has no rights to.
 pub fn drop_all(keeper: impl Into<TriggerKeeper>) -> Result<()> {
     let keeper = keeper.into();
     drop_chosen(keeper, |_| true)?;
+    match keeper {
+        TriggerKeeper::Mapping(id) => unmirrored::forget_mapping(id)?,
+        TriggerKeeper::Columns(id) => unmirrored::forget_columns(id)?,
+    }
     for t in list_everywhere(keeper)? {
         if t.trusted {
             return Err(Error::trigger_left(

@@ -2,6 +2,7 @@
 //! no transaction writes past them.
 
 use crate::error::{Error, Result};
+use crate::model::phase::Phase;
 use crate::model::records::{Mapping, Migration};
 use crate::pg::{catalog, lock, spi, state};
 use crate::relation::{id_pairs, triggers};
@@ -31,8 +32,15 @@ fn lock_for_ddl(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 }
 
 /// Gives mapping views, id maps and anchors to the owners of the sources, where a restore or ALTER TABLE OWNER has parted them. Locks both
-/// sides AccessExclusive, for catalog changes only, and only if there is one. Errors: 55000 if its owner lacks the rights of the source's.
+/// sides AccessExclusive, for catalog changes only, and only if there is one. Errors: 55000 if its owner lacks the rights of the source's, or the owner of one side lacks
+/// those of the other's.
 pub fn give_objects_to_owners(m: &Migration, mappings: &[Mapping]) -> Result<()> {
+    for p in mappings {
+        sides::require_owners(p, Direction::Forward)?;
+        if m.phase == Phase::Switched {
+            sides::require_owners(p, Direction::Reverse)?;
+        }
+    }
     let misplaced = sides::list_misplaced_objects(mappings)?;
     if misplaced.is_empty() {
         return Ok(());
@@ -128,7 +136,7 @@ pub fn remove_reverse(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 pub fn retire(m: &Migration, mappings: &[Mapping], force: bool) -> Result<()> {
     lock_for_ddl(m, mappings)?;
     if !force {
-        drift::require_none(m)?;
+        drift::require_none_of_the_new(m)?;
     }
     for p in mappings {
         triggers::drop_all(p)?;

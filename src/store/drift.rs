@@ -28,6 +28,8 @@ text_enum! {
         Shape = "shape",
         /// A trigger of ours.
         Mirror = "mirror",
+        /// Rows of an old table: they lack writes of the new one.
+        Behind = "behind",
     }
 }
 
@@ -132,7 +134,17 @@ pub fn describe_gone(m: &Migration) -> Result<Option<String>> {
 
 /// Errors: 55000 if tables, columns, keys or mirrors of the migration have changed.
 pub fn require_none(m: &Migration) -> Result<()> {
-    let found = list(m)?;
+    require_none_of(m, list(m)?)
+}
+
+/// The same for `mig_stop`: from then on the new tables are the truth, and old ones that lack their writes can be brought up to date.
+pub fn require_none_of_the_new(m: &Migration) -> Result<()> {
+    let mut found = list(m)?;
+    found.retain(|c| c.kind != DriftKind::Behind);
+    require_none_of(m, found)
+}
+
+fn require_none_of(m: &Migration, found: Vec<DriftChange>) -> Result<()> {
     let what: Vec<&str> = found.iter().map(|c| c.what.as_str()).collect();
     let what = what.join("; ");
     match found.as_slice() {
@@ -145,6 +157,11 @@ pub fn require_none(m: &Migration) -> Result<()> {
                 format!("Found: {what}.")
             },
             match m.phase {
+                Phase::Switched if changes.iter().any(|c| c.kind == DriftKind::Behind) => format!(
+                    "Where the new rows are right: SELECT * FROM mig_stop({0}); and SELECT * FROM mig_rollback({0}, 'switched'); bring the old tables up to date. \
+                     Rows of the old tables that are newer (mig_diff names rows) have to be written again before.",
+                    Literal(&m.name)
+                ),
                 Phase::Switched if changes.iter().all(|c| c.kind != DriftKind::Gone) => format!(
                     "Make both sides equal (mig_diff names rows, mig_repair makes new rows equal to the old ones); then SELECT * FROM mig_switch({0}); installs the mirrors again.",
                     Literal(&m.name)

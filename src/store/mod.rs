@@ -14,3 +14,4 @@ pub mod pending_rows;
 pub mod reference_names;
 pub mod sessions;
 pub mod sides;
+pub mod unmirrored;

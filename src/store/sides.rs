@@ -1,14 +1,15 @@
 //! The two tables of a mapping: their names, owner, locks, and the directions between them.
 
 use crate::error::{Error, Result};
-use crate::ident::QualifiedName;
+use crate::ident::{Ident, QualifiedName};
 use crate::model::layout::Layout;
 use crate::model::records::Mapping;
-use crate::pg::catalog;
 use crate::pg::lock::{LockMode, LockRequest};
+use crate::pg::{catalog, role};
 use crate::sqlgen::direction::{Direction, Flow};
 use crate::sqlgen::{id_lookup, scope_pin, view_names};
 use crate::store::author::{self, Misplaced};
+use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Oid;
 
 pub fn layout(mapping: &Mapping) -> Result<&Layout> {
@@ -148,6 +149,46 @@ pub fn owner(mapping: &Mapping) -> Result<Oid> {
         require_author(mapping, owner)?;
     }
     Ok(owner)
+}
+
+/// Errors: 55000 unless the owner of each written table has the rights of the other one's, which its mirror writes with: after ALTER TABLE OWNER.
+pub fn require_owners(mapping: &Mapping, way: Direction) -> Result<()> {
+    let (source, target) = (source(mapping)?, target(mapping)?);
+    let ((touched, toucher), (written, owner)) = match way {
+        Direction::Forward => (
+            (source, mapping.source_owner),
+            (target, mapping.target_owner),
+        ),
+        Direction::Reverse => (
+            (target, mapping.target_owner),
+            (source, mapping.source_owner),
+        ),
+    };
+    let (Some(toucher), Some(owner)) = (toucher.map(Oid::from), owner.map(Oid::from)) else {
+        return Ok(());
+    };
+    if role::has_privileges_of(toucher, owner) {
+        return Ok(());
+    }
+    let [toucher, owner] = [toucher, owner].map(role::name);
+    Err(Error::refusal(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!(
+            "the owner of {} may not write {}",
+            touched.plain(),
+            written.plain()
+        ),
+        format!("Role {toucher} lacks rights of role {owner}: the tables have two owners."),
+        format!(
+            "ALTER TABLE {} OWNER TO {};",
+            target,
+            Ident::new(role::plain_name(
+                mapping
+                    .source_owner
+                    .map_or(pgrx::pg_sys::InvalidOid, Oid::from)
+            ))
+        ),
+    ))
 }
 
 /// Errors: 55000 unless the expressions were given by a role with the owner's rights.

@@ -1,54 +1,57 @@
-//! The list of what may differ (`allowed.txt`): a line each has a phase or `*`, a spec, `*` or the steps of one permutation, and after a colon the
-//! reason.
+//! The list of what may differ (`allowed.txt`): a line each has a phase or `*`, a test, `*` or the permutation or statement, and after a colon
+//! the reason.
 
-use crate::spec::Phase;
+use crate::phase::Phase;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-pub struct Allowance {
+pub struct Allowances(Vec<Allowance>);
+
+struct Allowance {
     phase: String,
-    spec: String,
-    steps: String,
-    used: std::cell::Cell<bool>,
-    pub line: String,
+    test: String,
+    key: String,
+    used: AtomicBool,
+    line: &'static str,
 }
 
-pub fn read() -> Vec<Allowance> {
-    let lines = include_str!("allowed.txt").lines();
-    let lines = lines.filter(|l| !l.is_empty() && !l.starts_with('#'));
-    lines.map(parse).collect()
-}
+impl Allowances {
+    pub fn read() -> Self {
+        let lines = include_str!("allowed.txt").lines();
+        let lines = lines.filter(|l| !l.is_empty() && !l.starts_with('#'));
+        Self(lines.map(parse).collect())
+    }
 
-fn parse(line: &str) -> Allowance {
-    let (what, why) = line.split_once(':').expect("a line has a reason");
-    assert!(!why.trim().is_empty(), "no reason: {line}");
-    let mut words = what.split_whitespace();
-    let mut word = || words.next().expect("a phase and a spec").to_owned();
-    let (phase, spec) = (word(), word());
-    Allowance {
-        phase,
-        spec,
-        steps: words.collect::<Vec<_>>().join(" "),
-        used: false.into(),
-        line: line.to_owned(),
+    /// Whether the permutation or statement may differ.
+    pub fn permit(&self, phase: Phase, test: &str, key: &str) -> bool {
+        let fits = |a: &&Allowance| {
+            [(&a.phase, phase.as_str()), (&a.test, test), (&a.key, key)]
+                .iter()
+                .all(|(allowed, is)| *allowed == "*" || *allowed == is)
+        };
+        let found = self.0.iter().find(fits);
+        found
+            .inspect(|a| a.used.store(true, Ordering::Relaxed))
+            .is_some()
+    }
+
+    /// Returns the lines of these tests that nothing needed.
+    pub fn unused(&self, tests: &[String]) -> Vec<&str> {
+        let idle = |a: &&Allowance| tests.contains(&a.test) && !a.used.load(Ordering::Relaxed);
+        self.0.iter().filter(idle).map(|a| a.line).collect()
     }
 }
 
-/// Whether the permutation may differ.
-pub fn permits(all: &[Allowance], phase: Phase, spec: &str, steps: &str) -> bool {
-    let fits = |a: &&Allowance| {
-        [
-            (&a.phase, phase.as_str()),
-            (&a.spec, spec),
-            (&a.steps, steps),
-        ]
-        .iter()
-        .all(|(allowed, is)| *allowed == "*" || *allowed == is)
-    };
-    let found = all.iter().find(fits);
-    found.inspect(|a| a.used.set(true)).is_some()
-}
-
-/// Returns the lines that nothing needed.
-pub fn unused<'a>(all: &'a [Allowance], specs: &[String]) -> Vec<&'a str> {
-    let ran = |a: &&Allowance| specs.contains(&a.spec) && !a.used.get();
-    all.iter().filter(ran).map(|a| a.line.as_str()).collect()
+fn parse(line: &'static str) -> Allowance {
+    let (what, why) = line.split_once(':').expect("a line has a reason");
+    assert!(!why.trim().is_empty(), "no reason: {line}");
+    let mut words = what.split_whitespace();
+    let mut word = || words.next().expect("a phase and a test").to_owned();
+    let (phase, test) = (word(), word());
+    Allowance {
+        phase,
+        test,
+        key: words.collect::<Vec<_>>().join(" "),
+        used: AtomicBool::new(false),
+        line,
+    }
 }

@@ -1,38 +1,7 @@
 //! A spec of PostgreSQL's isolation tester, and what the tester prints for it.
 
+use crate::phase::Phase;
 use std::collections::BTreeMap;
-
-/// The phase that a spec's tables are in while it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Without a migration.
-    Plain,
-    DualWrite,
-    Backfilled,
-    /// After the switch; the spec writes the old tables.
-    SwitchedOld,
-    /// After the switch; the spec writes the new tables.
-    SwitchedNew,
-}
-
-impl Phase {
-    pub const MIRRORED: [Phase; 4] = [
-        Phase::DualWrite,
-        Phase::Backfilled,
-        Phase::SwitchedOld,
-        Phase::SwitchedNew,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Phase::Plain => "plain",
-            Phase::DualWrite => "dual_write",
-            Phase::Backfilled => "backfilled",
-            Phase::SwitchedOld => "switched_old",
-            Phase::SwitchedNew => "switched_new",
-        }
-    }
-}
 
 /// Returns the spec with setup blocks that bring its tables into the phase, and a teardown that compares both sides. None if the spec has no
 /// sessions.
@@ -42,21 +11,15 @@ pub fn in_phase(name: &str, text: &str, phase: Phase) -> Option<String> {
     }
     let sessions = line_that_begins(text, "session")?;
     let teardown = line_that_begins(&text[..sessions], "teardown").unwrap_or(sessions);
-    let mut setup =
-        format!("setup {{ DO $$ BEGIN PERFORM conformance.begin('{name}'); END $$; }}\n");
-    if phase > Phase::DualWrite {
-        setup += "setup { CALL conformance.copy(); }\n";
-    }
-    if phase > Phase::Backfilled {
-        setup += "setup { DO $$ BEGIN PERFORM conformance.switch(); END $$; }\n";
-    }
-    let finish = format!(" DO $$ BEGIN PERFORM conformance.finish('{name}'); END $$; ");
+    let blocks = phase.enter(name).into_iter();
+    let setup: String = blocks.map(|s| format!("setup {{ {s} }}\n")).collect();
+    let finish = Phase::leave(name);
     let (before, after) = (&text[..teardown], &text[teardown..]);
     let rest = if teardown == sessions {
-        format!("teardown {{{finish}}}\n{after}")
+        format!("teardown {{ {finish} }}\n{after}")
     } else {
         let (word, block) = after.split_once('{')?;
-        format!("{word}{{{finish}{block}")
+        format!("{word}{{ {finish} {block}")
     };
     Some(format!("{before}{setup}{rest}"))
 }

@@ -40,6 +40,7 @@ mod not_carried;
 mod notices_nothing;
 mod odd_triggers;
 mod online_ddl;
+mod owner_change;
 mod proof;
 mod race;
 mod redirect;

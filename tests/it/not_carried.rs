@@ -207,3 +207,32 @@ fn truncate_with_a_table_that_stays_names_the_new_one() {
     let rows = "SELECT (SELECT count(*) FROM c) + (SELECT count(*) FROM c2)";
     assert_eq!(client.query_one(rows, &[]).unwrap().get::<_, i64>(0), 0);
 }
+
+/// The target's key would be enforced: it would refuse rows that the source takes, and delete rows that it keeps.
+#[test]
+fn a_foreign_key_whose_triggers_are_disabled_is_an_error() {
+    let cluster = Cluster::start("it_disabled_key", "");
+    let mut client = cluster.database("disabled_key");
+    client
+        .batch_execute(
+            "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE); \
+             SELECT mig_define('m'); SELECT mig_add_table('m', 't', 't2')",
+        )
+        .unwrap();
+    assert_eq!(findings(&mut client), []);
+    for table in ["p", "t"] {
+        client
+            .batch_execute(&format!("ALTER TABLE {table} DISABLE TRIGGER ALL"))
+            .unwrap();
+        let found = findings(&mut client);
+        let [(check, detail, severity)] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!((&**check, &**severity), ("disabled foreign key", "error"));
+        assert!(detail.contains("t_p_fkey"), "{detail}");
+        let hint = "SELECT split_part(hint, ' or drop', 1) FROM mig_preflight('m') WHERE check_name = 'disabled foreign key'";
+        let hint: String = client.query_one(hint, &[]).unwrap().get(0);
+        client.batch_execute(&hint).unwrap();
+        assert_eq!(findings(&mut client), []);
+    }
+}

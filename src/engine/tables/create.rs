@@ -69,6 +69,7 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
                 &p.mapping, &p.source, &p.layout,
             ));
             found.extend(preflight::check_key_swaps(&p.mapping, &p.layout));
+            found.extend(preflight::disabled_keys::findings(&p.mapping, &p.source));
             found.extend(preflight::truncate::findings(
                 &p.mapping,
                 &p.layout,

@@ -26,7 +26,7 @@ pub fn lines(
             p,
             known,
             "mirror triggers",
-            &[DriftKind::Mirror],
+            &[DriftKind::Mirror, DriftKind::Behind],
             "enabled always",
         ),
         drift_line(
