@@ -211,6 +211,28 @@ impl Drop for SettingsGuard {
     }
 }
 
+/// Foreign keys of the tables that are written work, as long as the guard lives: in a session whose session_replication_role is `replica` none would.
+pub fn pin_keys() -> Option<SettingsGuard> {
+    is_replica().then(|| {
+        let guard = pin(&[]);
+        enforce_keys();
+        guard
+    })
+}
+
+/// The same for as long as the enclosing sandbox lives.
+pub fn enforce_keys() {
+    if is_replica() {
+        // Only superusers may set it (PGC_SUSET), because it switches triggers off; this switches them on.
+        set_by(
+            c"session_replication_role",
+            c"origin",
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+        );
+    }
+}
+
 /// Whether session_replication_role is `replica`.
 pub fn is_replica() -> bool {
     // SAFETY: reads a setting of this session.

@@ -57,7 +57,7 @@ pub struct ConfinedRole {
 /// Runs another role's code (its triggers, its functions in expressions, defaults and checks) with that role's rights, and leaves
 /// nothing behind in the caller's session: no setting, no temporary table, no open cursor, no deferred trigger that would fire at
 /// commit with the caller's rights. PostgreSQL's own commands that run other roles' functions do the same (security-restricted
-/// operation; CVE-2020-25695). Nothing is restricted where the session belongs to that role. Errors: 42501 where the caller lacks
+/// operation; CVE-2020-25695). Foreign keys work, whatever the session's replication role is. Nothing is restricted where the session belongs to that role. Errors: 42501 where the caller lacks
 /// the role's privileges: nothing runs with rights that the caller does not have.
 pub fn confine(role: pg_sys::Oid) -> Result<ConfinedRole> {
     require(role)?;
@@ -104,10 +104,12 @@ pub fn confine_for_key(role: pg_sys::Oid) -> ConfinedRole {
     } else {
         pg_sys::SECURITY_RESTRICTED_OPERATION
     };
-    ConfinedRole {
+    let confined = ConfinedRole {
         _role: switch(role, pg_sys::SECURITY_NOFORCE_RLS | restricted),
         _settings: guc::sandbox(),
-    }
+    };
+    guc::enforce_keys();
+    confined
 }
 
 /// Whether the session's user has the rights of the role that this backend acts as now.

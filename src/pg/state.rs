@@ -69,6 +69,7 @@ pub fn lock_class() -> Oid {
 
 /// Access as the owner of the tables. Fields are dropped in this order.
 struct StateAccess {
+    _keys: Option<SettingsGuard>,
     _names: Option<SettingsGuard>,
     _role: RoleGuard,
     _path: PathGuard,
@@ -78,6 +79,7 @@ fn access() -> Result<StateAccess> {
     Ok(StateAccess {
         _role: role::act_restricted(owner()?),
         _names: guc::pin_names(),
+        _keys: guc::pin_keys(),
         _path: application_path::enter(None),
     })
 }

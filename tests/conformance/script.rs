@@ -22,6 +22,8 @@ struct Unit {
 
 /// Marks the lines that are not the script's.
 const MARK: &str = "conformance";
+/// Some errors are printed with their context whatever is set.
+const MIRROR_CONTEXT: &str = "CONTEXT:  mirror of ";
 const UNIT: &str = "conformance unit: ";
 
 const ROWS: [&str; 22] = [
@@ -205,7 +207,7 @@ pub fn parts(output: &str) -> BTreeMap<String, String> {
             next.clone_into(&mut name);
         }
         is_ours = line.contains(MARK) || is_ours && TAGS.contains(&line);
-        if !is_ours {
+        if !is_ours && !line.starts_with(MIRROR_CONTEXT) {
             text += line;
             text.push('\n');
         }
