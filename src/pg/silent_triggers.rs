@@ -74,7 +74,10 @@ pub unsafe fn writer_of(query: *mut pg_sys::QueryDesc, flags: c_int) -> Option<W
             return Some(Writer::OwnStatement);
         }
     }
-    let ours = own_statement::is_firing() || is_bracket_open();
+    // Of a table without mirrors that is acted upon while both sides are written, there is one copy: its own triggers see what happens to it.
+    // SAFETY: guaranteed by the caller.
+    let ours =
+        own_statement::is_firing() || is_bracket_open() && unsafe { all_have_mirrors(query) };
     (ours && role::acts_for_a_key()).then_some(Writer::KeyAction)
 }
 

@@ -224,3 +224,37 @@ fn rows_of_other_scopes_wait_for_nothing_of_this_one() {
         "SELECT string_agg(id || v, ' ' ORDER BY id) = '3y 4y 5x' FROM src"
     ));
 }
+
+/// A table that stays refers to the old table. Of its rows there is one copy, so its triggers fire, whichever side is written.
+#[test]
+fn triggers_of_a_table_that_stays_see_what_a_key_does_to_it() {
+    let cluster = Cluster::start("it_notice_stays", "");
+    let mut client = switched(&cluster, "notice_stays", "");
+    client
+        .batch_execute(
+            "CREATE TABLE stays (id int PRIMARY KEY, gone int REFERENCES src ON DELETE CASCADE, unset int REFERENCES src ON DELETE SET NULL); \
+             INSERT INTO stays VALUES (1, 1, 9), (2, 2, 9), (3, 9, 1), (4, 9, 2); \
+             CREATE TABLE note (op text, id int, who text, owner text); \
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN \
+               INSERT INTO note VALUES (TG_OP, OLD.id, session_user, current_user); RETURN NULL; END$$; \
+             CREATE TRIGGER note AFTER UPDATE OR DELETE ON stays FOR EACH ROW EXECUTE FUNCTION note(); \
+             CREATE TRIGGER old AFTER DELETE ON src FOR EACH ROW EXECUTE FUNCTION note()",
+        )
+        .unwrap();
+    let noted = "SELECT string_agg(op || ' ' || id, ', ' ORDER BY op, id) FROM note";
+    for (table, id, expected) in [
+        ("dst", 1, "DELETE 1, UPDATE 3"),
+        ("src", 2, "DELETE 2, DELETE 2, UPDATE 4"),
+    ] {
+        client
+            .batch_execute(&format!("DELETE FROM {table} WHERE id = {id}"))
+            .unwrap();
+        let found: String = client.query_one(noted, &[]).unwrap().get(0);
+        assert_eq!(found, expected, "{table}");
+        client.batch_execute("TRUNCATE note").unwrap();
+    }
+    assert!(yes(
+        &mut client,
+        "SELECT (SELECT count(*) FROM src) = 8 AND (SELECT count(*) FROM dst) = 8 AND (SELECT count(*) FROM stays) = 2"
+    ));
+}
