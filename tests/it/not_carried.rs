@@ -208,6 +208,23 @@ fn truncate_with_a_table_that_stays_names_the_new_one() {
     assert_eq!(client.query_one(rows, &[]).unwrap().get::<_, i64>(0), 0);
 }
 
+/// It says nothing that the key does not say, but a statement may name it.
+#[test]
+fn a_unique_constraint_over_the_key_is_carried() {
+    let cluster = Cluster::start("it_key_twice", "");
+    let mut client = cluster.database("key_twice");
+    client
+        .batch_execute(
+            "CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t ADD CONSTRAINT once UNIQUE (id); SELECT mig_define('m'); SELECT mig_add_table('m', 't', 't2'); \
+             SELECT mig_create('m'); SELECT mig_dual_write('m'); SELECT mig_backfill('m')",
+        )
+        .unwrap();
+    backfilled(&mut client);
+    client
+        .batch_execute("INSERT INTO t2 VALUES (1) ON CONFLICT ON CONSTRAINT t2_id_key DO NOTHING")
+        .unwrap();
+}
+
 /// The target's key would be enforced: it would refuse rows that the source takes, and delete rows that it keeps.
 #[test]
 fn a_foreign_key_whose_triggers_are_disabled_is_an_error() {

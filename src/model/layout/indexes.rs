@@ -291,7 +291,12 @@ fn without_served(made: Vec<TargetIndex>, wanted: usize, layout: &Layout) -> Vec
         let keys = [Some(&layout.primary_key), layout.scoped_key.as_ref()];
         let by_key = keys.into_iter().flatten().any(|k| {
             let k = key_text(k);
-            if index.unique { k == mine } else { serves(&k) }
+            if index.unique {
+                // ON CONFLICT ON CONSTRAINT may name a constraint that says what the key says.
+                k == mine && !index.constraint
+            } else {
+                serves(&k)
+            }
         });
         let by_other = made.iter().enumerate().any(|(other_at, other)| {
             let theirs = text(&other.columns);
