@@ -53,6 +53,9 @@ pub struct Dependent {
     /// Becomes a UNIQUE constraint at the switch; the value says whether it is deferrable.
     #[serde(default)]
     pub unique: Option<bool>,
+    /// Such a constraint is checked at the end of the transaction.
+    #[serde(default)]
+    pub initially_deferred: bool,
     /// A CHECK that replaces NOT NULL until the switch.
     #[serde(default)]
     pub not_null: bool,

@@ -23,6 +23,8 @@ pub enum DdlChange {
         ref_columns: Vec<Ident>,
         on_delete: FkAction,
         on_update: FkAction,
+        #[serde(default)]
+        traits: KeyTraits,
     },
     Index {
         name: Ident,
@@ -30,6 +32,18 @@ pub enum DdlChange {
         #[serde(default)]
         index: Option<Box<TargetIndex>>,
     },
+}
+
+/// What a foreign key has besides its columns and actions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyTraits {
+    pub match_full: bool,
+    pub deferrable: bool,
+    pub initially_deferred: bool,
+    /// Columns of `ON DELETE SET NULL (…)`; empty for all.
+    pub set_columns: Vec<Ident>,
+    /// The key stays NOT VALID.
+    pub not_valid: bool,
 }
 
 /// A foreign key's action on referencing rows when the referenced row is deleted or its key is updated.
@@ -102,6 +116,14 @@ impl DdlChange {
             DdlChange::Check { name, .. }
             | DdlChange::ForeignKey { name, .. }
             | DdlChange::Index { name, .. } => name,
+        }
+    }
+
+    /// Whether a constraint in this state is what is wanted; `valid` is pg_constraint.convalidated.
+    pub fn accepts(&self, valid: bool) -> bool {
+        match self {
+            DdlChange::ForeignKey { traits, .. } => valid || traits.not_valid,
+            _ => valid,
         }
     }
 

@@ -84,6 +84,8 @@ pub struct TableIndex {
     /// Backed by a constraint (UNIQUE, PRIMARY KEY).
     pub constraint: bool,
     pub deferrable: bool,
+    #[serde(default)]
+    pub initially_deferred: bool,
     pub method: Ident,
     pub columns: Vec<IndexColumn>,
     pub include: Vec<Ident>,
@@ -142,6 +144,8 @@ pub struct ForeignKey {
     pub validated: bool,
     #[serde(default)]
     pub deferrable: bool,
+    #[serde(default)]
+    pub initially_deferred: bool,
     /// MATCH FULL: all of its columns are null, or none.
     #[serde(default)]
     pub match_full: bool,

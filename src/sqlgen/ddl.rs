@@ -17,13 +17,25 @@ pub fn add(table: &QualifiedName, name: &Ident, change: &DdlChange) -> Option<St
             ref_columns,
             on_delete,
             on_update,
+            traits,
             ..
         } => format!(
-            "FOREIGN KEY ({}) REFERENCES {references} ({}) ON DELETE {} ON UPDATE {}",
+            "FOREIGN KEY ({}) REFERENCES {references} ({}){} ON DELETE {}{} ON UPDATE {}{}{}",
             list(columns),
             list(ref_columns),
+            if traits.match_full { " MATCH FULL" } else { "" },
             on_delete.sql(),
-            on_update.sql()
+            match traits.set_columns.as_slice() {
+                [] => String::new(),
+                some => format!(" ({})", list(some)),
+            },
+            on_update.sql(),
+            if traits.deferrable { " DEFERRABLE" } else { "" },
+            if traits.initially_deferred {
+                " INITIALLY DEFERRED"
+            } else {
+                ""
+            },
         ),
         DdlChange::Index { .. } => return None,
     };
@@ -97,7 +109,7 @@ pub fn by_hand(table: &QualifiedName, name: &Ident, change: &DdlChange) -> Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ddl_change::FkAction;
+    use crate::model::ddl_change::{FkAction, KeyTraits};
 
     fn table() -> QualifiedName {
         QualifiedName::new("public", "tips")
@@ -128,6 +140,7 @@ mod tests {
             ref_columns: vec!["id".into()],
             on_delete: FkAction::Cascade,
             on_update: FkAction::NoAction,
+            traits: KeyTraits::default(),
         };
         assert_eq!(
             violators(&table(), &["id".into()], &change, 3).unwrap(),

@@ -32,7 +32,7 @@ pub fn is_made(relation: u32, table: &QualifiedName, wanted: &DdlChange) -> Resu
     match wanted {
         DdlChange::NotNull { column } => is_not_null(relation, column),
         DdlChange::Check { name, .. } | DdlChange::ForeignKey { name, .. } => {
-            Ok(is_valid(relation, name)? == Some(true))
+            Ok(is_valid(relation, name)?.is_some_and(|valid| wanted.accepts(valid)))
         }
         DdlChange::Index { name, .. } => Ok(find_index_state(relation, table, name)? == Some(true)),
     }
@@ -94,7 +94,7 @@ fn constraint(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<Slice
         return take_back(job, table);
     }
     match (is_valid(job.relation, name)?, not_null) {
-        (None, _) if !job.looked => {
+        (None, _) if !job.looked && !job.change.accepts(false) => {
             // Before the application's writes are subject to it: a constraint that cannot stay should not be added.
             refuse_if_broken(job, table)?;
             ddl_job::set_looked(job.id)?;
@@ -105,6 +105,7 @@ fn constraint(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<Slice
             add(job, table, name)?;
             ddl_job::heartbeat(job.id, Some("validating"), None)?;
         }
+        (Some(valid), None) if job.change.accepts(valid) => return Ok(SliceOutcome::Done),
         (Some(false), _) => validate(job, table, name)?,
         (Some(true), Some(column)) => {
             lock_for(job.relation, table, &job.change, true)?;

@@ -1,6 +1,7 @@
 //! Columns changed in place, while old and new versions of an application write the table.
 
 mod crash;
+mod keys;
 mod live;
 
 use crate::common::cluster::Cluster;

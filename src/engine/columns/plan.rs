@@ -74,13 +74,8 @@ fn of_one(
                 false,
             );
         }
-        if let Some(deferrable) = l.unique {
-            add(
-                Phase::Switched,
-                BRIEF,
-                dependents::attach(table, l.change.name(), deferrable),
-                false,
-            );
+        if let Some(attach) = dependents::attach(table, &l) {
+            add(Phase::Switched, BRIEF, attach, false);
         }
     }
     for text in sql::create_trigger(table, r.id, SyncStage::Both) {

@@ -5,7 +5,7 @@ pub mod work;
 
 use crate::error::{Error, Result};
 use crate::ident::{Ident, QualifiedName};
-use crate::model::ddl_change::{DdlChange, DdlState, FkAction};
+use crate::model::ddl_change::{DdlChange, DdlState, FkAction, KeyTraits};
 use crate::model::did_you_mean;
 use crate::model::shape::Shape;
 use crate::pg::notice::notice;
@@ -95,6 +95,7 @@ pub fn add_foreign_key(
         ref_columns,
         on_delete: known_action(key.on_delete)?,
         on_update: known_action(key.on_update)?,
+        traits: KeyTraits::default(),
     };
     begin(&shape, change, path)
 }

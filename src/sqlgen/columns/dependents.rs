@@ -2,7 +2,7 @@
 
 use crate::ident::{Ident, Literal, QualifiedName};
 use crate::model::column_change::{ColumnChange, Dependent, NewColumn, exchange_name};
-use crate::model::ddl_change::{DdlChange, FkAction};
+use crate::model::ddl_change::{DdlChange, FkAction, KeyTraits};
 use crate::model::layout::TargetIndex;
 use crate::model::shape::{ForeignKey, IndexColumn, Shape, TableIndex};
 
@@ -61,6 +61,7 @@ pub fn plan_dependents(
                 expression: format!("{} IS NOT NULL", c.name),
             },
             unique: None,
+            initially_deferred: false,
             not_null: true,
             comment: None,
         });
@@ -159,6 +160,7 @@ fn index_of(shape: &Shape, i: &TableIndex, replacements: &Replacements, name: Id
             index: Some(Box::new(made)),
         },
         unique: i.constraint.then_some(i.deferrable),
+        initially_deferred: i.initially_deferred,
         not_null: false,
         comment: i.comment.clone(),
     }
@@ -182,17 +184,32 @@ fn key_of(k: &ForeignKey, replacements: &Replacements, name: Ident) -> Dependent
             ref_columns: k.ref_columns.clone(),
             on_delete: FkAction::from_code(&k.on_delete),
             on_update: FkAction::from_code(&k.on_update),
+            traits: KeyTraits {
+                match_full: k.match_full,
+                deferrable: k.deferrable,
+                initially_deferred: k.initially_deferred,
+                set_columns: rename_columns(replacements, &k.set_columns),
+                not_valid: !k.validated,
+            },
         },
         unique: None,
+        initially_deferred: false,
         not_null: false,
         comment: k.comment.clone(),
     }
 }
 
-/// Turns the built index into a UNIQUE constraint.
-pub fn attach(table: &QualifiedName, name: &Ident, deferrable: bool) -> String {
-    let late = if deferrable { " DEFERRABLE" } else { "" };
-    format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}{late}")
+/// Turns the built index into a UNIQUE constraint; None if it stays an index, or is none.
+pub fn attach(table: &QualifiedName, late: &Dependent) -> Option<String> {
+    let deferred = match (late.unique?, late.initially_deferred) {
+        (false, _) => "",
+        (true, false) => " DEFERRABLE",
+        (true, true) => " DEFERRABLE INITIALLY DEFERRED",
+    };
+    let name = late.change.name();
+    Some(format!(
+        "ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}{deferred}"
+    ))
 }
 
 pub fn comment(table: &QualifiedName, late: &Dependent) -> Option<String> {

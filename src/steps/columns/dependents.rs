@@ -71,6 +71,7 @@ fn checks(
                 expression: deparse::with_columns(&s.tree, shape.oid, &shape.name.name, &pairs)?,
             },
             unique: None,
+            initially_deferred: false,
             not_null: false,
             comment: s.comment.clone(),
         });

@@ -29,10 +29,10 @@ pub fn switch(m: &Migration, all: &[ColumnChange], force: bool) -> Result<()> {
             if l.not_null {
                 spi::run(&ddl::set_not_null(table, &c.name), &[])?;
             }
-            if let Some(deferrable) = l.unique
+            if let Some(attach) = dependents::attach(table, l)
                 && !has_constraint(r, l.change.name())?
             {
-                spi::run(&dependents::attach(table, l.change.name(), deferrable), &[])?;
+                spi::run(&attach, &[])?;
             }
             if let Some(comment) = dependents::comment(table, l) {
                 spi::run(&comment, &[])?;
