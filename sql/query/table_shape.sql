@@ -89,6 +89,7 @@ SELECT jsonb_build_object(
         JOIN pg_catalog.pg_operator op ON op.oid = k.num
         JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace),
       'deferrable', coalesce(co.condeferrable, false),
+      'initially_deferred', coalesce(co.condeferred, false),
       'method', am.amname,
       'columns', (
         SELECT jsonb_agg(jsonb_build_object(
@@ -160,6 +161,7 @@ SELECT jsonb_build_object(
                    FROM pg_catalog.pg_class rc JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace WHERE rc.oid = co.confrelid),
       'validated', co.convalidated,
       'deferrable', co.condeferrable,
+      'initially_deferred', co.condeferred,
       'match_full', co.confmatchtype = 'f' AND pg_catalog.cardinality(co.conkey) > 1,
       'comment', obj_description(co.oid, 'pg_constraint'),
       'enforced', NOT EXISTS (SELECT FROM pg_catalog.pg_trigger tg WHERE tg.tgconstraint = co.oid AND tg.tgenabled = 'D'),
@@ -174,7 +176,8 @@ SELECT jsonb_build_object(
       -- confdelsetcols came with PostgreSQL 15.
       'set_columns', (SELECT coalesce(jsonb_agg(a.attname), '[]') FROM pg_catalog.pg_attribute a
                       WHERE a.attrelid = c.oid AND to_jsonb(co)->'confdelsetcols' @> to_jsonb(a.attnum)))
-      ORDER BY co.conname), '[]')
+      -- In the order in which a row's keys are checked, which is that of the names of their triggers: parents are locked in it.
+      ORDER BY (SELECT min(tg.tgname::text COLLATE "C") FROM pg_catalog.pg_trigger tg WHERE tg.tgconstraint = co.oid AND tg.tgrelid = c.oid), co.conname), '[]')
     FROM pg_catalog.pg_constraint co
     WHERE co.conrelid = c.oid AND co.contype = 'f' AND co.conparentid = 0),
   'policies', (

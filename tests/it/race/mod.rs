@@ -1,8 +1,9 @@
 //! The race matrix: one batch against one transaction of an application, at every moment, at every level; each kind of case in `make test`,
-//! and every case in `make soak`.
+//! and every case in `make soak`. `family` has sessions against each other instead.
 
 mod arena;
 mod broken;
+mod family;
 mod ids;
 mod matrix;
 mod session;
