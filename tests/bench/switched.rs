@@ -115,7 +115,7 @@ fn single_rows(cluster: &Cluster, what: &str, sql: &str, rows: usize) {
         name: side.name,
         run: Box::new(move || {
             let statement = match sql {
-                "INSERT" => side.insert("(VALUES (:n))") + "(g);",
+                "INSERT" => side.insert("(VALUES (:n::int))") + "(g);",
                 _ => sql.replace("TABLE", side.table),
             };
             let script =

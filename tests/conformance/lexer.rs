@@ -63,11 +63,12 @@ pub fn statements(text: &str) -> Vec<Statement> {
             continue;
         }
         if reads_data(&open) {
-            open.extend(lines.by_ref().scan(false, |ended, data| {
-                let more = !*ended;
-                *ended = data.trim_end() == "\\.";
-                more.then_some(data)
-            }));
+            for data in lines.by_ref() {
+                open += data;
+                if data.trim_end() == "\\." {
+                    break;
+                }
+            }
         }
         all.push(Statement {
             text: std::mem::take(&mut open),

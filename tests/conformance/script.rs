@@ -73,7 +73,7 @@ const DEFINES: [&str; 3] = ["create ", "alter ", "drop "];
 /// With keys if that is asked for: see keys.sql.
 pub fn in_phase(name: &str, text: &str, phase: Phase, is_keyed: bool) -> String {
     // What an error says has to be the same. That a mirror was at work is no secret.
-    let mut out = format!("\\set SHOW_CONTEXT never -- {MARK}\n");
+    let mut out = "\\set SHOW_CONTEXT never\n".to_owned();
     let (mut attached, mut role) = (false, String::new());
     for unit in units(text) {
         let wanted = match unit.kind {
