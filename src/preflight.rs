@@ -8,10 +8,10 @@ pub mod disabled_keys;
 pub mod exclusions;
 pub mod kinds;
 pub mod not_carried;
+pub mod outside_parents;
 pub mod rows;
 pub mod standing_keys;
 pub mod triggers;
-pub mod truncate;
 pub mod unfit_rows;
 
 use crate::error::Result;
@@ -46,6 +46,23 @@ pub struct PreflightFinding {
 }
 
 /// Returns the findings from the catalog and the server's state, for all sources.
+/// Returns a finding about the source of a mapping.
+fn new_finding(
+    p: &Mapping,
+    severity: Severity,
+    check_name: &str,
+    detail: String,
+    hint: String,
+) -> PreflightFinding {
+    PreflightFinding {
+        severity,
+        check_name: check_name.into(),
+        relation: Some(p.source),
+        detail,
+        hint: Some(hint),
+    }
+}
+
 pub fn catalog(mappings: &[Mapping], scope_table: Option<u32>) -> Result<Vec<PreflightFinding>> {
     let sources: Vec<Oid> = mappings.iter().map(|p| Oid::from(p.source)).collect();
     let schemas: Vec<String> = mappings

@@ -1,6 +1,6 @@
 //! Rows that would fail later: they do not convert, a check of the target refuses them, or they refer to a row that is not there.
 
-use super::{PreflightFinding, Severity};
+use super::{PreflightFinding, Severity, new_finding};
 use crate::error::Result;
 use crate::ident::Ident;
 use crate::model::layout::{Layout, Origin};
@@ -43,22 +43,6 @@ pub fn findings(
         found.push(check_orphans(p, source, key)?);
     }
     Ok(found)
-}
-
-fn new_finding(
-    p: &Mapping,
-    severity: Severity,
-    check_name: &str,
-    detail: String,
-    hint: String,
-) -> PreflightFinding {
-    PreflightFinding {
-        severity,
-        check_name: check_name.into(),
-        relation: Some(p.source),
-        detail,
-        hint: Some(hint),
-    }
 }
 
 /// Rows for which the filter or an expression of the mapping fails.

@@ -51,7 +51,9 @@ fn main() -> ExitCode {
     let folder = PathBuf::from(words.next().expect("the folder of the suite"));
     let wanted: Vec<String> = words.collect();
     let mut tests = all_tests(&folder);
-    tests.retain(|test| wanted.is_empty() || wanted.contains(&test.name()));
+    for group in &mut tests {
+        group.retain(|test| wanted.is_empty() || wanted.contains(&test.name()));
+    }
     let phases = mirrored_phases();
     let suite = Suite::new(Cluster::start("conformance", CONF), folder);
     let allowances = Allowances::read();
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
     let tallies = run_tests(&verdict, &tests, &phases);
     let mut failures = report(&tallies);
     if phases.len() == Phase::MIRRORED.len() {
-        let names: Vec<String> = tests.iter().map(Test::name).collect();
+        let names: Vec<String> = tests.iter().flatten().map(Test::name).collect();
         for line in allowances.unused(&names) {
             println!("allowed, and the same: {line}");
             failures += 1;
@@ -82,22 +84,26 @@ fn mirrored_phases() -> Vec<Phase> {
     Phase::MIRRORED.into_iter().filter(is_wanted).collect()
 }
 
-/// The scripts, which take longest, and the specs of the suite's own schedule, which need nothing special.
-fn all_tests(folder: &Path) -> Vec<Test> {
+/// Tests that one thread runs, one after the other.
+type Group = Vec<Test>;
+
+/// The scripts, which take longest, and the specs of the suite's own schedule, which need nothing special. A script makes roles, so it does not
+/// run beside itself with keys.
+fn all_tests(folder: &Path) -> Vec<Group> {
     let schedule = folder.join("isolation/isolation_schedule");
     let schedule = std::fs::read_to_string(schedule).expect("a schedule");
     let specs = schedule.lines().filter_map(|l| l.strip_prefix("test: "));
     let specs = specs.flat_map(str::split_whitespace);
-    let specs = specs.map(|name| Test::Spec(name.to_owned()));
-    let scripts = SCRIPTS.iter().flat_map(|name| {
+    let specs = specs.map(|name| vec![Test::Spec(name.to_owned())]);
+    let scripts = SCRIPTS.iter().map(|name| {
         let name = || (*name).to_owned();
-        [Test::Script(name()), Test::KeyedScript(name())]
+        vec![Test::Script(name()), Test::KeyedScript(name())]
     });
     scripts.chain(specs).collect()
 }
 
 /// Runs each test without mirrors and then in each phase.
-fn run_tests(verdict: &Verdict, tests: &[Test], phases: &[Phase]) -> BTreeMap<Phase, Tally> {
+fn run_tests(verdict: &Verdict, tests: &[Group], phases: &[Phase]) -> BTreeMap<Phase, Tally> {
     let next = Mutex::new(tests.iter());
     let tallies = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
@@ -105,21 +111,32 @@ fn run_tests(verdict: &Verdict, tests: &[Test], phases: &[Phase]) -> BTreeMap<Ph
             scope.spawn(|| {
                 loop {
                     let taken = next.lock().unwrap().next();
-                    let Some(test) = taken else {
+                    let Some(group) = taken else {
                         break;
                     };
-                    let plain = verdict.suite.run(test, Phase::Plain);
-                    for phase in phases.iter().copied() {
-                        let with = verdict.suite.run(test, phase);
-                        let mut tallies = tallies.lock().unwrap();
-                        let tally = tallies.entry(phase).or_default();
-                        verdict.judge(test, phase, &plain, &with, tally);
+                    for test in group {
+                        run_test(verdict, test, phases, &tallies);
                     }
                 }
             });
         }
     });
     tallies.into_inner().unwrap()
+}
+
+fn run_test(
+    verdict: &Verdict,
+    test: &Test,
+    phases: &[Phase],
+    tallies: &Mutex<BTreeMap<Phase, Tally>>,
+) {
+    let plain = verdict.suite.run(test, Phase::Plain);
+    for phase in phases.iter().copied() {
+        let with = verdict.suite.run(test, phase);
+        let mut tallies = tallies.lock().unwrap();
+        let tally = tallies.entry(phase).or_default();
+        verdict.judge(test, phase, &plain, &with, tally);
+    }
 }
 
 /// Prints the sums; returns the failures.

@@ -253,3 +253,38 @@ fn a_foreign_key_whose_triggers_are_disabled_is_an_error() {
         assert_eq!(findings(&mut client), []);
     }
 }
+
+/// A parent that stays acts on both copies of a child: rows are right, and triggers of both fire.
+#[test]
+fn a_key_that_acts_on_both_copies_is_named_where_there_are_triggers() {
+    let cluster = Cluster::start("it_acts_twice", "");
+    let mut client = cluster.database("acts_twice");
+    client
+        .batch_execute(
+            "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE q (id int PRIMARY KEY); INSERT INTO p VALUES (1); INSERT INTO q VALUES (1); \
+             CREATE TABLE t (id int PRIMARY KEY, p int CONSTRAINT acts REFERENCES p ON DELETE SET NULL, q int REFERENCES q); \
+             SELECT mig_define('m'); SELECT mig_add_table('m', 't', 't2')",
+        )
+        .unwrap();
+    let told = "SELECT coalesce(string_agg(detail, ', '), '') FROM mig_preflight('m') WHERE check_name = 'triggers' AND severity = 'warning'";
+    let mut told = |client: &mut Client| client.query_one(told, &[]).unwrap().get::<_, String>(0);
+    assert_eq!(told(&mut client), "");
+    client
+        .batch_execute(
+            "CREATE TABLE note (id int); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO note VALUES (OLD.id); RETURN NULL; END'; \
+             CREATE TRIGGER note AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note()",
+        )
+        .unwrap();
+    let found = told(&mut client);
+    assert!(
+        found.contains("\"t2_p_fkey\"") && !found.contains("t2_q_fkey"),
+        "{found}"
+    );
+    client
+        .batch_execute("INSERT INTO t VALUES (1, 1, 1); SELECT mig_create('m'); SELECT mig_dual_write('m'); SELECT mig_backfill('m')")
+        .unwrap();
+    backfilled(&mut client);
+    client.batch_execute("DELETE FROM p").unwrap();
+    let same = "SELECT (SELECT count(*) FROM ((TABLE t EXCEPT TABLE t2) UNION ALL (TABLE t2 EXCEPT TABLE t)) d) = 0";
+    assert!(crate::wait::yes(&mut client, same));
+}

@@ -70,8 +70,9 @@ pub(super) fn findings(m: &Migration, mappings: &[Mapping]) -> Result<Vec<Prefli
             ));
             found.extend(preflight::check_key_swaps(&p.mapping, &p.layout));
             found.extend(preflight::disabled_keys::findings(&p.mapping, &p.source));
-            found.extend(preflight::truncate::findings(
+            found.extend(preflight::outside_parents::findings(
                 &p.mapping,
+                &p.source,
                 &p.layout,
                 &planned.iter().map(|o| &o.mapping).collect::<Vec<_>>(),
             ));

@@ -283,6 +283,17 @@ impl Layout {
         }
     }
 
+    /// Returns the keys that refer to tables outside of the migration, without the scope's. `targets`: those of all members.
+    pub fn outside_keys(&self, targets: &[&QualifiedName]) -> Vec<&TargetKey> {
+        let is_scope = |k: &TargetKey| {
+            let scope = self.scope.as_ref();
+            scope.is_some_and(|s| k.columns == [s.column.clone()])
+        };
+        let keys = self.fkeys.iter();
+        keys.filter(|k| !targets.contains(&&k.references) && !is_scope(k))
+            .collect()
+    }
+
     /// The columns that this source gives, and the scope.
     pub fn own_columns(&self) -> impl Iterator<Item = &TargetColumn> {
         let mut columns = self.columns.iter();
