@@ -267,7 +267,7 @@ fn a_key_that_acts_on_both_copies_is_named_where_there_are_triggers() {
         )
         .unwrap();
     let told = "SELECT coalesce(string_agg(detail, ', '), '') FROM mig_preflight('m') WHERE check_name = 'triggers' AND severity = 'warning'";
-    let mut told = |client: &mut Client| client.query_one(told, &[]).unwrap().get::<_, String>(0);
+    let told = |client: &mut Client| client.query_one(told, &[]).unwrap().get::<_, String>(0);
     assert_eq!(told(&mut client), "");
     client
         .batch_execute(
