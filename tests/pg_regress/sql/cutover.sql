@@ -36,7 +36,7 @@ SELECT count(*) FROM mig_create('cut');
 SELECT problem FROM mig_status('cut');
 SELECT count(*) FROM mig_switch('cut');
 SELECT count(*) FROM mig_dual_write('cut');
-SELECT mig_step('cut') > 0 AS copied;
+SELECT mig_step('cut', 600000) > 0 AS copied;
 SELECT count(*) FROM mig_switch('cut', force => true);
 \echo :SQLSTATE
 SELECT count(*) FROM mig_rollback('cut', 'defined');
@@ -48,7 +48,7 @@ SELECT mig_add_table('cut', 'subs', 'project_subs', columns => '{"email": {"up":
 SELECT check_name FROM mig_preflight('cut') WHERE check_name = 'no way back';
 SELECT count(*) FROM mig_create('cut');
 SELECT count(*) FROM mig_dual_write('cut');
-SELECT mig_step('cut') > 0 AS copied;
+SELECT mig_step('cut', 600000) > 0 AS copied;
 SELECT mig_reads();
 
 -- The gate: differences, and force that is recorded.
