@@ -48,10 +48,9 @@ CREATE TABLE mig.unmirrored (
   new_column int REFERENCES mig.new_column ON DELETE CASCADE,
   way text NOT NULL,
   noted_by int NOT NULL DEFAULT pg_catalog.pg_backend_pid(),
-  since timestamptz NOT NULL DEFAULT clock_timestamp(),
   UNIQUE NULLS NOT DISTINCT (mapping, new_column, way, noted_by)
 );
-COMMENT ON TABLE mig.unmirrored IS 'Mirrors that let writes pass, because an owner of a table had not the rights that they write with.';
+COMMENT ON TABLE mig.unmirrored IS 'Mirrors that let writes pass, because the owner of a table lacked the rights that they write with.';
 COMMENT ON COLUMN mig.unmirrored.new_column IS 'The leader, for columns of one table.';
 COMMENT ON COLUMN mig.unmirrored.way IS 'forward: the new table lacks them; reverse: the old one does.';
 COMMENT ON COLUMN mig.unmirrored.noted_by IS 'The process that noted it: no application waits for another one that is about to note the same mirror.';
@@ -430,7 +429,7 @@ CROSS JOIN LATERAL (
   FROM (VALUES (p.source, cs.relowner, p.target, ct.relowner, '_forward_'), (p.target, ct.relowner, p.source, cs.relowner, '_reverse_')) w(touched, owner, written, writes, name)
   WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.mirrors_then) n(name) WHERE n.name ~ w.name) AND NOT pg_catalog.pg_has_role(w.owner, w.writes, 'USAGE')
   UNION ALL
-  SELECT w.kind, pg_catalog.format('mirror of %s let writes pass, because the owner of a table had not the rights that it needs', w.touched)
+  SELECT w.kind, pg_catalog.format('mirror of %s let writes pass, because the owner of a table lacked the rights that it needs', w.touched)
   FROM (VALUES ('mirror', 'forward', p.source), ('behind', 'reverse', p.target)) w(kind, way, touched)
   WHERE EXISTS (SELECT FROM mig.unmirrored u WHERE u.mapping = p.mapping AND u.way = w.way)
   UNION ALL
@@ -495,7 +494,7 @@ CROSS JOIN LATERAL (
           WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state) w
   WHERE c.seal IS NOT NULL AND cs.oid IS NOT NULL AND w.state IS NOT NULL
   UNION ALL
-  SELECT 'mirror', pg_catalog.format('mirror of %s let writes pass, because the owner of the table had not the rights that it needs', c.relation)
+  SELECT 'mirror', pg_catalog.format('mirror of %s let writes pass, because the owner of a view lacked the rights of the table''s owner', c.relation)
   WHERE EXISTS (SELECT FROM mig.unmirrored u WHERE u.new_column = c.id)
   UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', c.relation)

@@ -217,10 +217,9 @@ CREATE TABLE mig.unmirrored (
   new_column int REFERENCES mig.new_column ON DELETE CASCADE,
   way text NOT NULL,
   noted_by int NOT NULL DEFAULT pg_catalog.pg_backend_pid(),
-  since timestamptz NOT NULL DEFAULT clock_timestamp(),
   UNIQUE NULLS NOT DISTINCT (mapping, new_column, way, noted_by)
 );
-COMMENT ON TABLE mig.unmirrored IS 'Mirrors that let writes pass, because an owner of a table had not the rights that they write with.';
+COMMENT ON TABLE mig.unmirrored IS 'Mirrors that let writes pass, because the owner of a table lacked the rights that they write with.';
 COMMENT ON COLUMN mig.unmirrored.new_column IS 'The leader, for columns of one table.';
 COMMENT ON COLUMN mig.unmirrored.way IS 'forward: the new table lacks them; reverse: the old one does.';
 COMMENT ON COLUMN mig.unmirrored.noted_by IS 'The process that noted it: no application waits for another one that is about to note the same mirror.';

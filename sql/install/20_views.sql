@@ -203,7 +203,7 @@ CROSS JOIN LATERAL (
   FROM (VALUES (p.source, cs.relowner, p.target, ct.relowner, '_forward_'), (p.target, ct.relowner, p.source, cs.relowner, '_reverse_')) w(touched, owner, written, writes, name)
   WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.mirrors_then) n(name) WHERE n.name ~ w.name) AND NOT pg_catalog.pg_has_role(w.owner, w.writes, 'USAGE')
   UNION ALL
-  SELECT w.kind, pg_catalog.format('mirror of %s let writes pass, because the owner of a table had not the rights that it needs', w.touched)
+  SELECT w.kind, pg_catalog.format('mirror of %s let writes pass, because the owner of a table lacked the rights that it needs', w.touched)
   FROM (VALUES ('mirror', 'forward', p.source), ('behind', 'reverse', p.target)) w(kind, way, touched)
   WHERE EXISTS (SELECT FROM mig.unmirrored u WHERE u.mapping = p.mapping AND u.way = w.way)
   UNION ALL
@@ -268,7 +268,7 @@ CROSS JOIN LATERAL (
           WHEN 'R' THEN 'fires for replicas only' WHEN 'A' THEN NULL ELSE 'is missing' END AS state) w
   WHERE c.seal IS NOT NULL AND cs.oid IS NOT NULL AND w.state IS NOT NULL
   UNION ALL
-  SELECT 'mirror', pg_catalog.format('mirror of %s let writes pass, because the owner of the table had not the rights that it needs', c.relation)
+  SELECT 'mirror', pg_catalog.format('mirror of %s let writes pass, because the owner of a view lacked the rights of the table''s owner', c.relation)
   WHERE EXISTS (SELECT FROM mig.unmirrored u WHERE u.new_column = c.id)
   UNION ALL
   SELECT 'mirror', pg_catalog.format('mirror of %s was altered since it went in', c.relation)

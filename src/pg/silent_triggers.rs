@@ -50,8 +50,9 @@ pub unsafe fn flags_for(
     flags: c_int,
     writer: Option<Writer>,
 ) -> c_int {
+    let fires_now = writer == Some(Writer::KeyAction) && own_statement::is_firing();
     // SAFETY: guaranteed by the caller.
-    if writer == Some(Writer::KeyAction) && !unsafe { all_have_mirrors(query) } {
+    if fires_now && !unsafe { all_have_mirrors(query) } {
         // Nothing brackets the events of such a table: they fire now, inside the bracket of the key's own event.
         return flags & !pg_sys::EXEC_FLAG_SKIP_TRIGGERS.cast_signed();
     }

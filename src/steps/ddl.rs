@@ -106,13 +106,12 @@ fn constraint(job: &DdlJob, table: &QualifiedName, name: &Ident) -> Result<Slice
             ddl_job::heartbeat(job.id, Some("validating"), None)?;
         }
         (Some(valid), None) if job.change.accepts(valid) => return Ok(SliceOutcome::Done),
-        (Some(false), _) => validate(job, table, name)?,
         (Some(true), Some(column)) => {
             lock_for(job.relation, table, &job.change, true)?;
             spi::run(&sql::set_not_null(table, column), &[])?;
             spi::run(&sql::drop_constraint(table, name), &[])?;
         }
-        (Some(true), None) => return Ok(SliceOutcome::Done),
+        (Some(_), _) => validate(job, table, name)?,
     }
     Ok(SliceOutcome::Did(0))
 }

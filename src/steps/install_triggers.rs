@@ -32,8 +32,8 @@ fn lock_for_ddl(m: &Migration, mappings: &[Mapping]) -> Result<()> {
 }
 
 /// Gives mapping views, id maps and anchors to the owners of the sources, where a restore or ALTER TABLE OWNER has parted them. Locks both
-/// sides AccessExclusive, for catalog changes only, and only if there is one. Errors: 55000 if its owner lacks the rights of the source's, or the owner of one side lacks
-/// those of the other's.
+/// sides AccessExclusive, for catalog changes only, and only if there is one. Errors: 55000 if its owner lacks the rights of the source's, or if
+/// the owner of a table lacks those that its mirror writes with.
 pub fn give_objects_to_owners(m: &Migration, mappings: &[Mapping]) -> Result<()> {
     for p in mappings {
         sides::require_owners(p, Direction::Forward)?;

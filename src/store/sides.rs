@@ -1,7 +1,7 @@
 //! The two tables of a mapping: their names, owner, locks, and the directions between them.
 
 use crate::error::{Error, Result};
-use crate::ident::{Ident, QualifiedName};
+use crate::ident::QualifiedName;
 use crate::model::layout::Layout;
 use crate::model::records::Mapping;
 use crate::pg::lock::{LockMode, LockRequest};
@@ -151,21 +151,18 @@ pub fn owner(mapping: &Mapping) -> Result<Oid> {
     Ok(owner)
 }
 
-/// Errors: 55000 unless the owner of each written table has the rights of the other one's, which its mirror writes with: after ALTER TABLE OWNER.
+/// Errors: 55000 if the owner of the table that the application writes lacks the rights of the other one's, which the mirror writes with: after
+/// ALTER TABLE OWNER.
 pub fn require_owners(mapping: &Mapping, way: Direction) -> Result<()> {
-    let (source, target) = (source(mapping)?, target(mapping)?);
-    let ((touched, toucher), (written, owner)) = match way {
-        Direction::Forward => (
-            (source, mapping.source_owner),
-            (target, mapping.target_owner),
-        ),
-        Direction::Reverse => (
-            (target, mapping.target_owner),
-            (source, mapping.source_owner),
-        ),
-    };
-    let (Some(toucher), Some(owner)) = (toucher.map(Oid::from), owner.map(Oid::from)) else {
+    let owners = [mapping.source_owner, mapping.target_owner].map(|o| o.map(Oid::from));
+    let [Some(source_owner), Some(target_owner)] = owners else {
         return Ok(());
+    };
+    let old = (source(mapping)?, source_owner);
+    let new = (target(mapping)?, target_owner);
+    let ((touched, toucher), (written, owner)) = match way {
+        Direction::Forward => (old, new),
+        Direction::Reverse => (new, old),
     };
     if role::has_privileges_of(toucher, owner) {
         return Ok(());
@@ -181,12 +178,8 @@ pub fn require_owners(mapping: &Mapping, way: Direction) -> Result<()> {
         format!("Role {toucher} lacks rights of role {owner}: the tables have two owners."),
         format!(
             "ALTER TABLE {} OWNER TO {};",
-            target,
-            Ident::new(role::plain_name(
-                mapping
-                    .source_owner
-                    .map_or(pgrx::pg_sys::InvalidOid, Oid::from)
-            ))
+            new.0,
+            role::name(source_owner)
         ),
     ))
 }

@@ -1,4 +1,4 @@
-//! `mig.unmirrored`: mirrors that let writes pass, because an owner of a table had not the rights that they write with. It is drift until the
+//! `mig.unmirrored`: mirrors that let writes pass, because the owner of a table lacked the rights that they write with. It is drift until the
 //! mirrors are installed again, which waits for every open writer; a check finds the rows.
 
 use crate::error::Result;
